@@ -1,0 +1,15 @@
+# ifd_registry(NAME DIR OUT [EXCLUDE RE]): writes gen/NAME.inc, a line X(stem) for each C file in DIR, sorted by name;
+# the files go to OUT. Whoever includes the list names one symbol per file, so a missing one is a link error.
+function(ifd_registry name dir out)
+  cmake_parse_arguments(R "" "EXCLUDE" "" ${ARGN})
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${dir}/*.c)
+  set(list "")
+  foreach(f ${files})
+    get_filename_component(stem ${f} NAME_WE)
+    if(NOT R_EXCLUDE OR NOT stem MATCHES "${R_EXCLUDE}")
+      string(APPEND list "X(${stem})\n")
+    endif()
+  endforeach()
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/gen/${name}.inc CONTENT "${list}" @ONLY)
+  set(${out} ${files} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,123 @@
+#include "base/arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20 };
+
+struct ifd_arena_block {
+  ifd_arena_block *next;
+  size_t size; /* with this header */
+};
+
+static bool injected_failure(ifd_budget *budget) {
+  return atomic_load_explicit(&budget->fail_after, memory_order_relaxed) > 0 &&
+         atomic_fetch_sub(&budget->fail_after, 1) == 1;
+}
+
+void *ifd_budget_alloc(ifd_budget *budget, size_t size) {
+  if (size > SIZE_MAX / 2) return NULL;
+  size = (size + 63) & ~(size_t)63;
+  if (!size) size = 64;
+  if (budget) {
+    if (injected_failure(budget)) {
+      atomic_store(&budget->fail_after, 1); /* and every later one, as when memory is gone */
+      return NULL;
+    }
+    size_t used = atomic_fetch_add(&budget->used, size) + size;
+    if (budget->limit && used > budget->limit) {
+      atomic_fetch_sub(&budget->used, size);
+      return NULL;
+    }
+    size_t peak = atomic_load(&budget->peak);
+    while (used > peak && !atomic_compare_exchange_weak(&budget->peak, &peak, used)) {}
+  }
+  void *p = aligned_alloc(64, size);
+  if (!p && budget) atomic_fetch_sub(&budget->used, size);
+  return p;
+}
+
+void ifd_budget_free(ifd_budget *budget, void *p, size_t size) {
+  if (!p) return;
+  size = (size + 63) & ~(size_t)63;
+  if (!size) size = 64;
+  if (budget) atomic_fetch_sub(&budget->used, size);
+  free(p);
+}
+
+void ifd_arena_init(ifd_arena *arena, ifd_budget *budget) { *arena = (ifd_arena){.budget = budget}; }
+
+void ifd_arena_free(ifd_arena *arena) {
+  for (ifd_arena_block *b = arena->blocks, *next; b; b = next) {
+    next = b->next;
+    ifd_budget_free(arena->budget, b, b->size);
+  }
+  arena->blocks = NULL;
+  arena->at = arena->end = NULL;
+}
+
+/* Blocks double up to a megabyte; a large request gets a block of its own and leaves the current one in use. */
+static void *alloc_aligned(ifd_arena *arena, size_t size, size_t align) {
+  if (!size) size = 1;
+  uintptr_t at = ((uintptr_t)arena->at + align - 1) & ~(uintptr_t)(align - 1);
+  if (arena->at && at <= (uintptr_t)arena->end && size <= (uintptr_t)arena->end - at) {
+    arena->at = (char *)at + size;
+    return memset((void *)at, 0, size);
+  }
+  size_t header = 64;
+  if (size > SIZE_MAX / 2 - header) return NULL;
+  size_t grown = arena->blocks ? arena->blocks->size * 2 : FIRST_BLOCK;
+  if (grown > LARGEST_BLOCK) grown = LARGEST_BLOCK;
+  bool own = size + header > grown / 4;
+  size_t block_size = own ? size + header : grown;
+  ifd_arena_block *b = ifd_budget_alloc(arena->budget, block_size);
+  if (!b) return NULL;
+  b->size = block_size;
+  char *data = (char *)b + header;
+  if (own && arena->blocks) {
+    b->next = arena->blocks->next;
+    arena->blocks->next = b;
+  } else {
+    b->next = arena->blocks;
+    arena->blocks = b;
+    arena->at = data + size;
+    arena->end = (char *)b + block_size;
+  }
+  return memset(data, 0, size);
+}
+
+void *ifd_arena_alloc(ifd_arena *arena, size_t size) { return alloc_aligned(arena, size, 16); }
+void *ifd_arena_alloc_data(ifd_arena *arena, size_t size) { return alloc_aligned(arena, size, 64); }
+
+void *ifd_arena_alloc_array(ifd_arena *arena, size_t n, size_t size) {
+  size_t bytes;
+  return __builtin_mul_overflow(n, size, &bytes) ? NULL : ifd_arena_alloc(arena, bytes);
+}
+
+void *ifd_arena_memdup(ifd_arena *arena, const void *p, size_t size) {
+  void *copy = ifd_arena_alloc(arena, size);
+  return copy && size ? memcpy(copy, p, size) : copy;
+}
+
+char *ifd_arena_strndup(ifd_arena *arena, const char *s, size_t len) {
+  if (len == SIZE_MAX) return NULL;
+  char *copy = ifd_arena_alloc(arena, len + 1);
+  if (copy && len) memcpy(copy, s, len);
+  return copy;
+}
+
+char *ifd_arena_strdup(ifd_arena *arena, const char *s) { return ifd_arena_strndup(arena, s, strlen(s)); }
+
+char *ifd_arena_printf(ifd_arena *arena, const char *format, ...) {
+  va_list args, again;
+  va_start(args, format);
+  va_copy(again, args);
+  int len = vsnprintf(NULL, 0, format, args);
+  va_end(args);
+  char *s = len < 0 ? NULL : ifd_arena_alloc(arena, (size_t)len + 1);
+  if (s) vsnprintf(s, (size_t)len + 1, format, again);
+  va_end(again);
+  return s;
+}

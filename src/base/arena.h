@@ -1,0 +1,49 @@
+/* Memory with a budget, and arenas.
+ * A budget counts what one owner (a model, a session, a run) holds and refuses what goes over its limit; it can be told
+ * to fail the n-th request, for tests. An arena gives zeroed memory that lives until the arena is reset or freed:
+ * nothing in it is freed alone. A pointer points only into its own arena or a longer-lived one. */
+#ifndef IFD_BASE_ARENA_H
+#define IFD_BASE_ARENA_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct ifd_budget {
+  size_t limit;             /* bytes; 0 is no limit */
+  _Atomic size_t used;      /* bytes held now */
+  _Atomic size_t peak;      /* most bytes ever held */
+  _Atomic long fail_after;  /* > 0: requests until one fails; 0: never */
+} ifd_budget;
+
+/* Memory of at least `size` bytes, aligned to 64, not zeroed; NULL when the budget or the machine refuses. */
+void *ifd_budget_alloc(ifd_budget *budget, size_t size);
+/* Frees what ifd_budget_alloc gave for the same size; NULL is fine. */
+void ifd_budget_free(ifd_budget *budget, void *p, size_t size);
+
+typedef struct ifd_arena_block ifd_arena_block;
+typedef struct ifd_arena {
+  ifd_budget *budget; /* borrowed; may be NULL */
+  ifd_arena_block *blocks;
+  char *at, *end;
+} ifd_arena;
+
+void ifd_arena_init(ifd_arena *arena, ifd_budget *budget);
+/* Frees everything; the arena can be used again. */
+void ifd_arena_free(ifd_arena *arena);
+/* Zeroed memory aligned to 16 bytes, or NULL. */
+void *ifd_arena_alloc(ifd_arena *arena, size_t size);
+/* Zeroed memory aligned to 64 bytes, or NULL: tensor data. */
+void *ifd_arena_alloc_data(ifd_arena *arena, size_t size);
+/* n * size with overflow checked. */
+void *ifd_arena_alloc_array(ifd_arena *arena, size_t n, size_t size);
+char *ifd_arena_strndup(ifd_arena *arena, const char *s, size_t len);
+char *ifd_arena_strdup(ifd_arena *arena, const char *s);
+char *ifd_arena_printf(ifd_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void *ifd_arena_memdup(ifd_arena *arena, const void *p, size_t size);
+
+#define ifd_new(arena, type) ((type *)ifd_arena_alloc(arena, sizeof(type)))
+#define ifd_new_array(arena, type, n) ((type *)ifd_arena_alloc_array(arena, (size_t)(n), sizeof(type)))
+
+#endif

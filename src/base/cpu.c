@@ -1,0 +1,61 @@
+#include "base/cpu.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[IFD_N_ISAS] = {"ref", "avx2", "avx512"};
+
+const char *ifd_isa_name(ifd_isa isa) { return names[isa]; }
+
+static ifd_isa best_isa(void) {
+#ifdef IFD_X86
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return IFD_ISA_REF;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    return IFD_ISA_AVX512;
+  return IFD_ISA_AVX2;
+#else
+  return IFD_ISA_REF;
+#endif
+}
+
+ifd_isa ifd_cpu_isa(void) {
+  ifd_isa best = best_isa();
+  const char *mask = getenv("INFOLD_CPU");
+  for (int i = 0; mask && i < (int)best; i++)
+    if (strcmp(mask, names[i]) == 0) return (ifd_isa)i;
+  return best;
+}
+
+/* cgroup v2: "QUOTA PERIOD" or "max PERIOD" in cpu.max; v1: two files. */
+static int cgroup_cpus(void) {
+  double quota = -1, period = 100000;
+  FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+  if (f) {
+    if (fscanf(f, "%lf %lf", &quota, &period) != 2) quota = -1;
+    fclose(f);
+  } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re"))) {
+    if (fscanf(f, "%lf", &quota) != 1) quota = -1;
+    fclose(f);
+    if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re"))) {
+      if (fscanf(f, "%lf", &period) != 1) period = 100000;
+      fclose(f);
+    }
+  }
+  if (quota <= 0 || period <= 0 || quota / period > 1e6) return 1 << 20;
+  int n = (int)(quota / period + 0.5);
+  return n < 1 ? 1 : n;
+}
+
+int ifd_cpu_count(void) {
+  cpu_set_t *set = CPU_ALLOC(4096);
+  if (!set) return 1;
+  int n = sched_getaffinity(0, CPU_ALLOC_SIZE(4096), set) == 0 ? CPU_COUNT_S(CPU_ALLOC_SIZE(4096), set) : 1;
+  CPU_FREE(set);
+  int quota = cgroup_cpus();
+  if (n > quota) n = quota;
+  return n < 1 ? 1 : n;
+}

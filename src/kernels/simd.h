@@ -1,0 +1,240 @@
+/* Sixteen float lanes, the same on every ISA: one AVX-512 register, two AVX2 registers, an array of 16 in the reference
+ * build. Kernels written over v16/i16 give the same bits everywhere, because every operation here is the same IEEE
+ * operation on each lane and a reduction (v16_sum, v16_max) is one fixed tree. Kernels are compiled with
+ * -ffp-contract=off: only v16_fma fuses. Tails go through v16_load_n/v16_store_n, which touch no byte past n. */
+#ifndef IFD_KERNELS_SIMD_H
+#define IFD_KERNELS_SIMD_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define IFD_CAT_(a, b) a##_##b
+#define IFD_CAT(a, b)  IFD_CAT_(a, b)
+/* The name of a kernel or table in this ISA's build. */
+#define IFD_K(name) IFD_CAT(name, IFD_ISA)
+#define IFD_INLINE  static inline __attribute__((always_inline, unused))
+
+#if defined(IFD_ISA_avx512)
+#include <immintrin.h>
+typedef __m512 v16;
+typedef __m512i i16;
+typedef __mmask16 m16;
+IFD_INLINE v16 v16_set1(float x) { return _mm512_set1_ps(x); }
+IFD_INLINE v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
+IFD_INLINE void v16_store(float *p, v16 a) { _mm512_storeu_ps(p, a); }
+IFD_INLINE m16 m16_first(int n) { return (m16)(n >= 16 ? 0xffff : (1u << n) - 1); }
+IFD_INLINE v16 v16_load_n(const float *p, int n) { return _mm512_maskz_loadu_ps(m16_first(n), p); }
+IFD_INLINE void v16_store_n(float *p, v16 a, int n) { _mm512_mask_storeu_ps(p, m16_first(n), a); }
+IFD_INLINE v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
+IFD_INLINE v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
+IFD_INLINE v16 v16_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
+IFD_INLINE v16 v16_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
+IFD_INLINE v16 v16_sqrt(v16 a) { return _mm512_sqrt_ps(a); }
+/* a * b + c, rounded once */
+IFD_INLINE v16 v16_fma(v16 a, v16 b, v16 c) { return _mm512_fmadd_ps(a, b, c); }
+/* c - a * b, rounded once */
+IFD_INLINE v16 v16_fnma(v16 a, v16 b, v16 c) { return _mm512_fnmadd_ps(a, b, c); }
+/* a < b ? a : b and a > b ? a : b: the second operand where either is NaN */
+IFD_INLINE v16 v16_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }
+IFD_INLINE v16 v16_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
+IFD_INLINE m16 v16_lt(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+IFD_INLINE m16 v16_le(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+IFD_INLINE m16 v16_eq(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+IFD_INLINE m16 v16_isnan(v16 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+/* mask ? a : b */
+IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) { return _mm512_mask_blend_ps(m, b, a); }
+/* to the nearest integer, ties to even */
+IFD_INLINE v16 v16_round(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+IFD_INLINE v16 v16_floor(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+/* nearest even; out-of-range and NaN give INT32_MIN */
+IFD_INLINE i16 v16_to_i16(v16 a) { return _mm512_cvtps_epi32(a); }
+IFD_INLINE v16 i16_to_v16(i16 a) { return _mm512_cvtepi32_ps(a); }
+IFD_INLINE i16 v16_bits(v16 a) { return _mm512_castps_si512(a); }
+IFD_INLINE v16 i16_float(i16 a) { return _mm512_castsi512_ps(a); }
+IFD_INLINE i16 i16_set1(int32_t x) { return _mm512_set1_epi32(x); }
+IFD_INLINE i16 i16_load(const int32_t *p) { return _mm512_loadu_si512(p); }
+IFD_INLINE void i16_store(int32_t *p, i16 a) { _mm512_storeu_si512(p, a); }
+IFD_INLINE i16 i16_add(i16 a, i16 b) { return _mm512_add_epi32(a, b); }
+IFD_INLINE i16 i16_sub(i16 a, i16 b) { return _mm512_sub_epi32(a, b); }
+IFD_INLINE i16 i16_mul(i16 a, i16 b) { return _mm512_mullo_epi32(a, b); }
+IFD_INLINE i16 i16_and(i16 a, i16 b) { return _mm512_and_si512(a, b); }
+IFD_INLINE i16 i16_or(i16 a, i16 b) { return _mm512_or_si512(a, b); }
+IFD_INLINE i16 i16_xor(i16 a, i16 b) { return _mm512_xor_si512(a, b); }
+#define i16_sll(a, n) _mm512_slli_epi32(a, n)
+#define i16_srl(a, n) _mm512_srli_epi32(a, n)
+#define i16_sra(a, n) _mm512_srai_epi32(a, n)
+
+#elif defined(IFD_ISA_avx2)
+#include <immintrin.h>
+typedef struct { __m256 l, h; } v16;
+typedef struct { __m256i l, h; } i16;
+typedef struct { __m256 l, h; } m16;
+#define V2_(name, call)                                                                                      \
+  IFD_INLINE v16 name(v16 a, v16 b) { return (v16){call(a.l, b.l), call(a.h, b.h)}; }
+V2_(v16_add, _mm256_add_ps)
+V2_(v16_sub, _mm256_sub_ps)
+V2_(v16_mul, _mm256_mul_ps)
+V2_(v16_div, _mm256_div_ps)
+V2_(v16_min, _mm256_min_ps)
+V2_(v16_max, _mm256_max_ps)
+#undef V2_
+IFD_INLINE v16 v16_set1(float x) { return (v16){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+IFD_INLINE v16 v16_load(const float *p) { return (v16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+IFD_INLINE void v16_store(float *p, v16 a) {
+  _mm256_storeu_ps(p, a.l);
+  _mm256_storeu_ps(p + 8, a.h);
+}
+IFD_INLINE __m256i ifd_first8(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+IFD_INLINE m16 m16_first(int n) {
+  return (m16){_mm256_castsi256_ps(ifd_first8(n)), _mm256_castsi256_ps(ifd_first8(n - 8))};
+}
+IFD_INLINE v16 v16_load_n(const float *p, int n) {
+  return (v16){_mm256_maskload_ps(p, ifd_first8(n)),
+               n > 8 ? _mm256_maskload_ps(p + 8, ifd_first8(n - 8)) : _mm256_setzero_ps()};
+}
+IFD_INLINE void v16_store_n(float *p, v16 a, int n) {
+  _mm256_maskstore_ps(p, ifd_first8(n), a.l);
+  if (n > 8) _mm256_maskstore_ps(p + 8, ifd_first8(n - 8), a.h);
+}
+IFD_INLINE v16 v16_sqrt(v16 a) { return (v16){_mm256_sqrt_ps(a.l), _mm256_sqrt_ps(a.h)}; }
+IFD_INLINE v16 v16_fma(v16 a, v16 b, v16 c) {
+  return (v16){_mm256_fmadd_ps(a.l, b.l, c.l), _mm256_fmadd_ps(a.h, b.h, c.h)};
+}
+IFD_INLINE v16 v16_fnma(v16 a, v16 b, v16 c) {
+  return (v16){_mm256_fnmadd_ps(a.l, b.l, c.l), _mm256_fnmadd_ps(a.h, b.h, c.h)};
+}
+#define CMP_(name, op)                                                                                       \
+  IFD_INLINE m16 name(v16 a, v16 b) {                                                                        \
+    return (m16){_mm256_cmp_ps(a.l, b.l, op), _mm256_cmp_ps(a.h, b.h, op)};                                  \
+  }
+CMP_(v16_lt, _CMP_LT_OQ)
+CMP_(v16_le, _CMP_LE_OQ)
+CMP_(v16_eq, _CMP_EQ_OQ)
+#undef CMP_
+IFD_INLINE m16 v16_isnan(v16 a) {
+  return (m16){_mm256_cmp_ps(a.l, a.l, _CMP_UNORD_Q), _mm256_cmp_ps(a.h, a.h, _CMP_UNORD_Q)};
+}
+IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) {
+  return (v16){_mm256_blendv_ps(b.l, a.l, m.l), _mm256_blendv_ps(b.h, a.h, m.h)};
+}
+IFD_INLINE v16 v16_round(v16 a) {
+  return (v16){_mm256_round_ps(a.l, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+               _mm256_round_ps(a.h, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+IFD_INLINE v16 v16_floor(v16 a) { return (v16){_mm256_floor_ps(a.l), _mm256_floor_ps(a.h)}; }
+IFD_INLINE i16 v16_to_i16(v16 a) { return (i16){_mm256_cvtps_epi32(a.l), _mm256_cvtps_epi32(a.h)}; }
+IFD_INLINE v16 i16_to_v16(i16 a) { return (v16){_mm256_cvtepi32_ps(a.l), _mm256_cvtepi32_ps(a.h)}; }
+IFD_INLINE i16 v16_bits(v16 a) { return (i16){_mm256_castps_si256(a.l), _mm256_castps_si256(a.h)}; }
+IFD_INLINE v16 i16_float(i16 a) { return (v16){_mm256_castsi256_ps(a.l), _mm256_castsi256_ps(a.h)}; }
+IFD_INLINE i16 i16_set1(int32_t x) { return (i16){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+IFD_INLINE i16 i16_load(const int32_t *p) {
+  return (i16){_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)(p + 8))};
+}
+IFD_INLINE void i16_store(int32_t *p, i16 a) {
+  _mm256_storeu_si256((__m256i *)p, a.l);
+  _mm256_storeu_si256((__m256i *)(p + 8), a.h);
+}
+#define I2_(name, call)                                                                                      \
+  IFD_INLINE i16 name(i16 a, i16 b) { return (i16){call(a.l, b.l), call(a.h, b.h)}; }
+I2_(i16_add, _mm256_add_epi32)
+I2_(i16_sub, _mm256_sub_epi32)
+I2_(i16_mul, _mm256_mullo_epi32)
+I2_(i16_and, _mm256_and_si256)
+I2_(i16_or, _mm256_or_si256)
+I2_(i16_xor, _mm256_xor_si256)
+#undef I2_
+#define i16_sll(a, n) ((i16){_mm256_slli_epi32((a).l, n), _mm256_slli_epi32((a).h, n)})
+#define i16_srl(a, n) ((i16){_mm256_srli_epi32((a).l, n), _mm256_srli_epi32((a).h, n)})
+#define i16_sra(a, n) ((i16){_mm256_srai_epi32((a).l, n), _mm256_srai_epi32((a).h, n)})
+
+#else /* reference: plain C, sixteen lanes one after another */
+typedef struct { float f[16]; } v16;
+typedef struct { int32_t i[16]; } i16;
+typedef struct { bool b[16]; } m16;
+#define LANES_(type, field, expression)                                                                      \
+  type r;                                                                                                    \
+  for (int k = 0; k < 16; k++) r.field[k] = (expression);                                                    \
+  return r
+IFD_INLINE v16 v16_set1(float x) { LANES_(v16, f, x); }
+IFD_INLINE v16 v16_load(const float *p) { LANES_(v16, f, p[k]); }
+IFD_INLINE void v16_store(float *p, v16 a) { memcpy(p, a.f, sizeof a.f); }
+IFD_INLINE m16 m16_first(int n) { LANES_(m16, b, k < n); }
+IFD_INLINE v16 v16_load_n(const float *p, int n) { LANES_(v16, f, k < n ? p[k] : 0); }
+IFD_INLINE void v16_store_n(float *p, v16 a, int n) {
+  for (int k = 0; k < n && k < 16; k++) p[k] = a.f[k];
+}
+IFD_INLINE v16 v16_add(v16 a, v16 b) { LANES_(v16, f, a.f[k] + b.f[k]); }
+IFD_INLINE v16 v16_sub(v16 a, v16 b) { LANES_(v16, f, a.f[k] - b.f[k]); }
+IFD_INLINE v16 v16_mul(v16 a, v16 b) { LANES_(v16, f, a.f[k] * b.f[k]); }
+IFD_INLINE v16 v16_div(v16 a, v16 b) { LANES_(v16, f, a.f[k] / b.f[k]); }
+IFD_INLINE v16 v16_sqrt(v16 a) { LANES_(v16, f, sqrtf(a.f[k])); }
+IFD_INLINE v16 v16_fma(v16 a, v16 b, v16 c) { LANES_(v16, f, fmaf(a.f[k], b.f[k], c.f[k])); }
+IFD_INLINE v16 v16_fnma(v16 a, v16 b, v16 c) { LANES_(v16, f, fmaf(-a.f[k], b.f[k], c.f[k])); }
+IFD_INLINE v16 v16_min(v16 a, v16 b) { LANES_(v16, f, a.f[k] < b.f[k] ? a.f[k] : b.f[k]); }
+IFD_INLINE v16 v16_max(v16 a, v16 b) { LANES_(v16, f, a.f[k] > b.f[k] ? a.f[k] : b.f[k]); }
+IFD_INLINE m16 v16_lt(v16 a, v16 b) { LANES_(m16, b, a.f[k] < b.f[k]); }
+IFD_INLINE m16 v16_le(v16 a, v16 b) { LANES_(m16, b, a.f[k] <= b.f[k]); }
+IFD_INLINE m16 v16_eq(v16 a, v16 b) { LANES_(m16, b, a.f[k] == b.f[k]); }
+IFD_INLINE m16 v16_isnan(v16 a) { LANES_(m16, b, a.f[k] != a.f[k]); }
+IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) { LANES_(v16, f, m.b[k] ? a.f[k] : b.f[k]); }
+IFD_INLINE v16 v16_round(v16 a) { LANES_(v16, f, rintf(a.f[k])); }
+IFD_INLINE v16 v16_floor(v16 a) { LANES_(v16, f, floorf(a.f[k])); }
+IFD_INLINE i16 v16_to_i16(v16 a) {
+  LANES_(i16, i, a.f[k] >= -2147483648.f && a.f[k] < 2147483648.f ? (int32_t)rintf(a.f[k]) : INT32_MIN);
+}
+IFD_INLINE v16 i16_to_v16(i16 a) { LANES_(v16, f, (float)a.i[k]); }
+IFD_INLINE i16 v16_bits(v16 a) {
+  i16 r;
+  memcpy(&r, &a, sizeof r);
+  return r;
+}
+IFD_INLINE v16 i16_float(i16 a) {
+  v16 r;
+  memcpy(&r, &a, sizeof r);
+  return r;
+}
+IFD_INLINE i16 i16_set1(int32_t x) { LANES_(i16, i, x); }
+IFD_INLINE i16 i16_load(const int32_t *p) { LANES_(i16, i, p[k]); }
+IFD_INLINE void i16_store(int32_t *p, i16 a) { memcpy(p, a.i, sizeof a.i); }
+IFD_INLINE i16 i16_add(i16 a, i16 b) { LANES_(i16, i, (int32_t)((uint32_t)a.i[k] + (uint32_t)b.i[k])); }
+IFD_INLINE i16 i16_sub(i16 a, i16 b) { LANES_(i16, i, (int32_t)((uint32_t)a.i[k] - (uint32_t)b.i[k])); }
+IFD_INLINE i16 i16_mul(i16 a, i16 b) { LANES_(i16, i, (int32_t)((uint32_t)a.i[k] * (uint32_t)b.i[k])); }
+IFD_INLINE i16 i16_and(i16 a, i16 b) { LANES_(i16, i, a.i[k] & b.i[k]); }
+IFD_INLINE i16 i16_or(i16 a, i16 b) { LANES_(i16, i, a.i[k] | b.i[k]); }
+IFD_INLINE i16 i16_xor(i16 a, i16 b) { LANES_(i16, i, a.i[k] ^ b.i[k]); }
+IFD_INLINE i16 i16_sll(i16 a, int n) { LANES_(i16, i, (int32_t)((uint32_t)a.i[k] << n)); }
+IFD_INLINE i16 i16_srl(i16 a, int n) { LANES_(i16, i, (int32_t)((uint32_t)a.i[k] >> n)); }
+IFD_INLINE i16 i16_sra(i16 a, int n) { LANES_(i16, i, a.i[k] >> n); }
+#undef LANES_
+#endif
+
+IFD_INLINE v16 v16_zero(void) { return v16_set1(0); }
+IFD_INLINE v16 v16_neg(v16 a) { return i16_float(i16_xor(v16_bits(a), i16_set1(INT32_MIN))); }
+IFD_INLINE v16 v16_abs(v16 a) { return i16_float(i16_and(v16_bits(a), i16_set1(INT32_MAX))); }
+
+/* The one tree of every reduction along a vector: lane k meets lane k + 8, then 4, 2, 1. */
+#define TREE_(name, step)                                                                                    \
+  IFD_INLINE float name(v16 a) {                                                                             \
+    float t[16];                                                                                             \
+    v16_store(t, a);                                                                                         \
+    for (int half = 8; half; half /= 2)                                                                      \
+      for (int k = 0; k < half; k++) t[k] = step(t[k], t[k + half]);                                         \
+    return t[0];                                                                                             \
+  }
+#define ADD_(x, y) ((x) + (y))
+#define MAX_(x, y) ((x) > (y) ? (x) : (y))
+#define MIN_(x, y) ((x) < (y) ? (x) : (y))
+TREE_(v16_sum, ADD_)
+TREE_(v16_hmax, MAX_)
+TREE_(v16_hmin, MIN_)
+#undef TREE_
+#undef ADD_
+#undef MAX_
+#undef MIN_
+
+#endif
