@@ -1,7 +1,8 @@
 /* Memory with a budget, and arenas.
- * A budget counts what one owner (a model, a session, a run) holds and refuses what goes over its limit; it can be told
- * to fail the n-th request, for tests. An arena gives zeroed memory that lives until the arena is reset or freed:
- * nothing in it is freed alone. A pointer points only into its own arena or a longer-lived one. */
+ * A budget counts what one owner (a model, a session, a run) holds and refuses what goes over its limit; it
+ * can be told to fail the n-th request, for tests. An arena gives zeroed memory that lives until the arena is
+ * reset or freed: nothing in it is freed alone. A pointer points only into its own arena or a longer-lived
+ * one. */
 #ifndef IFD_BASE_ARENA_H
 #define IFD_BASE_ARENA_H
 
@@ -11,10 +12,10 @@
 #include <stdint.h>
 
 typedef struct ifd_budget {
-  size_t limit;             /* bytes; 0 is no limit */
-  _Atomic size_t used;      /* bytes held now */
-  _Atomic size_t peak;      /* most bytes ever held */
-  _Atomic long fail_after;  /* > 0: requests until one fails; 0: never */
+  size_t limit;            /* bytes; 0 is no limit */
+  _Atomic size_t used;     /* bytes held now */
+  _Atomic size_t peak;     /* most bytes ever held */
+  _Atomic long fail_after; /* > 0: requests until one fails; 0: never */
 } ifd_budget;
 
 /* Memory of at least `size` bytes, aligned to 64, not zeroed; NULL when the budget or the machine refuses. */
@@ -43,7 +44,7 @@ char *ifd_arena_strdup(ifd_arena *arena, const char *s);
 char *ifd_arena_printf(ifd_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void *ifd_arena_memdup(ifd_arena *arena, const void *p, size_t size);
 
-#define ifd_new(arena, type) ((type *)ifd_arena_alloc(arena, sizeof(type)))
+#define ifd_new(arena, type)          ((type *)ifd_arena_alloc(arena, sizeof(type)))
 #define ifd_new_array(arena, type, n) ((type *)ifd_arena_alloc_array(arena, (size_t)(n), sizeof(type)))
 
 #endif

@@ -8,7 +8,8 @@ typedef enum ifd_isa { IFD_ISA_REF, IFD_ISA_AVX2, IFD_ISA_AVX512, IFD_N_ISAS } i
 /* The best ISA of this machine, or a lesser one that INFOLD_CPU=ref|avx2|avx512 names. */
 ifd_isa ifd_cpu_isa(void);
 const char *ifd_isa_name(ifd_isa isa);
-/* Processors that this process may run on: the smaller of its affinity mask and its cgroup's quota, at least 1. */
+/* Processors that this process may run on: the smaller of its affinity mask and its cgroup's quota, at
+ * least 1. */
 int ifd_cpu_count(void);
 
 #endif

@@ -1,6 +1,6 @@
 /* Statuses and the error record.
- * A function that can fail returns an ifd_status and takes, directly or in its context, an ifd_error: the first failure
- * writes it, callers only add where it happened. Nothing is ever printed here. */
+ * A function that can fail returns an ifd_status and takes, directly or in its context, an ifd_error: the
+ * first failure writes it, callers only add where it happened. Nothing is ever printed here. */
 #ifndef IFD_BASE_STATUS_H
 #define IFD_BASE_STATUS_H
 
@@ -45,8 +45,9 @@ const char *ifd_status_text(ifd_status code);
 int ifd_status_exit_code(ifd_status code);
 
 #define IFD_STRING_(x) #x
-#define IFD_STRING(x) IFD_STRING_(x)
-#define FAIL(err, code, ...) return ifd_error_set(err, IFD_##code, __FILE__ ":" IFD_STRING(__LINE__), __VA_ARGS__)
+#define IFD_STRING(x)  IFD_STRING_(x)
+#define FAIL(err, code, ...)                                                                                 \
+  return ifd_error_set(err, IFD_##code, __FILE__ ":" IFD_STRING(__LINE__), __VA_ARGS__)
 #define TRY(expression)                                                                                      \
   do {                                                                                                       \
     ifd_status try_status_ = (expression);                                                                   \

@@ -1,5 +1,5 @@
-/* Growable arrays in an arena: IFD_VEC(type) declares one; IFD_PUSH grows it by doubling (the old memory stays with the
- * arena until that goes). A zeroed vector is empty. */
+/* Growable arrays in an arena: IFD_VEC(type) declares one; IFD_PUSH grows it by doubling (the old memory
+ * stays with the arena until that goes). A zeroed vector is empty. */
 #ifndef IFD_BASE_VEC_H
 #define IFD_BASE_VEC_H
 

@@ -1,7 +1,8 @@
-/* Sixteen float lanes, the same on every ISA: one AVX-512 register, two AVX2 registers, an array of 16 in the reference
- * build. Kernels written over v16/i16 give the same bits everywhere, because every operation here is the same IEEE
- * operation on each lane and a reduction (v16_sum, v16_max) is one fixed tree. Kernels are compiled with
- * -ffp-contract=off: only v16_fma fuses. Tails go through v16_load_n/v16_store_n, which touch no byte past n. */
+/* Sixteen float lanes, the same on every ISA: one AVX-512 register, two AVX2 registers, an array of 16 in the
+ * reference build. Kernels written over v16/i16 give the same bits everywhere, because every operation here
+ * is the same IEEE operation on each lane and a reduction (v16_sum, v16_max) is one fixed tree. Kernels are
+ * compiled with -ffp-contract=off: only v16_fma fuses. Tails go through v16_load_n/v16_store_n, which touch
+ * no byte past n. */
 #ifndef IFD_KERNELS_SIMD_H
 #define IFD_KERNELS_SIMD_H
 
@@ -47,7 +48,9 @@ IFD_INLINE m16 v16_isnan(v16 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
 /* mask ? a : b */
 IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) { return _mm512_mask_blend_ps(m, b, a); }
 /* to the nearest integer, ties to even */
-IFD_INLINE v16 v16_round(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+IFD_INLINE v16 v16_round(v16 a) {
+  return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 IFD_INLINE v16 v16_floor(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 /* nearest even; out-of-range and NaN give INT32_MIN */
 IFD_INLINE i16 v16_to_i16(v16 a) { return _mm512_cvtps_epi32(a); }
@@ -69,9 +72,15 @@ IFD_INLINE i16 i16_xor(i16 a, i16 b) { return _mm512_xor_si512(a, b); }
 
 #elif defined(IFD_ISA_avx2)
 #include <immintrin.h>
-typedef struct { __m256 l, h; } v16;
-typedef struct { __m256i l, h; } i16;
-typedef struct { __m256 l, h; } m16;
+typedef struct {
+  __m256 l, h;
+} v16;
+typedef struct {
+  __m256i l, h;
+} i16;
+typedef struct {
+  __m256 l, h;
+} m16;
 #define V2_(name, call)                                                                                      \
   IFD_INLINE v16 name(v16 a, v16 b) { return (v16){call(a.l, b.l), call(a.h, b.h)}; }
 V2_(v16_add, _mm256_add_ps)
@@ -153,9 +162,15 @@ I2_(i16_xor, _mm256_xor_si256)
 #define i16_sra(a, n) ((i16){_mm256_srai_epi32((a).l, n), _mm256_srai_epi32((a).h, n)})
 
 #else /* reference: plain C, sixteen lanes one after another */
-typedef struct { float f[16]; } v16;
-typedef struct { int32_t i[16]; } i16;
-typedef struct { bool b[16]; } m16;
+typedef struct {
+  float f[16];
+} v16;
+typedef struct {
+  int32_t i[16];
+} i16;
+typedef struct {
+  bool b[16];
+} m16;
 #define LANES_(type, field, expression)                                                                      \
   type r;                                                                                                    \
   for (int k = 0; k < 16; k++) r.field[k] = (expression);                                                    \

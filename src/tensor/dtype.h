@@ -23,7 +23,8 @@ typedef enum ifd_dtype_class {
   IFD_CLASS_STRING
 } ifd_dtype_class;
 
-/* An element of a string tensor: bytes (UTF-8 by ONNX), not terminated; lives in the arena or buffer of its tensor. */
+/* An element of a string tensor: bytes (UTF-8 by ONNX), not terminated; lives in the arena or buffer of its
+ * tensor. */
 typedef struct ifd_str {
   const char *s;
   size_t len;

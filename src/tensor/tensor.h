@@ -1,9 +1,10 @@
 /* Shapes, tensors and the other values that ONNX knows (sequences, optionals, maps).
  *
- * A tensor is dense, row-major, of at most IFD_MAX_RANK dimensions; each element takes ifd_dtype_size bytes in memory, so
- * types narrower than a byte are one byte an element here and packed only in files. A splat holds one element that
- * stands for all. Data is borrowed from whoever `buf` or the context names: a mapped file, an arena, a run's slab, or a
- * counted buffer (`buf`), which lets sequences share tensors without copying. */
+ * A tensor is dense, row-major, of at most IFD_MAX_RANK dimensions; each element takes ifd_dtype_size bytes
+ * in memory, so types narrower than a byte are one byte an element here and packed only in files. A splat
+ * holds one element that stands for all. Data is borrowed from whoever `buf` or the context names: a mapped
+ * file, an arena, a run's slab, or a counted buffer (`buf`), which lets sequences share tensors without
+ * copying. */
 #ifndef IFD_TENSOR_TENSOR_H
 #define IFD_TENSOR_TENSOR_H
 
@@ -46,7 +47,8 @@ typedef enum ifd_kind {
 } ifd_kind;
 
 typedef struct ifd_datum ifd_datum;
-/* Elements of a sequence (any kinds), or the one element of a present optional; counted and immutable when shared. */
+/* Elements of a sequence (any kinds), or the one element of a present optional; counted and immutable when
+ * shared. */
 typedef struct ifd_list {
   _Atomic int refs;
   ifd_budget *budget;
@@ -55,8 +57,9 @@ typedef struct ifd_list {
 } ifd_list;
 
 /* Any ONNX value at run time.
- * TENSOR: tensor. SEQUENCE: list (NULL is empty), elem the dtype of its tensors. OPTIONAL: list (NULL is absent, else one item).
- * MAP: tensor holds the keys (1-D, int64 or string), list one tensor: the values in the same order. */
+ * TENSOR: tensor. SEQUENCE: list (NULL is empty), elem the dtype of its tensors. OPTIONAL: list (NULL is
+ * absent, else one item). MAP: tensor holds the keys (1-D, int64 or string), list one tensor: the values in
+ * the same order. */
 struct ifd_datum {
   ifd_kind kind;
   ifd_kind elem_kind; /* of a sequence or optional */
@@ -66,7 +69,8 @@ struct ifd_datum {
 };
 
 /* ---- shapes ---- */
-/* Product of the dimensions (1 for rank 0); dimensions are >= 0 and their product was checked when the shape was made. */
+/* Product of the dimensions (1 for rank 0); dimensions are >= 0 and their product was checked when the shape
+ * was made. */
 static inline int64_t ifd_shape_count(const ifd_shape *s) {
   int64_t n = 1;
   for (int i = 0; i < s->rank; i++) n *= s->dim[i];
@@ -102,9 +106,11 @@ ifd_buf *ifd_buf_create(ifd_budget *budget, size_t size);
 ifd_buf *ifd_buf_ref(ifd_buf *buf);
 void ifd_buf_unref(ifd_buf *buf);
 /* Tensor with data of its own from the arena, zeroed. */
-ifd_status ifd_tensor_new(ifd_error *err, ifd_tensor *out, ifd_arena *arena, ifd_dtype dtype, const ifd_shape *s);
+ifd_status ifd_tensor_new(ifd_error *err, ifd_tensor *out, ifd_arena *arena, ifd_dtype dtype,
+                          const ifd_shape *s);
 /* Tensor with data in a counted buffer, not zeroed (string elements are). */
-ifd_status ifd_tensor_create(ifd_error *err, ifd_tensor *out, ifd_budget *budget, ifd_dtype dtype, const ifd_shape *s);
+ifd_status ifd_tensor_create(ifd_error *err, ifd_tensor *out, ifd_budget *budget, ifd_dtype dtype,
+                             const ifd_shape *s);
 /* Dense, unpacked copy of any constant's elements [0, count) into dst (count * size bytes). */
 void ifd_tensor_expand(const ifd_tensor *t, void *dst);
 /* Element i as double / int64 (floats truncate, bool 0/1); 0 for strings. Splat and packed are understood. */

@@ -1,0 +1,259 @@
+/* The graph: models, graphs, nodes, values, attributes.
+ *
+ * Everything lives in its model's arena. A value is made once (by a node, or as graph input or constant) and
+ * knows its readers; names are unique in a graph and its outer graphs. Nodes stand in one topologically
+ * sorted list per graph. A subgraph reads values of outer graphs by pointer. What infold does not interpret
+ * is kept as `origin`, a pointer that only io/ understands, so that loading and saving loses nothing. Only
+ * the making functions below change a graph; passes use them through a patch (pass/rewrite.h). */
+#ifndef IFD_IR_IR_H
+#define IFD_IR_IR_H
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "base/status.h"
+#include "base/vec.h"
+#include "ir/dim.h"
+#include "tensor/tensor.h"
+
+struct ifd_op;     /* ops/op.h */
+struct ifd_schema; /* ops/schema.h */
+
+typedef struct ifd_type ifd_type;
+typedef struct ifd_value ifd_value;
+typedef struct ifd_node ifd_node;
+typedef struct ifd_graph ifd_graph;
+typedef struct ifd_model ifd_model;
+
+/* The type of a value, as far as known. Immutable once attached. */
+struct ifd_type {
+  ifd_kind kind;
+  ifd_dtype dtype;      /* tensor and sparse tensor: elements, IFD_UNDEFINED when unknown; map: keys */
+  const ifd_type *elem; /* sequence and optional: element; map: value; NULL when unknown */
+  bool has_rank;        /* tensor: rank and dims are known (dims may be symbolic) */
+  int rank;
+  const ifd_dim *dims;
+};
+
+typedef struct ifd_use {
+  ifd_node *node;
+  int index; /* which input of node */
+} ifd_use;
+
+struct ifd_value {
+  const char *name;
+  int id;                     /* dense in the model: side tables are arrays by id */
+  ifd_graph *graph;           /* where it is defined */
+  ifd_node *producer;         /* NULL for graph inputs and constants */
+  int output;                 /* which output of producer */
+  const ifd_type *type;       /* inferred, or declared where inference has nothing to say; never NULL */
+  const ifd_type *declared;   /* what the file claims, or NULL: a claim, not a fact */
+  const ifd_tensor *constant; /* initializer; see ifd_value_constant */
+  bool is_input;              /* graph input of its graph */
+  bool is_initializer;   /* in the graph's initializer list (constants of an IR 3 model are inputs as well) */
+  int n_outputs;         /* how often its graph lists it as output */
+  IFD_VEC(ifd_use) uses; /* readers, in no order; graph outputs are not among them */
+  const void *origin;    /* io: ValueInfoProto */
+  const void *constant_origin; /* io: TensorProto or SparseTensorProto of the initializer */
+};
+
+typedef enum ifd_attr_type { /* AttributeProto.AttributeType */
+                             IFD_ATTR_UNDEFINED,
+                             IFD_ATTR_FLOAT,
+                             IFD_ATTR_INT,
+                             IFD_ATTR_STRING,
+                             IFD_ATTR_TENSOR,
+                             IFD_ATTR_GRAPH,
+                             IFD_ATTR_FLOATS,
+                             IFD_ATTR_INTS,
+                             IFD_ATTR_STRINGS,
+                             IFD_ATTR_TENSORS,
+                             IFD_ATTR_GRAPHS,
+                             IFD_ATTR_SPARSE_TENSOR,
+                             IFD_ATTR_SPARSE_TENSORS,
+                             IFD_ATTR_TYPE_PROTO,
+                             IFD_ATTR_TYPE_PROTOS
+} ifd_attr_type;
+
+typedef struct ifd_attr {
+  const char *name;
+  ifd_attr_type type;
+  const char *ref; /* ref_attr_name inside a function, or NULL */
+  int n;           /* elements of the plural kinds */
+  union {
+    float f;
+    int64_t i;
+    ifd_str s;
+    const ifd_tensor *tensor; /* also a SPARSE_TENSOR, made dense */
+    ifd_graph *graph;
+    const float *floats;
+    const int64_t *ints;
+    const ifd_str *strings;
+    const ifd_tensor *tensors;
+    ifd_graph **graphs;
+    const ifd_type *type_proto;
+  };
+  const void *origin; /* io: AttributeProto */
+} ifd_attr;
+
+struct ifd_node {
+  int id; /* dense in the model */
+  ifd_graph *graph;
+  ifd_node *prev, *next;
+  const char *name;                        /* "" when the file gives none */
+  const char *op_type, *domain, *overload; /* domain "" is ai.onnx */
+  int opset;                               /* version of its domain that applies */
+  const struct ifd_schema *schema;         /* NULL for unknown operators and local functions */
+  const struct ifd_op *op;                 /* NULL when infold cannot run it */
+  int n_inputs, n_outputs;
+  ifd_value **inputs;  /* NULL: absent optional input */
+  ifd_value **outputs; /* NULL: output not asked for */
+  int n_attrs;
+  ifd_attr *attrs;
+  long rank;              /* order key: grows along the list */
+  const char *provenance; /* names of the nodes this one came from, comma separated, or NULL */
+  const void *origin;     /* io: NodeProto */
+};
+
+struct ifd_graph {
+  ifd_model *model;
+  ifd_graph *outer; /* NULL for the main graph and function bodies */
+  ifd_node *owner;  /* the node whose attribute it is */
+  const char *name;
+  ifd_node *first, *last;
+  int n_nodes;
+  IFD_VEC(ifd_value *) inputs;
+  IFD_VEC(ifd_value *) outputs;
+  IFD_VEC(ifd_value *)
+  constants;      /* initializers, in file order, unused ones included; removed ones have constant == NULL */
+  ifd_map values; /* by name */
+  const void *origin; /* io: GraphProto */
+};
+
+typedef struct ifd_opset {
+  const char *domain;
+  int version;
+} ifd_opset;
+
+/* A model-local function. Its body is a graph whose inputs and outputs have no types. */
+typedef struct ifd_function {
+  const char *domain, *name, *overload;
+  ifd_graph *body;
+  int n_attributes;
+  const char *const *attributes; /* required attribute parameters */
+  int n_defaults;
+  ifd_attr *defaults; /* attribute parameters with default values */
+  IFD_VEC(ifd_opset) opsets;
+  const void *origin; /* io: FunctionProto */
+} ifd_function;
+
+typedef struct ifd_warning {
+  const char *text;
+} ifd_warning;
+
+struct ifd_model {
+  ifd_arena arena;
+  ifd_dims *dims;
+  int64_t ir_version;
+  const char *producer_name, *producer_version, *domain, *doc;
+  int64_t model_version;
+  IFD_VEC(ifd_opset) opsets;
+  IFD_VEC(ifd_function *) functions;
+  ifd_graph *graph;
+  int n_values, n_nodes; /* next ids */
+  const char *path;      /* file it came from, or NULL */
+  const void *origin;    /* io: ModelProto */
+  void *files; /* io: mapped files that constants borrow from; released by io when the model is destroyed */
+  void (*release_files)(void *files);
+};
+
+/* ---- making ---- */
+/* An empty model with an empty main graph, or NULL when out of memory. */
+ifd_model *ifd_model_create(ifd_budget *budget);
+void ifd_model_destroy(ifd_model *model);
+ifd_graph *ifd_graph_new(ifd_model *model, ifd_graph *outer);
+/* A value named `name` (copied; NULL makes a unique one from `hint`); fails when the graph already has the
+ * name. */
+ifd_status ifd_value_new(ifd_error *err, ifd_value **out, ifd_graph *graph, const char *name);
+/* A name no graph of the model uses: `hint`, else hint_1, hint_2 … */
+const char *ifd_graph_unique_name(ifd_graph *graph, const char *hint);
+ifd_status ifd_graph_add_input(ifd_error *err, ifd_graph *graph, ifd_value *value);
+ifd_status ifd_graph_add_output(ifd_error *err, ifd_graph *graph, ifd_value *value);
+ifd_status ifd_graph_add_constant(ifd_error *err, ifd_graph *graph, ifd_value *value,
+                                  const ifd_tensor *tensor);
+/* A node with room for its inputs and outputs (all NULL), not yet in any list. Resolves opset, schema and op.
+ */
+ifd_status ifd_node_new(ifd_error *err, ifd_node **out, ifd_graph *graph, const char *domain,
+                        const char *op_type, int n_inputs, int n_outputs);
+ifd_status ifd_node_set_input(ifd_error *err, ifd_node *node, int index, ifd_value *value);
+ifd_status ifd_node_set_output(ifd_error *err, ifd_node *node, int index, ifd_value *value);
+/* Sets or replaces an attribute; the payload is borrowed. */
+ifd_status ifd_node_set_attr(ifd_error *err, ifd_node *node, const ifd_attr *attr);
+ifd_status ifd_node_set_int(ifd_error *err, ifd_node *node, const char *name, int64_t i);
+ifd_status ifd_node_set_float(ifd_error *err, ifd_node *node, const char *name, float f);
+ifd_status ifd_node_set_string(ifd_error *err, ifd_node *node, const char *name, const char *s);
+ifd_status ifd_node_set_ints(ifd_error *err, ifd_node *node, const char *name, const int64_t *v, int n);
+void ifd_node_remove_attr(ifd_node *node, const char *name);
+/* Into the list before `before` (NULL: at the end). */
+void ifd_node_insert(ifd_node *node, ifd_node *before);
+/* Out of the list; inputs lose this reader, outputs lose their producer. */
+void ifd_node_remove(ifd_node *node);
+/* All readers of `from`, and its places among the outputs of its graph when `outputs`, now read `to`. */
+ifd_status ifd_value_replace(ifd_error *err, ifd_value *from, ifd_value *to, bool outputs);
+
+/* ---- asking ---- */
+/* The version of a domain that the model imports; 0 when it does not. */
+int ifd_model_opset(const ifd_model *model, const char *domain);
+const ifd_function *ifd_model_find_function(const ifd_model *model, const char *domain, const char *name,
+                                            const char *overload);
+ifd_value *ifd_graph_find_value(const ifd_graph *graph, const char *name); /* this graph, then outer ones */
+const ifd_attr *ifd_node_find_attr(const ifd_node *node, const char *name);
+/* The attribute's value, or the given default when absent or of another type. */
+int64_t ifd_node_int(const ifd_node *node, const char *name, int64_t otherwise);
+float ifd_node_float(const ifd_node *node, const char *name, float otherwise);
+/* Terminated copy-free text when absent: `otherwise`. */
+ifd_str ifd_node_string(const ifd_node *node, const char *name, const char *otherwise);
+bool ifd_node_string_is(const ifd_node *node, const char *name, const char *otherwise, const char *expected);
+/* n and the array, or 0 and NULL. */
+int ifd_node_ints(const ifd_node *node, const char *name, const int64_t **out);
+int ifd_node_floats(const ifd_node *node, const char *name, const float **out);
+const ifd_tensor *ifd_node_tensor(const ifd_node *node, const char *name);
+ifd_graph *ifd_node_graph(const ifd_node *node, const char *name);
+bool ifd_node_is(const ifd_node *node, const char *op_type); /* of domain ai.onnx */
+static inline bool ifd_node_has_input(const ifd_node *n, int i) { return i < n->n_inputs && n->inputs[i]; }
+static inline bool ifd_node_has_output(const ifd_node *n, int i) { return i < n->n_outputs && n->outputs[i]; }
+static inline ifd_value *ifd_node_input(const ifd_node *n, int i) {
+  return i < n->n_inputs ? n->inputs[i] : NULL;
+}
+static inline ifd_value *ifd_node_output(const ifd_node *n, int i) {
+  return i < n->n_outputs ? n->outputs[i] : NULL;
+}
+/* The tensor when the value is the same in every run: an initializer that no caller may override (an
+ * initializer that is also a graph input is a default since IR 4; IR 3 lists all of them as inputs and they
+ * count as constant). Else NULL. */
+const ifd_tensor *ifd_value_constant(const ifd_value *value);
+/* How many nodes read it plus how often it is a graph output. */
+int ifd_value_n_readers(const ifd_value *value);
+/* The node that made it, or NULL; the one reader when there is exactly one and it is no graph output, else
+ * NULL. */
+ifd_node *ifd_value_only_reader(const ifd_value *value);
+/* Type helpers; types live in the model's arena. NULL when out of memory. */
+const ifd_type *ifd_type_tensor(ifd_model *model, ifd_dtype dtype, int rank, const ifd_dim *dims);
+const ifd_type *ifd_type_tensor_unranked(ifd_model *model, ifd_dtype dtype);
+const ifd_type *ifd_type_of(ifd_model *model, ifd_kind kind, const ifd_type *elem); /* sequence, optional */
+const ifd_type *ifd_type_map(ifd_model *model, ifd_dtype key, const ifd_type *value);
+const ifd_type *ifd_type_of_tensor(ifd_model *model, const ifd_tensor *tensor);
+extern const ifd_type ifd_type_unknown;
+bool ifd_type_equal(const ifd_type *a, const ifd_type *b);
+/* "float[N,3,224,224]", "seq(float[?])" into text; returns text. */
+const char *ifd_type_text(const ifd_dims *dims, const ifd_type *type, char *text, size_t n);
+
+/* for each node, outer to inner not included; safe against removal of `node` itself */
+#define IFD_EACH_NODE(node, graph)                                                                           \
+  for (ifd_node *node = (graph)->first, *node##_next_ = node ? node->next : NULL; node;                      \
+       node = node##_next_, node##_next_ = node ? node->next : NULL)
+
+/* Calls visit for a graph and all graphs nested in it, outer first; stops at the first failure. */
+ifd_status ifd_graph_visit(ifd_graph *graph, ifd_status (*visit)(ifd_graph *graph, void *context),
+                           void *context);
+
+#endif

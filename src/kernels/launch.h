@@ -1,0 +1,40 @@
+/* What an operator's `lower` hands to the executor: kernels, their frozen parameters and how the work splits
+ * into tasks. A launch calls run(params, args, task) once for each task in [0, n_tasks), in any order, on any
+ * thread: tasks of a launch write disjoint memory and no result depends on the split. Launches of a work run
+ * one after another. */
+#ifndef IFD_KERNELS_LAUNCH_H
+#define IFD_KERNELS_LAUNCH_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct ifd_args {
+  const void *const *in; /* data of each input of the node; NULL where absent */
+  void *const *out;      /* data of each output; NULL where not asked for */
+  void *scratch;         /* launch.scratch bytes for this worker alone, 64-aligned, not zeroed */
+  void *shared;          /* work.shared bytes that the launches of one work hand on to each other */
+  atomic_int *failed;    /* set to 1 by a kernel that meets data it must refuse; the reference evaluation then
+                            says why */
+} ifd_args;
+
+typedef void (*ifd_kernel)(const void *params, const ifd_args *args, int task);
+
+typedef struct ifd_launch {
+  ifd_kernel run;
+  const void *params; /* lives as long as the plan */
+  int n_tasks;
+  size_t scratch; /* bytes for each worker */
+} ifd_launch;
+
+enum { IFD_MAX_LAUNCHES = 4 };
+
+typedef struct ifd_work {
+  int n_launches; /* 0: nothing lowered, the node is evaluated */
+  ifd_launch launches[IFD_MAX_LAUNCHES];
+  size_t shared;
+  int in_place;          /* 1 + index of an input whose memory output 0 may take over, or 0 */
+  const char *algorithm; /* for the profile: "gemm", "winograd 4x4" … */
+} ifd_work;
+
+#endif

@@ -1,0 +1,169 @@
+/* Operator rows: everything infold knows of an operator beyond its schema (schema.h) stands in one row of a
+ * family file src/ops/FAMILY.c, which defines `const ifd_op ifd_ops_FAMILY[]`, ended by a row without a name.
+ * A row serves all versions of its operator from `since` up to the next row of the same name; a change of
+ * meaning is another row, never an `if (opset >= …)` in a kernel.
+ *
+ * infer   dtype and shape of the outputs from those of the inputs; dims may be symbolic. The same function
+ * serves the graph (symbols) and the plan of a run (numbers). eval    the reference: reads whole input
+ * values, makes its outputs, any type, plain and obviously right. Constant folding,
+ *         --backend ref and --float64 run it, and running falls back on it.
+ * lower   optional: the fast way for inputs of known type and shape: kernels, parameters, tasks
+ * (kernels/launch.h). May decline. Bits must not depend on batch, threads or ISA. cost    optional:
+ * multiply-accumulates of one evaluation.                                                                  */
+#ifndef IFD_OPS_OP_H
+#define IFD_OPS_OP_H
+
+#include "base/cpu.h"
+#include "ir/ir.h"
+#include "kernels/launch.h"
+#include "ops/schema.h"
+
+/* ---- infer ---- */
+
+/* Elements of a small integer tensor (rank 0 or 1) as dims: shape arithmetic, symbolic. */
+typedef struct ifd_elements {
+  int rank, n;
+  const ifd_dim *d;
+} ifd_elements;
+
+typedef struct ifd_infer {
+  ifd_error *err;
+  const ifd_node *node;
+  ifd_model *model; /* types and dims are made in its arena */
+  ifd_dims *dims;
+  /* For each input of the node. type is &ifd_type_unknown where absent or unknown; constant is NULL unless
+   * known and dense in memory (splats and packed are possible: read with ifd_tensor_get_*); elements is NULL
+   * unless a small integer tensor is known. */
+  const ifd_type *const *in;
+  const ifd_tensor *const *constant;
+  const ifd_elements *const *elements;
+  /* For each output, &ifd_type_unknown / NULL on entry. */
+  const ifd_type **out;
+  const ifd_elements **out_elements;
+  /* Infers a subgraph with these input types (NULL: keep what is declared); its output types are then on its
+   * output values. */
+  ifd_status (*subgraph)(struct ifd_infer *x, ifd_graph *graph, const ifd_type *const *inputs, int n);
+} ifd_infer;
+
+/* Builders: each sets an output's type. Out of memory is a failure; a wish that cannot be met (unknown rank
+ * …) is not. */
+ifd_status ifd_infer_tensor(ifd_infer *x, int output, ifd_dtype dtype, int rank, const ifd_dim *dims);
+ifd_status ifd_infer_unranked(ifd_infer *x, int output, ifd_dtype dtype);
+ifd_status ifd_infer_same(ifd_infer *x, int output, int input);                     /* type of the input */
+ifd_status ifd_infer_same_as(ifd_infer *x, int output, int input, ifd_dtype dtype); /* shape of the input */
+/* Broadcast of inputs [first, last], element type given. BAD_MODEL when they cannot broadcast. */
+ifd_status ifd_infer_broadcast(ifd_infer *x, int output, ifd_dtype dtype, int first, int last);
+ifd_status ifd_infer_elements(ifd_infer *x, int output, int rank, int n, const ifd_dim *d);
+/* Rank of an input tensor, or -1 when unknown. */
+static inline int ifd_infer_rank(const ifd_infer *x, int i) {
+  return i < x->node->n_inputs && x->in[i]->has_rank ? x->in[i]->rank : -1;
+}
+static inline ifd_dtype ifd_infer_dtype(const ifd_infer *x, int i) {
+  return i < x->node->n_inputs && x->in[i]->kind == IFD_KIND_TENSOR ? x->in[i]->dtype : IFD_UNDEFINED;
+}
+static inline ifd_dim ifd_infer_dim(const ifd_infer *x, int i, int axis) { return x->in[i]->dims[axis]; }
+/* The common infer functions, for rows to name. */
+ifd_status ifd_infer_like_first(ifd_infer *x);     /* output 0 has the type of input 0 */
+ifd_status ifd_infer_broadcast_all(ifd_infer *x);  /* output 0: broadcast of all inputs, dtype of input 0 */
+ifd_status ifd_infer_broadcast_bool(ifd_infer *x); /* the same, bool */
+
+/* ---- eval ---- */
+
+typedef struct ifd_eval {
+  ifd_error *err;
+  const ifd_node *node;
+  int n_in, n_out;
+  const ifd_datum *const *in; /* NULL where absent. Tensors are dense and unpacked. */
+  ifd_datum *out;             /* to be made; see wanted */
+  ifd_arena *scratch;         /* freed after the evaluation */
+  ifd_budget *budget;         /* memory of outputs */
+  bool float64;               /* float32 models run in double: ifd_eval_out turns FLOAT into DOUBLE */
+  ifd_isa isa;                /* kernels that an eval may call; IFD_ISA_REF under --backend ref */
+  uint64_t *random;           /* state of the run's generator */
+  int64_t max_steps;          /* limit on loop trips */
+  /* memory the plan reserved for an output, or NULL */
+  void *const *planned;
+  const size_t *planned_bytes;
+  /* Runs a subgraph of this node; outer values are found by the runner. Outputs are owned by the caller. */
+  ifd_status (*run_graph)(struct ifd_eval *x, const ifd_graph *graph, const ifd_datum *inputs, int n_inputs,
+                          ifd_datum *outputs, int n_outputs);
+  void *runner;
+} ifd_eval;
+
+static inline bool ifd_eval_has(const ifd_eval *x, int i) { return i < x->n_in && x->in[i]; }
+/* Tensor input i; the input must be present and a tensor (the schema was checked). */
+static inline const ifd_tensor *ifd_eval_in(const ifd_eval *x, int i) { return &x->in[i]->tensor; }
+static inline bool ifd_eval_wants(const ifd_eval *x, int i) { return ifd_node_has_output(x->node, i); }
+/* Makes tensor output i, not zeroed. Read the dtype from *out: it may be DOUBLE for FLOAT. */
+ifd_status ifd_eval_out(ifd_eval *x, ifd_tensor **out, int i, ifd_dtype dtype, const ifd_shape *shape);
+/* Output i is a tensor with input j's data and another shape of the same count (no copy where memory is
+ * counted). */
+ifd_status ifd_eval_reshape(ifd_eval *x, int i, int j, const ifd_shape *shape);
+/* Output i is input j. */
+ifd_status ifd_eval_forward(ifd_eval *x, int i, int j);
+/* Elements of input i as int64 in scratch (any integer type). */
+ifd_status ifd_eval_ints(ifd_eval *x, const int64_t **out, int64_t *n, int i);
+/* Elements of input i as double / float in scratch (any float or integer type). */
+ifd_status ifd_eval_f64(ifd_eval *x, const double **out, int i);
+ifd_status ifd_eval_f32(ifd_eval *x, const float **out, int i);
+/* Axis in [-rank, rank) to [0, rank), or BAD_INPUT. */
+ifd_status ifd_axis(ifd_error *err, int *out, int64_t axis, int rank);
+
+/* ---- lower ---- */
+
+typedef struct ifd_lower {
+  ifd_error *err;
+  const ifd_node *node;
+  ifd_arena *arena; /* the plan's: parameters live here */
+  ifd_isa isa;
+  /* Type and shape of each input and output (numbers only); NULL where absent. data is NULL but for
+   * constants. */
+  const ifd_tensor *const *in;
+  const ifd_tensor *const *out;
+  ifd_work *work; /* the result; zeroed on entry */
+  /* Packed or transformed constants, shared by all plans of a session: calls pack(to, from, params) once for
+   * each key (constant, pack, params bytes) and gives 64-aligned memory. */
+  ifd_status (*packed)(struct ifd_lower *x, const void **out, const ifd_tensor *from, size_t bytes,
+                       void (*pack)(void *to, const void *from, const void *params), const void *params,
+                       size_t params_size);
+  void *session;
+} ifd_lower;
+
+/* Adds a launch to x->work; params are copied to the plan. */
+ifd_status ifd_lower_launch(ifd_lower *x, ifd_kernel run, const void *params, size_t params_size,
+                            int64_t n_tasks, size_t scratch);
+/* How many of n equal items (each of about item_ops operations) one task should take, so that tasks are
+ * neither tiny nor fewer than a few threads need. From the shape alone: the number of threads is not asked.
+ */
+int64_t ifd_lower_grain(int64_t n, double item_ops);
+
+/* ---- rows ---- */
+
+enum {
+  IFD_OP_IMPURE =
+      1, /* result not determined by the inputs (random), or worth keeping for its effect: never folded */
+  IFD_OP_COMMUTATIVE = 2,
+  IFD_OP_ELEMENTWISE = 4, /* output element i depends on the broadcast element i of each input only */
+  IFD_OP_MIXES_BATCH =
+      8, /* rows of a batch meet by definition (training BatchNormalization, DynamicQuantizeLinear …) */
+  IFD_OP_LAZY_SHAPE = 16, /* output shape depends on data: known only after evaluation */
+};
+
+typedef struct ifd_op {
+  const char *name;
+  const char *domain; /* NULL is ai.onnx */
+  int since;
+  unsigned flags;
+  ifd_status (*infer)(ifd_infer *x);
+  ifd_status (*eval)(ifd_eval *x);
+  ifd_status (*lower)(ifd_lower *x);
+  double (*cost)(const ifd_node *node, const ifd_shape *in,
+                 const ifd_shape *out); /* shapes by input / output index */
+} ifd_op;
+
+/* The row for an operator at an opset version, or NULL. */
+const ifd_op *ifd_op_find(const char *domain, const char *name, int opset);
+/* Rows one after another, for listings; NULL at the end. */
+const ifd_op *ifd_op_at(int index);
+
+#endif
