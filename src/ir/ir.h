@@ -236,12 +236,12 @@ int ifd_value_n_readers(const ifd_value *value);
 /* The node that made it, or NULL; the one reader when there is exactly one and it is no graph output, else
  * NULL. */
 ifd_node *ifd_value_only_reader(const ifd_value *value);
-/* Type helpers; types live in the model's arena. NULL when out of memory. */
-const ifd_type *ifd_type_tensor(ifd_model *model, ifd_dtype dtype, int rank, const ifd_dim *dims);
-const ifd_type *ifd_type_tensor_unranked(ifd_model *model, ifd_dtype dtype);
-const ifd_type *ifd_type_of(ifd_model *model, ifd_kind kind, const ifd_type *elem); /* sequence, optional */
-const ifd_type *ifd_type_map(ifd_model *model, ifd_dtype key, const ifd_type *value);
-const ifd_type *ifd_type_of_tensor(ifd_model *model, const ifd_tensor *tensor);
+/* Types made in an arena; NULL when out of memory. dims are copied. */
+const ifd_type *ifd_type_tensor(ifd_arena *arena, ifd_dtype dtype, int rank, const ifd_dim *dims);
+const ifd_type *ifd_type_tensor_unranked(ifd_arena *arena, ifd_dtype dtype);
+const ifd_type *ifd_type_of(ifd_arena *arena, ifd_kind kind, const ifd_type *elem); /* sequence, optional */
+const ifd_type *ifd_type_map(ifd_arena *arena, ifd_dtype key, const ifd_type *value);
+const ifd_type *ifd_type_of_tensor(ifd_arena *arena, const ifd_tensor *tensor);
 extern const ifd_type ifd_type_unknown;
 bool ifd_type_equal(const ifd_type *a, const ifd_type *b);
 /* "float[N,3,224,224]", "seq(float[?])" into text; returns text. */

@@ -29,7 +29,7 @@ typedef struct ifd_elements {
 typedef struct ifd_infer {
   ifd_error *err;
   const ifd_node *node;
-  ifd_model *model; /* types and dims are made in its arena */
+  ifd_arena *arena; /* where types and elements are made */
   ifd_dims *dims;
   /* For each input of the node. type is &ifd_type_unknown where absent or unknown; constant is NULL unless
    * known and dense in memory (splats and packed are possible: read with ifd_tensor_get_*); elements is NULL
