@@ -40,9 +40,11 @@ typedef struct ifd_infer {
   /* For each output, &ifd_type_unknown / NULL on entry. */
   const ifd_type **out;
   const ifd_elements **out_elements;
-  /* Infers a subgraph with these input types (NULL: keep what is declared); its output types are then on its
-   * output values. */
-  ifd_status (*subgraph)(struct ifd_infer *x, ifd_graph *graph, const ifd_type *const *inputs, int n);
+  /* Infers a subgraph whose inputs have these types (&ifd_type_unknown: as declared) and gives its outputs'
+   * types. */
+  ifd_status (*subgraph)(struct ifd_infer *x, const ifd_graph *graph, const ifd_type *const *in, int n_in,
+                         const ifd_type **out, int n_out);
+  void *driver;
 } ifd_infer;
 
 /* Builders: each sets an output's type. Out of memory is a failure; a wish that cannot be met (unknown rank
@@ -106,6 +108,9 @@ ifd_status ifd_eval_ints(ifd_eval *x, const int64_t **out, int64_t *n, int i);
 /* Elements of input i as double / float in scratch (any float or integer type). */
 ifd_status ifd_eval_f64(ifd_eval *x, const double **out, int i);
 ifd_status ifd_eval_f32(ifd_eval *x, const float **out, int i);
+/* Runs the node's reference: outputs are made or, on failure, none is left. String outputs own their bytes,
+ * so an operator may let elements point into inputs or scratch. The error names the node. */
+ifd_status ifd_eval_node(ifd_eval *x);
 /* Axis in [-rank, rank) to [0, rank), or BAD_INPUT. */
 ifd_status ifd_axis(ifd_error *err, int *out, int64_t axis, int rank);
 
