@@ -96,12 +96,10 @@ void ifd_buf_unref(ifd_buf *buf) {
 
 /* ---- tensors ---- */
 
+/* Eight elements take as many bytes as one takes bits. */
 size_t ifd_packed_bytes(ifd_dtype dtype, int64_t count) {
-  int bits = ifd_dtypes[dtype].bits;
-  if (bits == 0) return 0;
-  if (bits >= 8) return (size_t)count * (size_t)(bits / 8);
-  int64_t per_byte = 8 / bits;
-  return (size_t)(count / per_byte + (count % per_byte != 0));
+  int64_t bits = ifd_dtypes[dtype].bits;
+  return (size_t)(count / 8 * bits + (count % 8 * bits + 7) / 8);
 }
 
 ifd_status ifd_tensor_new(ifd_error *err, ifd_tensor *out, ifd_arena *arena, ifd_dtype dtype,
@@ -146,29 +144,27 @@ void ifd_tensor_expand(const ifd_tensor *t, void *dst) {
 
 static bool has_numbers(ifd_dtype t) { return t != IFD_STRING && ifd_dtypes[t].class != IFD_CLASS_COMPLEX; }
 
-/* Where element i lies; a packed one is unpacked into *byte. */
-static const void *element(const ifd_tensor *t, int64_t i, uint8_t *byte) {
+/* Where element i lies; a packed one is unpacked into group, whose eight take as many bytes as one takes
+ * bits. */
+static const void *element(const ifd_tensor *t, int64_t i, uint8_t group[8]) {
+  int bits = ifd_dtypes[t->dtype].bits;
   if (t->splat) i = 0;
-  if (!t->packed || ifd_dtypes[t->dtype].bits >= 8)
-    return (const char *)t->data + (size_t)i * ifd_dtype_size(t->dtype);
-  int64_t per_byte = 8 / ifd_dtypes[t->dtype].bits;
-  uint8_t group[8], packed = ((const uint8_t *)t->data)[i / per_byte];
-  ifd_unpack(t->dtype, &packed, group, per_byte);
-  *byte = group[i % per_byte];
-  return byte;
+  if (!t->packed || bits >= 8) return (const char *)t->data + (size_t)i * ifd_dtype_size(t->dtype);
+  ifd_unpack(t->dtype, (const char *)t->data + i / 8 * bits, group, i % 8 + 1);
+  return group + i % 8;
 }
 
 double ifd_tensor_get_f64(const ifd_tensor *t, int64_t i) {
   double x = 0;
-  uint8_t byte;
-  if (has_numbers(t->dtype)) ifd_load_f64(t->dtype, element(t, i, &byte), &x, 1);
+  uint8_t group[8];
+  if (has_numbers(t->dtype)) ifd_load_f64(t->dtype, element(t, i, group), &x, 1);
   return x;
 }
 
 int64_t ifd_tensor_get_i64(const ifd_tensor *t, int64_t i) {
   int64_t x = 0;
-  uint8_t byte;
-  if (has_numbers(t->dtype)) ifd_load_i64(t->dtype, element(t, i, &byte), &x, 1);
+  uint8_t group[8];
+  if (has_numbers(t->dtype)) ifd_load_i64(t->dtype, element(t, i, group), &x, 1);
   return x;
 }
 
