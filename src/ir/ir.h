@@ -116,8 +116,9 @@ struct ifd_node {
 
 struct ifd_graph {
   ifd_model *model;
-  ifd_graph *outer; /* NULL for the main graph and function bodies */
-  ifd_node *owner;  /* the node whose attribute it is */
+  ifd_graph *outer;              /* NULL for the main graph and function bodies */
+  ifd_node *owner;               /* the node whose attribute it is */
+  struct ifd_function *function; /* in whose body it stands, or NULL: its opsets apply */
   const char *name;
   ifd_node *first, *last;
   int n_nodes;
@@ -143,7 +144,8 @@ typedef struct ifd_function {
   int n_defaults;
   ifd_attr *defaults; /* attribute parameters with default values */
   IFD_VEC(ifd_opset) opsets;
-  const void *origin; /* io: FunctionProto */
+  const void *origin;            /* io: FunctionProto */
+  struct ifd_function *same_key; /* see function_keys of the model */
 } ifd_function;
 
 typedef struct ifd_warning {
@@ -161,6 +163,8 @@ struct ifd_model {
   ifd_graph *graph;
   int n_values, n_nodes; /* next ids */
   const char *path;      /* file it came from, or NULL */
+  ifd_map names;         /* of all values; kept by graph.c for ifd_graph_unique_name */
+  ifd_map function_keys; /* kept by graph.c for ifd_model_find_function */
   const void *origin;    /* io: ModelProto */
   void *files; /* io: mapped files that constants borrow from; released by io when the model is destroyed */
   void (*release_files)(void *files);
@@ -171,22 +175,32 @@ struct ifd_model {
 ifd_model *ifd_model_create(ifd_budget *budget);
 void ifd_model_destroy(ifd_model *model);
 ifd_graph *ifd_graph_new(ifd_model *model, ifd_graph *outer);
-/* A value named `name` (copied; NULL makes a unique one from `hint`); fails when the graph already has the
- * name. */
+/* A function with an empty body, in the model's list. Set its opsets before making nodes in its body. */
+ifd_status ifd_function_new(ifd_error *err, ifd_function **out, ifd_model *model, const char *domain,
+                            const char *name, const char *overload);
+/* A value named `name` (copied; NULL makes a unique one); fails when the graph already has the name. */
 ifd_status ifd_value_new(ifd_error *err, ifd_value **out, ifd_graph *graph, const char *name);
 /* A name no graph of the model uses: `hint`, else hint_1, hint_2 … */
 const char *ifd_graph_unique_name(ifd_graph *graph, const char *hint);
 ifd_status ifd_graph_add_input(ifd_error *err, ifd_graph *graph, ifd_value *value);
+/* Outputs of a graph are its own values: one of an outer graph is passed through an Identity node, appended.
+ */
 ifd_status ifd_graph_add_output(ifd_error *err, ifd_graph *graph, ifd_value *value);
+/* Makes the value an initializer; *tensor is copied, its data borrowed. */
 ifd_status ifd_graph_add_constant(ifd_error *err, ifd_graph *graph, ifd_value *value,
                                   const ifd_tensor *tensor);
+/* The value is no initializer any more. */
+void ifd_graph_remove_constant(ifd_value *value);
 /* A node with room for its inputs and outputs (all NULL), not yet in any list. Resolves opset, schema and op.
  */
 ifd_status ifd_node_new(ifd_error *err, ifd_node **out, ifd_graph *graph, const char *domain,
                         const char *op_type, int n_inputs, int n_outputs);
+/* Finds opset, schema and op anew, after opset imports, functions or the node's overload have changed. */
+void ifd_node_resolve(ifd_node *node);
 ifd_status ifd_node_set_input(ifd_error *err, ifd_node *node, int index, ifd_value *value);
+/* The value must not have a producer: remove the old one first. */
 ifd_status ifd_node_set_output(ifd_error *err, ifd_node *node, int index, ifd_value *value);
-/* Sets or replaces an attribute; the payload is borrowed. */
+/* Sets or replaces an attribute; the name is copied, the payload borrowed (graphs get this owner). */
 ifd_status ifd_node_set_attr(ifd_error *err, ifd_node *node, const ifd_attr *attr);
 ifd_status ifd_node_set_int(ifd_error *err, ifd_node *node, const char *name, int64_t i);
 ifd_status ifd_node_set_float(ifd_error *err, ifd_node *node, const char *name, float f);
@@ -195,7 +209,10 @@ ifd_status ifd_node_set_ints(ifd_error *err, ifd_node *node, const char *name, c
 void ifd_node_remove_attr(ifd_node *node, const char *name);
 /* Into the list before `before` (NULL: at the end). */
 void ifd_node_insert(ifd_node *node, ifd_node *before);
-/* Out of the list; inputs lose this reader, outputs lose their producer. */
+/* To another place of the same list. */
+void ifd_node_move(ifd_node *node, ifd_node *before);
+/* Out of the list, for good; inputs (of its subgraphs' nodes, too) lose this reader, outputs lose their
+ * producer. */
 void ifd_node_remove(ifd_node *node);
 /* All readers of `from`, and its places among the outputs of its graph when `outputs`, now read `to`. */
 ifd_status ifd_value_replace(ifd_error *err, ifd_value *from, ifd_value *to, bool outputs);
@@ -203,6 +220,11 @@ ifd_status ifd_value_replace(ifd_error *err, ifd_value *from, ifd_value *to, boo
 /* ---- asking ---- */
 /* The version of a domain that the model imports; 0 when it does not. */
 int ifd_model_opset(const ifd_model *model, const char *domain);
+/* The version that applies to nodes of a graph: the model's, or in a function's body the function's. */
+int ifd_graph_opset(const ifd_graph *graph, const char *domain);
+/* "" for NULL and "ai.onnx", else the domain itself. */
+const char *ifd_domain(const char *domain);
+bool ifd_domain_equal(const char *a, const char *b);
 const ifd_function *ifd_model_find_function(const ifd_model *model, const char *domain, const char *name,
                                             const char *overload);
 ifd_value *ifd_graph_find_value(const ifd_graph *graph, const char *name); /* this graph, then outer ones */
@@ -218,6 +240,8 @@ int ifd_node_ints(const ifd_node *node, const char *name, const int64_t **out);
 int ifd_node_floats(const ifd_node *node, const char *name, const float **out);
 const ifd_tensor *ifd_node_tensor(const ifd_node *node, const char *name);
 ifd_graph *ifd_node_graph(const ifd_node *node, const char *name);
+/* The graphs of an attribute (GRAPH or GRAPHS): how many, and the array. */
+int ifd_attr_graphs(const ifd_attr *attr, ifd_graph *const **out);
 bool ifd_node_is(const ifd_node *node, const char *op_type); /* of domain ai.onnx */
 static inline bool ifd_node_has_input(const ifd_node *n, int i) { return i < n->n_inputs && n->inputs[i]; }
 static inline bool ifd_node_has_output(const ifd_node *n, int i) { return i < n->n_outputs && n->outputs[i]; }

@@ -1,0 +1,66 @@
+#include <limits.h>
+#include <string.h>
+
+#include "ir/ir.h"
+
+ifd_status ifd_value_new(ifd_error *err, ifd_value **out, ifd_graph *graph, const char *name) {
+  ifd_model *model = graph->model;
+  ifd_value *value;
+  EXPECT(err, model->n_values < INT_MAX, LIMIT, "too many values");
+  if (!name) ALLOC(err, name, ifd_graph_unique_name(graph, "v"));
+  EXPECT(err, *name, BAD_MODEL, "a value has no name");
+  EXPECT(err, !ifd_map_find(&graph->values, name), BAD_MODEL, "value %s is defined twice", name);
+  ALLOC(err, value, ifd_new(&model->arena, ifd_value));
+  ALLOC(err, value->name, ifd_arena_strdup(&model->arena, name));
+  value->graph = graph;
+  value->type = &ifd_type_unknown;
+  bool known = ifd_map_find(&model->names, value->name);
+  EXPECT(err, known || ifd_map_set(&model->names, value->name, (void *)1), NO_MEMORY, "out of memory");
+  EXPECT(err, ifd_map_set(&graph->values, value->name, value), NO_MEMORY, "out of memory");
+  value->id = model->n_values++;
+  *out = value;
+  return IFD_OK;
+}
+
+/* Sets one place among the inputs of a node, without the use-lists. */
+static void rewire(const ifd_use *use, ifd_value *value) { use->node->inputs[use->index] = value; }
+
+static ifd_status replace_readers(ifd_error *err, ifd_value *from, ifd_value *to) {
+  for (int i = 0; i < from->uses.n; i++) IFD_PUSH(err, &to->graph->model->arena, &to->uses, from->uses.v[i]);
+  for (int i = 0; i < from->uses.n; i++) rewire(&from->uses.v[i], to);
+  from->uses.n = 0;
+  return IFD_OK;
+}
+
+static ifd_status replace_outputs(ifd_error *err, ifd_value *from, ifd_value *to) {
+  ifd_graph *graph = from->graph;
+  EXPECT(err, !from->n_outputs || to->graph == graph, BAD_MODEL,
+         "%s of an outer graph cannot become an output", to->name);
+  for (int i = 0; from->n_outputs && i < graph->outputs.n; i++)
+    if (graph->outputs.v[i] == from) {
+      graph->outputs.v[i] = to;
+      to->n_outputs++;
+      from->n_outputs--;
+    }
+  return IFD_OK;
+}
+
+ifd_status ifd_value_replace(ifd_error *err, ifd_value *from, ifd_value *to, bool outputs) {
+  if (from == to) return IFD_OK;
+  int before = to->uses.n;
+  ifd_status status = replace_readers(err, from, to);
+  if (status != IFD_OK) to->uses.n = before; /* nothing was rewired yet */
+  TRY(status);
+  return outputs ? replace_outputs(err, from, to) : IFD_OK;
+}
+
+const ifd_tensor *ifd_value_constant(const ifd_value *value) {
+  bool may_be_overridden = value->is_input && value->graph->model->ir_version >= 4;
+  return may_be_overridden ? NULL : value->constant;
+}
+
+int ifd_value_n_readers(const ifd_value *value) { return value->uses.n + value->n_outputs; }
+
+ifd_node *ifd_value_only_reader(const ifd_value *value) {
+  return value->uses.n == 1 && !value->n_outputs ? value->uses.v[0].node : NULL;
+}
