@@ -6,11 +6,10 @@
 
 #include "ops/op.h"
 
-enum { IFD_MAX_ELEMENTS = 64 }; /* longer tensors are no shapes */
+enum { IFD_MAX_ELEMENTS = 256 };
 
-/* Elements of input i, from shape arithmetic or from a small constant of an integer type or bool; false when
- * unknown. d: room for IFD_MAX_ELEMENTS dims, which out->d may point to. */
-bool ifd_elements_of(const ifd_infer *x, int i, ifd_elements *out, ifd_dim *d);
+/* Elements of input i, or NULL: unknown, absent, or too many. */
+const ifd_elements *ifd_elements_find(const ifd_infer *x, int i);
 /* Output 0 has the elements of input i, if those are known. */
 ifd_status ifd_elements_forward(ifd_infer *x, int i);
 /* Output 0 = f(input 0, …, input n - 1) element by element, broadcast, when all are known; f may answer
