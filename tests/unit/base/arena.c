@@ -1,0 +1,109 @@
+/* Budgets and arenas: limits, injected failures, alignment, zeroing, reuse. */
+#include "base/arena.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void budget_counts_and_refuses(void **state) {
+  (void)state;
+  ifd_budget budget = {.limit = 1024};
+  void *a = ifd_budget_alloc(&budget, 1), *b = ifd_budget_alloc(&budget, 900);
+  assert_non_null(a);
+  assert_non_null(b);
+  assert_int_equal((uintptr_t)a % 64 + (uintptr_t)b % 64, 0);
+  size_t both = budget.used;
+  assert_true(both >= 901 && both <= 1024);
+  assert_null(ifd_budget_alloc(&budget, 256));
+  assert_int_equal(budget.used, both);
+  ifd_budget_free(&budget, b, 900);
+  b = ifd_budget_alloc(&budget, 256);
+  assert_non_null(b);
+  ifd_budget_free(&budget, b, 256);
+  ifd_budget_free(&budget, a, 1);
+  ifd_budget_free(&budget, NULL, 77);
+  assert_int_equal(budget.used, 0);
+  assert_int_equal(budget.peak, both);
+  assert_null(ifd_budget_alloc(&budget, SIZE_MAX));
+  assert_null(ifd_budget_alloc(NULL, SIZE_MAX - 3));
+  assert_int_equal(budget.used, 0);
+}
+
+static void budget_fails_the_nth_and_later(void **state) {
+  (void)state;
+  ifd_budget budget = {.fail_after = 3};
+  void *a = ifd_budget_alloc(&budget, 8), *b = ifd_budget_alloc(&budget, 8);
+  assert_non_null(a);
+  assert_non_null(b);
+  for (int i = 0; i < 4; i++) assert_null(ifd_budget_alloc(&budget, 8));
+  ifd_budget_free(&budget, a, 8);
+  ifd_budget_free(&budget, b, 8);
+  assert_int_equal(budget.used, 0);
+}
+
+/* Every piece is zero when given, aligned, and apart from all others. */
+static void arena_pieces_are_zero_and_apart(void **state) {
+  (void)state;
+  ifd_budget budget = {0};
+  ifd_arena arena;
+  ifd_arena_init(&arena, &budget);
+  enum { N = 400 };
+  unsigned char *piece[N];
+  size_t size[N];
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < N; i++) {
+      size[i] = i % 50 == 49 ? 300000 : (size_t)(i * 37 % 777);
+      bool data = i % 3 == 0;
+      piece[i] = data ? ifd_arena_alloc_data(&arena, size[i]) : ifd_arena_alloc(&arena, size[i]);
+      assert_non_null(piece[i]);
+      assert_int_equal((uintptr_t)piece[i] % (data ? 64 : 16), 0);
+      for (size_t k = 0; k < size[i]; k++) assert_int_equal(piece[i][k], 0);
+      memset(piece[i], i % 255 + 1, size[i]);
+    }
+    for (int i = 0; i < N; i++)
+      for (size_t k = 0; k < size[i]; k++) assert_int_equal(piece[i][k], i % 255 + 1);
+    assert_true(budget.used > 0);
+    ifd_arena_free(&arena);
+    assert_int_equal(budget.used, 0);
+  }
+}
+
+static void arena_refuses_overflow_and_over_budget(void **state) {
+  (void)state;
+  ifd_budget budget = {.limit = 64 << 10};
+  ifd_arena arena;
+  ifd_arena_init(&arena, &budget);
+  assert_null(ifd_arena_alloc_array(&arena, SIZE_MAX / 2, 3));
+  assert_null(ifd_arena_alloc(&arena, SIZE_MAX));
+  assert_null(ifd_arena_strndup(&arena, "", SIZE_MAX));
+  assert_null(ifd_arena_alloc(&arena, 1 << 20));
+  assert_non_null(ifd_arena_alloc(&arena, 1 << 10));
+  ifd_arena_free(&arena);
+  assert_int_equal(budget.used, 0);
+}
+
+static void arena_copies_text(void **state) {
+  (void)state;
+  ifd_arena arena;
+  ifd_arena_init(&arena, NULL);
+  assert_string_equal(ifd_arena_strdup(&arena, "weight"), "weight");
+  assert_string_equal(ifd_arena_strndup(&arena, "weight", 3), "wei");
+  assert_string_equal(ifd_arena_strndup(&arena, NULL, 0), "");
+  assert_string_equal(ifd_arena_printf(&arena, "%s_%d", "conv", 12), "conv_12");
+  char *wide = ifd_arena_printf(&arena, "%5000d", 7);
+  assert_int_equal(strlen(wide), 5000);
+  assert_memory_equal(ifd_arena_memdup(&arena, "a\0b", 3), "a\0b", 3);
+  ifd_arena_free(&arena);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(budget_counts_and_refuses),
+      cmocka_unit_test(budget_fails_the_nth_and_later),
+      cmocka_unit_test(arena_pieces_are_zero_and_apart),
+      cmocka_unit_test(arena_refuses_overflow_and_over_budget),
+      cmocka_unit_test(arena_copies_text),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
