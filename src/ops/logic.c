@@ -1,0 +1,131 @@
+/* Comparisons, boolean and bitwise operators. */
+#include <string.h>
+
+#include "ops/shared/elementwise.h"
+#include "ops/shared/elements.h"
+#include "ops/shared/walk.h"
+
+/* X(name, expression for every compute type) */
+#define COMPARISONS(X)                                                                                       \
+  X(Equal, a == b)                                                                                           \
+  X(Greater, a > b)                                                                                          \
+  X(GreaterOrEqual, a >= b)                                                                                  \
+  X(Less, a < b)                                                                                             \
+  X(LessOrEqual, a <= b)
+
+/* X(name, expression over the bits) */
+#define BIT_FUNCTIONS(X)                                                                                     \
+  X(And, a &b)                                                                                               \
+  X(Or, a | b)                                                                                               \
+  X(Xor, a ^ b)                                                                                              \
+  X(Not, !a)                                                                                                 \
+  X(BitwiseNot, ~a)
+
+#define EVAL(name, dtype)                                                                                    \
+  static ifd_status eval_##name(ifd_eval *x) { return ifd_elementwise_eval(x, &name, dtype, NULL); }
+#define COMPARISON(name, f)                                                                                  \
+  IFD_COMPUTE_F64(name, f)                                                                                   \
+  IFD_COMPUTE_I64(name, f)                                                                                   \
+  IFD_COMPUTE_U64(name, f)                                                                                   \
+  static const ifd_elementwise name = {name##_f64, name##_i64, name##_u64};                                  \
+  EVAL(name, IFD_BOOL)
+#define BIT_FUNCTION(name, f)                                                                                \
+  IFD_COMPUTE_U64(name, f)                                                                                   \
+  static const ifd_elementwise name = {.u64 = name##_u64};                                                   \
+  EVAL(name, IFD_UNDEFINED)
+COMPARISONS(COMPARISON)
+BIT_FUNCTIONS(BIT_FUNCTION)
+
+#define EVAL_LEGACY(name)                                                                                    \
+  static ifd_status eval_##name##_1(ifd_eval *x) { return ifd_elementwise_legacy_eval(x, &name, IFD_BOOL); }
+EVAL_LEGACY(Equal)
+EVAL_LEGACY(Greater)
+EVAL_LEGACY(Less)
+EVAL_LEGACY(And)
+EVAL_LEGACY(Or)
+EVAL_LEGACY(Xor)
+
+/* ---- strings ---- */
+
+static bool equal_strings(const ifd_str *a, const ifd_str *b) {
+  return a->len == b->len && (a->len == 0 || memcmp(a->s, b->s, a->len) == 0);
+}
+
+static ifd_status eval_Equal_19(ifd_eval *x) {
+  const ifd_tensor *a = ifd_eval_in(x, 0), *b = ifd_eval_in(x, 1);
+  if (a->dtype != IFD_STRING) return eval_Equal(x);
+  ifd_tensor *out;
+  ifd_shape shape;
+  TRY(ifd_shape_broadcast(x->err, &shape, &a->shape, &b->shape));
+  TRY(ifd_eval_out(x, &out, 0, IFD_BOOL, &shape));
+  ifd_walk w = ifd_walk_over(&shape);
+  ifd_walk_add_shape(&w, &a->shape);
+  ifd_walk_add_shape(&w, &b->shape);
+  ifd_walk_add_shape(&w, &shape);
+  while (ifd_walk_next(&w)) {
+    const ifd_str *sa = (const ifd_str *)a->data + w.offset[0], *sb = (const ifd_str *)b->data + w.offset[1];
+    bool *to = (bool *)out->data + w.offset[2];
+    for (int64_t i = 0; i < w.n; i++) to[i] = equal_strings(&sa[i * w.step[0]], &sb[i * w.step[1]]);
+  }
+  return IFD_OK;
+}
+
+/* ---- shifts: p[0] is the width of the type. Beyond it, only copies of the sign are left ---- */
+
+#define IN_WIDTH(b) ((b) >= 0 && (double)(b) < p[0])
+IFD_COMPUTE_U64(shift_left, (double)b < p[0] ? a << b : 0)
+IFD_COMPUTE_I64(shift_left, IN_WIDTH(b) ? (uint64_t)a << b : 0)
+IFD_COMPUTE_U64(shift_right, (double)b < p[0] ? a >> b : 0)
+IFD_COMPUTE_I64(shift_right, IN_WIDTH(b) ? a >> b : a < 0 ? -1 : 0)
+
+static ifd_status eval_BitShift(ifd_eval *x) {
+  static const ifd_elementwise left = {.i64 = shift_left_i64, .u64 = shift_left_u64};
+  static const ifd_elementwise right = {.i64 = shift_right_i64, .u64 = shift_right_u64};
+  const double bits[] = {ifd_dtypes[ifd_eval_in(x, 0)->dtype].bits};
+  bool is_left = ifd_node_string_is(x->node, "direction", "", "LEFT");
+  EXPECT(x->err, is_left || ifd_node_string_is(x->node, "direction", "", "RIGHT"), BAD_MODEL,
+         "attribute direction is neither LEFT nor RIGHT");
+  return ifd_elementwise_eval(x, is_left ? &left : &right, IFD_UNDEFINED, bits);
+}
+
+/* ---- inference ---- */
+
+static ifd_status infer_bool_like_first(ifd_infer *x) { return ifd_infer_same_as(x, 0, 0, IFD_BOOL); }
+
+static ifd_dim equal_dims(ifd_dims *dims, const ifd_dim *d) {
+  if (d[0] == d[1]) return 1;
+  if (ifd_dim_is_number(d[0]) && ifd_dim_is_number(d[1])) return 0;
+  ifd_dim above = ifd_dim_sub(dims, d[0], d[1]), below = ifd_dim_sub(dims, d[1], d[0]);
+  bool differ = ifd_dim_known_positive(dims, above) || ifd_dim_known_positive(dims, below);
+  return differ ? 0 : ifd_dim_unknown(dims);
+}
+
+static ifd_status infer_Equal(ifd_infer *x) {
+  TRY(ifd_infer_broadcast_bool(x));
+  return ifd_elements_map(x, 2, equal_dims);
+}
+
+#define ROW(name_, since_, flags_, infer_, eval_)                                                            \
+  { .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE | flags_, .infer = infer_, .eval = eval_ }
+const ifd_op ifd_ops_logic[] = {ROW(Equal, 1, 0, infer_bool_like_first, eval_Equal_1),
+                                ROW(Equal, 7, IFD_OP_COMMUTATIVE, infer_Equal, eval_Equal),
+                                ROW(Equal, 19, IFD_OP_COMMUTATIVE, infer_Equal, eval_Equal_19),
+                                ROW(Greater, 1, 0, infer_bool_like_first, eval_Greater_1),
+                                ROW(Greater, 7, 0, ifd_infer_broadcast_bool, eval_Greater),
+                                ROW(Less, 1, 0, infer_bool_like_first, eval_Less_1),
+                                ROW(Less, 7, 0, ifd_infer_broadcast_bool, eval_Less),
+                                ROW(GreaterOrEqual, 12, 0, ifd_infer_broadcast_bool, eval_GreaterOrEqual),
+                                ROW(LessOrEqual, 12, 0, ifd_infer_broadcast_bool, eval_LessOrEqual),
+                                ROW(And, 1, 0, infer_bool_like_first, eval_And_1),
+                                ROW(And, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_And),
+                                ROW(Or, 1, 0, infer_bool_like_first, eval_Or_1),
+                                ROW(Or, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_Or),
+                                ROW(Xor, 1, 0, infer_bool_like_first, eval_Xor_1),
+                                ROW(Xor, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_Xor),
+                                ROW(Not, 1, 0, ifd_infer_like_first, eval_Not),
+                                ROW(BitwiseAnd, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_And),
+                                ROW(BitwiseOr, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_Or),
+                                ROW(BitwiseXor, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_Xor),
+                                ROW(BitwiseNot, 18, 0, ifd_infer_like_first, eval_BitwiseNot),
+                                ROW(BitShift, 11, 0, ifd_infer_broadcast_all, eval_BitShift),
+                                {0}};
