@@ -3,11 +3,13 @@
 
 usage: make_digits.py [--out DIR]        needs: numpy scikit-learn onnx onnxruntime
 
-The data are scikit-learn's 1,797 scans of handwritten digits, 8x8 grey, scaled to 0..1; a quarter of each class is held
-out. The network is Conv-BatchNormalization-Relu throughout, with a residual Add, a depthwise convolution and a Gemm, and
-is written unfolded, as a trainer would export it. Training is plain NumPy: each layer below knows its own derivative.
-Running statistics follow ONNX: running = running * momentum + batch * (1 - momentum), variance of the population.
+The data are scikit-learn's 1,797 scans of handwritten digits, 8x8 grey, scaled to 0..1; a quarter of each class is
+held out. The network is Conv-BatchNormalization-Relu throughout, with a residual Add, a depthwise convolution and a
+Gemm, and is written unfolded, as a trainer would export it. Training is plain NumPy: each layer below knows its own
+derivative. Running statistics follow ONNX: running = running * momentum + batch * (1 - momentum), variance of the
+population.
 """
+
 import argparse
 import os
 

@@ -6,6 +6,7 @@ usage: make_models.py [NAME...] [--check] [--list]        needs: numpy onnx onnx
 Each model becomes a folder NAME/ of model.onnx, inputs.npz and ref.npz. --check makes them in a temporary folder
 instead and fails unless every file there is byte for byte the one here.
 """
+
 import argparse
 import filecmp
 import os

@@ -3,6 +3,7 @@
 Nodes are named as a module path ("stage1.conv2"), their output "<node>.out", their initializers "<node>.weight",
 ".bias", ".scale", ".mean", ".var". Every helper returns the name of the value it makes.
 """
+
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
@@ -54,7 +55,9 @@ class Graph:
 
     def conv(self, name, x, c_in, c_out, k=3, stride=1, pad=None, group=1, dilation=1, bias=False, rank=2, **more):
         """He-initialised convolution, padded to keep its size unless `pad` says otherwise."""
-        w = self.init(f"{name}.weight", self.normal((c_out, c_in // group, *[k] * rank), np.sqrt(2 * group / (c_in * k**rank))))
+        w = self.init(
+            f"{name}.weight", self.normal((c_out, c_in // group, *[k] * rank), np.sqrt(2 * group / (c_in * k**rank)))
+        )
         return self.conv_with(name, x, w, c_out, k, stride, pad, group, dilation, bias, rank, **more)
 
     def conv_with(self, name, x, w, c_out, k=3, stride=1, pad=None, group=1, dilation=1, bias=False, rank=2, **more):

@@ -1,4 +1,5 @@
 """Models about BatchNormalization itself: where it stands, how it is written, what its opsets and modes mean."""
+
 import numpy as np
 from onnx import helper, numpy_helper
 
@@ -16,7 +17,11 @@ def features(n_features, name="features"):
     return feeds
 
 
-@case("Tabular classifier: BatchNorm1d behind MatMul, MatMul-Add and Gemm, in front of Gemm, and on the input", n_calibrate=64, n_test=5)
+@case(
+    "Tabular classifier: BatchNorm1d behind MatMul, MatMul-Add and Gemm, in front of Gemm, and on the input",
+    n_calibrate=64,
+    n_test=5,
+)
 def mlp_bn(g):
     x = g.input("features", "float", "N", 24)
     x = g.bn("input.bn", x, 24)
@@ -37,7 +42,10 @@ def affine(g, name, x, c, rank=2):
     return g.op("Add", x, g.init(f"{name}.shift", g.normal(shape, 0.3)), name=f"{name}.add")
 
 
-@case("Inference BatchNormalization written out, behind Conv: Mul-Add; Sub-Div-Mul-Add; with Sqrt of constants; NHWC between Transposes")
+@case(
+    "Inference BatchNormalization written out, behind Conv: Mul-Add; Sub-Div-Mul-Add; with Sqrt of constants; NHWC"
+    " between Transposes"
+)
 def bn_decomposed(g):
     x = g.input("image", "float", "N", 3, 16, 16)
     x = g.op("Relu", affine(g, "folded", g.conv("conv0", x, 3, 8), 8), name="relu0")
@@ -72,7 +80,8 @@ def bn_given(g, name, x, scale, bias, mean, var, **attributes):
 
 @case(
     "BatchNormalization in odd places: on the input, twice in a row, before padded and unpadded Conv, behind Concat and"
-    " pools; shared weights, shared parameters, two readers, Constant and computed parameters, dead and negative channels",
+    " pools; shared weights, shared parameters, two readers, Constant and computed parameters, dead and negative"
+    " channels",
 )
 def bn_edges(g):
     x = g.bn("input.bn", g.input("image", "float", "N", 3, 18, 18), 3)
@@ -93,7 +102,12 @@ def bn_edges(g):
     x = g.op("Mul", g.bn("read_twice.bn", both, 8), both, name="read_twice.mul")
     x = g.bn("pooled.bn", g.op("MaxPool", x, name="pooled", kernel_shape=[2, 2], strides=[2, 2]), 8)
 
-    w = g.op("Reshape", g.init("computed.flat", g.normal(8 * 8 * 9, 0.17)), g.ints("computed.shape", 8, 8, 3, 3), name="computed")
+    w = g.op(
+        "Reshape",
+        g.init("computed.flat", g.normal(8 * 8 * 9, 0.17)),
+        g.ints("computed.shape", 8, 8, 3, 3),
+        name="computed",
+    )
     x = g.conv_with("computed.conv", x, g.op("Identity", w, name="computed.identity"), 8, auto_pad="SAME_UPPER")
     scale = [1.2, -0.7, 0.0, 0.9, 1e-6, 1.0, -1.1, 0.4]
     values = (scale, g.normal(8, 0.3), g.normal(8, 0.5), [0.7, 2.0, 1.0, 1e-7, 0.0, 3.0, 0.5, 1.5])
@@ -111,7 +125,11 @@ def list_initializers_as_inputs(g):
     g.inputs.extend(helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in g.initializers)
 
 
-@case("An old file, IR version 3, opset 9: initializers listed as graph inputs, Unsqueeze'd and filled parameters", opset=9, ir=3)
+@case(
+    "An old file, IR version 3, opset 9: initializers listed as graph inputs, Unsqueeze'd and filled parameters",
+    opset=9,
+    ir=3,
+)
 def bn_opset9(g):
     x = g.input("data", "float", "N", 3, 16, 16)
     x = g.op("Relu", g.bn("bn0", g.conv("conv0", x, 3, 8, stride=2), 8, momentum=0.95), name="relu0")
@@ -119,8 +137,15 @@ def bn_opset9(g):
     c = g.ints("filled.shape", 8)
     ones = g.op("ConstantOfShape", c, name="filled.ones", value=numpy_helper.from_array(np.ones(1, np.float32)))
     zeros = g.op("ConstantOfShape", c, name="filled.zeros")
-    x = bn_given(g, "bn1", g.conv("conv1", x, 8, 8), ones, zeros, g.init("bn1.mean", np.zeros(8)), g.init("bn1.var", np.ones(8)))
-    x = g.op("Mul", x, g.op("Unsqueeze", g.init("gain", g.rng.uniform(0.5, 1.5, 8)), name="gain.unsqueeze", axes=[1, 2]), name="gain.mul")
+    x = bn_given(
+        g, "bn1", g.conv("conv1", x, 8, 8), ones, zeros, g.init("bn1.mean", np.zeros(8)), g.init("bn1.var", np.ones(8))
+    )
+    x = g.op(
+        "Mul",
+        x,
+        g.op("Unsqueeze", g.init("gain", g.rng.uniform(0.5, 1.5, 8)), name="gain.unsqueeze", axes=[1, 2]),
+        name="gain.mul",
+    )
     x = g.op("Relu", g.op("Add", x, g.init("shift", g.normal((8, 1, 1), 0.3)), name="shift.add"), name="relu1")
     x = g.op("AveragePool", x, name="pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1)
     x = g.op("Reshape", x, g.ints("flat.shape", 0, -1), name="flat")
@@ -131,22 +156,37 @@ def bn_opset9(g):
     return pictures(3, 16, 16, name="data")
 
 
-@case("BatchNormalization of opset 6: is_test = 1 and spatial = 1 as attributes, Add with an axis", opset=6, ir=3, ort=False)
+@case(
+    "BatchNormalization of opset 6: is_test = 1 and spatial = 1 as attributes, Add with an axis",
+    opset=6,
+    ir=3,
+    ort=False,
+)
 def bn_opset6(g):
     x = g.input("data", "float", "N", 3, 12, 12)
     x = g.op("Relu", g.bn("bn0", g.conv("conv0", x, 3, 8), 8, is_test=1, spatial=1), name="relu0")
-    x = g.op("Add", g.conv("conv1", x, 8, 8, k=1), g.init("bias1", g.normal(8, 0.3)), name="bias1.add", broadcast=1, axis=1)
+    x = g.op(
+        "Add", g.conv("conv1", x, 8, 8, k=1), g.init("bias1", g.normal(8, 0.3)), name="bias1.add", broadcast=1, axis=1
+    )
     x = g.op("Relu", g.bn("bn1", x, 8, is_test=1), name="relu1")
     x = g.op("Flatten", g.op("GlobalMaxPool", x, name="pool"), name="flatten", axis=1)
-    g.op("Gemm", x, g.init("fc.weight", g.normal((8, 4), 0.35)), g.init("fc.bias", g.normal(4, 0.3)), name="fc", out="scores", broadcast=1)
+    g.op(
+        "Gemm",
+        x,
+        g.init("fc.weight", g.normal((8, 4), 0.35)),
+        g.init("fc.bias", g.normal(4, 0.3)),
+        name="fc",
+        out="scores",
+        broadcast=1,
+    )
     g.output("scores", "float", "N", 4)
     list_initializers_as_inputs(g)
     return pictures(3, 12, 12, name="data")
 
 
 @case(
-    "Training-mode BatchNormalization: three outputs with new running statistics, then one output, then an inference one;"
-    " a sample's result depends on its batch",
+    "Training-mode BatchNormalization: three outputs with new running statistics, then one output, then an inference"
+    " one; a sample's result depends on its batch",
     n_test=4,
 )
 def bn_training(g):
@@ -186,14 +226,22 @@ def standardised_weight(g, name, c_in, c_out, k=3):
     return g.op("Reshape", flat, g.ints(f"{name}.shape", c_out, c_in, k, k), name=f"{name}.restore")
 
 
-@case("Weight standardisation: training-mode BatchNormalization of constants, and one over [1, N*C, ...] that means InstanceNormalization")
+@case(
+    "Weight standardisation: training-mode BatchNormalization of constants, and one over [1, N*C, ...] that means"
+    " InstanceNormalization"
+)
 def bn_of_weights(g):
     x = g.input("image", "float", "N", 3, 12, 12)
     x = g.op("Relu", g.conv_with("conv0", x, standardised_weight(g, "weight0", 3, 8), 8, bias=True), name="relu0")
     x = g.conv_with("conv1", x, standardised_weight(g, "weight1", 8, 8), 8, bias=True)
     y = g.op("Reshape", x, g.ints("instance.rows", 1, -1, 12, 12), name="instance.merge")
-    n = g.op("Gather", g.op("Shape", y, name="instance.shape"), g.init("instance.one", [1], np.int64), name="instance.count")
-    params = [g.op("Expand", g.init(f"instance.{k}", v), n, name=f"instance.{k}s") for k, v in (("scale", 1.0), ("bias", 0.0), ("mean", 0.0), ("var", 1.0))]
+    n = g.op(
+        "Gather", g.op("Shape", y, name="instance.shape"), g.init("instance.one", [1], np.int64), name="instance.count"
+    )
+    params = [
+        g.op("Expand", g.init(f"instance.{k}", v), n, name=f"instance.{k}s")
+        for k, v in (("scale", 1.0), ("bias", 0.0), ("mean", 0.0), ("var", 1.0))
+    ]
     outs = ("instance.out", "instance.running_mean", "instance.running_var")
     y = g.op("BatchNormalization", y, *params, name="instance.bn", out=outs, training_mode=1)[0]
     y = g.op("Reshape", y, g.op("Shape", x, name="instance.old_shape"), name="instance.split")

@@ -1,7 +1,9 @@
 """Operators in double precision for onnx.reference, where its own are float32 only, leave part of the specification
 out or differ from it: BatchNormalization at every opset, Add of opset 6, LRN, grouped ConvTranspose, recurrent layers
-with sequence_lens, Loop without a condition or with scan outputs of rank 0, and the quantizing operators.
+with sequence_lens, Loop without a condition or with scan outputs of rank 0, Scan along other axes than the first, and
+the quantizing operators.
 """
+
 import numpy as np
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_conv import _conv_implementation as convolve
@@ -158,7 +160,9 @@ class ConvTranspose(OpRun):
         rank, kernel = x.ndim - 2, w.shape[2:]
         dilations, strides = dilations or [1] * rank, strides or [1] * rank
         extra, pads = output_padding or [0] * rank, pads or [0] * 2 * rank
-        spatial = [s * (n - 1) + d * (k - 1) + 1 + e for s, n, d, k, e in zip(strides, x.shape[2:], dilations, kernel, extra)]
+        spatial = [
+            s * (n - 1) + d * (k - 1) + 1 + e for s, n, d, k, e in zip(strides, x.shape[2:], dilations, kernel, extra)
+        ]
         parts = []
         for xg, wg in zip(np.split(x, group, axis=1), np.split(w, group, axis=0)):
             y = np.zeros((len(x), wg.shape[1], *spatial))
@@ -191,9 +195,40 @@ class Loop(OpRun):
         return (*state, *(np.stack(scan) for scan in scans))
 
 
+class Scan(OpRun):
+    """Forward scans, opset 9 and later."""
+
+    op_domain = ""
+
+    def need_context(self):
+        return True
+
+    def _run(self, *inputs, context=None, attributes=None, bindings=None, num_scan_inputs=None, **axes):
+        state, scanned = list(inputs[:-num_scan_inputs]), inputs[-num_scan_inputs:]
+        in_axes = axes.get("scan_input_axes") or [0] * len(scanned)
+        rows = zip(*(np.moveaxis(x, axis, 0) for x, axis in zip(scanned, in_axes)))
+        emitted = []
+        for row in rows:
+            given = dict(zip(self.body.input_names, [*state, *row]))
+            outs = self._run_body({**context, **given}, attributes=attributes, bindings=bindings)
+            state = outs[: len(state)]
+            emitted.append(outs[len(state) :])
+        columns = [*zip(*emitted)]
+        out_axes = axes.get("scan_output_axes") or [0] * len(columns)
+        return (*state, *(np.stack(c, axis) for c, axis in zip(columns, out_axes)))
+
+
 def _along(v, rank, axis):
     """A per-axis vector, shaped to broadcast; scalars stay."""
     return v.reshape([-1 if i == axis % rank else 1 for i in range(rank)]) if np.ndim(v) and np.size(v) > 1 else v
+
+
+class DequantizeLinear(OpRun):
+    op_domain = ""
+
+    def _run(self, x, scale, zero_point=None, axis=None, **_):
+        zero = 0 if zero_point is None else _along(zero_point, x.ndim, axis)
+        return ((x.astype(np.float64) - zero) * _along(scale, x.ndim, axis),)
 
 
 def _quantizers(record):
@@ -229,7 +264,17 @@ def _quantizers(record):
             w = w.astype(np.float64) - _along(wz, w.ndim, 0)
             bias = None if b is None else b.astype(np.float64)
             rank = w.ndim - 2
-            acc = convolve(x, w, bias, "NOTSET", dilations or [1] * rank, group, w.shape[2:], pads or [0] * 2 * rank, strides or [1] * rank)
+            acc = convolve(
+                x,
+                w,
+                bias,
+                "NOTSET",
+                dilations or [1] * rank,
+                group,
+                w.shape[2:],
+                pads or [0] * 2 * rank,
+                strides or [1] * rank,
+            )
             return (saturate(acc * (xs * _along(ws, w.ndim, 1) / ys), yz),)
 
     class QLinearMatMul(OpRun):
@@ -244,4 +289,4 @@ def _quantizers(record):
 
 def operators(record):
     """The classes to hand to ReferenceEvaluator, noting what they see in `record`."""
-    return [_batch_norm(record), Add, LRN, ConvTranspose, LSTM, GRU, Loop, *_quantizers(record)]
+    return [_batch_norm(record), Add, LRN, ConvTranspose, LSTM, GRU, Loop, Scan, DequantizeLinear, *_quantizers(record)]

@@ -3,6 +3,7 @@
 A float32 or float16 model is turned into a float64 one, functions inlined and sparse initializers made dense, and run
 by onnx.reference with the operators of operators.py.
 """
+
 import numpy as np
 from onnx import AttributeProto, TensorProto, helper, inliner, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -25,9 +26,14 @@ def _dense(sparse):
     return numpy_helper.from_array(full, sparse.values.name)
 
 
-def _graph_to_double(g):
+def make_dense(g):
+    """Turn the sparse initializers of a graph into dense ones."""
     g.initializer.extend(_dense(s) for s in g.sparse_initializer)
     del g.sparse_initializer[:]
+
+
+def _graph_to_double(g):
+    make_dense(g)
     for t in g.initializer:
         _tensor_to_double(t)
     for v in [*g.input, *g.output, *g.value_info]:
@@ -38,6 +44,9 @@ def _graph_to_double(g):
             if a.type == AttributeProto.GRAPH:
                 _graph_to_double(a.g)
             elif a.type == AttributeProto.TENSOR:
+                _tensor_to_double(a.t)
+            elif a.type == AttributeProto.SPARSE_TENSOR:
+                a.CopyFrom(helper.make_attribute("value", _dense(a.sparse_tensor)))
                 _tensor_to_double(a.t)
             elif a.name in ("to", "dtype") and a.i in FLOATS:
                 a.i = TensorProto.DOUBLE
@@ -57,8 +66,11 @@ def run(model, feeds, measure=(), every=False):
     """The model's outputs by name in double precision (all values if `every`), and the Record of the run."""
     record = Record(measure)
     evaluator = ReferenceEvaluator(to_double(model), new_ops=operators(record))
-    values = evaluator.run(None, {k: _widen(v) for k, v in feeds.items()}, intermediate=every)
-    return (values if every else dict(zip(evaluator.output_names, values))), record
+    with np.errstate(invalid="ignore"):  # the evaluator pads integer tensors with NaN, then overwrites it
+        values = evaluator.run(None, {k: _widen(v) for k, v in feeds.items()}, intermediate=every)
+    if every:
+        return {k: v for k, v in values.items() if k}, record
+    return dict(zip(evaluator.output_names, values)), record
 
 
 def _stored_dtype(elem):

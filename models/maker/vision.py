@@ -1,5 +1,7 @@
 """Image and signal networks, BatchNormalization unfolded, weights random."""
+
 import numpy as np
+from onnx import TensorProto
 
 from .case import case
 
@@ -74,7 +76,9 @@ def inverted_residual(g, name, x, c_in, c_wide, c_out, k, stride, act, squeezed=
     return g.op("Add", x, y, name=f"{name}.add") if stride == 1 and c_in == c_out else y
 
 
-@case("Mobile classifier: inverted residuals, depthwise 3x3 and 5x5, squeeze-excite; hard-swish three ways, ReLU6 as Clip")
+@case(
+    "Mobile classifier: inverted residuals, depthwise 3x3 and 5x5, squeeze-excite; hard-swish three ways, ReLU6 as Clip"
+)
 def mobile_net(g):
     for name, v in (("zero", 0), ("three", 3), ("six", 6)):
         g.init(name, v)
@@ -207,3 +211,72 @@ def chords(rng, n, length=160):
     frequency, phase = rng.uniform(2, 30, (n, 2, 1)), rng.uniform(0, 2 * np.pi, (n, 2, 1))
     wave = np.sin(2 * np.pi * frequency * t + phase).sum(axis=1) + 0.1 * rng.normal(size=(n, length))
     return {"wave": wave[:, None].astype(np.float32)}
+
+
+def silu(g, name, x):
+    return g.op("Mul", x, g.op("Sigmoid", x, name=f"{name}.sigmoid"), name=f"{name}.mul")
+
+
+def conv_bn_silu(g, name, x, c_in, c_out, k=3, **more):
+    return silu(g, f"{name}.act", g.conv_bn(name, x, c_in, c_out, k, act=None, **more))
+
+
+def cell_origins(g, x):
+    """[1, H*W, 2]: column and row of each cell of the feature map x, whatever its size."""
+    shape = g.op("Shape", x, name="grid.shape")
+    zero, one = g.init("grid.zero", 0, np.int64), g.init("grid.one", 1, np.int64)
+    ranges, sizes = [], []
+    for axis, name in ((2, "rows"), (3, "columns")):
+        size = g.op("Gather", shape, g.init(f"grid.{name}.axis", axis, np.int64), name=f"grid.{name}.size", axis=0)
+        sizes.append(g.op("Unsqueeze", size, "axis0", name=f"grid.{name}.unsqueeze"))
+        ranges.append(g.op("Range", zero, size, one, name=f"grid.{name}"))
+    full = g.op("Concat", *sizes, name="grid.size", axis=0)
+    column = g.op("Expand", ranges[1], full, name="grid.column")
+    row = g.op(
+        "Expand", g.op("Unsqueeze", ranges[0], g.ints("grid.last", 1), name="grid.upright"), full, name="grid.row"
+    )
+    cells = [
+        g.op("Unsqueeze", v, g.ints(f"grid.pair{i}", 2), name=f"grid.split{i}") for i, v in enumerate((column, row))
+    ]
+    both = g.op("Concat", *cells, name="grid.both", axis=2)
+    both = g.op("Reshape", both, g.ints("grid.flat", 1, -1, 2), name="grid.flatten")
+    return g.op("Cast", both, name="grid.cast", to=TensorProto.FLOAT)
+
+
+@case(
+    "Detector, any height and width: swish as Sigmoid-Mul, spatial pyramid pooling, grid from Shape-Range-Expand, box"
+    " decoding, NonMaxSuppression, TopK"
+)
+def detector(g):
+    g.ints("axis0", 0)
+    n_classes, stride = 3, 8
+    x = g.input("image", "float", 1, 3, "H", "W")
+    for i, (c_in, c_out) in enumerate([(3, 8), (8, 16), (16, 24)]):
+        x = conv_bn_silu(g, f"down{i}", x, c_in, c_out, stride=2)
+    pools = [g.op("MaxPool", x, name=f"spp{k}", kernel_shape=[k, k], pads=[k // 2] * 4) for k in (3, 5)]
+    x = conv_bn_silu(g, "mix", g.op("Concat", x, *pools, name="spp", axis=1), 72, 24, k=1)
+    head = g.conv("head", conv_bn_silu(g, "neck", x, 24, 24), 24, 4 + n_classes, k=1, bias=True)
+
+    x = g.op("Reshape", head, g.ints("cells.shape", 0, 4 + n_classes, -1), name="cells")
+    x = g.op("Transpose", x, name="cells.last", perm=[0, 2, 1])
+    parts = g.ints("parts.sizes", 2, 2, n_classes)
+    middle, size, score = g.op(
+        "Split", x, parts, name="parts", out=("parts.middle", "parts.size", "parts.score"), axis=2
+    )
+    middle = g.op("Add", g.op("Sigmoid", middle, name="middle.sigmoid"), cell_origins(g, head), name="middle.cell")
+    middle = g.op("Mul", middle, g.init("middle.stride", float(stride)), name="middle.scale")
+    half = g.op("Mul", g.op("Exp", size, name="size.exp"), g.init("size.half", stride / 2), name="size.scale")
+    corners = [g.op(t, middle, half, name=f"corner.{t.lower()}") for t in ("Sub", "Add")]
+    boxes = g.op("Concat", *corners, name="boxes.concat", out="boxes", axis=2)
+    scores = g.op("Transpose", g.op("Sigmoid", score, name="score.sigmoid"), name="scores", perm=[0, 2, 1])
+
+    limits = g.init("nms.most", [5], np.int64), g.init("nms.overlap", [0.45]), g.init("nms.least", [0.6])
+    g.op("NonMaxSuppression", boxes, scores, *limits, name="nms", out="kept")
+    best = g.op("ReduceMax", scores, name="best", axes=[1], keepdims=0)
+    g.op("TopK", best, g.ints("top.k", 4), name="top", out=("top_scores", "top_cells"), axis=1)
+    g.output("boxes", "float", 1, "cells", 4)
+    g.output("kept", "int64", "n_kept", 3)
+    g.output("top_scores", "float", 1, 4)
+    g.output("top_cells", "int64", 1, 4)
+    draw = pictures(3, 48, 64)
+    return lambda rng, n: draw(rng, 1)
