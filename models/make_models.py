@@ -46,6 +46,9 @@ def main():
     ap.add_argument("--check", action="store_true", help="compare with the files here, write nothing")
     ap.add_argument("--list", action="store_true", help="list the models")
     args = ap.parse_args()
+    unknown = [n for n in args.names if n not in CASES]
+    if unknown:
+        ap.error(f"no such model: {' '.join(unknown)} (see --list)")
     cases = [CASES[n] for n in args.names or CASES]
     if args.list:
         print("\n".join(f"{c.name:<20} {c.about}" for c in cases))

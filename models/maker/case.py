@@ -19,8 +19,8 @@ TIE_MARGIN = 2e-4  # steps; float32 kernels differ from the exact value by less,
 
 
 class Case:
-    """One model to make. `onnxruntime`: whether that runtime has all the operators. `rtol`: of its float32 results,
-    relative to the largest value of an output. `n_calibrate`, `n_test`: batch sizes handed to feeds. `external`:
+    """One model to make. `ort`: whether ONNX Runtime has all the operators. `rtol`: the error of its results that is
+    allowed, relative to the largest value of an output. `n_calibrate`, `n_test`: batch sizes handed to feeds. `external`:
     initializers of at least that many bytes go to model.onnx.data (0: none)."""
 
     def __init__(
