@@ -26,7 +26,7 @@ typedef enum ifd_status {
 #define X(name, exit_code, text) IFD_##name,
   IFD_STATUS_LIST(X)
 #undef X
-} __attribute__((warn_unused_result)) ifd_status;
+} ifd_status;
 
 typedef struct ifd_error {
   ifd_status code;    /* IFD_OK while nothing failed */

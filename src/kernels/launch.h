@@ -34,6 +34,7 @@ typedef struct ifd_work {
   ifd_launch launches[IFD_MAX_LAUNCHES];
   size_t shared;
   int in_place;          /* 1 + index of an input whose memory output 0 may take over, or 0 */
+  unsigned unread;       /* bit i: the kernels do not read input i (its packed form is in the parameters) */
   const char *algorithm; /* for the profile: "gemm", "winograd 4x4" … */
 } ifd_work;
 

@@ -1,0 +1,438 @@
+#include "exec/run.h"
+
+#include "base/os.h"
+#include <string.h>
+
+/* The memory of one run of one plan. */
+typedef struct frame {
+  struct frame *next; /* idle frames of the plan */
+  ifd_arena arena;
+  ifd_program *program;
+  ifd_plan *plan;
+  ifd_datum *slots;
+  char *slab, *scratch, *shared;
+  size_t slab_bytes, scratch_bytes, shared_bytes;
+  int n_workers;
+  int n_patched;
+  int *patched; /* slots whose memory changes from run to run: aliases of inputs */
+} frame;
+
+typedef struct runner {
+  ifd_env env; /* first: an env is its runner */
+  const ifd_run_options *options;
+  frame *frame;
+  struct runner *parent;
+  int depth;
+} runner;
+
+enum { MAX_DEPTH = 64 };
+
+/* ---- frames ---- */
+
+static void destroy_frame(frame *f) {
+  ifd_budget *budget = f->program->budget;
+  ifd_budget_free(budget, f->slab, f->slab_bytes);
+  ifd_budget_free(budget, f->scratch, f->scratch_bytes);
+  ifd_budget_free(budget, f->shared, f->shared_bytes);
+  ifd_arena arena = f->arena;
+  ifd_arena_free(&arena);
+}
+
+static void free_frames(ifd_plan *plan) {
+  for (frame *f = plan->frames, *next; f; f = next) {
+    next = f->next;
+    destroy_frame(f);
+  }
+  plan->frames = NULL;
+}
+
+void ifd_run_free_frames(ifd_program *program) {
+  for (ifd_plan *plan = program->plans; plan; plan = plan->next) free_frames(plan);
+  for (int i = 0; i < program->children.n; i++) ifd_run_free_frames(program->children.v[i]);
+}
+
+static void fill_slots(frame *f) {
+  const ifd_plan *plan = f->plan;
+  for (int s = 0; s < f->program->n_slots; s++) {
+    const ifd_slot *slot = &plan->slots[s],
+                   *root = slot->place == IFD_PLACE_ALIAS ? &plan->slots[slot->alias] : slot;
+    ifd_datum *d = &f->slots[s];
+    if (slot->tensor.dtype && root->place != IFD_PLACE_DYNAMIC) {
+      d->kind = IFD_KIND_TENSOR;
+      d->tensor = slot->tensor;
+    }
+    if (root->place == IFD_PLACE_SLAB)
+      d->tensor.data = f->slab + root->offset;
+    else if (root->place == IFD_PLACE_CONSTANT)
+      d->tensor.data = root->tensor.data;
+    else if (slot != root)
+      f->patched[f->n_patched++] = s;
+  }
+}
+
+static ifd_status create_frame(ifd_error *err, frame **out, ifd_program *program, ifd_plan *plan,
+                               int n_workers) {
+  ifd_arena arena;
+  frame *f;
+  ifd_arena_init(&arena, program->budget);
+  ALLOC(err, f, ifd_new(&arena, frame));
+  *f = (frame){.arena = arena,
+               .program = program,
+               .plan = plan,
+               .n_workers = n_workers,
+               .slab_bytes = plan->slab,
+               .shared_bytes = plan->shared,
+               .scratch_bytes = plan->scratch * (size_t)n_workers};
+  f->slots = ifd_new_array(&f->arena, ifd_datum, program->n_slots);
+  f->patched = ifd_new_array(&f->arena, int, program->n_slots);
+  f->slab = ifd_budget_alloc(program->budget, f->slab_bytes);
+  f->scratch = ifd_budget_alloc(program->budget, f->scratch_bytes);
+  f->shared = ifd_budget_alloc(program->budget, f->shared_bytes);
+  if (!f->slots || !f->patched || !f->slab || !f->scratch || !f->shared) {
+    destroy_frame(f);
+    FAIL(err, NO_MEMORY, "out of memory: a run of this shape takes %zu bytes", plan->peak);
+  }
+  fill_slots(f);
+  *out = f;
+  return IFD_OK;
+}
+
+static ifd_status take_frame(ifd_error *err, frame **out, ifd_program *program, ifd_plan *plan,
+                             int n_workers) {
+  pthread_mutex_lock(&program->lock);
+  frame *f = plan->frames;
+  if (f) plan->frames = f->next;
+  pthread_mutex_unlock(&program->lock);
+  if (f && f->n_workers >= n_workers) {
+    *out = f;
+    return IFD_OK;
+  }
+  if (f) destroy_frame(f);
+  return create_frame(err, out, program, plan, n_workers);
+}
+
+static void give_back(ifd_program *program, ifd_plan *plan, frame *f) {
+  pthread_mutex_lock(&program->lock);
+  if (f) {
+    f->next = plan->frames;
+    plan->frames = f;
+  }
+  plan->users--;
+  pthread_mutex_unlock(&program->lock);
+}
+
+/* ---- launches ---- */
+
+typedef struct task_context {
+  const ifd_launch *launch;
+  const ifd_args *args;
+  char *scratch;
+  size_t stride;
+} task_context;
+
+static void run_task(void *context, int task, int worker) {
+  const task_context *c = context;
+  ifd_args args = *c->args;
+  args.scratch = c->scratch + (size_t)worker * c->stride;
+  c->launch->run(c->launch->params, &args, task);
+}
+
+static void run_work(const ifd_work *work, ifd_args *args, ifd_pool *pool, char *scratch, size_t stride) {
+  for (int i = 0; i < work->n_launches; i++) {
+    const ifd_launch *l = &work->launches[i];
+    if (l->n_tasks == 1 || !pool) {
+      args->scratch = scratch;
+      for (int t = 0; t < l->n_tasks; t++) l->run(l->params, args, t);
+    } else {
+      task_context c = {.launch = l, .args = args, .scratch = scratch, .stride = stride};
+      ifd_pool_run(pool, l->n_tasks, run_task, &c);
+    }
+  }
+}
+
+enum { FEW = 16 };
+
+/* Pointers of a step's tensors, on the stack for ordinary nodes. */
+typedef struct operands {
+  const void *few_in[FEW];
+  void *few_out[FEW];
+  const void **in;
+  void **out;
+} operands;
+
+static ifd_status gather(ifd_error *err, operands *o, ifd_arena *arena, const frame *f,
+                         const ifd_step *step) {
+  o->in = o->few_in, o->out = o->few_out;
+  if (step->n_in > FEW) ALLOC(err, o->in, ifd_new_array(arena, const void *, step->n_in));
+  if (step->n_out > FEW) ALLOC(err, o->out, ifd_new_array(arena, void *, step->n_out));
+  for (int i = 0; i < step->n_in; i++) o->in[i] = step->in[i] < 0 ? NULL : f->slots[step->in[i]].tensor.data;
+  for (int i = 0; i < step->n_out; i++)
+    o->out[i] = step->out[i] < 0 ? NULL : f->slots[step->out[i]].tensor.data;
+  return IFD_OK;
+}
+
+/* ---- steps ---- */
+
+static const ifd_datum **inputs_of(ifd_arena *arena, frame *f, const ifd_step *step) {
+  const ifd_datum **in = ifd_new_array(arena, const ifd_datum *, step->n_in);
+  for (int i = 0; in && i < step->n_in; i++) in[i] = step->in[i] < 0 ? NULL : &f->slots[step->in[i]];
+  return in;
+}
+
+/* An evaluated output moves into its slot; one whose memory was planned elsewhere is copied there. */
+static ifd_status settle(runner *r, const ifd_step *step, int slot, ifd_datum *made, void *planned,
+                         size_t planned_bytes) {
+  ifd_datum *d = &r->frame->slots[slot];
+  if (!planned) {
+    *d = *made;
+    return IFD_OK;
+  }
+  EXPECT(r->env.err,
+         made->kind == IFD_KIND_TENSOR && ifd_shape_equal(&made->tensor.shape, &d->tensor.shape) &&
+             made->tensor.dtype == d->tensor.dtype,
+         UNSUPPORTED, "node '%s' (%s): the result has another type than inference foresaw", step->name,
+         step->op_type);
+  if (made->tensor.data != planned && made->tensor.data) {
+    size_t bytes = ifd_tensor_bytes(&made->tensor);
+    memcpy(planned, made->tensor.data, bytes < planned_bytes ? bytes : planned_bytes);
+  }
+  ifd_datum_unref(made);
+  return IFD_OK;
+}
+
+static ifd_status evaluate(runner *r, const ifd_step *step, ifd_arena *arena) {
+  frame *f = r->frame;
+  ifd_error *err = r->env.err;
+  const ifd_datum **in;
+  ifd_datum *out;
+  void **planned;
+  size_t *bytes;
+  ALLOC(err, in, inputs_of(arena, f, step));
+  ALLOC(err, out, ifd_new_array(arena, ifd_datum, step->n_out));
+  ALLOC(err, planned, ifd_new_array(arena, void *, step->n_out));
+  ALLOC(err, bytes, ifd_new_array(arena, size_t, step->n_out));
+  for (int i = 0; i < step->n_out; i++) {
+    if (step->out[i] < 0) continue;
+    const ifd_slot *slot = &f->plan->slots[step->out[i]];
+    if (slot->place == IFD_PLACE_DYNAMIC) continue;
+    planned[i] = f->slots[step->out[i]].tensor.data;
+    bytes[i] = slot->bytes;
+  }
+  TRY(ifd_step_evaluate(&r->env, f->program, step, in, out, planned, bytes));
+  ifd_status status = IFD_OK;
+  for (int i = 0; i < step->n_out; i++) {
+    if (step->out[i] < 0 || status != IFD_OK)
+      ifd_datum_unref(&out[i]);
+    else
+      status = settle(r, step, step->out[i], &out[i], planned[i], bytes[i]);
+  }
+  return status;
+}
+
+static ifd_status run_static(runner *r, const ifd_step *step, ifd_arena *arena) {
+  frame *f = r->frame;
+  operands o;
+  atomic_int failed = 0;
+  TRY(gather(r->env.err, &o, arena, f, step));
+  ifd_args args = {.in = o.in, .out = o.out, .shared = f->shared, .failed = &failed};
+  run_work(&step->work, &args, r->options->pool, f->scratch, f->plan->scratch);
+  /* The kernels met data they must refuse: the reference says what. */
+  return atomic_load(&failed) ? evaluate(r, step, arena) : IFD_OK;
+}
+
+/* Memory for a work that was prepared in mid-run. */
+static ifd_status run_prepared(runner *r, const ifd_step *step, const ifd_work *work, const ifd_tensor *types,
+                               ifd_arena *arena) {
+  frame *f = r->frame;
+  ifd_error *err = r->env.err;
+  operands o;
+  size_t scratch = 0;
+  atomic_int failed = 0;
+  for (int i = 0; i < work->n_launches; i++)
+    if (work->launches[i].scratch > scratch) scratch = work->launches[i].scratch;
+  scratch = (scratch + 63) & ~(size_t)63;
+  char *memory;
+  ALLOC(err, memory, ifd_arena_alloc_data(arena, scratch * (size_t)f->n_workers + work->shared));
+  for (int i = 0; i < step->n_out; i++) {
+    if (step->out[i] < 0) continue;
+    ifd_datum *d = &f->slots[step->out[i]];
+    TRY(ifd_tensor_create(err, &d->tensor, f->program->budget, types[i].dtype, &types[i].shape));
+    d->kind = IFD_KIND_TENSOR;
+  }
+  TRY(gather(err, &o, arena, f, step));
+  ifd_args args = {
+      .in = o.in, .out = o.out, .shared = memory + scratch * (size_t)f->n_workers, .failed = &failed};
+  run_work(work, &args, r->options->pool, memory, scratch);
+  if (!atomic_load(&failed)) return IFD_OK;
+  for (int i = 0; i < step->n_out; i++)
+    if (step->out[i] >= 0) ifd_datum_unref(&f->slots[step->out[i]]);
+  return evaluate(r, step, arena);
+}
+
+static ifd_status run_dynamic(runner *r, const ifd_step *step, ifd_arena *arena) {
+  const ifd_datum **in;
+  ifd_tensor *types;
+  ifd_work work;
+  ALLOC(r->env.err, in, inputs_of(arena, r->frame, step));
+  ALLOC(r->env.err, types, ifd_new_array(arena, ifd_tensor, step->n_out));
+  TRY(ifd_step_prepare(r->env.err, arena, r->frame->program, step, in, &work, types));
+  return work.n_launches ? run_prepared(r, step, &work, types, arena) : evaluate(r, step, arena);
+}
+
+static size_t bytes_of(const frame *f, const ifd_step *step) {
+  size_t bytes = 0;
+  for (int i = 0; i < step->n_in + step->n_out; i++) {
+    int s = i < step->n_in ? step->in[i] : step->out[i - step->n_in];
+    if (s >= 0 && f->slots[s].kind == IFD_KIND_TENSOR) bytes += ifd_tensor_bytes(&f->slots[s].tensor);
+  }
+  return bytes;
+}
+
+static ifd_status run_step(runner *r, const ifd_step *step, ifd_arena *arena) {
+  ifd_profile *profile = r->options->profile;
+  double start = profile ? ifd_seconds() : 0;
+  bool lowered = step->is_static && step->work.n_launches;
+  if (lowered)
+    TRY(run_static(r, step, arena));
+  else if (step->is_static)
+    TRY(evaluate(r, step, arena));
+  else
+    TRY(run_dynamic(r, step, arena));
+  if (profile) {
+    ifd_profile_entry e = {.name = step->name,
+                           .op_type = step->op_type,
+                           .algorithm = lowered ? step->work.algorithm : NULL,
+                           .start = start,
+                           .seconds = ifd_seconds() - start,
+                           .bytes = bytes_of(r->frame, step)};
+    IFD_PUSH(r->env.err, &profile->arena, &profile->entries, e);
+  }
+  for (int i = 0; i < step->n_release; i++) ifd_datum_unref(&r->frame->slots[step->release[i]]);
+  return IFD_OK;
+}
+
+static ifd_status run_steps(runner *r) {
+  ifd_arena arena;
+  ifd_status status = IFD_OK;
+  const ifd_plan *plan = r->frame->plan;
+  ifd_arena_init(&arena, r->env.budget);
+  for (int k = 0; k < plan->n_steps && status == IFD_OK; k++) {
+    status = run_step(r, &plan->steps[k], &arena);
+    if (arena.blocks) ifd_arena_free(&arena);
+    if (status == IFD_OK && r->options->cancelled && r->options->cancelled(r->options->cancel_context))
+      status = ifd_error_set(r->env.err, IFD_LIMIT, __FILE__, "the run was cancelled");
+  }
+  ifd_arena_free(&arena);
+  return status;
+}
+
+/* ---- a run ---- */
+
+static ifd_status enter(runner *r, const ifd_datum *inputs, const ifd_datum *const *captures) {
+  frame *f = r->frame;
+  const ifd_program *p = f->program;
+  for (int i = 0; i < p->n_inputs; i++)
+    if (p->constants[p->inputs[i]].kind == IFD_KIND_UNKNOWN) f->slots[p->inputs[i]] = inputs[i];
+  for (int i = 0; i < p->captures.n; i++) f->slots[p->captures.v[i].slot] = *captures[i];
+  for (int i = 0; i < p->n_outputs; i++) {
+    int s = p->outputs[i];
+    const ifd_slot *slot = &f->plan->slots[s];
+    if (slot->place != IFD_PLACE_OUTPUT || f->slots[s].tensor.buf) continue;
+    TRY(ifd_tensor_create(r->env.err, &f->slots[s].tensor, p->budget, slot->tensor.dtype,
+                          &slot->tensor.shape));
+  }
+  for (int i = 0; i < f->n_patched; i++) {
+    int s = f->patched[i];
+    f->slots[s].tensor.data = f->slots[f->plan->slots[s].alias].tensor.data;
+  }
+  return IFD_OK;
+}
+
+static ifd_status leave(runner *r, ifd_datum *outputs) {
+  frame *f = r->frame;
+  const ifd_program *p = f->program;
+  for (int i = 0; i < p->n_outputs; i++)
+    TRY(ifd_datum_own(r->env.err, &outputs[i], &f->slots[p->outputs[i]], p->budget));
+  return IFD_OK;
+}
+
+/* Inputs and captures are borrowed; what the run made and still holds is released. */
+static void clear(frame *f) {
+  const ifd_program *p = f->program;
+  for (int s = 0; s < p->n_slots; s++) {
+    ifd_place place = f->plan->slots[s].place;
+    if (place == IFD_PLACE_DYNAMIC)
+      ifd_datum_unref(&f->slots[s]);
+    else if (place == IFD_PLACE_OUTPUT) {
+      ifd_buf_unref(f->slots[s].tensor.buf);
+      f->slots[s].tensor.buf = NULL;
+      f->slots[s].tensor.data = NULL;
+    } else if (place == IFD_PLACE_INPUT)
+      f->slots[s] = (ifd_datum){0};
+  }
+}
+
+static ifd_status run_program(ifd_program *program, runner *r, const ifd_datum *inputs,
+                              const ifd_datum *const *captures, ifd_datum *outputs) {
+  ifd_plan *plan;
+  ifd_error *err = r->env.err;
+  int n_workers = r->options->pool ? ifd_pool_size(r->options->pool) : 1;
+  TRY(ifd_plan_get(err, &plan, program, inputs, captures, free_frames));
+  ifd_status status = take_frame(err, &r->frame, program, plan, n_workers);
+  if (status != IFD_OK) {
+    give_back(program, plan, NULL);
+    return status;
+  }
+  memset(outputs, 0, (size_t)program->n_outputs * sizeof *outputs);
+  status = enter(r, inputs, captures);
+  if (status == IFD_OK) status = run_steps(r);
+  if (status == IFD_OK) status = leave(r, outputs);
+  if (status != IFD_OK)
+    for (int i = 0; i < program->n_outputs; i++) ifd_datum_unref(&outputs[i]);
+  clear(r->frame);
+  give_back(program, plan, r->frame);
+  return status;
+}
+
+static ifd_program *find_child(ifd_program *program, const struct ifd_graph *graph) {
+  for (int i = 0; i < program->children.n; i++)
+    if (program->children.v[i]->graph == graph) return program->children.v[i];
+  return NULL;
+}
+
+static ifd_status run_graph(ifd_env *env, const struct ifd_graph *graph, const ifd_datum *in, int n_in,
+                            ifd_datum *out, int n_out) {
+  runner *parent = (runner *)env;
+  ifd_program *child = find_child(parent->frame->program, graph);
+  EXPECT(env->err, child, BAD_MODEL, "the node has no such graph");
+  EXPECT(env->err, n_in == child->n_inputs && n_out == child->n_outputs, BAD_MODEL,
+         "the graph takes %d inputs and gives %d outputs; %d and %d were expected", child->n_inputs,
+         child->n_outputs, n_in, n_out);
+  EXPECT(env->err, parent->depth < MAX_DEPTH, LIMIT, "graphs are nested more than %d deep", MAX_DEPTH);
+  ifd_arena arena;
+  ifd_arena_init(&arena, env->budget);
+  const ifd_datum **captures = ifd_new_array(&arena, const ifd_datum *, child->captures.n);
+  ifd_status status = IFD_NO_MEMORY;
+  if (captures) {
+    for (int i = 0; i < child->captures.n; i++)
+      captures[i] = &parent->frame->slots[child->captures.v[i].outer];
+    runner r = {.env = *env, .options = parent->options, .parent = parent, .depth = parent->depth + 1};
+    status = run_program(child, &r, in, captures, out);
+  } else
+    status = ifd_error_set(env->err, IFD_NO_MEMORY, __FILE__, "out of memory");
+  ifd_arena_free(&arena);
+  return status;
+}
+
+ifd_status ifd_run(ifd_error *err, ifd_program *program, const ifd_run_options *options,
+                   const ifd_datum *inputs, ifd_datum *outputs) {
+  uint64_t random = options->seed;
+  int64_t steps_left = options->max_steps ? options->max_steps : IFD_DEFAULT_MAX_STEPS;
+  runner r = {.options = options};
+  r.env = (ifd_env){.err = err,
+                    .budget = program->budget,
+                    .random = &random,
+                    .steps_left = &steps_left,
+                    .run_graph = run_graph};
+  return run_program(program, &r, inputs, NULL, outputs);
+}

@@ -1,0 +1,459 @@
+#include "plan/plan.h"
+
+#include "plan/memory.h"
+#include "plan/program_priv.h"
+#include <string.h>
+
+enum { KEPT_PLANS = 8 };
+
+/* A plan in the making. Arrays are by slot. */
+typedef struct maker {
+  ifd_error *err;
+  ifd_arena scratch;
+  ifd_program *program;
+  ifd_program_priv *priv;
+  ifd_plan *plan;
+  ifd_inference inf;
+  ifd_slot *slots;
+  bool *is_output;
+  int *last_read; /* by root slot: the last step that reads it; -1 none */
+  ifd_step *steps;
+  int n_steps;
+} maker;
+
+/* ---- what the caller brings ---- */
+
+static const ifd_type *type_of_datum(ifd_arena *arena, const ifd_datum *d, const ifd_type *declared) {
+  if (d->kind == IFD_KIND_TENSOR) return ifd_type_of_tensor(arena, &d->tensor);
+  return declared ? declared : &ifd_type_unknown;
+}
+
+static ifd_status add_given(maker *m, int slot, const ifd_datum *d) {
+  const ifd_value *v = m->priv->values.v[slot];
+  ifd_facts *f;
+  ALLOC(m->err, f, ifd_inference_get(&m->inf, v));
+  ALLOC(m->err, f->type, type_of_datum(m->inf.arena, d, v->declared ? v->declared : v->type));
+  m->slots[slot] = (ifd_slot){.place = IFD_PLACE_INPUT};
+  if (d->kind == IFD_KIND_TENSOR) {
+    m->slots[slot].tensor = d->tensor;
+    m->slots[slot].tensor.data = NULL;
+    m->slots[slot].tensor.buf = NULL;
+  }
+  return IFD_OK;
+}
+
+static ifd_status add_constants(maker *m) {
+  for (int s = 0; s < m->program->n_slots; s++) {
+    const ifd_datum *c = &m->program->constants[s];
+    if (c->kind == IFD_KIND_UNKNOWN) continue;
+    TRY(ifd_inference_set_tensor(&m->inf, m->priv->values.v[s], &c->tensor));
+    m->slots[s] = (ifd_slot){.place = IFD_PLACE_CONSTANT, .tensor = c->tensor};
+  }
+  return IFD_OK;
+}
+
+/* ---- types of a step's outputs ---- */
+
+static bool number_shape(const ifd_type *t, ifd_shape *shape) {
+  if (t->kind != IFD_KIND_TENSOR || !t->dtype || !t->has_rank || t->rank > IFD_MAX_RANK) return false;
+  shape->rank = t->rank;
+  for (int i = 0; i < t->rank; i++) {
+    if (!ifd_dim_is_number(t->dims[i])) return false;
+    shape->dim[i] = t->dims[i];
+  }
+  return true;
+}
+
+static ifd_dtype run_dtype(const ifd_program *p, ifd_dtype t) {
+  return p->options.float64 && t == IFD_FLOAT ? IFD_DOUBLE : t;
+}
+
+static bool known_numbers(const ifd_elements *e) {
+  if (!e) return false;
+  for (int i = 0; i < e->n; i++)
+    if (!ifd_dim_is_number(e->d[i])) return false;
+  return true;
+}
+
+/* Shape arithmetic whose result inference has already found is a constant of the plan. */
+static ifd_status settle_known(maker *m, ifd_slot *slot, const ifd_elements *e) {
+  ifd_tensor t;
+  TRY(ifd_tensor_new(m->err, &t, &m->plan->arena, slot->tensor.dtype, &slot->tensor.shape));
+  for (int i = 0; i < e->n; i++) ifd_tensor_set_i64(&t, i, e->d[i]);
+  *slot = (ifd_slot){.place = IFD_PLACE_CONSTANT, .tensor = t};
+  return IFD_OK;
+}
+
+static ifd_status settle_output(maker *m, int s, bool *is_static, bool *known) {
+  ifd_facts *f;
+  ifd_slot *slot = &m->slots[s];
+  ALLOC(m->err, f, ifd_inference_get(&m->inf, m->priv->values.v[s]));
+  if (f->type->kind == IFD_KIND_TENSOR && run_dtype(m->program, f->type->dtype) != f->type->dtype) {
+    ifd_type *wide;
+    ALLOC(m->err, wide, ifd_arena_memdup(m->inf.arena, f->type, sizeof *wide));
+    wide->dtype = run_dtype(m->program, wide->dtype);
+    f->type = wide;
+  }
+  *slot = (ifd_slot){.place = IFD_PLACE_DYNAMIC};
+  if (!number_shape(f->type, &slot->tensor.shape)) {
+    *is_static = *known = false;
+    return IFD_OK;
+  }
+  slot->tensor.dtype = f->type->dtype;
+  TRY(ifd_shape_check(m->err, &slot->tensor.shape, ifd_dtype_size(slot->tensor.dtype)));
+  slot->bytes = ifd_tensor_bytes(&slot->tensor);
+  bool fits = known_numbers(f->elements) && f->elements->n == ifd_tensor_count(&slot->tensor) &&
+              (ifd_dtype_is_integer(f->type->dtype) || f->type->dtype == IFD_BOOL);
+  if (fits) TRY(settle_known(m, slot, f->elements));
+  *known &= fits;
+  return IFD_OK;
+}
+
+static bool inputs_are_static(const maker *m, const ifd_program_node *n) {
+  for (int i = 0; i < n->node->n_inputs; i++)
+    if (n->in[i] >= 0 && m->slots[n->in[i]].place == IFD_PLACE_DYNAMIC) return false;
+  return true;
+}
+
+/* ---- steps ---- */
+
+static int root_of(const maker *m, int slot) {
+  while (m->slots[slot].place == IFD_PLACE_ALIAS) slot = m->slots[slot].alias;
+  return slot;
+}
+
+static bool is_memory(const ifd_slot *s) {
+  return s->place == IFD_PLACE_SLAB || s->place == IFD_PLACE_INPUT || s->place == IFD_PLACE_CONSTANT;
+}
+
+/* A view of an input costs nothing: its slot is an alias and there is no step. */
+static bool settle_view(maker *m, const ifd_program_node *n) {
+  if (!(n->node->op->flags & IFD_OP_VIEW) || n->out[0] < 0 || m->is_output[n->out[0]]) return false;
+  int root = root_of(m, n->in[0]);
+  ifd_slot *out = &m->slots[n->out[0]];
+  if (!is_memory(&m->slots[root]) || m->slots[root].tensor.splat || out->place == IFD_PLACE_CONSTANT)
+    return false;
+  out->place = IFD_PLACE_ALIAS;
+  out->alias = root;
+  return true;
+}
+
+static ifd_status lower_step(maker *m, const ifd_program_node *n, ifd_step *step) {
+  const ifd_tensor **in, **out;
+  bool *constant;
+  ALLOC(m->err, in, ifd_new_array(&m->scratch, const ifd_tensor *, n->node->n_inputs));
+  ALLOC(m->err, out, ifd_new_array(&m->scratch, const ifd_tensor *, n->node->n_outputs));
+  ALLOC(m->err, constant, ifd_new_array(&m->scratch, bool, n->node->n_inputs));
+  for (int i = 0; i < n->node->n_inputs; i++) {
+    if (n->in[i] < 0) continue;
+    if (!m->slots[n->in[i]].tensor.dtype) return IFD_OK; /* a sequence or map: evaluated */
+    in[i] = &m->slots[n->in[i]].tensor;
+    constant[i] = m->program->constants[n->in[i]].kind != IFD_KIND_UNKNOWN;
+  }
+  for (int i = 0; i < n->node->n_outputs; i++) out[i] = n->out[i] < 0 ? NULL : &m->slots[n->out[i]].tensor;
+  return ifd_plan_lower(m->err, &m->plan->arena, m->program, n->node, in, constant, out, &step->work);
+}
+
+static void place_outputs(maker *m, const ifd_program_node *n) {
+  for (int i = 0; i < n->node->n_outputs; i++) {
+    if (n->out[i] < 0) continue;
+    ifd_slot *s = &m->slots[n->out[i]];
+    bool plain = s->tensor.dtype && s->tensor.dtype != IFD_STRING && s->place != IFD_PLACE_CONSTANT;
+    if (plain) s->place = m->is_output[n->out[i]] ? IFD_PLACE_OUTPUT : IFD_PLACE_SLAB;
+  }
+}
+
+static ifd_status add_step(maker *m, const ifd_program_node *n) {
+  bool is_static = inputs_are_static(m, n), known = true;
+  TRY(ifd_infer_node(&m->inf, n->node));
+  for (int i = 0; i < n->node->n_outputs; i++)
+    if (n->out[i] >= 0) TRY(settle_output(m, n->out[i], &is_static, &known));
+  if (known && n->node->n_outputs && !(n->node->op->flags & IFD_OP_IMPURE)) return IFD_OK;
+  if (is_static && settle_view(m, n)) return IFD_OK;
+  ifd_step *step = &m->steps[m->n_steps];
+  *step = (ifd_step){.node = n->node,
+                     .name = n->node->name,
+                     .op_type = n->node->op_type,
+                     .n_in = n->node->n_inputs,
+                     .n_out = n->node->n_outputs,
+                     .in = n->in,
+                     .out = n->out,
+                     .is_static = is_static};
+  if (is_static) {
+    TRY(lower_step(m, n, step));
+    place_outputs(m, n);
+  } else {
+    for (int i = 0; i < n->node->n_outputs; i++)
+      if (n->out[i] >= 0) m->slots[n->out[i]].place = IFD_PLACE_DYNAMIC;
+    m->plan->all_static = false;
+  }
+  m->n_steps++;
+  return IFD_OK;
+}
+
+/* ---- lifetimes and memory ---- */
+
+static void read_slot(maker *m, int slot, int step) {
+  if (slot >= 0) m->last_read[root_of(m, slot)] = step;
+}
+
+static const ifd_program_node *node_of(const maker *m, const ifd_step *step) {
+  const ifd_program_priv *priv = m->priv;
+  /* Steps are a subsequence of nodes, and share their slot arrays. */
+  int low = 0, high = priv->n_nodes - 1;
+  while (low < high) {
+    int middle = (low + high) / 2;
+    if (priv->nodes[middle].node->rank < step->node->rank)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return &priv->nodes[low];
+}
+
+static void find_lifetimes(maker *m) {
+  for (int s = 0; s < m->program->n_slots; s++) m->last_read[s] = -1;
+  for (int k = 0; k < m->n_steps; k++) {
+    const ifd_program_node *n = node_of(m, &m->steps[k]);
+    for (int i = 0; i < n->node->n_outputs; i++)
+      read_slot(m, n->out[i], k); /* alive at least while written */
+    for (int i = 0; i < n->node->n_inputs; i++) read_slot(m, n->in[i], k);
+    for (int i = 0; i < n->n_reads; i++) read_slot(m, n->reads[i], k);
+  }
+  for (int i = 0; i < m->program->n_outputs; i++) read_slot(m, m->program->outputs[i], m->n_steps);
+}
+
+/* Output 0 takes over the memory of an input that nobody reads later. */
+static void share_in_place(maker *m) {
+  for (int k = 0; k < m->n_steps; k++) {
+    const ifd_step *step = &m->steps[k];
+    int i = step->work.in_place - 1;
+    if (i < 0 || step->in[i] < 0 || step->out[0] < 0) continue;
+    int from = root_of(m, step->in[i]), to = step->out[0];
+    ifd_slot *a = &m->slots[from], *b = &m->slots[to];
+    if (a->place != IFD_PLACE_SLAB || b->place != IFD_PLACE_SLAB || m->last_read[from] != k ||
+        b->bytes > a->bytes)
+      continue;
+    b->place = IFD_PLACE_ALIAS;
+    b->alias = from;
+    m->last_read[from] = m->last_read[to];
+  }
+}
+
+static ifd_status plan_memory(maker *m) {
+  ifd_buffer *buffers;
+  int *slot_of_buffer, n = 0;
+  ALLOC(m->err, buffers, ifd_new_array(&m->scratch, ifd_buffer, m->program->n_slots));
+  ALLOC(m->err, slot_of_buffer, ifd_new_array(&m->scratch, int, m->program->n_slots));
+  for (int k = 0; k < m->n_steps; k++)
+    for (int i = 0; i < m->steps[k].n_out; i++) {
+      int s = m->steps[k].out[i];
+      if (s < 0 || m->slots[s].place != IFD_PLACE_SLAB) continue;
+      buffers[n] = (ifd_buffer){.first = k, .last = m->last_read[s], .bytes = m->slots[s].bytes};
+      slot_of_buffer[n++] = s;
+    }
+  TRY(ifd_memory_plan(m->err, buffers, n, &m->plan->slab, &m->scratch));
+  for (int i = 0; i < n; i++) m->slots[slot_of_buffer[i]].offset = buffers[i].offset;
+  return IFD_OK;
+}
+
+/* Which dynamic values a step is the last to need. */
+static ifd_status add_releases(maker *m) {
+  int *count;
+  int **lists;
+  ALLOC(m->err, count, ifd_new_array(&m->scratch, int, m->n_steps + 1));
+  ALLOC(m->err, lists, ifd_new_array(&m->scratch, int *, m->n_steps + 1));
+  for (int pass = 0; pass < 2; pass++) {
+    for (int s = 0; s < m->program->n_slots; s++) {
+      int last = m->last_read[s];
+      if (m->slots[s].place != IFD_PLACE_DYNAMIC || last < 0 || last >= m->n_steps) continue;
+      if (pass)
+        lists[last][m->steps[last].n_release++] = s;
+      else
+        count[last]++;
+    }
+    for (int k = 0; k < m->n_steps && !pass; k++) {
+      if (!count[k]) continue;
+      ALLOC(m->err, lists[k], ifd_new_array(&m->plan->arena, int, count[k]));
+      m->steps[k].release = lists[k];
+    }
+  }
+  return IFD_OK;
+}
+
+static void expand_pack(void *to, const void *from, const void *params) {
+  memcpy(to, from, *(const size_t *)params);
+}
+
+/* Splats and packed elements become dense where a step reads them raw. */
+static ifd_status expand_constant(maker *m, ifd_slot *slot) {
+  if (slot->place != IFD_PLACE_CONSTANT || !(slot->tensor.splat || slot->tensor.packed)) return IFD_OK;
+  size_t bytes = (size_t)ifd_tensor_count(&slot->tensor) * ifd_dtype_size(slot->tensor.dtype);
+  const void *dense = NULL;
+  if (bytes)
+    TRY(ifd_program_pack(m->err, &dense, m->program, &slot->tensor, bytes, expand_pack, &bytes,
+                         sizeof bytes));
+  slot->tensor.data = (void *)dense;
+  slot->tensor.splat = slot->tensor.packed = false;
+  return IFD_OK;
+}
+
+static ifd_status expand_constants(maker *m) {
+  for (int k = 0; k < m->n_steps; k++) {
+    const ifd_program_node *n = node_of(m, &m->steps[k]);
+    for (int i = 0; i < n->node->n_inputs; i++)
+      if (n->in[i] >= 0 && !(i < 32 && m->steps[k].work.unread >> i & 1))
+        TRY(expand_constant(m, &m->slots[root_of(m, n->in[i])]));
+    for (int i = 0; i < n->n_reads; i++) TRY(expand_constant(m, &m->slots[root_of(m, n->reads[i])]));
+  }
+  for (int i = 0; i < m->program->n_outputs; i++)
+    TRY(expand_constant(m, &m->slots[root_of(m, m->program->outputs[i])]));
+  return IFD_OK;
+}
+
+static void sum_memory(maker *m) {
+  ifd_plan *p = m->plan;
+  for (int k = 0; k < m->n_steps; k++) {
+    const ifd_work *w = &m->steps[k].work;
+    if (w->shared > p->shared) p->shared = w->shared;
+    for (int i = 0; i < w->n_launches; i++)
+      if (w->launches[i].scratch > p->scratch) p->scratch = w->launches[i].scratch;
+  }
+  p->peak = p->slab + p->shared + p->scratch;
+  for (int s = 0; s < m->program->n_slots; s++)
+    if (m->slots[s].place == IFD_PLACE_OUTPUT) p->peak += m->slots[s].bytes;
+}
+
+/* ---- making ---- */
+
+static ifd_status make(maker *m, const ifd_datum *inputs, const ifd_datum *const *captures) {
+  ifd_program *p = m->program;
+  ifd_arena *arena = &m->plan->arena;
+  int n_values = 0;
+  for (int s = 0; s < p->n_slots; s++)
+    if (m->priv->values.v[s]->id >= n_values) n_values = m->priv->values.v[s]->id + 1;
+  ifd_dims *dims;
+  ALLOC(m->err, dims, ifd_dims_new(&m->scratch));
+  TRY(ifd_inference_init(&m->inf, m->err, &m->scratch, dims, n_values));
+  ALLOC(m->err, m->slots, ifd_new_array(arena, ifd_slot, p->n_slots));
+  ALLOC(m->err, m->steps, ifd_new_array(arena, ifd_step, m->priv->n_nodes));
+  ALLOC(m->err, m->is_output, ifd_new_array(&m->scratch, bool, p->n_slots));
+  ALLOC(m->err, m->last_read, ifd_new_array(&m->scratch, int, p->n_slots));
+  for (int i = 0; i < p->n_outputs; i++) m->is_output[p->outputs[i]] = true;
+  TRY(add_constants(m));
+  for (int i = 0; i < p->n_inputs; i++)
+    if (p->constants[p->inputs[i]].kind == IFD_KIND_UNKNOWN) TRY(add_given(m, p->inputs[i], &inputs[i]));
+  for (int i = 0; i < p->captures.n; i++) TRY(add_given(m, p->captures.v[i].slot, captures[i]));
+  m->plan->all_static = true;
+  for (int k = 0; k < m->priv->n_nodes; k++) TRY(add_step(m, &m->priv->nodes[k]));
+  find_lifetimes(m);
+  share_in_place(m);
+  TRY(plan_memory(m));
+  TRY(add_releases(m));
+  TRY(expand_constants(m));
+  for (int s = 0; s < p->n_slots; s++)
+    if (m->slots[s].place == IFD_PLACE_ALIAS) m->slots[s].alias = root_of(m, s);
+  m->plan->steps = m->steps;
+  m->plan->n_steps = m->n_steps;
+  m->plan->slots = m->slots;
+  sum_memory(m);
+  return IFD_OK;
+}
+
+static ifd_status make_plan(ifd_error *err, ifd_plan **out, ifd_program *program, const ifd_datum *inputs,
+                            const ifd_datum *const *captures) {
+  ifd_arena arena;
+  ifd_plan *plan;
+  ifd_arena_init(&arena, program->budget);
+  ALLOC(err, plan, ifd_new(&arena, ifd_plan));
+  plan->arena = arena;
+  maker m = {.err = err, .program = program, .priv = program->priv, .plan = plan};
+  ifd_arena_init(&m.scratch, program->budget);
+  ifd_status status = make(&m, inputs, captures);
+  ifd_arena_free(&m.scratch);
+  if (status == IFD_OK)
+    *out = plan;
+  else {
+    arena = plan->arena;
+    ifd_arena_free(&arena);
+  }
+  return status;
+}
+
+/* ---- the cache ---- */
+
+static int64_t *key_add(int64_t *key, const ifd_datum *d) {
+  *key++ = (int64_t)d->kind << 16 | d->tensor.dtype << 8 |
+           (d->kind == IFD_KIND_TENSOR ? d->tensor.shape.rank : (int)d->elem);
+  for (int i = 0; d->kind == IFD_KIND_TENSOR && i < d->tensor.shape.rank; i++)
+    *key++ = d->tensor.shape.dim[i];
+  return key;
+}
+
+static ifd_plan *find_plan(ifd_program *program, const int64_t *key, int n_key, uint64_t hash) {
+  for (ifd_plan **link = &program->plans; *link; link = &(*link)->next) {
+    ifd_plan *plan = *link;
+    if (plan->key_hash != hash || plan->n_key != n_key || memcmp(plan->key, key, (size_t)n_key * sizeof *key))
+      continue;
+    *link = plan->next; /* to the front */
+    plan->next = program->plans;
+    return program->plans = plan;
+  }
+  return NULL;
+}
+
+static void forget_oldest(ifd_program *program, void (*free_frames)(ifd_plan *plan)) {
+  ifd_plan **link = &program->plans;
+  for (int kept = 0; *link; link = &(*link)->next)
+    if (++kept > KEPT_PLANS && !(*link)->users) {
+      ifd_plan *old = *link;
+      *link = old->next;
+      free_frames(old);
+      ifd_arena arena = old->arena;
+      ifd_arena_free(&arena);
+      return;
+    }
+}
+
+static ifd_status get_plan(ifd_error *err, ifd_plan **out, ifd_program *program, const ifd_datum *inputs,
+                           const ifd_datum *const *captures, void (*free_frames)(ifd_plan *plan),
+                           ifd_arena *scratch) {
+  int64_t *key, *end;
+  ALLOC(err, key,
+        ifd_new_array(scratch, int64_t, (program->n_inputs + program->captures.n) * (IFD_MAX_RANK + 1)));
+  end = key;
+  for (int i = 0; i < program->n_inputs; i++) end = key_add(end, &inputs[i]);
+  for (int i = 0; i < program->captures.n; i++) end = key_add(end, captures[i]);
+  int n_key = (int)(end - key);
+  uint64_t hash = ifd_hash_bytes(key, (size_t)n_key * sizeof *key);
+  if (!(*out = find_plan(program, key, n_key, hash))) {
+    TRY(make_plan(err, out, program, inputs, captures));
+    ifd_plan *plan = *out;
+    plan->key_hash = hash;
+    plan->n_key = n_key;
+    plan->key = ifd_arena_memdup(&plan->arena, key, (size_t)n_key * sizeof *key);
+    if (!plan->key) {
+      ifd_arena arena = plan->arena;
+      ifd_arena_free(&arena);
+      FAIL(err, NO_MEMORY, "out of memory");
+    }
+    plan->next = program->plans;
+    program->plans = plan;
+    forget_oldest(program, free_frames);
+  }
+  (*out)->users++;
+  return IFD_OK;
+}
+
+ifd_status ifd_plan_get(ifd_error *err, ifd_plan **out, ifd_program *program, const ifd_datum *inputs,
+                        const ifd_datum *const *captures, void (*free_frames)(ifd_plan *plan)) {
+  ifd_arena scratch;
+  char first[2048];
+  ifd_arena_init(&scratch, NULL);
+  scratch.at = first, scratch.end = first + sizeof first;
+  pthread_mutex_lock(&program->lock);
+  ifd_status status = get_plan(err, out, program, inputs, captures, free_frames, &scratch);
+  pthread_mutex_unlock(&program->lock);
+  ifd_arena_free(&scratch);
+  return status;
+}

@@ -1,0 +1,43 @@
+/* What plan/ alone knows of a program. */
+#ifndef IFD_PLAN_PROGRAM_PRIV_H
+#define IFD_PLAN_PROGRAM_PRIV_H
+
+#include "ops/infer.h"
+#include "plan/plan.h"
+
+typedef struct ifd_packed {
+  struct ifd_packed *next;
+  const void *data; /* of the constant */
+  void (*pack)(void *to, const void *from, const void *params);
+  void *params;
+  size_t params_size, bytes;
+  void *memory;
+} ifd_packed;
+
+typedef struct ifd_program_node {
+  const ifd_node *node;
+  const int *in, *out; /* slots, -1 absent */
+  int n_reads;
+  const int *reads; /* slots that graphs inside the node capture */
+} ifd_program_node;
+
+typedef struct ifd_program_priv {
+  IFD_VEC(const ifd_value *) values; /* by slot */
+  IFD_VEC(ifd_datum) constants;      /* by slot */
+  ifd_map slots;                     /* value name -> slot + 1 */
+  int n_nodes;
+  ifd_program_node *nodes;
+  pthread_mutex_t pack_lock; /* root program: guards packed */
+  ifd_packed *packed;
+} ifd_program_priv;
+
+/* Packed form of a constant, made once for all plans of the root program; see ifd_lower. */
+ifd_status ifd_program_pack(ifd_error *err, const void **out, ifd_program *program, const ifd_tensor *from,
+                            size_t bytes, void (*pack)(void *to, const void *from, const void *params),
+                            const void *params, size_t params_size);
+/* Lowers a node into work (n_launches 0: it declined). in and out as ifd_lower has them. */
+ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program, const ifd_node *node,
+                          const ifd_tensor *const *in, const bool *constant, const ifd_tensor *const *out,
+                          ifd_work *work);
+
+#endif
