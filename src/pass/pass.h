@@ -1,0 +1,142 @@
+/* Passes: rules that rewrite a graph, each proven before it is applied.
+ *
+ * A pass is one file passes/NAME.c that defines `const ifd_pass ifd_pass_NAME`: a summary, a phase and rules,
+ * each with the operators at its root. The manager sweeps the nodes of every graph in order (subgraphs and
+ * local functions included), infers each node anew from what is known by then, and offers it to the rules of
+ * the phase until a whole sweep changes nothing. A rule looks around, and either refuses with a reason (kept
+ * for --why), or states its edits in a patch that applies whole or not at all: every replaced value keeps
+ * type and shape, nodes stay sorted, the file does not grow (unless allowed), dead nodes vanish. A rule never
+ * changes what the model means; exactness says whether its floats may differ in the last bits. */
+#ifndef IFD_PASS_PASS_H
+#define IFD_PASS_PASS_H
+
+#include "ops/infer.h"
+
+typedef struct ifd_rewrite ifd_rewrite;
+
+typedef enum ifd_phase { /* in this order; each until nothing changes, and all again while a later one changed
+                            something */
+                         IFD_PHASE_SIMPLIFY, /* fold constants, remove what does nothing */
+                         IFD_PHASE_FUSE,     /* fewer nodes for the same function */
+                         IFD_PHASE_FINISH,   /* whole-graph tidying: duplicates, order of constants */
+                         IFD_N_PHASES
+} ifd_phase;
+
+typedef enum ifd_exactness {
+  IFD_EXACT,       /* same bits */
+  IFD_REASSOCIATES /* same real-number function, other rounding */
+} ifd_exactness;
+
+typedef struct ifd_rule {
+  const char *roots; /* operators of ai.onnx, separated by spaces; "*" is any */
+  ifd_exactness exactness;
+  /* Tries at `root`. IFD_OK whether it patched, refused or did not apply; other statuses are real failures
+   * (memory). */
+  ifd_status (*apply)(ifd_rewrite *rw, ifd_node *root);
+} ifd_rule;
+
+typedef struct ifd_pass {
+  const char *summary; /* one line: "folds BatchNormalization into the Conv before it" */
+  ifd_phase phase;
+  bool on_request;       /* runs only when named by --only, or by the option that stands for it */
+  const ifd_rule *rules; /* ended by a rule without roots; or NULL */
+  ifd_status (*graph)(ifd_rewrite *rw, ifd_graph *graph); /* a whole-graph step after each sweep; or NULL */
+} ifd_pass;
+
+typedef struct ifd_pass_entry {
+  const char *name;
+  const ifd_pass *pass;
+} ifd_pass_entry;
+
+/* All passes, by name; ended by {0}. */
+extern const ifd_pass_entry ifd_passes[];
+
+/* ---- for rules: looking ---- */
+
+/* What is known of a value (type, constant, elements); never NULL. */
+const ifd_facts *ifd_rw_facts(ifd_rewrite *rw, const ifd_value *value);
+/* The constant content, or NULL (also when the value is NULL). */
+const ifd_tensor *ifd_rw_constant(ifd_rewrite *rw, const ifd_value *value);
+/* The ai.onnx node of this type that makes the value, or NULL. */
+ifd_node *ifd_rw_producer(const ifd_value *value, const char *op_type);
+/* The same, and nobody else reads the value (and it is no graph output): it may vanish. */
+ifd_node *ifd_rw_sole_producer(const ifd_value *value, const char *op_type);
+/* Rank or -1; the dim, or an unknown when the rank is unknown. Dims compare with ==. */
+int ifd_rw_rank(ifd_rewrite *rw, const ifd_value *value);
+ifd_dim ifd_rw_dim(ifd_rewrite *rw, const ifd_value *value, int axis);
+ifd_dtype ifd_rw_dtype(ifd_rewrite *rw, const ifd_value *value);
+/* True when every element equals x exactly. */
+bool ifd_rw_is_filled_with(ifd_rewrite *rw, const ifd_value *value, double x);
+/* The single element of a constant of one element, whatever its rank. */
+bool ifd_rw_scalar(ifd_rewrite *rw, const ifd_value *value, double *out);
+/* The opset of ai.onnx that applies at this node. */
+int ifd_rw_opset(const ifd_node *node);
+ifd_arena *ifd_rw_scratch(ifd_rewrite *rw); /* until the attempt ends */
+ifd_arena *ifd_rw_arena(ifd_rewrite *rw);   /* the model's: tensors that become constants */
+ifd_error *ifd_rw_error(ifd_rewrite *rw);
+ifd_dims *ifd_rw_dims(ifd_rewrite *rw);
+
+/* ---- for rules: refusing ---- */
+
+/* Records why the pass does not apply at this node, for --why; always IFD_OK, so `return ifd_rw_refuse(rw,
+ * …)`. Anything staged in the patch is dropped. */
+ifd_status ifd_rw_refuse(ifd_rewrite *rw, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- for rules: the patch ---- */
+
+/* A new constant; `hint` names it (made unique). The tensor's data must live in the model's arena or a
+ * constant of the model. */
+ifd_status ifd_rw_add_constant(ifd_rewrite *rw, ifd_value **out, const ifd_tensor *tensor, const char *hint);
+ifd_status ifd_rw_add_ints(ifd_rewrite *rw, ifd_value **out, const int64_t *v, int n,
+                           const char *hint); /* 1-D int64 */
+ifd_status ifd_rw_add_scalar(ifd_rewrite *rw, ifd_value **out, ifd_dtype dtype, double x,
+                             const char *hint); /* rank 0 */
+/* A new node with fresh outputs; attributes may be set on it with ifd_node_set_*. */
+ifd_status ifd_rw_add_node(ifd_rewrite *rw, ifd_node **out, const char *op_type, ifd_value *const *inputs,
+                           int n_inputs, int n_outputs);
+/* A new node like `like` (operator, attributes, name, doc) with other inputs. */
+ifd_status ifd_rw_add_like(ifd_rewrite *rw, ifd_node **out, const ifd_node *like, ifd_value *const *inputs,
+                           int n_inputs);
+/* All readers of `old`, and its place among the graph's outputs, shall read `with` (made by this patch or
+ * there already). The name of old survives where old is a graph output. */
+ifd_status ifd_rw_replace(ifd_rewrite *rw, ifd_value *old, ifd_value *with);
+/* One reader's input becomes `with` (NULL: absent). */
+ifd_status ifd_rw_set_input(ifd_rewrite *rw, ifd_node *reader, int index, ifd_value *with);
+
+/* ---- running them ---- */
+
+typedef struct ifd_optimize_options {
+  const char *const *only; /* pass names, NULL-ended; NULL: all but those on request */
+  const char *const *skip;
+  long max_rewrites; /* < 0: no bound */
+  bool grow;         /* the file may grow */
+  bool verify;       /* run the verifier after every patch (tests) */
+  bool provenance;   /* note on each new node which ones it came from */
+  bool exact_only;   /* only rules of the exact class */
+} ifd_optimize_options;
+
+typedef struct ifd_pass_count {
+  const char *pass;
+  long rewrites;
+} ifd_pass_count;
+
+typedef struct ifd_refusal {
+  const char *node, *op_type, *pass, *reason;
+} ifd_refusal;
+
+typedef struct ifd_optimize_report {
+  ifd_arena arena; /* owns all below; free with ifd_arena_free */
+  IFD_VEC(ifd_pass_count) counts;
+  IFD_VEC(ifd_refusal) refusals;  /* at nodes that are left */
+  IFD_VEC(const char *) warnings; /* "node 'bn3': variance of channel 7 is -0.2: left alone" */
+  long rewrites;
+} ifd_optimize_report;
+
+/* Warns the user about something a rule met; kept once per text. */
+ifd_status ifd_rw_warn(ifd_rewrite *rw, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Optimizes in place. */
+ifd_status ifd_optimize(ifd_error *err, ifd_model *model, const ifd_optimize_options *options,
+                        ifd_optimize_report *report);
+
+#endif
