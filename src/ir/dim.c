@@ -63,7 +63,7 @@ static const expr *find_expr(const ifd_dims *dims, ifd_dim d) {
   return d < FIRST_UNKNOWN ? dims->exprs[d - FIRST_EXPR] : NULL;
 }
 
-static ifd_dim number(ifd_dims *dims, int64_t v) { return ifd_dim_is_number(v) ? v : ifd_dim_unknown(dims); }
+ifd_dim ifd_dim_number(ifd_dims *dims, int64_t v) { return ifd_dim_is_number(v) ? v : ifd_dim_unknown(dims); }
 
 /* ---- the table ---- */
 
@@ -231,7 +231,7 @@ static void to_poly(const ifd_dims *dims, ifd_dim d, poly *out) {
 static ifd_dim from_poly(ifd_dims *dims, const poly *p) {
   const term *first = p->terms;
   if (!p->n) return 0;
-  if (p->n == 1 && first->n == 0) return number(dims, first->coefficient);
+  if (p->n == 1 && first->n == 0) return ifd_dim_number(dims, first->coefficient);
   if (p->n == 1 && first->n == 1 && first->coefficient == 1) return first->atoms[0];
   expr e = {.kind = POLY, .n = p->n, .terms = p->terms, .size = 1};
   for (int i = 0; i < p->n; i++)
