@@ -36,7 +36,7 @@ ifd_status ifd_infer_same_as(ifd_infer *x, int output, int input, ifd_dtype dtyp
 
 /* One dimension of a broadcast. A symbol against a number above 1 is that number: anything else fails when it
  * runs. */
-static ifd_status broadcast_dim(ifd_infer *x, ifd_dim *out, ifd_dim a, ifd_dim b) {
+ifd_status ifd_infer_broadcast_dim(ifd_infer *x, ifd_dim *out, ifd_dim a, ifd_dim b) {
   if (a == b || b == 1)
     *out = a;
   else if (a == 1)
@@ -64,7 +64,7 @@ ifd_status ifd_infer_broadcast(ifd_infer *x, int output, ifd_dtype dtype, int fi
   for (int i = first; i <= last; i++)
     for (int r = ifd_infer_rank(x, i), k = 0; k < r; k++) {
       ifd_dim *to = &dims[rank - r + k];
-      TRY(broadcast_dim(x, to, *to, ifd_infer_dim(x, i, k)));
+      TRY(ifd_infer_broadcast_dim(x, to, *to, ifd_infer_dim(x, i, k)));
     }
   return ifd_infer_tensor(x, output, dtype, rank, dims);
 }
@@ -114,7 +114,7 @@ ifd_facts *ifd_inference_get(ifd_inference *inf, const ifd_value *value) {
   return &inf->facts[value->id];
 }
 
-static ifd_status elements_of(ifd_inference *inf, const ifd_elements **out, const ifd_tensor *t) {
+ifd_status ifd_elements_of(ifd_error *err, ifd_arena *arena, const ifd_elements **out, const ifd_tensor *t) {
   *out = NULL;
   int64_t n = ifd_tensor_count(t);
   if ((!ifd_dtype_is_integer(t->dtype) && t->dtype != IFD_BOOL) || t->shape.rank > 1 || n > MAX_ELEMENTS ||
@@ -122,8 +122,8 @@ static ifd_status elements_of(ifd_inference *inf, const ifd_elements **out, cons
     return IFD_OK;
   ifd_elements *e;
   ifd_dim *d;
-  ALLOC(inf->err, e, ifd_new(inf->arena, ifd_elements));
-  ALLOC(inf->err, d, ifd_new_array(inf->arena, ifd_dim, n));
+  ALLOC(err, e, ifd_new(arena, ifd_elements));
+  ALLOC(err, d, ifd_new_array(arena, ifd_dim, n));
   for (int64_t i = 0; i < n; i++) {
     d[i] = ifd_tensor_get_i64(t, i);
     if (!ifd_dim_is_number(d[i])) return IFD_OK;
@@ -138,7 +138,7 @@ ifd_status ifd_inference_set_tensor(ifd_inference *inf, const ifd_value *value, 
   ALLOC(inf->err, f, ifd_inference_get(inf, value));
   ALLOC(inf->err, f->type, ifd_type_of_tensor(inf->arena, tensor));
   f->constant = tensor;
-  return elements_of(inf, &f->elements, tensor);
+  return ifd_elements_of(inf->err, inf->arena, &f->elements, tensor);
 }
 
 /* ---- the driver ---- */
@@ -171,46 +171,53 @@ static ifd_status settle_output(ifd_inference *inf, const ifd_node *node, int i,
   return IFD_OK;
 }
 
-ifd_status ifd_infer_node(ifd_inference *inf, const ifd_node *node) {
+ifd_status ifd_infer_facts(ifd_infer *x, const ifd_facts *const *in, ifd_facts *out) {
+  const ifd_node *node = x->node;
   int n_in = node->n_inputs, n_out = node->n_outputs;
-  const ifd_type **types, **out;
-  const ifd_tensor **constants;
-  const ifd_elements **elements, **out_elements;
-  ALLOC(inf->err, types, ifd_new_array(inf->arena, const ifd_type *, 3 * n_in + 2 * n_out));
-  constants = (const ifd_tensor **)(types + n_in);
-  elements = (const ifd_elements **)(constants + n_in);
-  out = (const ifd_type **)(elements + n_in);
-  out_elements = (const ifd_elements **)(out + n_out);
+  const void **p;
+  ALLOC(x->err, p, ifd_new_array(x->arena, const void *, 3 * n_in + 2 * n_out));
+  const ifd_type **types = (const ifd_type **)p;
+  const ifd_tensor **constants = (const ifd_tensor **)(p + n_in);
+  const ifd_elements **elements = (const ifd_elements **)(p + 2 * n_in);
+  x->out = (const ifd_type **)(p + 3 * n_in);
+  x->out_elements = (const ifd_elements **)(p + 3 * n_in + n_out);
   for (int i = 0; i < n_in; i++) {
-    types[i] = &ifd_type_unknown;
-    if (!node->inputs[i]) continue;
-    ifd_facts *f;
-    ALLOC(inf->err, f, ifd_inference_get(inf, node->inputs[i]));
-    types[i] = f->type;
-    constants[i] = f->constant;
-    elements[i] = f->elements;
+    types[i] = in[i] ? in[i]->type : &ifd_type_unknown;
+    constants[i] = in[i] ? in[i]->constant : NULL;
+    elements[i] = in[i] ? in[i]->elements : NULL;
   }
-  for (int i = 0; i < n_out; i++) out[i] = &ifd_type_unknown;
+  x->in = types, x->constant = constants, x->elements = elements;
+  for (int i = 0; i < n_out; i++) x->out[i] = &ifd_type_unknown;
   if (node->op && node->op->infer) {
-    ifd_infer x = {.err = inf->err,
-                   .node = node,
-                   .arena = inf->arena,
-                   .dims = inf->dims,
-                   .in = types,
-                   .constant = constants,
-                   .elements = elements,
-                   .out = out,
-                   .out_elements = out_elements,
-                   .subgraph = infer_subgraph,
-                   .driver = inf};
-    ifd_status status = node->op->infer(&x);
+    ifd_status status = node->op->infer(x);
     if (status != IFD_OK) {
-      ifd_error_add(inf->err, "node '%s' (%s)", node->name, node->op_type);
+      ifd_error_add(x->err, "node '%s' (%s)", node->name, node->op_type);
       return status;
     }
   }
-  for (int i = 0; i < n_out; i++)
-    if (node->outputs[i]) TRY(settle_output(inf, node, i, out[i], out_elements[i]));
+  for (int i = 0; i < n_out; i++) out[i] = (ifd_facts){.type = x->out[i], .elements = x->out_elements[i]};
+  return IFD_OK;
+}
+
+ifd_status ifd_infer_node(ifd_inference *inf, const ifd_node *node) {
+  const ifd_facts **in;
+  ifd_facts *out;
+  ALLOC(inf->err, in, ifd_new_array(inf->arena, const ifd_facts *, node->n_inputs));
+  ALLOC(inf->err, out, ifd_new_array(inf->arena, ifd_facts, node->n_outputs));
+  /* The table may move while it grows: grow it before pointers into it are taken. */
+  for (int i = 0; i < node->n_inputs; i++)
+    if (node->inputs[i]) EXPECT(inf->err, ifd_inference_get(inf, node->inputs[i]), NO_MEMORY, "out of memory");
+  for (int i = 0; i < node->n_inputs; i++)
+    if (node->inputs[i]) in[i] = ifd_inference_get(inf, node->inputs[i]);
+  ifd_infer x = {.err = inf->err,
+                 .node = node,
+                 .arena = inf->arena,
+                 .dims = inf->dims,
+                 .subgraph = infer_subgraph,
+                 .driver = inf};
+  TRY(ifd_infer_facts(&x, in, out));
+  for (int i = 0; i < node->n_outputs; i++)
+    if (node->outputs[i]) TRY(settle_output(inf, node, i, out[i].type, out[i].elements));
   return IFD_OK;
 }
 

@@ -55,6 +55,8 @@ ifd_status ifd_infer_same(ifd_infer *x, int output, int input);                 
 ifd_status ifd_infer_same_as(ifd_infer *x, int output, int input, ifd_dtype dtype); /* shape of the input */
 /* Broadcast of inputs [first, last], element type given. BAD_MODEL when they cannot broadcast. */
 ifd_status ifd_infer_broadcast(ifd_infer *x, int output, ifd_dtype dtype, int first, int last);
+/* One dimension of a broadcast: what a and b become together, BAD_MODEL when they cannot. */
+ifd_status ifd_infer_broadcast_dim(ifd_infer *x, ifd_dim *out, ifd_dim a, ifd_dim b);
 ifd_status ifd_infer_elements(ifd_infer *x, int output, int rank, int n, const ifd_dim *d);
 /* Rank of an input tensor, or -1 when unknown. */
 static inline int ifd_infer_rank(const ifd_infer *x, int i) {
