@@ -1,0 +1,223 @@
+/* infold: optimize, run and inspect ONNX models on CPUs.
+ *
+ *     infold_error err = {0};
+ *     infold_model *model;
+ *     infold_session *session;
+ *     if (infold_load_model(&err, &model, "net.onnx", NULL) || infold_create_session(&err, &session, model,
+ * NULL)) fprintf(stderr, "%s\n", err.message);
+ *
+ * Every function that can fail takes an infold_error first (may be NULL), returns its status and gives
+ * results through the next parameter; on failure that result is NULL. Objects made by infold_create_* and
+ * infold_load_* are freed by the matching infold_destroy_* (NULL is fine); infold_get_* borrows from its
+ * object. Texts given through `char **` are freed with infold_free. The library never prints, exits or keeps
+ * globals. A model may be shared by sessions (it is counted); a session is immutable and may be run by many
+ * threads at once. Names and strings are UTF-8. */
+#ifndef INFOLD_H
+#define INFOLD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define INFOLD_API __attribute__((visibility("default")))
+
+typedef enum infold_status {
+  INFOLD_OK,
+  INFOLD_DIFFERS,     /* a check found a difference */
+  INFOLD_USAGE,       /* a call or option makes no sense */
+  INFOLD_BAD_INPUT,   /* an input does not fit the model */
+  INFOLD_IO,          /* a file cannot be read or written */
+  INFOLD_BAD_FILE,    /* a file is malformed */
+  INFOLD_BAD_MODEL,   /* a model breaks the ONNX specification */
+  INFOLD_UNSUPPORTED, /* infold cannot do it */
+  INFOLD_LIMIT,       /* a resource limit was reached */
+  INFOLD_NO_MEMORY
+} infold_status;
+
+typedef struct infold_error {
+  infold_status status;
+  char message[1600]; /* one line: "net.onnx: node 'conv1' (Conv): what is wrong and what was expected" */
+} infold_error;
+
+typedef struct infold_model infold_model;
+typedef struct infold_session infold_session;
+typedef struct infold_value infold_value;
+typedef struct infold_report infold_report;
+
+INFOLD_API const char *infold_version(void);
+/* Exit code of the command for a status: 0 fine, 1 differs, 2 usage, 3 bad file, 4 unsupported, 5 limit. */
+INFOLD_API int infold_exit_code(infold_status status);
+INFOLD_API void infold_free(void *p);
+
+/* ---- models ---- */
+
+typedef struct infold_load_options {
+  int allow_links;   /* external data may be reached through symbolic or hard links */
+  size_t max_memory; /* bytes that the model may hold besides mapped files; 0: no limit */
+} infold_load_options;
+
+/* Reads and validates a model. External data is mapped from the model's folder when it is needed. options may
+ * be NULL. */
+INFOLD_API infold_status infold_load_model(infold_error *err, infold_model **out, const char *path,
+                                           const infold_load_options *options);
+/* The same from memory, which must stay until the model is destroyed; folder is where external data may lie,
+ * or NULL. */
+INFOLD_API infold_status infold_load_model_from_memory(infold_error *err, infold_model **out,
+                                                       const void *bytes, size_t len, const char *folder,
+                                                       const infold_load_options *options);
+/* A model from ONNX's textual syntax. */
+INFOLD_API infold_status infold_parse_model(infold_error *err, infold_model **out, const char *text,
+                                            size_t len);
+INFOLD_API void infold_destroy_model(infold_model *model);
+/* Writes the model whole or not at all. external_data: file name for the weights beside it, or NULL (then
+ * weights go into the model unless it would pass 2 GB). */
+INFOLD_API infold_status infold_save_model(infold_error *err, const infold_model *model, const char *path,
+                                           const char *external_data);
+/* Fixes dimensions of an input: `name` is a graph input, dims its whole shape. The model is changed. */
+INFOLD_API infold_status infold_set_input_shape(infold_error *err, infold_model *model, const char *name,
+                                                const int64_t *dims, int rank);
+
+/* ---- optimizing ---- */
+
+typedef struct infold_optimize_options {
+  const char *const *only; /* names of passes, NULL-ended, or NULL for the usual ones */
+  const char *const *skip;
+  int has_max_rewrites;
+  long max_rewrites;  /* bisects a bad rewrite */
+  int grow;           /* the file may become larger */
+  int verify_patches; /* check every rewrite's structure (slow) */
+} infold_optimize_options;
+
+/* A new, optimized model; `model` is left as it was. report may be NULL. */
+INFOLD_API infold_status infold_optimize_model(infold_error *err, infold_model **out, infold_report **report,
+                                               const infold_model *model,
+                                               const infold_optimize_options *options);
+INFOLD_API void infold_destroy_report(infold_report *report);
+/* What happened: format "table", "json" or "markdown"; width in columns for tables (0: 80). */
+INFOLD_API infold_status infold_format_report(infold_error *err, char **out, const infold_report *report,
+                                              const char *format, int width);
+/* Why a node that is left was left: one line for each pass that refused. USAGE when there is no such node. */
+INFOLD_API infold_status infold_explain_node(infold_error *err, char **out, const infold_report *report,
+                                             const char *node);
+
+/* ---- values ---- */
+
+/* Kinds of values; dtypes are the numbers of TensorProto.DataType. */
+typedef enum infold_kind {
+  INFOLD_UNKNOWN,
+  INFOLD_TENSOR,
+  INFOLD_SEQUENCE,
+  INFOLD_OPTIONAL,
+  INFOLD_MAP
+} infold_kind;
+
+/* A tensor: row-major, sizeof element by dtype (types narrower than a byte take a byte each); data is copied.
+ * Strings: data is an array of `const char *`. */
+INFOLD_API infold_status infold_create_tensor(infold_error *err, infold_value **out, int dtype,
+                                              const int64_t *dims, int rank, const void *data);
+/* The same over the caller's memory, which must stay until the value is destroyed. Not for strings. */
+INFOLD_API infold_status infold_borrow_tensor(infold_error *err, infold_value **out, int dtype,
+                                              const int64_t *dims, int rank, void *data);
+/* From a .npy file, or a TensorProto, SequenceProto or OptionalProto file (.pb) of the type that input
+ * `input` of the session has. */
+INFOLD_API infold_status infold_read_value(infold_error *err, infold_value **out, const char *path,
+                                           const infold_session *session, int input);
+/* Fills the input's type with seeded random values ("random"), or zeros ("zeros"); free dims become
+ * `free_dim`. */
+INFOLD_API infold_status infold_make_value(infold_error *err, infold_value **out,
+                                           const infold_session *session, int input, const char *how,
+                                           uint64_t seed, int64_t free_dim);
+INFOLD_API void infold_destroy_value(infold_value *value);
+INFOLD_API infold_kind infold_get_kind(const infold_value *value);
+INFOLD_API int
+infold_get_dtype(const infold_value *value); /* of a tensor, of a map's keys, of a sequence's tensors */
+INFOLD_API int infold_get_rank(const infold_value *value);
+INFOLD_API const int64_t *infold_get_dims(const infold_value *value);
+INFOLD_API const void *infold_get_data(const infold_value *value); /* not for strings */
+INFOLD_API size_t infold_get_string(const infold_value *value, size_t i, const char **text); /* length */
+/* Items of a sequence, or of an optional (0 or 1), or of a map: 2 (keys, values). Items are borrowed. */
+INFOLD_API int infold_get_count(const infold_value *value);
+INFOLD_API const infold_value *infold_get_item(const infold_value *value, int i);
+/* "float[1,10]  -1.25 0.5 …": type, shape and a short view. */
+INFOLD_API infold_status infold_format_value(infold_error *err, char **out, const infold_value *value);
+
+/* ---- running ---- */
+
+typedef struct infold_session_options {
+  int threads;       /* 0: as many as this process may use; 1: the caller alone */
+  int reference;     /* every node by its reference kernel */
+  int float64;       /* a float32 model in double, by reference kernels */
+  int no_optimize;   /* run the graph as it is */
+  size_t max_memory; /* bytes that the session may hold; 0: no limit */
+  int64_t max_steps; /* loop trips of one run; 0: the default of 100 million */
+  int profile;       /* keep times of each node of the last run */
+} infold_session_options;
+
+INFOLD_API infold_status infold_create_session(infold_error *err, infold_session **out,
+                                               const infold_model *model,
+                                               const infold_session_options *options);
+INFOLD_API void infold_destroy_session(infold_session *session);
+INFOLD_API int infold_get_n_inputs(const infold_session *session);
+INFOLD_API int infold_get_n_outputs(const infold_session *session);
+INFOLD_API const char *infold_get_input_name(const infold_session *session, int i);
+INFOLD_API const char *infold_get_output_name(const infold_session *session, int i);
+INFOLD_API const char *infold_get_input_type(const infold_session *session, int i); /* "float[N,3,224,224]" */
+INFOLD_API const char *infold_get_output_type(const infold_session *session, int i);
+INFOLD_API int infold_input_has_default(const infold_session *session, int i);
+/* inputs: one for each input, NULL where the model's default shall serve; borrowed. outputs: room for one
+ * pointer for each output; where wanted is not NULL, outputs whose wanted[i] is 0 stay NULL. The caller
+ * destroys them. */
+INFOLD_API infold_status infold_run(infold_error *err, infold_value **outputs, const infold_session *session,
+                                    const infold_value *const *inputs, const char *wanted);
+/* The last profiled run: format "table" (by node and by operator) or "trace" (Chrome's trace events). */
+INFOLD_API infold_status infold_format_profile(infold_error *err, char **out, const infold_session *session,
+                                               const char *format, int width);
+/* Bytes that a run with these inputs holds at most (NULL inputs: of the last run), or 0 where shapes depend
+ * on data. */
+INFOLD_API infold_status infold_get_peak_memory(infold_error *err, size_t *out, const infold_session *session,
+                                                const infold_value *const *inputs);
+
+/* Reads inputs from a folder of input_0.pb …, or an .npz file by name, into values[n_inputs] (NULL where not
+ * given). */
+INFOLD_API infold_status infold_read_inputs(infold_error *err, infold_value **values,
+                                            const infold_session *session, const char *path);
+/* Writes output_0.pb … of the kinds the model declares into a folder (made if missing), or an .npz file. NULL
+ * values are left out. */
+INFOLD_API infold_status infold_write_outputs(infold_error *err, infold_value *const *values,
+                                              const infold_session *session, const char *path);
+
+/* ---- verifying ---- */
+
+typedef struct infold_verify_options {
+  const char *inputs;     /* folder or .npz as infold_read_inputs takes it, or NULL for random ones */
+  const int64_t *batches; /* numbers to put for a free first dimension; NULL: 1 and 3 */
+  int n_batches;
+  uint64_t seed;
+  double tolerance; /* float outputs may differ by this times the output's largest magnitude; 0: 1e-4 */
+  int threads;
+  size_t max_memory;
+} infold_verify_options;
+
+/* Runs both models on the same inputs. DIFFERS names the first output and element that differ; *out (may be
+ * NULL) gets a table of the worst difference of each output. */
+INFOLD_API infold_status infold_verify_models(infold_error *err, char **out, const infold_model *a,
+                                              const infold_model *b, const infold_verify_options *options);
+
+/* ---- inspecting ---- */
+
+/* what: "summary", "nodes", "weights", "text" (ONNX's textual syntax), "json" (all of it), "dot" (Graphviz).
+ * width in columns. */
+INFOLD_API infold_status infold_inspect_model(infold_error *err, char **out, const infold_model *model,
+                                              const char *what, int width);
+/* The operators infold runs, or one of them in detail; the passes of the optimizer, or one. */
+INFOLD_API infold_status infold_describe_operators(infold_error *err, char **out, const char *name,
+                                                   int width);
+INFOLD_API infold_status infold_describe_passes(infold_error *err, char **out, const char *name, int width);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
