@@ -47,5 +47,6 @@ void ifd_error_add(ifd_error *err, const char *format, ...) {
   va_end(args);
   make_printable(prefix);
   memcpy(old, err->where, sizeof old);
-  snprintf(err->where, sizeof err->where, "%s: %s", prefix, old);
+  int len = snprintf(err->where, sizeof err->where, "%s: %s", prefix, old);
+  if (len >= (int)sizeof err->where) memcpy(err->where + sizeof err->where - 4, "...", 4);
 }

@@ -1,0 +1,54 @@
+/* What infold asks of the operating system: files mapped to read, files opened without leaving a folder,
+ * files replaced whole or not at all, time. Paths are named in errors, which are IO when the system refuses,
+ * BAD_FILE when infold does. */
+#ifndef IFD_BASE_OS_H
+#define IFD_BASE_OS_H
+
+#include "base/status.h"
+
+/* Bytes to read. `mapped` ones live until ifd_file_unmap; should another process shorten the file meanwhile,
+ * reading past its new end ends the process (SIGBUS), as with any mapping. */
+typedef struct ifd_file {
+  const uint8_t *data; /* never NULL, not even for an empty file */
+  size_t size;
+  bool mapped;
+} ifd_file;
+
+/* Maps a regular file. */
+ifd_status ifd_file_map(ifd_error *err, ifd_file *out, const char *path);
+/* The same view over memory that the caller keeps. */
+ifd_file ifd_file_from_memory(const void *p, size_t size);
+/* Releases a mapping; twice is fine. */
+void ifd_file_unmap(ifd_file *file);
+
+/* Opens the folder that `path`, a file, lies in; close it with ifd_folder_close. */
+ifd_status ifd_folder_open(ifd_error *err, int *folder, const char *path);
+/* -1 is fine. */
+void ifd_folder_close(int folder);
+/* Maps a regular file that `location` (len bytes, from a file, not trusted) names below an open folder.
+ * Refused: absolute paths, components that are empty or "..", NUL, and, unless allow_links, symbolic links
+ * anywhere on the way and files with several hard links. (ONNX ExternalData: location is a path relative to
+ * the model's folder; CVE-2022-25882 and CVE-2024-27318 are what comes of trusting it.) */
+ifd_status ifd_file_map_in(ifd_error *err, ifd_file *out, int folder, const char *location, size_t len,
+                           bool allow_links);
+
+/* Writes a file that appears under its name only when complete: bytes go to a temporary in the same folder,
+ * commit syncs it, renames it over `path` and syncs the folder. An existing file's permissions are kept; a
+ * symbolic link is written through; what exists and is not a regular file is refused. */
+typedef struct ifd_writer ifd_writer;
+ifd_status ifd_writer_begin(ifd_error *err, ifd_writer **out, const char *path);
+/* Buffered. After a failure only abort makes sense. */
+ifd_status ifd_writer_append(ifd_error *err, ifd_writer *writer, const void *p, size_t len);
+/* Bytes appended so far. */
+size_t ifd_writer_size(const ifd_writer *writer);
+/* Destroys the writer; when it fails the old file is untouched and the temporary gone. */
+ifd_status ifd_writer_commit(ifd_error *err, ifd_writer *writer);
+/* Destroys the writer and its temporary; NULL is fine. */
+void ifd_writer_abort(ifd_writer *writer);
+/* All of it at once. */
+ifd_status ifd_file_replace(ifd_error *err, const char *path, const void *p, size_t len);
+
+/* Seconds of a clock that only goes forward. */
+double ifd_now(void);
+
+#endif
