@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "ir/ir.h"
@@ -299,4 +300,15 @@ ifd_graph *ifd_node_graph(const ifd_node *node, const char *name) {
 
 bool ifd_node_is(const ifd_node *node, const char *op_type) {
   return !*node->domain && strcmp(node->op_type, op_type) == 0;
+}
+
+const char *ifd_node_label(const ifd_node *node, char *text, size_t n) {
+  const char *name = node->name, *between = *name ? " " : " of ";
+  for (int i = 0; !*name && i < node->n_outputs; i++)
+    if (node->outputs[i]) name = node->outputs[i]->name;
+  if (*name)
+    snprintf(text, n, "%s%s'%s'", node->op_type, between, name);
+  else
+    snprintf(text, n, "%s", node->op_type);
+  return text;
 }
