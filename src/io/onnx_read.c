@@ -1,0 +1,134 @@
+#include "io/onnx_read.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "io/read.h"
+#include "io/wire.h"
+
+enum { NEWEST_IR_VERSION = ONNX__VERSION__IR_VERSION };
+
+/* ---- header ---- */
+
+static ifd_status read_header(ifd_reader *r, const Onnx__ModelProto *proto) {
+  ifd_model *model = r->model;
+  EXPECT(r->err, proto->has_ir_version && proto->ir_version > 0, BAD_MODEL,
+         "ir_version is missing: not an ONNX model");
+  EXPECT(r->err, proto->ir_version <= NEWEST_IR_VERSION, UNSUPPORTED,
+         "ir_version %lld is newer than %d, the newest known", (long long)proto->ir_version,
+         NEWEST_IR_VERSION);
+  model->origin = proto;
+  model->ir_version = proto->ir_version;
+  model->model_version = proto->model_version;
+  model->producer_name = ifd_text(proto->producer_name);
+  model->producer_version = ifd_text(proto->producer_version);
+  model->domain = ifd_text(proto->domain);
+  model->doc = ifd_text(proto->doc_string);
+  return IFD_OK;
+}
+
+/* Versions by domain; a domain may stand there twice with the same version. */
+#define READ_OPSETS(r, list, imports, n_imports)                                                             \
+  for (size_t i_ = 0; i_ < (n_imports); i_++) {                                                              \
+    ifd_opset opset_;                                                                                        \
+    TRY(read_opset((r)->err, &opset_, (imports)[i_]));                                                       \
+    int k_ = 0;                                                                                              \
+    while (k_ < (list)->n && !ifd_domain_equal((list)->v[k_].domain, opset_.domain)) k_++;                   \
+    if (k_ == (list)->n) IFD_PUSH((r)->err, (r)->arena, list, opset_);                                       \
+    EXPECT((r)->err, (list)->v[k_].version == opset_.version, BAD_MODEL,                                     \
+           "opset_import: domain '%s' with versions %d and %d", opset_.domain, (list)->v[k_].version,        \
+           opset_.version);                                                                                  \
+  }
+
+static ifd_status read_opset(ifd_error *err, ifd_opset *out, const Onnx__OperatorSetIdProto *proto) {
+  const char *domain = ifd_domain(ifd_text(proto->domain));
+  EXPECT(err, proto->version > 0 && proto->version <= INT_MAX, BAD_MODEL,
+         "opset_import: version %lld of domain '%s' does not exist", (long long)proto->version, domain);
+  *out = (ifd_opset){domain, (int)proto->version};
+  return IFD_OK;
+}
+
+/* Before IR version 3 there was one operator set. */
+static ifd_status read_opsets(ifd_reader *r, const Onnx__ModelProto *proto) {
+  ifd_opset first = {"", 1};
+  if (proto->ir_version < 3 && !proto->n_opset_import) IFD_PUSH(r->err, r->arena, &r->model->opsets, first);
+  READ_OPSETS(r, &r->model->opsets, proto->opset_import, proto->n_opset_import);
+  return IFD_OK;
+}
+
+/* ---- functions ---- */
+
+static ifd_status announce_function(ifd_reader *r, const Onnx__FunctionProto *proto) {
+  ifd_function *f;
+  EXPECT(r->err, proto->name && *proto->name, BAD_MODEL, "a function has no name");
+  TRY(ifd_function_new(r->err, &f, r->model, ifd_text(proto->domain), proto->name, proto->overload));
+  f->origin = proto;
+  READ_OPSETS(r, &f->opsets, proto->opset_import, proto->n_opset_import);
+  return IFD_OK;
+}
+
+/* All are known before the first body is read: they may call each other in any order. */
+static ifd_status read_functions(ifd_reader *r, const Onnx__ModelProto *proto) {
+  for (size_t i = 0; i < proto->n_functions; i++)
+    TRY_IN(r->err, announce_function(r, proto->functions[i]), "function '%s'",
+           ifd_text(proto->functions[i]->name));
+  for (int i = 0; i < r->model->functions.n; i++) {
+    ifd_function *f = r->model->functions.v[i];
+    TRY_IN(r->err, ifd_read_function(r, f, f->origin), "function '%s'", f->name);
+  }
+  return IFD_OK;
+}
+
+/* ---- models ---- */
+
+static ifd_status read_model(ifd_reader *r, const void *bytes, size_t len) {
+  ProtobufCMessage *message;
+  EXPECT(r->err, len, BAD_FILE, "the file is empty");
+  TRY(ifd_wire_unpack(r->err, &message, &onnx__model_proto__descriptor, bytes, len, r->arena));
+  const Onnx__ModelProto *proto = (const Onnx__ModelProto *)message;
+  TRY(read_header(r, proto));
+  EXPECT(r->err, proto->graph, BAD_MODEL, "the model has no graph");
+  TRY(read_opsets(r, proto));
+  TRY(read_functions(r, proto));
+  return ifd_read_graph(r, r->model->graph, proto->graph);
+}
+
+static void release_files(void *files) { ifd_files_release(files); }
+
+/* Reads the file, or the bytes where there is no path. */
+static ifd_status read_from(ifd_reader *r, const char *path, const void *bytes, size_t len,
+                            const ifd_read_options *options) {
+  ifd_model *model = r->model;
+  TRY(ifd_files_new(r->err, &r->files, r->arena, path, options));
+  model->files = r->files;
+  model->release_files = release_files;
+  if (path) {
+    ALLOC(r->err, model->path, ifd_arena_strdup(r->arena, path));
+    TRY(ifd_files_map_model(r->err, r->files, path, &bytes, &len));
+  }
+  return read_model(r, bytes, len);
+}
+
+static ifd_status read_into_new(ifd_error *err, ifd_model **out, const char *path, const void *bytes,
+                                size_t len, const ifd_read_options *options, ifd_budget *budget) {
+  ifd_model *model;
+  ALLOC(err, model, ifd_model_create(budget));
+  ifd_reader r = {.err = err, .arena = &model->arena, .model = model};
+  ifd_status status = read_from(&r, path, bytes, len, options ? options : &(ifd_read_options){0});
+  if (status != IFD_OK)
+    ifd_model_destroy(model);
+  else
+    *out = model;
+  return status;
+}
+
+ifd_status ifd_onnx_read_file(ifd_error *err, ifd_model **out, const char *path,
+                              const ifd_read_options *options, ifd_budget *budget) {
+  TRY_IN(err, read_into_new(err, out, path, NULL, 0, options, budget), "%s", path);
+  return IFD_OK;
+}
+
+ifd_status ifd_onnx_read_memory(ifd_error *err, ifd_model **out, const void *bytes, size_t len,
+                                const ifd_read_options *options, ifd_budget *budget) {
+  return read_into_new(err, out, NULL, bytes, len, options, budget);
+}

@@ -1,0 +1,35 @@
+/* .onnx files to models.
+ *
+ * The file is mapped, not read; its weights stay where they are and the model borrows them (and those of
+ * external data files, which are mapped as well) until it is destroyed. Only elements that are not aligned
+ * in the file, or are not stored as they lie in memory, are copied, once. What infold does not interpret is
+ * kept with the model (`origin`), so that writing it again loses nothing.
+ *
+ * Refused, with the node and field: what breaks the wire format or the ONNX specification in a way that
+ * leaves no meaning (names defined twice or never, nodes out of order, tensors whose bytes do not fit their
+ * shape, opset imports that contradict each other or are missing, attributes without a type …). Whether nodes
+ * fit their operators' schemas is the verifier's to say (ir/verify.h), not asked here. */
+#ifndef IFD_IO_ONNX_READ_H
+#define IFD_IO_ONNX_READ_H
+
+#include "ir/ir.h"
+
+/* The bytes of an external data file; they must live as long as the model. */
+typedef ifd_status (*ifd_find_external)(void *context, ifd_error *err, const void **data, size_t *len,
+                                        const char *location);
+
+typedef struct ifd_read_options {
+  bool allow_links;      /* external data may lie behind symbolic or hard links */
+  const char *directory; /* folder of external data; NULL: that of the file, none for a model in memory */
+  ifd_find_external find_external; /* where external data comes from instead of a folder, or NULL */
+  void *context;                   /* of find_external */
+} ifd_read_options;
+
+/* options may be NULL, as may budget. Errors: IO, BAD_FILE, BAD_MODEL, UNSUPPORTED, LIMIT, NO_MEMORY. */
+ifd_status ifd_onnx_read_file(ifd_error *err, ifd_model **out, const char *path,
+                              const ifd_read_options *options, ifd_budget *budget);
+/* The bytes are borrowed: they must live as long as the model. */
+ifd_status ifd_onnx_read_memory(ifd_error *err, ifd_model **out, const void *bytes, size_t len,
+                                const ifd_read_options *options, ifd_budget *budget);
+
+#endif

@@ -1,0 +1,303 @@
+#include "io/wire.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <string.h>
+
+/* Bytes of a length prefix in the rewritten message: always five, filled in when the message is complete. */
+enum { PREFIX = 5, MARKER = 4 };
+
+typedef struct skim {
+  ifd_error *err;
+  const uint8_t *source;
+  uint8_t *out; /* NULL while only measuring */
+  size_t size;  /* of the rewritten message so far */
+  uint32_t n_payloads;
+  ProtobufCBinaryData *payloads; /* NULL while only measuring */
+} skim;
+
+typedef struct field {
+  uint32_t number;
+  int wire_type;
+  const ProtobufCFieldDescriptor *known; /* NULL for a field this schema does not have */
+  const uint8_t *start, *value, *end;    /* tag, payload (behind a length prefix), behind the field */
+} field;
+
+const uint8_t *ifd_wire_varint(const uint8_t *at, const uint8_t *end, uint64_t *out) {
+  uint64_t x = 0;
+  for (int shift = 0; at < end && shift < 70; shift += 7) {
+    uint8_t byte = *at++;
+    x |= (uint64_t)(byte & 0x7f) << shift;
+    if (byte < 0x80) {
+      *out = x;
+      return at;
+    }
+  }
+  return NULL;
+}
+
+static size_t position(const skim *s, const uint8_t *at) { return (size_t)(at - s->source); }
+
+#define MALFORMED(s, at, ...)                                                                                \
+  do {                                                                                                       \
+    ifd_error_add((s)->err, "byte %zu", position(s, at));                                                    \
+    FAIL((s)->err, BAD_FILE, __VA_ARGS__);                                                                   \
+  } while (0)
+
+/* ---- one field ---- */
+
+static int expected_wire_type(ProtobufCType type) {
+  switch (type) {
+  case PROTOBUF_C_TYPE_FIXED32:
+  case PROTOBUF_C_TYPE_SFIXED32:
+  case PROTOBUF_C_TYPE_FLOAT: return PROTOBUF_C_WIRE_TYPE_32BIT;
+  case PROTOBUF_C_TYPE_FIXED64:
+  case PROTOBUF_C_TYPE_SFIXED64:
+  case PROTOBUF_C_TYPE_DOUBLE: return PROTOBUF_C_WIRE_TYPE_64BIT;
+  case PROTOBUF_C_TYPE_STRING:
+  case PROTOBUF_C_TYPE_BYTES:
+  case PROTOBUF_C_TYPE_MESSAGE: return PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
+  default: return PROTOBUF_C_WIRE_TYPE_VARINT;
+  }
+}
+
+/* Numbers one after the other behind a single length. */
+static bool is_packed(const field *f) {
+  return f->wire_type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED &&
+         f->known->label == PROTOBUF_C_LABEL_REPEATED &&
+         expected_wire_type(f->known->type) != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
+}
+
+static bool packed_fits(const field *f) {
+  size_t len = (size_t)(f->end - f->value);
+  int each = expected_wire_type(f->known->type);
+  if (each == PROTOBUF_C_WIRE_TYPE_32BIT) return len % 4 == 0;
+  if (each == PROTOBUF_C_WIRE_TYPE_64BIT) return len % 8 == 0;
+  uint64_t x;
+  for (const uint8_t *at = f->value; at < f->end;)
+    if (!(at = ifd_wire_varint(at, f->end, &x))) return false;
+  return true;
+}
+
+static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescriptor *type, uint32_t number) {
+  return number <= INT_MAX ? protobuf_c_message_descriptor_get_field(type, number) : NULL;
+}
+
+/* Splits off the field at `at` in a message that ends at `end`. */
+static ifd_status scan_field(skim *s, field *f, const ProtobufCMessageDescriptor *type, const uint8_t *at,
+                             const uint8_t *end) {
+  uint64_t tag, value;
+  const uint8_t *behind = ifd_wire_varint(at, end, &tag);
+  if (!behind || behind - at > 5 || tag >> 32 || tag >> 3 == 0)
+    MALFORMED(s, at, "not a field of %s: the file is damaged, cut off or no ONNX file", type->short_name);
+  *f = (field){.number = (uint32_t)(tag >> 3), .wire_type = (int)(tag & 7), .start = at, .value = behind};
+  f->known = find_field(type, f->number);
+  const char *name = f->known ? f->known->name : "(unknown)";
+  size_t rest = (size_t)(end - behind);
+  switch (f->wire_type) {
+  case PROTOBUF_C_WIRE_TYPE_VARINT: f->end = ifd_wire_varint(behind, end, &value); break;
+  case PROTOBUF_C_WIRE_TYPE_64BIT: f->end = rest >= 8 ? behind + 8 : NULL; break;
+  case PROTOBUF_C_WIRE_TYPE_32BIT: f->end = rest >= 4 ? behind + 4 : NULL; break;
+  case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
+    f->value = ifd_wire_varint(behind, end, &value);
+    if (f->value && value > (size_t)(end - f->value))
+      MALFORMED(s, at, "%s.%s: %llu bytes are announced, %zu are left: the file is damaged or cut off",
+                type->short_name, name, (unsigned long long)value, (size_t)(end - f->value));
+    f->end = f->value ? f->value + value : NULL;
+    break;
+  default:
+    MALFORMED(s, at, "%s.%s: wire type %d does not exist in ONNX files", type->short_name, name,
+              f->wire_type);
+  }
+  if (!f->end) MALFORMED(s, at, "%s.%s: the value is cut off or overlong", type->short_name, name);
+  return IFD_OK;
+}
+
+static ifd_status check_field(skim *s, const field *f, const ProtobufCMessageDescriptor *type) {
+  const char *name = f->known->name;
+  if (is_packed(f)) {
+    if (!packed_fits(f)) MALFORMED(s, f->start, "%s.%s: malformed packed numbers", type->short_name, name);
+    return IFD_OK;
+  }
+  if (f->wire_type != expected_wire_type(f->known->type))
+    MALFORMED(s, f->start, "%s.%s: wire type %d where %d is due", type->short_name, name, f->wire_type,
+              expected_wire_type(f->known->type));
+  if (f->known->type == PROTOBUF_C_TYPE_STRING && memchr(f->value, 0, (size_t)(f->end - f->value)))
+    MALFORMED(s, f->start, "%s.%s: a NUL byte in a string", type->short_name, name);
+  return IFD_OK;
+}
+
+/* ---- the rewritten message ---- */
+
+static void put(skim *s, const void *bytes, size_t len) {
+  if (s->out && len) memcpy(s->out + s->size, bytes, len);
+  s->size += len;
+}
+
+static void put_tag(skim *s, const field *f) {
+  uint8_t bytes[5];
+  int n = 0;
+  uint32_t tag = f->number << 3 | (uint32_t)f->wire_type;
+  for (; tag >= 0x80; tag >>= 7) bytes[n++] = (uint8_t)(tag | 0x80);
+  bytes[n++] = (uint8_t)tag;
+  put(s, bytes, (size_t)n);
+}
+
+static ifd_status put_marker(skim *s, const field *f) {
+  EXPECT(s->err, s->n_payloads < UINT32_MAX, LIMIT, "too many byte fields");
+  uint32_t number = s->n_payloads++;
+  if (s->payloads)
+    s->payloads[number] = (ProtobufCBinaryData){(size_t)(f->end - f->value), (uint8_t *)f->value};
+  put_tag(s, f);
+  put(s, (const uint8_t[]){MARKER}, 1);
+  put(s, &number, MARKER);
+  return IFD_OK;
+}
+
+/* The length of what was written since `start` into the room before it, as a varint of five bytes. */
+static ifd_status fill_prefix(skim *s, size_t start) {
+  size_t len = s->size - start;
+  EXPECT(s->err, len <= INT_MAX, LIMIT, "a message without its payloads is larger than 2 GiB");
+  for (int i = 0; s->out && i < PREFIX; i++)
+    s->out[start - PREFIX + (size_t)i] = (uint8_t)((len >> (7 * i) & 0x7f) | (i < PREFIX - 1 ? 0x80 : 0));
+  return IFD_OK;
+}
+
+static ifd_status skim_message(skim *s, const ProtobufCMessageDescriptor *type, const uint8_t *at,
+                               const uint8_t *end, int depth);
+
+static ifd_status put_message(skim *s, const field *f, int depth) {
+  put_tag(s, f);
+  put(s, (const uint8_t[PREFIX]){0}, PREFIX);
+  size_t start = s->size;
+  TRY(skim_message(s, f->known->descriptor, f->value, f->end, depth + 1));
+  return fill_prefix(s, start);
+}
+
+static ifd_status put_field(skim *s, const field *f, int depth) {
+  if (f->known && f->known->type == PROTOBUF_C_TYPE_MESSAGE) return put_message(s, f, depth);
+  if (f->known && f->known->type == PROTOBUF_C_TYPE_BYTES) return put_marker(s, f);
+  put(s, f->start, (size_t)(f->end - f->start));
+  return IFD_OK;
+}
+
+/* Each singular sub-message once; `seen` has a bit for each field of the message. */
+static ifd_status check_single(skim *s, uint64_t *seen, const field *f,
+                               const ProtobufCMessageDescriptor *type) {
+  if (f->known->type != PROTOBUF_C_TYPE_MESSAGE || f->known->label == PROTOBUF_C_LABEL_REPEATED)
+    return IFD_OK;
+  assert(type->n_fields <= 64);
+  uint64_t bit = (uint64_t)1 << (f->known - type->fields);
+  if (*seen & bit) MALFORMED(s, f->start, "%s.%s is given twice", type->short_name, f->known->name);
+  *seen |= bit;
+  return IFD_OK;
+}
+
+static ifd_status skim_message(skim *s, const ProtobufCMessageDescriptor *type, const uint8_t *at,
+                               const uint8_t *end, int depth) {
+  EXPECT(s->err, depth <= IFD_WIRE_MAX_DEPTH, LIMIT, "subgraphs or types are nested too deep (%d messages)",
+         IFD_WIRE_MAX_DEPTH);
+  uint64_t seen = 0;
+  for (field f; at < end; at = f.end) {
+    TRY(scan_field(s, &f, type, at, end));
+    if (f.known) {
+      TRY(check_field(s, &f, type));
+      TRY(check_single(s, &seen, &f, type));
+    }
+    TRY(put_field(s, &f, depth));
+  }
+  return IFD_OK;
+}
+
+/* ---- unpacking ---- */
+
+typedef struct unpack_memory {
+  ifd_arena *arena;
+  bool refused;
+} unpack_memory;
+
+static void *allocate(void *context, size_t size) {
+  unpack_memory *memory = context;
+  void *p = ifd_arena_alloc(memory->arena, size);
+  if (!p) memory->refused = true;
+  return p;
+}
+
+static void leave_to_arena(void *context, void *p) {
+  (void)context;
+  (void)p;
+}
+
+static void restore_bytes(ProtobufCBinaryData *bytes, const ProtobufCBinaryData *payloads) {
+  uint32_t number;
+  assert(bytes->len == MARKER);
+  memcpy(&number, bytes->data, MARKER);
+  *bytes = payloads[number];
+}
+
+static void restore_message(ProtobufCMessage *message, const ProtobufCBinaryData *payloads);
+
+static void restore_value(ProtobufCType type, void *value, const ProtobufCBinaryData *payloads) {
+  if (type == PROTOBUF_C_TYPE_BYTES)
+    restore_bytes(value, payloads);
+  else
+    restore_message(*(ProtobufCMessage **)value, payloads);
+}
+
+/* Whether a singular field of a message is there. */
+static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *f) {
+  const char *base = (const char *)message;
+  if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+    return *(const uint32_t *)(base + f->quantifier_offset) == f->id;
+  if (f->type == PROTOBUF_C_TYPE_MESSAGE) return *(void *const *)(base + f->offset);
+  return *(const protobuf_c_boolean *)(base + f->quantifier_offset);
+}
+
+static void restore_field(ProtobufCMessage *message, const ProtobufCFieldDescriptor *f,
+                          const ProtobufCBinaryData *payloads) {
+  char *member = (char *)message + f->offset;
+  if (f->label != PROTOBUF_C_LABEL_REPEATED) {
+    if (is_set(message, f)) restore_value(f->type, member, payloads);
+    return;
+  }
+  size_t n = *(size_t *)((char *)message + f->quantifier_offset);
+  size_t each = f->type == PROTOBUF_C_TYPE_BYTES ? sizeof(ProtobufCBinaryData) : sizeof(void *);
+  for (size_t i = 0; i < n; i++) restore_value(f->type, *(char **)member + i * each, payloads);
+}
+
+/* Puts the payloads in the place of their numbers. */
+static void restore_message(ProtobufCMessage *message, const ProtobufCBinaryData *payloads) {
+  const ProtobufCMessageDescriptor *type = message->descriptor;
+  for (unsigned i = 0; i < type->n_fields; i++) {
+    const ProtobufCFieldDescriptor *f = &type->fields[i];
+    if (f->type == PROTOBUF_C_TYPE_BYTES || f->type == PROTOBUF_C_TYPE_MESSAGE)
+      restore_field(message, f, payloads);
+  }
+}
+
+static ifd_status unpack_rewritten(ifd_error *err, ProtobufCMessage **out,
+                                   const ProtobufCMessageDescriptor *type, const skim *s, ifd_arena *arena) {
+  unpack_memory memory = {.arena = arena};
+  ProtobufCAllocator allocator = {.alloc = allocate, .free = leave_to_arena, .allocator_data = &memory};
+  ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, s->size, s->out);
+  EXPECT(err, !memory.refused, NO_MEMORY, "out of memory");
+  EXPECT(err, message, BAD_FILE, "not a valid %s", type->short_name);
+  restore_message(message, s->payloads);
+  *out = message;
+  return IFD_OK;
+}
+
+ifd_status ifd_wire_unpack(ifd_error *err, ProtobufCMessage **out, const ProtobufCMessageDescriptor *type,
+                           const void *bytes, size_t len, ifd_arena *arena) {
+  const uint8_t *at = bytes;
+  skim measured = {.err = err, .source = at};
+  TRY(skim_message(&measured, type, at, at + len, 0));
+  size_t table = (size_t)measured.n_payloads * sizeof *measured.payloads, size = table + measured.size;
+  char *scratch; /* the rewritten message is only needed until it is unpacked */
+  ALLOC(err, scratch, ifd_budget_alloc(arena->budget, size));
+  skim s = {.err = err, .source = at, .out = (uint8_t *)scratch + table, .payloads = (void *)scratch};
+  ifd_status status = skim_message(&s, type, at, at + len, 0);
+  if (status == IFD_OK) status = unpack_rewritten(err, out, type, &s, arena);
+  ifd_budget_free(arena->budget, scratch, size);
+  return status;
+}
