@@ -1,0 +1,157 @@
+/* Cast, CastLike and BitCast. */
+#include <string.h>
+
+#include "ops/shared/elementwise.h"
+#include "ops/shared/elements.h"
+#include "ops/shared/text.h"
+#include "tensor/convert.h"
+
+/* ---- values ---- */
+
+static ifd_status numbers_to_strings(ifd_eval *x, const ifd_tensor *in, ifd_tensor *out) {
+  ifd_str *to = out->data;
+  for (int64_t i = 0, n = ifd_tensor_count(in); i < n; i++) {
+    to[i] = ifd_number_text(x->scratch, in->dtype, in->data, i);
+    EXPECT(x->err, to[i].s, NO_MEMORY, "out of memory");
+  }
+  return IFD_OK;
+}
+
+static ifd_status strings_to_numbers(ifd_eval *x, const ifd_tensor *in, ifd_tensor *out) {
+  const ifd_str *from = in->data;
+  for (int64_t i = 0, n = ifd_tensor_count(in); i < n; i++)
+    EXPECT(x->err, ifd_number_parse(from[i], out->dtype, out->data, i), BAD_INPUT,
+           "element %lld is no number: a string of %zu bytes", (long long)i, from[i].len);
+  return IFD_OK;
+}
+
+/* Attribute round_mode in the order of ifd_round_mode. */
+static ifd_status round_mode_attr(ifd_eval *x, ifd_round_mode *out) {
+  static const char *const names[] = {"up", "down", "nearest"};
+  for (int m = 0; m < 3; m++)
+    if (ifd_node_string_is(x->node, "round_mode", "up", names[m])) {
+      *out = (ifd_round_mode)m;
+      return IFD_OK;
+    }
+  FAIL(x->err, BAD_MODEL, "attribute round_mode is none of up, down, nearest");
+}
+
+static ifd_status cast(ifd_eval *x, ifd_dtype to) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_tensor *out;
+  ifd_round_mode round_mode;
+  TRY(round_mode_attr(x, &round_mode));
+  if (in->dtype == to || (x->float64 && to == IFD_FLOAT && in->dtype == IFD_DOUBLE))
+    return ifd_eval_forward(x, 0, 0);
+  TRY(ifd_eval_out(x, &out, 0, to, &in->shape));
+  if (to == IFD_STRING) return numbers_to_strings(x, in, out);
+  if (in->dtype == IFD_STRING) return strings_to_numbers(x, in, out);
+  EXPECT(x->err,
+         ifd_dtypes[in->dtype].class != IFD_CLASS_COMPLEX && ifd_dtypes[to].class != IFD_CLASS_COMPLEX,
+         UNSUPPORTED, "a cast from %s to %s", ifd_dtype_name(in->dtype), ifd_dtype_name(to));
+  ifd_cast(out->dtype, out->data, in->dtype, in->data, ifd_tensor_count(in),
+           ifd_node_int(x->node, "saturate", 1), round_mode);
+  return IFD_OK;
+}
+
+/* ---- attribute `to` ---- */
+
+static ifd_status to_attr(ifd_error *err, const ifd_node *node, ifd_dtype *out) {
+  int64_t to = ifd_node_int(node, "to", 0);
+  EXPECT(err, ifd_dtype_valid(to), BAD_MODEL, "attribute to: no type has number %lld", (long long)to);
+  *out = (ifd_dtype)to;
+  return IFD_OK;
+}
+
+/* Before opset 6 the type is named, as in TensorProto: "FLOAT". */
+static ifd_status to_attr_1(ifd_error *err, const ifd_node *node, ifd_dtype *out) {
+  ifd_str name = ifd_node_string(node, "to", "");
+  char lower[32] = "";
+  for (size_t i = 0; i < name.len && i < sizeof lower - 1; i++)
+    lower[i] = (char)(name.s[i] >= 'A' && name.s[i] <= 'Z' ? name.s[i] - 'A' + 'a' : name.s[i]);
+  *out = name.len < sizeof lower ? ifd_dtype_find(lower, name.len) : IFD_UNDEFINED;
+  EXPECT(err, *out != IFD_UNDEFINED, BAD_MODEL, "attribute to: no type has the name given");
+  return IFD_OK;
+}
+
+static ifd_status eval_Cast_1(ifd_eval *x) {
+  ifd_dtype to;
+  TRY(to_attr_1(x->err, x->node, &to));
+  return cast(x, to);
+}
+
+static ifd_status eval_Cast(ifd_eval *x) {
+  ifd_dtype to;
+  TRY(to_attr(x->err, x->node, &to));
+  return cast(x, to);
+}
+
+static ifd_status eval_CastLike(ifd_eval *x) { return cast(x, ifd_eval_in(x, 1)->dtype); }
+
+/* ---- BitCast ---- */
+
+/* Elements of less than a byte lie in one each, sign-extended where the type has a sign. */
+static void reinterpret_narrow(const ifd_tensor *in, ifd_tensor *out, int bits) {
+  const uint8_t *from = in->data;
+  for (int64_t i = 0, n = ifd_tensor_count(in); i < n; i++) {
+    uint8_t code = from[i] & ((1u << bits) - 1);
+    if (ifd_dtypes[out->dtype].class == IFD_CLASS_INT)
+      ifd_tensor_set_i64(out, i, (int64_t)((uint64_t)code << (64 - bits)) >> (64 - bits));
+    else
+      ((uint8_t *)out->data)[i] = code;
+  }
+}
+
+static ifd_status eval_BitCast(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_tensor *out;
+  ifd_dtype to;
+  TRY(to_attr(x->err, x->node, &to));
+  int bits = ifd_dtypes[in->dtype].bits;
+  EXPECT(x->err, bits && bits == ifd_dtypes[to].bits, BAD_INPUT, "%s and %s differ in width%s",
+         ifd_dtype_name(in->dtype), ifd_dtype_name(to),
+         x->float64 ? " (a float64 run has no bits of float32)" : "");
+  TRY(ifd_eval_out(x, &out, 0, to, &in->shape));
+  EXPECT(x->err, out->dtype == to, UNSUPPORTED, "a float64 run has no bits of float32");
+  if (bits < 8)
+    reinterpret_narrow(in, out, bits);
+  else if (ifd_tensor_count(in))
+    memcpy(out->data, in->data, ifd_tensor_bytes(in));
+  return IFD_OK;
+}
+
+/* ---- inference ---- */
+
+static ifd_status infer_to(ifd_infer *x, ifd_dtype to) {
+  TRY(ifd_infer_same_as(x, 0, 0, to));
+  return to == IFD_INT64 || to == IFD_INT32 ? ifd_elements_forward(x, 0) : IFD_OK;
+}
+
+static ifd_status infer_Cast_1(ifd_infer *x) {
+  ifd_dtype to;
+  TRY(to_attr_1(x->err, x->node, &to));
+  return infer_to(x, to);
+}
+
+static ifd_status infer_Cast(ifd_infer *x) {
+  ifd_dtype to;
+  TRY(to_attr(x->err, x->node, &to));
+  return infer_to(x, to);
+}
+
+static ifd_status infer_BitCast(ifd_infer *x) {
+  ifd_dtype to;
+  TRY(to_attr(x->err, x->node, &to));
+  return ifd_infer_same_as(x, 0, 0, to);
+}
+
+static ifd_status infer_CastLike(ifd_infer *x) { return infer_to(x, ifd_infer_dtype(x, 1)); }
+
+#define ROW(name_, since_, infer_, eval_)                                                                    \
+  { .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE, .infer = infer_, .eval = eval_ }
+const ifd_op ifd_ops_cast[] = {
+    ROW(Cast, 1, infer_Cast_1, eval_Cast_1),
+    ROW(Cast, 6, infer_Cast, eval_Cast),
+    {.name = "CastLike", .since = 15, .infer = infer_CastLike, .eval = eval_CastLike},
+    ROW(BitCast, 26, infer_BitCast, eval_BitCast),
+    {0}};

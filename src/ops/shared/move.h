@@ -1,0 +1,39 @@
+/* Moving elements: the one strided copy that every operator which only rearranges its input is made of.
+ * Elements are moved by their size (1, 2, 4, 8 or 16 bytes), whatever they mean; strings move as ifd_str and
+ * may go on pointing into the input, for the evaluator makes outputs own what they hold. */
+#ifndef IFD_OPS_SHARED_MOVE_H
+#define IFD_OPS_SHARED_MOVE_H
+
+#include "ops/op.h"
+
+/* Elements in memory: the first one and how far apart, in elements, the next of each dimension is (0: the
+ * same again, negative: backward). Reading or writing is the user's choice. */
+typedef struct ifd_view {
+  char *at;
+  int64_t stride[IFD_MAX_RANK];
+} ifd_view;
+
+/* The whole tensor, row-major. */
+ifd_view ifd_view_of(const ifd_tensor *t);
+/* The tensor as seen from `shape`, to which it broadcasts: stride 0 where it repeats. */
+ifd_view ifd_view_broadcast(const ifd_tensor *t, const ifd_shape *shape);
+/* The view from another index of one dimension on. */
+ifd_view ifd_view_from(ifd_view v, int axis, int64_t index, size_t size);
+/* to[i] = from[i] for every index i of `shape`; the two do not overlap. */
+void ifd_move(const ifd_shape *shape, size_t size, ifd_view to, ifd_view from);
+/* Every element of t becomes *value; NULL is zero (an empty string). */
+void ifd_fill(const ifd_tensor *t, const void *value);
+/* Makes tensor output i with elements of exactly the type `dtype`: values that are moved keep their type. */
+ifd_status ifd_move_out(ifd_eval *x, ifd_tensor **out, int i, ifd_dtype dtype, const ifd_shape *shape);
+/* BAD_INPUT unless tensor inputs i and j have elements of one type. */
+ifd_status ifd_expect_same_type(ifd_eval *x, int i, int j);
+/* An index in [-size, size) to [0, size), or BAD_INPUT naming both. */
+ifd_status ifd_index(ifd_error *err, int64_t *out, int64_t index, int64_t size);
+
+/* The numbers of a small integer tensor input, known to inference: n, or -1 when not all are known. */
+int ifd_infer_numbers(const ifd_infer *x, int i, const int64_t **out);
+/* A list of integers that is an attribute at some versions and input `input` at others: the attribute when
+ * `attr` is not NULL. n is -1 where there is none. */
+ifd_status ifd_eval_list(ifd_eval *x, const int64_t **out, int64_t *n, const char *attr, int input);
+
+#endif

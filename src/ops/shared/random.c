@@ -1,0 +1,76 @@
+#include "ops/shared/random.h"
+
+#include <math.h>
+
+enum { N = 624, M = 397 };
+
+void ifd_random_seed(ifd_random *r, uint32_t seed) {
+  for (int i = 0; i < N; i++) {
+    r->state[i] = seed;
+    seed = 1812433253u * (seed ^ seed >> 30) + (uint32_t)i + 1;
+  }
+  r->at = N;
+  r->has_spare = false;
+}
+
+/* Splitmix64 (Steele, Lea & Flood 2014): seeds that do not resemble each other. */
+static uint32_t next_seed(uint64_t *state) {
+  uint64_t z = *state += 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return (uint32_t)(z >> 32);
+}
+
+void ifd_random_start(ifd_random *r, ifd_eval *x) {
+  const ifd_attr *a = ifd_node_find_attr(x->node, "seed");
+  double seed = a && a->type == IFD_ATTR_FLOAT ? a->f : a ? (double)a->i : NAN;
+  bool usable = fabs(seed) < 0x1p63;
+  uint32_t low = a && a->type == IFD_ATTR_INT ? (uint32_t)a->i : usable ? (uint32_t)(int64_t)seed : 0;
+  ifd_random_seed(r, usable ? low : next_seed(x->random));
+}
+
+static void refill(ifd_random *r) {
+  uint32_t *s = r->state;
+  for (int i = 0; i < N; i++) {
+    uint32_t y = (s[i] & 0x80000000u) | (s[(i + 1) % N] & 0x7fffffffu);
+    s[i] = s[(i + M) % N] ^ y >> 1 ^ (y & 1 ? 0x9908b0dfu : 0);
+  }
+  r->at = 0;
+}
+
+static uint32_t next_u32(ifd_random *r) {
+  if (r->at == N) refill(r);
+  uint32_t y = r->state[r->at++];
+  y ^= y >> 11;
+  y ^= y << 7 & 0x9d2c5680u;
+  y ^= y << 15 & 0xefc60000u;
+  return y ^ y >> 18;
+}
+
+double ifd_random_uniform(ifd_random *r) {
+  uint32_t high = next_u32(r) >> 5, low = next_u32(r) >> 6;
+  return (high * 0x1p26 + low) * 0x1p-53;
+}
+
+double ifd_random_normal(ifd_random *r) {
+  if (r->has_spare) {
+    r->has_spare = false;
+    return r->spare;
+  }
+  double u, v, square;
+  do {
+    u = 2 * ifd_random_uniform(r) - 1;
+    v = 2 * ifd_random_uniform(r) - 1;
+    square = u * u + v * v;
+  } while (square >= 1 || square == 0);
+  double factor = sqrt(-2 * log(square) / square);
+  r->spare = factor * u;
+  r->has_spare = true;
+  return factor * v;
+}
+
+int ifd_random_bernoulli(ifd_random *r, double p) {
+  if (p == 0) return 0;
+  if (p > .5) return 1 - ifd_random_bernoulli(r, 1 - p);
+  return ifd_random_uniform(r) > exp(log(1 - p));
+}
