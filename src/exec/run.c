@@ -290,7 +290,7 @@ static size_t bytes_of(const frame *f, const ifd_step *step) {
 
 static ifd_status run_step(runner *r, const ifd_step *step, ifd_arena *arena) {
   ifd_profile *profile = r->options->profile;
-  double start = profile ? ifd_seconds() : 0;
+  double start = profile ? ifd_now() : 0;
   bool lowered = step->is_static && step->work.n_launches;
   if (lowered)
     TRY(run_static(r, step, arena));
@@ -303,7 +303,7 @@ static ifd_status run_step(runner *r, const ifd_step *step, ifd_arena *arena) {
                            .op_type = step->op_type,
                            .algorithm = lowered ? step->work.algorithm : NULL,
                            .start = start,
-                           .seconds = ifd_seconds() - start,
+                           .seconds = ifd_now() - start,
                            .bytes = bytes_of(r->frame, step)};
     IFD_PUSH(r->env.err, &profile->arena, &profile->entries, e);
   }
@@ -435,4 +435,12 @@ ifd_status ifd_run(ifd_error *err, ifd_program *program, const ifd_run_options *
                     .steps_left = &steps_left,
                     .run_graph = run_graph};
   return run_program(program, &r, inputs, NULL, outputs);
+}
+
+ifd_status ifd_run_peak(ifd_error *err, size_t *out, ifd_program *program, const ifd_datum *inputs) {
+  ifd_plan *plan;
+  TRY(ifd_plan_get(err, &plan, program, inputs, NULL, free_frames));
+  *out = plan->all_static ? plan->peak : 0;
+  give_back(program, plan, NULL);
+  return IFD_OK;
 }

@@ -1,0 +1,57 @@
+/* What the public types are made of, and how api/ files speak to the layers. */
+#ifndef IFD_API_API_H
+#define IFD_API_API_H
+
+#include "exec/run.h"
+#include "infold/infold.h"
+#include "ops/infer.h"
+#include "pass/pass.h"
+
+/* A model shared by its handle and by sessions; `source` is kept alive for constants that are borrowed from
+ * it. */
+struct infold_model {
+  _Atomic int refs;
+  ifd_budget budget;
+  ifd_model *ir;
+  infold_model *source;
+};
+
+struct infold_report {
+  ifd_optimize_report passes;
+  infold_model *before, *after;
+  double seconds;
+};
+
+/* Values own what they hold, through datum's counted memory, `borrowed` tensors aside. */
+struct infold_value {
+  ifd_datum datum;
+  ifd_budget *budget;  /* NULL: the machine's memory */
+  infold_value *items; /* views handed out by infold_get_item, made on first use */
+};
+
+struct infold_session {
+  infold_model *model; /* as given: names, types */
+  infold_model *ready; /* what runs */
+  ifd_budget budget;
+  infold_session_options options;
+  ifd_program *program;
+  ifd_pool *pool;
+  char **input_types, **output_types;
+  ifd_arena arena;
+  pthread_mutex_t lock; /* guards the profile */
+  ifd_profile profile;
+  double profile_seconds;
+};
+
+/* Copies an error to the caller's record and gives its status; clears the result through `out` unless OK. */
+infold_status ifd_api_report(infold_error *to, const ifd_error *from, const char *file, ifd_status status);
+/* A heap copy for the caller; NO_MEMORY when that fails. */
+ifd_status ifd_api_text(ifd_error *err, char **out, const char *text);
+
+/* A deep copy whose constants are borrowed from `model`, which it keeps alive. */
+ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory);
+infold_model *ifd_api_ref(const infold_model *model);
+/* A value that takes over the datum, which is released on failure too. */
+ifd_status ifd_api_value(ifd_error *err, infold_value **out, ifd_datum *datum);
+
+#endif

@@ -1,0 +1,159 @@
+#include "api/api.h"
+
+#include "io/onnx_read.h"
+#include "io/onnx_write.h"
+#include "ir/clone.h"
+#include "ir/text.h"
+#include "ir/verify.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SAME(name) _Static_assert((int)INFOLD_##name == (int)IFD_##name, "public and internal statuses agree")
+SAME(OK);
+SAME(DIFFERS);
+SAME(USAGE);
+SAME(BAD_INPUT);
+SAME(IO);
+SAME(BAD_FILE);
+SAME(BAD_MODEL);
+SAME(UNSUPPORTED);
+SAME(LIMIT);
+SAME(NO_MEMORY);
+
+const char *infold_version(void) { return IFD_VERSION; }
+int infold_exit_code(infold_status status) { return ifd_status_exit_code((ifd_status)status); }
+void infold_free(void *p) { free(p); }
+
+infold_status ifd_api_report(infold_error *to, const ifd_error *from, const char *file, ifd_status status) {
+  if (!to) return (infold_status)status;
+  to->status = (infold_status)status;
+  to->message[0] = 0;
+  if (status != IFD_OK)
+    snprintf(to->message, sizeof to->message, "%s%s%s%s", file ? file : "", file ? ": " : "", from->where,
+             *from->text ? from->text : ifd_status_text(status));
+  return (infold_status)status;
+}
+
+ifd_status ifd_api_text(ifd_error *err, char **out, const char *text) {
+  *out = strdup(text);
+  EXPECT(err, *out, NO_MEMORY, "out of memory");
+  return IFD_OK;
+}
+
+infold_model *ifd_api_ref(const infold_model *model) {
+  infold_model *m = (infold_model *)model;
+  atomic_fetch_add(&m->refs, 1);
+  return m;
+}
+
+void infold_destroy_model(infold_model *model) {
+  if (!model || atomic_fetch_sub(&model->refs, 1) != 1) return;
+  if (model->ir) ifd_model_destroy(model->ir);
+  infold_destroy_model(model->source);
+  free(model);
+}
+
+static ifd_status create(ifd_error *err, infold_model **out, size_t max_memory) {
+  infold_model *m = calloc(1, sizeof *m);
+  EXPECT(err, m, NO_MEMORY, "out of memory");
+  m->refs = 1;
+  m->budget.limit = max_memory;
+  *out = m;
+  return IFD_OK;
+}
+
+/* A model that was read becomes usable once every graph keeps the rules and every type is inferred. */
+static ifd_status settle(ifd_error *err, infold_model *m) {
+  TRY(ifd_verify_model(err, m->ir));
+  ifd_inference inf;
+  TRY(ifd_inference_init(&inf, err, &m->ir->arena, m->ir->dims, m->ir->n_values));
+  return ifd_infer_model(&inf, m->ir);
+}
+
+static infold_status finish(infold_error *to, ifd_error *err, infold_model **out, infold_model *m,
+                            const char *path, ifd_status status) {
+  if (status == IFD_OK) status = settle(err, m);
+  if (status == IFD_OK)
+    *out = m;
+  else
+    infold_destroy_model(m);
+  return ifd_api_report(to, err, path, status);
+}
+
+infold_status infold_load_model(infold_error *to, infold_model **out, const char *path,
+                                const infold_load_options *options) {
+  ifd_error err = {0};
+  infold_model *m = NULL;
+  *out = NULL;
+  ifd_status status = create(&err, &m, options ? options->max_memory : 0);
+  ifd_read_options read = {.allow_links = options && options->allow_links};
+  if (status == IFD_OK) status = ifd_onnx_read_file(&err, &m->ir, path, &read, &m->budget);
+  return finish(to, &err, out, m, path, status);
+}
+
+infold_status infold_load_model_from_memory(infold_error *to, infold_model **out, const void *bytes,
+                                            size_t len, const char *folder,
+                                            const infold_load_options *options) {
+  ifd_error err = {0};
+  infold_model *m = NULL;
+  *out = NULL;
+  ifd_status status = create(&err, &m, options ? options->max_memory : 0);
+  ifd_read_options read = {.allow_links = options && options->allow_links, .directory = folder};
+  if (status == IFD_OK) status = ifd_onnx_read_memory(&err, &m->ir, bytes, len, &read, &m->budget);
+  return finish(to, &err, out, m, NULL, status);
+}
+
+infold_status infold_parse_model(infold_error *to, infold_model **out, const char *text, size_t len) {
+  ifd_error err = {0};
+  infold_model *m = NULL;
+  *out = NULL;
+  ifd_status status = create(&err, &m, 0);
+  if (status == IFD_OK) status = ifd_text_parse(&err, &m->ir, text, len, &m->budget);
+  return finish(to, &err, out, m, NULL, status);
+}
+
+infold_status infold_save_model(infold_error *to, const infold_model *model, const char *path,
+                                const char *external_data) {
+  ifd_error err = {0};
+  ifd_write_options write = {.external_data = external_data};
+  return ifd_api_report(to, &err, path, ifd_onnx_write_file(&err, model->ir, path, &write));
+}
+
+ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory) {
+  infold_model *m;
+  TRY(create(err, &m, max_memory));
+  ifd_status status = ifd_model_clone(err, &m->ir, model->ir, &m->budget);
+  if (status == IFD_OK) {
+    m->source = ifd_api_ref(model);
+    *out = m;
+  } else
+    infold_destroy_model(m);
+  return status;
+}
+
+static ifd_status set_shape(ifd_error *err, ifd_model *ir, const char *name, const int64_t *dims, int rank) {
+  ifd_value *v = ifd_graph_find_value(ir->graph, name);
+  EXPECT(err, v && v->is_input, USAGE, "the model has no input '%s'", name);
+  EXPECT(err, v->type->kind == IFD_KIND_TENSOR, USAGE, "input '%s' is not a tensor", name);
+  EXPECT(err, !v->type->has_rank || v->type->rank == rank, USAGE,
+         "input '%s' has rank %d; %d dimensions were given", name, v->type->rank, rank);
+  for (int i = 0; i < rank; i++) {
+    EXPECT(err, dims[i] >= 0, USAGE, "input '%s': dimension %d is %lld", name, i, (long long)dims[i]);
+    EXPECT(err, !v->type->has_rank || !ifd_dim_is_number(v->type->dims[i]) || v->type->dims[i] == dims[i],
+           USAGE, "input '%s': dimension %d is %lld in the model; %lld was given", name, i,
+           (long long)v->type->dims[i], (long long)dims[i]);
+  }
+  ALLOC(err, v->type, ifd_type_tensor(&ir->arena, v->type->dtype, rank, dims));
+  v->declared = v->type;
+  v->origin = NULL;
+  ifd_inference inf;
+  TRY(ifd_inference_init(&inf, err, &ir->arena, ir->dims, ir->n_values));
+  return ifd_infer_model(&inf, ir);
+}
+
+infold_status infold_set_input_shape(infold_error *to, infold_model *model, const char *name,
+                                     const int64_t *dims, int rank) {
+  ifd_error err = {0};
+  return ifd_api_report(to, &err, NULL, set_shape(&err, model->ir, name, dims, rank));
+}

@@ -1,0 +1,282 @@
+#include "api/api.h"
+
+#include "base/cpu.h"
+#include "base/os.h"
+#include "pass/inline.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- making ---- */
+
+static ifd_status format_types(ifd_error *err, infold_session *s) {
+  const ifd_graph *g = s->model->ir->graph;
+  char text[512];
+  ALLOC(err, s->input_types, ifd_new_array(&s->arena, char *, g->inputs.n));
+  ALLOC(err, s->output_types, ifd_new_array(&s->arena, char *, g->outputs.n));
+  for (int i = 0; i < g->inputs.n; i++)
+    ALLOC(err, s->input_types[i],
+          ifd_arena_strdup(&s->arena,
+                           ifd_type_text(s->model->ir->dims, g->inputs.v[i]->type, text, sizeof text)));
+  for (int i = 0; i < g->outputs.n; i++)
+    ALLOC(err, s->output_types[i],
+          ifd_arena_strdup(&s->arena,
+                           ifd_type_text(s->model->ir->dims, g->outputs.v[i]->type, text, sizeof text)));
+  return IFD_OK;
+}
+
+/* The model made ready: local functions written out, then optimized for running. */
+static ifd_status make_ready(ifd_error *err, infold_session *s) {
+  TRY(ifd_api_clone(err, &s->ready, s->model, s->options.max_memory));
+  TRY(ifd_inline_functions(err, s->ready->ir));
+  if (s->options.no_optimize || s->options.reference) return IFD_OK;
+  ifd_optimize_options options = {.max_rewrites = -1, .grow = true};
+  ifd_optimize_report report = {0};
+  ifd_arena_init(&report.arena, NULL);
+  ifd_status status = ifd_optimize(err, s->ready->ir, &options, &report);
+  ifd_arena_free(&report.arena);
+  return status;
+}
+
+static ifd_status create_session(ifd_error *err, infold_session *s) {
+  int threads = s->options.threads > 0 ? s->options.threads : ifd_cpu_count();
+  TRY(format_types(err, s));
+  TRY(make_ready(err, s));
+  ifd_program_options options = {
+      .isa = ifd_cpu_isa(), .reference = s->options.reference, .float64 = s->options.float64};
+  TRY(ifd_program_create(err, &s->program, s->ready->ir->graph, NULL, &options, &s->budget));
+  if (threads > 1) ALLOC(err, s->pool, ifd_pool_create(threads));
+  return IFD_OK;
+}
+
+infold_status infold_create_session(infold_error *to, infold_session **out, const infold_model *model,
+                                    const infold_session_options *options) {
+  ifd_error err = {0};
+  *out = NULL;
+  infold_session *s = calloc(1, sizeof *s);
+  if (!s)
+    return ifd_api_report(to, &err, NULL, ifd_error_set(&err, IFD_NO_MEMORY, __FILE__, "out of memory"));
+  if (options) s->options = *options;
+  s->model = ifd_api_ref(model);
+  s->budget.limit = s->options.max_memory;
+  ifd_arena_init(&s->arena, &s->budget);
+  ifd_arena_init(&s->profile.arena, NULL);
+  pthread_mutex_init(&s->lock, NULL);
+  ifd_status status = create_session(&err, s);
+  if (status == IFD_OK)
+    *out = s;
+  else
+    infold_destroy_session(s);
+  return ifd_api_report(to, &err, NULL, status);
+}
+
+void infold_destroy_session(infold_session *s) {
+  if (!s) return;
+  if (s->program) ifd_run_free_frames(s->program);
+  ifd_program_destroy(s->program);
+  if (s->pool) ifd_pool_destroy(s->pool);
+  infold_destroy_model(s->ready);
+  infold_destroy_model(s->model);
+  ifd_arena_free(&s->arena);
+  ifd_arena_free(&s->profile.arena);
+  pthread_mutex_destroy(&s->lock);
+  free(s);
+}
+
+/* ---- asking ---- */
+
+static const ifd_graph *graph_of(const infold_session *s) { return s->model->ir->graph; }
+int infold_get_n_inputs(const infold_session *s) { return graph_of(s)->inputs.n; }
+int infold_get_n_outputs(const infold_session *s) { return graph_of(s)->outputs.n; }
+const char *infold_get_input_name(const infold_session *s, int i) { return graph_of(s)->inputs.v[i]->name; }
+const char *infold_get_output_name(const infold_session *s, int i) { return graph_of(s)->outputs.v[i]->name; }
+const char *infold_get_input_type(const infold_session *s, int i) { return s->input_types[i]; }
+const char *infold_get_output_type(const infold_session *s, int i) { return s->output_types[i]; }
+int infold_input_has_default(const infold_session *s, int i) {
+  const ifd_value *v = graph_of(s)->inputs.v[i];
+  return v->constant != NULL || v->type->kind == IFD_KIND_OPTIONAL;
+}
+
+/* ---- inputs ---- */
+
+/* One dimension against what the model declares: numbers must agree, a symbol is bound by the first input
+ * that has it. */
+static ifd_status bind_dim(ifd_error *err, const infold_session *s, ifd_map *bound, ifd_arena *arena,
+                           int input, int axis, int64_t given) {
+  const ifd_value *v = graph_of(s)->inputs.v[input];
+  ifd_dim declared = v->type->dims[axis];
+  if (ifd_dim_is_number(declared)) {
+    EXPECT(err, declared == given, BAD_INPUT, "input '%s': dimension %d is %lld; the model has %s", v->name,
+           axis, (long long)given, s->input_types[input]);
+    return IFD_OK;
+  }
+  const char *symbol = ifd_dim_name(s->model->ir->dims, declared);
+  if (!symbol) return IFD_OK;
+  int64_t *known = ifd_map_find(bound, symbol);
+  if (known)
+    EXPECT(err, *known == given, BAD_INPUT,
+           "input '%s': dimension %d (%s) is %lld, but %lld in an earlier input", v->name, axis, symbol,
+           (long long)given, (long long)*known);
+  else {
+    ALLOC(err, known, ifd_new(arena, int64_t));
+    *known = given;
+    EXPECT(err, ifd_map_set(bound, symbol, known), NO_MEMORY, "out of memory");
+  }
+  return IFD_OK;
+}
+
+static ifd_status check_input(ifd_error *err, const infold_session *s, int i, const ifd_datum *d,
+                              ifd_map *bound, ifd_arena *arena) {
+  const ifd_value *v = graph_of(s)->inputs.v[i];
+  const ifd_type *t = v->type;
+  if (t->kind == IFD_KIND_UNKNOWN) return IFD_OK;
+  EXPECT(err, t->kind == d->kind, BAD_INPUT, "input '%s' has another kind than the model's %s", v->name,
+         s->input_types[i]);
+  if (t->kind != IFD_KIND_TENSOR) return IFD_OK;
+  EXPECT(err, !t->dtype || t->dtype == d->tensor.dtype, BAD_INPUT,
+         "input '%s' has elements of type %s; the model has %s", v->name, ifd_dtype_name(d->tensor.dtype),
+         s->input_types[i]);
+  if (!t->has_rank) return IFD_OK;
+  EXPECT(err, t->rank == d->tensor.shape.rank, BAD_INPUT, "input '%s' has rank %d; the model has %s", v->name,
+         d->tensor.shape.rank, s->input_types[i]);
+  for (int k = 0; k < t->rank; k++) TRY(bind_dim(err, s, bound, arena, i, k, d->tensor.shape.dim[k]));
+  return IFD_OK;
+}
+
+/* An input that was not given: the model's default, an absent optional, or an error that says what is wanted.
+ */
+static ifd_status default_input(ifd_error *err, const infold_session *s, int i, ifd_datum *out,
+                                ifd_arena *arena) {
+  const ifd_value *v = graph_of(s)->inputs.v[i];
+  if (v->type->kind == IFD_KIND_OPTIONAL) {
+    *out = (ifd_datum){.kind = IFD_KIND_OPTIONAL};
+    return IFD_OK;
+  }
+  EXPECT(err, v->constant, BAD_INPUT, "input '%s' (%s) is missing and has no default", v->name,
+         s->input_types[i]);
+  const ifd_tensor *c = v->constant;
+  *out = (ifd_datum){.kind = IFD_KIND_TENSOR};
+  TRY(ifd_tensor_new(err, &out->tensor, arena, c->dtype, &c->shape));
+  ifd_tensor_expand(c, out->tensor.data);
+  return IFD_OK;
+}
+
+/* A float32 input of a float64 run. */
+static ifd_status widen(ifd_error *err, ifd_datum *d, ifd_arena *arena) {
+  if (d->kind != IFD_KIND_TENSOR || d->tensor.dtype != IFD_FLOAT) return IFD_OK;
+  ifd_tensor wide;
+  TRY(ifd_tensor_new(err, &wide, arena, IFD_DOUBLE, &d->tensor.shape));
+  const float *from = d->tensor.data;
+  for (int64_t i = 0, n = ifd_tensor_count(&wide); i < n; i++) ((double *)wide.data)[i] = from[i];
+  d->tensor = wide;
+  return IFD_OK;
+}
+
+static ifd_status bind_inputs(ifd_error *err, const infold_session *s, const infold_value *const *inputs,
+                              ifd_datum *out, ifd_arena *arena) {
+  ifd_map bound;
+  ifd_map_init(&bound, arena);
+  for (int i = 0; i < graph_of(s)->inputs.n; i++) {
+    if (inputs[i])
+      out[i] = inputs[i]->datum;
+    else
+      TRY(default_input(err, s, i, &out[i], arena));
+    TRY(check_input(err, s, i, &out[i], &bound, arena));
+    if (s->options.float64) TRY(widen(err, &out[i], arena));
+  }
+  return IFD_OK;
+}
+
+/* The program's inputs are those of the model that is left after optimizing; the order is the same, constants
+ * may be gone. */
+static ifd_status order_inputs(ifd_error *err, const infold_session *s, const ifd_datum *given,
+                               ifd_datum *out) {
+  const ifd_graph *from = graph_of(s), *to = s->ready->ir->graph;
+  for (int i = 0, k = 0; i < to->inputs.n; i++) {
+    while (k < from->inputs.n && strcmp(from->inputs.v[k]->name, to->inputs.v[i]->name) != 0) k++;
+    EXPECT(err, k < from->inputs.n, BAD_MODEL, "input '%s' appeared while optimizing", to->inputs.v[i]->name);
+    out[i] = given[k];
+  }
+  return IFD_OK;
+}
+
+/* ---- running ---- */
+
+static ifd_status wrap_outputs(ifd_error *err, infold_value **outputs, ifd_datum *made, int n,
+                               const char *wanted) {
+  ifd_status status = IFD_OK;
+  for (int i = 0; i < n; i++) {
+    outputs[i] = NULL;
+    if (status == IFD_OK && (!wanted || wanted[i]))
+      status = ifd_api_value(err, &outputs[i], &made[i]);
+    else
+      ifd_datum_unref(&made[i]);
+  }
+  for (int i = 0; i < n && status != IFD_OK; i++) {
+    infold_destroy_value(outputs[i]);
+    outputs[i] = NULL;
+  }
+  return status;
+}
+
+static ifd_status run(ifd_error *err, infold_value **outputs, infold_session *s,
+                      const infold_value *const *inputs, const char *wanted, ifd_arena *arena) {
+  int n_in = graph_of(s)->inputs.n, n_out = graph_of(s)->outputs.n;
+  ifd_datum *given, *ordered, *made;
+  ALLOC(err, given, ifd_new_array(arena, ifd_datum, n_in));
+  ALLOC(err, ordered, ifd_new_array(arena, ifd_datum, n_in));
+  ALLOC(err, made, ifd_new_array(arena, ifd_datum, n_out));
+  TRY(bind_inputs(err, s, inputs, given, arena));
+  TRY(order_inputs(err, s, given, ordered));
+  ifd_run_options options = {.pool = s->pool, .seed = 0, .max_steps = s->options.max_steps};
+  if (!s->options.profile)
+    TRY(ifd_run(err, s->program, &options, ordered, made));
+  else {
+    pthread_mutex_lock(&s->lock);
+    ifd_arena_free(&s->profile.arena);
+    s->profile.entries.v = NULL;
+    s->profile.entries.n = s->profile.entries.cap = 0;
+    options.profile = &s->profile;
+    double start = ifd_now();
+    ifd_status status = ifd_run(err, s->program, &options, ordered, made);
+    s->profile_seconds = ifd_now() - start;
+    pthread_mutex_unlock(&s->lock);
+    TRY(status);
+  }
+  return wrap_outputs(err, outputs, made, n_out, wanted);
+}
+
+infold_status infold_run(infold_error *to, infold_value **outputs, const infold_session *session,
+                         const infold_value *const *inputs, const char *wanted) {
+  ifd_error err = {0};
+  ifd_arena arena;
+  infold_session *s =
+      (infold_session *)session; /* immutable but for its profile and counters, which are locked */
+  memset(outputs, 0, (size_t)graph_of(s)->outputs.n * sizeof *outputs);
+  ifd_arena_init(&arena, &s->budget);
+  ifd_status status = run(&err, outputs, s, inputs, wanted, &arena);
+  ifd_arena_free(&arena);
+  return ifd_api_report(to, &err, NULL, status);
+}
+
+static ifd_status peak(ifd_error *err, size_t *out, infold_session *s, const infold_value *const *inputs,
+                       ifd_arena *arena) {
+  int n_in = graph_of(s)->inputs.n;
+  ifd_datum *given, *ordered;
+  ALLOC(err, given, ifd_new_array(arena, ifd_datum, n_in));
+  ALLOC(err, ordered, ifd_new_array(arena, ifd_datum, n_in));
+  TRY(bind_inputs(err, s, inputs, given, arena));
+  TRY(order_inputs(err, s, given, ordered));
+  return ifd_run_peak(err, out, s->program, ordered);
+}
+
+infold_status infold_get_peak_memory(infold_error *to, size_t *out, const infold_session *session,
+                                     const infold_value *const *inputs) {
+  ifd_error err = {0};
+  ifd_arena arena;
+  infold_session *s = (infold_session *)session;
+  ifd_arena_init(&arena, &s->budget);
+  ifd_status status = peak(&err, out, s, inputs, &arena);
+  ifd_arena_free(&arena);
+  return ifd_api_report(to, &err, NULL, status);
+}
