@@ -47,7 +47,10 @@ int ifd_status_exit_code(ifd_status code);
 #define IFD_STRING_(x) #x
 #define IFD_STRING(x)  IFD_STRING_(x)
 #define FAIL(err, code, ...)                                                                                 \
-  return ifd_error_set(err, IFD_##code, __FILE__ ":" IFD_STRING(__LINE__), __VA_ARGS__)
+  do {                                                                                                       \
+    (void)ifd_error_set(err, IFD_##code, __FILE__ ":" IFD_STRING(__LINE__), __VA_ARGS__);                    \
+    return IFD_##code; /* a constant, so that compilers see that it is no success */                         \
+  } while (0)
 #define TRY(expression)                                                                                      \
   do {                                                                                                       \
     ifd_status try_status_ = (expression);                                                                   \
