@@ -283,7 +283,7 @@ ifd_status ifd_writer_commit(ifd_error *err, ifd_writer *w) {
 }
 
 ifd_status ifd_file_replace(ifd_error *err, const char *path, const void *p, size_t len) {
-  ifd_writer *w;
+  ifd_writer *w = NULL;
   TRY(ifd_writer_begin(err, &w, path));
   ifd_status status = ifd_writer_append(err, w, p, len);
   if (status == IFD_OK) return ifd_writer_commit(err, w);
