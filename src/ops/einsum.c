@@ -1,0 +1,295 @@
+/* Einsum: sums of products over named dimensions.
+ *
+ * The equation becomes labels: 0 … 51 the letters in ASCII order, from 52 on the dimensions of the ellipsis.
+ * The operands are contracted one after another into an accumulator that keeps the labels still needed; a
+ * repeated label in an operand is a diagonal, that is one stride which is the sum of several. */
+#include <string.h>
+
+#include "ops/shared/values.h"
+
+enum { LETTERS = 52, LABELS = LETTERS + IFD_MAX_RANK, MAX_OPERANDS = 64 };
+
+/* ---- the equation ---- */
+
+/* The labels of a term, by dimension. */
+typedef struct term {
+  int n;
+  int label[LABELS];
+} term;
+
+typedef struct equation {
+  int n; /* operands */
+  term in[MAX_OPERANDS];
+  term out;
+} equation;
+
+static int letter(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return 26 + c - 'a';
+  return -1;
+}
+
+/* One term of the equation up to `stop` or its end; `rank` dimensions (-1: not known, as in the output), of
+ * which the ellipsis takes those that have no letter, at most n_ellipsis. */
+static ifd_status parse_term(ifd_error *err, const char **at, const char *end, int rank, int n_ellipsis,
+                             term *t) {
+  int letters = 0, dots = 0;
+  for (const char *s = *at; s < end && *s != ',' && *s != '-'; s++)
+    letters += letter(*s) >= 0, dots += *s == '.';
+  EXPECT(err, dots == 0 || dots == 3, BAD_MODEL, "attribute equation: a term has more than one ellipsis");
+  int covered = dots == 0 ? 0 : rank < 0 ? n_ellipsis : rank - letters;
+  EXPECT(err, rank < 0 || (covered >= 0 && letters + covered == rank), BAD_MODEL,
+         "attribute equation: a term of %d letters for an input of rank %d", letters, rank);
+  EXPECT(err, covered <= n_ellipsis && letters + covered <= IFD_MAX_RANK, BAD_MODEL,
+         "attribute equation: a term has too many dimensions");
+  t->n = 0;
+  for (; *at < end && **at != ',' && **at != '-'; ++*at) {
+    if (**at == ' ') continue;
+    if (end - *at >= 3 && memcmp(*at, "...", 3) == 0) {
+      for (int i = 0; i < covered; i++) t->label[t->n++] = LETTERS + n_ellipsis - covered + i;
+      *at += 2;
+      continue;
+    }
+    EXPECT(err, letter(**at) >= 0, BAD_MODEL, "attribute equation: character 0x%02x", (unsigned char)**at);
+    t->label[t->n++] = letter(**at);
+  }
+  return IFD_OK;
+}
+
+/* Dimensions that an ellipsis stands for at most, over all operands. */
+static int ellipsis_size(const char *s, const char *end, int n, const int *rank) {
+  int most = 0;
+  for (int i = 0; i < n; i++, s++) {
+    int letters = 0;
+    bool dots = false;
+    for (; s < end && *s != ',' && *s != '-'; s++) letters += letter(*s) >= 0, dots |= *s == '.';
+    if (dots && rank[i] - letters > most) most = rank[i] - letters;
+  }
+  return most;
+}
+
+/* Without "->": the ellipsis, then the letters that occur once, in ASCII order. */
+static ifd_status implicit_output(ifd_error *err, equation *e, int n_ellipsis) {
+  int uses[LABELS] = {0};
+  for (int i = 0; i < e->n; i++)
+    for (int j = 0; j < e->in[i].n; j++) uses[e->in[i].label[j]]++;
+  e->out.n = 0;
+  for (int i = 0; i < n_ellipsis; i++) e->out.label[e->out.n++] = LETTERS + i;
+  for (int i = 0; i < LETTERS; i++)
+    if (uses[i] == 1) e->out.label[e->out.n++] = i;
+  EXPECT(err, e->out.n <= IFD_MAX_RANK, UNSUPPORTED, "the output would have rank %d", e->out.n);
+  return IFD_OK;
+}
+
+static ifd_status check_output(ifd_error *err, const equation *e) {
+  bool known[LABELS] = {false}, taken[LABELS] = {false};
+  for (int i = 0; i < e->n; i++)
+    for (int j = 0; j < e->in[i].n; j++) known[e->in[i].label[j]] = true;
+  for (int j = 0; j < e->out.n; j++) {
+    int l = e->out.label[j];
+    EXPECT(err, known[l] && !taken[l], BAD_MODEL, "attribute equation: the output names a dimension %s",
+           known[l] ? "twice" : "that no input has");
+    taken[l] = true;
+  }
+  return IFD_OK;
+}
+
+static ifd_status parse(ifd_error *err, equation *e, const ifd_node *node, int n, const int *rank) {
+  ifd_str text = ifd_node_string(node, "equation", "");
+  const char *at = text.s, *end = at + text.len;
+  EXPECT(err, n >= 1 && n <= MAX_OPERANDS, UNSUPPORTED, "%d inputs; at most %d are supported", n,
+         MAX_OPERANDS);
+  for (int i = 0; i < n; i++)
+    EXPECT(err, rank[i] <= IFD_MAX_RANK, UNSUPPORTED, "input %d has rank %d", i, rank[i]);
+  int n_ellipsis = ellipsis_size(at, end, n, rank);
+  EXPECT(err, n_ellipsis <= IFD_MAX_RANK, BAD_MODEL, "attribute equation: an ellipsis of %d dimensions",
+         n_ellipsis);
+  e->n = n;
+  for (int i = 0; i < n; i++) {
+    TRY(parse_term(err, &at, end, rank[i], n_ellipsis, &e->in[i]));
+    bool more = at < end && *at == ',';
+    EXPECT(err, more == (i + 1 < n), BAD_MODEL, "attribute equation has not as many terms as inputs, %d", n);
+    at += more;
+  }
+  if (at == end) return implicit_output(err, e, n_ellipsis);
+  EXPECT(err, end - at >= 2 && at[1] == '>', BAD_MODEL, "attribute equation: '-' without '>'");
+  at += 2;
+  TRY(parse_term(err, &at, end, -1, n_ellipsis, &e->out));
+  EXPECT(err, at == end, BAD_MODEL, "attribute equation: more than one output");
+  return check_output(err, e);
+}
+
+static ifd_status infer_einsum(ifd_infer *x) {
+  int n = x->node->n_inputs, rank[MAX_OPERANDS];
+  ifd_dim size[LABELS], out[LABELS];
+  equation e;
+  for (int i = 0; i < n; i++) {
+    int r = ifd_infer_rank(x, i);
+    if (r < 0 || i == MAX_OPERANDS) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+    rank[i] = r;
+  }
+  TRY(parse(x->err, &e, x->node, n, rank));
+  for (int l = 0; l < LABELS; l++) size[l] = 1;
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j < rank[i]; j++) {
+      ifd_dim *to = &size[e.in[i].label[j]];
+      TRY(ifd_infer_broadcast_dim(x, to, *to, ifd_infer_dim(x, i, j)));
+    }
+  for (int j = 0; j < e.out.n; j++) out[j] = size[e.out.label[j]];
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), e.out.n, out);
+}
+
+/* ---- contraction ---- */
+
+/* An operand or accumulator: elements of eight bytes, double or uint64, with a stride for each label (0: not
+ * there, or broadcast). */
+typedef struct operand {
+  const void *at;
+  bool has[LABELS];
+  int64_t stride[LABELS];
+} operand;
+
+/* Sizes of the labels: what the inputs agree on, 1 standing for any. */
+static ifd_status label_sizes(ifd_eval *x, const equation *e, int64_t *size) {
+  for (int l = 0; l < LABELS; l++) size[l] = 1;
+  for (int i = 0; i < e->n; i++)
+    for (int j = 0; j < e->in[i].n; j++) {
+      int64_t d = ifd_eval_shape(x, i)->dim[j], *s = &size[e->in[i].label[j]];
+      EXPECT(x->err, *s == 1 || d == 1 || *s == d, BAD_INPUT,
+             "dimension %d of input %d is %lld, elsewhere %lld", j, i, (long long)d, (long long)*s);
+      if (*s == 1) *s = d;
+    }
+  return IFD_OK;
+}
+
+static ifd_status load(ifd_eval *x, operand *o, const equation *e, int i, bool whole) {
+  int64_t strides[IFD_MAX_RANK], n;
+  const ifd_shape *shape = ifd_eval_shape(x, i);
+  memset(o, 0, sizeof *o);
+  if (whole)
+    TRY(ifd_eval_ints(x, (const int64_t **)&o->at, &n, i));
+  else
+    TRY(ifd_eval_f64(x, (const double **)&o->at, i));
+  ifd_shape_strides(shape, strides);
+  for (int j = 0; j < e->in[i].n; j++) {
+    int l = e->in[i].label[j];
+    o->has[l] = true;
+    if (shape->dim[j] != 1) o->stride[l] += strides[j];
+  }
+  return IFD_OK;
+}
+
+/* A nest over labels: extents and the strides of a and b. */
+typedef struct nest {
+  int n;
+  int64_t size[LABELS], a[LABELS], b[LABELS];
+} nest;
+
+static void add_loop(nest *t, int64_t size, int64_t a, int64_t b) {
+  t->size[t->n] = size, t->a[t->n] = a, t->b[t->n] = b;
+  t->n++;
+}
+
+/* The next point of a nest: false after the last. Offsets of a and b follow. */
+static bool advance(const nest *t, int64_t *at, int64_t *a, int64_t *b) {
+  for (int i = t->n - 1; i >= 0; i--) {
+    *a += t->a[i], *b += t->b[i];
+    if (++at[i] < t->size[i]) return true;
+    *a -= t->a[i] * t->size[i], *b -= t->b[i] * t->size[i];
+    at[i] = 0;
+  }
+  return false;
+}
+
+#define DOT(suffix, type)                                                                                    \
+  /* The sum of a[…] * b[…] over the points of a nest. */                                                \
+  static type dot_##suffix(const nest *t, const type *a, const type *b) {                                    \
+    int64_t at[LABELS] = {0}, i = 0, j = 0;                                                                  \
+    type sum = 0;                                                                                            \
+    do sum += a[i] * b[j];                                                                                   \
+    while (advance(t, at, &i, &j));                                                                          \
+    return sum;                                                                                              \
+  }
+DOT(f64, double)
+DOT(u64, uint64_t)
+
+static bool is_empty(const nest *t) {
+  for (int i = 0; i < t->n; i++)
+    if (t->size[i] == 0) return true;
+  return false;
+}
+
+/* result = sum of a * b over the labels of either that are not kept; the result is dense in order of `keep`.
+ */
+static ifd_status contract(ifd_eval *x, operand *result, const operand *a, const operand *b, const term *keep,
+                           const int64_t *size, bool whole) {
+  nest outer = {0}, inner = {0};
+  bool kept[LABELS] = {false};
+  int64_t n = 1, at[LABELS] = {0}, i = 0, j = 0;
+  operand r = {0};
+  for (int k = keep->n - 1; k >= 0; k--) {
+    int l = keep->label[k];
+    kept[l] = r.has[l] = true;
+    r.stride[l] = n;
+    EXPECT(x->err, ifd_mul_i64(&n, n, size[l]), LIMIT, "a product of inputs is too large");
+  }
+  for (int k = 0; k < keep->n; k++)
+    add_loop(&outer, size[keep->label[k]], a->stride[keep->label[k]], b->stride[keep->label[k]]);
+  for (int l = 0; l < LABELS; l++)
+    if (!kept[l] && (a->has[l] || b->has[l])) add_loop(&inner, size[l], a->stride[l], b->stride[l]);
+  uint64_t *out;
+  ALLOC(x->err, out, ifd_new_array(x->scratch, uint64_t, n));
+  r.at = out;
+  const void *left = a->at, *right = b->at;
+  *result = r; /* which may be a or b */
+  if (is_empty(&outer) || is_empty(&inner)) return IFD_OK;
+  do {
+    if (whole)
+      *out++ = dot_u64(&inner, (const uint64_t *)left + i, (const uint64_t *)right + j);
+    else
+      *(double *)out++ = dot_f64(&inner, (const double *)left + i, (const double *)right + j);
+  } while (advance(&outer, at, &i, &j));
+  return IFD_OK;
+}
+
+/* What must be kept after operand `done`: labels of it or the accumulator that the output or a later operand
+ * has. After the last operand, the output's, in its order. */
+static void needed(const equation *e, int done, const operand *acc, const operand *next, term *keep) {
+  if (done == e->n - 1) {
+    *keep = e->out;
+    return;
+  }
+  bool later[LABELS] = {false};
+  for (int j = 0; j < e->out.n; j++) later[e->out.label[j]] = true;
+  for (int i = done + 1; i < e->n; i++)
+    for (int j = 0; j < e->in[i].n; j++) later[e->in[i].label[j]] = true;
+  keep->n = 0;
+  for (int l = 0; l < LABELS; l++)
+    if (later[l] && (acc->has[l] || next->has[l])) keep->label[keep->n++] = l;
+}
+
+static ifd_status eval_einsum(ifd_eval *x) {
+  static const double one = 1;
+  static const uint64_t whole_one = 1;
+  int rank[MAX_OPERANDS];
+  int64_t size[LABELS];
+  equation e;
+  for (int i = 0; i < x->n_in && i < MAX_OPERANDS; i++) rank[i] = ifd_eval_shape(x, i)->rank;
+  TRY(parse(x->err, &e, x->node, x->n_in, rank));
+  TRY(label_sizes(x, &e, size));
+  bool whole = !ifd_dtype_is_float(ifd_eval_dtype(x, 0));
+  operand acc = {.at = whole ? (const void *)&whole_one : &one}, next;
+  for (int i = 0; i < e.n; i++) {
+    term keep;
+    TRY(load(x, &next, &e, i, whole));
+    needed(&e, i, &acc, &next, &keep);
+    TRY(contract(x, &acc, &acc, &next, &keep, size, whole));
+  }
+  ifd_shape shape = {.rank = e.out.n};
+  for (int j = 0; j < e.out.n; j++) shape.dim[j] = size[e.out.label[j]];
+  if (whole) return ifd_eval_put_i64(x, 0, ifd_eval_dtype(x, 0), &shape, acc.at);
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &shape, acc.at);
+}
+
+const ifd_op ifd_ops_einsum[] = {{.name = "Einsum", .since = 12, .infer = infer_einsum, .eval = eval_einsum},
+                                 {0}};

@@ -1,0 +1,266 @@
+/* Matrix products: MatMul and its quantized forms, and Gemm. */
+#include <math.h>
+
+#include "ops/shared/product.h"
+#include "ops/shared/elementwise.h"
+#include "ops/shared/values.h"
+#include "ops/shared/walk.h"
+
+/* ---- MatMul ---- */
+
+static ifd_status infer_matmul(ifd_infer *x) { return ifd_product_infer(x, 0, 1, ifd_infer_dtype(x, 0)); }
+
+static ifd_status matmul_floats(ifd_eval *x, const ifd_product *p) {
+  const double *a, *b;
+  double *c;
+  TRY(ifd_eval_f64(x, &a, 0));
+  TRY(ifd_eval_f64(x, &b, 1));
+  TRY(ifd_eval_zeros(x, &c, ifd_shape_count(&p->out)));
+  ifd_product_run_f64(p, a, b, c);
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &p->out, c);
+}
+
+static ifd_status matmul_integers(ifd_eval *x, const ifd_product *p) {
+  const int64_t *a, *b;
+  uint64_t *c;
+  int64_t n;
+  TRY(ifd_eval_ints(x, &a, &n, 0));
+  TRY(ifd_eval_ints(x, &b, &n, 1));
+  ALLOC(x->err, c, ifd_new_array(x->scratch, uint64_t, ifd_shape_count(&p->out)));
+  ifd_product_run_u64(p, (const uint64_t *)a, (const uint64_t *)b, c);
+  return ifd_eval_put_i64(x, 0, ifd_eval_dtype(x, 0), &p->out, (const int64_t *)c);
+}
+
+static ifd_status eval_matmul(ifd_eval *x) {
+  ifd_product p;
+  TRY(ifd_product_init(x->err, &p, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1)));
+  return ifd_dtype_is_float(ifd_eval_dtype(x, 0)) ? matmul_floats(x, &p) : matmul_integers(x, &p);
+}
+
+/* Every output is a sum over the last dimension of the first operand. */
+static double cost_of(const ifd_shape *a, const ifd_shape *out) {
+  double cost = a->rank ? (double)a->dim[a->rank - 1] : 0;
+  for (int i = 0; i < out->rank; i++) cost *= (double)out->dim[i];
+  return cost;
+}
+static double cost_matmul(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
+  (void)node;
+  return cost_of(&in[0], &out[0]);
+}
+
+/* ---- MatMulInteger, QLinearMatMul ---- */
+
+static ifd_status infer_matmul_integer(ifd_infer *x) { return ifd_product_infer(x, 0, 1, IFD_INT32); }
+static ifd_status infer_qlinear_matmul(ifd_infer *x) {
+  return ifd_product_infer(x, 0, 3, ifd_infer_dtype(x, 7));
+}
+
+/* Scales and zero points are one element, a vector with one for each row of the first operand or each column
+ * of the second, or a tensor that broadcasts to the operand. The shape under which they broadcast to it. */
+static ifd_shape parameter_shape(const ifd_shape *s, bool by_row) {
+  ifd_shape view = *s;
+  if (ifd_shape_count(s) == 1) view.rank = 0;
+  if (by_row && view.rank == 1) view.dim[view.rank++] = 1;
+  return view;
+}
+
+/* Strides of a parameter seen from `whole`. */
+static ifd_status parameter_strides(ifd_error *err, const ifd_shape *s, bool by_row, const ifd_shape *whole,
+                                    int64_t *strides) {
+  ifd_shape view = parameter_shape(s, by_row), both;
+  char ts[256], tw[256];
+  ifd_status status = ifd_shape_broadcast(err, &both, &view, whole);
+  TRY(status);
+  EXPECT(err, ifd_shape_equal(&both, whole), BAD_INPUT, "scale or zero point of shape %s for shape %s",
+         ifd_shape_text(s, ts, sizeof ts), ifd_shape_text(whole, tw, sizeof tw));
+  ifd_shape_broadcast_strides(&view, whole, strides);
+  return IFD_OK;
+}
+
+/* Operand i less its zero point (input zp, which may be absent), as doubles. */
+static ifd_status less_zero_point(ifd_eval *x, double **out, int i, int zp, bool by_row) {
+  const double *v, *zero;
+  const ifd_shape *shape = ifd_eval_shape(x, i);
+  int64_t strides[IFD_MAX_RANK], own[IFD_MAX_RANK];
+  TRY(ifd_eval_f64(x, &v, i));
+  TRY(ifd_eval_find_f64(x, &zero, zp));
+  TRY(ifd_eval_zeros(x, out, ifd_shape_count(shape)));
+  ifd_shape_strides(shape, own);
+  for (int a = 0; a < shape->rank; a++) strides[a] = 0;
+  if (zero) TRY(parameter_strides(x->err, ifd_eval_shape(x, zp), by_row, shape, strides));
+  ifd_walk w = ifd_walk_over(shape);
+  ifd_walk_add(&w, own);
+  ifd_walk_add(&w, strides);
+  while (ifd_walk_next(&w))
+    for (int64_t j = 0; j < w.n; j++)
+      (*out)[w.offset[0] + j * w.step[0]] =
+          v[w.offset[0] + j * w.step[0]] - (zero ? zero[w.offset[1] + j * w.step[1]] : 0);
+  return IFD_OK;
+}
+
+/* The sums of products, in double: exact for 8-bit integers. */
+static ifd_status quantized_product(ifd_eval *x, ifd_product *p, double **c, int a, int a_zp, int b,
+                                    int b_zp) {
+  double *va, *vb;
+  TRY(ifd_product_init(x->err, p, ifd_eval_shape(x, a), ifd_eval_shape(x, b)));
+  TRY(less_zero_point(x, &va, a, a_zp, true));
+  TRY(less_zero_point(x, &vb, b, b_zp, false));
+  TRY(ifd_eval_zeros(x, c, ifd_shape_count(&p->out)));
+  ifd_product_run_f64(p, va, vb, *c);
+  return IFD_OK;
+}
+
+static ifd_status eval_matmul_integer(ifd_eval *x) {
+  ifd_product p;
+  double *c;
+  int64_t *whole;
+  TRY(quantized_product(x, &p, &c, 0, 2, 1, 3));
+  int64_t n = ifd_shape_count(&p.out);
+  ALLOC(x->err, whole, ifd_new_array(x->scratch, int64_t, n));
+  for (int64_t i = 0; i < n; i++) whole[i] = (int64_t)c[i];
+  return ifd_eval_put_i64(x, 0, IFD_INT32, &p.out, whole);
+}
+
+static ifd_status eval_qlinear_matmul(ifd_eval *x) {
+  enum { A, A_SCALE, A_ZERO, B, B_SCALE, B_ZERO, Y_SCALE, Y_ZERO, N_PARAMETERS = 4 };
+  static const int parameters[N_PARAMETERS] = {A_SCALE, B_SCALE, Y_SCALE, Y_ZERO};
+  const double *v[N_PARAMETERS];
+  int64_t strides[IFD_MAX_RANK];
+  ifd_product p;
+  double *c;
+  TRY(quantized_product(x, &p, &c, A, A_ZERO, B, B_ZERO));
+  ifd_walk w = ifd_walk_over(&p.out);
+  for (int i = 0; i < N_PARAMETERS; i++) {
+    int input = parameters[i];
+    TRY(ifd_eval_f64(x, &v[i], input));
+    TRY(parameter_strides(x->err, ifd_eval_shape(x, input), input == A_SCALE, &p.out, strides));
+    ifd_walk_add(&w, strides);
+  }
+  bool whole = ifd_dtype_is_integer(ifd_eval_dtype(x, Y_ZERO));
+  double *y = c;
+  while (ifd_walk_next(&w))
+    for (int64_t j = 0; j < w.n; j++, y++) {
+#define AT(i) v[i][w.offset[i] + j * w.step[i]]
+      double scaled = *y * (AT(0) * AT(1) / AT(2));
+      *y = (whole ? nearbyint(scaled) : scaled) + AT(3);
+#undef AT
+    }
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, Y_ZERO), &p.out, c);
+}
+
+/* ---- Gemm ---- */
+
+static ifd_status infer_gemm(ifd_infer *x) {
+  bool ta = ifd_node_int(x->node, "transA", 0) != 0, tb = ifd_node_int(x->node, "transB", 0) != 0;
+  int ra = ifd_infer_rank(x, 0), rb = ifd_infer_rank(x, 1);
+  EXPECT(x->err, (ra < 0 || ra == 2) && (rb < 0 || rb == 2), BAD_MODEL, "A has rank %d and B rank %d, not 2",
+         ra, rb);
+  const ifd_dim out[] = {ra < 0 ? ifd_dim_unknown(x->dims) : ifd_infer_dim(x, 0, ta),
+                         rb < 0 ? ifd_dim_unknown(x->dims) : ifd_infer_dim(x, 1, !tb)};
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), 2, out);
+}
+
+/* Sizes and the factors of one Gemm. */
+typedef struct gemm {
+  int64_t m, n, k;
+  bool ta, tb;
+  double alpha, beta;
+  ifd_shape out;
+  int64_t c[2]; /* strides of C in the output; 0 where it is broadcast */
+} gemm;
+
+static ifd_status gemm_init(ifd_error *err, gemm *g, const ifd_node *node, const ifd_shape *a,
+                            const ifd_shape *b, const ifd_shape *c) {
+  EXPECT(err, a->rank == 2 && b->rank == 2, BAD_INPUT, "A has rank %d and B rank %d, not 2", a->rank,
+         b->rank);
+  *g = (gemm){.ta = ifd_node_int(node, "transA", 0) != 0,
+              .tb = ifd_node_int(node, "transB", 0) != 0,
+              .alpha = ifd_attr_float(node, "alpha"),
+              .beta = ifd_attr_float(node, "beta")};
+  g->m = a->dim[g->ta];
+  g->k = a->dim[!g->ta];
+  g->n = b->dim[!g->tb];
+  EXPECT(err, b->dim[g->tb] == g->k, BAD_INPUT, "A has %lld columns and B %lld rows", (long long)g->k,
+         (long long)b->dim[g->tb]);
+  g->out = (ifd_shape){2, {g->m, g->n}};
+  TRY(ifd_shape_check(err, &g->out, sizeof(double)));
+  if (!c) return IFD_OK;
+  ifd_shape both;
+  TRY(ifd_shape_broadcast(err, &both, c, &g->out));
+  EXPECT(err, ifd_shape_equal(&both, &g->out), BAD_INPUT, "C does not broadcast to the output [%lld,%lld]",
+         (long long)g->m, (long long)g->n);
+  ifd_shape_broadcast_strides(c, &g->out, g->c);
+  return IFD_OK;
+}
+
+static ifd_status gemm_floats(ifd_eval *x, const gemm *g) {
+  const double *a, *b, *c;
+  double *y;
+  TRY(ifd_eval_f64(x, &a, 0));
+  TRY(ifd_eval_f64(x, &b, 1));
+  TRY(ifd_eval_find_f64(x, &c, 2));
+  TRY(ifd_eval_zeros(x, &y, g->m * g->n));
+  ifd_product_add_f64(y, (ifd_matrix_f64){a, g->ta ? 1 : g->k, g->ta ? g->m : 1},
+                      (ifd_matrix_f64){b, g->tb ? 1 : g->n, g->tb ? g->k : 1}, g->m, g->n, g->k);
+  for (int64_t i = 0; i < g->m; i++)
+    for (int64_t j = 0; j < g->n; j++) {
+      double *v = &y[i * g->n + j];
+      *v = g->alpha * *v + (c ? g->beta * c[i * g->c[0] + j * g->c[1]] : 0);
+    }
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &g->out, y);
+}
+
+/* With factors of one, integers wrap; other factors are real numbers, and the result is rounded toward zero.
+ */
+static int64_t gemm_whole(const gemm *g, uint64_t product, int64_t c) {
+  if (g->alpha == 1 && g->beta == 1) return (int64_t)(product + (uint64_t)c);
+  double v = g->alpha * (double)(int64_t)product + g->beta * (double)c;
+  return v >= 0x1p63 ? INT64_MAX : v < -0x1p63 ? INT64_MIN : v != v ? 0 : (int64_t)v;
+}
+
+static ifd_status gemm_integers(ifd_eval *x, const gemm *g) {
+  const int64_t *a, *b, *c = NULL;
+  uint64_t *y;
+  int64_t n;
+  TRY(ifd_eval_ints(x, &a, &n, 0));
+  TRY(ifd_eval_ints(x, &b, &n, 1));
+  if (ifd_eval_has(x, 2)) TRY(ifd_eval_ints(x, &c, &n, 2));
+  ALLOC(x->err, y, ifd_new_array(x->scratch, uint64_t, g->m * g->n));
+  ifd_product_add_u64(y, (ifd_matrix_u64){(const uint64_t *)a, g->ta ? 1 : g->k, g->ta ? g->m : 1},
+                      (ifd_matrix_u64){(const uint64_t *)b, g->tb ? 1 : g->n, g->tb ? g->k : 1}, g->m, g->n,
+                      g->k);
+  int64_t *whole = (int64_t *)y;
+  for (int64_t i = 0; i < g->m; i++)
+    for (int64_t j = 0; j < g->n; j++)
+      whole[i * g->n + j] = gemm_whole(g, y[i * g->n + j], c ? c[i * g->c[0] + j * g->c[1]] : 0);
+  return ifd_eval_put_i64(x, 0, ifd_eval_dtype(x, 0), &g->out, whole);
+}
+
+/* Before opset 7 attribute broadcast must be set where C is not [M, N]; a model that leaves it out has no
+ * other meaning, so it is not asked for. */
+static ifd_status eval_gemm(ifd_eval *x) {
+  gemm g;
+  TRY(gemm_init(x->err, &g, x->node, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1),
+                ifd_eval_has(x, 2) ? ifd_eval_shape(x, 2) : NULL));
+  return ifd_dtype_is_float(ifd_eval_dtype(x, 0)) ? gemm_floats(x, &g) : gemm_integers(x, &g);
+}
+
+static double cost_gemm(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
+  int64_t k = in[0].rank == 2 ? in[0].dim[ifd_node_int(node, "transA", 0) == 0] : 0;
+  return (double)k * (double)out[0].dim[0] * (double)out[0].dim[1];
+}
+
+const ifd_op ifd_ops_matmul[] = {
+    {.name = "MatMul", .since = 1, .infer = infer_matmul, .eval = eval_matmul, .cost = cost_matmul},
+    {.name = "MatMulInteger",
+     .since = 10,
+     .infer = infer_matmul_integer,
+     .eval = eval_matmul_integer,
+     .cost = cost_matmul},
+    {.name = "QLinearMatMul",
+     .since = 10,
+     .infer = infer_qlinear_matmul,
+     .eval = eval_qlinear_matmul,
+     .cost = cost_matmul},
+    {.name = "Gemm", .since = 1, .infer = infer_gemm, .eval = eval_gemm, .cost = cost_gemm},
+    {0}};
