@@ -1,0 +1,76 @@
+/* CumSum and CumProd: running folds along an axis. */
+#include "ops/shared/elementwise.h"
+#include "tensor/convert.h"
+
+/* What runs along the axis, in double and, wrapping, in integers; `start` is before the first element. */
+typedef struct running {
+  int64_t start;
+  void (*f64)(double *sum, const double *in, int64_t n);
+  void (*u64)(uint64_t *sum, const uint64_t *in, int64_t n);
+} running;
+
+#define STEP(name, type, expression)                                                                         \
+  static void name(type *restrict y, const type *in, int64_t n) {                                            \
+    for (int64_t i = 0; i < n; i++) y[i] = expression;                                                       \
+  }
+STEP(add_f64, double, y[i] + in[i])
+STEP(add_u64, uint64_t, y[i] + in[i])
+STEP(multiply_f64, double, y[i] * in[i])
+STEP(multiply_u64, uint64_t, y[i] * in[i])
+static const running sum = {0, add_f64, add_u64}, product = {1, multiply_f64, multiply_u64};
+
+/* Rows of `inner` elements stand along the axis: row j of `in` goes into the running row, which is written
+ * after that, or before when exclusive. Two rows of scratch: the running one and the one read. */
+static void run_along(const running *r, const ifd_tensor *in, const ifd_tensor *out, int64_t first, int64_t n,
+                      int64_t inner, bool reverse, bool exclusive, void *scratch) {
+  bool is_float = ifd_dtype_is_float(in->dtype);
+  double *f = scratch, *f_in = f + inner;
+  int64_t *y = scratch, *y_in = y + inner, in_size = (int64_t)ifd_dtype_size(in->dtype),
+          out_size = (int64_t)ifd_dtype_size(out->dtype);
+  for (int64_t i = 0; i < inner; i++)
+    if (is_float)
+      f[i] = (double)r->start;
+    else
+      y[i] = r->start;
+  for (int64_t j = 0; j < n; j++) {
+    int64_t at = first + (reverse ? n - 1 - j : j) * inner;
+    const char *from = (const char *)in->data + at * in_size;
+    char *to = (char *)out->data + at * out_size;
+    if (is_float) {
+      ifd_load_f64(in->dtype, from, f_in, inner);
+      if (exclusive) ifd_store_f64(out->dtype, to, f, inner);
+      r->f64(f, f_in, inner);
+      if (!exclusive) ifd_store_f64(out->dtype, to, f, inner);
+    } else {
+      ifd_load_i64(in->dtype, from, y_in, inner);
+      if (exclusive) ifd_store_i64(out->dtype, to, y, inner);
+      r->u64((uint64_t *)y, (const uint64_t *)y_in, inner);
+      if (!exclusive) ifd_store_i64(out->dtype, to, y, inner);
+    }
+  }
+}
+
+static ifd_status cumulate(ifd_eval *x, const running *r) {
+  const ifd_tensor *in = ifd_eval_in(x, 0), *axis_input = ifd_eval_in(x, 1);
+  ifd_tensor *out;
+  void *scratch;
+  int axis;
+  EXPECT(x->err, ifd_tensor_count(axis_input) == 1, BAD_INPUT, "axis is not a scalar");
+  TRY(ifd_axis(x->err, &axis, ifd_tensor_get_i64(axis_input, 0), in->shape.rank));
+  TRY(ifd_eval_out(x, &out, 0, in->dtype, &in->shape));
+  int64_t n = in->shape.dim[axis], inner = ifd_shape_span(&in->shape, axis + 1, in->shape.rank);
+  if (ifd_tensor_count(in) == 0) return IFD_OK;
+  ALLOC(x->err, scratch, ifd_arena_alloc_array(x->scratch, (size_t)inner, 2 * sizeof(double)));
+  for (int64_t o = 0, outer = ifd_shape_span(&in->shape, 0, axis); o < outer; o++)
+    run_along(r, in, out, o * n * inner, n, inner, ifd_attr_int(x->node, "reverse"),
+              ifd_attr_int(x->node, "exclusive"), scratch);
+  return IFD_OK;
+}
+
+static ifd_status eval_CumSum(ifd_eval *x) { return cumulate(x, &sum); }
+static ifd_status eval_CumProd(ifd_eval *x) { return cumulate(x, &product); }
+
+const ifd_op ifd_ops_cumulate[] = {
+    {.name = "CumSum", .since = 11, .infer = ifd_infer_like_first, .eval = eval_CumSum},
+    {.name = "CumProd", .since = 26, .infer = ifd_infer_like_first, .eval = eval_CumProd},
+    {0}};

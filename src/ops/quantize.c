@@ -1,0 +1,265 @@
+/* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear: per tensor, per axis and in blocks. */
+#include <math.h>
+
+#include "ops/shared/elementwise.h"
+#include "tensor/convert.h"
+
+enum { CHUNK = 512 };
+
+/* ---- which scale belongs to which element ---- */
+
+/* x is seen as [outer, n, inner]; a row of `inner` elements has one scale, or one each where blocks lie along
+ * the axis: scale [outer, n_blocks, inner]. Per tensor: one row of everything. */
+typedef struct granularity {
+  int64_t outer, n, inner;
+  int64_t block;    /* elements of the axis that share a scale; n where all do */
+  int64_t n_blocks; /* scales along the axis */
+  bool blocked;     /* scales differ along inner and outer too */
+} granularity;
+
+static ifd_status match_blocks(ifd_error *err, const ifd_shape *x, const ifd_shape *scale, int axis,
+                               int64_t block, granularity *g) {
+  bool fits = scale->rank == x->rank && block > 0;
+  for (int d = 0; fits && d < x->rank; d++) {
+    int64_t expected = d == axis ? x->dim[d] / block + (x->dim[d] % block != 0) : x->dim[d];
+    fits = scale->dim[d] == expected;
+  }
+  char tx[256], ts[256];
+  EXPECT(err, fits, BAD_INPUT, "scale %s does not fit input %s in blocks of %lld along axis %d",
+         ifd_shape_text(scale, ts, sizeof ts), ifd_shape_text(x, tx, sizeof tx), (long long)block, axis);
+  g->block = block;
+  g->n_blocks = scale->dim[axis];
+  g->blocked = true;
+  return IFD_OK;
+}
+
+static ifd_status find_granularity(ifd_error *err, const ifd_node *node, const ifd_shape *x,
+                                   const ifd_shape *scale, granularity *g) {
+  int axis;
+  int64_t block = ifd_node_int(node, "block_size", 0);
+  *g = (granularity){1, 1, ifd_shape_count(x), 1, 1, false};
+  if (scale->rank == 0 || (ifd_shape_count(scale) == 1 && block == 0 && scale->rank == 1)) return IFD_OK;
+  TRY(ifd_axis(err, &axis, ifd_node_int(node, "axis", 1), x->rank));
+  g->outer = ifd_shape_span(x, 0, axis);
+  g->n = x->dim[axis];
+  g->inner = ifd_shape_span(x, axis + 1, x->rank);
+  if (block) return match_blocks(err, x, scale, axis, block, g);
+  EXPECT(err, scale->rank == 1 && scale->dim[0] == g->n, BAD_INPUT,
+         "a scale for each of the %lld elements of axis %d is expected", (long long)g->n, axis);
+  g->n_blocks = g->n;
+  return IFD_OK;
+}
+
+/* Place of the scale of element (o, j, i). */
+static int64_t scale_at(const granularity *g, int64_t o, int64_t j, int64_t i) {
+  return g->blocked ? (o * g->n_blocks + j / g->block) * g->inner + i : j / g->block;
+}
+
+/* ---- rows ---- */
+
+/* What is computed of n elements x with scale s and zero point z. */
+typedef struct quantizer {
+  void (*compute)(const struct quantizer *q, double *y, const double *x, const double *s, const double *z,
+                  int64_t n);
+  const ifd_tensor *x, *scale, *zero; /* zero may be NULL */
+  const ifd_tensor *y;
+  ifd_dtype precision; /* of the division */
+  bool saturate;       /* float8 */
+  double low, high;    /* of an integer type */
+} quantizer;
+
+static void load_at(const ifd_tensor *t, int64_t at, double *out, int64_t n) {
+  ifd_load_f64(t->dtype, (const char *)t->data + at * (int64_t)ifd_dtype_size(t->dtype), out, n);
+}
+
+/* n parameters from `at` on, or the one there n times. */
+static void load_parameters(const ifd_tensor *t, int64_t at, bool each, double *out, int64_t n) {
+  if (!t) {
+    for (int64_t i = 0; i < n; i++) out[i] = 0;
+    return;
+  }
+  load_at(t, at, out, each ? n : 1);
+  for (int64_t i = 1; !each && i < n; i++) out[i] = out[0];
+}
+
+/* y is stored by way of float: what the small floats are rounded from. */
+static void store_result(const quantizer *q, int64_t at, const double *y, int64_t n) {
+  char *to = (char *)q->y->data + at * (int64_t)ifd_dtype_size(q->y->dtype);
+  if (ifd_dtype_is_float(q->y->dtype) && q->y->dtype != IFD_DOUBLE)
+    ifd_cast(q->y->dtype, to, IFD_DOUBLE, y, n, q->saturate, IFD_ROUND_UP);
+  else
+    ifd_store_f64(q->y->dtype, to, y, n);
+}
+
+static void run_row(const quantizer *q, const granularity *g, int64_t o, int64_t j) {
+  double x[CHUNK], s[CHUNK], z[CHUNK], y[CHUNK];
+  for (int64_t i = 0; i < g->inner; i += CHUNK) {
+    int64_t n = ifd_min_i64(g->inner - i, CHUNK), at = (o * g->n + j) * g->inner + i;
+    load_at(q->x, at, x, n);
+    load_parameters(q->scale, scale_at(g, o, j, i), g->blocked, s, n);
+    load_parameters(q->zero, scale_at(g, o, j, i), g->blocked, z, n);
+    q->compute(q, y, x, s, z, n);
+    store_result(q, at, y, n);
+  }
+}
+
+static ifd_status run(ifd_eval *x, const quantizer *q) {
+  granularity g;
+  TRY(find_granularity(x->err, x->node, &q->x->shape, &q->scale->shape, &g));
+  for (int64_t o = 0; o < g.outer; o++)
+    for (int64_t j = 0; j < g.n; j++) run_row(q, &g, o, j);
+  return IFD_OK;
+}
+
+static ifd_status take_inputs(ifd_eval *x, quantizer *q) {
+  q->x = ifd_eval_in(x, 0);
+  q->scale = ifd_eval_in(x, 1);
+  q->zero = ifd_eval_has(x, 2) ? ifd_eval_in(x, 2) : NULL;
+  EXPECT(x->err,
+         !q->zero || ifd_shape_equal(&q->zero->shape, &q->scale->shape) ||
+             (ifd_tensor_count(q->zero) == 1 && ifd_tensor_count(q->scale) == 1),
+         BAD_INPUT, "zero point and scale differ in shape");
+  return IFD_OK;
+}
+
+/* An attribute that names a type; 0 is none. */
+static ifd_status dtype_attr(ifd_error *err, const ifd_node *node, const char *name, ifd_dtype *out) {
+  int64_t t = ifd_node_int(node, name, 0);
+  EXPECT(err, t == 0 || ifd_dtype_valid(t), BAD_MODEL, "attribute %s: no type has number %lld", name,
+         (long long)t);
+  *out = (ifd_dtype)t;
+  return IFD_OK;
+}
+
+/* ---- QuantizeLinear ---- */
+
+/* y = saturate(round(x / s) + z): the quotient is rounded to the precision of the division, then, for
+ * integers, to the nearest even whole number. */
+static void quantize(const quantizer *q, double *y, const double *x, const double *s, const double *z,
+                     int64_t n) {
+  char narrow[CHUNK * sizeof(double)];
+  for (int64_t i = 0; i < n; i++) y[i] = x[i] / s[i];
+  if (q->precision != IFD_DOUBLE) {
+    ifd_store_f64(q->precision, narrow, y, n);
+    ifd_load_f64(q->precision, narrow, y, n);
+  }
+  bool whole = ifd_dtype_is_integer(q->y->dtype);
+  for (int64_t i = 0; i < n; i++) y[i] = (whole ? rint(y[i]) : y[i]) + z[i];
+  for (int64_t i = 0; whole && i < n; i++) y[i] = y[i] < q->low ? q->low : y[i] > q->high ? q->high : y[i];
+}
+
+/* The type of y: that of the zero point, else the attribute's, else uint8. */
+static ifd_status quantized_dtype(ifd_error *err, const ifd_node *node, ifd_dtype zero, ifd_dtype *out) {
+  TRY(dtype_attr(err, node, "output_dtype", out));
+  EXPECT(err, !zero || !*out || zero == *out, BAD_MODEL,
+         "attribute output_dtype is %s, the zero point's type %s", ifd_dtype_name(*out),
+         ifd_dtype_name(zero));
+  if (!*out) *out = zero ? zero : IFD_UINT8;
+  return IFD_OK;
+}
+
+/* The type whose rounding the division has: the attribute's, else the scale's; scales that are powers of two
+ * (float8e8m0) or whole numbers leave it to x. */
+static ifd_status division_dtype(ifd_eval *x, quantizer *q) {
+  TRY(dtype_attr(x->err, x->node, "precision", &q->precision));
+  if (!q->precision) q->precision = q->scale->dtype;
+  if (q->precision == IFD_FLOAT8E8M0) q->precision = q->x->dtype;
+  if (ifd_dtype_is_integer(q->precision) || (x->float64 && q->precision == IFD_FLOAT))
+    q->precision = IFD_DOUBLE;
+  EXPECT(x->err, ifd_dtype_is_float(q->precision), BAD_MODEL, "a division in %s",
+         ifd_dtype_name(q->precision));
+  return IFD_OK;
+}
+
+static ifd_status eval_QuantizeLinear(ifd_eval *x) {
+  quantizer q = {.compute = quantize, .saturate = ifd_node_int(x->node, "saturate", 1)};
+  ifd_dtype dtype;
+  ifd_tensor *out;
+  TRY(take_inputs(x, &q));
+  TRY(quantized_dtype(x->err, x->node, q.zero ? q.zero->dtype : IFD_UNDEFINED, &dtype));
+  TRY(division_dtype(x, &q));
+  TRY(ifd_eval_out(x, &out, 0, dtype, &q.x->shape));
+  q.y = out;
+  int bits = ifd_dtypes[dtype].bits;
+  bool is_signed = ifd_dtypes[dtype].class == IFD_CLASS_INT;
+  q.low = is_signed ? -ldexp(1, bits - 1) : 0;
+  q.high = ldexp(1, is_signed ? bits - 1 : bits) - 1;
+  return run(x, &q);
+}
+
+static ifd_status infer_QuantizeLinear(ifd_infer *x) {
+  ifd_dtype dtype;
+  TRY(quantized_dtype(x->err, x->node, ifd_node_has_input(x->node, 2) ? ifd_infer_dtype(x, 2) : IFD_UNDEFINED,
+                      &dtype));
+  if (ifd_node_has_input(x->node, 2) && !ifd_infer_dtype(x, 2)) dtype = IFD_UNDEFINED;
+  return ifd_infer_same_as(x, 0, 0, dtype);
+}
+
+/* ---- DequantizeLinear ---- */
+
+static void dequantize(const quantizer *q, double *y, const double *x, const double *s, const double *z,
+                       int64_t n) {
+  (void)q;
+  for (int64_t i = 0; i < n; i++) y[i] = (x[i] - z[i]) * s[i];
+}
+
+static ifd_status eval_DequantizeLinear(ifd_eval *x) {
+  quantizer q = {.compute = dequantize, .saturate = true};
+  ifd_dtype dtype;
+  ifd_tensor *out;
+  TRY(take_inputs(x, &q));
+  EXPECT(x->err, !q.zero || q.zero->dtype == q.x->dtype, BAD_INPUT,
+         "elements of type %s, a zero point of type %s", ifd_dtype_name(q.x->dtype),
+         ifd_dtype_name(q.zero->dtype));
+  TRY(dtype_attr(x->err, x->node, "output_dtype", &dtype));
+  if (!dtype) dtype = q.scale->dtype;
+  EXPECT(x->err, ifd_dtypes[dtype].bits >= 16 && ifd_dtype_is_float(dtype), BAD_MODEL, "an output of type %s",
+         ifd_dtype_name(dtype));
+  TRY(ifd_eval_out(x, &out, 0, dtype, &q.x->shape));
+  q.y = out;
+  return run(x, &q);
+}
+
+static ifd_status infer_DequantizeLinear(ifd_infer *x) {
+  ifd_dtype dtype;
+  TRY(dtype_attr(x->err, x->node, "output_dtype", &dtype));
+  return ifd_infer_same_as(x, 0, 0, dtype ? dtype : ifd_infer_dtype(x, 1));
+}
+
+/* ---- DynamicQuantizeLinear ---- */
+
+static double round_to(ifd_dtype t, double x) { return t == IFD_FLOAT ? (float)x : x; }
+
+static ifd_status eval_DynamicQuantizeLinear(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  const ifd_shape scalar = {0};
+  ifd_tensor *out[3];
+  const double *v;
+  double low = 0, high = 0; /* the range holds 0 */
+  int64_t n = ifd_tensor_count(in);
+  TRY(ifd_eval_f64(x, &v, 0));
+  for (int64_t i = 0; i < n; i++) low = fmin(low, v[i]), high = fmax(high, v[i]);
+  double scale = round_to(in->dtype, round_to(in->dtype, high == low ? 1 : high - low) / 255);
+  double zero = rint(fmin(fmax(round_to(in->dtype, -low / scale), 0), 255));
+  TRY(ifd_eval_out(x, &out[0], 0, IFD_UINT8, &in->shape));
+  TRY(ifd_eval_out(x, &out[1], 1, IFD_FLOAT, &scalar));
+  TRY(ifd_eval_out(x, &out[2], 2, IFD_UINT8, &scalar));
+  for (int64_t i = 0; i < n; i++)
+    ifd_tensor_set_f64(out[0], i, fmin(fmax(rint(round_to(in->dtype, v[i] / scale)) + zero, 0), 255));
+  ifd_tensor_set_f64(out[1], 0, scale);
+  ifd_tensor_set_f64(out[2], 0, zero);
+  return IFD_OK;
+}
+
+static ifd_status infer_DynamicQuantizeLinear(ifd_infer *x) {
+  TRY(ifd_infer_same_as(x, 0, 0, IFD_UINT8));
+  TRY(ifd_infer_tensor(x, 1, IFD_FLOAT, 0, NULL));
+  return ifd_infer_tensor(x, 2, IFD_UINT8, 0, NULL);
+}
+
+#define ROW(name_, since_, flags_)                                                                           \
+  { .name = #name_, .since = since_, .flags = flags_, .infer = infer_##name_, .eval = eval_##name_ }
+const ifd_op ifd_ops_quantize[] = {ROW(QuantizeLinear, 10, 0),
+                                   ROW(DequantizeLinear, 10, 0),
+                                   ROW(DynamicQuantizeLinear, 11, IFD_OP_MIXES_BATCH),
+                                   {0}};
