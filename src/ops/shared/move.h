@@ -30,6 +30,11 @@ ifd_status ifd_expect_same_type(ifd_eval *x, int i, int j);
 /* An index in [-size, size) to [0, size), or BAD_INPUT naming both. */
 ifd_status ifd_index(ifd_error *err, int64_t *out, int64_t index, int64_t size);
 
+/* Rank of an input whose dimensions fit in a shape, or -1: what a file claims may be longer. */
+static inline int ifd_known_rank(const ifd_infer *x, int i) {
+  int rank = ifd_infer_rank(x, i);
+  return rank <= IFD_MAX_RANK ? rank : -1;
+}
 /* The numbers of a small integer tensor input, known to inference: n, or -1 when not all are known. */
 int ifd_infer_numbers(const ifd_infer *x, int i, const int64_t **out);
 /* A list of integers that is an attribute at some versions and input `input` at others: the attribute when
