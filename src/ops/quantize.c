@@ -82,7 +82,7 @@ static void load_parameters(const ifd_tensor *t, int64_t at, bool each, double *
   for (int64_t i = 1; !each && i < n; i++) out[i] = out[0];
 }
 
-/* y is stored by way of float: what the small floats are rounded from. */
+/* Rounded once; the small floats as attribute saturate says. */
 static void store_result(const quantizer *q, int64_t at, const double *y, int64_t n) {
   char *to = (char *)q->y->data + at * (int64_t)ifd_dtype_size(q->y->dtype);
   if (ifd_dtype_is_float(q->y->dtype) && q->y->dtype != IFD_DOUBLE)
