@@ -1,4 +1,5 @@
 /* Cast, CastLike and BitCast. */
+#include <math.h>
 #include <string.h>
 
 #include "ops/shared/elementwise.h"
@@ -34,6 +35,14 @@ static ifd_status round_mode_attr(ifd_eval *x, ifd_round_mode *out) {
       return IFD_OK;
     }
   FAIL(x->err, BAD_MODEL, "attribute round_mode is none of up, down, nearest");
+}
+
+/* Until opset 24, saturation spared the infinities of the types that have none: they became NaN. */
+static void mark_infinities(const ifd_tensor *in, ifd_tensor *out) {
+  if (out->dtype != IFD_FLOAT8E4M3FNUZ && out->dtype != IFD_FLOAT8E5M2FNUZ) return;
+  enum { NAN_CODE = 0x80 };
+  for (int64_t i = 0, n = ifd_tensor_count(in); i < n; i++)
+    if (isinf(ifd_tensor_get_f64(in, i))) ((uint8_t *)out->data)[i] = NAN_CODE;
 }
 
 static ifd_status cast(ifd_eval *x, ifd_dtype to) {
@@ -87,6 +96,15 @@ static ifd_status eval_Cast(ifd_eval *x) {
 }
 
 static ifd_status eval_CastLike(ifd_eval *x) { return cast(x, ifd_eval_in(x, 1)->dtype); }
+
+static ifd_status with_marked_infinities(ifd_eval *x, ifd_status (*eval)(ifd_eval *x)) {
+  TRY(eval(x));
+  if (ifd_dtype_is_float(ifd_eval_in(x, 0)->dtype)) mark_infinities(ifd_eval_in(x, 0), &x->out[0].tensor);
+  return IFD_OK;
+}
+
+static ifd_status eval_Cast_19(ifd_eval *x) { return with_marked_infinities(x, eval_Cast); }
+static ifd_status eval_CastLike_19(ifd_eval *x) { return with_marked_infinities(x, eval_CastLike); }
 
 /* ---- BitCast ---- */
 
@@ -149,9 +167,14 @@ static ifd_status infer_CastLike(ifd_infer *x) { return infer_to(x, ifd_infer_dt
 
 #define ROW(name_, since_, infer_, eval_)                                                                    \
   { .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE, .infer = infer_, .eval = eval_ }
-const ifd_op ifd_ops_cast[] = {
-    ROW(Cast, 1, infer_Cast_1, eval_Cast_1),
-    ROW(Cast, 6, infer_Cast, eval_Cast),
-    {.name = "CastLike", .since = 15, .infer = infer_CastLike, .eval = eval_CastLike},
-    ROW(BitCast, 26, infer_BitCast, eval_BitCast),
-    {0}};
+#define CAST_LIKE(since_, eval_)                                                                             \
+  { .name = "CastLike", .since = since_, .infer = infer_CastLike, .eval = eval_ }
+const ifd_op ifd_ops_cast[] = {ROW(Cast, 1, infer_Cast_1, eval_Cast_1),
+                               ROW(Cast, 6, infer_Cast, eval_Cast),
+                               ROW(Cast, 19, infer_Cast, eval_Cast_19),
+                               ROW(Cast, 24, infer_Cast, eval_Cast),
+                               CAST_LIKE(15, eval_CastLike),
+                               CAST_LIKE(19, eval_CastLike_19),
+                               CAST_LIKE(24, eval_CastLike),
+                               ROW(BitCast, 26, infer_BitCast, eval_BitCast),
+                               {0}};
