@@ -105,7 +105,7 @@ static ifd_status count_windows(ifd_error *err, ifd_window *w, int i, padding pa
          (long long)extent, (long long)(room + extent));
   if (room < 0)
     w->windows[i] = 0;
-  else if (ceil_mode)
+  else if (ceil_mode && padding != VALID)
     w->windows[i] = ifd_min_i64(ifd_ceil_div(room, stride) + 1, ifd_ceil_div(image + w->begin[i], stride));
   else
     w->windows[i] = room / stride + 1;
@@ -340,7 +340,7 @@ static ifd_status windows_dim(ifd_infer *x, const attributes *a, int i, ifd_dim 
   }
   ifd_dim room = ifd_dim_sub(dims, ifd_dim_add(dims, in, a->begin[i] + a->end[i]),
                              extent_dim(x, kernel, a->dilation[i]));
-  if (!a->ceil_mode) {
+  if (!a->ceil_mode || a->padding == VALID) {
     *out = ifd_dim_add(dims, ifd_dim_floor_div(dims, room, stride), 1);
     return IFD_OK;
   }

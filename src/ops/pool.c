@@ -1,0 +1,287 @@
+/* Pools: the greatest element, the mean or the p-norm of each window of an image, or of the whole image, for
+ * images of any rank; and MaxUnpool, which puts the greatest elements back where they were. */
+#include <math.h>
+
+#include "ops/shared/elementwise.h"
+#include "ops/shared/values.h"
+#include "ops/shared/window.h"
+
+/* ---- windows ---- */
+
+/* What becomes of one window: taps are those that lie in the image, plane the elements of the image. */
+typedef struct pool pool;
+struct pool {
+  ifd_window window;
+  int64_t in_plane, out_plane, planes;
+  ifd_shape out;
+  double (*reduce)(const pool *p, const double *plane, const int64_t *o, ifd_box *taps);
+  bool count_padding; /* mean */
+  double power;       /* norm */
+};
+
+static int64_t image_index(const ifd_window *w, const int64_t *o, const int64_t *tap) {
+  int64_t index = 0;
+  for (int a = 0; a < w->n; a++) index = index * w->image[a] + ifd_window_at(w, a, o[a], tap[a]);
+  return index;
+}
+
+/* Elements of window o that are in the image or its padding (not what ceil_mode adds beyond). */
+static double padded_elements(const ifd_window *w, const int64_t *o) {
+  double n = 1;
+  for (int a = 0; a < w->n; a++) {
+    int64_t room = w->image[a] + w->begin[a] + w->end[a] - o[a] * w->stride[a];
+    n *= (double)ifd_min_i64(w->kernel[a], ifd_ceil_div(room, w->dilation[a]));
+  }
+  return n;
+}
+
+static double mean_of(const pool *p, const double *plane, const int64_t *o, ifd_box *taps) {
+  double sum = 0, n = 0;
+  for (bool more = ifd_box_start(taps); more; more = ifd_box_next(taps), n++)
+    sum += plane[image_index(&p->window, o, taps->at)];
+  return sum / (p->count_padding ? padded_elements(&p->window, o) : n);
+}
+
+static double norm_of(const pool *p, const double *plane, const int64_t *o, ifd_box *taps) {
+  double sum = 0;
+  for (bool more = ifd_box_start(taps); more; more = ifd_box_next(taps))
+    sum += pow(fabs(plane[image_index(&p->window, o, taps->at)]), p->power);
+  return pow(sum, 1 / p->power);
+}
+
+/* Index in the plane of the first greatest element, or of a NaN; -1 when the window holds none. */
+static int64_t greatest_of(const pool *p, const double *plane, const int64_t *o, ifd_box *taps) {
+  int64_t best = -1;
+  for (bool more = ifd_box_start(taps); more; more = ifd_box_next(taps)) {
+    int64_t i = image_index(&p->window, o, taps->at);
+    if (best < 0 || plane[i] > plane[best] || isnan(plane[i])) best = i;
+  }
+  return best;
+}
+
+static ifd_status pool_init(ifd_error *err, pool *p, const ifd_node *node, const ifd_shape *x) {
+  TRY(ifd_window_init(err, &p->window, node, x, NULL));
+  p->planes = x->dim[0] * x->dim[1];
+  p->in_plane = ifd_window_product(&p->window, p->window.image);
+  p->out = ifd_window_shape(&p->window, x->rank, x->dim[0], x->dim[1]);
+  TRY(ifd_shape_check(err, &p->out, sizeof(double)));
+  p->out_plane = ifd_window_product(&p->window, p->window.windows);
+  return IFD_OK;
+}
+
+static ifd_status pool_run(ifd_eval *x, const pool *p) {
+  const double *in;
+  double *y, *at;
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_zeros(x, &y, ifd_shape_count(&p->out)));
+  at = y;
+  ifd_box windows = ifd_box_of(p->window.n, p->window.windows);
+  for (int64_t i = 0; i < p->planes; i++)
+    for (bool more = ifd_box_start(&windows); more; more = ifd_box_next(&windows)) {
+      ifd_box taps = ifd_box_of_taps(&p->window, windows.at);
+      *at++ = p->reduce(p, in + i * p->in_plane, windows.at, &taps);
+    }
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &p->out, y);
+}
+
+static ifd_status infer_pool(ifd_infer *x) {
+  int rank = ifd_infer_rank(x, 0);
+  ifd_dim out[IFD_MAX_RANK];
+  if (rank < 0) {
+    TRY(ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0)));
+    return ifd_infer_unranked(x, 1, IFD_INT64);
+  }
+  TRY(ifd_window_infer(x, rank, x->in[0]->dims, NULL, out));
+  out[0] = ifd_infer_dim(x, 0, 0);
+  out[1] = ifd_infer_dim(x, 0, 1);
+  TRY(ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, out));
+  return ifd_infer_tensor(x, 1, IFD_INT64, rank, out);
+}
+
+/* ---- AveragePool, LpPool ---- */
+
+/* Without attribute count_include_pad (opset 1) padding does not count. */
+static ifd_status eval_average_pool(ifd_eval *x) {
+  pool p = {.reduce = mean_of, .count_padding = ifd_attr_int(x->node, "count_include_pad") != 0};
+  TRY(pool_init(x->err, &p, x->node, ifd_eval_shape(x, 0)));
+  return pool_run(x, &p);
+}
+
+/* Attribute p is a float at opset 1, an integer since. */
+static double power_1(const ifd_node *node) { return ifd_node_float(node, "p", 2); }
+static double power_2(const ifd_node *node) { return (double)ifd_node_int(node, "p", 2); }
+
+static ifd_status lp_pool(ifd_eval *x, double power) {
+  pool p = {.reduce = norm_of, .power = power};
+  TRY(pool_init(x->err, &p, x->node, ifd_eval_shape(x, 0)));
+  return pool_run(x, &p);
+}
+static ifd_status eval_lp_pool_1(ifd_eval *x) { return lp_pool(x, power_1(x->node)); }
+static ifd_status eval_lp_pool_2(ifd_eval *x) { return lp_pool(x, power_2(x->node)); }
+
+/* ---- MaxPool ---- */
+
+/* The index of an element of the plane with the first axis fastest. */
+static int64_t column_major(const ifd_window *w, int64_t index) {
+  int64_t result = 0;
+  for (int a = w->n - 1; a >= 0; a--) {
+    result = result * w->image[a] + index % w->image[a];
+    index /= w->image[a];
+  }
+  return result;
+}
+
+static ifd_status eval_max_pool(ifd_eval *x) {
+  pool p = {0};
+  TRY(pool_init(x->err, &p, x->node, ifd_eval_shape(x, 0)));
+  bool by_column = ifd_node_int(x->node, "storage_order", 0) == 1;
+  const double *in;
+  double *y;
+  int64_t *indices, n = ifd_shape_count(&p.out), at = 0;
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_zeros(x, &y, n));
+  ALLOC(x->err, indices, ifd_new_array(x->scratch, int64_t, n));
+  ifd_box windows = ifd_box_of(p.window.n, p.window.windows);
+  for (int64_t i = 0; i < p.planes; i++)
+    for (bool more = ifd_box_start(&windows); more; more = ifd_box_next(&windows), at++) {
+      ifd_box taps = ifd_box_of_taps(&p.window, windows.at);
+      int64_t best = greatest_of(&p, in + i * p.in_plane, windows.at, &taps);
+      y[at] = best < 0 ? -INFINITY : in[i * p.in_plane + best];
+      if (best < 0) best = 0;
+      indices[at] = i * p.in_plane + (by_column ? column_major(&p.window, best) : best);
+    }
+  TRY(ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &p.out, y));
+  return ifd_eval_put_i64(x, 1, IFD_INT64, &p.out, indices);
+}
+
+/* ---- whole images ---- */
+
+static ifd_status infer_global(ifd_infer *x) {
+  int rank = ifd_infer_rank(x, 0);
+  ifd_dim out[IFD_MAX_RANK];
+  if (rank < 0 || rank > IFD_MAX_RANK) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  EXPECT(x->err, rank >= 2, BAD_MODEL, "the input has rank %d; batch and channels are needed", rank);
+  for (int i = 0; i < rank; i++) out[i] = i < 2 ? ifd_infer_dim(x, 0, i) : 1;
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, out);
+}
+
+static double whole_mean(const double *v, int64_t n, double power) {
+  (void)power;
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += v[i];
+  return sum / (double)n;
+}
+static double whole_norm(const double *v, int64_t n, double power) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += pow(fabs(v[i]), power);
+  return pow(sum, 1 / power);
+}
+static double whole_greatest(const double *v, int64_t n, double power) {
+  (void)power;
+  double best = -INFINITY;
+  for (int64_t i = 0; i < n; i++)
+    if (v[i] > best || isnan(v[i])) best = v[i];
+  return best;
+}
+
+static ifd_status global_pool(ifd_eval *x, double (*reduce)(const double *v, int64_t n, double power),
+                              double power) {
+  const ifd_shape *in = ifd_eval_shape(x, 0);
+  EXPECT(x->err, in->rank >= 2, BAD_INPUT, "the input has rank %d; batch and channels are needed", in->rank);
+  ifd_shape out = *in;
+  int64_t planes = in->dim[0] * in->dim[1], plane = ifd_shape_span(in, 2, in->rank);
+  const double *v;
+  double *y;
+  for (int i = 2; i < out.rank; i++) out.dim[i] = 1;
+  TRY(ifd_eval_f64(x, &v, 0));
+  TRY(ifd_eval_zeros(x, &y, planes));
+  for (int64_t i = 0; i < planes; i++) y[i] = reduce(v + i * plane, plane, power);
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &out, y);
+}
+static ifd_status eval_global_average_pool(ifd_eval *x) { return global_pool(x, whole_mean, 0); }
+static ifd_status eval_global_max_pool(ifd_eval *x) { return global_pool(x, whole_greatest, 0); }
+static ifd_status eval_global_lp_pool_1(ifd_eval *x) { return global_pool(x, whole_norm, power_1(x->node)); }
+static ifd_status eval_global_lp_pool_2(ifd_eval *x) { return global_pool(x, whole_norm, power_2(x->node)); }
+
+/* ---- MaxUnpool ---- */
+
+static ifd_status infer_max_unpool(ifd_infer *x) {
+  int rank = ifd_infer_rank(x, 0);
+  ifd_dim out[IFD_MAX_RANK];
+  if (rank < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  TRY(ifd_window_infer_transposed(x, rank, x->in[0]->dims, NULL, out));
+  out[0] = ifd_infer_dim(x, 0, 0);
+  out[1] = ifd_infer_dim(x, 0, 1);
+  if (ifd_node_has_input(x->node, 2)) {
+    const ifd_elements *e = x->elements[2];
+    for (int i = 0; i < rank; i++) out[i] = e && e->n == rank ? e->d[i] : ifd_dim_unknown(x->dims);
+  }
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, out);
+}
+
+/* The output's shape: input output_shape, or what the attributes say. */
+static ifd_status unpool_shape(ifd_eval *x, const ifd_shape *natural, ifd_shape *out) {
+  *out = *natural;
+  if (!ifd_eval_has(x, 2)) return IFD_OK;
+  const int64_t *sizes;
+  int64_t n;
+  TRY(ifd_eval_ints(x, &sizes, &n, 2));
+  EXPECT(x->err, n == natural->rank, BAD_INPUT, "output_shape has %lld elements for an input of rank %d",
+         (long long)n, natural->rank);
+  for (int i = 0; i < natural->rank; i++) out->dim[i] = sizes[i];
+  return ifd_shape_check(x->err, out, sizeof(double));
+}
+
+/* Where element `index` of a tensor of shape `from` lies in one of shape `to`, at the same coordinates. */
+static ifd_status move_index(ifd_error *err, int64_t index, const ifd_shape *from, const ifd_shape *to,
+                             int64_t *out) {
+  int64_t rest = index, stride = 1;
+  EXPECT(err, index >= 0 && index < ifd_shape_count(from), BAD_INPUT,
+         "index %lld of an image of %lld elements", (long long)index, (long long)ifd_shape_count(from));
+  *out = 0;
+  for (int a = from->rank - 1; a >= 0; a--) {
+    int64_t at = rest % from->dim[a];
+    EXPECT(err, at < to->dim[a], BAD_INPUT, "index %lld is outside the output", (long long)index);
+    *out += at * stride;
+    stride *= to->dim[a];
+    rest /= from->dim[a];
+  }
+  return IFD_OK;
+}
+
+/* Indices count in the image that the attributes imply, also where output_shape asks for another: the image
+ * then stands at the start of the output (ONNX's reference implementation and test cases). */
+static ifd_status eval_max_unpool(ifd_eval *x) {
+  const ifd_shape *in = ifd_eval_shape(x, 0);
+  ifd_window w;
+  const double *v;
+  const int64_t *indices;
+  int64_t n, to;
+  double *y;
+  TRY(ifd_window_init_transposed(x->err, &w, x->node, in, NULL));
+  ifd_shape natural = ifd_window_image_shape(&w, in->rank, in->dim[0], in->dim[1]), out;
+  TRY(ifd_shape_check(x->err, &natural, sizeof(double)));
+  TRY(unpool_shape(x, &natural, &out));
+  TRY(ifd_eval_f64(x, &v, 0));
+  TRY(ifd_eval_ints(x, &indices, &n, 1));
+  EXPECT(x->err, n == ifd_shape_count(in), BAD_INPUT, "%lld indices for %lld elements", (long long)n,
+         (long long)ifd_shape_count(in));
+  TRY(ifd_eval_zeros(x, &y, ifd_shape_count(&out)));
+  for (int64_t i = 0; i < n; i++) {
+    TRY(move_index(x->err, indices[i], &natural, &out, &to));
+    y[to] = v[i];
+  }
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &out, y);
+}
+
+const ifd_op ifd_ops_pool[] = {
+    {.name = "MaxPool", .since = 1, .infer = infer_pool, .eval = eval_max_pool},
+    {.name = "AveragePool", .since = 1, .infer = infer_pool, .eval = eval_average_pool},
+    {.name = "LpPool", .since = 1, .infer = infer_pool, .eval = eval_lp_pool_1},
+    {.name = "LpPool", .since = 2, .infer = infer_pool, .eval = eval_lp_pool_2},
+    {.name = "GlobalMaxPool", .since = 1, .infer = infer_global, .eval = eval_global_max_pool},
+    {.name = "GlobalAveragePool", .since = 1, .infer = infer_global, .eval = eval_global_average_pool},
+    {.name = "GlobalLpPool", .since = 1, .infer = infer_global, .eval = eval_global_lp_pool_1},
+    {.name = "GlobalLpPool", .since = 2, .infer = infer_global, .eval = eval_global_lp_pool_2},
+    {.name = "MaxUnpool", .since = 9, .infer = infer_max_unpool, .eval = eval_max_unpool},
+    {0}};
