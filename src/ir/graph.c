@@ -127,9 +127,18 @@ ifd_status ifd_graph_add_constant(ifd_error *err, ifd_graph *graph, ifd_value *v
   return IFD_OK;
 }
 
+static void remove_input(ifd_graph *graph, ifd_value *value) {
+  int n = 0;
+  for (int i = 0; i < graph->inputs.n; i++)
+    if (graph->inputs.v[i] != value) graph->inputs.v[n++] = graph->inputs.v[i];
+  graph->inputs.n = n;
+  value->is_input = false;
+}
+
 void ifd_graph_remove_constant(ifd_value *value) {
   value->constant = NULL;
   value->constant_origin = NULL;
+  if (value->is_input) remove_input(value->graph, value);
 }
 
 const char *ifd_domain(const char *domain) { return !domain || strcmp(domain, "ai.onnx") == 0 ? "" : domain; }

@@ -176,6 +176,7 @@ static void drop_all(ifd_node *node) {
 void ifd_node_remove(ifd_node *node) {
   drop_all(node);
   unlink_node(node);
+  node->rank = -1;
 }
 
 /* ---- attributes ---- */

@@ -4,9 +4,10 @@
 
 #include "ir/ir.h"
 
-/* Every call in the model, nested ones and those in subgraphs too, becomes the function's nodes. Recursive functions are BAD_MODEL; a
- * model that grows past a few million nodes is LIMIT. Opsets of the function must agree with the model's where both import a domain
- * and the versions mean the same for the operators used; else UNSUPPORTED names them. */
+/* Every call in the model, nested ones and those in subgraphs too, becomes the function's nodes. Recursive
+ * functions are BAD_MODEL; a model that grows past a few million nodes is LIMIT. Opsets of the function must
+ * agree with the model's where both import a domain and the versions mean the same for the operators used;
+ * else UNSUPPORTED names them. */
 ifd_status ifd_inline_functions(ifd_error *err, ifd_model *model);
 
 #endif

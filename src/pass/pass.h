@@ -103,16 +103,27 @@ ifd_status ifd_rw_replace(ifd_rewrite *rw, ifd_value *old, ifd_value *with);
 /* One reader's input becomes `with` (NULL: absent). */
 ifd_status ifd_rw_set_input(ifd_rewrite *rw, ifd_node *reader, int index, ifd_value *with);
 
+/* ---- for whole-graph steps: these act at once ---- */
+
+/* Removes a node that nobody reads, then what only it read. */
+ifd_status ifd_rw_remove_dead(ifd_rewrite *rw, ifd_node *node);
+/* Removes a constant that nobody reads and no caller may override. */
+void ifd_rw_remove_constant(ifd_rewrite *rw, ifd_value *value);
+/* Readers of `from`, which is no graph output, read the equal value `into`; `from` and what only it needed
+ * vanish. */
+ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into);
+
 /* ---- running them ---- */
 
 typedef struct ifd_optimize_options {
   const char *const *only; /* pass names, NULL-ended; NULL: all but those on request */
   const char *const *skip;
-  long max_rewrites; /* < 0: no bound */
-  bool grow;         /* the file may grow */
-  bool verify;       /* run the verifier after every patch (tests) */
-  bool provenance;   /* note on each new node which ones it came from */
-  bool exact_only;   /* only rules of the exact class */
+  const char *const *request; /* passes that run only on request, NULL-ended, or NULL */
+  long max_rewrites;          /* < 0: no bound */
+  bool grow;                  /* the file may grow */
+  bool verify;                /* run the verifier after every patch (tests) */
+  bool provenance;            /* note on each new node which ones it came from */
+  bool exact_only;            /* only rules of the exact class */
 } ifd_optimize_options;
 
 typedef struct ifd_pass_count {

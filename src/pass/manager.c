@@ -1,0 +1,269 @@
+#include "pass/manager.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define X(name) extern const ifd_pass ifd_pass_##name;
+#include "passes.inc"
+#undef X
+
+const ifd_pass_entry ifd_passes[] = {
+#define X(name) {#name, &ifd_pass_##name},
+#include "passes.inc"
+#undef X
+    {0}};
+
+enum { N_PASSES = sizeof ifd_passes / sizeof *ifd_passes - 1, MAX_SWEEPS = 200 };
+
+/* The passes of one phase, and a table from operator to the rules rooted there. */
+typedef struct rooted {
+  struct rooted *next;
+  const ifd_pass_entry *pass;
+  const ifd_rule *rule;
+} rooted;
+
+typedef struct phase {
+  ifd_arena arena;
+  ifd_map by_root; /* op_type -> rooted list, in order of passes */
+  rooted *any;     /* rules for every operator */
+} phase;
+
+typedef struct sweep {
+  ifd_manager *m;
+  phase *phases; /* IFD_N_PHASES */
+  int current;
+} sweep;
+
+/* ---- which passes run ---- */
+
+static bool listed(const char *const *names, const char *name) {
+  for (; names && *names; names++)
+    if (strcmp(*names, name) == 0) return true;
+  return false;
+}
+
+static bool enabled(const ifd_optimize_options *o, const ifd_pass_entry *p) {
+  if (listed(o->skip, p->name)) return false;
+  return o->only ? listed(o->only, p->name) : !p->pass->on_request || listed(o->request, p->name);
+}
+
+static ifd_status check_names(ifd_error *err, const char *const *names) {
+  for (; names && *names; names++) {
+    bool known = false;
+    for (const ifd_pass_entry *p = ifd_passes; p->name; p++) known |= strcmp(p->name, *names) == 0;
+    EXPECT(err, known, USAGE, "there is no pass '%s' (infold passes lists them)", *names);
+  }
+  return IFD_OK;
+}
+
+static ifd_status append(ifd_error *err, phase *f, rooted **list, const ifd_pass_entry *pass,
+                         const ifd_rule *rule) {
+  rooted *r;
+  ALLOC(err, r, ifd_new(&f->arena, rooted));
+  *r = (rooted){.pass = pass, .rule = rule};
+  while (*list) list = &(*list)->next;
+  *list = r;
+  return IFD_OK;
+}
+
+static ifd_status add_rule(ifd_error *err, phase *f, const ifd_pass_entry *pass, const ifd_rule *rule) {
+  if (strcmp(rule->roots, "*") == 0) return append(err, f, &f->any, pass, rule);
+  for (const char *at = rule->roots; *at;) {
+    size_t len = strcspn(at, " ");
+    char *op;
+    ALLOC(err, op, ifd_arena_strndup(&f->arena, at, len));
+    rooted *list = ifd_map_find(&f->by_root, op), *first = list;
+    TRY(append(err, f, &list, pass, rule));
+    if (!first) EXPECT(err, ifd_map_set(&f->by_root, op, list), NO_MEMORY, "out of memory");
+    at += len + strspn(at + len, " ");
+  }
+  return IFD_OK;
+}
+
+static ifd_status make_phase(ifd_manager *m, phase *f, ifd_phase which) {
+  ifd_arena_init(&f->arena, NULL);
+  ifd_map_init(&f->by_root, &f->arena);
+  for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {
+    if (p->pass->phase != which || !enabled(m->options, p)) continue;
+    for (const ifd_rule *r = p->pass->rules; r && r->roots; r++)
+      if (!m->options->exact_only || r->exactness == IFD_EXACT) TRY(add_rule(m->err, f, p, r));
+  }
+  return IFD_OK;
+}
+
+/* ---- attempts ---- */
+
+static void count_rewrite(ifd_manager *m, const ifd_pass_entry *pass) {
+  m->report->rewrites++;
+  m->changed = true;
+  if (m->rewrites_left > 0) m->rewrites_left--;
+  for (int i = 0; i < m->report->counts.n; i++)
+    if (strcmp(m->report->counts.v[i].pass, pass->name) == 0) m->report->counts.v[i].rewrites++;
+}
+
+static ifd_status attempt(ifd_manager *m, const rooted *r, ifd_node *node, ifd_rewrite *rw) {
+  bool applied = false;
+  ifd_status status = r->rule->apply(rw, node);
+  if (status == IFD_OK && !rw->refused) status = ifd_patch_apply(rw, &applied);
+  if (status != IFD_OK)
+    ifd_error_add(m->err, "pass %s at node '%s' (%s)", r->pass->name, node->name, node->op_type);
+  if (applied)
+    count_rewrite(m, r->pass);
+  else
+    ifd_patch_drop(rw);
+  return status;
+}
+
+static ifd_status visit_node(sweep *s, ifd_node *node);
+
+/* Tries one list of rules until one applies; the nodes it made are visited at once. */
+static ifd_status try_rules(sweep *s, const rooted *list, ifd_node *node) {
+  ifd_manager *m = s->m;
+  for (const rooted *r = list; r && node->rank >= 0 && m->rewrites_left; r = r->next) {
+    ifd_rewrite rw = {.manager = m, .pass = r->pass, .root = node};
+    long before = m->report->rewrites;
+    ifd_arena_init(&rw.scratch, NULL);
+    ifd_status status = attempt(m, r, node, &rw);
+    for (int i = 0; i < rw.nodes.n && status == IFD_OK && m->report->rewrites > before; i++)
+      if (rw.nodes.v[i]->rank >= 0) status = visit_node(s, rw.nodes.v[i]);
+    ifd_arena_free(&rw.scratch);
+    TRY(status);
+  }
+  return IFD_OK;
+}
+
+static ifd_status sweep_graph(sweep *s, ifd_graph *graph);
+
+static ifd_status visit_node(sweep *s, ifd_node *node) {
+  ifd_manager *m = s->m;
+  phase *f = &s->phases[s->current];
+  TRY(ifd_infer_node(&m->inf, node));
+  if (!*node->domain) {
+    TRY(try_rules(s, ifd_map_find(&f->by_root, node->op_type), node));
+    TRY(try_rules(s, f->any, node));
+  }
+  for (int i = 0; i < node->n_attrs && node->rank >= 0; i++) {
+    ifd_graph *const *graphs;
+    int n = ifd_attr_graphs(&node->attrs[i], &graphs);
+    for (int k = 0; k < n && node->rank >= 0; k++) TRY(sweep_graph(s, graphs[k]));
+  }
+  return IFD_OK;
+}
+
+/* ---- sweeps ---- */
+
+/* The nodes as they stand now: rewriting changes the list under the sweep. */
+static ifd_status snapshot(ifd_error *err, ifd_arena *arena, ifd_graph *graph, ifd_node ***out, int *n) {
+  ALLOC(err, *out, ifd_new_array(arena, ifd_node *, graph->n_nodes));
+  *n = 0;
+  IFD_EACH_NODE(node, graph)(*out)[(*n)++] = node;
+  return IFD_OK;
+}
+
+static ifd_status graph_steps(sweep *s, ifd_graph *graph) {
+  ifd_manager *m = s->m;
+  for (const ifd_pass_entry *p = ifd_passes; p->name && m->rewrites_left; p++) {
+    if ((int)p->pass->phase != s->current || !p->pass->graph || !enabled(m->options, p)) continue;
+    ifd_rewrite rw = {.manager = m, .pass = p, .root = graph->first};
+    ifd_arena_init(&rw.scratch, NULL);
+    bool changed = m->changed;
+    m->changed = false;
+    ifd_status status = graph->first ? p->pass->graph(&rw, graph) : IFD_OK;
+    if (m->changed) count_rewrite(m, p);
+    m->changed |= changed;
+    ifd_arena_free(&rw.scratch);
+    TRY(status);
+  }
+  return IFD_OK;
+}
+
+static ifd_status sweep_graph(sweep *s, ifd_graph *graph) {
+  ifd_arena arena;
+  ifd_node **nodes;
+  int n;
+  ifd_arena_init(&arena, NULL);
+  ifd_status status = snapshot(s->m->err, &arena, graph, &nodes, &n);
+  for (int i = 0; i < n && status == IFD_OK; i++)
+    if (nodes[i]->rank >= 0) status = visit_node(s, nodes[i]);
+  ifd_arena_free(&arena);
+  return status == IFD_OK ? graph_steps(s, graph) : status;
+}
+
+/* Inference starts anew with each sweep, so that its memory does not pile up and no stale fact survives. */
+static ifd_status renew_facts(ifd_manager *m) {
+  ifd_arena_free(&m->facts_arena);
+  TRY(ifd_inference_init(&m->inf, m->err, &m->facts_arena, m->model->dims, m->model->n_values));
+  return ifd_infer_graph(&m->inf, m->model->graph);
+}
+
+static ifd_status sweep_model(sweep *s) {
+  ifd_manager *m = s->m;
+  m->changed = false;
+  TRY(renew_facts(m));
+  TRY(sweep_graph(s, m->model->graph));
+  for (int i = 0; i < m->model->functions.n; i++) TRY(sweep_graph(s, m->model->functions.v[i]->body));
+  return IFD_OK;
+}
+
+/* Each phase to its end; all again while a later phase changed something. */
+static ifd_status run_phases(sweep *s) {
+  ifd_manager *m = s->m;
+  int sweeps = 0;
+  for (bool any = true; any && sweeps < MAX_SWEEPS;) {
+    any = false;
+    for (s->current = 0; s->current < IFD_N_PHASES; s->current++) {
+      long before = m->report->rewrites;
+      do TRY(sweep_model(s));
+      while (m->changed && m->rewrites_left && ++sweeps < MAX_SWEEPS);
+      any |= s->current > 0 && m->report->rewrites != before;
+    }
+  }
+  m->last_look = true;
+  for (s->current = 0; s->current < IFD_N_PHASES && m->rewrites_left; s->current++) TRY(sweep_model(s));
+  return IFD_OK;
+}
+
+static ifd_status add_bytes(ifd_graph *graph, void *context) {
+  int64_t *bytes = context;
+  for (int i = 0; i < graph->constants.n; i++)
+    if (graph->constants.v[i]->constant) *bytes += ifd_constant_bytes(graph->constants.v[i]->constant);
+  IFD_EACH_NODE(node, graph) *bytes += ifd_node_bytes(node);
+  return IFD_OK;
+}
+
+static ifd_status prepare(ifd_manager *m, phase *phases) {
+  TRY(check_names(m->err, m->options->only));
+  TRY(check_names(m->err, m->options->skip));
+  TRY(ifd_graph_visit(m->model->graph, add_bytes, &m->bytes));
+  for (int i = 0; i < m->model->functions.n; i++)
+    TRY(ifd_graph_visit(m->model->functions.v[i]->body, add_bytes, &m->bytes));
+  m->bytes_allowed = m->bytes;
+  for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {
+    ifd_pass_count c = {.pass = p->name};
+    if (enabled(m->options, p)) IFD_PUSH(m->err, &m->report->arena, &m->report->counts, c);
+  }
+  for (int i = 0; i < IFD_N_PHASES; i++) TRY(make_phase(m, &phases[i], (ifd_phase)i));
+  return IFD_OK;
+}
+
+ifd_status ifd_optimize(ifd_error *err, ifd_model *model, const ifd_optimize_options *options,
+                        ifd_optimize_report *report) {
+  ifd_manager m = {.err = err,
+                   .model = model,
+                   .options = options,
+                   .report = report,
+                   .rewrites_left = options->max_rewrites};
+  phase phases[IFD_N_PHASES] = {0};
+  sweep s = {.m = &m, .phases = phases};
+  ifd_arena_init(&m.facts_arena, model->arena.budget);
+  ifd_status status = prepare(&m, phases);
+  if (status == IFD_OK) status = run_phases(&s);
+  if (status == IFD_OK) {
+    /* The types that stay on the values live as long as the model. */
+    status = ifd_inference_init(&m.inf, err, &model->arena, model->dims, model->n_values);
+    if (status == IFD_OK) status = ifd_infer_model(&m.inf, model);
+  }
+  for (int i = 0; i < IFD_N_PHASES; i++) ifd_arena_free(&phases[i].arena);
+  ifd_arena_free(&m.facts_arena);
+  return status;
+}

@@ -1,0 +1,56 @@
+/* The passes' machinery among its own files. */
+#ifndef IFD_PASS_MANAGER_H
+#define IFD_PASS_MANAGER_H
+
+#include "pass/pass.h"
+
+/* One run of the optimizer. */
+typedef struct ifd_manager {
+  ifd_error *err;
+  ifd_model *model;
+  const ifd_optimize_options *options;
+  ifd_optimize_report *report;
+  ifd_arena facts_arena; /* of inference, renewed from sweep to sweep */
+  ifd_inference inf;
+  int64_t bytes, bytes_allowed; /* estimate of the file's size: now, and at most */
+  long rewrites_left;
+  bool changed;
+  bool last_look; /* nothing changes any more: refusals are recorded */
+} ifd_manager;
+
+typedef struct ifd_edit_input {
+  ifd_node *reader;
+  int index;
+  ifd_value *with;
+} ifd_edit_input;
+
+typedef struct ifd_edit_value {
+  ifd_value *old, *with;
+} ifd_edit_value;
+
+/* One attempt of one rule at one node. */
+struct ifd_rewrite {
+  ifd_manager *manager;
+  const ifd_pass_entry *pass;
+  ifd_node *root;
+  ifd_arena scratch;
+  bool refused;
+  IFD_VEC(ifd_node *) nodes;      /* new, in order; their inputs count as reads only once applied */
+  IFD_VEC(ifd_value *) constants; /* new */
+  IFD_VEC(ifd_edit_value) values;
+  IFD_VEC(ifd_edit_input) inputs;
+};
+
+/* Applies what the attempt staged, whole or not at all; *applied says which. */
+ifd_status ifd_patch_apply(ifd_rewrite *rw, bool *applied);
+/* Forgets what was staged. */
+void ifd_patch_drop(ifd_rewrite *rw);
+/* Removes a node when nobody reads its outputs, then the nodes and constants that only it read. */
+ifd_status ifd_remove_dead(ifd_manager *m, ifd_node *node);
+/* Removes a constant that nobody reads. */
+void ifd_remove_unread_constant(ifd_manager *m, ifd_value *value);
+/* Bytes that a node or constant takes in the file, roughly. */
+int64_t ifd_node_bytes(const ifd_node *node);
+int64_t ifd_constant_bytes(const ifd_tensor *tensor);
+
+#endif

@@ -1,0 +1,402 @@
+/* Applying a patch: everything is checked before anything changes. */
+#include "pass/manager.h"
+
+#include "ir/verify.h"
+#include <stdio.h>
+#include <string.h>
+
+/* ---- sizes ---- */
+
+int64_t ifd_constant_bytes(const ifd_tensor *t) {
+  int64_t n = t->splat ? 1 : ifd_tensor_count(t);
+  if (t->dtype != IFD_STRING) return 16 + (n * ifd_dtypes[t->dtype].bits + 7) / 8;
+  int64_t bytes = 16;
+  for (int64_t i = 0; i < n; i++) bytes += 2 + (int64_t)((const ifd_str *)t->data)[i].len;
+  return bytes;
+}
+
+static int64_t attr_bytes(const ifd_attr *a) {
+  int64_t bytes = 8 + (int64_t)strlen(a->name);
+  switch (a->type) {
+  case IFD_ATTR_TENSOR: return bytes + ifd_constant_bytes(a->tensor);
+  case IFD_ATTR_STRING: return bytes + (int64_t)a->s.len;
+  case IFD_ATTR_FLOATS: return bytes + 4 * a->n;
+  case IFD_ATTR_INTS: return bytes + 2 * a->n;
+  case IFD_ATTR_STRINGS:
+    for (int i = 0; i < a->n; i++) bytes += 2 + (int64_t)a->strings[i].len;
+    return bytes;
+  default: return bytes;
+  }
+}
+
+int64_t ifd_node_bytes(const ifd_node *node) {
+  int64_t bytes = 8 + (int64_t)(strlen(node->name) + strlen(node->op_type));
+  for (int i = 0; i < node->n_inputs; i++)
+    bytes += 2 + (node->inputs[i] ? (int64_t)strlen(node->inputs[i]->name) : 0);
+  for (int i = 0; i < node->n_outputs; i++)
+    bytes += 2 + (node->outputs[i] ? (int64_t)strlen(node->outputs[i]->name) : 0);
+  for (int i = 0; i < node->n_attrs; i++) bytes += attr_bytes(&node->attrs[i]);
+  return bytes;
+}
+
+/* ---- removal ---- */
+
+void ifd_remove_unread_constant(ifd_manager *m, ifd_value *v) {
+  if (!v->constant || ifd_value_n_readers(v) || !ifd_value_constant(v)) return;
+  m->bytes -= ifd_constant_bytes(v->constant) + 2 * (int64_t)strlen(v->name);
+  ifd_graph_remove_constant(v);
+}
+
+static bool unread(const ifd_node *node) {
+  for (int i = 0; i < node->n_outputs; i++)
+    if (node->outputs[i] && ifd_value_n_readers(node->outputs[i])) return false;
+  return true;
+}
+
+/* Values that a node reads, those read by graphs inside it included. */
+static ifd_status collect_reads(ifd_error *err, ifd_arena *arena, const ifd_node *node, void *list) {
+  IFD_VEC(ifd_value *) *reads = list;
+  for (int i = 0; i < node->n_inputs; i++)
+    if (node->inputs[i]) IFD_PUSH(err, arena, reads, node->inputs[i]);
+  for (int i = 0; i < node->n_attrs; i++) {
+    ifd_graph *const *graphs;
+    int n = ifd_attr_graphs(&node->attrs[i], &graphs);
+    for (int k = 0; k < n; k++) IFD_EACH_NODE(inner, graphs[k]) TRY(collect_reads(err, arena, inner, list));
+  }
+  return IFD_OK;
+}
+
+ifd_status ifd_remove_dead(ifd_manager *m, ifd_node *node) {
+  ifd_arena arena;
+  IFD_VEC(ifd_node *) work = {0};
+  IFD_VEC(ifd_value *) reads = {0};
+  ifd_status status = IFD_OK;
+  ifd_arena_init(&arena, NULL);
+  for (; node && status == IFD_OK; node = work.n ? work.v[--work.n] : NULL) {
+    if (node->rank < 0 || !unread(node)) continue;
+    reads.n = 0;
+    status = collect_reads(m->err, &arena, node, &reads);
+    if (status != IFD_OK) break;
+    m->bytes -= ifd_node_bytes(node);
+    m->changed = true;
+    ifd_node_remove(node);
+    for (int i = 0; i < reads.n; i++) {
+      ifd_value *v = reads.v[i];
+      if (v->producer) {
+        if (work.n == work.cap && !(work.v = ifd_vec_grow(&arena, work.v, work.n, &work.cap, sizeof *work.v)))
+          status = ifd_error_set(m->err, IFD_NO_MEMORY, __FILE__, "out of memory");
+        else
+          work.v[work.n++] = v->producer;
+      } else
+        ifd_remove_unread_constant(m, v);
+      if (status != IFD_OK) break;
+    }
+  }
+  ifd_arena_free(&arena);
+  return status;
+}
+
+/* ---- checks ---- */
+
+/* The node of `graph` inside which `node` stands. */
+static const ifd_node *level(const ifd_node *node, const ifd_graph *graph) {
+  while (node && node->graph != graph) node = node->graph->owner;
+  return node;
+}
+
+static bool is_new(const ifd_rewrite *rw, const ifd_node *node) {
+  for (int i = 0; i < rw->nodes.n; i++)
+    if (rw->nodes.v[i] == node) return true;
+  return false;
+}
+
+/* New nodes stand after the last of what they read and after nothing that reads them: before which node is
+ * that? */
+static bool find_place(const ifd_rewrite *rw, ifd_node **before) {
+  ifd_graph *graph = rw->root->graph;
+  const ifd_node *after = rw->root->prev;
+  for (int k = 0; k < rw->nodes.n; k++)
+    for (int i = 0; i < rw->nodes.v[k]->n_inputs; i++) {
+      const ifd_value *v = rw->nodes.v[k]->inputs[i];
+      const ifd_node *p = v && v->graph == graph ? v->producer : NULL;
+      if (p && !is_new(rw, p) && (!after || p->rank > after->rank)) after = p;
+    }
+  *before = after ? after->next : graph->first;
+  long limit = after ? after->rank : -1;
+  for (int k = 0; k < rw->values.n; k++) {
+    const ifd_edit_value *e = &rw->values.v[k];
+    bool made_here = e->with->producer && is_new(rw, e->with->producer);
+    long made = made_here                                      ? limit
+                : e->with->graph == graph && e->with->producer ? e->with->producer->rank
+                                                               : -1;
+    for (int i = 0; i < e->old->uses.n; i++) {
+      const ifd_node *reader = level(e->old->uses.v[i].node, graph);
+      if (!reader || reader->rank <= made) return false;
+    }
+  }
+  for (int k = 0; k < rw->inputs.n; k++) {
+    const ifd_edit_input *e = &rw->inputs.v[k];
+    const ifd_node *p = e->with ? e->with->producer : NULL;
+    if (!p || p->graph != graph) continue;
+    const ifd_node *reader = level(e->reader, graph);
+    if (!reader || reader->rank <= (is_new(rw, p) ? limit : p->rank)) return false;
+  }
+  return true;
+}
+
+/* No contradiction: same kind, element type and rank, and no two different numbers for one dimension. */
+static bool agree(const ifd_type *a, const ifd_type *b) {
+  if (a->kind == IFD_KIND_UNKNOWN || b->kind == IFD_KIND_UNKNOWN) return true;
+  if (a->kind != b->kind) return false;
+  if (a->kind != IFD_KIND_TENSOR) return true;
+  if (a->dtype && b->dtype && a->dtype != b->dtype) return false;
+  if (!a->has_rank || !b->has_rank) return true;
+  if (a->rank != b->rank) return false;
+  for (int i = 0; i < a->rank; i++)
+    if (ifd_dim_is_number(a->dims[i]) && ifd_dim_is_number(b->dims[i]) && a->dims[i] != b->dims[i])
+      return false;
+  return true;
+}
+
+/* A value that exists already can take over the name of a graph output only when it is made by a node here.
+ */
+static bool can_rename(const ifd_rewrite *rw, const ifd_edit_value *e) {
+  if (!e->old->n_outputs) return true;
+  if (e->with->graph != e->old->graph || !e->with->producer || e->with->n_outputs) return false;
+  for (int k = 0; k < rw->values.n; k++)
+    if (&rw->values.v[k] != e && rw->values.v[k].with == e->with && rw->values.v[k].old->n_outputs)
+      return false;
+  return true;
+}
+
+static ifd_status infer_new(ifd_rewrite *rw) {
+  for (int i = 0; i < rw->nodes.n; i++) TRY(ifd_infer_node(&rw->manager->inf, rw->nodes.v[i]));
+  return IFD_OK;
+}
+
+/* ---- growth ---- */
+
+/* How often the patch leaves a value read, were nothing dead. */
+static int readers_after(const ifd_rewrite *rw, const ifd_value *v) {
+  int n = ifd_value_n_readers(v);
+  for (int k = 0; k < rw->values.n; k++) {
+    if (rw->values.v[k].old == v) n = 0;
+    if (rw->values.v[k].with == v) n += ifd_value_n_readers(rw->values.v[k].old);
+  }
+  for (int k = 0; k < rw->inputs.n; k++) {
+    const ifd_edit_input *e = &rw->inputs.v[k];
+    n += (e->with == v) - (e->reader->inputs[e->index] == v);
+  }
+  for (int k = 0; k < rw->nodes.n; k++)
+    for (int i = 0; i < rw->nodes.v[k]->n_inputs; i++) n += rw->nodes.v[k]->inputs[i] == v;
+  return n;
+}
+
+typedef struct loss {
+  const ifd_value *value;
+  int n;
+} loss;
+
+/* Bytes of what the patch will leave unread: nodes and constants behind replaced values and dropped inputs.
+ */
+static ifd_status bytes_freed(const ifd_rewrite *rw, int64_t *freed) {
+  ifd_manager *m = rw->manager;
+  ifd_arena arena;
+  IFD_VEC(const ifd_value *) work = {0};
+  IFD_VEC(loss) losses = {0};
+  *freed = 0;
+  ifd_arena_init(&arena, NULL);
+  ifd_status status = IFD_OK;
+#define GROW_PUSH(vec, item)                                                                                 \
+  do {                                                                                                       \
+    if ((vec)->n == (vec)->cap &&                                                                            \
+        !((vec)->v = ifd_vec_grow(&arena, (vec)->v, (vec)->n, &(vec)->cap, sizeof *(vec)->v)))               \
+      goto no_memory;                                                                                        \
+    (vec)->v[(vec)->n++] = (item);                                                                           \
+  } while (0)
+  for (int k = 0; k < rw->values.n; k++) GROW_PUSH(&work, rw->values.v[k].old);
+  for (int k = 0; k < rw->inputs.n; k++) {
+    const ifd_value *v = rw->inputs.v[k].reader->inputs[rw->inputs.v[k].index];
+    if (v) GROW_PUSH(&work, v);
+  }
+  while (work.n) {
+    const ifd_value *v = work.v[--work.n];
+    int left = readers_after(rw, v);
+    for (int i = 0; i < losses.n; i++)
+      if (losses.v[i].value == v) left -= losses.v[i].n;
+    if (left > 0) continue;
+    if (ifd_value_constant(v)) {
+      *freed += ifd_constant_bytes(v->constant) + 2 * (int64_t)strlen(v->name);
+      continue;
+    }
+    const ifd_node *p = v->producer;
+    if (!p || is_new(rw, p)) continue;
+    bool dead = true;
+    for (int i = 0; i < p->n_outputs; i++) {
+      const ifd_value *o = p->outputs[i];
+      dead &= !o || o == v || readers_after(rw, o) == 0;
+    }
+    if (!dead) continue;
+    *freed += ifd_node_bytes(p);
+    for (int i = 0; i < p->n_inputs; i++) {
+      if (!p->inputs[i]) continue;
+      loss one = {p->inputs[i], 1};
+      GROW_PUSH(&losses, one);
+      GROW_PUSH(&work, p->inputs[i]);
+    }
+  }
+#undef GROW_PUSH
+  goto done;
+no_memory:
+  status = ifd_error_set(m->err, IFD_NO_MEMORY, __FILE__, "out of memory");
+done:
+  ifd_arena_free(&arena);
+  return status;
+}
+
+static int64_t bytes_added(const ifd_rewrite *rw) {
+  int64_t bytes = 0;
+  for (int i = 0; i < rw->nodes.n; i++) bytes += ifd_node_bytes(rw->nodes.v[i]);
+  for (int i = 0; i < rw->constants.n; i++)
+    bytes += ifd_constant_bytes(rw->constants.v[i]->constant) + 2 * (int64_t)strlen(rw->constants.v[i]->name);
+  return bytes;
+}
+
+/* ---- provenance ---- */
+
+static const char *label(const ifd_node *n) {
+  if (n->provenance) return n->provenance;
+  if (*n->name) return n->name;
+  for (int i = 0; i < n->n_outputs; i++)
+    if (n->outputs[i]) return n->outputs[i]->name;
+  return n->op_type;
+}
+
+static ifd_status note_provenance(ifd_rewrite *rw) {
+  ifd_manager *m = rw->manager;
+  const char *from = NULL;
+  for (int k = 0; k < rw->values.n; k++) {
+    const ifd_node *p = rw->values.v[k].old->producer;
+    if (!p) continue;
+    if (!from)
+      ALLOC(m->err, from, ifd_arena_strdup(&m->model->arena, label(p)));
+    else if (!strstr(from, label(p)))
+      ALLOC(m->err, from, ifd_arena_printf(&m->model->arena, "%s,%s", from, label(p)));
+  }
+  for (int k = 0; from && k < rw->nodes.n; k++) {
+    ifd_node *n = rw->nodes.v[k];
+    if (!n->provenance && *n->name && !strstr(from, n->name))
+      ALLOC(m->err, n->provenance, ifd_arena_printf(&m->model->arena, "%s,%s", n->name, from));
+    else
+      n->provenance = from;
+  }
+  return IFD_OK;
+}
+
+/* ---- applying ---- */
+
+/* A fresh value's node makes the old value instead: its name, readers and place among the outputs stay. */
+static ifd_status take_over(ifd_rewrite *rw, ifd_value *old, ifd_value *with) {
+  ifd_error *err = rw->manager->err;
+  ifd_node *maker = with->producer;
+  int output = with->output;
+  if (old->producer) TRY(ifd_node_set_output(err, old->producer, old->output, NULL));
+  TRY(ifd_value_replace(err, with, old, false));
+  for (int k = 0; k < rw->nodes.n; k++)
+    for (int i = 0; i < rw->nodes.v[k]->n_inputs; i++)
+      if (rw->nodes.v[k]->inputs[i] == with) rw->nodes.v[k]->inputs[i] = old;
+  for (int k = 0; k < rw->values.n; k++)
+    if (rw->values.v[k].with == with) rw->values.v[k].with = old;
+  for (int k = 0; k < rw->inputs.n; k++)
+    if (rw->inputs.v[k].with == with) rw->inputs.v[k].with = old;
+  return ifd_node_set_output(err, maker, output, old);
+}
+
+static ifd_status replace_value(ifd_rewrite *rw, ifd_edit_value *e) {
+  ifd_value *old = e->old, *with = e->with;
+  if (old == with) return IFD_OK;
+  bool fresh = with->producer && is_new(rw, with->producer) && old->producer;
+  if (fresh || old->n_outputs) return take_over(rw, old, with);
+  return ifd_value_replace(rw->manager->err, old, with, false);
+}
+
+static ifd_status count_reads(ifd_rewrite *rw, ifd_node *node) {
+  for (int i = 0; i < node->n_inputs; i++) {
+    ifd_value *v = node->inputs[i];
+    node->inputs[i] = NULL;
+    TRY(ifd_node_set_input(rw->manager->err, node, i, v));
+  }
+  return IFD_OK;
+}
+
+static ifd_status commit(ifd_rewrite *rw, ifd_node *before) {
+  ifd_manager *m = rw->manager;
+  IFD_VEC(ifd_node *) suspects = {0};
+  for (int k = 0; k < rw->values.n; k++)
+    if (rw->values.v[k].old->producer)
+      IFD_PUSH(m->err, &rw->scratch, &suspects, rw->values.v[k].old->producer);
+  for (int k = 0; k < rw->inputs.n; k++) {
+    ifd_value *v = rw->inputs.v[k].reader->inputs[rw->inputs.v[k].index];
+    if (v && v->producer) IFD_PUSH(m->err, &rw->scratch, &suspects, v->producer);
+  }
+  m->bytes += bytes_added(rw);
+  for (int k = 0; k < rw->constants.n; k++) {
+    ifd_value *v = rw->constants.v[k];
+    const ifd_tensor *t = v->constant;
+    v->constant = NULL;
+    TRY(ifd_graph_add_constant(m->err, v->graph, v, t));
+  }
+  if (m->options->provenance) TRY(note_provenance(rw));
+  for (int k = 0; k < rw->nodes.n; k++) ifd_node_insert(rw->nodes.v[k], before);
+  for (int k = 0; k < rw->values.n; k++) TRY(replace_value(rw, &rw->values.v[k]));
+  for (int k = 0; k < rw->nodes.n; k++) TRY(count_reads(rw, rw->nodes.v[k]));
+  for (int k = 0; k < rw->inputs.n; k++) {
+    const ifd_edit_input *e = &rw->inputs.v[k];
+    ifd_value *was = e->reader->inputs[e->index];
+    TRY(ifd_node_set_input(m->err, e->reader, e->index, e->with));
+    if (was && !was->producer) ifd_remove_unread_constant(m, was);
+  }
+  for (int k = 0; k < suspects.n; k++) TRY(ifd_remove_dead(m, suspects.v[k]));
+  for (int k = 0; k < rw->constants.n; k++) ifd_remove_unread_constant(m, rw->constants.v[k]);
+  return IFD_OK;
+}
+
+void ifd_patch_drop(ifd_rewrite *rw) {
+  for (int k = 0; k < rw->nodes.n; k++)
+    for (int i = 0; i < rw->nodes.v[k]->n_outputs; i++)
+      if (rw->nodes.v[k]->outputs[i])
+        (void)ifd_map_set(&rw->root->graph->values, rw->nodes.v[k]->outputs[i]->name, NULL);
+  for (int k = 0; k < rw->constants.n; k++)
+    (void)ifd_map_set(&rw->root->graph->values, rw->constants.v[k]->name, NULL);
+}
+
+ifd_status ifd_patch_apply(ifd_rewrite *rw, bool *applied) {
+  ifd_manager *m = rw->manager;
+  ifd_node *before;
+  int64_t freed;
+  *applied = false;
+  if (!rw->values.n && !rw->inputs.n) return IFD_OK;
+  TRY(infer_new(rw));
+  for (int k = 0; k < rw->values.n; k++) {
+    const ifd_edit_value *e = &rw->values.v[k];
+    if (!agree(ifd_rw_facts(rw, e->old)->type, ifd_rw_facts(rw, e->with)->type))
+      return ifd_rw_refuse(rw, "the new value would have another type");
+    if (!can_rename(rw, e))
+      return ifd_rw_refuse(rw, "'%s' is an output of the graph and must keep its name", e->old->name);
+  }
+  if (!find_place(rw, &before))
+    return ifd_rw_refuse(
+        rw, "no place in the order of nodes has what the new ones read and precedes their readers");
+  TRY(bytes_freed(rw, &freed));
+  int64_t growth = bytes_added(rw) - freed;
+  if (!m->options->grow && growth > 0 && m->bytes + growth > m->bytes_allowed)
+    return ifd_rw_refuse(rw, "the file would grow by %lld bytes (--grow allows it)", (long long)growth);
+  *applied = true;
+  TRY(commit(rw, before));
+  if (m->options->verify) {
+    ifd_status status = ifd_verify_model(m->err, m->model);
+    if (status != IFD_OK) ifd_error_add(m->err, "after pass %s", rw->pass->name);
+    return status;
+  }
+  return IFD_OK;
+}

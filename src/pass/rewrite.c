@@ -1,0 +1,190 @@
+#include "pass/manager.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- looking ---- */
+
+static const ifd_facts nothing = {.type = &ifd_type_unknown};
+
+const ifd_facts *ifd_rw_facts(ifd_rewrite *rw, const ifd_value *value) {
+  const ifd_facts *f = value ? ifd_inference_get(&rw->manager->inf, value) : NULL;
+  return f ? f : &nothing;
+}
+
+const ifd_tensor *ifd_rw_constant(ifd_rewrite *rw, const ifd_value *value) {
+  (void)rw;
+  return value ? ifd_value_constant(value) : NULL;
+}
+
+ifd_node *ifd_rw_producer(const ifd_value *value, const char *op_type) {
+  return value && value->producer && ifd_node_is(value->producer, op_type) ? value->producer : NULL;
+}
+
+ifd_node *ifd_rw_sole_producer(const ifd_value *value, const char *op_type) {
+  ifd_node *node = ifd_rw_producer(value, op_type);
+  return node && ifd_value_n_readers(value) == 1 ? node : NULL;
+}
+
+int ifd_rw_rank(ifd_rewrite *rw, const ifd_value *value) {
+  const ifd_type *t = ifd_rw_facts(rw, value)->type;
+  return t->kind == IFD_KIND_TENSOR && t->has_rank ? t->rank : -1;
+}
+
+ifd_dim ifd_rw_dim(ifd_rewrite *rw, const ifd_value *value, int axis) {
+  int rank = ifd_rw_rank(rw, value);
+  if (axis < 0) axis += rank;
+  return axis >= 0 && axis < rank ? ifd_rw_facts(rw, value)->type->dims[axis]
+                                  : ifd_dim_unknown(rw->manager->inf.dims);
+}
+
+ifd_dtype ifd_rw_dtype(ifd_rewrite *rw, const ifd_value *value) {
+  const ifd_type *t = ifd_rw_facts(rw, value)->type;
+  return t->kind == IFD_KIND_TENSOR ? t->dtype : IFD_UNDEFINED;
+}
+
+bool ifd_rw_is_filled_with(ifd_rewrite *rw, const ifd_value *value, double x) {
+  const ifd_tensor *t = ifd_rw_constant(rw, value);
+  if (!t || t->dtype == IFD_STRING || ifd_dtypes[t->dtype].class == IFD_CLASS_COMPLEX) return false;
+  int64_t n = t->splat ? 1 : ifd_tensor_count(t);
+  for (int64_t i = 0; i < n; i++)
+    if (ifd_tensor_get_f64(t, i) != x) return false;
+  return n > 0;
+}
+
+bool ifd_rw_scalar(ifd_rewrite *rw, const ifd_value *value, double *out) {
+  const ifd_tensor *t = ifd_rw_constant(rw, value);
+  if (!t || ifd_tensor_count(t) != 1 || t->dtype == IFD_STRING) return false;
+  *out = ifd_tensor_get_f64(t, 0);
+  return true;
+}
+
+int ifd_rw_opset(const ifd_node *node) { return ifd_graph_opset(node->graph, ""); }
+ifd_arena *ifd_rw_scratch(ifd_rewrite *rw) { return &rw->scratch; }
+ifd_arena *ifd_rw_arena(ifd_rewrite *rw) { return &rw->manager->model->arena; }
+ifd_error *ifd_rw_error(ifd_rewrite *rw) { return rw->manager->err; }
+ifd_dims *ifd_rw_dims(ifd_rewrite *rw) { return rw->manager->inf.dims; }
+
+/* ---- refusing ---- */
+
+ifd_status ifd_rw_refuse(ifd_rewrite *rw, const char *format, ...) {
+  ifd_manager *m = rw->manager;
+  rw->refused = true;
+  if (!m->last_look) return IFD_OK;
+  char text[512];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  ifd_arena *arena = &m->report->arena;
+  ifd_refusal r = {.op_type = rw->root->op_type, .pass = rw->pass->name};
+  const char *name = rw->root->name;
+  for (int i = 0; !*name && i < rw->root->n_outputs; i++)
+    if (rw->root->outputs[i]) name = rw->root->outputs[i]->name;
+  ALLOC(m->err, r.node, ifd_arena_strdup(arena, name));
+  ALLOC(m->err, r.op_type, ifd_arena_strdup(arena, rw->root->op_type));
+  ALLOC(m->err, r.reason, ifd_arena_strdup(arena, text));
+  IFD_PUSH(m->err, arena, &m->report->refusals, r);
+  return IFD_OK;
+}
+
+ifd_status ifd_rw_warn(ifd_rewrite *rw, const char *format, ...) {
+  ifd_manager *m = rw->manager;
+  char text[512];
+  char *copy;
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  for (int i = 0; i < m->report->warnings.n; i++)
+    if (strcmp(m->report->warnings.v[i], text) == 0) return IFD_OK;
+  ALLOC(m->err, copy, ifd_arena_strdup(&m->report->arena, text));
+  IFD_PUSH(m->err, &m->report->arena, &m->report->warnings, copy);
+  return IFD_OK;
+}
+
+/* ---- the patch ---- */
+
+ifd_status ifd_rw_add_constant(ifd_rewrite *rw, ifd_value **out, const ifd_tensor *tensor, const char *hint) {
+  ifd_manager *m = rw->manager;
+  ifd_tensor *copy;
+  ALLOC(m->err, copy, ifd_arena_memdup(&m->model->arena, tensor, sizeof *tensor));
+  TRY(ifd_value_new(m->err, out, rw->root->graph, ifd_graph_unique_name(rw->root->graph, hint)));
+  (*out)->constant = copy;
+  TRY(ifd_inference_set_tensor(&m->inf, *out, copy));
+  IFD_PUSH(m->err, &rw->scratch, &rw->constants, *out);
+  return IFD_OK;
+}
+
+ifd_status ifd_rw_add_ints(ifd_rewrite *rw, ifd_value **out, const int64_t *v, int n, const char *hint) {
+  ifd_tensor t;
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), IFD_INT64, &(ifd_shape){1, {n}}));
+  if (n) memcpy(t.data, v, (size_t)n * sizeof *v);
+  return ifd_rw_add_constant(rw, out, &t, hint);
+}
+
+ifd_status ifd_rw_add_scalar(ifd_rewrite *rw, ifd_value **out, ifd_dtype dtype, double x, const char *hint) {
+  ifd_tensor t;
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), dtype, &(ifd_shape){0}));
+  ifd_tensor_set_f64(&t, 0, x);
+  return ifd_rw_add_constant(rw, out, &t, hint);
+}
+
+/* Inputs are noted without counting as reads, so that a dropped patch leaves no trace. */
+static ifd_status stage_node(ifd_rewrite *rw, ifd_node *node, ifd_value *const *inputs, const char *hint) {
+  ifd_manager *m = rw->manager;
+  for (int i = 0; i < node->n_inputs; i++) node->inputs[i] = inputs[i];
+  for (int i = 0; i < node->n_outputs; i++) {
+    ifd_value *v;
+    TRY(ifd_value_new(m->err, &v, node->graph, ifd_graph_unique_name(node->graph, hint)));
+    TRY(ifd_node_set_output(m->err, node, i, v));
+  }
+  IFD_PUSH(m->err, &rw->scratch, &rw->nodes, node);
+  return IFD_OK;
+}
+
+ifd_status ifd_rw_add_node(ifd_rewrite *rw, ifd_node **out, const char *op_type, ifd_value *const *inputs,
+                           int n_inputs, int n_outputs) {
+  TRY(ifd_node_new(rw->manager->err, out, rw->root->graph, "", op_type, n_inputs, n_outputs));
+  return stage_node(rw, *out, inputs, op_type);
+}
+
+ifd_status ifd_rw_add_like(ifd_rewrite *rw, ifd_node **out, const ifd_node *like, ifd_value *const *inputs,
+                           int n_inputs) {
+  ifd_error *err = rw->manager->err;
+  TRY(ifd_node_new(err, out, rw->root->graph, like->domain, like->op_type, n_inputs, like->n_outputs));
+  (*out)->name = like->name;
+  (*out)->overload = like->overload;
+  (*out)->origin = like->origin;
+  (*out)->provenance = like->provenance;
+  for (int i = 0; i < like->n_attrs; i++) TRY(ifd_node_set_attr(err, *out, &like->attrs[i]));
+  return stage_node(rw, *out, inputs, like->op_type);
+}
+
+ifd_status ifd_rw_replace(ifd_rewrite *rw, ifd_value *old, ifd_value *with) {
+  ifd_edit_value e = {old, with};
+  IFD_PUSH(rw->manager->err, &rw->scratch, &rw->values, e);
+  return IFD_OK;
+}
+
+ifd_status ifd_rw_set_input(ifd_rewrite *rw, ifd_node *reader, int index, ifd_value *with) {
+  ifd_edit_input e = {reader, index, with};
+  IFD_PUSH(rw->manager->err, &rw->scratch, &rw->inputs, e);
+  return IFD_OK;
+}
+
+/* ---- for whole-graph steps ---- */
+
+ifd_status ifd_rw_remove_dead(ifd_rewrite *rw, ifd_node *node) { return ifd_remove_dead(rw->manager, node); }
+void ifd_rw_remove_constant(ifd_rewrite *rw, ifd_value *value) {
+  ifd_remove_unread_constant(rw->manager, value);
+}
+
+ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into) {
+  ifd_manager *m = rw->manager;
+  TRY(ifd_value_replace(m->err, from, into, false));
+  m->changed = true;
+  if (from->producer) return ifd_remove_dead(m, from->producer);
+  ifd_remove_unread_constant(m, from);
+  return IFD_OK;
+}
