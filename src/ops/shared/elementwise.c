@@ -117,9 +117,11 @@ ifd_status ifd_legacy_broadcast(ifd_error *err, const ifd_node *node, const ifd_
     return IFD_OK;
   }
   int64_t axis = ifd_node_int(node, "axis", a->rank - b->rank);
-  if (!ifd_attr_int(node, "broadcast")) axis = a->rank == b->rank ? 0 : -1;
+  bool stretch = ifd_attr_int(node, "broadcast");
+  if (!stretch) axis = a->rank == b->rank ? 0 : -1;
   bool fits = axis >= 0 && axis + b->rank <= a->rank;
-  for (int i = 0; fits && i < b->rank; i++) fits = b->dim[i] == a->dim[axis + i];
+  for (int i = 0; fits && i < b->rank; i++)
+    fits = b->dim[i] == a->dim[axis + i] || (stretch && b->dim[i] == 1);
   EXPECT(err, fits, BAD_INPUT, "shape %s does not lie in shape %s as broadcast and axis say",
          ifd_shape_text(b, tb, sizeof tb), ifd_shape_text(a, ta, sizeof ta));
   while (axis + view->rank < a->rank) view->dim[view->rank++] = 1;

@@ -49,8 +49,8 @@ ifd_status ifd_elementwise_eval(ifd_eval *x, const ifd_elementwise *f, ifd_dtype
 
 /* ---- broadcasting before opset 7 ---- */
 
-/* How B lies in A: its dimensions from attribute `axis` on (absent: the last ones), ones elsewhere; without
- * attribute `broadcast` the shapes must agree. view: B's shape with ones appended. */
+/* How B lies in A: its dimensions, each that of A or 1, from attribute `axis` on (absent: the last ones),
+ * ones elsewhere; without attribute `broadcast` the shapes must agree. view: B's shape with ones appended. */
 ifd_status ifd_legacy_broadcast(ifd_error *err, const ifd_node *node, const ifd_shape *a, const ifd_shape *b,
                                 ifd_shape *view);
 ifd_status ifd_elementwise_legacy_eval(ifd_eval *x, const ifd_elementwise *f, ifd_dtype dtype);
