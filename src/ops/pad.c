@@ -1,0 +1,235 @@
+/* Pad, CenterCropPad: dimensions made longer or shorter at their ends. */
+#include "ops/shared/elements.h"
+#include "ops/shared/move.h"
+#include "tensor/convert.h"
+#include <string.h>
+
+/* ---- where a padding element comes from ---- */
+
+/* The index in [0, n) that stands at `at`, outside of it; n > 0. */
+static int64_t at_edge(int64_t at, int64_t n) { return at < 0 ? 0 : n - 1; }
+static int64_t at_wrap(int64_t at, int64_t n) { return (at % n + n) % n; }
+static int64_t at_reflect(int64_t at, int64_t n) {
+  if (n == 1) return 0;
+  int64_t period = 2 * (n - 1), i = at_wrap(at, period);
+  return i < n ? i : period - i;
+}
+
+typedef int64_t source(int64_t at, int64_t n);
+static const struct mode {
+  const char *name;
+  source *from; /* NULL: a constant */
+} modes[] = {{"constant", NULL}, {"reflect", at_reflect}, {"edge", at_edge}, {"wrap", at_wrap}};
+
+static ifd_status find_mode(ifd_error *err, const ifd_node *node, source **from) {
+  for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+    if (ifd_node_string_is(node, "mode", "constant", modes[i].name)) {
+      *from = modes[i].from;
+      return IFD_OK;
+    }
+  FAIL(err, BAD_MODEL, "attribute mode is none of constant, reflect, edge and wrap");
+}
+
+/* ---- padding ---- */
+
+/* What stays of one dimension, and where it lies in the output. */
+typedef struct kept {
+  int64_t from, to, n;
+} kept;
+
+static ifd_status place_dim(ifd_error *err, int64_t *dim, int64_t before, int64_t after, kept *k) {
+  int64_t cut_before = before < 0 ? -before : 0, cut_after = after < 0 ? -after : 0, out = *dim;
+  EXPECT(err,
+         before > -INT64_MAX && after > -INT64_MAX && ifd_add_i64(&out, out, before) &&
+             ifd_add_i64(&out, out, after) && out >= 0,
+         BAD_INPUT, "a dimension of %lld cannot be padded by %lld and %lld", (long long)*dim,
+         (long long)before, (long long)after);
+  *k = (kept){.from = ifd_min_i64(cut_before, *dim), .to = ifd_min_i64(ifd_max_i64(before, 0), out)};
+  k->n = ifd_max_i64(0, *dim - k->from - cut_after);
+  *dim = out;
+  return IFD_OK;
+}
+
+/* Fills the padding of one axis of `out` from what lies beside it. Axes after it are complete, of those
+ * before it only what was kept. */
+static void extend_axis(const ifd_tensor *out, const kept *k, int axis, source *from) {
+  ifd_shape slab = out->shape;
+  size_t size = ifd_dtype_size(out->dtype);
+  ifd_view v = ifd_view_of(out);
+  for (int i = 0; i < axis; i++) {
+    slab.dim[i] = k[i].n;
+    v = ifd_view_from(v, i, k[i].to, size);
+  }
+  slab.dim[axis] = 1;
+  const kept *here = &k[axis];
+  for (int64_t i = 0; i < out->shape.dim[axis]; i++) {
+    if (i == here->to) i += here->n;
+    if (i >= out->shape.dim[axis]) break;
+    int64_t source = here->to + from(i - here->to, here->n);
+    ifd_move(&slab, size, ifd_view_from(v, axis, i, size), ifd_view_from(v, axis, source, size));
+  }
+}
+
+/* Output 0 from input 0: before[i] and after[i] elements more (or fewer) in dimension i; value NULL is zero.
+ */
+static ifd_status pad(ifd_eval *x, const int64_t *before, const int64_t *after, source *from,
+                      const void *value) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_shape shape = in->shape, inside = in->shape;
+  size_t size = ifd_dtype_size(in->dtype);
+  kept k[IFD_MAX_RANK];
+  ifd_tensor *out;
+  for (int i = 0; i < shape.rank; i++) {
+    TRY(place_dim(x->err, &shape.dim[i], before[i], after[i], &k[i]));
+    inside.dim[i] = k[i].n;
+    EXPECT(x->err, !from || k[i].n || !shape.dim[i], BAD_INPUT, "dimension %d has nothing to pad with", i);
+  }
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
+  if (ifd_shape_count(&shape) == 0) return IFD_OK;
+  ifd_view source = ifd_view_of(in), to = ifd_view_of(out);
+  for (int i = 0; i < shape.rank; i++) {
+    source = ifd_view_from(source, i, k[i].from, size);
+    to = ifd_view_from(to, i, k[i].to, size);
+  }
+  if (!from && !ifd_shape_equal(&shape, &inside)) ifd_fill(out, value);
+  ifd_move(&inside, size, to, source);
+  for (int i = shape.rank - 1; i >= 0 && from; i--) extend_axis(out, k, i, from);
+  return IFD_OK;
+}
+
+/* ---- Pad ---- */
+
+/* Spreads n pads, begins then ends, over the axes (NULL: all in order). The pads may be symbolic. */
+static ifd_status spread(ifd_error *err, int rank, const int64_t *pads, int64_t n, const int64_t *axes,
+                         int64_t n_axes, int64_t *before, int64_t *after) {
+  bool seen[IFD_MAX_RANK] = {false};
+  int axis;
+  if (!axes) n_axes = rank;
+  EXPECT(err, n == 2 * n_axes, BAD_INPUT, "%lld pads for %lld axes", (long long)n, (long long)n_axes);
+  for (int i = 0; i < rank; i++) before[i] = after[i] = 0;
+  for (int64_t i = 0; i < n_axes; i++) {
+    TRY(ifd_axis(err, &axis, axes ? axes[i] : i, rank));
+    EXPECT(err, !seen[axis], BAD_INPUT, "axis %d is named twice", axis);
+    seen[axis] = true;
+    before[axis] = pads[i];
+    after[axis] = pads[n_axes + i];
+  }
+  return IFD_OK;
+}
+
+/* The constant of attribute or input in the input's type; NULL where it is zero. */
+static ifd_status read_value(ifd_eval *x, bool attr, uint64_t storage[2], const void **value) {
+  ifd_dtype dtype = ifd_eval_in(x, 0)->dtype;
+  *value = NULL;
+  if (attr) {
+    double v = ifd_node_float(x->node, "value", 0);
+    EXPECT(x->err, ifd_dtype_is_float(dtype), UNSUPPORTED, "elements of type %s", ifd_dtype_name(dtype));
+    ifd_store_f64(dtype, storage, &v, 1);
+    *value = storage;
+  } else if (ifd_eval_has(x, 2)) {
+    TRY(ifd_expect_same_type(x, 2, 0));
+    int64_t n = ifd_tensor_count(ifd_eval_in(x, 2));
+    EXPECT(x->err, n == 1, BAD_INPUT, "the constant has %lld elements", (long long)n);
+    *value = ifd_eval_in(x, 2)->data;
+  }
+  return IFD_OK;
+}
+
+static ifd_status eval(ifd_eval *x, const char *attr) {
+  const int64_t *pads, *axes;
+  int64_t n, n_axes, before[IFD_MAX_RANK], after[IFD_MAX_RANK];
+  uint64_t storage[2];
+  const void *value;
+  source *from;
+  TRY(find_mode(x->err, x->node, &from));
+  TRY(ifd_eval_list(x, &pads, &n, attr, 1));
+  TRY(ifd_eval_list(x, &axes, &n_axes, NULL, 3));
+  TRY(spread(x->err, ifd_eval_in(x, 0)->shape.rank, pads, n, axes, n_axes, before, after));
+  TRY(read_value(x, attr, storage, &value));
+  return pad(x, before, after, from, value);
+}
+
+static ifd_status eval_Pad_1(ifd_eval *x) { return eval(x, "paddings"); }
+static ifd_status eval_Pad_2(ifd_eval *x) { return eval(x, "pads"); }
+static ifd_status eval_Pad_11(ifd_eval *x) { return eval(x, NULL); }
+
+/* n < 0: the pads are not known. */
+static ifd_status infer(ifd_infer *x, const ifd_dim *pads, int n, const int64_t *axes, int n_axes) {
+  int rank = ifd_known_rank(x, 0);
+  ifd_dim dims[IFD_MAX_RANK], before[IFD_MAX_RANK], after[IFD_MAX_RANK];
+  if (rank < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  if (n >= 0) TRY(spread(x->err, rank, pads, n, axes, n_axes, before, after));
+  for (int i = 0; i < rank; i++)
+    dims[i] = n < 0 ? ifd_dim_unknown(x->dims)
+                    : ifd_dim_add(x->dims, ifd_infer_dim(x, 0, i), ifd_dim_add(x->dims, before[i], after[i]));
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, dims);
+}
+
+static ifd_status infer_by_attr(ifd_infer *x, const char *attr) {
+  const int64_t *pads = NULL;
+  int n = ifd_node_ints(x->node, attr, &pads);
+  for (int i = 0; i < n; i++)
+    EXPECT(x->err, ifd_dim_is_number(pads[i]), BAD_MODEL, "attribute %s holds %lld", attr,
+           (long long)pads[i]);
+  return infer(x, pads, n, NULL, 0);
+}
+
+static ifd_status infer_Pad_1(ifd_infer *x) { return infer_by_attr(x, "paddings"); }
+static ifd_status infer_Pad_2(ifd_infer *x) { return infer_by_attr(x, "pads"); }
+static ifd_status infer_Pad_11(ifd_infer *x) {
+  const ifd_elements *pads = ifd_elements_find(x, 1);
+  const int64_t *axes = NULL;
+  int n_axes = ifd_node_has_input(x->node, 3) ? ifd_infer_numbers(x, 3, &axes) : 0;
+  return pads && n_axes >= 0 ? infer(x, pads->d, pads->n, axes, n_axes) : infer(x, NULL, -1, NULL, 0);
+}
+
+/* ---- CenterCropPad ---- */
+
+/* Which axes the n entries of the shape speak of. */
+static ifd_status crop_axes(ifd_error *err, const ifd_node *node, int rank, int64_t n, int *axes) {
+  const int64_t *list;
+  bool given = ifd_node_find_attr(node, "axes"), seen[IFD_MAX_RANK] = {false};
+  int n_axes = given ? ifd_node_ints(node, "axes", &list) : rank;
+  EXPECT(err, n == n_axes && n <= rank, BAD_INPUT, "a shape of %lld dimensions for %d axes", (long long)n,
+         n_axes);
+  for (int i = 0; i < n; i++) {
+    TRY(ifd_axis(err, &axes[i], given ? list[i] : i, rank));
+    EXPECT(err, !seen[axes[i]], BAD_INPUT, "axis %d is named twice", axes[i]);
+    seen[axes[i]] = true;
+  }
+  return IFD_OK;
+}
+
+static ifd_status eval_CenterCropPad(ifd_eval *x) {
+  const ifd_shape *s = &ifd_eval_in(x, 0)->shape;
+  const int64_t *wanted;
+  int64_t n, before[IFD_MAX_RANK] = {0}, after[IFD_MAX_RANK] = {0};
+  int axes[IFD_MAX_RANK];
+  TRY(ifd_eval_ints(x, &wanted, &n, 1));
+  TRY(crop_axes(x->err, x->node, s->rank, n, axes));
+  for (int i = 0; i < n; i++) {
+    EXPECT(x->err, wanted[i] >= 0, BAD_INPUT, "dimension %d is %lld", i, (long long)wanted[i]);
+    int64_t more = wanted[i] - s->dim[axes[i]];
+    before[axes[i]] = more / 2; /* toward zero: the odd element is added or cut at the end */
+    after[axes[i]] = more - more / 2;
+  }
+  return pad(x, before, after, NULL, NULL);
+}
+
+static ifd_status infer_CenterCropPad(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0), axes[IFD_MAX_RANK];
+  const ifd_elements *wanted = ifd_elements_find(x, 1);
+  ifd_dim dims[IFD_MAX_RANK];
+  if (rank < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  for (int i = 0; i < rank; i++) dims[i] = wanted ? ifd_infer_dim(x, 0, i) : ifd_dim_unknown(x->dims);
+  if (wanted) TRY(crop_axes(x->err, x->node, rank, wanted->n, axes));
+  for (int i = 0; wanted && i < wanted->n; i++) dims[axes[i]] = wanted->d[i];
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, dims);
+}
+
+const ifd_op ifd_ops_pad[] = {
+    {.name = "Pad", .since = 1, .infer = infer_Pad_1, .eval = eval_Pad_1},
+    {.name = "Pad", .since = 2, .infer = infer_Pad_2, .eval = eval_Pad_2},
+    {.name = "Pad", .since = 11, .infer = infer_Pad_11, .eval = eval_Pad_11},
+    {.name = "CenterCropPad", .since = 18, .infer = infer_CenterCropPad, .eval = eval_CenterCropPad},
+    {0}};
