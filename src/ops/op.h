@@ -165,8 +165,14 @@ typedef struct ifd_op {
   ifd_status (*lower)(ifd_lower *x);
   double (*cost)(const ifd_node *node, const ifd_shape *in,
                  const ifd_shape *out); /* shapes by input / output index */
+  bool (*mixes_batch)(const ifd_node *node); /* optional: where IFD_OP_MIXES_BATCH depends on the node */
 } ifd_op;
 
+/* Whether rows of a batch meet in this node by definition. */
+static inline bool ifd_op_mixes_batch(const ifd_node *node) {
+  const ifd_op *op = node->op;
+  return op && ((op->flags & IFD_OP_MIXES_BATCH) || (op->mixes_batch && op->mixes_batch(node)));
+}
 /* The row for an operator at an opset version, or NULL. */
 const ifd_op *ifd_op_find(const char *domain, const char *name, int opset);
 /* Rows one after another, for listings; NULL at the end. */

@@ -1,0 +1,128 @@
+/* BatchNormalization: y = scale * (x - mean) / sqrt(var + epsilon) + B, by given statistics, or by those of
+ * the input itself, which then also move the running ones. Statistics are summed in double, in two passes. */
+#include <math.h>
+
+#include "ops/shared/elementwise.h"
+#include "ops/shared/values.h"
+
+enum { X, SCALE, BIAS, MEAN, VAR };
+
+/* ---- the mode, by version ---- */
+
+static bool trains_1(const ifd_node *node) { return ifd_attr_int(node, "is_test") == 0; }
+
+static bool trains_7(const ifd_node *node) {
+  for (int i = 1; i < node->n_outputs; i++)
+    if (node->outputs[i]) return true;
+  return false;
+}
+
+static bool trains_14(const ifd_node *node) { return ifd_attr_int(node, "training_mode") != 0; }
+
+/* Running and saved statistics have the type of the given ones, which from opset 14 on may differ from X's.
+ */
+static ifd_status infer_batch_norm(ifd_infer *x) {
+  TRY(ifd_infer_same(x, 0, X));
+  for (int i = 1; i < x->node->n_outputs; i++) TRY(ifd_infer_same(x, i, i % 2 ? MEAN : VAR));
+  return IFD_OK;
+}
+
+/* X seen as [batch, features, plane], where a feature is what has parameters of its own: a channel, or
+ * without attribute spatial (before opset 9) an element of a sample. */
+typedef struct layout {
+  int64_t batch, features, plane;
+} layout;
+
+/* An input of one dimension is a batch of one channel. */
+static ifd_status layout_of(ifd_eval *x, layout *l) {
+  const ifd_shape *s = ifd_eval_shape(x, X);
+  EXPECT(x->err, s->rank >= 1, BAD_INPUT, "X is a scalar");
+  int64_t channels = s->rank > 1 ? s->dim[1] : 1, rest = ifd_shape_span(s, s->rank > 1 ? 2 : 1, s->rank);
+  *l = (layout){s->dim[0], channels, rest};
+  if (!ifd_node_int(x->node, "spatial", 1)) *l = (layout){s->dim[0], channels * rest, 1};
+  return IFD_OK;
+}
+
+static void add_feature(const layout *l, const double *in, int64_t f, double mean, int power, double *sum) {
+  for (int64_t n = 0; n < l->batch; n++)
+    for (const double *v = in + (n * l->features + f) * l->plane, *end = v + l->plane; v < end; v++)
+      *sum += power == 1 ? *v : (*v - mean) * (*v - mean);
+}
+
+/* Mean and population variance of each feature over batch and plane; not numbers where there are no elements.
+ */
+static void statistics(const layout *l, const double *in, double *mean, double *var) {
+  double n = (double)(l->batch * l->plane);
+  for (int64_t f = 0; f < l->features; f++) {
+    double sum = 0, squares = 0;
+    add_feature(l, in, f, 0, 1, &sum);
+    mean[f] = sum / n;
+    add_feature(l, in, f, mean[f], 2, &squares);
+    var[f] = squares / n;
+  }
+}
+
+static void normalize(const layout *l, const double *in, const double *const *p, double epsilon, double *y) {
+  for (int64_t i = 0; i < l->batch * l->features; i++) {
+    int64_t f = i % l->features;
+    double factor = p[SCALE][f] / sqrt(p[VAR][f] + epsilon);
+    for (int64_t j = i * l->plane, end = j + l->plane; j < end; j++)
+      y[j] = (in[j] - p[MEAN][f]) * factor + p[BIAS][f];
+  }
+}
+
+/* Output i: given * momentum + current * (1 - momentum). */
+static ifd_status put_running(ifd_eval *x, int i, int input, const double *given, const double *current,
+                              int64_t features) {
+  double momentum = ifd_attr_float(x->node, "momentum"), *v;
+  TRY(ifd_eval_zeros(x, &v, features));
+  for (int64_t f = 0; f < features; f++) v[f] = given[f] * momentum + current[f] * (1 - momentum);
+  return ifd_eval_put_f64(x, i, ifd_eval_dtype(x, input), ifd_eval_shape(x, input), v);
+}
+
+/* Normalizes by the input's own statistics; outputs 3 and 4, before opset 14, are these themselves. */
+static ifd_status train(ifd_eval *x, const layout *l, const double *in, const double **p) {
+  double *mean, *var;
+  TRY(ifd_eval_zeros(x, &mean, l->features));
+  TRY(ifd_eval_zeros(x, &var, l->features));
+  statistics(l, in, mean, var);
+  TRY(put_running(x, 1, MEAN, p[MEAN], mean, l->features));
+  TRY(put_running(x, 2, VAR, p[VAR], var, l->features));
+  TRY(ifd_eval_put_f64(x, 3, ifd_eval_dtype(x, MEAN), ifd_eval_shape(x, MEAN), mean));
+  TRY(ifd_eval_put_f64(x, 4, ifd_eval_dtype(x, VAR), ifd_eval_shape(x, VAR), var));
+  p[MEAN] = mean;
+  p[VAR] = var;
+  return IFD_OK;
+}
+
+static ifd_status eval_batch_norm(ifd_eval *x) {
+  static const char *const names[] = {"X", "scale", "B", "mean", "var"};
+  layout l;
+  const double *p[5];
+  double *y;
+  TRY(layout_of(x, &l));
+  TRY(ifd_eval_f64(x, &p[X], X));
+  for (int i = SCALE; i <= VAR; i++) TRY(ifd_eval_find_f64_n(x, &p[i], i, l.features, names[i]));
+  if (ifd_op_mixes_batch(x->node)) TRY(train(x, &l, p[X], p));
+  for (int i = 1; i < x->n_out; i++)
+    EXPECT(x->err, !ifd_eval_wants(x, i) || x->out[i].kind == IFD_KIND_TENSOR, BAD_MODEL,
+           "output %d is asked for, but only training gives it", i);
+  TRY(ifd_eval_zeros(x, &y, ifd_tensor_count(ifd_eval_in(x, X))));
+  normalize(&l, p[X], p, ifd_attr_float(x->node, "epsilon"), y);
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, X), ifd_eval_shape(x, X), y);
+}
+
+/* One multiplication and addition for each element. */
+static double cost_batch_norm(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
+  (void)node, (void)out;
+  double n = 1;
+  for (int i = 0; i < in[X].rank; i++) n *= (double)in[X].dim[i];
+  return n;
+}
+
+#define ROW(version, trains)                                                                                 \
+  {                                                                                                          \
+    .name = "BatchNormalization", .since = version, .infer = infer_batch_norm, .eval = eval_batch_norm,      \
+    .cost = cost_batch_norm, .mixes_batch = trains                                                           \
+  }
+const ifd_op ifd_ops_batch_norm[] = {ROW(1, trains_1), ROW(7, trains_7), ROW(14, trains_14), {0}};
