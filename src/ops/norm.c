@@ -1,0 +1,269 @@
+/* Normalizations of a sample by its own statistics: over channels, groups, trailing dimensions or any axes.
+ * The first stage (mean, variance, standardized values) is in double whatever stash_type says, which is
+ * nearer the truth than any type it can name; the outputs that have the stash type are rounded to it. */
+#include <math.h>
+
+#include "ops/shared/elementwise.h"
+#include "ops/shared/values.h"
+#include "ops/shared/walk.h"
+
+/* ---- standardizing ---- */
+
+typedef struct moments {
+  double mean, inv_std;
+} moments;
+
+/* Mean and 1 / sqrt(population variance + epsilon). */
+static moments moments_of(const double *v, int64_t n, double epsilon) {
+  double sum = 0, squares = 0;
+  for (int64_t i = 0; i < n; i++) sum += v[i];
+  double mean = sum / (double)n;
+  for (int64_t i = 0; i < n; i++) squares += (v[i] - mean) * (v[i] - mean);
+  return (moments){mean, 1 / sqrt(squares / (double)n + epsilon)};
+}
+
+/* ---- InstanceNormalization, GroupNormalization ---- */
+
+/* X [batch, channels, plane…] in groups of channels, with a scale and bias for each of n_parameters equal
+ * parts of the channels. */
+static ifd_status normalize_groups(ifd_eval *x, int64_t groups, int64_t n_parameters) {
+  const ifd_shape *s = ifd_eval_shape(x, 0);
+  const double *in, *scale, *bias;
+  double *y, epsilon = ifd_attr_float(x->node, "epsilon");
+  int64_t batch = s->dim[0], channels = s->dim[1], plane = ifd_shape_span(s, 2, s->rank);
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_find_f64_n(x, &scale, 1, n_parameters, "scale"));
+  TRY(ifd_eval_find_f64_n(x, &bias, 2, n_parameters, "bias"));
+  TRY(ifd_eval_zeros(x, &y, ifd_shape_count(s)));
+  int64_t in_group = groups ? channels / groups : 0, in_part = n_parameters ? channels / n_parameters : 0;
+  for (int64_t g = 0; g < batch * groups; g++) {
+    moments m = moments_of(in + g * in_group * plane, in_group * plane, epsilon);
+    for (int64_t c = g * in_group; c < (g + 1) * in_group; c++) {
+      int64_t p = c % channels / in_part;
+      for (int64_t i = c * plane; i < (c + 1) * plane; i++)
+        y[i] = (in[i] - m.mean) * m.inv_std * scale[p] + bias[p];
+    }
+  }
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), s, y);
+}
+
+static ifd_status expect_channels(ifd_eval *x) {
+  int rank = ifd_eval_shape(x, 0)->rank;
+  EXPECT(x->err, rank >= 2, BAD_INPUT, "the input has rank %d; batch and channels are needed", rank);
+  return IFD_OK;
+}
+
+static ifd_status eval_instance_norm(ifd_eval *x) {
+  TRY(expect_channels(x));
+  int64_t channels = ifd_eval_shape(x, 0)->dim[1];
+  return normalize_groups(x, channels, channels);
+}
+
+static ifd_status count_groups(ifd_eval *x, int64_t *groups) {
+  TRY(expect_channels(x));
+  int64_t channels = ifd_eval_shape(x, 0)->dim[1];
+  *groups = ifd_attr_int(x->node, "num_groups");
+  EXPECT(x->err, *groups > 0 && channels % *groups == 0, BAD_INPUT,
+         "%lld channels cannot be divided in %lld groups", (long long)channels, (long long)*groups);
+  return IFD_OK;
+}
+
+/* Opset 18 has a scale and bias for each group, 21 for each channel. */
+static ifd_status eval_group_norm_18(ifd_eval *x) {
+  int64_t groups;
+  TRY(count_groups(x, &groups));
+  return normalize_groups(x, groups, groups);
+}
+static ifd_status eval_group_norm_21(ifd_eval *x) {
+  int64_t groups;
+  TRY(count_groups(x, &groups));
+  return normalize_groups(x, groups, ifd_eval_shape(x, 0)->dim[1]);
+}
+
+/* ---- LayerNormalization, RMSNormalization ---- */
+
+static ifd_status infer_layer_norm(ifd_infer *x) {
+  TRY(ifd_infer_same(x, 0, 0));
+  int rank = ifd_infer_rank(x, 0), axis;
+  ifd_dtype stash = (ifd_dtype)ifd_attr_int(x->node, "stash_type");
+  ifd_dim dims[IFD_MAX_RANK];
+  if (rank < 0 || rank > IFD_MAX_RANK) {
+    TRY(ifd_infer_unranked(x, 1, stash));
+    return ifd_infer_unranked(x, 2, stash);
+  }
+  TRY(ifd_axis(x->err, &axis, ifd_attr_int(x->node, "axis"), rank));
+  for (int i = 0; i < rank; i++) dims[i] = i < axis ? ifd_infer_dim(x, 0, i) : 1;
+  TRY(ifd_infer_tensor(x, 1, stash, rank, dims));
+  return ifd_infer_tensor(x, 2, stash, rank, dims);
+}
+
+static ifd_status infer_rms_norm(ifd_infer *x) { return ifd_infer_same_as(x, 0, 0, ifd_infer_dtype(x, 1)); }
+
+/* y = y * scale + bias, both broadcast to the shape; bias may be NULL. */
+static ifd_status scale_and_shift(ifd_eval *x, const ifd_shape *shape, double *y) {
+  const double *p[2];
+  ifd_walk w = ifd_walk_over(shape);
+  for (int i = 0; i < 2; i++) {
+    TRY(ifd_eval_find_f64(x, &p[i], 1 + i));
+    static const ifd_shape scalar = {0};
+    const ifd_shape *s = p[i] ? ifd_eval_shape(x, 1 + i) : &scalar;
+    ifd_shape both;
+    TRY(ifd_shape_broadcast(x->err, &both, s, shape));
+    EXPECT(x->err, ifd_shape_equal(&both, shape), BAD_INPUT, "%s does not broadcast to the input",
+           i ? "B" : "Scale");
+    ifd_walk_add_shape(&w, s);
+  }
+  while (ifd_walk_next(&w))
+    for (int64_t i = 0; i < w.n; i++, y++)
+      *y = *y * p[0][w.offset[0] + i * w.step[0]] + (p[1] ? p[1][w.offset[1] + i * w.step[1]] : 0);
+  return IFD_OK;
+}
+
+static ifd_status split_at_axis(ifd_eval *x, int *axis, int64_t *rows, int64_t *n) {
+  const ifd_shape *s = ifd_eval_shape(x, 0);
+  TRY(ifd_axis(x->err, axis, ifd_attr_int(x->node, "axis"), s->rank));
+  *rows = ifd_shape_span(s, 0, *axis);
+  *n = ifd_shape_span(s, *axis, s->rank);
+  return IFD_OK;
+}
+
+static ifd_status eval_layer_norm(ifd_eval *x) {
+  const ifd_shape *s = ifd_eval_shape(x, 0);
+  const double *in;
+  double *y, *mean, *inv_std, epsilon = ifd_attr_float(x->node, "epsilon");
+  int64_t rows, n, stash = ifd_attr_int(x->node, "stash_type");
+  int axis;
+  TRY(split_at_axis(x, &axis, &rows, &n));
+  EXPECT(x->err, ifd_dtype_valid(stash) && ifd_dtype_is_float((ifd_dtype)stash), BAD_MODEL,
+         "attribute stash_type is %lld, not a float type", (long long)stash);
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_zeros(x, &y, rows * n));
+  TRY(ifd_eval_zeros(x, &mean, rows));
+  TRY(ifd_eval_zeros(x, &inv_std, rows));
+  for (int64_t r = 0; r < rows; r++) {
+    moments m = moments_of(in + r * n, n, epsilon);
+    for (int64_t i = r * n; i < (r + 1) * n; i++) y[i] = (in[i] - m.mean) * m.inv_std;
+    mean[r] = m.mean;
+    inv_std[r] = m.inv_std;
+  }
+  TRY(scale_and_shift(x, s, y));
+  ifd_shape kept = *s;
+  for (int i = axis; i < kept.rank; i++) kept.dim[i] = 1;
+  TRY(ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), s, y));
+  TRY(ifd_eval_put_f64(x, 1, (ifd_dtype)stash, &kept, mean));
+  return ifd_eval_put_f64(x, 2, (ifd_dtype)stash, &kept, inv_std);
+}
+
+/* The result has the type of the scale. */
+static ifd_status eval_rms_norm(ifd_eval *x) {
+  const ifd_shape *s = ifd_eval_shape(x, 0);
+  const double *in;
+  double *y, epsilon = ifd_attr_float(x->node, "epsilon");
+  int64_t rows, n;
+  int axis;
+  TRY(split_at_axis(x, &axis, &rows, &n));
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_zeros(x, &y, rows * n));
+  for (int64_t r = 0; r < rows; r++) {
+    double squares = 0;
+    for (int64_t i = r * n; i < (r + 1) * n; i++) squares += in[i] * in[i];
+    double rms = sqrt(squares / (double)n + epsilon);
+    for (int64_t i = r * n; i < (r + 1) * n; i++) y[i] = in[i] / rms;
+  }
+  TRY(scale_and_shift(x, s, y));
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 1), s, y);
+}
+
+/* ---- MeanVarianceNormalization ---- */
+
+/* Strides of a tensor that keeps the dimensions of `s` not named by axes, seen from `s`. */
+static ifd_status reduced_strides(ifd_eval *x, const ifd_shape *s, int64_t *strides, int64_t *count) {
+  static const int64_t by_channel[] = {0, 2, 3};
+  const int64_t *axes;
+  int n = ifd_node_ints(x->node, "axes", &axes);
+  ifd_shape kept = *s;
+  if (!ifd_node_find_attr(x->node, "axes")) axes = by_channel, n = 3;
+  for (int i = 0; i < n; i++) {
+    int axis;
+    TRY(ifd_axis(x->err, &axis, axes[i], s->rank));
+    kept.dim[axis] = 1;
+  }
+  ifd_shape_broadcast_strides(&kept, s, strides);
+  *count = ifd_shape_count(&kept);
+  return IFD_OK;
+}
+
+/* Adds f(v) to the sum that each element belongs to. */
+static void sum_over(const ifd_shape *s, const int64_t *strides, const double *v, const double *mean,
+                     double *sum) {
+  ifd_walk w = ifd_walk_over(s);
+  ifd_walk_add(&w, strides);
+  while (ifd_walk_next(&w))
+    for (int64_t i = 0; i < w.n; i++, v++) {
+      int64_t to = w.offset[0] + i * w.step[0];
+      sum[to] += mean ? (*v - mean[to]) * (*v - mean[to]) : *v;
+    }
+}
+
+static ifd_status eval_mean_variance_norm(ifd_eval *x) {
+  static const double epsilon = 1e-9; /* of the function that ONNX defines the operator by */
+  const ifd_shape *s = ifd_eval_shape(x, 0);
+  const double *in;
+  double *y, *mean, *var;
+  int64_t strides[IFD_MAX_RANK], count;
+  TRY(reduced_strides(x, s, strides, &count));
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_zeros(x, &y, ifd_shape_count(s)));
+  TRY(ifd_eval_zeros(x, &mean, count));
+  TRY(ifd_eval_zeros(x, &var, count));
+  double n = count ? (double)ifd_shape_count(s) / (double)count : 0;
+  sum_over(s, strides, in, NULL, mean);
+  for (int64_t i = 0; i < count; i++) mean[i] /= n;
+  sum_over(s, strides, in, mean, var);
+  ifd_walk w = ifd_walk_over(s);
+  ifd_walk_add(&w, strides);
+  double *to = y;
+  while (ifd_walk_next(&w))
+    for (int64_t i = 0; i < w.n; i++, in++) {
+      int64_t at = w.offset[0] + i * w.step[0];
+      *to++ = (*in - mean[at]) / (sqrt(var[at] / n) + epsilon);
+    }
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), s, y);
+}
+
+/* ---- LRN ---- */
+
+static ifd_status eval_lrn(ifd_eval *x) {
+  const ifd_shape *s = ifd_eval_shape(x, 0);
+  const double *in;
+  double *y, alpha = ifd_attr_float(x->node, "alpha"), beta = ifd_attr_float(x->node, "beta"),
+             bias = ifd_attr_float(x->node, "bias");
+  int64_t size = ifd_attr_int(x->node, "size");
+  TRY(expect_channels(x));
+  EXPECT(x->err, size > 0, BAD_MODEL, "attribute size is %lld", (long long)size);
+  int64_t channels = s->dim[1], plane = ifd_shape_span(s, 2, s->rank);
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_zeros(x, &y, ifd_shape_count(s)));
+  for (int64_t r = 0; r < s->dim[0] * channels; r++) {
+    int64_t c = r % channels, first = r - ifd_min_i64((size - 1) / 2, c),
+            last = r + ifd_min_i64(size / 2, channels - 1 - c);
+    for (int64_t i = 0; i < plane; i++) {
+      double squares = 0;
+      for (int64_t k = first; k <= last; k++) squares += in[k * plane + i] * in[k * plane + i];
+      y[r * plane + i] = in[r * plane + i] / pow(bias + alpha / (double)size * squares, beta);
+    }
+  }
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), s, y);
+}
+
+#define ROW(name_, since_, infer_, eval_)                                                                    \
+  { .name = name_, .since = since_, .infer = infer_, .eval = eval_ }
+const ifd_op ifd_ops_norm[] = {
+    ROW("InstanceNormalization", 1, ifd_infer_like_first, eval_instance_norm),
+    ROW("GroupNormalization", 18, ifd_infer_like_first, eval_group_norm_18),
+    ROW("GroupNormalization", 21, ifd_infer_like_first, eval_group_norm_21),
+    ROW("LayerNormalization", 17, infer_layer_norm, eval_layer_norm),
+    ROW("RMSNormalization", 23, infer_rms_norm, eval_rms_norm),
+    ROW("MeanVarianceNormalization", 9, ifd_infer_like_first, eval_mean_variance_norm),
+    ROW("LRN", 1, ifd_infer_like_first, eval_lrn),
+    {0}};
