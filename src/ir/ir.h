@@ -109,7 +109,7 @@ struct ifd_node {
   ifd_value **outputs; /* NULL: output not asked for */
   int n_attrs;
   ifd_attr *attrs;
-  long rank; /* order key: grows along the list; -1 once removed */
+  long rank;              /* order key: grows along the list; -1 once removed */
   const char *provenance; /* names of the nodes this one came from, comma separated, or NULL */
   const void *origin;     /* io: NodeProto */
 };
