@@ -60,7 +60,7 @@ static ifd_status eval_SwiGLU(ifd_eval *x) {
 /* ---- Gelu ---- */
 
 #define SQRT_2_OVER_PI 0.79788456080286535588
-IFD_COMPUTE_F64(gelu_none, .5 * a * (1 + erf(a * M_SQRT1_2)))
+IFD_COMPUTE_F64(gelu_none, .5 * a * erfc(-a * M_SQRT1_2))
 IFD_COMPUTE_F64(gelu_tanh, .5 * a * (1 + tanh(SQRT_2_OVER_PI * (a + .044715 * a * a * a))))
 
 static ifd_status eval_Gelu(ifd_eval *x) {
