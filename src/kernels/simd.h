@@ -47,6 +47,10 @@ IFD_INLINE m16 v16_eq(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ
 IFD_INLINE m16 v16_isnan(v16 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 /* mask ? a : b */
 IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) { return _mm512_mask_blend_ps(m, b, a); }
+IFD_INLINE m16 m16_and(m16 a, m16 b) { return a & b; }
+IFD_INLINE m16 m16_or(m16 a, m16 b) { return a | b; }
+IFD_INLINE m16 m16_andnot(m16 a, m16 b) { return (m16)(a & ~b); }
+IFD_INLINE bool m16_any(m16 a) { return a != 0; }
 /* to the nearest integer, ties to even */
 IFD_INLINE v16 v16_round(v16 a) {
   return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -131,6 +135,15 @@ IFD_INLINE m16 v16_isnan(v16 a) {
 IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) {
   return (v16){_mm256_blendv_ps(b.l, a.l, m.l), _mm256_blendv_ps(b.h, a.h, m.h)};
 }
+#define M2_(name, call)                                                                                      \
+  IFD_INLINE m16 name(m16 a, m16 b) { return (m16){call(a.l, b.l), call(a.h, b.h)}; }
+M2_(m16_and, _mm256_and_ps)
+M2_(m16_or, _mm256_or_ps)
+#undef M2_
+IFD_INLINE m16 m16_andnot(m16 a, m16 b) {
+  return (m16){_mm256_andnot_ps(b.l, a.l), _mm256_andnot_ps(b.h, a.h)};
+}
+IFD_INLINE bool m16_any(m16 a) { return _mm256_movemask_ps(_mm256_or_ps(a.l, a.h)) != 0; }
 IFD_INLINE v16 v16_round(v16 a) {
   return (v16){_mm256_round_ps(a.l, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
                _mm256_round_ps(a.h, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
@@ -197,6 +210,14 @@ IFD_INLINE m16 v16_le(v16 a, v16 b) { LANES_(m16, b, a.f[k] <= b.f[k]); }
 IFD_INLINE m16 v16_eq(v16 a, v16 b) { LANES_(m16, b, a.f[k] == b.f[k]); }
 IFD_INLINE m16 v16_isnan(v16 a) { LANES_(m16, b, a.f[k] != a.f[k]); }
 IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) { LANES_(v16, f, m.b[k] ? a.f[k] : b.f[k]); }
+IFD_INLINE m16 m16_and(m16 x, m16 y) { LANES_(m16, b, x.b[k] & y.b[k]); }
+IFD_INLINE m16 m16_or(m16 x, m16 y) { LANES_(m16, b, x.b[k] | y.b[k]); }
+IFD_INLINE m16 m16_andnot(m16 x, m16 y) { LANES_(m16, b, x.b[k] & !y.b[k]); }
+IFD_INLINE bool m16_any(m16 a) {
+  bool any = false;
+  for (int k = 0; k < 16; k++) any |= a.b[k];
+  return any;
+}
 IFD_INLINE v16 v16_round(v16 a) { LANES_(v16, f, rintf(a.f[k])); }
 IFD_INLINE v16 v16_floor(v16 a) { LANES_(v16, f, floorf(a.f[k])); }
 IFD_INLINE i16 v16_to_i16(v16 a) {

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Coefficients of the polynomials in src/kernels/vmath.h.
+
+Each polynomial is the weighted minimax fit (Remez exchange on a dense grid) of one smooth function; its coefficients are
+rounded to float32 and then moved by single units in the last place while that lowers the largest error. Prints every polynomial with its largest weighted error.
+
+    python3 tools/minimax.py [NAME ...]
+"""
+import math
+import sys
+
+import numpy as np
+
+L = np.longdouble
+
+
+def exchange(basis, target, weight):
+    """Columns of `basis` (grid × n) fitted to `target`; minimizes max |weight * error|. Returns (coefficients, error)."""
+    m, n = basis.shape
+    at = np.unique(((1 - np.cos(np.pi * np.arange(n + 1) / n)) / 2 * (m - 1)).round().astype(int))
+    scale = np.abs(basis).max(0)
+    scale[scale == 0] = 1
+    for _ in range(60):
+        a = np.hstack([(basis[at] / scale).astype(float), ((-1.0) ** np.arange(n + 1) / weight[at])[:, None].astype(float)])
+        solution = np.linalg.solve(a, target[at].astype(float))
+        coefficients = solution[:n] / scale
+        error = weight * (target - basis @ coefficients)
+        peaks, start = [], 0
+        for k in range(1, m + 1):
+            if k == m or (error[k] > 0) != (error[start] > 0):
+                peaks.append(start + int(np.argmax(np.abs(error[start:k]))))
+                start = k
+        while len(peaks) > n + 1:
+            peaks.pop(0 if abs(error[peaks[0]]) < abs(error[peaks[-1]]) else -1)
+        if len(peaks) < n + 1 or list(at) == peaks:
+            break
+        at = np.array(peaks)
+    return coefficients, float(np.abs(error).max())
+
+
+def fit(x, target, weight, degree, kind=np.float32):
+    """Coefficients of powers 0…degree of x, as numbers of `kind`."""
+    powers = np.stack([x**k for k in range(degree + 1)], 1)
+    c = exchange(powers, target, weight)[0].astype(kind)
+    error = lambda c: float(np.abs(weight * (target - powers @ c.astype(L))).max())
+    best, improved = error(c), kind is np.float32
+    while improved:
+        improved = False
+        for k in range(degree + 1):
+            for way in (-np.inf, np.inf):
+                trial = c.copy()
+                trial[k] = np.nextafter(c[k], kind(way))
+                if error(trial) < best:
+                    c, best, improved = trial, error(trial), True
+    return list(c), best
+
+
+def grid(low, high, cut=1e-3, n=4001):
+    """Chebyshev-spaced points, without those nearer to 0 than cut, where the functions cancel."""
+    x = (L(low) + L(high)) / 2 - (L(high) - L(low)) / 2 * np.cos(np.pi * np.arange(n).astype(L) / (n - 1))
+    return x[np.abs(x) >= cut]
+
+
+def each(f, x):
+    return np.array([L(f(float(v))) for v in x])
+
+
+def exp_tail(degree=4):
+    """(e^r - 1 - r) / r^2 for |r| <= ln(2)/2"""
+    x = grid(-0.3475, 0.3475)
+    return fit(x, (np.expm1(x) - x) / x**2, x**2 / np.exp(x), degree)
+
+
+def log_tail(degree=7):
+    """(log(1+f) - f + f^2/2) / f^3 for 2/3 <= 1+f <= 4/3"""
+    x = grid(-1 / 3 - 1e-4, 1 / 3 + 1e-4, 4e-3)
+    return fit(x, (np.log1p(x) - x + x**2 / 2) / x**3, np.abs(x**3 / np.log1p(x)), degree)
+
+
+def sin_tail(degree=2):
+    """(sin(r) - r) / r^3 in r^2, |r| <= pi/4"""
+    x = grid(0.02, 0.7856)
+    return fit(x**2, (np.sin(x) - x) / x**3, x**3 / np.sin(x), degree)
+
+
+def cos_tail(degree=2):
+    """(cos(r) - 1 + r^2/2) / r^4 in r^2, |r| <= pi/4"""
+    x = grid(0.05, 0.7856)
+    return fit(x**2, (np.cos(x) - 1 + x**2 / 2) / x**4, x**4 / np.cos(x), degree)
+
+
+def erf_small(degree=5, edge=0.875):
+    """erf(x) / x - 1 in x^2, |x| <= edge"""
+    x = grid(0, edge)
+    return fit(x**2, each(math.erf, x) / x - 1, x / each(math.erf, x), degree)
+
+
+def erf_large(degree=6, edge=0.875):
+    """log2(erfc(x)) for edge <= x <= 4, weighted by what it does to erf"""
+    x = grid(edge, 4.0)
+    erfc = each(math.erfc, x)
+    return fit(x, np.log2(erfc), erfc * L(math.log(2)) / each(math.erf, x), degree)
+
+
+def normal_tail(degree=9):
+    """Phi(-t) exp(t^2/2) in (t-2)/(t+3), 0 <= t <= 14.3; Phi is the normal distribution function"""
+    t = grid(0, 14.3)
+    q = each(lambda v: math.erfc(v / math.sqrt(2)), t) * np.exp(t**2 / 2) / 2
+    return fit((t - 2) / (t + 3), q, 1 / q, degree)
+
+
+def log2_double(degree=5):
+    """log2((1+s)/(1-s)) / s in s^2, |s| <= 1/5, in double"""
+    s = grid(0, 0.2001)
+    target = (np.log1p(s) - np.log1p(-s)) / np.log(L(2)) / s
+    return fit(s**2, target, 1 / target, degree, np.float64)
+
+
+def exp2_double(degree=7):
+    """2^t, |t| <= 1/2, in double"""
+    t = grid(-0.5001, 0.5001, 0)
+    return fit(t, np.exp2(t), 1 / np.exp2(t), degree, np.float64)
+
+
+ALL = [exp_tail, log_tail, sin_tail, cos_tail, erf_small, erf_large, normal_tail, log2_double, exp2_double]
+
+if __name__ == "__main__":
+    for f in ALL:
+        if len(sys.argv) == 1 or f.__name__ in sys.argv[1:]:
+            coefficients, error = f()
+            print(f"{f.__name__}: {f.__doc__}\n  error {error:.2e}")
+            for k, c in enumerate(coefficients):
+                print(f"  {k:2d} {float(c):+.17e}  {float(c).hex()}")
