@@ -124,8 +124,7 @@ static ifd_status read_into_new(ifd_error *err, ifd_model **out, const char *pat
 
 ifd_status ifd_onnx_read_file(ifd_error *err, ifd_model **out, const char *path,
                               const ifd_read_options *options, ifd_budget *budget) {
-  TRY_IN(err, read_into_new(err, out, path, NULL, 0, options, budget), "%s", path);
-  return IFD_OK;
+  return read_into_new(err, out, path, NULL, 0, options, budget);
 }
 
 ifd_status ifd_onnx_read_memory(ifd_error *err, ifd_model **out, const void *bytes, size_t len,

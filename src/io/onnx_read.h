@@ -25,7 +25,8 @@ typedef struct ifd_read_options {
   void *context;                   /* of find_external */
 } ifd_read_options;
 
-/* options may be NULL, as may budget. Errors: IO, BAD_FILE, BAD_MODEL, UNSUPPORTED, LIMIT, NO_MEMORY. */
+/* options may be NULL, as may budget. Errors: IO, BAD_FILE, BAD_MODEL, UNSUPPORTED, LIMIT, NO_MEMORY; they
+ * name node and field, not the file. */
 ifd_status ifd_onnx_read_file(ifd_error *err, ifd_model **out, const char *path,
                               const ifd_read_options *options, ifd_budget *budget);
 /* The bytes are borrowed: they must live as long as the model. */

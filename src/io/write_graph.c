@@ -1,0 +1,461 @@
+#include <string.h>
+
+#include "io/read.h"
+#include "io/write.h"
+
+/* A graph while it is written: what of its origin still holds. */
+typedef struct graph_writer {
+  ifd_message_writer *w;
+  const ifd_graph *graph;
+  const Onnx__GraphProto *origin; /* or NULL */
+  ifd_map alive;                  /* names that the written graph defines */
+  ifd_map was;                    /* names that the origin defined */
+  IFD_VEC(Onnx__NodeProto *) nodes;
+  IFD_VEC(Onnx__TensorProto *) initializers;
+  IFD_VEC(Onnx__SparseTensorProto *) sparse;
+  IFD_VEC(Onnx__ValueInfoProto *) inputs;
+} graph_writer;
+
+static ifd_status note(ifd_error *err, ifd_map *names, const char *name) {
+  EXPECT(err, ifd_map_set(names, name, (void *)name), NO_MEMORY, "out of memory");
+  return IFD_OK;
+}
+
+/* ---- nodes ---- */
+
+static ifd_status put_names(ifd_message_writer *w, char ***out, size_t *n_out, ifd_value *const *values,
+                            int n) {
+  ALLOC(w->err, *out, ifd_new_array(w->arena, char *, n));
+  for (int i = 0; i < n; i++) (*out)[i] = (char *)(values[i] ? values[i]->name : "");
+  *n_out = (size_t)n;
+  return IFD_OK;
+}
+
+/* Which nodes this one came from, where the IR version has a place to say so (10, metadata_props). */
+static ifd_status put_provenance(ifd_message_writer *w, Onnx__NodeProto *p, const char *from) {
+  static const char key[] = "infold.from";
+  Onnx__StringStringEntryProto *entry, **entries;
+  if (!from || w->model->ir_version < 10) return IFD_OK;
+  size_t n = p->n_metadata_props, at = 0;
+  while (at < n && strcmp(ifd_text(p->metadata_props[at]->key), key) != 0) at++;
+  if (at < n && strcmp(ifd_text(p->metadata_props[at]->value), from) == 0) return IFD_OK;
+  ALLOC(w->err, entry, ifd_copy_message(w, &onnx__string_string_entry_proto__descriptor, NULL));
+  entry->key = (char *)key;
+  entry->value = (char *)from;
+  ALLOC(w->err, entries, ifd_new_array(w->arena, Onnx__StringStringEntryProto *, n + 1));
+  if (n) memcpy(entries, p->metadata_props, n * sizeof *entries);
+  entries[at] = entry;
+  p->metadata_props = entries;
+  p->n_metadata_props = n + (at == n);
+  return IFD_OK;
+}
+
+static ifd_status put_attrs(ifd_message_writer *w, Onnx__NodeProto *p, const ifd_node *node) {
+  p->n_attribute = (size_t)node->n_attrs;
+  ALLOC(w->err, p->attribute, ifd_new_array(w->arena, Onnx__AttributeProto *, node->n_attrs));
+  for (int i = 0; i < node->n_attrs; i++) TRY(ifd_write_attr(w, &p->attribute[i], &node->attrs[i]));
+  return IFD_OK;
+}
+
+static ifd_status write_node(ifd_message_writer *w, Onnx__NodeProto **out, const ifd_node *node) {
+  Onnx__NodeProto *p;
+  const Onnx__NodeProto *origin = node->origin;
+  ALLOC(w->err, p, ifd_copy_message(w, &onnx__node_proto__descriptor, origin));
+  IFD_SET_TEXT(p->name, node->name);
+  IFD_SET_TEXT(p->op_type, node->op_type);
+  IFD_SET_TEXT(p->overload, node->overload);
+  if (!ifd_domain_equal(p->domain, node->domain)) p->domain = (char *)node->domain;
+  TRY(put_names(w, &p->input, &p->n_input, node->inputs, node->n_inputs));
+  TRY(put_names(w, &p->output, &p->n_output, node->outputs, node->n_outputs));
+  TRY(put_attrs(w, p, node));
+  *out = p;
+  return put_provenance(w, p, node->provenance);
+}
+
+/* A node without attributes that makes one value, from one input or none. */
+static ifd_status make_node(ifd_message_writer *w, Onnx__NodeProto **out, const char *op_type,
+                            const char *input, const char *output) {
+  Onnx__NodeProto *p;
+  ALLOC(w->err, p, ifd_copy_message(w, &onnx__node_proto__descriptor, NULL));
+  ALLOC(w->err, p->output, ifd_new_array(w->arena, char *, 1));
+  ALLOC(w->err, p->input, ifd_new_array(w->arena, char *, 1));
+  p->name = p->output[0] = (char *)output;
+  p->input[0] = (char *)input;
+  p->n_output = 1;
+  p->n_input = input ? 1 : 0;
+  p->op_type = (char *)op_type;
+  *out = p;
+  return IFD_OK;
+}
+
+static ifd_status put_value_attr(ifd_message_writer *w, Onnx__NodeProto *p, const ifd_tensor *value) {
+  ifd_attr attr = {.name = "value", .type = IFD_ATTR_TENSOR, .tensor = value};
+  p->n_attribute = 1;
+  ALLOC(w->err, p->attribute, ifd_new_array(w->arena, Onnx__AttributeProto *, 1));
+  return ifd_write_attr(w, &p->attribute[0], &attr);
+}
+
+/* ---- constants ---- */
+
+/* The operator set since which ConstantOfShape makes a type (Changelog.md); 0 for those it does not. */
+static const int constant_of_shape_since[IFD_N_DTYPES] = {[IFD_FLOAT] = 9,
+                                                          [IFD_UINT8] = 9,
+                                                          [IFD_INT8] = 9,
+                                                          [IFD_UINT16] = 9,
+                                                          [IFD_INT16] = 9,
+                                                          [IFD_INT32] = 9,
+                                                          [IFD_INT64] = 9,
+                                                          [IFD_BOOL] = 9,
+                                                          [IFD_FLOAT16] = 9,
+                                                          [IFD_DOUBLE] = 9,
+                                                          [IFD_UINT32] = 9,
+                                                          [IFD_UINT64] = 9,
+                                                          [IFD_BFLOAT16] = 20,
+                                                          [IFD_FLOAT8E4M3FN] = 20,
+                                                          [IFD_FLOAT8E4M3FNUZ] = 20,
+                                                          [IFD_FLOAT8E5M2] = 20,
+                                                          [IFD_FLOAT8E5M2FNUZ] = 20,
+                                                          [IFD_UINT4] = 21,
+                                                          [IFD_INT4] = 21,
+                                                          [IFD_FLOAT4E2M1] = 23,
+                                                          [IFD_FLOAT8E8M0] = 24,
+                                                          [IFD_UINT2] = 25,
+                                                          [IFD_INT2] = 25};
+
+/* A splat larger than the node that makes it is written as one. */
+static bool is_written_as_node(const ifd_value *value) {
+  enum { SMALL = 1024 };
+  const ifd_tensor *t = value->constant;
+  if (!t->splat || (value->is_input && value->graph->model->ir_version >= 4)) return false;
+  int since = constant_of_shape_since[t->dtype];
+  return since && ifd_graph_opset(value->graph, "") >= since &&
+         ifd_packed_bytes(t->dtype, ifd_tensor_count(t)) > SMALL;
+}
+
+/* A name no value of the model has, and none that was made up before. */
+static ifd_status make_name(ifd_message_writer *w, const char **out, const char *base, const char *suffix) {
+  const char *name;
+  ALLOC(w->err, name, ifd_arena_printf(w->arena, "%s_%s", base, suffix));
+  for (int i = 1; ifd_map_find(&w->model->names, name) || ifd_map_find(&w->names, name); i++)
+    ALLOC(w->err, name, ifd_arena_printf(w->arena, "%s_%s_%d", base, suffix, i));
+  *out = name;
+  return note(w->err, &w->names, name);
+}
+
+static ifd_status add_input(graph_writer *g, const char *name, const ifd_type *type) {
+  Onnx__ValueInfoProto *p;
+  ALLOC(g->w->err, p, ifd_copy_message(g->w, &onnx__value_info_proto__descriptor, NULL));
+  p->name = (char *)name;
+  TRY(ifd_write_type(g->w, &p->type, type));
+  IFD_PUSH(g->w->err, g->w->arena, &g->inputs, p);
+  return IFD_OK;
+}
+
+/* Before IR version 4 every initializer of the main graph is an input, too. */
+static ifd_status list_as_input(graph_writer *g, const char *name, const ifd_tensor *t) {
+  const ifd_type *type;
+  if (g->w->model->ir_version >= 4 || g->graph->outer) return IFD_OK;
+  ALLOC(g->w->err, type, ifd_type_of_tensor(g->w->arena, t));
+  return add_input(g, name, type);
+}
+
+static ifd_status add_initializer(graph_writer *g, Onnx__TensorProto *p) {
+  IFD_PUSH(g->w->err, g->w->arena, &g->initializers, p);
+  return IFD_OK;
+}
+
+static ifd_status put_splat(graph_writer *g, const ifd_value *value) {
+  ifd_message_writer *w = g->w;
+  const ifd_tensor *t = value->constant;
+  ifd_shape rank = {.rank = 1, .dim = {t->shape.rank}}, one = {.rank = 1, .dim = {1}};
+  ifd_tensor shape = {.dtype = IFD_INT64, .shape = rank, .data = (void *)t->shape.dim};
+  ifd_tensor element = {.dtype = t->dtype, .packed = t->packed, .shape = one, .data = t->data};
+  const char *name;
+  Onnx__TensorProto *p;
+  Onnx__NodeProto *node;
+  TRY(make_name(w, &name, value->name, "shape"));
+  TRY(ifd_write_tensor(w, &p, &shape, name));
+  TRY(add_initializer(g, p));
+  TRY(list_as_input(g, name, &shape));
+  TRY(make_node(w, &node, "ConstantOfShape", name, value->name));
+  TRY(put_value_attr(w, node, &element));
+  IFD_PUSH(w->err, w->arena, &g->nodes, node);
+  return IFD_OK;
+}
+
+static ifd_status put_dense(graph_writer *g, const ifd_value *value, const Onnx__TensorProto *origin) {
+  ifd_message_writer *w = g->w;
+  Onnx__TensorProto *p = (Onnx__TensorProto *)origin;
+  if (!p) TRY(ifd_write_tensor(w, &p, value->constant, value->name));
+  if (strcmp(ifd_text(p->name), value->name) != 0) {
+    ALLOC(w->err, p, ifd_copy_message(w, &onnx__tensor_proto__descriptor, p));
+    p->name = (char *)value->name;
+  }
+  return add_initializer(g, p);
+}
+
+static bool is_sparse(const ifd_tensor_origin *origin) {
+  return origin->proto->descriptor == &onnx__sparse_tensor_proto__descriptor;
+}
+
+/* A sparse tensor in external data that will not be there is written dense. */
+static bool is_kept_sparse(const graph_writer *g, const ifd_tensor_origin *origin) {
+  const Onnx__SparseTensorProto *p = (const Onnx__SparseTensorProto *)origin->proto;
+  return is_sparse(origin) &&
+         !(g->w->elsewhere && (ifd_is_external(p->values) || ifd_is_external(p->indices)));
+}
+
+static ifd_status put_constant(graph_writer *g, const ifd_value *value) {
+  ifd_message_writer *w = g->w;
+  const ifd_tensor_origin *origin = value->constant_origin;
+  bool same = origin && ifd_tensor_is(value->constant, &origin->as_read);
+  if (same && is_kept_sparse(g, origin)) {
+    IFD_PUSH(w->err, w->arena, &g->sparse, (Onnx__SparseTensorProto *)origin->proto);
+    return IFD_OK;
+  }
+  if (is_written_as_node(value)) return put_splat(g, value);
+  if (!origin && !value->is_input) TRY(list_as_input(g, value->name, value->constant));
+  return put_dense(g, value, same && !is_sparse(origin) ? (const Onnx__TensorProto *)origin->proto : NULL);
+}
+
+/* Notes the initializers that could lie outside of the message. */
+static ifd_status note_payloads(graph_writer *g, Onnx__TensorProto **places) {
+  ifd_message_writer *w = g->w;
+  for (int i = 0; i < g->initializers.n; i++) {
+    const ifd_value *value = ifd_map_find(&g->graph->values, ifd_text(places[i]->name));
+    if (!value || !value->constant || value->constant->dtype == IFD_STRING) continue;
+    IFD_PUSH(w->err, w->arena, &w->payloads, ((ifd_payload){&places[i], value->constant}));
+  }
+  return IFD_OK;
+}
+
+static ifd_status put_constants(graph_writer *g, Onnx__GraphProto *p) {
+  const ifd_graph *graph = g->graph;
+  for (int i = 0; i < graph->constants.n; i++)
+    if (graph->constants.v[i]->constant) TRY(put_constant(g, graph->constants.v[i]));
+  p->initializer = g->initializers.v;
+  p->n_initializer = (size_t)g->initializers.n;
+  p->sparse_initializer = g->sparse.v;
+  p->n_sparse_initializer = (size_t)g->sparse.n;
+  return note_payloads(g, g->initializers.v);
+}
+
+/* ---- names and types ---- */
+
+static bool is_alive_constant(const ifd_value *value) { return value->is_initializer && value->constant; }
+
+/* An input of IR version 3 goes with its initializer. */
+static bool is_written_input(const ifd_value *value) {
+  bool was_default = value->is_initializer && value->graph->model->ir_version < 4;
+  return !was_default || (is_alive_constant(value) && !is_written_as_node(value));
+}
+
+static ifd_status note_alive(graph_writer *g) {
+  const ifd_graph *graph = g->graph;
+  ifd_error *err = g->w->err;
+  for (int i = 0; i < graph->inputs.n; i++)
+    if (is_written_input(graph->inputs.v[i])) TRY(note(err, &g->alive, graph->inputs.v[i]->name));
+  for (int i = 0; i < graph->constants.n; i++)
+    if (is_alive_constant(graph->constants.v[i])) TRY(note(err, &g->alive, graph->constants.v[i]->name));
+  IFD_EACH_NODE(node, graph)
+  for (int i = 0; i < node->n_outputs; i++)
+    if (node->outputs[i]) TRY(note(err, &g->alive, node->outputs[i]->name));
+  return IFD_OK;
+}
+
+static ifd_status note_node_outputs(ifd_error *err, ifd_map *names, Onnx__NodeProto **nodes, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    for (size_t k = 0; k < nodes[i]->n_output; k++) TRY(note(err, names, nodes[i]->output[k]));
+  return IFD_OK;
+}
+
+static ifd_status note_was(graph_writer *g) {
+  const Onnx__GraphProto *o = g->origin;
+  ifd_error *err = g->w->err;
+  for (size_t i = 0; i < o->n_input; i++) TRY(note(err, &g->was, ifd_text(o->input[i]->name)));
+  for (size_t i = 0; i < o->n_initializer; i++) TRY(note(err, &g->was, ifd_text(o->initializer[i]->name)));
+  for (size_t i = 0; i < o->n_sparse_initializer; i++)
+    TRY(note(err, &g->was, ifd_text(o->sparse_initializer[i]->values->name)));
+  return note_node_outputs(err, &g->was, o->node, o->n_node);
+}
+
+/* What the origin says of a name holds as long as the name does; where nothing defined it, it always holds.
+ */
+static bool still_holds(const ifd_map *alive, const ifd_map *was, const char *name) {
+  return ifd_map_find(alive, name) || !ifd_map_find(was, name);
+}
+
+/* The entry of the origin, or a changed copy, or a new one, so that it says the declared type. */
+static ifd_status write_value_info(ifd_message_writer *w, Onnx__ValueInfoProto **out, const ifd_value *value,
+                                   const Onnx__ValueInfoProto *origin) {
+  const ifd_type *type = value->declared ? value->declared : value->type;
+  *out = (Onnx__ValueInfoProto *)origin;
+  if (origin && (!value->declared || ifd_type_is_written(w->model->dims, type, origin->type))) return IFD_OK;
+  Onnx__ValueInfoProto *p;
+  ALLOC(w->err, p, ifd_copy_message(w, &onnx__value_info_proto__descriptor, origin));
+  p->name = (char *)value->name;
+  *out = p;
+  return ifd_write_type(w, &p->type, type);
+}
+
+/* Entries of the origin by name. */
+static ifd_status index_infos(ifd_error *err, ifd_map *map, Onnx__ValueInfoProto **infos, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    EXPECT(err, ifd_map_set(map, ifd_text(infos[i]->name), infos[i]), NO_MEMORY, "out of memory");
+  return IFD_OK;
+}
+
+static ifd_status put_inputs(graph_writer *g) {
+  ifd_message_writer *w = g->w;
+  ifd_map infos;
+  ifd_map_init(&infos, w->arena);
+  if (g->origin) TRY(index_infos(w->err, &infos, g->origin->input, g->origin->n_input));
+  for (int i = 0; i < g->graph->inputs.n; i++) {
+    const ifd_value *value = g->graph->inputs.v[i];
+    Onnx__ValueInfoProto *info;
+    if (!is_written_input(value)) continue;
+    TRY(write_value_info(w, &info, value, ifd_map_find(&infos, value->name)));
+    IFD_PUSH(w->err, w->arena, &g->inputs, info);
+  }
+  return IFD_OK;
+}
+
+static ifd_status put_outputs(graph_writer *g, Onnx__GraphProto *p) {
+  ifd_message_writer *w = g->w;
+  ifd_map infos;
+  ifd_map_init(&infos, w->arena);
+  if (g->origin) TRY(index_infos(w->err, &infos, g->origin->output, g->origin->n_output));
+  p->n_output = (size_t)g->graph->outputs.n;
+  ALLOC(w->err, p->output, ifd_new_array(w->arena, Onnx__ValueInfoProto *, p->n_output));
+  for (int i = 0; i < g->graph->outputs.n; i++) {
+    const ifd_value *value = g->graph->outputs.v[i];
+    TRY(write_value_info(w, &p->output[i], value, ifd_map_find(&infos, value->name)));
+  }
+  return IFD_OK;
+}
+
+static ifd_status put_value_infos(graph_writer *g, Onnx__GraphProto *p) {
+  ifd_message_writer *w = g->w;
+  const Onnx__GraphProto *o = g->origin;
+  ALLOC(w->err, p->value_info, ifd_new_array(w->arena, Onnx__ValueInfoProto *, o->n_value_info));
+  p->n_value_info = 0;
+  for (size_t i = 0; i < o->n_value_info; i++) {
+    const char *name = ifd_text(o->value_info[i]->name);
+    if (still_holds(&g->alive, &g->was, name)) p->value_info[p->n_value_info++] = o->value_info[i];
+  }
+  return IFD_OK;
+}
+
+static ifd_status put_annotations(graph_writer *g, Onnx__GraphProto *p) {
+  ifd_message_writer *w = g->w;
+  const Onnx__GraphProto *o = g->origin;
+  ALLOC(w->err, p->quantization_annotation,
+        ifd_new_array(w->arena, Onnx__TensorAnnotation *, o->n_quantization_annotation));
+  p->n_quantization_annotation = 0;
+  for (size_t i = 0; i < o->n_quantization_annotation; i++) {
+    Onnx__TensorAnnotation *a = o->quantization_annotation[i];
+    if (still_holds(&g->alive, &g->was, ifd_text(a->tensor_name)))
+      p->quantization_annotation[p->n_quantization_annotation++] = a;
+  }
+  return IFD_OK;
+}
+
+/* ---- graphs ---- */
+
+static ifd_status put_nodes(graph_writer *g) {
+  IFD_EACH_NODE(node, g->graph) {
+    Onnx__NodeProto *p;
+    TRY(write_node(g->w, &p, node));
+    IFD_PUSH(g->w->err, g->w->arena, &g->nodes, p);
+  }
+  return IFD_OK;
+}
+
+static void begin(graph_writer *g, ifd_message_writer *w, const ifd_graph *graph) {
+  *g = (graph_writer){.w = w, .graph = graph, .origin = graph->origin};
+  ifd_map_init(&g->alive, w->arena);
+  ifd_map_init(&g->was, w->arena);
+}
+
+ifd_status ifd_write_graph(ifd_message_writer *w, Onnx__GraphProto **out, const ifd_graph *graph) {
+  graph_writer g;
+  Onnx__GraphProto *p;
+  begin(&g, w, graph);
+  ALLOC(w->err, p, ifd_copy_message(w, &onnx__graph_proto__descriptor, g.origin));
+  IFD_SET_TEXT(p->name, graph->name);
+  TRY(note_alive(&g));
+  TRY(put_inputs(&g));
+  TRY(put_constants(&g, p));
+  TRY(put_nodes(&g));
+  TRY(put_outputs(&g, p));
+  if (g.origin) {
+    TRY(note_was(&g));
+    TRY(put_value_infos(&g, p));
+    TRY(put_annotations(&g, p));
+  }
+  p->node = g.nodes.v;
+  p->n_node = (size_t)g.nodes.n;
+  p->input = g.inputs.v;
+  p->n_input = (size_t)g.inputs.n;
+  *out = p;
+  return IFD_OK;
+}
+
+/* ---- functions ---- */
+
+/* A function has no initializers: what passes made constant becomes nodes. */
+static ifd_status put_constant_nodes(graph_writer *g) {
+  ifd_message_writer *w = g->w;
+  for (int i = 0; i < g->graph->constants.n; i++) {
+    const ifd_value *value = g->graph->constants.v[i];
+    Onnx__NodeProto *node;
+    if (!value->constant) continue;
+    TRY(make_node(w, &node, "Constant", NULL, value->name));
+    TRY(put_value_attr(w, node, value->constant));
+    IFD_PUSH(w->err, w->arena, &g->nodes, node);
+  }
+  return IFD_OK;
+}
+
+static ifd_status put_function_infos(graph_writer *g, Onnx__FunctionProto *p, const Onnx__FunctionProto *o) {
+  ifd_message_writer *w = g->w;
+  TRY(note_alive(g));
+  for (size_t i = 0; i < o->n_input; i++) TRY(note(w->err, &g->was, o->input[i]));
+  TRY(note_node_outputs(w->err, &g->was, o->node, o->n_node));
+  ALLOC(w->err, p->value_info, ifd_new_array(w->arena, Onnx__ValueInfoProto *, o->n_value_info));
+  p->n_value_info = 0;
+  for (size_t i = 0; i < o->n_value_info; i++)
+    if (still_holds(&g->alive, &g->was, ifd_text(o->value_info[i]->name)))
+      p->value_info[p->n_value_info++] = o->value_info[i];
+  return IFD_OK;
+}
+
+static ifd_status put_parameters(ifd_message_writer *w, Onnx__FunctionProto *p, const ifd_function *f) {
+  p->attribute = (char **)f->attributes;
+  p->n_attribute = (size_t)f->n_attributes;
+  p->n_attribute_proto = (size_t)f->n_defaults;
+  ALLOC(w->err, p->attribute_proto, ifd_new_array(w->arena, Onnx__AttributeProto *, f->n_defaults));
+  for (int i = 0; i < f->n_defaults; i++) TRY(ifd_write_attr(w, &p->attribute_proto[i], &f->defaults[i]));
+  return IFD_OK;
+}
+
+ifd_status ifd_write_function(ifd_message_writer *w, Onnx__FunctionProto **out, const ifd_function *f) {
+  graph_writer g;
+  Onnx__FunctionProto *p;
+  const Onnx__FunctionProto *origin = f->origin;
+  begin(&g, w, f->body);
+  ALLOC(w->err, p, ifd_copy_message(w, &onnx__function_proto__descriptor, origin));
+  IFD_SET_TEXT(p->name, f->name);
+  IFD_SET_TEXT(p->overload, f->overload);
+  if (!ifd_domain_equal(p->domain, f->domain)) p->domain = (char *)f->domain;
+  TRY(put_names(w, &p->input, &p->n_input, f->body->inputs.v, f->body->inputs.n));
+  TRY(put_names(w, &p->output, &p->n_output, f->body->outputs.v, f->body->outputs.n));
+  TRY(put_parameters(w, p, f));
+  TRY(put_constant_nodes(&g));
+  TRY(put_nodes(&g));
+  if (origin) TRY(put_function_infos(&g, p, origin));
+  p->node = g.nodes.v;
+  p->n_node = (size_t)g.nodes.n;
+  *out = p;
+  return ifd_write_opsets(w, &p->opset_import, &p->n_opset_import, f->opsets.v, f->opsets.n);
+}
