@@ -1,0 +1,51 @@
+#include "pass/linear.h"
+
+/* a·(W x + bias) + b = (a·W) x + (a·bias + b): BatchNormalization, and scales and shifts written as Mul, Add,
+ * Sub or Div, go into the Conv, ConvTranspose, Gemm or MatMul before them. Computed in double, rounded once.
+ */
+
+static ifd_status fold(ifd_rewrite *rw, ifd_node *last, const ifd_affine *f, const ifd_linear *l) {
+  ifd_tensor weight = *l->weight;
+  ifd_value *y;
+  double *bias;
+  TRY(ifd_linear_bias(rw, &bias, l));
+  for (int64_t c = 0; c < l->out.n; c++)
+    bias[c] = f->a[f->n == 1 ? 0 : c] * bias[c] + f->b[f->n == 1 ? 0 : c];
+  if (f->scales) TRY(ifd_linear_scale(rw, &weight, l, &l->out, f->a, f->n));
+  TRY(ifd_linear_rebuild(rw, &y, l, l->node->inputs[0], f->scales ? &weight : l->weight, bias));
+  return ifd_rw_replace(rw, last->outputs[0], y);
+}
+
+static ifd_status fuse(ifd_rewrite *rw, ifd_node *last) {
+  ifd_affine f;
+  ifd_linear l;
+  const char *why;
+  TRY(ifd_affine_chain(rw, last, &f, &why));
+  if (!f.n_nodes) return why ? ifd_rw_refuse(rw, "%s", why) : IFD_OK;
+  ifd_node *before = f.x->producer;
+  if (!before || before->graph != last->graph)
+    return f.n_bn ? ifd_rw_refuse(rw, "nothing computes its input: it is an input of the graph") : IFD_OK;
+  if (!ifd_linear_of(rw, before, &l, &why)) {
+    if (why) return ifd_rw_refuse(rw, "%s before it: %s", before->op_type, why);
+    return f.n_bn ? ifd_rw_refuse(rw, "its input comes from %s, which has no weights to fold into",
+                                  before->op_type)
+                  : IFD_OK;
+  }
+  if (ifd_value_n_readers(f.x) != 1)
+    return ifd_rw_refuse(rw, "the result of %s '%s' is read by others too, or is an output of the graph",
+                         before->op_type, before->name);
+  if (f.n > 1 && (f.axis != l.axis_out || f.n != l.out.n))
+    return ifd_rw_refuse(rw, "it runs along another axis than the channels of %s '%s'", before->op_type,
+                         before->name);
+  if (!l.has_bias_input && f.n_nodes < 2 && f.shifts &&
+      !(f.n_bn && f.n_nodes == 1 && ifd_rw_rank(rw, f.x) == 2))
+    return ifd_rw_refuse(rw, "MatMul has no bias to take the shift: an Add would be left, as now");
+  return fold(rw, last, &f, &l);
+}
+
+const ifd_pass ifd_pass_fuse_bn = {
+    .summary =
+        "folds BatchNormalization, Mul, Add, Sub, Div into the Conv, ConvTranspose, Gemm or MatMul before",
+    .phase = IFD_PHASE_FUSE,
+    .rules = (const ifd_rule[]){{"BatchNormalization Mul Add Sub Div", IFD_REASSOCIATES, fuse}, {0}},
+};

@@ -1,0 +1,211 @@
+#include "pass/affine.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+bool ifd_bn_trains(const ifd_node *bn) {
+  if (bn->opset >= 14) return ifd_node_int(bn, "training_mode", 0) != 0;
+  if (bn->opset < 7) return ifd_node_int(bn, "is_test", 0) == 0;
+  for (int i = 1; i < bn->n_outputs; i++)
+    if (bn->outputs[i]) return true;
+  return false;
+}
+
+static bool is_float(ifd_dtype t) {
+  return t == IFD_FLOAT || t == IFD_DOUBLE || t == IFD_FLOAT16 || t == IFD_BFLOAT16;
+}
+
+static ifd_status new_affine(ifd_rewrite *rw, ifd_affine *out, int64_t n, int axis, double **a, double **b) {
+  ALLOC(ifd_rw_error(rw), *a, ifd_new_array(ifd_rw_scratch(rw), double, n));
+  ALLOC(ifd_rw_error(rw), *b, ifd_new_array(ifd_rw_scratch(rw), double, n));
+  *out = (ifd_affine){.n = n, .axis = n == 1 ? -1 : axis, .a = *a, .b = *b, .n_nodes = 1};
+  return IFD_OK;
+}
+
+static void note_kinds(ifd_affine *f) {
+  f->scales = f->shifts = false;
+  for (int64_t c = 0; c < f->n; c++) {
+    f->scales |= f->a[c] != 1;
+    f->shifts |= f->b[c] != 0;
+  }
+}
+
+/* ---- BatchNormalization ---- */
+
+static const char *const stat_names[] = {"", "scale", "B", "mean", "var"};
+
+/* A channel's statistics must be such that the formula means what its author meant. */
+static ifd_status check_variance(ifd_rewrite *rw, const ifd_node *bn, const ifd_tensor *const *t, bool *good,
+                                 const char **why) {
+  *good = true;
+  for (int i = 1; i <= 4; i++)
+    for (int64_t c = 0, n = t[i]->splat ? 1 : ifd_tensor_count(t[i]); c < n; c++) {
+      double v = ifd_tensor_get_f64(t[i], c);
+      if (isfinite(v) && (i < 4 || v >= 0)) continue;
+      *good = false;
+      char *text = ifd_arena_printf(ifd_rw_scratch(rw), "its %s of channel %lld is %g", stat_names[i],
+                                    (long long)c, v);
+      ALLOC(ifd_rw_error(rw), *why, text);
+      return ifd_rw_warn(rw, "node '%s' (BatchNormalization): %s of channel %lld is %g: left alone", bn->name,
+                         stat_names[i], (long long)c, v);
+    }
+  return IFD_OK;
+}
+
+static ifd_status affine_of_bn(ifd_rewrite *rw, const ifd_node *bn, ifd_affine *out, bool *is_affine,
+                               const char **why) {
+  const ifd_tensor *t[5] = {0};
+  if (ifd_bn_trains(bn)) return *why = "it is in training mode: output depends on the batch", IFD_OK;
+  if (bn->opset < 9 && !ifd_node_int(bn, "spatial", 1))
+    return *why = "spatial = 0 normalizes each position by itself", IFD_OK;
+  if (bn->n_inputs < 5 || ifd_rw_rank(rw, bn->inputs[0]) < 2)
+    return *why = "the rank of its input is not known, or below 2", IFD_OK;
+  for (int i = 1; i <= 4; i++) {
+    t[i] = ifd_rw_constant(rw, bn->inputs[i]);
+    if (!t[i]) {
+      ALLOC(ifd_rw_error(rw), *why,
+            ifd_arena_printf(ifd_rw_scratch(rw), "its %s is not constant", stat_names[i]));
+      return IFD_OK;
+    }
+    if (t[i]->shape.rank != 1 || ifd_tensor_count(t[i]) != ifd_tensor_count(t[1]))
+      return *why = "its statistics differ in shape", IFD_OK;
+  }
+  bool good;
+  TRY(check_variance(rw, bn, t, &good, why));
+  if (!good) return IFD_OK;
+  double *a, *b, epsilon = ifd_node_float(bn, "epsilon", 1e-5f);
+  TRY(new_affine(rw, out, ifd_tensor_count(t[1]), 1, &a, &b));
+  for (int64_t c = 0; c < out->n; c++) {
+    a[c] = ifd_tensor_get_f64(t[1], c) / sqrt(ifd_tensor_get_f64(t[4], c) + epsilon);
+    b[c] = ifd_tensor_get_f64(t[2], c) - ifd_tensor_get_f64(t[3], c) * a[c];
+    if (!isfinite(a[c]) || !isfinite(b[c]))
+      return *why = "a variance of 0 with epsilon 0 divides by zero", IFD_OK;
+  }
+  out->axis = 1; /* also when there is one channel */
+  out->n_bn = 1;
+  out->x = bn->inputs[0];
+  *is_affine = true;
+  return IFD_OK;
+}
+
+/* ---- arithmetic with a constant ---- */
+
+/* The one axis of the result along which a constant varies; false when there are several, or when it
+ * stretches x. */
+static bool constant_axis(ifd_rewrite *rw, const ifd_tensor *c, const ifd_value *x, int *axis) {
+  int rank = ifd_rw_rank(rw, x);
+  *axis = -1;
+  if (rank < 0 || c->shape.rank > rank) return false;
+  for (int i = 0; i < c->shape.rank; i++) {
+    if (c->shape.dim[i] == 1) continue;
+    int at = rank - c->shape.rank + i;
+    if (*axis >= 0 || ifd_rw_dim(rw, x, at) != c->shape.dim[i]) return false;
+    *axis = at;
+  }
+  return true;
+}
+
+typedef enum arithmetic { ADD, SUB, RSUB, MUL, DIV } arithmetic;
+
+static void element(arithmetic op, double c, double *a, double *b) {
+  *a = op == MUL ? c : op == DIV ? 1 / c : op == RSUB ? -1 : 1;
+  *b = op == ADD || op == RSUB ? c : op == SUB ? -c : 0;
+}
+
+static ifd_status affine_of_arithmetic(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out,
+                                       bool *is_affine) {
+  static const struct {
+    const char *op_type;
+    arithmetic right, left; /* the constant is the second or first operand */
+    bool either;
+  } table[] = {
+      {"Add", ADD, ADD, true}, {"Sub", SUB, RSUB, true}, {"Mul", MUL, MUL, true}, {"Div", DIV, DIV, false}};
+  for (size_t k = 0; k < sizeof table / sizeof *table; k++) {
+    if (!ifd_node_is(node, table[k].op_type) || node->n_inputs != 2 || node->opset < 7) continue;
+    const ifd_tensor *right = ifd_rw_constant(rw, node->inputs[1]),
+                     *left = ifd_rw_constant(rw, node->inputs[0]);
+    const ifd_tensor *c = right ? right : table[k].either ? left : NULL;
+    ifd_value *x = right ? node->inputs[0] : node->inputs[1];
+    int axis;
+    if (!c || !is_float(c->dtype) || (right && left) || !constant_axis(rw, c, x, &axis)) return IFD_OK;
+    double *a, *b;
+    TRY(new_affine(rw, out, ifd_tensor_count(c), axis, &a, &b));
+    for (int64_t i = 0; i < out->n; i++) {
+      element(right ? table[k].right : table[k].left, ifd_tensor_get_f64(c, i), &a[i], &b[i]);
+      if (!isfinite(a[i]) || !isfinite(b[i])) return IFD_OK;
+    }
+    out->x = x;
+    *is_affine = true;
+    return IFD_OK;
+  }
+  return IFD_OK;
+}
+
+ifd_status ifd_affine_of(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out, bool *is_affine,
+                         const char **why) {
+  *is_affine = false;
+  *why = NULL;
+  if (*node->domain || !node->outputs[0]) return IFD_OK;
+  if (ifd_node_is(node, "BatchNormalization"))
+    TRY(affine_of_bn(rw, node, out, is_affine, why));
+  else
+    TRY(affine_of_arithmetic(rw, node, out, is_affine));
+  if (*is_affine) note_kinds(out);
+  if (*is_affine && !is_float(ifd_rw_dtype(rw, out->x))) *is_affine = false;
+  return IFD_OK;
+}
+
+/* ---- chains ---- */
+
+/* second after first, when both run along the same axis or one has a single pair. */
+static ifd_status compose(ifd_rewrite *rw, const ifd_affine *first, const ifd_affine *second, ifd_affine *out,
+                          bool *fits) {
+  *fits = first->n == 1 || second->n == 1 || (first->axis == second->axis && first->n == second->n);
+  if (!*fits) return IFD_OK;
+  const ifd_affine *wide = first->n >= second->n ? first : second;
+  ifd_affine r;
+  double *a, *b;
+  TRY(new_affine(rw, &r, wide->n, wide->axis, &a, &b));
+  r.axis = wide->axis;
+  for (int64_t c = 0; c < r.n; c++) {
+    int64_t i = first->n == 1 ? 0 : c, k = second->n == 1 ? 0 : c;
+    a[c] = second->a[k] * first->a[i];
+    b[c] = second->a[k] * first->b[i] + second->b[k];
+  }
+  r.n_nodes = first->n_nodes + second->n_nodes;
+  r.n_bn = first->n_bn + second->n_bn;
+  r.x = first->x;
+  note_kinds(&r);
+  *out = r;
+  return IFD_OK;
+}
+
+ifd_status ifd_affine_chain(ifd_rewrite *rw, ifd_node *last, ifd_affine *out, const char **why) {
+  bool is_affine;
+  TRY(ifd_affine_of(rw, last, out, &is_affine, why));
+  if (!is_affine) {
+    out->n_nodes = 0;
+    return IFD_OK;
+  }
+  for (;;) {
+    ifd_affine first;
+    const char *ignored;
+    const ifd_node *before = out->x->producer;
+    if (!before || before->graph != last->graph || ifd_value_n_readers(out->x) != 1) return IFD_OK;
+    TRY(ifd_affine_of(rw, before, &first, &is_affine, &ignored));
+    if (!is_affine) return IFD_OK;
+    TRY(compose(rw, &first, out, out, &is_affine));
+    if (!is_affine) return IFD_OK;
+  }
+}
+
+/* ---- constants ---- */
+
+ifd_status ifd_affine_add_vector(ifd_rewrite *rw, ifd_value **out, ifd_dtype dtype, const double *v,
+                                 int64_t n, const char *hint) {
+  ifd_tensor t;
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), dtype, &(ifd_shape){1, {n}}));
+  for (int64_t i = 0; i < n; i++) ifd_tensor_set_f64(&t, i, v[i]);
+  return ifd_rw_add_constant(rw, out, &t, hint);
+}

@@ -1,0 +1,89 @@
+#include "pass/inline.h"
+
+#include "ir/clone.h"
+
+enum { MAX_NODES = 4000000, MAX_DEPTH = 64 };
+
+typedef struct inliner {
+  ifd_error *err;
+  ifd_model *model;
+  ifd_arena scratch;
+  int depth;
+} inliner;
+
+static ifd_status inline_graph(inliner *in, ifd_graph *graph);
+
+/* Absent inputs of the call are absent in the body; the body's defaults stand in for attributes the call
+ * leaves out. */
+static ifd_status inline_call(inliner *in, ifd_node *call, const ifd_function *f) {
+  ifd_error *err = in->err;
+  int n_in = f->body->inputs.n, n_out = f->body->outputs.n, n_attrs = 0;
+  ifd_value **inputs, **outputs;
+  ifd_attr *attrs;
+  ifd_node *before = call->prev;
+  EXPECT(err, call->n_inputs <= n_in && call->n_outputs <= n_out, BAD_MODEL,
+         "node '%s' calls %s with %d inputs and %d outputs; it has %d and %d", call->name, f->name,
+         call->n_inputs, call->n_outputs, n_in, n_out);
+  ALLOC(err, inputs, ifd_new_array(&in->scratch, ifd_value *, n_in));
+  ALLOC(err, outputs, ifd_new_array(&in->scratch, ifd_value *, n_out));
+  ALLOC(err, attrs, ifd_new_array(&in->scratch, ifd_attr, call->n_attrs + f->n_defaults));
+  for (int i = 0; i < call->n_inputs; i++) inputs[i] = call->inputs[i];
+  for (int i = 0; i < call->n_attrs; i++) attrs[n_attrs++] = call->attrs[i];
+  for (int i = 0; i < f->n_defaults; i++)
+    if (!ifd_node_find_attr(call, f->defaults[i].name)) attrs[n_attrs++] = f->defaults[i];
+  TRY(ifd_graph_inline(err, call->graph, call, f->body, inputs, outputs, attrs, n_attrs));
+  for (int i = 0; i < call->n_outputs; i++) {
+    ifd_value *old = call->outputs[i], *made = outputs[i];
+    if (!old) continue;
+    bool takes_over = made && made->producer && made->graph == call->graph && !made->n_outputs;
+    if (old->n_outputs && takes_over) {
+      ifd_node *maker = made->producer;
+      int k = made->output;
+      TRY(ifd_node_set_output(err, call, i, NULL));
+      TRY(ifd_value_replace(err, made, old, false));
+      TRY(ifd_node_set_output(err, maker, k, old));
+    } else if (old->n_outputs) { /* the output is an input of the call: it needs a node to have its own name
+                                  */
+      ifd_node *identity;
+      TRY(ifd_node_new(err, &identity, call->graph, "", "Identity", 1, 1));
+      TRY(ifd_node_set_input(err, identity, 0, made));
+      TRY(ifd_node_set_output(err, call, i, NULL));
+      TRY(ifd_node_set_output(err, identity, 0, old));
+      ifd_node_insert(identity, call);
+    } else
+      TRY(ifd_value_replace(err, old, made, false));
+  }
+  ifd_node *first = before ? before->next : call->graph->first;
+  ifd_node *end = call->next;
+  ifd_node_remove(call);
+  EXPECT(err, in->model->n_nodes <= MAX_NODES, LIMIT, "writing out local functions takes more than %d nodes",
+         MAX_NODES);
+  EXPECT(err, ++in->depth <= MAX_DEPTH, BAD_MODEL,
+         "function %s calls itself, or functions nest deeper than %d", f->name, MAX_DEPTH);
+  for (ifd_node *n = first, *next; n && n != end; n = next) { /* calls in what was written out */
+    next = n->next;
+    const ifd_function *inner = ifd_model_find_function(in->model, n->domain, n->op_type, n->overload);
+    if (inner) TRY(inline_call(in, n, inner));
+  }
+  in->depth--;
+  return IFD_OK;
+}
+
+static ifd_status inline_graph(inliner *in, ifd_graph *graph) {
+  IFD_EACH_NODE(node, graph) {
+    const ifd_function *f = ifd_model_find_function(in->model, node->domain, node->op_type, node->overload);
+    if (f) TRY(inline_call(in, node, f));
+  }
+  return IFD_OK;
+}
+
+static ifd_status visit(ifd_graph *graph, void *context) { return inline_graph(context, graph); }
+
+ifd_status ifd_inline_functions(ifd_error *err, ifd_model *model) {
+  if (!model->functions.n) return IFD_OK;
+  inliner in = {.err = err, .model = model};
+  ifd_arena_init(&in.scratch, model->arena.budget);
+  ifd_status status = ifd_graph_visit(model->graph, visit, &in);
+  ifd_arena_free(&in.scratch);
+  return status;
+}

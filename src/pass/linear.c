@@ -1,0 +1,172 @@
+#include "pass/linear.h"
+
+#include <string.h>
+
+/* ---- recognizing ---- */
+
+static bool all_equal(const int64_t *v, int n, int64_t x) {
+  for (int i = 0; i < n; i++)
+    if (v[i] != x) return false;
+  return true;
+}
+
+static bool reads_padding(const ifd_node *conv) {
+  const int64_t *pads;
+  int n = ifd_node_ints(conv, "pads", &pads);
+  if (ifd_node_string_is(conv, "auto_pad", "NOTSET", "VALID")) return false;
+  return !ifd_node_string_is(conv, "auto_pad", "NOTSET", "NOTSET") || !all_equal(pads, n, 0);
+}
+
+static bool conv_of(ifd_node *node, ifd_linear *l) {
+  bool transposed = ifd_node_is(node, "ConvTranspose");
+  const ifd_tensor *w = l->weight;
+  if (w->shape.rank < 3) return false;
+  int64_t groups = ifd_node_int(node, "group", 1);
+  l->d0 = w->shape.dim[0];
+  l->d1 = w->shape.dim[1];
+  l->inner = ifd_shape_span(&w->shape, 2, w->shape.rank);
+  if (groups < 1 || l->d0 % groups || !l->d0 || !l->d1) return false;
+  ifd_channels by_first = {true, 1, l->d0}, by_second = {false, groups, l->d1 * groups};
+  l->out = transposed ? by_second : by_first;
+  l->in = transposed ? by_first : by_second;
+  l->axis_in = l->axis_out = 1;
+  l->has_bias_input = true;
+  l->pads = transposed || reads_padding(node); /* a transposed one also reaches past its input */
+  return true;
+}
+
+static bool product_of(ifd_rewrite *rw, ifd_node *node, ifd_linear *l) {
+  bool gemm = ifd_node_is(node, "Gemm"), transposed = gemm && ifd_node_int(node, "transB", 0);
+  const ifd_tensor *w = l->weight;
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  if (w->shape.rank != 2 || rank < 2) return false;
+  l->d0 = w->shape.dim[0];
+  l->d1 = w->shape.dim[1];
+  l->inner = 1;
+  ifd_channels by_first = {true, 1, l->d0}, by_second = {false, 1, l->d1};
+  l->out = transposed ? by_first : by_second;
+  l->in = transposed ? by_second : by_first;
+  l->axis_out = rank - 1;
+  l->axis_in = gemm && ifd_node_int(node, "transA", 0) ? 0 : rank - 1;
+  l->has_bias_input = gemm;
+  if (gemm) {
+    l->alpha = ifd_node_float(node, "alpha", 1);
+    l->beta = ifd_node_float(node, "beta", 1);
+  }
+  return true;
+}
+
+/* A bias counts when it is one number for each output channel. */
+static bool find_bias(ifd_rewrite *rw, ifd_linear *l, const char **why) {
+  if (!l->has_bias_input || !ifd_node_has_input(l->node, 2)) return true;
+  const ifd_tensor *b = l->bias = ifd_rw_constant(rw, l->node->inputs[2]);
+  if (!b) return *why = "the bias is not constant", false;
+  int64_t n = ifd_tensor_count(b);
+  bool last = b->shape.rank == 0 || b->shape.dim[b->shape.rank - 1] == n;
+  if ((n == 1 || n == l->out.n) && last) return true;
+  return *why = "the bias differs along another axis than the channels", false;
+}
+
+bool ifd_linear_of(ifd_rewrite *rw, ifd_node *node, ifd_linear *out, const char **why) {
+  bool conv = ifd_node_is(node, "Conv") || ifd_node_is(node, "ConvTranspose");
+  bool product = (ifd_node_is(node, "Gemm") && node->opset >= 7) || ifd_node_is(node, "MatMul");
+  *why = NULL;
+  if (!conv && !product) return false;
+  *out = (ifd_linear){
+      .node = node, .alpha = 1, .beta = 1, .weight = ifd_rw_constant(rw, ifd_node_input(node, 1))};
+  if (!out->weight) return *why = "the weights are not constant", false;
+  if (!ifd_dtype_is_float(out->weight->dtype) || out->weight->packed)
+    return *why = "the weights are not of a plain float type", false;
+  if (!(conv ? conv_of(node, out) : product_of(rw, node, out)))
+    return *why = "the weights do not have the expected shape", false;
+  return find_bias(rw, out, why);
+}
+
+/* ---- arithmetic on weights ---- */
+
+static int64_t channel(const ifd_linear *l, const ifd_channels *c, int64_t i0, int64_t i1) {
+  return c->first ? i0 : i0 / (l->d0 / c->groups) * l->d1 + i1;
+}
+
+static bool one_number(const double *v, int64_t n) {
+  for (int64_t i = 1; i < n; i++)
+    if (v[i] != v[0]) return false;
+  return true;
+}
+
+ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_tensor *out, const ifd_linear *l,
+                            const ifd_channels *channels, const double *scale, int64_t n_scale) {
+  const ifd_tensor *w = l->weight;
+  if (w->splat && one_number(scale, n_scale)) {
+    TRY(ifd_tensor_new(ifd_rw_error(rw), out, ifd_rw_arena(rw), w->dtype, &(ifd_shape){1, {1}}));
+    ifd_tensor_set_f64(out, 0, ifd_tensor_get_f64(w, 0) * scale[0]);
+    out->shape = w->shape;
+    out->splat = true;
+    return IFD_OK;
+  }
+  TRY(ifd_tensor_new(ifd_rw_error(rw), out, ifd_rw_arena(rw), w->dtype, &w->shape));
+  int64_t e = 0;
+  for (int64_t i0 = 0; i0 < l->d0; i0++)
+    for (int64_t i1 = 0; i1 < l->d1; i1++) {
+      double s = scale[n_scale == 1 ? 0 : channel(l, channels, i0, i1)];
+      for (int64_t k = 0; k < l->inner; k++, e++) ifd_tensor_set_f64(out, e, ifd_tensor_get_f64(w, e) * s);
+    }
+  return IFD_OK;
+}
+
+ifd_status ifd_linear_shift(ifd_rewrite *rw, double **out, const ifd_linear *l, const double *shift,
+                            int64_t n_shift) {
+  ALLOC(ifd_rw_error(rw), *out, ifd_new_array(ifd_rw_scratch(rw), double, l->out.n));
+  int64_t e = 0;
+  for (int64_t i0 = 0; i0 < l->d0; i0++)
+    for (int64_t i1 = 0; i1 < l->d1; i1++) {
+      double s = shift[n_shift == 1 ? 0 : channel(l, &l->in, i0, i1)], sum = 0;
+      for (int64_t k = 0; k < l->inner; k++, e++) sum += ifd_tensor_get_f64(l->weight, e);
+      (*out)[channel(l, &l->out, i0, i1)] += sum * s * l->alpha;
+    }
+  return IFD_OK;
+}
+
+ifd_status ifd_linear_bias(ifd_rewrite *rw, double **out, const ifd_linear *l) {
+  ALLOC(ifd_rw_error(rw), *out, ifd_new_array(ifd_rw_scratch(rw), double, l->out.n));
+  int64_t n = l->bias ? ifd_tensor_count(l->bias) : 0;
+  for (int64_t c = 0; n && c < l->out.n; c++)
+    (*out)[c] = l->beta * ifd_tensor_get_f64(l->bias, n == 1 ? 0 : c);
+  return IFD_OK;
+}
+
+/* ---- building ---- */
+
+static bool all_zero(const double *v, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    if (v[i] != 0) return false;
+  return true;
+}
+
+ifd_status ifd_linear_rebuild(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l, ifd_value *x,
+                              const ifd_tensor *weight, const double *bias) {
+  const ifd_node *old = l->node;
+  ifd_value *inputs[3] = {x, NULL, NULL};
+  const char *bias_hint = ifd_node_has_input(old, 2) ? old->inputs[2]->name : "bias";
+  bool shifts = !all_zero(bias, l->out.n);
+  ifd_node *node;
+  if (weight == l->weight)
+    inputs[1] = old->inputs[1];
+  else
+    TRY(ifd_rw_add_constant(rw, &inputs[1], weight, old->inputs[1]->name));
+  if (shifts) TRY(ifd_affine_add_vector(rw, &inputs[2], weight->dtype, bias, l->out.n, bias_hint));
+  bool slot = l->has_bias_input && shifts;
+  if (ifd_node_is(old, "Gemm") && old->opset < 11 && !inputs[2]) {
+    double *zeros; /* C is required before version 11 */
+    ALLOC(ifd_rw_error(rw), zeros, ifd_new_array(ifd_rw_scratch(rw), double, l->out.n));
+    TRY(ifd_affine_add_vector(rw, &inputs[2], weight->dtype, zeros, l->out.n, bias_hint));
+    slot = true;
+  }
+  TRY(ifd_rw_add_like(rw, &node, old, inputs, slot ? 3 : 2));
+  if (l->beta != 1) ifd_node_remove_attr(node, "beta");
+  *out = node->outputs[0];
+  if (l->has_bias_input || !shifts) return IFD_OK;
+  TRY(ifd_rw_add_node(rw, &node, "Add", (ifd_value *[]){*out, inputs[2]}, 2, 1));
+  *out = node->outputs[0];
+  return IFD_OK;
+}
