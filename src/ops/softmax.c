@@ -25,7 +25,7 @@ static void log_softmax(double *v, int64_t n, int64_t step, int64_t p) {
   (void)p;
   double top = greatest(v, n, step), sum = 0;
   for (int64_t i = 0; i < n; i++) sum += exp(v[i * step] - top);
-  for (int64_t i = 0; i < n; i++) v[i * step] -= top + log(sum);
+  for (int64_t i = 0; i < n; i++) v[i * step] = v[i * step] - top - log(sum);
 }
 
 /* 1 at the first greatest element, 0 elsewhere; NaN counts as greatest. */

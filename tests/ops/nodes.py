@@ -100,8 +100,8 @@ class Nodes:
                 result.append(numpy_helper.to_array(t))
             return result
 
-    def check(self, ulps=0):
-        """Every output has the expected type, shape and elements (floats: within ulps of their type)."""
+    def check(self, ulps=0, atol=0):
+        """Every output has the expected type, shape and elements (floats: within ulps of their type, or atol)."""
         for got, (op, attrs, inputs, expected) in zip(self.run(), self.expected):
             what = f"{op}-{self.opset} {attrs} of {[None if a is None else (a.dtype.name, a.shape) for a in map(lambda v: v if v is None else np.asarray(v), inputs)]}"
             if callable(expected):
@@ -112,21 +112,21 @@ class Nodes:
                 expected = expected.astype(object)
             assert got.dtype == expected.dtype and got.shape == expected.shape, \
                 f"{what}: got {got.dtype}{got.shape}, expected {expected.dtype}{expected.shape}"
-            same = equal(got, expected, ulps)
+            same = equal(got, expected, ulps, atol)
             assert same.all(), f"{what}: {got[~same][:5]} instead of {expected[~same][:5]}"
 
 
-def equal(got, expected, ulps):
+def equal(got, expected, ulps, atol):
     """Element by element; NaN equals NaN."""
     if not is_float(got.dtype):
         return got == expected
     a, b = got.astype(np.float64), expected.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
-    if ulps and not same.all():
+    if (ulps or atol) and not same.all():
         info = ml_dtypes.finfo(got.dtype) if got.dtype.kind == "V" else np.finfo(got.dtype)
         unit = np.maximum(np.abs(b), float(info.smallest_normal)) * float(info.eps)
         with np.errstate(invalid="ignore"):
-            same |= np.abs(a - b) <= ulps * unit
+            same |= np.abs(a - b) <= ulps * unit + atol
     return same
 
 

@@ -39,15 +39,22 @@ static bool reads_back(const char *text, ifd_dtype t, const void *expected) {
   return memcmp(bytes, expected, ifd_dtype_size(t)) == 0;
 }
 
-/* "d.ddde±xx" to "ddd.d" where the exponent is small enough. */
-static void spell(char *out, size_t size, double x, int digits) {
-  char scientific[48];
-  snprintf(scientific, sizeof scientific, "%.*e", digits - 1, x);
-  int exponent = atoi(strchr(scientific, 'e') + 1);
-  if (exponent < -4 || exponent >= 16)
-    snprintf(out, size, "%.*e", digits - 1, x);
+/* x with so many digits: "d.ddde±xx", or, where the exponent is small enough, plain and padded with zeros. */
+static void spell(char *out, size_t size, double x, int n_digits) {
+  char digits[48];
+  snprintf(out, size, "%.*e", n_digits - 1, x);
+  const char *s = out + (*out == '-');
+  int n = 0, exponent = atoi(strchr(s, 'e') + 1);
+  if (exponent < -4 || exponent >= 16) return;
+  for (; *s != 'e'; s++)
+    if (*s != '.') digits[n++] = *s;
+  while (n <= exponent + 1) digits[n++] = '0';
+  digits[n] = 0;
+  const char *sign = *out == '-' ? "-" : "";
+  if (exponent < 0)
+    snprintf(out, size, "%s0.%.*s%s", sign, -exponent - 1, "000", digits);
   else
-    snprintf(out, size, "%.*f", digits - 1 > exponent ? digits - 1 - exponent : 1, x);
+    snprintf(out, size, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
 }
 
 static void float_text(char *out, size_t size, ifd_dtype t, const void *p) {
