@@ -22,40 +22,34 @@ ifd_view ifd_view_from(ifd_view v, int axis, int64_t index, size_t size) {
 
 /* ---- a row ---- */
 
-typedef struct pair {
-  uint64_t low, high;
-} pair;
-
-#define MOVE_ROW(type)                                                                                       \
-  static void move_##type(void *to, int64_t to_step, const void *from, int64_t from_step, int64_t n) {       \
-    type *t = to;                                                                                            \
-    const type *f = from;                                                                                    \
-    if (to_step == 1 && from_step == 0)                                                                      \
-      for (int64_t i = 0; i < n; i++) t[i] = *f;                                                             \
-    else if (to_step == 1)                                                                                   \
-      for (int64_t i = 0; i < n; i++) t[i] = f[i * from_step];                                               \
+/* One loop an element size: memcpy of a fixed size is one move, whatever the type and alignment. */
+#define MOVE_ROW(size)                                                                                       \
+  static void move_##size(char *restrict to, int64_t to_step, const char *restrict from, int64_t from_step,  \
+                          int64_t n) {                                                                       \
+    if (to_step == 1)                                                                                        \
+      for (int64_t i = 0; i < n; i++) memcpy(to + i * size, from + i * from_step * size, size);              \
     else                                                                                                     \
-      for (int64_t i = 0; i < n; i++) t[i * to_step] = f[i * from_step];                                     \
+      for (int64_t i = 0; i < n; i++) memcpy(to + i * to_step * size, from + i * from_step * size, size);    \
   }
-MOVE_ROW(uint8_t)
-MOVE_ROW(uint16_t)
-MOVE_ROW(uint32_t)
-MOVE_ROW(uint64_t)
-MOVE_ROW(pair)
+MOVE_ROW(1)
+MOVE_ROW(2)
+MOVE_ROW(4)
+MOVE_ROW(8)
+MOVE_ROW(16)
 
-static void move_row(size_t size, void *to, int64_t to_step, const void *from, int64_t from_step, int64_t n) {
+static void move_row(size_t size, char *to, int64_t to_step, const char *from, int64_t from_step, int64_t n) {
   if (to_step == 1 && from_step == 1)
     memcpy(to, from, (size_t)n * size);
   else if (size == 1)
-    move_uint8_t(to, to_step, from, from_step, n);
+    move_1(to, to_step, from, from_step, n);
   else if (size == 2)
-    move_uint16_t(to, to_step, from, from_step, n);
+    move_2(to, to_step, from, from_step, n);
   else if (size == 4)
-    move_uint32_t(to, to_step, from, from_step, n);
+    move_4(to, to_step, from, from_step, n);
   else if (size == 8)
-    move_uint64_t(to, to_step, from, from_step, n);
+    move_8(to, to_step, from, from_step, n);
   else
-    move_pair(to, to_step, from, from_step, n);
+    move_16(to, to_step, from, from_step, n);
 }
 
 void ifd_move(const ifd_shape *shape, size_t size, ifd_view to, ifd_view from) {

@@ -1,0 +1,201 @@
+/* Expand, Tile, ReverseSequence, Trilu: elements repeated, turned round or left out in place. */
+#include "ops/shared/elements.h"
+#include "ops/shared/move.h"
+#include <string.h>
+
+/* ---- Expand ---- */
+
+static ifd_status infer_Expand(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0);
+  const ifd_elements *want = ifd_elements_find(x, 1), *e = ifd_elements_find(x, 0);
+  ifd_dtype dtype = ifd_infer_dtype(x, 0);
+  ifd_dim dims[IFD_MAX_RANK];
+  if (rank < 0 || !want || want->n > IFD_MAX_RANK) return ifd_infer_unranked(x, 0, dtype);
+  int out = rank > want->n ? rank : want->n;
+  for (int i = 0; i < out; i++) {
+    int a = i - (out - rank), b = i - (out - want->n);
+    TRY(ifd_infer_broadcast_dim(x, &dims[i], a < 0 ? 1 : ifd_infer_dim(x, 0, a), b < 0 ? 1 : want->d[b]));
+  }
+  TRY(ifd_infer_tensor(x, 0, dtype, out, dims));
+  if (!e || out > 1 || (out == 1 && !ifd_dim_is_number(dims[0]))) return IFD_OK;
+  int64_t n = out ? dims[0] : 1;
+  if (n == e->n) return ifd_infer_elements(x, 0, out, e->n, e->d);
+  if (n > IFD_MAX_ELEMENTS || e->n != 1) return IFD_OK;
+  ifd_dim copies[IFD_MAX_ELEMENTS];
+  for (int i = 0; i < n; i++) copies[i] = e->d[0];
+  return ifd_infer_elements(x, 0, out, (int)n, copies);
+}
+
+static ifd_status eval_Expand(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  const int64_t *want;
+  int64_t n;
+  ifd_tensor *out;
+  TRY(ifd_eval_ints(x, &want, &n, 1));
+  EXPECT(x->err, n <= IFD_MAX_RANK, UNSUPPORTED, "a shape of %lld dimensions; at most %d are supported",
+         (long long)n, IFD_MAX_RANK);
+  ifd_shape shape = {.rank = (int)n};
+  for (int i = 0; i < n; i++) shape.dim[i] = want[i];
+  TRY(ifd_shape_check(x->err, &shape, 1));
+  TRY(ifd_shape_broadcast(x->err, &shape, &in->shape, &shape));
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
+  ifd_move(&shape, ifd_dtype_size(in->dtype), ifd_view_of(out), ifd_view_broadcast(in, &shape));
+  return IFD_OK;
+}
+
+/* ---- Tile ---- */
+
+/* `times` copies of the first `n` indices of one axis, doubling what is done. */
+static void repeat(const ifd_tensor *out, const ifd_shape *done, int axis, int64_t times) {
+  size_t size = ifd_dtype_size(out->dtype);
+  ifd_view v = ifd_view_of(out);
+  ifd_shape part = *done;
+  int64_t n = done->dim[axis], all = n * times;
+  for (int64_t at = n; at < all; at += part.dim[axis]) {
+    part.dim[axis] = ifd_min_i64(at, all - at);
+    ifd_move(&part, size, ifd_view_from(v, axis, at, size), v);
+  }
+}
+
+static ifd_status tile(ifd_eval *x, const int64_t *repeats) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_shape shape = in->shape, done = in->shape;
+  ifd_tensor *out;
+  for (int i = 0; i < shape.rank; i++)
+    EXPECT(x->err, repeats[i] >= 0 && ifd_mul_i64(&shape.dim[i], shape.dim[i], repeats[i]), BAD_INPUT,
+           "dimension %d cannot be repeated %lld times", i, (long long)repeats[i]);
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
+  if (ifd_shape_count(&shape) == 0) return IFD_OK;
+  ifd_move(&in->shape, ifd_dtype_size(in->dtype), ifd_view_of(out), ifd_view_of(in));
+  for (int i = shape.rank - 1; i >= 0; i--) {
+    repeat(out, &done, i, repeats[i]);
+    done.dim[i] = shape.dim[i];
+  }
+  return IFD_OK;
+}
+
+static ifd_status read_scalar(ifd_eval *x, int64_t *out, int i) {
+  const int64_t *v;
+  int64_t n;
+  TRY(ifd_eval_ints(x, &v, &n, i));
+  EXPECT(x->err, n == 1, BAD_INPUT, "input %d has %lld elements, not one", i, (long long)n);
+  *out = *v;
+  return IFD_OK;
+}
+
+static ifd_status eval_Tile_1(ifd_eval *x) {
+  int64_t tiles, at, repeats[IFD_MAX_RANK];
+  int axis;
+  TRY(read_scalar(x, &tiles, 1));
+  TRY(read_scalar(x, &at, 2));
+  TRY(ifd_axis(x->err, &axis, at, ifd_eval_in(x, 0)->shape.rank));
+  for (int i = 0; i < IFD_MAX_RANK; i++) repeats[i] = i == axis ? tiles : 1;
+  return tile(x, repeats);
+}
+
+static ifd_status eval_Tile(ifd_eval *x) {
+  const int64_t *repeats;
+  int64_t n;
+  int rank = ifd_eval_in(x, 0)->shape.rank;
+  TRY(ifd_eval_ints(x, &repeats, &n, 1));
+  EXPECT(x->err, n == rank, BAD_INPUT, "%lld repeats for %d dimensions", (long long)n, rank);
+  return tile(x, repeats);
+}
+
+static ifd_status infer_Tile_1(ifd_infer *x) {
+  ifd_dim dims[IFD_MAX_RANK];
+  int rank = ifd_known_rank(x, 0);
+  for (int i = 0; i < rank; i++) dims[i] = ifd_dim_unknown(x->dims);
+  return rank < 0 ? ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0))
+                  : ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, dims);
+}
+
+static ifd_status infer_tiled_elements(ifd_infer *x, ifd_dim n) {
+  const ifd_elements *e = ifd_elements_find(x, 0);
+  ifd_dim d[IFD_MAX_ELEMENTS];
+  if (!e || e->rank != 1 || !ifd_dim_is_number(n) || n > IFD_MAX_ELEMENTS) return IFD_OK;
+  for (int i = 0; i < n; i++) d[i] = e->d[i % e->n];
+  return ifd_infer_elements(x, 0, 1, (int)n, d);
+}
+
+static ifd_status infer_Tile(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0);
+  const ifd_elements *repeats = ifd_elements_find(x, 1);
+  ifd_dim dims[IFD_MAX_RANK];
+  if (rank < 0 || !repeats) return infer_Tile_1(x);
+  EXPECT(x->err, repeats->n == rank, BAD_INPUT, "%d repeats for %d dimensions", repeats->n, rank);
+  for (int i = 0; i < rank; i++) dims[i] = ifd_dim_mul(x->dims, ifd_infer_dim(x, 0, i), repeats->d[i]);
+  TRY(ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, dims));
+  return rank == 1 ? infer_tiled_elements(x, dims[0]) : IFD_OK;
+}
+
+/* ---- ReverseSequence ---- */
+
+static ifd_status eval_ReverseSequence(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  const int64_t *lens;
+  int64_t n;
+  int batch, time;
+  ifd_tensor *out;
+  TRY(ifd_eval_ints(x, &lens, &n, 1));
+  TRY(ifd_axis(x->err, &batch, ifd_node_int(x->node, "batch_axis", 1), in->shape.rank));
+  TRY(ifd_axis(x->err, &time, ifd_node_int(x->node, "time_axis", 0), in->shape.rank));
+  EXPECT(x->err, batch != time && n == in->shape.dim[batch], BAD_INPUT,
+         "%lld lengths for a batch of %lld along axis %d, time along axis %d", (long long)n,
+         (long long)in->shape.dim[batch], batch, time);
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &in->shape));
+  size_t size = ifd_dtype_size(in->dtype);
+  int64_t steps = in->shape.dim[time];
+  for (int64_t i = 0; i < n; i++) {
+    EXPECT(x->err, lens[i] >= 0 && lens[i] <= steps, BAD_INPUT,
+           "length %lld of sequence %lld is outside [0, %lld]", (long long)lens[i], (long long)i,
+           (long long)steps);
+    ifd_shape part = in->shape;
+    ifd_view to = ifd_view_from(ifd_view_of(out), batch, i, size), rest;
+    ifd_view from = ifd_view_from(ifd_view_of(in), batch, i, size), back;
+    part.dim[batch] = 1;
+    part.dim[time] = lens[i];
+    back = ifd_view_from(from, time, lens[i] - 1, size);
+    back.stride[time] = -back.stride[time];
+    ifd_move(&part, size, to, back);
+    part.dim[time] = steps - lens[i];
+    rest = ifd_view_from(to, time, lens[i], size);
+    ifd_move(&part, size, rest, ifd_view_from(from, time, lens[i], size));
+  }
+  return IFD_OK;
+}
+
+/* ---- Trilu ---- */
+
+static ifd_status eval_Trilu(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  int rank = in->shape.rank;
+  int64_t k = 0;
+  bool upper = ifd_node_int(x->node, "upper", 1);
+  ifd_tensor *out;
+  EXPECT(x->err, rank >= 2, BAD_INPUT, "the input has %d dimensions, not 2 or more", rank);
+  if (ifd_eval_has(x, 1)) TRY(read_scalar(x, &k, 1));
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &in->shape));
+  int64_t rows = in->shape.dim[rank - 2], columns = in->shape.dim[rank - 1];
+  int64_t all = ifd_shape_span(&in->shape, 0, rank - 2) * rows;
+  size_t size = ifd_dtype_size(in->dtype);
+  k = ifd_max_i64(-rows, ifd_min_i64(k, columns));
+  ifd_fill(out, NULL);
+  for (int64_t i = 0; i < all && columns; i++) {
+    int64_t cut = i % rows + k + !upper; /* the first column of the upper part, or after the lower one */
+    cut = ifd_max_i64(0, ifd_min_i64(cut, columns));
+    int64_t from = i * columns + (upper ? cut : 0), n = upper ? columns - cut : cut;
+    memcpy((char *)out->data + (size_t)from * size, (const char *)in->data + (size_t)from * size,
+           (size_t)n * size);
+  }
+  return IFD_OK;
+}
+
+#define ROW(name_, since_, infer_, eval_)                                                                    \
+  { .name = #name_, .since = since_, .infer = infer_, .eval = eval_ }
+const ifd_op ifd_ops_expand[] = {ROW(Expand, 8, infer_Expand, eval_Expand),
+                                 ROW(Tile, 1, infer_Tile_1, eval_Tile_1),
+                                 ROW(Tile, 6, infer_Tile, eval_Tile),
+                                 ROW(ReverseSequence, 10, ifd_infer_like_first, eval_ReverseSequence),
+                                 ROW(Trilu, 14, ifd_infer_like_first, eval_Trilu),
+                                 {0}};

@@ -1,0 +1,161 @@
+/* Gather, GatherElements, GatherND, Compress: elements picked out by index. */
+#include "ops/shared/elements.h"
+#include "ops/shared/places.h"
+#include <string.h>
+
+/* ---- Gather ---- */
+
+static ifd_status infer_Gather(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0), q = ifd_known_rank(x, 1), axis, n = 0;
+  ifd_dim dims[2 * IFD_MAX_RANK];
+  if (rank < 0 || q < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), rank));
+  for (int i = 0; i < axis; i++) dims[n++] = ifd_infer_dim(x, 0, i);
+  for (int i = 0; i < q; i++) dims[n++] = ifd_infer_dim(x, 1, i);
+  for (int i = axis + 1; i < rank; i++) dims[n++] = ifd_infer_dim(x, 0, i);
+  TRY(ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), n, dims));
+
+  const ifd_elements *e = ifd_elements_find(x, 0);
+  const int64_t *index;
+  ifd_dim d[IFD_MAX_ELEMENTS];
+  int n_index = ifd_infer_numbers(x, 1, &index);
+  if (!e || e->rank != 1 || n_index < 0 || n_index > IFD_MAX_ELEMENTS) return IFD_OK;
+  for (int i = 0; i < n_index; i++) {
+    int64_t at;
+    TRY(ifd_index(x->err, &at, index[i], e->n));
+    d[i] = e->d[at];
+  }
+  return ifd_infer_elements(x, 0, q, n_index, d);
+}
+
+static ifd_status eval_Gather(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  const ifd_shape *s = &in->shape, *si = &ifd_eval_in(x, 1)->shape;
+  const int64_t *index;
+  int64_t n;
+  int axis;
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), s->rank));
+  EXPECT(x->err, s->rank + si->rank - 1 <= IFD_MAX_RANK, UNSUPPORTED, "at most %d dimensions are supported",
+         IFD_MAX_RANK);
+  TRY(ifd_indices(x, &index, &n, 1, s->dim[axis]));
+  ifd_shape shape = {.rank = s->rank + si->rank - 1};
+  memcpy(shape.dim, s->dim, (size_t)axis * sizeof *s->dim);
+  memcpy(shape.dim + axis, si->dim, (size_t)si->rank * sizeof *s->dim);
+  memcpy(shape.dim + axis + si->rank, s->dim + axis + 1, (size_t)(s->rank - axis - 1) * sizeof *s->dim);
+  ifd_tensor *out;
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
+  if (ifd_shape_count(&shape) == 0) return IFD_OK;
+  int64_t outer = ifd_shape_span(s, 0, axis);
+  size_t block = (size_t)ifd_shape_span(s, axis + 1, s->rank) * ifd_dtype_size(in->dtype);
+  const char *from = in->data;
+  char *to = out->data;
+  for (int64_t i = 0; i < outer; i++) {
+    ifd_gather_blocks(to, from, index, n, block);
+    to += (size_t)n * block;
+    from += (size_t)s->dim[axis] * block;
+  }
+  return IFD_OK;
+}
+
+/* ---- GatherElements ---- */
+
+static ifd_status infer_GatherElements(ifd_infer *x) {
+  return ifd_infer_same_as(x, 0, 1, ifd_infer_dtype(x, 0));
+}
+
+static ifd_status eval_GatherElements(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_places p;
+  ifd_tensor *out;
+  int axis;
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), in->shape.rank));
+  TRY(ifd_places_along(x, &p, &in->shape, 1, axis));
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &ifd_eval_in(x, 1)->shape));
+  ifd_gather_blocks(out->data, in->data, p.at, p.n, ifd_dtype_size(in->dtype));
+  return IFD_OK;
+}
+
+/* ---- GatherND ---- */
+
+static ifd_status infer_GatherND(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0), q = ifd_known_rank(x, 1), n = 0;
+  int64_t batch = ifd_node_int(x->node, "batch_dims", 0);
+  ifd_dim dims[2 * IFD_MAX_RANK];
+  if (rank < 0 || q < 1 || !ifd_dim_is_number(ifd_infer_dim(x, 1, q - 1)))
+    return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  ifd_dim k = ifd_infer_dim(x, 1, q - 1);
+  EXPECT(x->err, batch >= 0 && batch < q && k >= 1 && k <= rank - batch, BAD_MODEL,
+         "index tuples of %lld after %lld batch dimensions do not fit %d dimensions", (long long)k,
+         (long long)batch, rank);
+  for (int i = 0; i < q - 1; i++) dims[n++] = ifd_infer_dim(x, 1, i);
+  for (int i = (int)(batch + k); i < rank; i++) dims[n++] = ifd_infer_dim(x, 0, i);
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), n, dims);
+}
+
+static ifd_status eval_GatherND(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  const ifd_shape *si = &ifd_eval_in(x, 1)->shape;
+  int64_t batch = ifd_node_int(x->node, "batch_dims", 0);
+  ifd_places p;
+  TRY(ifd_places_of_tuples(x, &p, &in->shape, 1, batch));
+  int from = (int)(batch + si->dim[si->rank - 1]);
+  ifd_shape shape = {.rank = si->rank - 1};
+  EXPECT(x->err, shape.rank + in->shape.rank - from <= IFD_MAX_RANK, UNSUPPORTED,
+         "at most %d dimensions are supported", IFD_MAX_RANK);
+  memcpy(shape.dim, si->dim, (size_t)shape.rank * sizeof *shape.dim);
+  for (int i = from; i < in->shape.rank; i++) shape.dim[shape.rank++] = in->shape.dim[i];
+  ifd_tensor *out;
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
+  ifd_gather_blocks(out->data, in->data, p.at, p.n, (size_t)p.block * ifd_dtype_size(in->dtype));
+  return IFD_OK;
+}
+
+/* ---- Compress ---- */
+
+static ifd_status infer_Compress(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0), axis, n;
+  const int64_t *condition;
+  ifd_dim dims[IFD_MAX_RANK], kept = 0;
+  if ((n = ifd_infer_numbers(x, 1, &condition)) < 0) kept = ifd_dim_unknown(x->dims);
+  for (int i = 0; i < n; i++) kept += condition[i] != 0;
+  if (!ifd_node_find_attr(x->node, "axis")) return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), 1, &kept);
+  if (rank < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), rank));
+  memcpy(dims, x->in[0]->dims, (size_t)rank * sizeof *dims);
+  dims[axis] = kept;
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, dims);
+}
+
+static ifd_status eval_Compress(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_shape whole = in->shape, shape;
+  const int64_t *condition;
+  int64_t n, n_kept = 0, *kept;
+  int axis = 0;
+  if (ifd_node_find_attr(x->node, "axis"))
+    TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), whole.rank));
+  else
+    whole = (ifd_shape){1, {ifd_shape_count(&whole)}};
+  TRY(ifd_eval_ints(x, &condition, &n, 1));
+  ALLOC(x->err, kept, ifd_new_array(x->scratch, int64_t, n));
+  for (int64_t i = 0; i < n; i++)
+    if (condition[i]) kept[n_kept++] = i;
+  EXPECT(x->err, !n_kept || kept[n_kept - 1] < whole.dim[axis], BAD_INPUT,
+         "the condition is true at %lld, past the end of %lld", (long long)kept[n_kept - 1],
+         (long long)whole.dim[axis]);
+  shape = whole;
+  shape.dim[axis] = n_kept;
+  ifd_tensor *out;
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
+  if (ifd_shape_count(&shape) == 0) return IFD_OK;
+  size_t block = (size_t)ifd_shape_span(&whole, axis + 1, whole.rank) * ifd_dtype_size(in->dtype);
+  for (int64_t i = 0, outer = ifd_shape_span(&whole, 0, axis); i < outer; i++)
+    ifd_gather_blocks((char *)out->data + (size_t)(i * n_kept) * block,
+                      (const char *)in->data + (size_t)(i * whole.dim[axis]) * block, kept, n_kept, block);
+  return IFD_OK;
+}
+
+#define ROW(name_, since_)                                                                                   \
+  { .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##name_ }
+const ifd_op ifd_ops_gather[] = {
+    ROW(Gather, 1), ROW(GatherElements, 11), ROW(GatherND, 11), ROW(Compress, 9), {0}};
