@@ -199,12 +199,16 @@ typedef struct infold_verify_options {
   double tolerance; /* float outputs may differ by this times the output's largest magnitude; 0: 1e-4 */
   int threads;
   size_t max_memory;
+  double max_seconds; /* give up with LIMIT after about this time; 0: no limit */
 } infold_verify_options;
 
 /* Runs both models on the same inputs. DIFFERS names the first output and element that differ; *out (may be
  * NULL) gets a table of the worst difference of each output. */
 INFOLD_API infold_status infold_verify_models(infold_error *err, char **out, const infold_model *a,
                                               const infold_model *b, const infold_verify_options *options);
+/* The same for a report's model before and after; the outcome becomes part of the report. */
+INFOLD_API infold_status infold_verify_report(infold_error *err, infold_report *report,
+                                              const infold_verify_options *options);
 
 /* ---- inspecting ---- */
 

@@ -1,0 +1,136 @@
+/* infold optimize: a model that does the same with less. */
+#include "cli.h"
+
+#include <string.h>
+
+typedef struct optimize_record {
+  model_options model;
+  const char *output, *report, *inputs, *external_data;
+  texts only, skip, why;
+  long max_rewrites, threads; /* max_rewrites is one more than given */
+  double tolerance, seconds;
+  int no_verify, grow;
+} optimize_record;
+
+static const option options[] = {
+    {"--output", "-o", "OUT.onnx", "where the optimized model goes (without it: only the report)",
+     OPTION_TEXT, offsetof(optimize_record, output)},
+    {"--only", NULL, "P,…", "only these passes; 'infold passes' lists them", OPTION_NAMES,
+     offsetof(optimize_record, only)},
+    {"--skip", NULL, "P,…", "not these passes", OPTION_NAMES, offsetof(optimize_record, skip)},
+    {"--why", NULL, "NODE", "say why a node was left as it is; may be repeated", OPTION_TEXTS,
+     offsetof(optimize_record, why)},
+    {"--max-rewrites", NULL, "N", "stop after so many rewrites (bisects a bad one)", OPTION_COUNT,
+     offsetof(optimize_record, max_rewrites), 0, LONG_MAX - 1},
+    {"--report", NULL, "table|json|markdown", "form of the before/after report", OPTION_TEXT,
+     offsetof(optimize_record, report)},
+    {"--no-verify", NULL, NULL, "do not compare the two models by running them", OPTION_FLAG,
+     offsetof(optimize_record, no_verify)},
+    {"--inputs", NULL, "DIR|FILE.npz", "inputs to verify with (default: random ones)", OPTION_TEXT,
+     offsetof(optimize_record, inputs)},
+    {"--tolerance", NULL, "X", "allowed difference, as part of an output's largest value (1e-4)", OPTION_REAL,
+     offsetof(optimize_record, tolerance)},
+    {"--seconds", NULL, "S", "most time for verifying (default: 10)", OPTION_REAL,
+     offsetof(optimize_record, seconds)},
+    {"--threads", NULL, "N", "threads for verifying", OPTION_NUMBER, offsetof(optimize_record, threads), 1,
+     4096},
+    {"--grow", NULL, NULL, "the file may become larger", OPTION_FLAG, offsetof(optimize_record, grow)},
+    {"--external-data", NULL, "FILE", "put the weights into this file beside OUT.onnx", OPTION_TEXT,
+     offsetof(optimize_record, external_data)},
+    MODEL_OPTIONS(optimize_record),
+    {0}};
+
+/* What differs is a failure; what could not be compared is said, and part of the report. */
+static int verify(const optimize_record *r, infold_report *report, const char *path) {
+  infold_error err;
+  infold_verify_options verify = {.inputs = r->inputs,
+                                  .tolerance = r->tolerance,
+                                  .threads = (int)r->threads,
+                                  .max_memory = r->model.max_memory,
+                                  .max_seconds = r->seconds > 0 ? r->seconds : 10};
+  cli_begin("verifying", path);
+  infold_status status = infold_verify_report(&err, report, &verify);
+  cli_end();
+  if (!status) return 0;
+  if (status == INFOLD_DIFFERS || r->inputs) return cli_fail(&err, path);
+  cli_say("%s: not verified: %s", path, err.message);
+  return 0;
+}
+
+static int print_report(const optimize_record *r, const infold_report *report, const char *path) {
+  infold_error err;
+  char *text;
+  if (infold_format_report(&err, &text, report, r->report ? r->report : "table", cli_width()))
+    return cli_fail(&err, path);
+  cli_print(text);
+  infold_free(text);
+  return 0;
+}
+
+static int explain(const optimize_record *r, const infold_report *report, const char *path) {
+  for (int i = 0; i < r->why.n; i++) {
+    infold_error err;
+    char *text;
+    if (infold_explain_node(&err, &text, report, r->why.v[i])) return cli_fail(&err, path);
+    cli_print("\n");
+    cli_print(text);
+    infold_free(text);
+  }
+  return 0;
+}
+
+/* The file is written last, when nothing else can fail. */
+static int finish(const optimize_record *r, infold_model *optimized, infold_report *report,
+                  const char *path) {
+  infold_error err;
+  int code = r->no_verify ? 0 : verify(r, report, path);
+  if (!code) code = print_report(r, report, path);
+  if (!code) code = explain(r, report, path);
+  if (code || !r->output) return code;
+  cli_begin("writing", r->output);
+  infold_status status = infold_save_model(&err, optimized, r->output, r->external_data);
+  cli_end();
+  return status ? cli_fail(&err, r->output) : 0;
+}
+
+static bool known_format(const char *format) {
+  return !format || strcmp(format, "table") == 0 || strcmp(format, "json") == 0 ||
+         strcmp(format, "markdown") == 0;
+}
+
+static int run(void *record, char **args, int n_args) {
+  optimize_record *r = record;
+  infold_error err;
+  infold_model *model, *optimized;
+  infold_report *report;
+  (void)n_args;
+  if (!known_format(r->report))
+    return cli_usage("optimize: --report is table, json or markdown, not '%s'", r->report);
+  if (r->external_data && !r->output) return cli_usage("optimize: --external-data needs -o OUT.onnx");
+  int code = cli_load(&model, args[0], &r->model);
+  if (code) return code;
+  infold_optimize_options optimize = {.only = r->only.v,
+                                      .skip = r->skip.v,
+                                      .has_max_rewrites = r->max_rewrites > 0,
+                                      .max_rewrites = r->max_rewrites - 1,
+                                      .grow = r->grow};
+  cli_begin("optimizing", args[0]);
+  infold_status status = infold_optimize_model(&err, &optimized, &report, model, &optimize);
+  cli_end();
+  code = status ? cli_fail(&err, args[0]) : finish(r, optimized, report, args[0]);
+  if (!status) {
+    infold_destroy_report(report);
+    infold_destroy_model(optimized);
+  }
+  infold_destroy_model(model);
+  return code;
+}
+
+const command cmd_optimize = {.name = "optimize",
+                              .arguments = "IN.onnx",
+                              .summary = "makes a model smaller and faster, and checks that it does the same",
+                              .min_args = 1,
+                              .max_args = 1,
+                              .options = options,
+                              .record_size = sizeof(optimize_record),
+                              .run = run};

@@ -1,0 +1,18 @@
+/* infold passes: what infold knows of passes. */
+#include "cli.h"
+
+static int run(void *record, char **args, int n_args) {
+  infold_error err;
+  char *text;
+  (void)record;
+  if (infold_describe_passes(&err, &text, n_args ? args[0] : NULL, cli_width())) return cli_fail(&err, NULL);
+  cli_print(text);
+  infold_free(text);
+  return 0;
+}
+
+const command cmd_passes = {.name = "passes",
+                            .arguments = "[NAME]",
+                            .summary = "lists the passes of the optimizer, or explains one",
+                            .max_args = 1,
+                            .run = run};

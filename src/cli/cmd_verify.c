@@ -1,0 +1,82 @@
+/* infold verify: two models on the same inputs. */
+#include "cli.h"
+
+#include <stdlib.h>
+
+typedef struct verify_record {
+  model_options model;
+  const char *inputs;
+  texts batches;
+  long seed, threads;
+  double tolerance, seconds;
+} verify_record;
+
+static const option options[] = {
+    {"--inputs", NULL, "DIR|FILE.npz", "inputs to run on (default: random ones)", OPTION_TEXT,
+     offsetof(verify_record, inputs)},
+    {"--batch", NULL, "1,3", "numbers for a free first dimension", OPTION_NAMES,
+     offsetof(verify_record, batches)},
+    {"--tolerance", NULL, "X", "allowed difference, as part of an output's largest value (1e-4)", OPTION_REAL,
+     offsetof(verify_record, tolerance)},
+    {"--seconds", NULL, "S", "give up after this time (default: no limit)", OPTION_REAL,
+     offsetof(verify_record, seconds)},
+    {"--seed", NULL, "N", "of random inputs", OPTION_NUMBER, offsetof(verify_record, seed), 0, LONG_MAX},
+    {"--threads", NULL, "N", "threads to use", OPTION_NUMBER, offsetof(verify_record, threads), 1, 4096},
+    MODEL_OPTIONS(verify_record),
+    {0}};
+
+enum { MAX_BATCHES = 64 };
+
+static int read_batches(const texts *names, int64_t *batches) {
+  for (int i = 0; i < names->n; i++) {
+    char *end;
+    batches[i % MAX_BATCHES] = strtoll(names->v[i], &end, 10);
+    if (*end || end == names->v[i] || batches[i % MAX_BATCHES] < 0 || i >= MAX_BATCHES)
+      return cli_usage("verify: --batch takes up to %d whole numbers such as 1,3, not '%s'", MAX_BATCHES,
+                       names->v[i]);
+  }
+  return 0;
+}
+
+static int compare(verify_record *r, const infold_model *a, const infold_model *b, const char *path) {
+  int64_t batches[MAX_BATCHES];
+  infold_error err;
+  char *text = NULL;
+  int code = read_batches(&r->batches, batches);
+  if (code) return code;
+  infold_verify_options verify = {.inputs = r->inputs,
+                                  .batches = r->batches.n ? batches : NULL,
+                                  .n_batches = r->batches.n,
+                                  .seed = (uint64_t)r->seed,
+                                  .tolerance = r->tolerance,
+                                  .threads = (int)r->threads,
+                                  .max_memory = r->model.max_memory,
+                                  .max_seconds = r->seconds};
+  cli_begin("verifying", path);
+  infold_status status = infold_verify_models(&err, &text, a, b, &verify);
+  cli_end();
+  if (text) cli_print(text);
+  infold_free(text);
+  return status ? cli_fail(&err, path) : 0;
+}
+
+static int run(void *record, char **args, int n_args) {
+  verify_record *r = record;
+  infold_model *a = NULL, *b = NULL;
+  (void)n_args;
+  int code = cli_load(&a, args[0], &r->model);
+  if (!code) code = cli_load(&b, args[1], &r->model);
+  if (!code) code = compare(r, a, b, args[1]);
+  infold_destroy_model(a);
+  infold_destroy_model(b);
+  return code;
+}
+
+const command cmd_verify = {.name = "verify",
+                            .arguments = "A.onnx B.onnx",
+                            .summary = "runs two models and compares their outputs",
+                            .min_args = 2,
+                            .max_args = 2,
+                            .options = options,
+                            .record_size = sizeof(verify_record),
+                            .run = run};
