@@ -1,45 +1,355 @@
-/* Where: elements of any type from one of two inputs. */
+/* TopK, Unique, NonZero, OneHot: elements found by their values, and the way back from indices. */
+#include "ops/shared/elements.h"
+#include "ops/shared/order.h"
+#include "ops/shared/places.h"
+#include "tensor/convert.h"
 #include <string.h>
 
-#include "ops/shared/elements.h"
-#include "ops/shared/operand.h"
-#include "ops/shared/walk.h"
+/* ---- TopK ---- */
 
-static ifd_status eval_Where(ifd_eval *x) {
-  const ifd_tensor *condition = ifd_eval_in(x, 0), *in[2];
-  ifd_shape shape = condition->shape;
-  ifd_tensor *out;
-  for (int k = 1; k < 3; k++) TRY(ifd_shape_broadcast(x->err, &shape, &shape, &ifd_eval_in(x, k)->shape));
-  TRY(ifd_eval_out(x, &out, 0, ifd_eval_in(x, 1)->dtype, &shape));
-  ifd_walk w = ifd_walk_over(&shape);
-  ifd_walk_add_shape(&w, &condition->shape);
-  for (int k = 0; k < 2; k++) {
-    TRY(ifd_eval_as(x, &in[k], k + 1, out->dtype));
-    ifd_walk_add_shape(&w, &in[k]->shape);
+/* The best of what was seen, as a heap whose root is the worst of them. */
+typedef struct heap {
+  const int64_t *keys; /* of one row, `stride` apart */
+  int64_t stride, n;
+  int64_t *index;
+  bool largest;
+} heap;
+
+/* Whether index a comes after b; of equal keys the later index does. */
+static bool worse(const heap *h, int64_t a, int64_t b) {
+  int64_t ka = h->keys[a * h->stride], kb = h->keys[b * h->stride];
+  if (ka == kb) return a > b;
+  return h->largest ? ka < kb : ka > kb;
+}
+
+/* Puts `index` where the root is and moves it down among the first n. */
+static void sift(heap *h, int64_t n, int64_t at, int64_t index) {
+  for (int64_t child; (child = 2 * at + 1) < n; at = child) {
+    if (child + 1 < n && worse(h, h->index[child + 1], h->index[child])) child++;
+    if (!worse(h, h->index[child], index)) break;
+    h->index[at] = h->index[child];
   }
-  ifd_walk_add_shape(&w, &shape);
-  size_t size = ifd_dtype_size(out->dtype);
-  const uint8_t *which = condition->data;
-  while (ifd_walk_next(&w))
-    for (int64_t i = 0; i < w.n; i++) {
-      int k = which[w.offset[0] + i * w.step[0]] ? 0 : 1;
-      const char *from = (const char *)in[k]->data + (size_t)(w.offset[k + 1] + i * w.step[k + 1]) * size;
-      memcpy((char *)out->data + (size_t)(w.offset[3] + i * w.step[3]) * size, from, size);
+  h->index[at] = index;
+}
+
+/* h->index: the best h->n of n indices, best first. */
+static void find_best(heap *h, int64_t n) {
+  if (h->n == 0) return;
+  for (int64_t i = 0; i < h->n; i++) h->index[i] = i;
+  for (int64_t i = h->n / 2 - 1; i >= 0; i--) sift(h, h->n, i, h->index[i]);
+  for (int64_t i = h->n; i < n; i++)
+    if (worse(h, h->index[0], i)) sift(h, h->n, 0, i);
+  for (int64_t last = h->n - 1; last > 0; last--) {
+    int64_t worst = h->index[0];
+    sift(h, last, 0, h->index[last]);
+    h->index[last] = worst;
+  }
+}
+
+static ifd_status top_k(ifd_eval *x, int64_t k) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_tensor *values = NULL, *indices = NULL;
+  ifd_shape shape = in->shape;
+  int64_t *keys, *best, *at;
+  int axis;
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", -1), shape.rank));
+  int64_t n = shape.dim[axis];
+  EXPECT(x->err, k >= 0 && k <= n, BAD_INPUT, "the %lld best of %lld elements", (long long)k, (long long)n);
+  shape.dim[axis] = k;
+  TRY(ifd_move_out(x, &values, 0, in->dtype, &shape));
+  TRY(ifd_move_out(x, &indices, 1, IFD_INT64, &shape));
+  if (ifd_shape_count(&shape) == 0) return IFD_OK;
+  TRY(ifd_order_keys(x->err, &keys, x->scratch, in));
+  ALLOC(x->err, best, ifd_new_array(x->scratch, int64_t, k));
+  ALLOC(x->err, at, ifd_new_array(x->scratch, int64_t, ifd_shape_count(&shape)));
+  int64_t outer = ifd_shape_span(&shape, 0, axis), inner = ifd_shape_span(&shape, axis + 1, shape.rank);
+  for (int64_t o = 0; o < outer; o++)
+    for (int64_t i = 0; i < inner; i++) {
+      heap h = {.keys = keys + o * n * inner + i,
+                .stride = inner,
+                .n = k,
+                .index = best,
+                .largest = ifd_node_int(x->node, "largest", 1)};
+      find_best(&h, n);
+      for (int64_t j = 0; j < k; j++) {
+        int64_t to = (o * k + j) * inner + i;
+        ((int64_t *)indices->data)[to] = best[j];
+        at[to] = (o * n + best[j]) * inner + i;
+      }
     }
+  ifd_gather_blocks(values->data, in->data, at, ifd_shape_count(&shape), ifd_dtype_size(in->dtype));
   return IFD_OK;
 }
 
-static ifd_dim select_dim(ifd_dims *dims, const ifd_dim *d) {
-  if (ifd_dim_is_number(d[0])) return d[0] ? d[1] : d[2];
-  return d[1] == d[2] ? d[1] : ifd_dim_unknown(dims);
+static ifd_status infer_top_k(ifd_infer *x, ifd_dim k) {
+  int rank = ifd_known_rank(x, 0), axis;
+  ifd_dim dims[IFD_MAX_RANK];
+  if (rank < 0) {
+    TRY(ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0)));
+    return ifd_infer_unranked(x, 1, IFD_INT64);
+  }
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", -1), rank));
+  memcpy(dims, x->in[0]->dims, (size_t)rank * sizeof *dims);
+  dims[axis] = k;
+  TRY(ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, dims));
+  return ifd_infer_tensor(x, 1, IFD_INT64, rank, dims);
 }
 
-static ifd_status infer_Where(ifd_infer *x) {
-  ifd_dtype dtype = ifd_infer_dtype(x, 1);
-  TRY(ifd_infer_broadcast(x, 0, dtype ? dtype : ifd_infer_dtype(x, 2), 0, 2));
-  return ifd_elements_map(x, 3, select_dim);
+static ifd_status infer_TopK_1(ifd_infer *x) {
+  return infer_top_k(x, ifd_dim_number(x->dims, ifd_node_int(x->node, "k", -1)));
+}
+static ifd_status eval_TopK_1(ifd_eval *x) { return top_k(x, ifd_node_int(x->node, "k", -1)); }
+
+static ifd_status infer_TopK(ifd_infer *x) {
+  const ifd_elements *k = ifd_elements_find(x, 1);
+  return infer_top_k(x, k && k->n == 1 ? k->d[0] : ifd_dim_unknown(x->dims));
 }
 
-const ifd_op ifd_ops_select[] = {
-    {.name = "Where", .since = 9, .flags = IFD_OP_ELEMENTWISE, .infer = infer_Where, .eval = eval_Where},
-    {0}};
+static ifd_status eval_TopK(ifd_eval *x) {
+  const int64_t *k;
+  int64_t n;
+  TRY(ifd_eval_ints(x, &k, &n, 1));
+  EXPECT(x->err, n == 1, BAD_INPUT, "K has %lld elements, not one", (long long)n);
+  return top_k(x, *k);
+}
+
+/* ---- Unique ---- */
+
+/* The slices of a tensor along one axis, compared element by element. */
+typedef struct slices {
+  const int64_t *keys;
+  int64_t n, outer, inner;
+} slices;
+
+static int compare_slices(const void *context, int64_t a, int64_t b) {
+  const slices *s = context;
+  for (int64_t o = 0; o < s->outer; o++) {
+    const int64_t *row = s->keys + o * s->n * s->inner;
+    for (int64_t i = 0; i < s->inner; i++) {
+      int64_t ka = row[a * s->inner + i], kb = row[b * s->inner + i];
+      if (ka != kb) return ka < kb ? -1 : 1;
+    }
+  }
+  return 0;
+}
+
+static int compare_first(const void *context, int64_t a, int64_t b) {
+  const int64_t *first = context;
+  return (first[a] > first[b]) - (first[a] < first[b]);
+}
+
+/* Groups of equal slices, in the order of the output. */
+typedef struct groups {
+  int64_t n;
+  int64_t *first, *count; /* by group */
+  int64_t *group;         /* by slice */
+} groups;
+
+static ifd_status find_groups(ifd_eval *x, groups *g, const slices *s) {
+  int64_t *order;
+  ALLOC(x->err, order, ifd_new_array(x->scratch, int64_t, s->n));
+  ALLOC(x->err, g->first, ifd_new_array(x->scratch, int64_t, s->n));
+  ALLOC(x->err, g->count, ifd_new_array(x->scratch, int64_t, s->n));
+  ALLOC(x->err, g->group, ifd_new_array(x->scratch, int64_t, s->n));
+  for (int64_t i = 0; i < s->n; i++) order[i] = i;
+  TRY(ifd_order_sort(x->err, order, s->n, x->scratch, compare_slices, s));
+  g->n = 0;
+  for (int64_t i = 0; i < s->n; i++) {
+    if (i == 0 || compare_slices(s, order[i - 1], order[i]))
+      g->first[g->n++] = order[i]; /* sorting was stable */
+    g->count[g->n - 1]++;
+    g->group[order[i]] = g->n - 1;
+  }
+  return IFD_OK;
+}
+
+/* Groups in the order in which their first slices come. */
+static ifd_status order_by_first(ifd_eval *x, groups *g, int64_t n_slices) {
+  int64_t *order, *new_group, *first, *count;
+  ALLOC(x->err, order, ifd_new_array(x->scratch, int64_t, g->n));
+  ALLOC(x->err, new_group, ifd_new_array(x->scratch, int64_t, g->n));
+  ALLOC(x->err, first, ifd_new_array(x->scratch, int64_t, g->n));
+  ALLOC(x->err, count, ifd_new_array(x->scratch, int64_t, g->n));
+  for (int64_t i = 0; i < g->n; i++) order[i] = i;
+  TRY(ifd_order_sort(x->err, order, g->n, x->scratch, compare_first, g->first));
+  for (int64_t i = 0; i < g->n; i++) {
+    new_group[order[i]] = i;
+    first[i] = g->first[order[i]];
+    count[i] = g->count[order[i]];
+  }
+  for (int64_t i = 0; i < n_slices; i++) g->group[i] = new_group[g->group[i]];
+  g->first = first, g->count = count;
+  return IFD_OK;
+}
+
+static ifd_status give_list(ifd_eval *x, int i, const int64_t *list, int64_t n) {
+  ifd_tensor *out;
+  if (!ifd_eval_wants(x, i)) return IFD_OK;
+  TRY(ifd_move_out(x, &out, i, IFD_INT64, &(ifd_shape){1, {n}}));
+  memcpy(out->data, list, (size_t)n * sizeof *list);
+  return IFD_OK;
+}
+
+static ifd_status eval_Unique(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_shape whole = in->shape, shape;
+  ifd_tensor *out;
+  int64_t *keys;
+  groups g;
+  int axis = 0;
+  if (ifd_node_find_attr(x->node, "axis"))
+    TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), whole.rank));
+  else
+    whole = (ifd_shape){1, {ifd_shape_count(&whole)}};
+  TRY(ifd_order_keys(x->err, &keys, x->scratch, in));
+  const slices s = {keys, whole.dim[axis], ifd_shape_span(&whole, 0, axis),
+                    ifd_shape_span(&whole, axis + 1, whole.rank)};
+  TRY(find_groups(x, &g, &s));
+  if (!ifd_node_int(x->node, "sorted", 1)) TRY(order_by_first(x, &g, s.n));
+  shape = whole;
+  shape.dim[axis] = g.n;
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
+  size_t block = (size_t)s.inner * ifd_dtype_size(in->dtype);
+  for (int64_t o = 0; o < s.outer; o++)
+    ifd_gather_blocks((char *)out->data + (size_t)(o * g.n) * block,
+                      (const char *)in->data + (size_t)(o * s.n) * block, g.first, g.n, block);
+  TRY(give_list(x, 1, g.first, g.n));
+  TRY(give_list(x, 2, g.group, s.n));
+  return give_list(x, 3, g.count, g.n);
+}
+
+static ifd_status infer_Unique(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0), axis;
+  bool flat = !ifd_node_find_attr(x->node, "axis");
+  ifd_dim dims[IFD_MAX_RANK], n = ifd_dim_unknown(x->dims), all = 1;
+  TRY(ifd_infer_tensor(x, 1, IFD_INT64, 1, &n));
+  TRY(ifd_infer_tensor(x, 3, IFD_INT64, 1, &n));
+  for (int i = 0; i < rank; i++) all = ifd_dim_mul(x->dims, all, dims[i] = ifd_infer_dim(x, 0, i));
+  if (rank < 0) all = ifd_dim_unknown(x->dims);
+  if (flat) {
+    TRY(ifd_infer_tensor(x, 2, IFD_INT64, 1, &all));
+    return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), 1, &n);
+  }
+  if (rank < 0) {
+    TRY(ifd_infer_tensor(x, 2, IFD_INT64, 1, &all));
+    return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  }
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), rank));
+  TRY(ifd_infer_tensor(x, 2, IFD_INT64, 1, &dims[axis]));
+  dims[axis] = n;
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, dims);
+}
+
+/* ---- NonZero ---- */
+
+/* Zero is what orders as a zero of its type does. */
+static ifd_status find_nonzero(ifd_eval *x, int64_t **out, int64_t *n_out) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  int64_t n = ifd_tensor_count(in), found = 0, *at;
+  size_t size = ifd_dtype_size(in->dtype);
+  double *v = NULL;
+  ALLOC(x->err, at, ifd_new_array(x->scratch, int64_t, n));
+  bool is_complex = ifd_dtypes[in->dtype].class == IFD_CLASS_COMPLEX;
+  int parts = is_complex ? 2 : 1;
+  if (is_complex || ifd_dtype_is_float(in->dtype)) {
+    ALLOC(x->err, v, ifd_new_array(x->scratch, double, parts *n));
+    ifd_load_f64(in->dtype == IFD_COMPLEX64    ? IFD_FLOAT
+                 : in->dtype == IFD_COMPLEX128 ? IFD_DOUBLE
+                                               : in->dtype,
+                 in->data, v, parts * n);
+  }
+  static const char zero[16];
+  for (int64_t i = 0; i < n; i++) {
+    bool nonzero = in->dtype == IFD_STRING ? ((const ifd_str *)in->data)[i].len != 0
+                   : v                     ? v[i * parts] != 0 || v[i * parts + parts - 1] != 0
+                       : memcmp((const char *)in->data + (size_t)i * size, zero, size) != 0;
+    if (nonzero) at[found++] = i;
+  }
+  *out = at;
+  *n_out = found;
+  return IFD_OK;
+}
+
+static ifd_status eval_NonZero(ifd_eval *x) {
+  const ifd_shape *s = &ifd_eval_in(x, 0)->shape;
+  int64_t *at, n;
+  ifd_tensor *out;
+  TRY(find_nonzero(x, &at, &n));
+  TRY(ifd_move_out(x, &out, 0, IFD_INT64, &(ifd_shape){2, {s->rank, n}}));
+  for (int d = s->rank - 1; d >= 0; d--) {
+    int64_t *row = (int64_t *)out->data + d * n;
+    for (int64_t i = 0; i < n; i++) {
+      row[i] = at[i] % s->dim[d];
+      at[i] /= s->dim[d];
+    }
+  }
+  return IFD_OK;
+}
+
+static ifd_status infer_NonZero(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0);
+  ifd_dim n = ifd_dim_unknown(x->dims);
+  return ifd_infer_tensor(x, 0, IFD_INT64, 2, (ifd_dim[]){rank < 0 ? ifd_dim_unknown(x->dims) : rank, n});
+}
+
+/* ---- OneHot ---- */
+
+static ifd_status eval_one_hot(ifd_eval *x, bool from_end) {
+  const ifd_tensor *values = ifd_eval_in(x, 2);
+  ifd_shape shape = ifd_eval_in(x, 0)->shape;
+  const int64_t *indices, *depth;
+  int64_t n, n_depth;
+  int axis;
+  ifd_tensor *out;
+  TRY(ifd_eval_ints(x, &indices, &n, 0));
+  TRY(ifd_eval_ints(x, &depth, &n_depth, 1));
+  EXPECT(x->err, n_depth == 1 && *depth >= 0, BAD_INPUT, "depth is %lld elements, the first %lld",
+         (long long)n_depth, n_depth ? (long long)*depth : 0);
+  EXPECT(x->err, ifd_tensor_count(values) == 2, BAD_INPUT, "values has %lld elements, not two",
+         (long long)ifd_tensor_count(values));
+  EXPECT(x->err, shape.rank < IFD_MAX_RANK, UNSUPPORTED, "at most %d dimensions are supported", IFD_MAX_RANK);
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", -1), shape.rank + 1));
+  memmove(&shape.dim[axis + 1], &shape.dim[axis], (size_t)(shape.rank - axis) * sizeof *shape.dim);
+  shape.dim[axis] = *depth;
+  shape.rank++;
+  TRY(ifd_move_out(x, &out, 0, values->dtype, &shape));
+  ifd_fill(out, values->data);
+  size_t size = ifd_dtype_size(values->dtype);
+  const char *on = (const char *)values->data + size;
+  int64_t inner = ifd_shape_span(&shape, axis + 1, shape.rank);
+  for (int64_t i = 0; i < n; i++) {
+    int64_t at = indices[i];
+    if (from_end && at < 0 && at >= -*depth) at += *depth;
+    if (at < 0 || at >= *depth) continue;
+    int64_t place = (i / inner * *depth + at) * inner + i % inner;
+    memcpy((char *)out->data + (size_t)place * size, on, size);
+  }
+  return IFD_OK;
+}
+
+static ifd_status eval_OneHot_9(ifd_eval *x) { return eval_one_hot(x, false); }
+static ifd_status eval_OneHot_11(ifd_eval *x) { return eval_one_hot(x, true); }
+
+static ifd_status infer_OneHot(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0), axis;
+  const ifd_elements *depth = ifd_elements_find(x, 1);
+  ifd_dim dims[IFD_MAX_RANK + 1];
+  if (rank < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 2));
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", -1), rank + 1));
+  for (int i = 0, from = 0; i <= rank; i++)
+    if (i != axis)
+      dims[i] = ifd_infer_dim(x, 0, from++);
+    else
+      dims[i] = depth && depth->n == 1 ? depth->d[0] : ifd_dim_unknown(x->dims);
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 2), rank + 1, dims);
+}
+
+#define ROW(name_, since_, infer_, eval_)                                                                    \
+  { .name = #name_, .since = since_, .infer = infer_, .eval = eval_ }
+const ifd_op ifd_ops_select[] = {ROW(TopK, 1, infer_TopK_1, eval_TopK_1),
+                                 ROW(TopK, 10, infer_TopK, eval_TopK),
+                                 ROW(Unique, 11, infer_Unique, eval_Unique),
+                                 ROW(NonZero, 9, infer_NonZero, eval_NonZero),
+                                 ROW(OneHot, 9, infer_OneHot, eval_OneHot_9),
+                                 ROW(OneHot, 11, infer_OneHot, eval_OneHot_11),
+                                 {0}};
