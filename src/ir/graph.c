@@ -63,6 +63,7 @@ ifd_status ifd_function_new(ifd_error *err, ifd_function **out, ifd_model *model
   ALLOC(err, f->body, ifd_graph_new(model, NULL));
   ALLOC(err, key, ifd_arena_strdup(&model->arena, function_key(text, domain, name, overload)));
   f->body->function = f;
+  f->id = model->functions.n;
   f->same_key = ifd_map_find(&model->function_keys, key);
   EXPECT(err, ifd_map_set(&model->function_keys, key, f), NO_MEMORY, "out of memory");
   IFD_PUSH(err, &model->arena, &model->functions, f);

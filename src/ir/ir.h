@@ -145,6 +145,7 @@ typedef struct ifd_function {
   ifd_attr *defaults; /* attribute parameters with default values */
   IFD_VEC(ifd_opset) opsets;
   const void *origin;            /* io: FunctionProto */
+  int id;                        /* place in the model's list */
   struct ifd_function *same_key; /* see function_keys of the model */
 } ifd_function;
 
