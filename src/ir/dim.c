@@ -129,6 +129,16 @@ static ifd_dim intern(ifd_dims *dims, expr *e) {
   return FIRST_EXPR + *place - 1;
 }
 
+ifd_dims *ifd_dims_clone(const ifd_dims *dims, ifd_arena *arena) {
+  ifd_dims *copy = ifd_dims_new(arena);
+  for (int i = 0; copy && i < dims->n; i++) {
+    expr e = *dims->exprs[i];
+    if (intern(copy, &e) != FIRST_EXPR + i) return NULL;
+  }
+  if (copy) copy->n_unknown = dims->n_unknown;
+  return copy;
+}
+
 ifd_dim ifd_dim_symbol(ifd_dims *dims, const char *name) {
   return intern(dims, &(expr){.kind = SYMBOL, .name = name, .size = 1});
 }

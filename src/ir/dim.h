@@ -23,6 +23,8 @@ static inline bool ifd_dim_is_number(ifd_dim d) { return d >= IFD_DIM_NUMBERS; }
 
 /* NULL when out of memory. */
 ifd_dims *ifd_dims_new(ifd_arena *arena);
+/* A table in which the handles of `dims` mean the same; the two then grow apart. NULL when out of memory. */
+ifd_dims *ifd_dims_clone(const ifd_dims *dims, ifd_arena *arena);
 /* Out of memory in any function that makes a dim gives a fresh unknown, which takes no memory. */
 /* The number, or an unknown where its value is taken by handles (the lowest 2^32). */
 ifd_dim ifd_dim_number(ifd_dims *dims, int64_t v);

@@ -196,6 +196,9 @@ void ifd_graph_remove_constant(ifd_value *value);
  */
 ifd_status ifd_node_new(ifd_error *err, ifd_node **out, ifd_graph *graph, const char *domain,
                         const char *op_type, int n_inputs, int n_outputs);
+/* A node with room for its values like those of another, and its operator, opset, schema, op, names and
+ * origin, which are borrowed; no values, no attributes yet. */
+ifd_status ifd_node_new_like(ifd_error *err, ifd_node **out, ifd_graph *graph, const ifd_node *like);
 /* Finds opset, schema and op anew, after opset imports, functions or the node's overload have changed. */
 void ifd_node_resolve(ifd_node *node);
 ifd_status ifd_node_set_input(ifd_error *err, ifd_node *node, int index, ifd_value *value);

@@ -29,22 +29,46 @@ static ifd_status new_places(ifd_error *err, ifd_value ***out, ifd_model *model,
   return IFD_OK;
 }
 
-ifd_status ifd_node_new(ifd_error *err, ifd_node **out, ifd_graph *graph, const char *domain,
-                        const char *op_type, int n_inputs, int n_outputs) {
+static ifd_status new_node(ifd_error *err, ifd_node **out, ifd_graph *graph, int n_inputs, int n_outputs) {
   ifd_model *model = graph->model;
   ifd_node *node;
   EXPECT(err, model->n_nodes < INT_MAX, LIMIT, "too many nodes");
   ALLOC(err, node, ifd_new(&model->arena, ifd_node));
-  node->graph = graph;
-  node->name = node->overload = "";
-  ALLOC(err, node->op_type, ifd_arena_strdup(&model->arena, op_type));
-  ALLOC(err, node->domain, ifd_arena_strdup(&model->arena, ifd_domain(domain)));
   TRY(new_places(err, &node->inputs, model, n_inputs));
   TRY(new_places(err, &node->outputs, model, n_outputs));
+  node->graph = graph;
   node->n_inputs = n_inputs;
   node->n_outputs = n_outputs;
   node->id = model->n_nodes++;
+  *out = node;
+  return IFD_OK;
+}
+
+ifd_status ifd_node_new(ifd_error *err, ifd_node **out, ifd_graph *graph, const char *domain,
+                        const char *op_type, int n_inputs, int n_outputs) {
+  ifd_arena *arena = &graph->model->arena;
+  ifd_node *node;
+  TRY(new_node(err, &node, graph, n_inputs, n_outputs));
+  node->name = node->overload = "";
+  ALLOC(err, node->op_type, ifd_arena_strdup(arena, op_type));
+  ALLOC(err, node->domain, ifd_arena_strdup(arena, ifd_domain(domain)));
   ifd_node_resolve(node);
+  *out = node;
+  return IFD_OK;
+}
+
+ifd_status ifd_node_new_like(ifd_error *err, ifd_node **out, ifd_graph *graph, const ifd_node *like) {
+  ifd_node *node;
+  TRY(new_node(err, &node, graph, like->n_inputs, like->n_outputs));
+  node->name = like->name;
+  node->op_type = like->op_type;
+  node->domain = like->domain;
+  node->overload = like->overload;
+  node->opset = like->opset;
+  node->schema = like->schema;
+  node->op = like->op;
+  node->provenance = like->provenance;
+  node->origin = like->origin;
   *out = node;
   return IFD_OK;
 }
