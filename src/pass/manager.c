@@ -141,6 +141,10 @@ static ifd_status visit_node(sweep *s, ifd_node *node) {
   if (!*node->domain) {
     TRY(try_rules(s, ifd_map_find(&f->by_root, node->op_type), node));
     TRY(try_rules(s, f->any, node));
+  } else if (strcmp(node->domain, IFD_OWN_DOMAIN) == 0) {
+    char root[64];
+    snprintf(root, sizeof root, IFD_OWN_DOMAIN ".%s", node->op_type);
+    TRY(try_rules(s, ifd_map_find(&f->by_root, root), node));
   }
   for (int i = 0; i < node->n_attrs && node->rank >= 0; i++) {
     ifd_graph *const *graphs;
@@ -205,13 +209,15 @@ static ifd_status sweep_model(sweep *s) {
   return IFD_OK;
 }
 
+static int n_phases(const ifd_manager *m) { return m->options->for_running ? IFD_N_PHASES : IFD_PHASE_PLAN; }
+
 /* Each phase to its end; all again while a later phase changed something. */
 static ifd_status run_phases(sweep *s) {
   ifd_manager *m = s->m;
   int sweeps = 0;
   for (bool any = true; any && sweeps < MAX_SWEEPS;) {
     any = false;
-    for (s->current = 0; s->current < IFD_N_PHASES; s->current++) {
+    for (s->current = 0; s->current < n_phases(m); s->current++) {
       long before = m->report->rewrites;
       do TRY(sweep_model(s));
       while (m->changed && m->rewrites_left && ++sweeps < MAX_SWEEPS);
@@ -219,7 +225,7 @@ static ifd_status run_phases(sweep *s) {
     }
   }
   m->last_look = true;
-  for (s->current = 0; s->current < IFD_N_PHASES && m->rewrites_left; s->current++) TRY(sweep_model(s));
+  for (s->current = 0; s->current < n_phases(m) && m->rewrites_left; s->current++) TRY(sweep_model(s));
   return IFD_OK;
 }
 

@@ -19,6 +19,8 @@ typedef enum ifd_phase { /* in this order; each until nothing changes, and all a
                          IFD_PHASE_SIMPLIFY, /* fold constants, remove what does nothing */
                          IFD_PHASE_FUSE,     /* fewer nodes for the same function */
                          IFD_PHASE_FINISH,   /* whole-graph tidying: duplicates, order of constants */
+                         IFD_PHASE_PLAN, /* for running alone: infold's own operators (domain "infold"), never
+                                            in a file */
                          IFD_N_PHASES
 } ifd_phase;
 
@@ -28,7 +30,8 @@ typedef enum ifd_exactness {
 } ifd_exactness;
 
 typedef struct ifd_rule {
-  const char *roots; /* operators of ai.onnx, separated by spaces; "*" is any */
+  const char
+      *roots; /* operators, separated by spaces; "*" is any of ai.onnx; infold's own are "infold.Conv" … */
   ifd_exactness exactness;
   /* Tries at `root`. IFD_OK whether it patched, refused or did not apply; other statuses are real failures
    * (memory). */
@@ -61,6 +64,10 @@ const ifd_tensor *ifd_rw_constant(ifd_rewrite *rw, const ifd_value *value);
 ifd_node *ifd_rw_producer(const ifd_value *value, const char *op_type);
 /* The same, and nobody else reads the value (and it is no graph output): it may vanish. */
 ifd_node *ifd_rw_sole_producer(const ifd_value *value, const char *op_type);
+/* infold's own operators: "Conv" is infold.Conv. */
+#define IFD_OWN_DOMAIN "infold"
+bool ifd_rw_is_own(const ifd_node *node, const char *op_type);
+ifd_node *ifd_rw_own_producer(const ifd_value *value, const char *op_type);
 /* Rank or -1; the dim, or an unknown when the rank is unknown. Dims compare with ==. */
 int ifd_rw_rank(ifd_rewrite *rw, const ifd_value *value);
 ifd_dim ifd_rw_dim(ifd_rewrite *rw, const ifd_value *value, int axis);
@@ -91,7 +98,8 @@ ifd_status ifd_rw_add_ints(ifd_rewrite *rw, ifd_value **out, const int64_t *v, i
                            const char *hint); /* 1-D int64 */
 ifd_status ifd_rw_add_scalar(ifd_rewrite *rw, ifd_value **out, ifd_dtype dtype, double x,
                              const char *hint); /* rank 0 */
-/* A new node with fresh outputs; attributes may be set on it with ifd_node_set_*. */
+/* A new node with fresh outputs; attributes may be set on it with ifd_node_set_*. op_type may be
+ * "infold.Conv" …; inputs may hold NULL. */
 ifd_status ifd_rw_add_node(ifd_rewrite *rw, ifd_node **out, const char *op_type, ifd_value *const *inputs,
                            int n_inputs, int n_outputs);
 /* A new node like `like` (operator, attributes, name, doc) with other inputs. */
@@ -124,6 +132,7 @@ typedef struct ifd_optimize_options {
   bool verify;                /* run the verifier after every patch (tests) */
   bool provenance;            /* note on each new node which ones it came from */
   bool exact_only;            /* only rules of the exact class */
+  bool for_running;           /* the plan phase too: the model is for a session, not for a file */
 } ifd_optimize_options;
 
 typedef struct ifd_pass_count {

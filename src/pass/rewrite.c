@@ -21,6 +21,14 @@ ifd_node *ifd_rw_producer(const ifd_value *value, const char *op_type) {
   return value && value->producer && ifd_node_is(value->producer, op_type) ? value->producer : NULL;
 }
 
+bool ifd_rw_is_own(const ifd_node *node, const char *op_type) {
+  return node && strcmp(node->domain, IFD_OWN_DOMAIN) == 0 && strcmp(node->op_type, op_type) == 0;
+}
+
+ifd_node *ifd_rw_own_producer(const ifd_value *value, const char *op_type) {
+  return value && ifd_rw_is_own(value->producer, op_type) ? value->producer : NULL;
+}
+
 ifd_node *ifd_rw_sole_producer(const ifd_value *value, const char *op_type) {
   ifd_node *node = ifd_rw_producer(value, op_type);
   return node && ifd_value_n_readers(value) == 1 ? node : NULL;
@@ -145,8 +153,11 @@ static ifd_status stage_node(ifd_rewrite *rw, ifd_node *node, ifd_value *const *
 
 ifd_status ifd_rw_add_node(ifd_rewrite *rw, ifd_node **out, const char *op_type, ifd_value *const *inputs,
                            int n_inputs, int n_outputs) {
-  TRY(ifd_node_new(rw->manager->err, out, rw->root->graph, "", op_type, n_inputs, n_outputs));
-  return stage_node(rw, *out, inputs, op_type);
+  size_t own = strlen(IFD_OWN_DOMAIN ".");
+  bool is_own = strncmp(op_type, IFD_OWN_DOMAIN ".", own) == 0;
+  TRY(ifd_node_new(rw->manager->err, out, rw->root->graph, is_own ? IFD_OWN_DOMAIN : "",
+                   op_type + (is_own ? own : 0), n_inputs, n_outputs));
+  return stage_node(rw, *out, inputs, (*out)->op_type);
 }
 
 ifd_status ifd_rw_add_like(ifd_rewrite *rw, ifd_node **out, const ifd_node *like, ifd_value *const *inputs,

@@ -28,7 +28,7 @@ static void list_operator(listing *l, const ifd_node *node) {
 
 static ifd_status list_graph(ifd_graph *graph, void *context) {
   IFD_EACH_NODE(node, graph)
-  if (!node->op || !node->op->eval) list_operator(context, node);
+  if (!node->op || !(node->op->eval || node->op->lower)) list_operator(context, node);
   return IFD_OK;
 }
 

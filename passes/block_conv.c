@@ -1,0 +1,73 @@
+#include "pass/pass.h"
+
+/* Convolutions run on images whose channels lie in blocks of 16 (ops/blocked.c): Conv(x) →
+ * Unblock(infold.Conv(Block(x))). The conversions go away where such operators meet, and sink where elements
+ * are worked on (sink_unblock). */
+
+/* Few channels (a picture's) are read as they lie: blocks would be mostly zeros. */
+enum { FEW_CHANNELS = 4 };
+
+static bool fits(ifd_rewrite *rw, const ifd_node *conv) {
+  int rank = ifd_rw_rank(rw, conv->inputs[0]);
+  return rank >= 3 && rank <= 5 && ifd_rw_dtype(rw, conv->inputs[0]) == IFD_FLOAT &&
+         ifd_rw_constant(rw, conv->inputs[1]);
+}
+
+static ifd_status copy_attrs(ifd_rewrite *rw, ifd_node *to, const ifd_node *from) {
+  for (int i = 0; i < from->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), to, &from->attrs[i]));
+  to->name = from->name;
+  return IFD_OK;
+}
+
+/* The blocked form of x: what an Unblock was made from, or a Block of it. */
+static ifd_status blocked(ifd_rewrite *rw, ifd_value **out, ifd_value *x) {
+  ifd_node *unblock = ifd_rw_own_producer(x, "Unblock"), *block;
+  if (unblock) {
+    *out = unblock->inputs[0];
+    return IFD_OK;
+  }
+  TRY(ifd_rw_add_node(rw, &block, "infold.Block", &x, 1, 1));
+  *out = block->outputs[0];
+  return IFD_OK;
+}
+
+static ifd_status block_as(ifd_rewrite *rw, ifd_node *conv, const char *op_type, int64_t channels_in,
+                           int64_t channels_out) {
+  ifd_value *inputs[3] = {conv->inputs[0], conv->inputs[1], ifd_node_input(conv, 2)};
+  bool plain = channels_in <= FEW_CHANNELS && !ifd_rw_own_producer(inputs[0], "Unblock");
+  ifd_node *node, *unblock;
+  if (!plain) TRY(blocked(rw, &inputs[0], inputs[0]));
+  TRY(ifd_rw_add_node(rw, &node, op_type, inputs, inputs[2] ? 3 : 2, 1));
+  TRY(copy_attrs(rw, node, conv));
+  if (plain) TRY(ifd_node_set_int(ifd_rw_error(rw), node, "plain_input", 1));
+  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", node->outputs, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels_out));
+  return ifd_rw_replace(rw, conv->outputs[0], unblock->outputs[0]);
+}
+
+static ifd_status block_conv(ifd_rewrite *rw, ifd_node *conv) {
+  if (!fits(rw, conv)) return IFD_OK;
+  const ifd_shape *w = &ifd_rw_constant(rw, conv->inputs[1])->shape;
+  return block_as(rw, conv, "infold.Conv", w->dim[1] * ifd_node_int(conv, "group", 1), w->dim[0]);
+}
+
+static ifd_status block_conv_transpose(ifd_rewrite *rw, ifd_node *conv) {
+  if (!fits(rw, conv)) return IFD_OK;
+  const ifd_shape *w = &ifd_rw_constant(rw, conv->inputs[1])->shape;
+  return block_as(rw, conv, "infold.ConvTranspose", w->dim[0], w->dim[1] * ifd_node_int(conv, "group", 1));
+}
+
+/* Block of Unblock is what both began with. */
+static ifd_status cancel(ifd_rewrite *rw, ifd_node *block) {
+  ifd_node *unblock = ifd_rw_own_producer(block->inputs[0], "Unblock");
+  return unblock ? ifd_rw_replace(rw, block->outputs[0], unblock->inputs[0]) : IFD_OK;
+}
+
+const ifd_pass ifd_pass_block_conv = {
+    .summary = "runs convolutions on images whose channels lie in blocks of 16",
+    .phase = IFD_PHASE_PLAN,
+    .rules = (const ifd_rule[]){{"Conv", IFD_EXACT, block_conv},
+                                {"ConvTranspose", IFD_EXACT, block_conv_transpose},
+                                {"infold.Block", IFD_EXACT, cancel},
+                                {0}},
+};

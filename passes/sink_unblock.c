@@ -1,0 +1,100 @@
+#include "pass/pass.h"
+
+#include <string.h>
+
+/* f(Unblock(x), …) = Unblock(f(x, …)) where f works on elements: blocked images flow on until something needs
+ * them plain. Channels beyond the last are zeros going in, and may hold anything finite coming out; f must
+ * keep them finite. */
+
+enum { BLOCK = 16 };
+
+/* A constant that varies along channels alone, [C, 1, …], as [1, ceil(C / 16), 1, …, 16] with zeros beyond C;
+ * or one element. */
+static ifd_status block_constant(ifd_rewrite *rw, ifd_value **out, ifd_value *c, int rank, int64_t channels) {
+  const ifd_tensor *t = ifd_rw_constant(rw, c);
+  ifd_tensor b;
+  ifd_shape shape = {.rank = rank + 1};
+  *out = NULL;
+  if (!t || t->dtype != IFD_FLOAT || t->shape.rank > rank) return IFD_OK;
+  if (ifd_tensor_count(t) == 1) {
+    TRY(ifd_tensor_new(ifd_rw_error(rw), &b, ifd_rw_arena(rw), IFD_FLOAT, &(ifd_shape){0}));
+    ifd_tensor_set_f64(&b, 0, ifd_tensor_get_f64(t, 0));
+    return ifd_rw_add_constant(rw, out, &b, c->name);
+  }
+  for (int i = 0; i < t->shape.rank; i++) {
+    bool is_channel = rank - t->shape.rank + i == 1;
+    if (t->shape.dim[i] != (is_channel ? channels : 1)) return IFD_OK;
+  }
+  for (int i = 0; i <= rank; i++)
+    shape.dim[i] = i == 1 ? ifd_ceil_div(channels, BLOCK) : i == rank ? BLOCK : 1;
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &b, ifd_rw_arena(rw), IFD_FLOAT, &shape));
+  for (int64_t i = 0; i < channels; i++) ifd_tensor_set_f64(&b, i, ifd_tensor_get_f64(t, i));
+  return ifd_rw_add_constant(rw, out, &b, c->name);
+}
+
+/* The blocked form of an operand, or NULL: an Unblock's source of the same channels, a constant. */
+static ifd_status operand(ifd_rewrite *rw, ifd_value **out, ifd_value *v, int rank, int64_t channels) {
+  ifd_node *unblock = ifd_rw_own_producer(v, "Unblock");
+  *out = NULL;
+  if (!unblock) return block_constant(rw, out, v, rank, channels);
+  if (ifd_node_int(unblock, "channels", 0) == channels && ifd_rw_rank(rw, v) == rank)
+    *out = unblock->inputs[0];
+  return IFD_OK;
+}
+
+static ifd_status sink(ifd_rewrite *rw, ifd_node *node) {
+  ifd_value *inputs[4];
+  int64_t channels = 0;
+  if (!node->op || node->n_inputs > 4 || node->n_outputs != 1) return IFD_OK;
+  for (int i = 0; i < node->n_inputs && !channels; i++)
+    if (ifd_rw_own_producer(node->inputs[i], "Unblock"))
+      channels = ifd_node_int(node->inputs[i]->producer, "channels", 0);
+  int rank = ifd_rw_rank(rw, node->outputs[0]);
+  if (!channels || rank < 3) return IFD_OK;
+  for (int i = 0; i < node->n_inputs; i++) {
+    inputs[i] = NULL;
+    if (!node->inputs[i]) continue;
+    TRY(operand(rw, &inputs[i], node->inputs[i], rank, channels));
+    if (!inputs[i]) return ifd_rw_refuse(rw, "operand %d is not blocked", i);
+  }
+  ifd_node *moved, *unblock;
+  TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs));
+  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", moved->outputs, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
+  return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
+}
+
+/* Channels side by side stay whole blocks when each part but the last fills its own. */
+static ifd_status sink_concat(ifd_rewrite *rw, ifd_node *node) {
+  int rank = ifd_rw_rank(rw, node->outputs[0]);
+  int64_t axis = ifd_node_int(node, "axis", 1), channels = 0;
+  ifd_value **inputs;
+  if (axis < 0) axis += rank;
+  if (rank < 3 || axis != 1) return IFD_OK;
+  ALLOC(ifd_rw_error(rw), inputs, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, node->n_inputs));
+  for (int i = 0; i < node->n_inputs; i++) {
+    ifd_node *unblock = ifd_rw_own_producer(node->inputs[i], "Unblock");
+    if (!unblock || channels % BLOCK)
+      return ifd_rw_refuse(rw, "part %d is not blocked, or begins within a block", i);
+    channels += ifd_node_int(unblock, "channels", 0);
+    inputs[i] = unblock->inputs[0];
+  }
+  ifd_node *moved, *unblock;
+  TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), moved, "axis", 1));
+  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", moved->outputs, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
+  return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
+}
+
+/* Operators of elements that keep finite elements finite; Div and Pow by channels would make NaN of the zeros
+ * beyond the last. */
+static const char elementwise[] =
+    "Relu LeakyRelu Clip Sigmoid Tanh HardSigmoid HardSwish Swish Mish Gelu Elu Selu Softplus Softsign "
+    "Erf Abs Neg Add Sub Mul Max Min Sum Identity";
+
+const ifd_pass ifd_pass_sink_unblock = {
+    .summary = "works on elements of blocked images as they are",
+    .phase = IFD_PHASE_PLAN,
+    .rules = (const ifd_rule[]){{elementwise, IFD_EXACT, sink}, {"Concat", IFD_EXACT, sink_concat}, {0}},
+};
