@@ -1,0 +1,568 @@
+/* Resize and Upsample. The operator is separable: along each axis an output position becomes a coordinate of
+ * the input, and the output a weighted sum of the inputs around it. For each axis that changes, a table of
+ * indices and weights is made; `nearest` then copies elements of any type, linear and cubic go through double
+ * axis by axis.
+ *
+ * Sources: Resize in ONNX Operators.md; where that and ONNX's test cases part (align_corners and
+ * tf_crop_and_resize under scales that do not give whole sizes), the test cases: lengths stay fractional
+ * there. */
+#include <math.h>
+#include <string.h>
+
+#include "ops/shared/move.h"
+#include "ops/shared/values.h"
+
+/* ---- what the node says ---- */
+
+typedef enum coordinates {
+  HALF_PIXEL,
+  HALF_PIXEL_SYMMETRIC,
+  PYTORCH_HALF_PIXEL,
+  TF_HALF_PIXEL_FOR_NN,
+  ALIGN_CORNERS,
+  ASYMMETRIC,
+  TF_CROP_AND_RESIZE,
+  N_COORDINATES
+} coordinates;
+static const char *const coordinate_names[N_COORDINATES] = {
+    "half_pixel",    "half_pixel_symmetric", "pytorch_half_pixel", "tf_half_pixel_for_nn",
+    "align_corners", "asymmetric",           "tf_crop_and_resize"};
+
+typedef enum rounding { PREFER_FLOOR, PREFER_CEIL, FLOOR, CEIL, FLOOR_UP_CEIL_DOWN, N_ROUNDINGS } rounding;
+static const char *const rounding_names[N_ROUNDINGS] = {"round_prefer_floor", "round_prefer_ceil", "floor",
+                                                        "ceil", "floor up, ceil down"};
+
+typedef enum interpolation { NEAREST, LINEAR, CUBIC } interpolation;
+
+/* One axis: sizes, and `scale` and `length`, the output's length before it was made a whole number. */
+typedef struct axis {
+  int64_t in, out;
+  double scale, length;
+  double start, end; /* region of interest */
+} axis;
+
+typedef struct resize {
+  interpolation mode;
+  coordinates coordinates;
+  rounding rounding;
+  double cubic, extrapolation;
+  bool exclude_outside, antialias;
+  int rank;
+  axis axis[IFD_MAX_RANK];
+} resize;
+
+static ifd_status find_name(ifd_error *err, const ifd_node *node, const char *attr, const char *otherwise,
+                            const char *const *names, int n, int *out) {
+  for (*out = 0; *out < n; ++*out)
+    if (ifd_node_string_is(node, attr, otherwise, names[*out])) return IFD_OK;
+  FAIL(err, BAD_MODEL, "attribute %s has an unknown value", attr);
+}
+
+static ifd_status read_mode(ifd_error *err, const ifd_node *node, resize *r) {
+  static const char *const names[] = {"nearest", "linear", "cubic", "bilinear"};
+  int mode;
+  TRY(find_name(err, node, "mode", "nearest", names, 4, &mode));
+  r->mode = mode == 3 ? LINEAR : (interpolation)mode;
+  return IFD_OK;
+}
+
+static ifd_status read_attributes(ifd_error *err, const ifd_node *node, resize *r) {
+  int found;
+  TRY(read_mode(err, node, r));
+  TRY(find_name(err, node, "coordinate_transformation_mode", "half_pixel", coordinate_names, N_COORDINATES,
+                &found));
+  r->coordinates = (coordinates)found;
+  TRY(find_name(err, node, "nearest_mode", "round_prefer_floor", rounding_names, FLOOR_UP_CEIL_DOWN, &found));
+  r->rounding = (rounding)found;
+  r->cubic = ifd_node_float(node, "cubic_coeff_a", -.75f);
+  r->extrapolation = ifd_node_float(node, "extrapolation_value", 0);
+  r->exclude_outside = ifd_node_int(node, "exclude_outside", 0) != 0;
+  r->antialias = ifd_node_int(node, "antialias", 0) != 0;
+  return IFD_OK;
+}
+
+/* ---- sizes ---- */
+
+/* The axes that roi, scales and sizes speak of: attribute axes, or all. */
+static ifd_status read_axes(ifd_error *err, const ifd_node *node, int rank, int *n, int *axes) {
+  const int64_t *v;
+  *n = rank;
+  for (int i = 0; i < rank; i++) axes[i] = i;
+  if (!ifd_node_find_attr(node, "axes")) return IFD_OK;
+  *n = ifd_node_ints(node, "axes", &v);
+  EXPECT(err, *n <= rank, BAD_MODEL, "attribute axes has %d elements for rank %d", *n, rank);
+  for (int i = 0; i < *n; i++) TRY(ifd_axis(err, &axes[i], v[i], rank));
+  return IFD_OK;
+}
+
+/* floor(length * scale), multiplied in float as ONNX's shape inference does. */
+static ifd_status scaled_length(ifd_error *err, int64_t length, double scale, int64_t *out) {
+  EXPECT(err, scale > 0 && scale < INFINITY, BAD_INPUT, "a scale of %g", scale);
+  float product = floorf((float)length * (float)scale);
+  EXPECT(err, product < (float)INT32_MAX, LIMIT, "a scale of %g makes %g of a dimension", scale, product);
+  *out = (int64_t)product;
+  return IFD_OK;
+}
+
+static ifd_status by_scales(ifd_error *err, resize *r, int n, const int *axes, const double *scales) {
+  for (int i = 0; i < n; i++) {
+    axis *a = &r->axis[axes[i]];
+    a->scale = scales[i];
+    TRY(scaled_length(err, a->in, a->scale, &a->out));
+    a->length = a->scale * (double)a->in;
+  }
+  return IFD_OK;
+}
+
+/* Under keep_aspect_ratio_policy one scale for all axes: the least or greatest that a size asks for; else 0.
+ */
+static ifd_status common_scale(ifd_error *err, const ifd_node *node, const resize *r, int n, const int *axes,
+                               const int64_t *sizes, double *scale) {
+  static const char *const names[] = {"stretch", "not_larger", "not_smaller"};
+  int policy;
+  TRY(find_name(err, node, "keep_aspect_ratio_policy", "stretch", names, 3, &policy));
+  *scale = 0;
+  for (int i = 0; i < n && policy; i++) {
+    double s = (double)sizes[i] / (double)r->axis[axes[i]].in;
+    EXPECT(err, s > 0 && s < INFINITY, BAD_INPUT, "a size of %lld for a dimension of %lld",
+           (long long)sizes[i], (long long)r->axis[axes[i]].in);
+    if (i == 0 || (policy == 1 ? s < *scale : s > *scale)) *scale = s;
+  }
+  return IFD_OK;
+}
+
+static ifd_status by_sizes(ifd_error *err, const ifd_node *node, resize *r, int n, const int *axes,
+                           const int64_t *sizes) {
+  double common;
+  for (int i = 0; i < n; i++)
+    EXPECT(err, sizes[i] >= 0 && sizes[i] <= INT32_MAX, BAD_INPUT, "a size of %lld", (long long)sizes[i]);
+  TRY(common_scale(err, node, r, n, axes, sizes, &common));
+  for (int i = 0; i < n; i++) {
+    axis *a = &r->axis[axes[i]];
+    a->out = sizes[i];
+    a->scale = (double)a->out / (double)a->in;
+    a->length = (double)a->out;
+    if (common == 0) continue;
+    a->scale = common;
+    a->length = common * (double)a->in;
+    EXPECT(err, a->length < INT32_MAX, LIMIT, "a dimension of %g", a->length);
+    a->out = (int64_t)floor(a->length + .5);
+  }
+  return IFD_OK;
+}
+
+static void start_axes(resize *r, const ifd_shape *s) {
+  r->rank = s->rank;
+  for (int i = 0; i < s->rank; i++)
+    r->axis[i] = (axis){.in = s->dim[i], .out = s->dim[i], .scale = 1, .length = (double)s->dim[i], .end = 1};
+}
+
+static ifd_status check_axes(ifd_error *err, const resize *r, ifd_shape *out) {
+  *out = (ifd_shape){.rank = r->rank};
+  for (int i = 0; i < r->rank; i++) {
+    out->dim[i] = r->axis[i].out;
+    EXPECT(err, r->axis[i].in > 0 || r->axis[i].out == 0, BAD_INPUT, "dimension %d has no elements to resize",
+           i);
+  }
+  return ifd_shape_check(err, out, sizeof(double));
+}
+
+/* ---- tables ---- */
+
+/* For each output position of an axis: taps [first, first + n) of index and weight; n 0: extrapolated. */
+typedef struct table {
+  int64_t *first, *index;
+  double *weight;
+  int *n;
+} table;
+
+/* The coordinate in the input of output position i. */
+static double coordinate(const resize *r, const axis *a, int64_t i) {
+  double at = (double)i, in = (double)a->in;
+  switch (r->coordinates) {
+  case ASYMMETRIC: return at / a->scale;
+  case ALIGN_CORNERS: return a->length == 1 ? 0 : at * (in - 1) / (a->length - 1);
+  case PYTORCH_HALF_PIXEL: return a->out > 1 ? (at + .5) / a->scale - .5 : 0;
+  case TF_HALF_PIXEL_FOR_NN: return (at + .5) / a->scale;
+  case HALF_PIXEL_SYMMETRIC: return in / 2 * (1 - (double)a->out / a->length) + (at + .5) / a->scale - .5;
+  case TF_CROP_AND_RESIZE: {
+    double span = (a->end - a->start) * (in - 1);
+    return a->start * (in - 1) + (a->length == 1 ? span / 2 : at * span / (a->length - 1));
+  }
+  default: return (at + .5) / a->scale - .5;
+  }
+}
+
+static double kernel(const resize *r, double t) {
+  double a = r->cubic;
+  t = fabs(t);
+  if (r->mode == LINEAR) return t < 1 ? 1 - t : 0;
+  if (t <= 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
+  return t < 2 ? ((a * t - 5 * a) * t + 8 * a) * t - 4 * a : 0;
+}
+
+static double nearest(const resize *r, const axis *a, double x) {
+  switch (r->rounding) {
+  case PREFER_FLOOR: return ceil(x - .5);
+  case PREFER_CEIL: return floor(x + .5);
+  case FLOOR: return floor(x);
+  case CEIL: return ceil(x);
+  default: return a->scale < 1 ? ceil(x) : floor(x);
+  }
+}
+
+/* How far from a coordinate inputs still have weight. */
+static double reach(const resize *r, const axis *a) {
+  double shrink = r->antialias && a->scale < 1 ? a->scale : 1;
+  return (r->mode == CUBIC ? 2 : 1) / shrink;
+}
+
+static int64_t clamp_index(double v, int64_t n) {
+  return v < 0 ? 0 : v > (double)(n - 1) ? n - 1 : (int64_t)v;
+}
+
+/* Taps of coordinate x into index and weight; returns how many. Positions outside stand for the edge, or have
+ * no weight under exclude_outside. */
+static int taps_at(const resize *r, const axis *a, double x, int64_t *index, double *weight) {
+  double radius = reach(r, a), sum = 0;
+  double shrink = r->antialias && a->scale < 1 ? a->scale : 1;
+  int n = 0;
+  for (double i = floor(x - radius) + 1; i < x + radius; i++, n++) {
+    bool outside = i < 0 || i > (double)(a->in - 1);
+    index[n] = clamp_index(i, a->in);
+    weight[n] = outside && r->exclude_outside ? 0 : kernel(r, (i - x) * shrink);
+    sum += weight[n];
+  }
+  if ((r->exclude_outside || shrink < 1) && sum != 0)
+    for (int k = 0; k < n; k++) weight[k] /= sum;
+  return n;
+}
+
+/* Whether the axis comes out as it went in. */
+static bool is_identity(const axis *a) {
+  return a->in == a->out && a->length == (double)a->in && a->start == 0 && a->end == 1;
+}
+
+static ifd_status make_table(ifd_eval *x, const resize *r, const axis *a, table *t) {
+  double most = r->mode == NEAREST ? 1 : 2 * ceil(reach(r, a)) + 1;
+  int64_t room;
+  EXPECT(x->err, most < INT32_MAX && ifd_mul_i64(&room, a->out, (int64_t)most), LIMIT, "a scale of %g",
+         a->scale);
+  ALLOC(x->err, t->first, ifd_new_array(x->scratch, int64_t, a->out));
+  ALLOC(x->err, t->n, ifd_new_array(x->scratch, int, a->out));
+  ALLOC(x->err, t->index, ifd_new_array(x->scratch, int64_t, room));
+  ALLOC(x->err, t->weight, ifd_new_array(x->scratch, double, room));
+  for (int64_t i = 0; i < a->out; i++) {
+    double at = is_identity(a) ? (double)i : coordinate(r, a, i);
+    int64_t first = t->first[i] = i * (int64_t)most;
+    if (r->coordinates == TF_CROP_AND_RESIZE && !(at >= 0 && at <= (double)(a->in - 1))) continue;
+    if (r->mode == NEAREST) {
+      t->index[first] = clamp_index(nearest(r, a, at), a->in);
+      t->n[i] = 1;
+    } else
+      t->n[i] = taps_at(r, a, at, t->index + first, t->weight + first);
+  }
+  return IFD_OK;
+}
+
+/* ---- nearest: elements of any type ---- */
+
+/* Elements below dimension `d` of the output at `to`, from the input at `from`. */
+typedef struct copy {
+  const resize *r;
+  const table *tables;
+  const ifd_shape *out;
+  const char *fill; /* one element: extrapolation_value */
+  int64_t in_stride[IFD_MAX_RANK], out_stride[IFD_MAX_RANK];
+  size_t size;
+} copy;
+
+static void fill_elements(char *to, const char *element, size_t size, int64_t n) {
+  for (int64_t i = 0; i < n; i++) memcpy(to + (size_t)i * size, element, size);
+}
+
+static void copy_nearest(const copy *c, int d, char *to, const char *from) {
+  if (d == c->r->rank) {
+    memcpy(to, from, c->size);
+    return;
+  }
+  int64_t step = c->out_stride[d] * (int64_t)c->size;
+  for (int64_t i = 0; i < c->out->dim[d]; i++, to += step) {
+    const table *t = &c->tables[d];
+    if (!t->n[i])
+      fill_elements(to, c->fill, c->size, c->out_stride[d]);
+    else
+      copy_nearest(c, d + 1, to, from + t->index[i] * c->in_stride[d] * (int64_t)c->size);
+  }
+}
+
+static ifd_status resize_nearest(ifd_eval *x, resize *r, const ifd_shape *shape) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_tensor *out, fill = {.dtype = in->dtype};
+  table tables[IFD_MAX_RANK];
+  _Alignas(16) char element[16] = {0};
+  copy c = {.r = r, .tables = tables, .out = shape, .fill = element, .size = ifd_dtype_size(in->dtype)};
+  fill.data = element;
+  if (in->dtype != IFD_STRING) ifd_tensor_set_f64(&fill, 0, r->extrapolation);
+  for (int i = 0; i < r->rank; i++) TRY(make_table(x, r, &r->axis[i], &tables[i]));
+  ifd_shape_strides(&in->shape, c.in_stride);
+  ifd_shape_strides(shape, c.out_stride);
+  TRY(ifd_move_out(x, &out, 0, in->dtype, shape));
+  if (ifd_shape_count(shape) > 0) copy_nearest(&c, 0, out->data, in->data);
+  return IFD_OK;
+}
+
+/* ---- linear and cubic ---- */
+
+/* Along one axis: v is [outer, a->in, inner], the result [outer, a->out, inner]. */
+static ifd_status interpolate_axis(ifd_eval *x, const resize *r, const axis *a, int64_t outer, int64_t inner,
+                                   const double *v, double **result) {
+  table t;
+  double *y;
+  int64_t n;
+  EXPECT(x->err, ifd_mul_i64(&n, outer, a->out) && ifd_mul_i64(&n, n, inner), LIMIT, "too many elements");
+  TRY(make_table(x, r, a, &t));
+  TRY(ifd_eval_zeros(x, &y, n));
+  *result = y;
+  for (int64_t o = 0; o < outer; o++, v += a->in * inner)
+    for (int64_t i = 0; i < a->out; i++, y += inner) {
+      for (int k = 0; k < t.n[i]; k++) {
+        const double *from = v + t.index[t.first[i] + k] * inner, weight = t.weight[t.first[i] + k];
+        for (int64_t j = 0; j < inner; j++) y[j] += weight * from[j];
+      }
+      for (int64_t j = 0; j < inner && !t.n[i]; j++) y[j] = r->extrapolation;
+    }
+  return IFD_OK;
+}
+
+static ifd_status resize_smooth(ifd_eval *x, resize *r, const ifd_shape *shape) {
+  const double *v;
+  double *y;
+  ifd_shape now = *ifd_eval_shape(x, 0);
+  TRY(ifd_eval_f64(x, &v, 0));
+  for (int i = 0; i < r->rank; i++) {
+    if (is_identity(&r->axis[i])) continue;
+    TRY(interpolate_axis(x, r, &r->axis[i], ifd_shape_span(&now, 0, i), ifd_shape_span(&now, i + 1, r->rank),
+                         v, &y));
+    now.dim[i] = r->axis[i].out;
+    v = y;
+  }
+  ifd_dtype dtype = ifd_eval_dtype(x, 0);
+  if (ifd_dtype_is_float(dtype)) return ifd_eval_put_f64(x, 0, dtype, shape, v);
+  int64_t n = ifd_shape_count(shape);
+  TRY(ifd_eval_zeros(x, &y, n));
+  for (int64_t i = 0; i < n; i++) y[i] = nearbyint(v[i]);
+  return ifd_eval_put_f64(x, 0, dtype, shape, y);
+}
+
+static ifd_status run(ifd_eval *x, resize *r) {
+  ifd_shape shape;
+  TRY(check_axes(x->err, r, &shape));
+  return r->mode == NEAREST ? resize_nearest(x, r, &shape) : resize_smooth(x, r, &shape);
+}
+
+/* ---- Resize from opset 11 on ---- */
+
+enum { ROI = 1, SCALES, SIZES };
+
+static bool given(const ifd_eval *x, int i) {
+  return ifd_eval_has(x, i) && ifd_tensor_count(ifd_eval_in(x, i)) > 0;
+}
+
+static ifd_status read_roi(ifd_eval *x, resize *r, int n, const int *axes) {
+  const double *v;
+  if (r->coordinates != TF_CROP_AND_RESIZE) return IFD_OK;
+  EXPECT(x->err, given(x, ROI), BAD_INPUT, "roi is missing");
+  TRY(ifd_eval_find_f64_n(x, &v, ROI, 2 * n, "roi"));
+  for (int i = 0; i < n; i++) {
+    r->axis[axes[i]].start = v[i];
+    r->axis[axes[i]].end = v[n + i];
+  }
+  return IFD_OK;
+}
+
+static ifd_status read_lengths(ifd_eval *x, resize *r, int n, const int *axes) {
+  const double *scales;
+  const int64_t *sizes;
+  int64_t count;
+  EXPECT(x->err, given(x, SCALES) != given(x, SIZES), BAD_INPUT,
+         "not exactly one of scales and sizes is given");
+  if (given(x, SCALES)) {
+    TRY(ifd_eval_find_f64_n(x, &scales, SCALES, n, "scales"));
+    return by_scales(x->err, r, n, axes, scales);
+  }
+  TRY(ifd_eval_ints(x, &sizes, &count, SIZES));
+  EXPECT(x->err, count == n, BAD_INPUT, "sizes has %lld elements; %d are needed", (long long)count, n);
+  return by_sizes(x->err, x->node, r, n, axes, sizes);
+}
+
+static ifd_status eval_resize(ifd_eval *x) {
+  resize r;
+  int n, axes[IFD_MAX_RANK];
+  const ifd_shape *in = ifd_eval_shape(x, 0);
+  TRY(read_attributes(x->err, x->node, &r));
+  TRY(read_axes(x->err, x->node, in->rank, &n, axes));
+  start_axes(&r, in);
+  TRY(read_lengths(x, &r, n, axes));
+  TRY(read_roi(x, &r, n, axes));
+  return run(x, &r);
+}
+
+/* ---- Resize 10 and Upsample: scales for all axes, coordinates that start together ---- */
+
+static ifd_status run_scaled(ifd_eval *x, const double *scales, int64_t n, rounding rounding) {
+  resize r = {.coordinates = ASYMMETRIC, .rounding = rounding, .cubic = -.75};
+  int axes[IFD_MAX_RANK];
+  const ifd_shape *in = ifd_eval_shape(x, 0);
+  TRY(read_mode(x->err, x->node, &r));
+  EXPECT(x->err, n == in->rank, BAD_INPUT, "%lld scales for an input of rank %d", (long long)n, in->rank);
+  for (int i = 0; i < in->rank; i++) axes[i] = i;
+  start_axes(&r, in);
+  TRY(by_scales(x->err, &r, in->rank, axes, scales));
+  return run(x, &r);
+}
+
+/* Opset 10 leaves open what is nearest; its own test cases round down when enlarging, up when reducing. */
+static ifd_status eval_resize_10(ifd_eval *x) {
+  const double *scales;
+  TRY(ifd_eval_f64(x, &scales, 1));
+  return run_scaled(x, scales, ifd_tensor_count(ifd_eval_in(x, 1)), FLOOR_UP_CEIL_DOWN);
+}
+static ifd_status eval_upsample_9(ifd_eval *x) {
+  const double *scales;
+  TRY(ifd_eval_f64(x, &scales, 1));
+  return run_scaled(x, scales, ifd_tensor_count(ifd_eval_in(x, 1)), FLOOR);
+}
+
+/* Scales from attributes: of all axes (opset 7), or of height and width (opset 1). Returns how many. */
+static int scales_7(const ifd_node *node, double *scales) {
+  const float *v;
+  int n = ifd_node_floats(node, "scales", &v);
+  for (int i = 0; i < n && i < IFD_MAX_RANK; i++) scales[i] = v[i];
+  return n;
+}
+static int scales_1(const ifd_node *node, double *scales) {
+  scales[0] = scales[1] = 1;
+  scales[2] = ifd_node_float(node, "height_scale", 1);
+  scales[3] = ifd_node_float(node, "width_scale", 1);
+  return 4;
+}
+static ifd_status eval_upsample_7(ifd_eval *x) {
+  double scales[IFD_MAX_RANK];
+  return run_scaled(x, scales, scales_7(x->node, scales), FLOOR);
+}
+static ifd_status eval_upsample_1(ifd_eval *x) {
+  double scales[IFD_MAX_RANK];
+  return run_scaled(x, scales, scales_1(x->node, scales), FLOOR);
+}
+
+/* ---- inference ---- */
+
+/* floor(d * scale), where that is known: whole scales and whole fractions of symbols. */
+static ifd_status scaled_dim(ifd_infer *x, ifd_dim d, double scale, ifd_dim *out) {
+  EXPECT(x->err, scale > 0 && scale < INT32_MAX, BAD_MODEL, "a scale of %g", scale);
+  double inverse = rint(1 / scale);
+  if (ifd_dim_is_number(d)) return scaled_length(x->err, d, scale, out);
+  if (scale == rint(scale))
+    *out = ifd_dim_mul(x->dims, d, (int64_t)scale);
+  else if (scale * inverse == 1 && inverse < INT32_MAX)
+    *out = ifd_dim_floor_div(x->dims, d, (int64_t)inverse);
+  else
+    *out = ifd_dim_unknown(x->dims);
+  return IFD_OK;
+}
+
+/* Output 0 with the dimensions of input 0, those of `axes` scaled; scales NULL: not known. */
+static ifd_status infer_scaled(ifd_infer *x, const double *scales, int n, const int *axes) {
+  int rank = ifd_infer_rank(x, 0);
+  ifd_dim out[IFD_MAX_RANK];
+  for (int i = 0; i < rank; i++) out[i] = ifd_infer_dim(x, 0, i);
+  for (int i = 0; i < n; i++) {
+    ifd_dim *d = &out[axes[i]];
+    if (scales)
+      TRY(scaled_dim(x, *d, scales[i], d));
+    else
+      *d = ifd_dim_unknown(x->dims);
+  }
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, out);
+}
+
+/* Sizes that are known, stretched or of one scale; unknown dimensions where symbols do not tell. */
+static ifd_status infer_sizes(ifd_infer *x, const ifd_elements *sizes, int n, const int *axes) {
+  int rank = ifd_infer_rank(x, 0);
+  bool stretch = ifd_node_string_is(x->node, "keep_aspect_ratio_policy", "stretch", "stretch"),
+       numbers = true;
+  ifd_dim out[IFD_MAX_RANK];
+  ifd_shape in = {.rank = rank};
+  resize r = {0};
+  for (int i = 0; i < rank; i++) {
+    out[i] = in.dim[i] = ifd_infer_dim(x, 0, i);
+    numbers &= ifd_dim_is_number(out[i]);
+  }
+  for (int i = 0; i < n; i++) numbers &= ifd_dim_is_number(sizes->d[i]);
+  if (numbers && !stretch) {
+    start_axes(&r, &in);
+    TRY(by_sizes(x->err, x->node, &r, n, axes, sizes->d));
+  }
+  for (int i = 0; i < n; i++)
+    out[axes[i]] = stretch ? sizes->d[i] : numbers ? r.axis[axes[i]].out : ifd_dim_unknown(x->dims);
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, out);
+}
+
+/* Constant scales in input i as doubles: how many, 0 when not known, negative when not as many as axes. */
+static int constant_scales(ifd_infer *x, int i, int n, double *scales) {
+  const ifd_tensor *t = i < x->node->n_inputs ? x->constant[i] : NULL;
+  int64_t count = t ? ifd_tensor_count(t) : 0;
+  if (count == 0) return 0;
+  if (count != n) return -1;
+  for (int k = 0; k < n; k++) scales[k] = ifd_tensor_get_f64(t, k);
+  return n;
+}
+
+static ifd_status infer_resize(ifd_infer *x) {
+  int rank = ifd_infer_rank(x, 0), n, axes[IFD_MAX_RANK];
+  double scales[IFD_MAX_RANK];
+  if (rank < 0 || rank > IFD_MAX_RANK) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  TRY(read_axes(x->err, x->node, rank, &n, axes));
+  const ifd_elements *sizes = SIZES < x->node->n_inputs ? x->elements[SIZES] : NULL;
+  if (sizes && sizes->n == n && n > 0) return infer_sizes(x, sizes, n, axes);
+  int known = constant_scales(x, SCALES, n, scales);
+  EXPECT(x->err, known >= 0, BAD_MODEL, "scales has not %d elements", n);
+  return infer_scaled(x, known ? scales : NULL, n, axes);
+}
+
+static ifd_status infer_all_scaled(ifd_infer *x, const double *scales, int n) {
+  int rank = ifd_infer_rank(x, 0), axes[IFD_MAX_RANK];
+  EXPECT(x->err, !scales || n == rank, BAD_MODEL, "%d scales for an input of rank %d", n, rank);
+  for (int i = 0; i < rank; i++) axes[i] = i;
+  return infer_scaled(x, scales, rank, axes);
+}
+static bool unranked(ifd_infer *x) { return ifd_infer_rank(x, 0) < 0 || ifd_infer_rank(x, 0) > IFD_MAX_RANK; }
+
+/* Scales are input 1 (Resize 10, Upsample 9). */
+static ifd_status infer_scales_input(ifd_infer *x) {
+  double scales[IFD_MAX_RANK];
+  if (unranked(x)) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  int rank = ifd_infer_rank(x, 0), known = constant_scales(x, 1, rank, scales);
+  EXPECT(x->err, known >= 0, BAD_MODEL, "scales has not %d elements", rank);
+  return infer_all_scaled(x, known ? scales : NULL, rank);
+}
+static ifd_status infer_upsample_7(ifd_infer *x) {
+  double scales[IFD_MAX_RANK];
+  if (unranked(x)) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  return infer_all_scaled(x, scales, scales_7(x->node, scales));
+}
+static ifd_status infer_upsample_1(ifd_infer *x) {
+  double scales[IFD_MAX_RANK];
+  if (unranked(x)) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  return infer_all_scaled(x, scales, scales_1(x->node, scales));
+}
+
+#define ROW(name_, since_, infer_, eval_)                                                                    \
+  { .name = name_, .since = since_, .infer = infer_, .eval = eval_ }
+const ifd_op ifd_ops_resize[] = {ROW("Resize", 10, infer_scales_input, eval_resize_10),
+                                 ROW("Resize", 11, infer_resize, eval_resize),
+                                 ROW("Upsample", 1, infer_upsample_1, eval_upsample_1),
+                                 ROW("Upsample", 7, infer_upsample_7, eval_upsample_7),
+                                 ROW("Upsample", 9, infer_scales_input, eval_upsample_9),
+                                 {0}};
