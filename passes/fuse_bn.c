@@ -22,6 +22,9 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *last) {
   const char *why;
   TRY(ifd_affine_chain(rw, last, &f, &why));
   if (!f.n_nodes) return why ? ifd_rw_refuse(rw, "%s", why) : IFD_OK;
+  bool goes_on;
+  TRY(ifd_affine_goes_on(rw, last, &goes_on));
+  if (goes_on) return IFD_OK;
   ifd_node *before = f.x->producer;
   if (!before || before->graph != last->graph)
     return f.n_bn ? ifd_rw_refuse(rw, "nothing computes its input: it is an input of the graph") : IFD_OK;

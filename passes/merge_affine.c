@@ -68,13 +68,9 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *last) {
   ifd_value *y;
   TRY(ifd_affine_chain(rw, last, &f, &why));
   if (!f.n_nodes) return IFD_OK;
-  ifd_node *reader = ifd_value_only_reader(last->outputs[0]);
-  if (reader && reader->graph == last->graph) {
-    ifd_affine next;
-    bool is_affine;
-    TRY(ifd_affine_of(rw, reader, &next, &is_affine, &why));
-    if (is_affine) return IFD_OK; /* the chain goes on: its last node decides */
-  }
+  bool goes_on;
+  TRY(ifd_affine_goes_on(rw, last, &goes_on));
+  if (goes_on) return IFD_OK;
   bool whole_channels = f.n > 1 ? f.axis == 1 : f.axis == 1 || ifd_dim_is_number(ifd_rw_dim(rw, f.x, 1));
   const ifd_node *bn = f.n_bn ? first_bn(&f, last) : NULL;
   int arithmetic = f.scales + f.shifts;

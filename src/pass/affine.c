@@ -200,6 +200,18 @@ ifd_status ifd_affine_chain(ifd_rewrite *rw, ifd_node *last, ifd_affine *out, co
   }
 }
 
+ifd_status ifd_affine_goes_on(ifd_rewrite *rw, const ifd_node *last, bool *goes_on) {
+  ifd_affine f, next;
+  const char *why;
+  const ifd_node *reader = ifd_value_only_reader(last->outputs[0]);
+  *goes_on = false;
+  if (!reader || reader->graph != last->graph) return IFD_OK;
+  TRY(ifd_affine_of(rw, reader, &next, goes_on, &why));
+  if (!*goes_on || next.x != last->outputs[0]) return *goes_on = false, IFD_OK;
+  TRY(ifd_affine_of(rw, last, &f, goes_on, &why));
+  return *goes_on ? compose(rw, &f, &next, &next, goes_on) : IFD_OK;
+}
+
 /* ---- constants ---- */
 
 ifd_status ifd_affine_add_vector(ifd_rewrite *rw, ifd_value **out, ifd_dtype dtype, const double *v,

@@ -27,6 +27,9 @@ ifd_status ifd_affine_of(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out,
  * 0 when last is none. */
 ifd_status ifd_affine_chain(ifd_rewrite *rw, ifd_node *last, ifd_affine *out, const char **why);
 
+/* Whether the one reader of last's output carries the chain on: then that node decides what becomes of it. */
+ifd_status ifd_affine_goes_on(ifd_rewrite *rw, const ifd_node *last, bool *goes_on);
+
 /* A constant vector of dtype, rounded once from double, of shape [n]. */
 ifd_status ifd_affine_add_vector(ifd_rewrite *rw, ifd_value **out, ifd_dtype dtype, const double *v,
                                  int64_t n, const char *hint);
