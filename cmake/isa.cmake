@@ -1,6 +1,6 @@
-# ifd_isa_kernels(TARGET): every src/kernels/FAMILY/*.c is compiled once per ISA, as IFD_ISA=ref|avx2|avx512; simd.h gives
-# the build its vector type and IFD_K(name) its suffix. gen/kernels.inc lists the families: X(gemm) …
-function(ifd_isa_kernels target)
+# ifd_isa_kernels(TARGET OUT): every src/kernels/FAMILY/*.c is compiled once per ISA, as IFD_ISA=ref|avx2|avx512; simd.h gives
+# the build its vector type and IFD_K(name) its suffix. gen/kernels.inc lists the families: X(gemm) … OUT gets the objects.
+function(ifd_isa_kernels target out)
   set(ref_flags "")
   set(avx2_flags -mavx2 -mfma -mf16c)
   set(avx512_flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512)
@@ -10,16 +10,13 @@ function(ifd_isa_kernels target)
     target_compile_definitions(${target} PUBLIC IFD_X86=1)
   endif()
   file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/*/*.c)
-  if(NOT files)
-    set(isas "")
-  endif()
   foreach(isa ${isas})
     add_library(${target}_${isa} OBJECT ${files})
     target_include_directories(${target}_${isa} PRIVATE src)
     # Kernels are judged optimized: -O2 even in a debug build keeps the suite short.
     target_compile_options(${target}_${isa} PRIVATE -O3 ${${isa}_flags} -Wno-psabi)
     target_compile_definitions(${target}_${isa} PRIVATE IFD_ISA=${isa} IFD_ISA_${isa}=1)
-    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${isa}>)
+    list(APPEND objects $<TARGET_OBJECTS:${target}_${isa}>)
   endforeach()
   file(GLOB families LIST_DIRECTORIES true CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/*)
   set(list "")
@@ -30,4 +27,5 @@ function(ifd_isa_kernels target)
     endif()
   endforeach()
   file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/gen/kernels.inc CONTENT "${list}" @ONLY)
+  set(${out} ${objects} PARENT_SCOPE)
 endfunction()
