@@ -3,6 +3,7 @@
 ifd_status ifd_sequence_out(ifd_eval *x, int i, ifd_dtype elem, int64_t n) {
   EXPECT(x->err, n <= INT32_MAX / 2, LIMIT, "a sequence of %lld values", (long long)n);
   ifd_datum *d = &x->out[i];
+  if (x->float64 && elem == IFD_FLOAT) elem = IFD_DOUBLE;
   *d = (ifd_datum){.kind = IFD_KIND_SEQUENCE, .elem_kind = IFD_KIND_TENSOR, .elem = elem};
   ALLOC(x->err, d->list, ifd_list_create(x->budget, (int)n));
   return IFD_OK;

@@ -1,0 +1,130 @@
+/* NonMaxSuppression. */
+#include "ops/shared/order.h"
+#include "ops/shared/move.h"
+#include "base/vec.h"
+#include <string.h>
+
+typedef struct box {
+  float low[2], high[2], area;
+} box;
+
+typedef struct request {
+  int64_t n_batches, n_classes, n_boxes;
+  int64_t most; /* boxes to select of each class */
+  float iou;
+  bool has_least;
+  float least; /* scores must be above */
+  const float *boxes, *scores;
+} request;
+
+typedef IFD_VEC(int64_t) selection; /* batch, class, box of each */
+
+/* ---- reading ---- */
+
+/* Whether an optional scalar is there. */
+static bool has_one(const ifd_eval *x, int i) {
+  return ifd_eval_has(x, i) && ifd_tensor_count(ifd_eval_in(x, i)) > 0;
+}
+
+static ifd_status read_request(ifd_eval *x, request *r) {
+  const ifd_shape *b = &ifd_eval_in(x, 0)->shape, *s = &ifd_eval_in(x, 1)->shape;
+  char tb[256], ts[256];
+  EXPECT(x->err,
+         b->rank == 3 && s->rank == 3 && b->dim[0] == s->dim[0] && b->dim[1] == s->dim[2] && b->dim[2] == 4,
+         BAD_INPUT, "boxes of shape %s and scores of shape %s do not belong together",
+         ifd_shape_text(b, tb, sizeof tb), ifd_shape_text(s, ts, sizeof ts));
+  r->n_batches = s->dim[0];
+  r->n_classes = s->dim[1];
+  r->n_boxes = s->dim[2];
+  r->most = has_one(x, 2) ? ifd_tensor_get_i64(ifd_eval_in(x, 2), 0) : 0;
+  r->iou = has_one(x, 3) ? (float)ifd_tensor_get_f64(ifd_eval_in(x, 3), 0) : 0;
+  r->has_least = has_one(x, 4);
+  r->least = r->has_least ? (float)ifd_tensor_get_f64(ifd_eval_in(x, 4), 0) : 0;
+  TRY(ifd_eval_f32(x, &r->boxes, 0));
+  return ifd_eval_f32(x, &r->scores, 1);
+}
+
+/* Any two opposite corners, or a center and the sizes. */
+static box read_box(const float *p, bool center) {
+  box b;
+  for (int i = 0; i < 2; i++) {
+    float from = center ? p[i] - p[i + 2] / 2 : p[i], to = center ? p[i] + p[i + 2] / 2 : p[i + 2];
+    b.low[i] = center || from < to ? from : to;
+    b.high[i] = center || from < to ? to : from;
+  }
+  b.area = (b.high[0] - b.low[0]) * (b.high[1] - b.low[1]);
+  return b;
+}
+
+/* ---- selecting ---- */
+
+static bool overlap(const box *a, const box *b, float most) {
+  float common = 1;
+  for (int i = 0; i < 2; i++) {
+    float low = a->low[i] > b->low[i] ? a->low[i] : b->low[i];
+    float high = a->high[i] < b->high[i] ? a->high[i] : b->high[i];
+    if (high <= low) return false;
+    common *= high - low;
+  }
+  float all = a->area + b->area - common;
+  return common > 0 && a->area > 0 && b->area > 0 && all > 0 && common / all > most;
+}
+
+static int by_score(const void *context, int64_t a, int64_t b) {
+  const float *scores = context;
+  return (scores[a] < scores[b]) - (scores[a] > scores[b]);
+}
+
+/* Selects boxes of one class of one sample, best score first; of equal scores the earlier box. */
+static ifd_status select_class(ifd_eval *x, const request *r, int64_t batch, int64_t class, const box *boxes,
+                               int64_t *order, box *kept, selection *out) {
+  const float *scores = r->scores + (batch * r->n_classes + class) * r->n_boxes;
+  int64_t n = 0, n_kept = 0;
+  for (int64_t i = 0; i < r->n_boxes; i++)
+    if (!r->has_least || scores[i] > r->least) order[n++] = i;
+  TRY(ifd_order_sort(x->err, order, n, x->scratch, by_score, scores));
+  for (int64_t i = 0; i < n && n_kept < r->most; i++) {
+    bool suppressed = false;
+    for (int64_t k = 0; k < n_kept && !suppressed; k++)
+      suppressed = overlap(&boxes[order[i]], &kept[k], r->iou);
+    if (suppressed) continue;
+    kept[n_kept++] = boxes[order[i]];
+    EXPECT(x->err, out->n <= INT32_MAX - 3, LIMIT, "too many boxes");
+    IFD_PUSH(x->err, x->scratch, out, batch);
+    IFD_PUSH(x->err, x->scratch, out, class);
+    IFD_PUSH(x->err, x->scratch, out, order[i]);
+  }
+  return IFD_OK;
+}
+
+static ifd_status eval_NonMaxSuppression(ifd_eval *x) {
+  request r;
+  selection selected = {0};
+  int64_t *order;
+  box *boxes, *kept;
+  bool center = ifd_node_int(x->node, "center_point_box", 0);
+  TRY(read_request(x, &r));
+  ALLOC(x->err, order, ifd_new_array(x->scratch, int64_t, r.n_boxes));
+  ALLOC(x->err, boxes, ifd_new_array(x->scratch, box, r.n_boxes));
+  ALLOC(x->err, kept, ifd_new_array(x->scratch, box, r.n_boxes));
+  for (int64_t batch = 0; batch < r.n_batches && r.most > 0; batch++) {
+    for (int64_t i = 0; i < r.n_boxes; i++)
+      boxes[i] = read_box(r.boxes + (batch * r.n_boxes + i) * 4, center);
+    for (int64_t class = 0; class < r.n_classes; class ++)
+      TRY(select_class(x, &r, batch, class, boxes, order, kept, &selected));
+  }
+  ifd_tensor *out;
+  TRY(ifd_eval_out(x, &out, 0, IFD_INT64, &(ifd_shape){2, {selected.n / 3, 3}}));
+  if (selected.n) memcpy(out->data, selected.v, (size_t)selected.n * sizeof *selected.v);
+  return IFD_OK;
+}
+
+static ifd_status infer_NonMaxSuppression(ifd_infer *x) {
+  return ifd_infer_tensor(x, 0, IFD_INT64, 2, (ifd_dim[]){ifd_dim_unknown(x->dims), 3});
+}
+
+const ifd_op ifd_ops_detection[] = {{.name = "NonMaxSuppression",
+                                     .since = 10,
+                                     .infer = infer_NonMaxSuppression,
+                                     .eval = eval_NonMaxSuppression},
+                                    {0}};
