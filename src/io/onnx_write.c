@@ -128,13 +128,6 @@ static ifd_status append_payloads(plan *x, ifd_writer *file) {
   return IFD_OK;
 }
 
-/* Ends a file: whole, or not at all. */
-static ifd_status finish(ifd_error *err, ifd_writer *file, ifd_status status) {
-  if (status == IFD_OK) return ifd_writer_commit(err, file);
-  ifd_writer_abort(file);
-  return status;
-}
-
 /* "a/b.onnx" and "c" to "a/c". */
 static ifd_status beside(ifd_message_writer *w, const char **out, const char *path, const char *location) {
   const char *slash = strrchr(path, '/');
@@ -149,7 +142,7 @@ static ifd_status write_data_file(plan *x, const char *path) {
   const char *data_path;
   TRY(beside(x->w, &data_path, path, x->location));
   TRY(ifd_writer_begin(err, &file, data_path));
-  return finish(err, file, append_payloads(x, file));
+  return ifd_finish_file(err, file, append_payloads(x, file));
 }
 
 /* The model is the last to appear: until then the old one is there. */
@@ -159,7 +152,7 @@ static ifd_status write_files(plan *x, const char *path) {
   TRY(ifd_writer_begin(err, &file, path));
   ifd_status status = ifd_write_message(err, file, &x->proto->base);
   if (status == IFD_OK && x->moved.n) status = write_data_file(x, path);
-  return finish(err, file, status);
+  return ifd_finish_file(err, file, status);
 }
 
 /* ---- where the model's external data is ---- */

@@ -7,6 +7,7 @@
 #define IFD_IO_READ_H
 
 #include "io/external_data.h"
+#include "io/file.h"
 #include "ir/ir.h"
 #include "onnx.pb-c.h"
 
@@ -28,16 +29,6 @@ typedef struct ifd_attr_origin {
   const Onnx__AttributeProto *proto;
   ifd_attr as_read;
 } ifd_attr_origin;
-
-/* Forwards a failure, saying where it happened. */
-#define TRY_IN(err, expression, ...)                                                                         \
-  do {                                                                                                       \
-    ifd_status try_in_status_ = (expression);                                                                \
-    if (try_in_status_ != IFD_OK) {                                                                          \
-      ifd_error_add(err, __VA_ARGS__);                                                                       \
-      return try_in_status_;                                                                                 \
-    }                                                                                                        \
-  } while (0)
 
 /* "" for an absent string. */
 static inline const char *ifd_text(const char *s) { return s ? s : ""; }

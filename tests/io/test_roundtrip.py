@@ -2,37 +2,26 @@
 
 Runs test_roundtrip_tool over the models of this repository, and over those below the folders that the environment
 variables INFOLD_SHARED_MODELS, INFOLD_ONNX_CASES (model.onnx files of any depth) and INFOLD_BAD_INPUTS (malformed ones,
-which must be refused or copied, no more) name. INFOLD_BUILD is the build folder with the tool.
+which must be refused or copied, no more) name.
 """
 
 import os
 import pathlib
 import shutil
-import subprocess
 
 import numpy as np
 import onnx
 import pytest
+import tool
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def find_tool():
-    builds = [pathlib.Path(os.environ["INFOLD_BUILD"])] if "INFOLD_BUILD" in os.environ else (ROOT / "build").glob("*")
-    tools = [p for b in builds for p in [b / "tests" / "test_roundtrip_tool"] if p.exists()]
-    if not tools:
-        pytest.skip("test_roundtrip_tool is not built")
-    return max(tools, key=lambda p: p.stat().st_mtime)
+ROOT = tool.ROOT
 
 
 def copy(jobs):
     """Answers of the tool to (source, target, external data or None)."""
-    lines = ["\t".join(str(x) for x in job if x is not None) for job in jobs]
-    done = subprocess.run([find_tool()], input="\n".join(lines) + "\n", capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.splitlines()
+    return tool.answers("roundtrip", jobs)
 
 
 def models_below(folder):
