@@ -51,6 +51,16 @@ ifd_status ifd_api_text(ifd_error *err, char **out, const char *text);
 /* A deep copy whose constants are borrowed from `model`, which it keeps alive. */
 ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory);
 infold_model *ifd_api_ref(const infold_model *model);
+/* A tensor of this element type and shape: how is "random" (seeded: floats in [-1, 1), integers in [0, 4),
+ * any boolean, one-letter strings) or "zeros". */
+ifd_status ifd_api_make_tensor(ifd_error *err, ifd_datum *out, ifd_dtype dtype, const ifd_shape *shape,
+                               const char *how, uint64_t seed);
+/* .npz archives, as infold_read_inputs and infold_write_outputs take them; values that were read stay on
+ * failure. */
+ifd_status ifd_api_read_archive(ifd_error *err, infold_value **values, const infold_session *s,
+                                const char *path);
+ifd_status ifd_api_write_archive(ifd_error *err, infold_value *const *values, const infold_session *s,
+                                 const char *path);
 /* A value that takes over the datum, which is released on failure too. */
 ifd_status ifd_api_value(ifd_error *err, infold_value **out, ifd_datum *datum);
 

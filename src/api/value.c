@@ -1,8 +1,5 @@
 #include "api/api.h"
 
-#include "io/npy.h"
-#include "io/npz.h"
-#include "io/tensor_pb.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
