@@ -1,38 +1,13 @@
 /* ArgMax and ArgMin. */
-#include <math.h>
-#include <string.h>
-
 #include "ops/shared/elementwise.h"
-#include "tensor/convert.h"
+#include "ops/shared/order.h"
 
-/* Elements as integers whose order is that of the elements, so that one search serves all types. NaN is above
- * all, for ArgMin as well: it is what both find first, as numpy's do. */
-static int64_t key_of_double(double x, bool least) {
-  int64_t bits;
-  if (isnan(x)) return INT64_MAX;
-  x += 0; /* -0 and 0 are equal */
-  if (least) x = x == 0 ? 0 : -x;
-  memcpy(&bits, &x, sizeof bits);
-  return bits < 0 ? (int64_t)(INT64_MIN - (uint64_t)bits) : bits;
-}
-
-static int64_t key_of_integer(int64_t x, bool is_unsigned, bool least) {
-  if (is_unsigned) x = (int64_t)((uint64_t)x ^ (uint64_t)1 << 63);
-  return least ? ~x : x;
-}
-
+/* Keys whose greatest is what is sought. NaN is found first by ArgMin as well, as by numpy's. */
 static ifd_status make_keys(ifd_eval *x, const ifd_tensor *in, bool least, int64_t **out) {
-  int64_t n = ifd_tensor_count(in);
-  ALLOC(x->err, *out, ifd_new_array(x->scratch, int64_t, n));
-  if (ifd_dtype_is_float(in->dtype)) {
-    const double *values;
-    TRY(ifd_eval_f64(x, &values, 0));
-    for (int64_t i = 0; i < n; i++) (*out)[i] = key_of_double(values[i], least);
-    return IFD_OK;
-  }
-  ifd_load_i64(in->dtype, in->data, *out, n);
-  bool is_unsigned = ifd_dtypes[in->dtype].class == IFD_CLASS_UINT;
-  for (int64_t i = 0; i < n; i++) (*out)[i] = key_of_integer((*out)[i], is_unsigned, least);
+  TRY(ifd_order_keys(x->err, out, x->scratch, in));
+  bool has_nan = ifd_dtype_is_float(in->dtype);
+  for (int64_t i = 0, n = ifd_tensor_count(in); least && i < n; i++)
+    if (!has_nan || (*out)[i] != INT64_MAX) (*out)[i] = ~(*out)[i];
   return IFD_OK;
 }
 

@@ -1,7 +1,5 @@
 #include "ops/shared/operand.h"
 
-#include <string.h>
-
 #include "tensor/convert.h"
 
 ifd_status ifd_eval_as(ifd_eval *x, const ifd_tensor **out, int i, ifd_dtype dtype) {
@@ -29,11 +27,4 @@ ifd_status ifd_eval_constant(ifd_eval *x, int i, const ifd_tensor *constant) {
   ifd_tensor_expand(constant, dense.data);
   ifd_cast(out->dtype, out->data, dense.dtype, dense.data, ifd_tensor_count(&dense), true, IFD_ROUND_UP);
   return IFD_OK;
-}
-
-void ifd_tensor_fill(ifd_tensor *t, const void *value) {
-  ifd_tensor one = *t;
-  one.splat = true;
-  one.data = (void *)value;
-  if (ifd_tensor_count(t)) ifd_tensor_expand(&one, t->data);
 }

@@ -10,7 +10,5 @@
 ifd_status ifd_eval_as(ifd_eval *x, const ifd_tensor **out, int i, ifd_dtype dtype);
 /* Output i = the elements of a constant (splat and packed ones too), cast if the output's type is wider. */
 ifd_status ifd_eval_constant(ifd_eval *x, int i, const ifd_tensor *constant);
-/* Every element of t becomes the one element `value` of the same type. */
-void ifd_tensor_fill(ifd_tensor *t, const void *value);
 
 #endif

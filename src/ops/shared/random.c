@@ -70,7 +70,7 @@ double ifd_random_normal(ifd_random *r) {
 }
 
 int ifd_random_bernoulli(ifd_random *r, double p) {
-  if (p == 0) return 0;
-  if (p > .5) return 1 - ifd_random_bernoulli(r, 1 - p);
-  return ifd_random_uniform(r) > exp(log(1 - p));
+  double rarer = p > .5 ? 1 - p : p;
+  int drawn = ifd_random_uniform(r) > exp(log(1 - rarer));
+  return p > .5 ? 1 - drawn : drawn;
 }
