@@ -106,6 +106,7 @@ struct ifd_node {
   const struct ifd_op *op;                 /* NULL when infold cannot run it */
   int n_inputs, n_outputs;
   ifd_value **inputs;  /* NULL: absent optional input */
+  int *use_at;         /* of each input: where in its uses this reader stands */
   ifd_value **outputs; /* NULL: output not asked for */
   int n_attrs;
   ifd_attr *attrs;

@@ -35,6 +35,7 @@ static ifd_status new_node(ifd_error *err, ifd_node **out, ifd_graph *graph, int
   EXPECT(err, model->n_nodes < INT_MAX, LIMIT, "too many nodes");
   ALLOC(err, node, ifd_new(&model->arena, ifd_node));
   TRY(new_places(err, &node->inputs, model, n_inputs));
+  ALLOC(err, node->use_at, ifd_new_array(&model->arena, int, n_inputs));
   TRY(new_places(err, &node->outputs, model, n_outputs));
   node->graph = graph;
   node->n_inputs = n_inputs;
@@ -77,23 +78,22 @@ ifd_status ifd_node_new_like(ifd_error *err, ifd_node **out, ifd_graph *graph, c
 
 static void drop_use(ifd_node *node, int index) {
   ifd_value *value = node->inputs[index];
+  if (!value) return;
   node->inputs[index] = NULL;
-  for (int i = 0; value && i < value->uses.n; i++)
-    if (value->uses.v[i].node == node && value->uses.v[i].index == index) {
-      value->uses.v[i] = value->uses.v[--value->uses.n];
-      return;
-    }
+  int at = node->use_at[index];
+  ifd_use last = value->uses.v[--value->uses.n];
+  value->uses.v[at] = last;
+  last.node->use_at[last.index] = at;
 }
 
 ifd_status ifd_node_set_input(ifd_error *err, ifd_node *node, int index, ifd_value *value) {
   assert(index >= 0 && index < node->n_inputs);
   if (node->inputs[index] == value) return IFD_OK;
-  if (value) {
-    ifd_use use = {node, index};
-    IFD_PUSH(err, &node->graph->model->arena, &value->uses, use);
-  }
+  ifd_use use = {node, index};
+  if (value) IFD_PUSH(err, &node->graph->model->arena, &value->uses, use);
   drop_use(node, index);
   node->inputs[index] = value;
+  if (value) node->use_at[index] = value->uses.n - 1;
   return IFD_OK;
 }
 

@@ -22,12 +22,14 @@ ifd_status ifd_value_new(ifd_error *err, ifd_value **out, ifd_graph *graph, cons
   return IFD_OK;
 }
 
-/* Sets one place among the inputs of a node, without the use-lists. */
-static void rewire(const ifd_use *use, ifd_value *value) { use->node->inputs[use->index] = value; }
-
 static ifd_status replace_readers(ifd_error *err, ifd_value *from, ifd_value *to) {
+  int first = to->uses.n;
   for (int i = 0; i < from->uses.n; i++) IFD_PUSH(err, &to->graph->model->arena, &to->uses, from->uses.v[i]);
-  for (int i = 0; i < from->uses.n; i++) rewire(&from->uses.v[i], to);
+  for (int i = first; i < to->uses.n; i++) {
+    const ifd_use *use = &to->uses.v[i];
+    use->node->inputs[use->index] = to;
+    use->node->use_at[use->index] = i;
+  }
   from->uses.n = 0;
   return IFD_OK;
 }

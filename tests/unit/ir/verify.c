@@ -116,6 +116,7 @@ typedef struct parts {
 } parts;
 
 static void use_lost(parts *p) { p->a->uses.n--; }
+static void use_added(parts *p) { p->a->uses.n++; }
 static void use_twice(parts *p) { p->y->uses.v[0] = p->y->uses.v[1]; }
 static void use_elsewhere(parts *p) { p->a->uses.v[0].index = 1; }
 static void input_changed(parts *p) { p->mul->inputs[0] = p->x; }
@@ -153,10 +154,11 @@ static void structure_is_checked(void **state) {
     void (*harm)(parts *p);
     const char *where, *what;
   } cases[] = {
-      {use_lost, "", "list of readers of 'a' is wrong: 0 instead of 1"},
-      {use_twice, "", "list of readers of 'y' is wrong"},
-      {use_elsewhere, "", "list of readers of 'a' is wrong"},
-      {input_changed, "", "list of readers of"},
+      {use_lost, "Mul of 'y'", "list of readers of 'a' lacks input 0"},
+      {use_added, "", "'a' lists 2 readers instead of 1"},
+      {use_twice, "", "list of readers of 'y' lacks input 0"},
+      {use_elsewhere, "Mul of 'y'", "list of readers of 'a' lacks input 0"},
+      {input_changed, "Mul of 'y'", "list of readers of"},
       {unsorted, "Relu of 'a'", "out of order"},
       {list_broken, "Relu of 'a'", "out of order"},
       {count_wrong, "", "3 nodes instead of 4"},
