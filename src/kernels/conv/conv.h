@@ -1,0 +1,78 @@
+/* Convolutions of float images in 1, 2 or 3 dimensions, and their transposes.
+ *
+ * Images lie blocked by 16 channels: [N, ceil(C / 16), D, H, W, 16], channels beyond C are zeros; with fewer
+ * dimensions D and H are 1. A plan is made once from the shape, weights are packed once for it, and run
+ * computes one task of the output. Each output element is one fixed chain of operations that follows from the
+ * shape of one sample: not from the batch, the tasks, the blocks or the ISA. */
+#ifndef IFD_KERNELS_CONV_CONV_H
+#define IFD_KERNELS_CONV_CONV_H
+
+#include "kernels/epilogue.h"
+
+enum { IFD_K_D, IFD_K_H, IFD_K_W, IFD_K_DIMS };
+
+/* One sample's convolution. Sizes are in elements; dimensions that the operator lacks have in, out, kernel,
+ * stride, dilation 1 and pad 0. Output o reads input o * stride + tap * dilation - pad, zeros outside. */
+typedef struct ifd_k_conv_shape {
+  int64_t c, m, groups; /* input channels, output channels: both multiples of groups */
+  int64_t in[IFD_K_DIMS], out[IFD_K_DIMS];
+  int64_t kernel[IFD_K_DIMS], stride[IFD_K_DIMS], dilation[IFD_K_DIMS];
+  int64_t pad[IFD_K_DIMS]; /* at the beginning; not negative. What the end needs follows from out. */
+  bool transposed;         /* ConvTranspose: input i adds to output i * stride + tap * dilation - pad */
+} ifd_k_conv_shape;
+
+typedef enum ifd_k_conv_algo {
+  IFD_K_CONV_DIRECT,    /* groups of whole blocks of 16 channels, or one group */
+  IFD_K_CONV_WINOGRAD,  /* F(4×4, 3×3) on each slice */
+  IFD_K_CONV_DEPTHWISE, /* groups = C = M */
+  IFD_K_CONV_GROUPED,   /* any other groups */
+  IFD_K_CONV_FIRST,     /* few input channels: x is [N, C, D, H, W], not blocked */
+  IFD_K_N_CONV_ALGOS
+} ifd_k_conv_algo;
+
+/* The algorithm for a shape. `exact` refuses Winograd, whose rounding errors follow the largest element of a
+ * tile, and lets NaN and infinity spread over it. `plain_input`: x may be had unblocked at no cost. */
+ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *shape, bool exact, bool plain_input);
+const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo);
+
+typedef struct ifd_k_conv_plan {
+  ifd_k_conv_shape shape;
+  ifd_k_conv_algo algo;
+  int64_t batch;
+  size_t packed_len;  /* bytes of packed weights; they do not depend on the batch */
+  size_t scratch_len; /* bytes for each worker */
+  int64_t n_tasks;    /* of the whole batch */
+  /* how a sample splits */
+  int64_t rows, row_tasks;     /* output rows (or tiles) of a task, and how many such there are */
+  int64_t blocks, block_tasks; /* blocks of 16 output channels of a task, likewise */
+} ifd_k_conv_plan;
+
+/* False where a size overflows. All sizes are >= 1. */
+bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, ifd_k_conv_algo algo,
+                          int64_t batch);
+/* Weights as ONNX has them, [m, c / groups, kernel…], transposed: [c, m / groups, kernel…]. */
+void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed);
+
+typedef struct ifd_k_conv_args {
+  const float *x;
+  int64_t x_sample; /* floats between samples; 0: dense */
+  float *y;
+  int64_t y_sample;
+  const float *packed;            /* 64-aligned */
+  const ifd_k_epilogue *epilogue; /* bias [m]; other blocked as y. NULL: the sums alone */
+} ifd_k_conv_args;
+
+struct ifd_k_conv_table {
+  /* Task in [0, plan->n_tasks): an own part of y, zeros in its channels beyond m included. Scratch is
+   * 64-aligned. */
+  void (*run)(const ifd_k_conv_plan *plan, const ifd_k_conv_args *args, int64_t task, void *scratch);
+  /* Layouts, for one sample of c channels of n_pixels: blocks [b0, b1) of 16 channels. A blocked sample is
+   * [ceil(c / 16)][n_pixels][16]; planar is [c][n_pixels] (NCHW), pixels is [n_pixels][c] (NHWC). */
+  void (*planar_to_blocked)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t b0, int64_t b1);
+  void (*blocked_to_planar)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t b0, int64_t b1);
+  /* pixels [p0, p1), all channels */
+  void (*pixels_to_blocked)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t p0, int64_t p1);
+  void (*blocked_to_pixels)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t p0, int64_t p1);
+};
+
+#endif

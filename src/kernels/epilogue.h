@@ -1,0 +1,84 @@
+/* What a product or convolution does to its sums before they reach memory:
+ *
+ *     v = scale * sum + bias + row_bias           (each where given)
+ *     y = act(v), act(v + other), act(v) + other or act(v) * other
+ *
+ * `other` is a tensor laid out as the output (a residual, a gate); it may be the output's own memory. A NaN
+ * stays a NaN through every activation. Planners include this header for the types; a kernel's build
+ * (IFD_ISA) also gets the functions. */
+#ifndef IFD_KERNELS_EPILOGUE_H
+#define IFD_KERNELS_EPILOGUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ONNX's activations with their parameters p[0], p[1]. */
+typedef enum ifd_k_act {
+  IFD_K_ACT_NONE,
+  IFD_K_ACT_CLIP,         /* min(max(v, p[0]), p[1]); Relu is Clip with 0 and infinity */
+  IFD_K_ACT_LEAKY_RELU,   /* v < 0 ? p[0] * v : v */
+  IFD_K_ACT_HARD_SIGMOID, /* min(max(p[0] * v + p[1], 0), 1) */
+  IFD_K_ACT_HARD_SWISH,   /* v * HardSigmoid(v), p as above: 1/6 and 1/2 */
+  IFD_K_N_ACTS
+} ifd_k_act;
+
+/* How `other` takes part. */
+typedef enum ifd_k_join {
+  IFD_K_JOIN_NONE,
+  IFD_K_JOIN_ADD,     /* act(v + other) */
+  IFD_K_JOIN_ADD_ACT, /* act(v) + other */
+  IFD_K_JOIN_MUL_ACT, /* act(v) * other */
+} ifd_k_join;
+
+typedef struct ifd_k_epilogue {
+  float scale; /* 1 leaves the sums as they are */
+  ifd_k_act act;
+  float p[2];
+  ifd_k_join join;
+  const float *other;
+  int64_t other_rs;      /* floats between rows of a matrix; between samples of a convolution */
+  const float *bias;     /* one for each column, or output channel; NULL: none */
+  const float *row_bias; /* one for each row of a matrix; NULL: none */
+} ifd_k_epilogue;
+
+#define IFD_K_EPILOGUE_NONE ((ifd_k_epilogue){.scale = 1})
+
+#ifdef IFD_ISA
+#include "kernels/simd.h"
+
+IFD_INLINE v16 v16_hard_sigmoid(v16 v, const float *p) {
+  v16 line = v16_add(v16_mul(v, v16_set1(p[0])), v16_set1(p[1]));
+  return v16_min(v16_set1(1), v16_max(v16_zero(), line));
+}
+
+/* `act` is a constant where this is inlined. The operand that may be NaN stands second in min and max. */
+IFD_INLINE v16 v16_activate(ifd_k_act act, v16 v, const float *p) {
+  switch (act) {
+  case IFD_K_ACT_CLIP: return v16_min(v16_set1(p[1]), v16_max(v16_set1(p[0]), v));
+  case IFD_K_ACT_LEAKY_RELU: return v16_select(v16_lt(v, v16_zero()), v16_mul(v16_set1(p[0]), v), v);
+  case IFD_K_ACT_HARD_SIGMOID: return v16_hard_sigmoid(v, p);
+  case IFD_K_ACT_HARD_SWISH: return v16_mul(v, v16_hard_sigmoid(v, p));
+  default: return v;
+  }
+}
+
+/* A tile of sums in memory and where it goes: rows of n_cols columns, in vectors of 16. Distances are in
+ * floats. */
+typedef struct ifd_k_tile {
+  const float *sums;
+  int64_t sums_rs, sums_vs; /* between rows, between vectors of 16 columns */
+  float *y;
+  int64_t y_rs, y_vs;
+  const float *other; /* like y; NULL: none */
+  int64_t other_rs, other_vs;
+  const float *bias;     /* for the tile's first column; NULL: none */
+  const float *row_bias; /* for its first row; NULL: none */
+  int64_t n_rows, n_cols;
+  bool fill; /* a last vector of fewer than 16 columns is stored whole, zeros beyond */
+} ifd_k_tile;
+
+/* Stores the tile through the epilogue; `e` gives scale, activation and join, the pointers are the tile's. */
+void IFD_K(ifd_k_finish)(const ifd_k_epilogue *e, const ifd_k_tile *t);
+#endif
+#endif

@@ -1,0 +1,42 @@
+#include "kernels/epilogue.h"
+
+IFD_INLINE v16 join(ifd_k_join how, v16 v, v16 other) {
+  return how == IFD_K_JOIN_MUL_ACT ? v16_mul(v, other) : v16_add(v, other);
+}
+
+/* One activation; `act` is a constant where this is inlined. */
+IFD_INLINE void finish(const ifd_k_act act, const ifd_k_epilogue *e, const ifd_k_tile *t) {
+  const v16 scale = v16_set1(e->scale);
+  for (int64_t j = 0; j < t->n_cols; j += 16) {
+    int n = t->n_cols - j < 16 ? (int)(t->n_cols - j) : 16;
+    v16 bias = t->bias ? v16_load_n(t->bias + j, n) : v16_zero();
+    for (int64_t i = 0; i < t->n_rows; i++) {
+      v16 v = v16_load(t->sums + i * t->sums_rs + j / 16 * t->sums_vs);
+      v16 other = t->other ? v16_load_n(t->other + i * t->other_rs + j / 16 * t->other_vs, n) : v16_zero();
+      v = v16_add(v16_mul(v, scale), bias);
+      if (t->row_bias) v = v16_add(v, v16_set1(t->row_bias[i]));
+      if (e->join == IFD_K_JOIN_ADD) v = v16_add(v, other);
+      v = v16_activate(act, v, e->p);
+      if (e->join > IFD_K_JOIN_ADD) v = join(e->join, v, other);
+      float *y = t->y + i * t->y_rs + j / 16 * t->y_vs;
+      if (n == 16)
+        v16_store(y, v);
+      else if (t->fill)
+        v16_store(y, v16_select(m16_first(n), v, v16_zero()));
+      else
+        v16_store_n(y, v, n);
+    }
+  }
+}
+
+void IFD_K(ifd_k_finish)(const ifd_k_epilogue *e, const ifd_k_tile *t) {
+  switch (e->act) {
+#define CASE(act)                                                                                            \
+  case act: finish(act, e, t); break;
+    CASE(IFD_K_ACT_CLIP)
+    CASE(IFD_K_ACT_LEAKY_RELU)
+    CASE(IFD_K_ACT_HARD_SIGMOID)
+    CASE(IFD_K_ACT_HARD_SWISH)
+  default: finish(IFD_K_ACT_NONE, e, t);
+  }
+}

@@ -1,0 +1,72 @@
+/* Matrix products C = epilogue(A · B), C [m, n], A [m, k], B [k, n].
+ *
+ * float: each element of C is one chain of fused multiply-adds over k = 0, 1, 2 …, begun at 0, whatever the
+ * tiles, the ISA, and whether B was packed. So any split of C in tasks gives the same bits.
+ *
+ * B is read by panels of 16 columns, [ceil(n / 16)][k][16] with zeros beyond n, the same on every ISA: a
+ * constant B is packed once (pack_f32, ifd_k_gemm_packed_len), any other by each task into its scratch. */
+#ifndef IFD_KERNELS_GEMM_GEMM_H
+#define IFD_KERNELS_GEMM_GEMM_H
+
+#include "kernels/epilogue.h"
+
+typedef struct ifd_k_product {
+  int64_t m, n, k;
+  const float *a; /* A[i, k] = a[i * a_rs + k * a_cs] */
+  int64_t a_rs, a_cs;
+  const float *b; /* B[k, j] = b[k * b_rs + j * b_cs]; both strides 0: packed */
+  int64_t b_rs, b_cs;
+  float *c; /* C[i, j] = c[i * c_rs + j] */
+  int64_t c_rs;
+  const ifd_k_epilogue *epilogue; /* pointers for row 0 and column 0 of C; NULL: the sums alone */
+} ifd_k_product;
+
+/* The same in double, with v = scale * sum + bias[j] as its whole epilogue. */
+typedef struct ifd_k_product_f64 {
+  int64_t m, n, k;
+  const double *a;
+  int64_t a_rs, a_cs;
+  const double *b;
+  int64_t b_rs, b_cs;
+  double *c;
+  int64_t c_rs;
+  double scale;
+  const double *bias;
+} ifd_k_product_f64;
+
+/* C split in ceil(m / m_step) × ceil(n / n_step) tasks, rows fastest. Steps are multiples of 16 but for the
+ * whole. */
+typedef struct ifd_k_gemm_grid {
+  int64_t m_step, n_step, n_m, n_tasks;
+} ifd_k_gemm_grid;
+
+/* A split that gives a few threads work of at least some ten microseconds each; from the shape alone.
+ * `packed`: B is packed already. m, n, k >= 1. */
+ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed);
+/* Bytes of packed B. */
+size_t ifd_k_gemm_packed_len(int64_t n, int64_t k);
+/* Bytes of scratch that run_f32 needs for a task of the grid; any smaller task of the same k needs no more.
+ */
+size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packed);
+
+struct ifd_k_gemm_table {
+  /* Packs columns [j0, j1) of B[k, j] = b[k * b_rs + j * b_cs] to their place in `packed`; j0 is a multiple
+   * of 16, and so is j1 unless it is n. */
+  void (*pack_f32)(float *packed, const float *b, int64_t b_rs, int64_t b_cs, int64_t k, int64_t j0,
+                   int64_t j1);
+  /* Rows [i0, i1) and columns [j0, j1) of C; j0 is a multiple of 16. Scratch is 64-aligned. k = 0 gives
+   * sums of 0. */
+  void (*run_f32)(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch);
+  void (*run_f64)(const ifd_k_product_f64 *g, int64_t i0, int64_t i1);
+};
+
+/* One task of the grid. */
+static inline void ifd_k_gemm_run(const struct ifd_k_gemm_table *t, const ifd_k_product *g,
+                                  const ifd_k_gemm_grid *grid, int64_t task, void *scratch) {
+  int64_t i0 = task % grid->n_m * grid->m_step, j0 = task / grid->n_m * grid->n_step;
+  int64_t i1 = i0 + grid->m_step < g->m ? i0 + grid->m_step : g->m;
+  int64_t j1 = j0 + grid->n_step < g->n ? j0 + grid->n_step : g->n;
+  t->run_f32(g, i0, i1, j0, j1, scratch);
+}
+
+#endif

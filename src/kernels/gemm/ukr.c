@@ -1,0 +1,83 @@
+#include "kernels/gemm/ukr.h"
+
+/* Row i of a segment, by one pointer for each three rows: with the addresses that x86 forms (p, p + rs,
+ * p + 2 rs) fourteen rows take five registers. */
+enum { ROWS_PER_POINTER = 3, MAX_POINTERS = (IFD_UKR_ROWS + ROWS_PER_POINTER - 1) / ROWS_PER_POINTER };
+#define ROW(i) (p[(i) / ROWS_PER_POINTER] + (i) % ROWS_PER_POINTER * rs)
+
+#define UNROLL_     _Pragma("GCC unroll 16")
+#define EACH_ROW    UNROLL_ for (int i = 0; i < M; i++)
+#define EACH_VECTOR UNROLL_ for (int v = 0; v < NV; v++)
+
+/* M and NV are constants wherever this is inlined: the sums then live in registers. */
+IFD_INLINE void step(const int M, const int NV, v16 sum[M][NV], const float *const *p, int64_t rs, int64_t k,
+                     const float *b, int64_t b_vs) {
+  v16 bv[IFD_UKR_MAX_VECTORS];
+  EACH_VECTOR bv[v] = v16_load(b + v * b_vs);
+  EACH_ROW {
+    v16 av = v16_set1(ROW(i)[k]);
+    EACH_VECTOR sum[i][v] = v16_fma(av, bv[v], sum[i][v]);
+  }
+}
+
+IFD_INLINE void store_finished(const int M, const int NV, v16 sum[M][NV], const ifd_ukr_args *t) {
+  v16 lo = v16_set1(t->lo), hi = v16_set1(t->hi);
+  EACH_VECTOR {
+    v16 bias = t->bias ? v16_load(t->bias + v * 16) : v16_zero();
+    EACH_ROW sum[i][v] = v16_add(sum[i][v], bias);
+  }
+  if (t->other) {
+    EACH_VECTOR EACH_ROW {
+      v16 other = v16_load(t->other + i * t->other_rs + v * t->other_vs);
+      sum[i][v] = v16_add(sum[i][v], other);
+    }
+  }
+  EACH_VECTOR EACH_ROW { v16_store(t->c + i * t->c_rs + v * t->c_vs, v16_min(hi, v16_max(lo, sum[i][v]))); }
+}
+
+IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
+  v16 sum[M][NV];
+  if (t->init)
+    EACH_VECTOR EACH_ROW sum[i][v] = v16_load(t->init + i * t->init_rs + v * t->init_vs);
+  else
+    EACH_VECTOR EACH_ROW sum[i][v] = v16_zero();
+  const int64_t rs = t->a_rs, b_vs = t->b_vs;
+  const float *b = t->b;
+  const int64_t *at = t->at, *full = at + t->n_full, *end = full + t->n_part;
+  for (; at < end; at++) {
+    const float *p[MAX_POINTERS];
+    UNROLL_ for (int i = 0; i < M; i += ROWS_PER_POINTER) p[i / ROWS_PER_POINTER] = t->a + *at + i * rs;
+    if (at < full) {
+      _Pragma("GCC unroll 4") for (int k = 0; k < 16; k++) step(M, NV, sum, p, rs, k, b + k * 16, b_vs);
+      b += 16 * 16;
+    } else
+      for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, p, rs, k, b, b_vs);
+  }
+  if (t->finish)
+    store_finished(M, NV, sum, t);
+  else
+    EACH_VECTOR EACH_ROW v16_store(t->c + i * t->c_rs + v * t->c_vs, sum[i][v]);
+}
+
+#define KERNEL(M, NV)                                                                                        \
+  static __attribute__((noinline)) void tile_##M##x##NV(const ifd_ukr_args *t) { tile(M, NV, t); }
+#define ROWS_1(X, NV)  X(1, NV)
+#define ROWS_3(X, NV)  X(1, NV) X(2, NV) X(3, NV)
+#define ROWS_4(X, NV)  ROWS_3(X, NV) X(4, NV)
+#define ROWS_6(X, NV)  ROWS_4(X, NV) X(5, NV) X(6, NV)
+#define ROWS_7(X, NV)  ROWS_6(X, NV) X(7, NV)
+#define ROWS_14(X, NV) ROWS_7(X, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) X(12, NV) X(13, NV) X(14, NV)
+#if defined(IFD_ISA_avx512)
+#define TILES(X) ROWS_14(X, 1) ROWS_14(X, 2) ROWS_7(X, 4)
+#elif defined(IFD_ISA_avx2)
+#define TILES(X) ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 4)
+#else
+#define TILES(X) ROWS_4(X, 1) X(1, 2) X(2, 2) X(1, 4)
+#endif
+TILES(KERNEL)
+
+ifd_ukr IFD_K(ifd_ukr_find)(int64_t rows, int64_t vectors) {
+#define ENTRY(M, NV) [NV][M] = tile_##M##x##NV,
+  static const ifd_ukr tiles[IFD_UKR_MAX_VECTORS + 1][IFD_UKR_ROWS + 1] = {TILES(ENTRY)};
+  return tiles[vectors][rows];
+}

@@ -1,0 +1,59 @@
+/* The micro-kernels of every product: a tile of M rows by NV vectors of 16 columns, summed in registers.
+ *
+ *     sum[i][j] = init[i][j] + Σ_s Σ_k a[i * a_rs + at[s] + k] * b[s][k][j]     one fma chain, in this order
+ *
+ * A comes in segments of 16 consecutive floats of k, then some of k_part < 16; at[] says where each begins,
+ * so that a segment may be a row's next 16 elements, a packed block or a tap of a convolution. B panels are
+ * contiguous in read order, [k][16], b_vs apart. */
+#ifndef IFD_KERNELS_GEMM_UKR_H
+#define IFD_KERNELS_GEMM_UKR_H
+
+#include "kernels/simd.h"
+
+#if defined(IFD_ISA_avx512)
+enum { IFD_UKR_ROWS = 14, IFD_UKR_VECTORS = 2 };
+#elif defined(IFD_ISA_avx2)
+enum { IFD_UKR_ROWS = 6, IFD_UKR_VECTORS = 1 };
+#else
+enum { IFD_UKR_ROWS = 4, IFD_UKR_VECTORS = 1 };
+#endif
+/* A tile has at most this many floats, and this many vectors. */
+enum { IFD_UKR_MAX_VECTORS = 4, IFD_UKR_TILE = IFD_UKR_ROWS * IFD_UKR_VECTORS * 16 };
+
+typedef struct ifd_ukr_args {
+  const float *a;
+  int64_t a_rs;
+  const int64_t *at; /* n_full + n_part offsets in floats */
+  int64_t n_full, n_part, k_part;
+  const float *b;
+  int64_t b_vs;
+  const float *init; /* sums so far; NULL: 0. It may be c. */
+  int64_t init_rs, init_vs;
+  float *c;
+  int64_t c_rs, c_vs;
+  bool finish;        /* store min(max(sum + bias + other, lo), hi), else the sums */
+  const float *bias;  /* NV * 16 of them, or NULL: 0 */
+  const float *other; /* or NULL: not added. It may be c. */
+  int64_t other_rs, other_vs;
+  float lo, hi;
+} ifd_ukr_args;
+
+typedef void (*ifd_ukr)(const ifd_ukr_args *t);
+
+/* The kernel for a tile: 1 <= rows <= ifd_ukr_rows(vectors), vectors 1, 2 or 4. */
+ifd_ukr IFD_K(ifd_ukr_find)(int64_t rows, int64_t vectors);
+/* The most rows of a tile of so many vectors; 0 where no such kernel is. */
+IFD_INLINE int64_t ifd_ukr_rows(int64_t vectors) {
+  int64_t rows = IFD_UKR_ROWS * IFD_UKR_VECTORS / vectors;
+  return rows < IFD_UKR_ROWS ? rows : IFD_UKR_ROWS;
+}
+/* How many vectors a tile should take, where n_rows rows and n_vectors vectors are left: the most that one
+ * tile of all these rows holds, but as few as the usual tile has where there are many rows. */
+IFD_INLINE int64_t ifd_ukr_vectors(int64_t n_rows, int64_t n_vectors) {
+  int64_t v = IFD_UKR_VECTORS;
+  while (v < IFD_UKR_MAX_VECTORS && ifd_ukr_rows(2 * v) >= n_rows) v *= 2;
+  while (v > n_vectors) v /= 2;
+  return v;
+}
+
+#endif
