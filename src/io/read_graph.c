@@ -172,6 +172,13 @@ static ifd_status check_domain(ifd_error *err, const ifd_node *node) {
   return IFD_OK;
 }
 
+static const char *find_provenance(const Onnx__NodeProto *proto) {
+  for (size_t i = 0; i < proto->n_metadata_props; i++)
+    if (strcmp(ifd_text(proto->metadata_props[i]->key), IFD_PROVENANCE_KEY) == 0)
+      return ifd_text(proto->metadata_props[i]->value);
+  return NULL;
+}
+
 /* Outputs are defined after the attributes are read: subgraphs do not see them. */
 static ifd_status read_node(ifd_reader *r, const body *body, const Onnx__NodeProto *proto) {
   int n_inputs, n_outputs;
@@ -182,6 +189,7 @@ static ifd_status read_node(ifd_reader *r, const body *body, const Onnx__NodePro
   TRY(ifd_node_new(r->err, &node, body->graph, ifd_text(proto->domain), proto->op_type, n_inputs, n_outputs));
   node->name = ifd_text(proto->name);
   node->origin = proto;
+  node->provenance = find_provenance(proto);
   if (proto->overload && *proto->overload) {
     node->overload = proto->overload;
     ifd_node_resolve(node);

@@ -33,7 +33,7 @@ static ifd_status put_names(ifd_message_writer *w, char ***out, size_t *n_out, i
 
 /* Which nodes this one came from, where the IR version has a place to say so (10, metadata_props). */
 static ifd_status put_provenance(ifd_message_writer *w, Onnx__NodeProto *p, const char *from) {
-  static const char key[] = "infold.from";
+  static const char key[] = IFD_PROVENANCE_KEY;
   Onnx__StringStringEntryProto *entry, **entries;
   if (!from || w->model->ir_version < 10) return IFD_OK;
   size_t n = p->n_metadata_props, at = 0;
