@@ -144,7 +144,8 @@ static ifd_status range_of_integers(ifd_eval *x, ifd_dtype dtype) {
   for (int k = 0; k < 3; k++) v[k] = ifd_tensor_get_i64(ifd_eval_in(x, k), 0);
   TRY(count_integers(x->err, v[0], v[1], v[2], &shape.dim[0]));
   TRY(ifd_eval_out(x, &out, 0, dtype, &shape));
-  for (int64_t i = 0; i < shape.dim[0]; i++) ifd_tensor_set_i64(out, i, v[0] + i * v[2]);
+  for (int64_t i = 0; i < shape.dim[0]; i++)
+    ifd_tensor_set_i64(out, i, (int64_t)((uint64_t)v[0] + (uint64_t)i * (uint64_t)v[2]));
   return IFD_OK;
 }
 
