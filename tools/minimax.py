@@ -109,6 +109,18 @@ def normal_tail(degree=9):
     return fit((t - 2) / (t + 3), q, 1 / q, degree)
 
 
+def asin_tail(degree=4):
+    """(asin(x) - x) / x^3 in x^2, |x| <= 1/2"""
+    x = grid(0, 0.5001, 0.02)
+    return fit(x**2, (np.arcsin(x) - x) / x**3, x**3 / np.arcsin(x), degree)
+
+
+def atan_tail(degree=7):
+    """(atan(x) - x) / x^3 in x^2, |x| <= 1"""
+    x = grid(0, 1.0001, 0.02)
+    return fit(x**2, (np.arctan(x) - x) / x**3, x**3 / np.arctan(x), degree)
+
+
 def log2_double(degree=5):
     """log2((1+s)/(1-s)) / s in s^2, |s| <= 1/5, in double"""
     s = grid(0, 0.2001)
@@ -122,7 +134,7 @@ def exp2_double(degree=7):
     return fit(t, np.exp2(t), 1 / np.exp2(t), degree, np.float64)
 
 
-ALL = [exp_tail, log_tail, sin_tail, cos_tail, erf_small, erf_large, normal_tail, log2_double, exp2_double]
+ALL = [exp_tail, log_tail, sin_tail, cos_tail, erf_small, erf_large, normal_tail, asin_tail, atan_tail, log2_double, exp2_double]
 
 if __name__ == "__main__":
     for f in ALL:

@@ -16,7 +16,11 @@
 #define IFD_CAT(a, b)  IFD_CAT_(a, b)
 /* The name of a kernel or table in this ISA's build. */
 #define IFD_K(name) IFD_CAT(name, IFD_ISA)
-#define IFD_INLINE  static inline __attribute__((always_inline, unused))
+#if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
+#define IFD_INLINE static inline __attribute__((always_inline, unused))
+#else /* sixteen lanes in a row, all inlined, would take the compiler minutes */
+#define IFD_INLINE static inline __attribute__((unused))
+#endif
 
 #if defined(IFD_ISA_avx512)
 #include <immintrin.h>

@@ -260,6 +260,100 @@ IFD_INLINE v16 v16_cos(v16 x) {
   return v16_sin_quarter(r, i16_add(quadrant, i16_set1(1)));
 }
 
+IFD_INLINE v16 v16_tan(v16 x) {
+  i16 quadrant;
+  v16 r = v16_reduce_quarter(x, &quadrant);
+  v16 t = v16_div(v16_sin_quarter(r, quadrant), v16_sin_quarter(r, i16_add(quadrant, i16_set1(1))));
+  return i16_float(i16_xor(v16_bits(t), i16_and(v16_bits(x), i16_set1(INT32_MIN))));
+}
+
+/* ---- inverse circular functions ---- */
+
+/* asin(x) for |x| <= 1/2 */
+IFD_INLINE v16 v16_asin_poly(v16 x) {
+  v16 s = v16_mul(x, x);
+  v16 p = v16_step(C_(0x1.59863ep-5f), s, 0x1.8c0cc8p-6f);
+  p = v16_step(p, s, 0x1.7480f0p-5f);
+  p = v16_step(p, s, 0x1.3301d2p-4f);
+  p = v16_step(p, s, 0x1.5555c8p-3f);
+  return v16_fma(v16_mul(s, x), p, x);
+}
+/* |x| <= 1/2: |x|; beyond: sqrt((1 - |x|) / 2), whose asin is (pi/2 - asin|x|) / 2; NaN for |x| > 1 */
+IFD_INLINE v16 v16_asin_argument(v16 a, m16 small) {
+  return v16_select(small, a, v16_sqrt(v16_fnma(a, C_(0.5f), C_(0.5f))));
+}
+IFD_INLINE v16 v16_asin(v16 x) {
+  v16 a = v16_abs(x);
+  m16 small = v16_le(a, C_(0.5f));
+  v16 p = v16_asin_poly(v16_asin_argument(a, small));
+  v16 large = v16_add(v16_fnma(p, C_(2), C_(0x1.921fb6p+0f)), C_(-0x1.777a5cp-25f));
+  return v16_or_sign(v16_select(small, p, large), x);
+}
+IFD_INLINE v16 v16_acos(v16 x) {
+  v16 a = v16_abs(x);
+  m16 small = v16_le(a, C_(0.5f)), negative = v16_lt(x, v16_zero());
+  v16 p = v16_asin_poly(v16_asin_argument(a, small));
+  v16 q = v16_select(negative, v16_neg(p), p);
+  v16 middle = v16_sub(C_(0x1.921fb6p+0f), v16_sub(q, C_(-0x1.777a5cp-25f)));
+  v16 left = v16_fnma(p, C_(2), C_(0x1.921fb6p+1f));
+  return v16_select(small, middle, v16_select(negative, left, v16_add(p, p)));
+}
+/* |x| > 1: pi/2 - atan(1/|x|) */
+IFD_INLINE v16 v16_atan(v16 x) {
+  v16 a = v16_abs(x);
+  m16 large = v16_lt(C_(1), a);
+  v16 t = v16_select(large, v16_div(C_(1), a), a), s = v16_mul(t, t);
+  v16 p = v16_step(C_(0x1.7ea480p-9f), s, -0x1.0c16eap-6f);
+  p = v16_step(p, s, 0x1.61ee0cp-5f);
+  p = v16_step(p, s, -0x1.3550a0p-4f);
+  p = v16_step(p, s, 0x1.b4de9ap-4f);
+  p = v16_step(p, s, -0x1.230a92p-3f);
+  p = v16_step(p, s, 0x1.9978ecp-3f);
+  p = v16_step(p, s, -0x1.5554dcp-2f);
+  v16 r = v16_fma(v16_mul(s, t), p, t);
+  return v16_or_sign(v16_select(large, v16_sub(C_(0x1.921fb6p+0f), r), r), x);
+}
+
+/* ---- hyperbolic functions and their inverses ---- */
+
+/* exp(x) / 2 of x in [0, 90], or NaN */
+IFD_INLINE v16 v16_half_exp(v16 x) {
+  v16 n = v16_round(v16_mul(x, C_(0x1.715476p+0f)));
+  return v16_scale(v16_add(C_(1), v16_expm1_poly(v16_minus_n_ln2(x, n))), v16_sub(n, C_(1)));
+}
+/* Near 0 (e + e / (1 + e)) / 2 with e = expm1|x|; beyond, (exp|x| - exp(-|x|)) / 2 */
+IFD_INLINE v16 v16_sinh(v16 x) {
+  v16 a = v16_min(C_(90), v16_abs(x)), h = v16_half_exp(a), e = v16_expm1_inner(v16_min(C_(2), a));
+  v16 small = v16_mul(C_(0.5f), v16_add(e, v16_div(e, v16_add(C_(1), e))));
+  v16 large = v16_sub(h, v16_div(C_(0.25f), h));
+  small = v16_select(v16_lt(a, C_(0x1p-60f)), a, small);
+  return v16_or_sign(v16_select(v16_lt(C_(1), a), large, small), x);
+}
+IFD_INLINE v16 v16_cosh(v16 x) {
+  v16 h = v16_half_exp(v16_min(C_(90), v16_abs(x)));
+  return v16_add(h, v16_div(C_(0.25f), h));
+}
+/* log1p(a + a^2 / (1 + sqrt(a^2 + 1))), and for large a log(2a) */
+IFD_INLINE v16 v16_asinh(v16 x) {
+  v16 a = v16_abs(x), b = v16_min(C_(0x1p30f), a), s = v16_mul(b, b);
+  v16 r = v16_log1p_inner(v16_add(b, v16_div(s, v16_add(C_(1), v16_sqrt(v16_add(s, C_(1)))))));
+  r = v16_select(v16_lt(C_(0x1p15f), a), v16_add(v16_log(a), C_(0x1.62e430p-1f)), r);
+  return v16_or_sign(v16_select(v16_lt(a, C_(0x1p-60f)), a, r), x);
+}
+/* log1p(t + sqrt(2t + t^2)) with t = x - 1, and for large x log(2x) */
+IFD_INLINE v16 v16_acosh(v16 x) {
+  v16 t = v16_sub(v16_min(C_(0x1p30f), x), C_(1));
+  v16 r = v16_log1p_inner(v16_add(t, v16_sqrt(v16_fma(t, t, v16_add(t, t)))));
+  r = v16_select(v16_lt(C_(0x1p15f), x), v16_add(v16_log(x), C_(0x1.62e430p-1f)), r);
+  return v16_select(v16_le(C_(1), x), r, C_(NAN));
+}
+/* log1p(2a / (1 - a)) / 2 */
+IFD_INLINE v16 v16_atanh(v16 x) {
+  v16 a = v16_abs(x), r = v16_log1p(v16_div(v16_add(a, a), v16_sub(C_(1), a)));
+  r = v16_select(v16_lt(a, C_(0x1p-60f)), a, v16_mul(C_(0.5f), r));
+  return v16_or_sign(v16_select(v16_le(a, C_(1)), r, C_(NAN)), x);
+}
+
 /* ---- pow ---- */
 
 /* log2(x) for x >= 0 or NaN, in double to 2^-41 */

@@ -1,0 +1,85 @@
+/* Elementwise kernels on rows of contiguous elements. A lowering looks the row function of an operator and
+ * element type up once, at plan time (NULL: there is none, let the evaluator do it), and calls it for every
+ * run of elements that its broadcasting leaves contiguous. Element i of the result depends on element i of
+ * the operands alone, so any split of a row gives the same bits.
+ *
+ * Operators are called as ONNX calls them; their parameters p are the attributes in the order of the lists
+ * below. The output may be an operand itself (the same first element), not overlap it otherwise. */
+#ifndef IFD_KERNELS_ELTWISE_ELTWISE_H
+#define IFD_KERNELS_ELTWISE_ELTWISE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tensor/dtype.h"
+
+/* FLOAT to FLOAT. Clip's bounds may be ±Inf; NaN stays NaN. GeluTanh is Gelu with approximate="tanh". */
+#define IFD_EL_UNARY_LIST(X)                                                                                 \
+  X(Identity)                                                                                                \
+  X(Abs) X(Neg) X(Sign) X(Reciprocal) X(Sqrt) X(Exp) X(Log) X(Sin) X(Cos) X(Tan) X(Asin) X(Acos) X(Atan)     \
+      X(Sinh) X(Cosh) X(Asinh) X(Acosh) X(Atanh) X(Erf) X(Ceil) X(Floor) X(Round) X(Relu)                    \
+          X(LeakyRelu) /* alpha */                                                                           \
+      X(Elu) /* alpha */ X(Celu) /* alpha */ X(Selu) /* alpha, gamma */ X(HardSigmoid) /* alpha, beta */ X(  \
+          HardSwish) X(Mish) X(Sigmoid) X(Softplus) X(Softsign)                                              \
+          X(Swish) /* alpha */ X(ThresholdedRelu)                     /* alpha */                            \
+      X(Shrink) /* lambd, bias */ X(Tanh) X(Gelu) X(GeluTanh) X(Clip) /* min, max */
+/* To BOOL */
+#define IFD_EL_TEST_LIST(X) X(IsNaN) X(IsInf) /* detect_negative, detect_positive: 0 or 1 */ X(Not)
+/* To the type of the operands */
+#define IFD_EL_BINARY_LIST(X) X(Add) X(Sub) X(Mul) X(Div) X(Min) X(Max) X(Pow) X(PRelu)
+#define IFD_EL_BIT_LIST(X)    X(And) X(Or) X(Xor)
+/* To BOOL */
+#define IFD_EL_COMPARE_LIST(X) X(Equal) X(Less) X(LessOrEqual) X(Greater) X(GreaterOrEqual)
+
+typedef enum ifd_el {
+#define X(name) IFD_EL_##name,
+  IFD_EL_UNARY_LIST(X) IFD_EL_N_UNARY,
+  IFD_EL_BEFORE_BINARY = IFD_EL_N_UNARY - 1,
+  IFD_EL_BINARY_LIST(X) IFD_EL_N_FLOAT,
+  IFD_EL_BEFORE_REST = IFD_EL_N_FLOAT - 1,
+  IFD_EL_TEST_LIST(X) IFD_EL_BIT_LIST(X) IFD_EL_COMPARE_LIST(X) IFD_EL_N
+#undef X
+} ifd_el;
+
+enum { IFD_EL_PARAMS = 2 };
+
+/* y[i] = op(x[i]) for n elements */
+typedef void ifd_el_unary_row(const float *p, const void *x, void *y, size_t n);
+/* z[i] = a[i * a_step] op b[i * b_step]; steps are 0 (one element against all) or 1 */
+typedef void ifd_el_binary_row(const void *a, int a_step, const void *b, int b_step, void *z, size_t n);
+/* z[i] = c[i * c_step] ? a[i * a_step] : b[i * b_step]; c of bytes */
+typedef void ifd_el_select_row(const uint8_t *c, int c_step, const void *a, int a_step, const void *b,
+                               int b_step, void *z, size_t n);
+/* y[i] = x[i] as ONNX's Cast has it (tensor/convert.h, ifd_cast); x and y do not overlap */
+typedef void ifd_el_cast_row(const void *x, void *y, size_t n);
+
+/* A chain: steps on FLOAT values, run over a row block by block so that what is between them never leaves L1.
+ * A value is a number: IFD_EL_IN + i is input i, IFD_EL_REGISTER + i a register, IFD_EL_OUT + i output i,
+ * which can be read once it is written. A unary step reads from[0]. An output may be the memory of an input
+ * that no step reads after the one that writes the output. */
+enum { IFD_EL_IN = 0, IFD_EL_REGISTER = 16, IFD_EL_OUT = 24, IFD_EL_VALUES = 28 };
+typedef struct ifd_el_step {
+  uint8_t op; /* of IFD_EL_UNARY_LIST or IFD_EL_BINARY_LIST */
+  uint8_t to;
+  uint8_t from[2];
+  float p[IFD_EL_PARAMS];
+} ifd_el_step;
+
+struct ifd_k_eltwise_table {
+  /* FLOAT: all of UNARY_LIST, IsNaN, IsInf. INT64, INT32: Identity, Abs, Neg, Sign. BOOL: Not. */
+  ifd_el_unary_row *(*unary)(ifd_el op, ifd_dtype t);
+  /* FLOAT: BINARY_LIST. DOUBLE: those but Pow. INT64, INT32, UINT8: Add, Sub, Mul (they wrap), Min, Max,
+   * PRelu. Integers and BOOL: BIT_LIST (bitwise). FLOAT, DOUBLE, INT64, INT32, UINT8, BOOL: COMPARE_LIST. Min
+   * and Max: NaN wins. */
+  ifd_el_binary_row *(*binary)(ifd_el op, ifd_dtype t);
+  /* Elements of 1, 2, 4 or 8 bytes */
+  ifd_el_select_row *(*select)(size_t element_size);
+  /* FLOAT with FLOAT16, BFLOAT16, DOUBLE, INT64, INT32, INT16, INT8, UINT16, UINT8, BOOL, both ways; INT64
+   * with INT32, UINT8, BOOL, both ways; INT32 with BOOL, UINT8, INT8, both ways. */
+  ifd_el_cast_row *(*cast)(ifd_dtype to, ifd_dtype from);
+  /* in_step as in ifd_el_binary_row, one for each input */
+  void (*chain)(const ifd_el_step *steps, int n_steps, const float *const *in, const int *in_step, int n_in,
+                float *const *out, int n_out, size_t n);
+};
+
+#endif
