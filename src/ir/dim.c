@@ -1,12 +1,11 @@
 #include "ir/dim.h"
 
 #include <limits.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "base/vec.h"
+#include "ir/cut_text.h"
 
 /* Limits that keep every operation cheap; what goes over them becomes an unknown. */
 enum { MAX_TERMS = 32, MAX_DEGREE = 12, MAX_ARGS = 8, MAX_SIZE = 1000 };
@@ -652,68 +651,54 @@ const char *ifd_dim_name(const ifd_dims *dims, ifd_dim d) {
 
 /* ---- text ---- */
 
-typedef struct cut_text {
-  char *text;
-  size_t n, at;
-} cut_text;
+static void put_dim(ifd_cut_text *t, const ifd_dims *dims, ifd_dim d);
 
-__attribute__((format(printf, 2, 3))) static void put(cut_text *t, const char *format, ...) {
-  if (t->at >= t->n) return;
-  va_list args;
-  va_start(args, format);
-  int len = vsnprintf(t->text + t->at, t->n - t->at, format, args);
-  va_end(args);
-  if (len > 0) t->at += (size_t)len;
-}
-
-static void put_dim(cut_text *t, const ifd_dims *dims, ifd_dim d);
-
-static void put_terms(cut_text *t, const ifd_dims *dims, const expr *e) {
+static void put_terms(ifd_cut_text *t, const ifd_dims *dims, const expr *e) {
   for (int i = 0; i < e->n; i++) {
     const term *m = &e->terms[i];
     bool minus = m->coefficient < 0;
     uint64_t size = minus ? 0 - (uint64_t)m->coefficient : (uint64_t)m->coefficient;
-    put(t, "%s", i == 0 ? (minus ? "-" : "") : (minus ? " - " : " + "));
+    ifd_cut_text_put(t, "%s", i == 0 ? (minus ? "-" : "") : (minus ? " - " : " + "));
     for (int j = 0; j < m->n; j++) {
-      if (j) put(t, "*");
+      if (j) ifd_cut_text_put(t, "*");
       put_dim(t, dims, m->atoms[j]);
     }
-    if (!m->n || size != 1) put(t, "%s%llu", m->n ? "*" : "", (unsigned long long)size);
+    if (!m->n || size != 1) ifd_cut_text_put(t, "%s%llu", m->n ? "*" : "", (unsigned long long)size);
   }
 }
 
-static void put_operand(cut_text *t, const ifd_dims *dims, ifd_dim d) {
+static void put_operand(ifd_cut_text *t, const ifd_dims *dims, ifd_dim d) {
   const expr *e = ifd_dim_is_number(d) ? NULL : find_expr(dims, d);
   bool sum = e && e->kind == POLY;
-  put(t, "%s", sum ? "(" : "");
+  ifd_cut_text_put(t, "%s", sum ? "(" : "");
   put_dim(t, dims, d);
-  put(t, "%s", sum ? ")" : "");
+  ifd_cut_text_put(t, "%s", sum ? ")" : "");
 }
 
-static void put_call(cut_text *t, const ifd_dims *dims, const expr *e) {
+static void put_call(ifd_cut_text *t, const ifd_dims *dims, const expr *e) {
   if (e->kind == FLOOR_DIV) {
-    put(t, "floor(");
+    ifd_cut_text_put(t, "floor(");
     put_operand(t, dims, e->args[0]);
-    put(t, "/");
+    ifd_cut_text_put(t, "/");
     put_operand(t, dims, e->args[1]);
   } else {
-    put(t, e->kind == MIN ? "min(" : "max(");
+    ifd_cut_text_put(t, e->kind == MIN ? "min(" : "max(");
     for (int i = 0; i < e->n; i++) {
-      if (i) put(t, ", ");
+      if (i) ifd_cut_text_put(t, ", ");
       put_dim(t, dims, e->args[i]);
     }
   }
-  put(t, ")");
+  ifd_cut_text_put(t, ")");
 }
 
-static void put_dim(cut_text *t, const ifd_dims *dims, ifd_dim d) {
+static void put_dim(ifd_cut_text *t, const ifd_dims *dims, ifd_dim d) {
   const expr *e = ifd_dim_is_number(d) ? NULL : find_expr(dims, d);
   if (ifd_dim_is_number(d))
-    put(t, "%lld", (long long)d);
+    ifd_cut_text_put(t, "%lld", (long long)d);
   else if (!e)
-    put(t, "?");
+    ifd_cut_text_put(t, "?");
   else if (e->kind == SYMBOL)
-    put(t, "%s", e->name);
+    ifd_cut_text_put(t, "%s", e->name);
   else if (e->kind == POLY)
     put_terms(t, dims, e);
   else
@@ -721,8 +706,7 @@ static void put_dim(cut_text *t, const ifd_dims *dims, ifd_dim d) {
 }
 
 const char *ifd_dim_text(const ifd_dims *dims, ifd_dim d, char *text, size_t n) {
-  cut_text t = {text, n, 0};
-  if (n) *text = '\0';
+  ifd_cut_text t = ifd_cut_text_begin(text, n);
   put_dim(&t, dims, d);
   return text;
 }

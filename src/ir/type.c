@@ -1,7 +1,6 @@
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "ir/cut_text.h"
 #include "ir/ir.h"
 
 const ifd_type ifd_type_unknown = {.kind = IFD_KIND_UNKNOWN};
@@ -43,54 +42,38 @@ bool ifd_type_equal(const ifd_type *a, const ifd_type *b) {
   return true;
 }
 
-/* Text of bounded size: what does not fit is cut. */
-typedef struct cut_text {
-  char *text;
-  size_t n, at;
-} cut_text;
-
-__attribute__((format(printf, 2, 3))) static void put(cut_text *t, const char *format, ...) {
-  if (t->at >= t->n) return;
-  va_list args;
-  va_start(args, format);
-  int len = vsnprintf(t->text + t->at, t->n - t->at, format, args);
-  va_end(args);
-  if (len > 0) t->at += (size_t)len;
-}
-
-static void put_shape(cut_text *t, const ifd_dims *dims, const ifd_type *type) {
+static void put_shape(ifd_cut_text *t, const ifd_dims *dims, const ifd_type *type) {
   char dim[256];
   if (type->has_rank && !type->rank) return; /* ONNX: float is a scalar, float[] of unknown rank */
-  put(t, "[");
+  ifd_cut_text_put(t, "[");
   for (int i = 0; type->has_rank && i < type->rank; i++)
-    put(t, "%s%s", i ? "," : "", ifd_dim_text(dims, type->dims[i], dim, sizeof dim));
-  put(t, "]");
+    ifd_cut_text_put(t, "%s%s", i ? "," : "", ifd_dim_text(dims, type->dims[i], dim, sizeof dim));
+  ifd_cut_text_put(t, "]");
 }
 
-static void put_type(cut_text *t, const ifd_dims *dims, const ifd_type *type) {
+static void put_type(ifd_cut_text *t, const ifd_dims *dims, const ifd_type *type) {
   static const char *const around[] = {[IFD_KIND_SEQUENCE] = "seq(",
                                        [IFD_KIND_OPTIONAL] = "optional(",
                                        [IFD_KIND_SPARSE_TENSOR] = "sparse_tensor("};
   if (!type || type->kind == IFD_KIND_UNKNOWN) {
-    put(t, "?");
+    ifd_cut_text_put(t, "?");
   } else if (type->kind == IFD_KIND_TENSOR || type->kind == IFD_KIND_SPARSE_TENSOR) {
     bool sparse = type->kind == IFD_KIND_SPARSE_TENSOR;
-    put(t, "%s%s", sparse ? around[type->kind] : "", ifd_dtype_name(type->dtype));
+    ifd_cut_text_put(t, "%s%s", sparse ? around[type->kind] : "", ifd_dtype_name(type->dtype));
     put_shape(t, dims, type);
-    if (sparse) put(t, ")");
+    if (sparse) ifd_cut_text_put(t, ")");
   } else {
     if (type->kind == IFD_KIND_MAP)
-      put(t, "map(%s, ", ifd_dtype_name(type->dtype));
+      ifd_cut_text_put(t, "map(%s, ", ifd_dtype_name(type->dtype));
     else
-      put(t, "%s", around[type->kind]);
+      ifd_cut_text_put(t, "%s", around[type->kind]);
     put_type(t, dims, type->elem);
-    put(t, ")");
+    ifd_cut_text_put(t, ")");
   }
 }
 
 const char *ifd_type_text(const ifd_dims *dims, const ifd_type *type, char *text, size_t n) {
-  cut_text t = {text, n, 0};
-  if (n) *text = '\0';
+  ifd_cut_text t = ifd_cut_text_begin(text, n);
   put_type(&t, dims, type);
   return text;
 }
