@@ -6,7 +6,10 @@
 #include "io/read.h"
 #include "io/wire.h"
 
-enum { NEWEST_IR_VERSION = ONNX__VERSION__IR_VERSION };
+enum {
+  NEWEST_IR_VERSION = ONNX__VERSION__IR_VERSION,
+  MAX_DOMAINS = 256, /* of opset_import; keeps the search for one short whatever a file says */
+};
 
 /* ---- header ---- */
 
@@ -27,19 +30,6 @@ static ifd_status read_header(ifd_reader *r, const Onnx__ModelProto *proto) {
   return IFD_OK;
 }
 
-/* Versions by domain; a domain may stand there twice with the same version. */
-#define READ_OPSETS(r, list, imports, n_imports)                                                             \
-  for (size_t i_ = 0; i_ < (n_imports); i_++) {                                                              \
-    ifd_opset opset_;                                                                                        \
-    TRY(read_opset((r)->err, &opset_, (imports)[i_]));                                                       \
-    int k_ = 0;                                                                                              \
-    while (k_ < (list)->n && !ifd_domain_equal((list)->v[k_].domain, opset_.domain)) k_++;                   \
-    if (k_ == (list)->n) IFD_PUSH((r)->err, (r)->arena, list, opset_);                                       \
-    EXPECT((r)->err, (list)->v[k_].version == opset_.version, BAD_MODEL,                                     \
-           "opset_import: domain '%s' with versions %d and %d", opset_.domain, (list)->v[k_].version,        \
-           opset_.version);                                                                                  \
-  }
-
 static ifd_status read_opset(ifd_error *err, ifd_opset *out, const Onnx__OperatorSetIdProto *proto) {
   const char *domain = ifd_domain(ifd_text(proto->domain));
   EXPECT(err, proto->version > 0 && proto->version <= INT_MAX, BAD_MODEL,
@@ -48,11 +38,30 @@ static ifd_status read_opset(ifd_error *err, ifd_opset *out, const Onnx__Operato
   return IFD_OK;
 }
 
+/* Versions by domain, *n of them; a domain may stand there twice with the same version. */
+static ifd_status read_opsets(ifd_error *err, ifd_opset list[MAX_DOMAINS], int *n,
+                              Onnx__OperatorSetIdProto *const *protos, size_t n_protos) {
+  *n = 0;
+  for (size_t i = 0; i < n_protos; i++) {
+    ifd_opset opset;
+    int k = 0;
+    TRY(read_opset(err, &opset, protos[i]));
+    while (k < *n && !ifd_domain_equal(list[k].domain, opset.domain)) k++;
+    EXPECT(err, k < MAX_DOMAINS, LIMIT, "opset_import: more than %d domains", MAX_DOMAINS);
+    if (k == *n) list[(*n)++] = opset;
+    EXPECT(err, list[k].version == opset.version, BAD_MODEL,
+           "opset_import: domain '%s' with versions %d and %d", opset.domain, list[k].version, opset.version);
+  }
+  return IFD_OK;
+}
+
 /* Before IR version 3 there was one operator set. */
-static ifd_status read_opsets(ifd_reader *r, const Onnx__ModelProto *proto) {
-  ifd_opset first = {"", 1};
-  if (proto->ir_version < 3 && !proto->n_opset_import) IFD_PUSH(r->err, r->arena, &r->model->opsets, first);
-  READ_OPSETS(r, &r->model->opsets, proto->opset_import, proto->n_opset_import);
+static ifd_status read_model_opsets(ifd_reader *r, const Onnx__ModelProto *proto) {
+  ifd_opset list[MAX_DOMAINS], first = {"", 1};
+  int n;
+  TRY(read_opsets(r->err, list, &n, proto->opset_import, proto->n_opset_import));
+  if (proto->ir_version < 3 && !n) list[n++] = first;
+  for (int i = 0; i < n; i++) IFD_PUSH(r->err, r->arena, &r->model->opsets, list[i]);
   return IFD_OK;
 }
 
@@ -60,10 +69,13 @@ static ifd_status read_opsets(ifd_reader *r, const Onnx__ModelProto *proto) {
 
 static ifd_status announce_function(ifd_reader *r, const Onnx__FunctionProto *proto) {
   ifd_function *f;
+  ifd_opset list[MAX_DOMAINS];
+  int n;
   EXPECT(r->err, proto->name && *proto->name, BAD_MODEL, "a function has no name");
   TRY(ifd_function_new(r->err, &f, r->model, ifd_text(proto->domain), proto->name, proto->overload));
   f->origin = proto;
-  READ_OPSETS(r, &f->opsets, proto->opset_import, proto->n_opset_import);
+  TRY(read_opsets(r->err, list, &n, proto->opset_import, proto->n_opset_import));
+  for (int i = 0; i < n; i++) IFD_PUSH(r->err, r->arena, &f->opsets, list[i]);
   return IFD_OK;
 }
 
@@ -88,7 +100,7 @@ static ifd_status read_model(ifd_reader *r, const void *bytes, size_t len) {
   const Onnx__ModelProto *proto = (const Onnx__ModelProto *)message;
   TRY(read_header(r, proto));
   EXPECT(r->err, proto->graph, BAD_MODEL, "the model has no graph");
-  TRY(read_opsets(r, proto));
+  TRY(read_model_opsets(r, proto));
   TRY(read_functions(r, proto));
   return ifd_read_graph(r, r->model->graph, proto->graph);
 }
