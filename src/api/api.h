@@ -6,6 +6,7 @@
 #include "infold/infold.h"
 #include "ops/infer.h"
 #include "pass/pass.h"
+#include <stdio.h>
 
 /* A model shared by its handle and by sessions; `source` is kept alive for constants that are borrowed from
  * it. */
@@ -20,6 +21,7 @@ struct infold_report {
   ifd_optimize_report passes;
   infold_model *before, *after;
   double seconds;
+  char *verified; /* what running both showed, or NULL */
 };
 
 /* Values own what they hold, through datum's counted memory, `borrowed` tensors aside. */
@@ -41,10 +43,14 @@ struct infold_session {
   pthread_mutex_t lock; /* guards the profile */
   ifd_profile profile;
   double profile_seconds;
+  double deadline; /* of runs, on the clock of ifd_now; 0: none */
 };
 
 /* Copies an error to the caller's record and gives its status; clears the result through `out` unless OK. */
 infold_status ifd_api_report(infold_error *to, const ifd_error *from, const char *file, ifd_status status);
+/* Closes the memory stream that made *out, which is freed unless all went well; f is NULL when it could not
+ * be opened. */
+ifd_status ifd_api_text_end(ifd_error *err, FILE *f, char **out, ifd_status status);
 /* A heap copy for the caller; NO_MEMORY when that fails. */
 ifd_status ifd_api_text(ifd_error *err, char **out, const char *text);
 

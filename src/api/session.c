@@ -30,7 +30,7 @@ static ifd_status make_ready(ifd_error *err, infold_session *s) {
   TRY(ifd_api_clone(err, &s->ready, s->model, s->options.max_memory));
   TRY(ifd_inline_functions(err, s->ready->ir));
   if (s->options.no_optimize || s->options.reference) return IFD_OK;
-  ifd_optimize_options options = {.max_rewrites = -1, .grow = true};
+  ifd_optimize_options options = {.max_rewrites = -1, .grow = true, .for_running = true};
   ifd_optimize_report report = {0};
   ifd_arena_init(&report.arena, NULL);
   ifd_status status = ifd_optimize(err, s->ready->ir, &options, &report);
@@ -219,6 +219,39 @@ static ifd_status wrap_outputs(ifd_error *err, infold_value **outputs, ifd_datum
   return status;
 }
 
+static bool is_late(void *session) { return ifd_now() > ((const infold_session *)session)->deadline; }
+
+static ifd_status run_profiled(ifd_error *err, infold_session *s, ifd_run_options *options,
+                               const ifd_datum *inputs, ifd_datum *outputs) {
+  pthread_mutex_lock(&s->lock);
+  ifd_arena_free(&s->profile.arena);
+  s->profile.entries.v = NULL;
+  s->profile.entries.n = s->profile.entries.cap = 0;
+  options->profile = &s->profile;
+  double start = ifd_now();
+  ifd_status status = ifd_run(err, s->program, options, inputs, outputs);
+  s->profile_seconds = ifd_now() - start;
+  pthread_mutex_unlock(&s->lock);
+  return status;
+}
+
+static ifd_status run_program(ifd_error *err, infold_session *s, const ifd_datum *inputs,
+                              ifd_datum *outputs) {
+  ifd_run_options options = {.pool = s->pool, .seed = 0, .max_steps = s->options.max_steps};
+  bool hurries = s->deadline > 0;
+  if (hurries) {
+    options.cancelled = is_late;
+    options.cancel_context = s;
+  }
+  ifd_status status = s->options.profile ? run_profiled(err, s, &options, inputs, outputs)
+                                         : ifd_run(err, s->program, &options, inputs, outputs);
+  if (status == IFD_LIMIT && hurries && is_late(s)) {
+    ifd_error_clear(err);
+    FAIL(err, LIMIT, "running takes longer than the time that was given for it");
+  }
+  return status;
+}
+
 static ifd_status run(ifd_error *err, infold_value **outputs, infold_session *s,
                       const infold_value *const *inputs, const char *wanted, ifd_arena *arena) {
   int n_in = graph_of(s)->inputs.n, n_out = graph_of(s)->outputs.n;
@@ -228,21 +261,7 @@ static ifd_status run(ifd_error *err, infold_value **outputs, infold_session *s,
   ALLOC(err, made, ifd_new_array(arena, ifd_datum, n_out));
   TRY(bind_inputs(err, s, inputs, given, arena));
   TRY(order_inputs(err, s, given, ordered));
-  ifd_run_options options = {.pool = s->pool, .seed = 0, .max_steps = s->options.max_steps};
-  if (!s->options.profile)
-    TRY(ifd_run(err, s->program, &options, ordered, made));
-  else {
-    pthread_mutex_lock(&s->lock);
-    ifd_arena_free(&s->profile.arena);
-    s->profile.entries.v = NULL;
-    s->profile.entries.n = s->profile.entries.cap = 0;
-    options.profile = &s->profile;
-    double start = ifd_now();
-    ifd_status status = ifd_run(err, s->program, &options, ordered, made);
-    s->profile_seconds = ifd_now() - start;
-    pthread_mutex_unlock(&s->lock);
-    TRY(status);
-  }
+  TRY(run_program(err, s, ordered, made));
   return wrap_outputs(err, outputs, made, n_out, wanted);
 }
 

@@ -1,0 +1,144 @@
+/* Where the time of the last profiled run went. */
+#include "api/api.h"
+
+#include "inspect/json.h"
+#include "inspect/table.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHOWN_NODES = 30 };
+
+/* Time of one node or operator, over all its evaluations. */
+typedef struct share {
+  const char *name, *op_type, *algorithm;
+  int n;
+  double seconds, bytes;
+} share;
+
+typedef struct shares {
+  ifd_error *err;
+  ifd_arena arena;
+  IFD_VEC(share) rows;
+  ifd_map by_key; /* 1 + index */
+} shares;
+
+static ifd_status add(shares *s, const char *key, const ifd_profile_entry *e) {
+  uintptr_t i = (uintptr_t)ifd_map_find(&s->by_key, key);
+  if (!i) {
+    share row = {e->name, e->op_type, e->algorithm, 0, 0, 0};
+    IFD_PUSH(s->err, &s->arena, &s->rows, row);
+    i = (uintptr_t)s->rows.n;
+    EXPECT(s->err, ifd_map_set(&s->by_key, key, (void *)i), NO_MEMORY, "out of memory");
+  }
+  share *row = &s->rows.v[i - 1];
+  row->n++;
+  row->seconds += e->seconds;
+  row->bytes += (double)e->bytes;
+  return IFD_OK;
+}
+
+static int compare(const void *a, const void *b) {
+  const share *x = a, *y = b;
+  return (x->seconds < y->seconds) - (x->seconds > y->seconds);
+}
+
+static ifd_status gather(shares *s, const infold_session *session, bool by_operator) {
+  s->rows.n = 0;
+  ifd_map_init(&s->by_key, &s->arena);
+  for (int i = 0; i < session->profile.entries.n; i++) {
+    const ifd_profile_entry *e = &session->profile.entries.v[i];
+    const char *key = e->op_type;
+    if (!by_operator) ALLOC(s->err, key, ifd_arena_printf(&s->arena, "%s\n%s", e->name, e->op_type));
+    TRY(add(s, key, e));
+  }
+  qsort(s->rows.v, (size_t)s->rows.n, sizeof *s->rows.v, compare);
+  return IFD_OK;
+}
+
+static ifd_status add_row(shares *s, ifd_table *table, const share *r, double total, bool by_operator) {
+  const char *cells[7] = {by_operator ? r->op_type : r->name,
+                          by_operator ? ifd_arena_printf(&s->arena, "%d", r->n) : r->op_type,
+                          by_operator    ? ""
+                          : r->algorithm ? r->algorithm
+                                         : "reference",
+                          ifd_arena_printf(&s->arena, "%.3f", r->seconds * 1e3),
+                          ifd_arena_printf(&s->arena, "%.1f", total > 0 ? 100 * r->seconds / total : 0),
+                          r->seconds > 0 ? ifd_arena_printf(&s->arena, "%.1f", r->bytes / r->seconds / 1e9)
+                                         : ""};
+  for (int c = 0; c < 6; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
+  return ifd_table_add(table, cells);
+}
+
+static ifd_status print_table(shares *s, FILE *to, const infold_session *session, int width) {
+  static const ifd_column operators[] = {
+      {"Operator", .flexible = true}, {"Runs", .right = true}, {""}, {"ms", .right = true},
+      {"%", .right = true},           {"GB/s", .right = true}, {0}};
+  static const ifd_column nodes[] = {{"Node", .flexible = true},
+                                     {"Operator"},
+                                     {"Kernel", .flexible = true},
+                                     {"ms", .right = true},
+                                     {"%", .right = true},
+                                     {"GB/s", .right = true},
+                                     {0}};
+  for (int by_operator = 1; by_operator >= 0; by_operator--) {
+    ifd_table table;
+    TRY(gather(s, session, by_operator));
+    ifd_table_init(&table, s->err, &s->arena, by_operator ? operators : nodes);
+    for (int i = 0; i < s->rows.n && (by_operator || i < SHOWN_NODES); i++)
+      TRY(add_row(s, &table, &s->rows.v[i], session->profile_seconds, by_operator));
+    fputc('\n', to);
+    ifd_table_print(&table, to, width);
+  }
+  if (s->rows.n > SHOWN_NODES) fprintf(to, "and %d nodes that took less\n", s->rows.n - SHOWN_NODES);
+  fprintf(to, "\n%.3f ms in all\n", session->profile_seconds * 1e3);
+  return IFD_OK;
+}
+
+/* Trace Event Format: complete events, microseconds. */
+static ifd_status print_trace(shares *s, FILE *to, const infold_session *session) {
+  json_t *events = json_array();
+  double start = session->profile.entries.n ? session->profile.entries.v[0].start : 0;
+  for (int i = 0; i < session->profile.entries.n; i++) {
+    const ifd_profile_entry *e = &session->profile.entries.v[i];
+    if (e->start < start) start = e->start;
+  }
+  for (int i = 0; i < session->profile.entries.n; i++) {
+    const ifd_profile_entry *e = &session->profile.entries.v[i];
+    json_array_append_new(
+        events, json_pack("{s:o, s:o, s:s, s:f, s:f, s:i, s:i, s:{s:o, s:I}}", "name",
+                          ifd_json_text(*e->name ? e->name : e->op_type), "cat", ifd_json_text(e->op_type),
+                          "ph", "X", "ts", (e->start - start) * 1e6, "dur", e->seconds * 1e6, "pid", 1, "tid",
+                          1, "args", "kernel", ifd_json_text(e->algorithm ? e->algorithm : "reference"),
+                          "bytes", (json_int_t)e->bytes));
+  }
+  return ifd_json_print(s->err, json_pack("{s:o}", "traceEvents", events), to);
+}
+
+static ifd_status print(ifd_error *err, FILE *to, const infold_session *session, const char *format,
+                        int width) {
+  shares s = {.err = err};
+  EXPECT(err, session->options.profile, USAGE, "the session was made without profiling");
+  ifd_arena_init(&s.arena, NULL);
+  ifd_status status = IFD_OK;
+  if (strcmp(format, "table") == 0)
+    status = print_table(&s, to, session, width);
+  else if (strcmp(format, "trace") == 0)
+    status = print_trace(&s, to, session);
+  else
+    status = ifd_error_set(err, IFD_USAGE, __FILE__, "a profile is a 'table' or a 'trace', not '%s'", format);
+  ifd_arena_free(&s.arena);
+  return status;
+}
+
+infold_status infold_format_profile(infold_error *to, char **out, const infold_session *session,
+                                    const char *format, int width) {
+  ifd_error err = {0};
+  infold_session *s = (infold_session *)session;
+  size_t len;
+  *out = NULL;
+  FILE *f = open_memstream(out, &len);
+  pthread_mutex_lock(&s->lock);
+  ifd_status status = f ? print(&err, f, session, format, width) : IFD_OK;
+  pthread_mutex_unlock(&s->lock);
+  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
+}

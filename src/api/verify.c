@@ -1,0 +1,495 @@
+/* Two models on the same inputs: do they mean the same?
+ *
+ * Both run as they are, not optimized again. Floats may differ by a part of the output's largest magnitude;
+ * where they differ by more, the first model is run in double as well, and what it is itself away from that
+ * is taken as the noise of its arithmetic: ten times that is allowed. */
+#include "api/api.h"
+
+#include "api/compare.h"
+#include "base/os.h"
+#include "inspect/table.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NOISE = 10, CHUNK = 32 };
+static const double usual_tolerance = 1e-4;
+
+/* The worst that was seen of an output, over all runs. */
+typedef struct outcome {
+  double worst, allowed; /* as parts of the scale */
+  int64_t n, n_nan;
+  bool is_float;
+} outcome;
+
+typedef struct verifier {
+  ifd_error *err;
+  ifd_arena arena;
+  const infold_verify_options *options;
+  const infold_model *a, *b;
+  infold_session *run_a, *run_b, *wide; /* wide: a in double, made when needed */
+  double deadline;                      /* 0: none */
+  double tolerance;
+  int n_in, n_out;
+  infold_value **inputs; /* by a's inputs */
+  outcome *outcomes;     /* by a's outputs */
+  int n_runs;
+  const char *what; /* on which inputs, for errors */
+} verifier;
+
+static ifd_status fail_as(verifier *v, const infold_error *e, const char *prefix) {
+  return ifd_error_set(v->err, (ifd_status)e->status, __FILE__, "%s%s", prefix, e->message);
+}
+
+static const ifd_graph *graph_of(const infold_session *s) { return s->model->ir->graph; }
+
+static ifd_status open_session(verifier *v, infold_session **out, const infold_model *model, bool wide) {
+  infold_session_options options = {.threads = v->options->threads,
+                                    .reference = wide,
+                                    .float64 = wide,
+                                    .no_optimize = true,
+                                    .max_memory = v->options->max_memory};
+  infold_error e;
+  if (infold_create_session(&e, out, model, &options)) return fail_as(v, &e, "");
+  (*out)->deadline = v->deadline;
+  return IFD_OK;
+}
+
+/* ---- the same inputs and outputs ---- */
+
+static int find_name(const ifd_value *const *values, int n, const char *name) {
+  for (int i = 0; i < n; i++)
+    if (strcmp(values[i]->name, name) == 0) return i;
+  return -1;
+}
+
+static ifd_status check_signature(verifier *v) {
+  const ifd_graph *a = graph_of(v->run_a), *b = graph_of(v->run_b);
+  for (int i = 0; i < b->inputs.n; i++)
+    EXPECT(v->err,
+           find_name((const ifd_value *const *)a->inputs.v, a->inputs.n, b->inputs.v[i]->name) >= 0 ||
+               infold_input_has_default(v->run_b, i),
+           DIFFERS, "input '%s' is only in the second model", b->inputs.v[i]->name);
+  EXPECT(v->err, a->outputs.n == b->outputs.n, DIFFERS, "%d outputs against %d", a->outputs.n, b->outputs.n);
+  for (int i = 0; i < a->outputs.n; i++)
+    EXPECT(v->err, strcmp(a->outputs.v[i]->name, b->outputs.v[i]->name) == 0, DIFFERS,
+           "output %d is '%s' in the first model and '%s' in the second", i, a->outputs.v[i]->name,
+           b->outputs.v[i]->name);
+  return IFD_OK;
+}
+
+/* ---- running ---- */
+
+static void free_values(infold_value **values, int n) {
+  for (int i = 0; values && i < n; i++) {
+    infold_destroy_value(values[i]);
+    values[i] = NULL;
+  }
+}
+
+/* a's inputs in the order of another model's. */
+static ifd_status run(verifier *v, infold_session *s, infold_value **outputs, infold_error *e) {
+  const ifd_graph *a = graph_of(v->run_a), *g = graph_of(s);
+  const infold_value **in;
+  ALLOC(v->err, in, ifd_new_array(&v->arena, const infold_value *, g->inputs.n));
+  for (int i = 0; i < g->inputs.n; i++) {
+    int k = find_name((const ifd_value *const *)a->inputs.v, a->inputs.n, g->inputs.v[i]->name);
+    in[i] = k < 0 ? NULL : v->inputs[k];
+  }
+  return (ifd_status)infold_run(e, outputs, s, in, NULL);
+}
+
+/* ---- differences ---- */
+
+static double tolerance_for(const verifier *v, const ifd_difference *d) {
+  return d->is_float ? fmax(v->tolerance, 8 * d->epsilon) * d->scale : 0;
+}
+
+static const char *place_text(verifier *v, const ifd_value *value, const ifd_difference *d,
+                              const ifd_datum *datum) {
+  const ifd_datum *t = d->item >= 0 && datum->list ? &datum->list->items[d->item] : datum;
+  const char *text = d->item >= 0 ? ifd_arena_printf(&v->arena, "'%s' item %d [", value->name, d->item)
+                                  : ifd_arena_printf(&v->arena, "'%s' [", value->name);
+  int64_t rest = d->at, span = ifd_shape_count(&t->tensor.shape);
+  for (int i = 0; text && i < t->tensor.shape.rank && span; i++) {
+    span /= t->tensor.shape.dim[i];
+    text = ifd_arena_printf(&v->arena, "%s%s%lld", text, i ? "," : "", (long long)(rest / span));
+    rest %= span;
+  }
+  text = text ? ifd_arena_printf(&v->arena, "%s]", text) : NULL;
+  return text ? text : value->name;
+}
+
+/* What a's own arithmetic may be off by, from a run in double; NAN when that cannot be had. */
+static double noise_of(verifier *v, int output, const infold_value *narrow) {
+  infold_value **wide = calloc((size_t)v->n_out + 1, sizeof *wide);
+  ifd_error *kept = v->err, ignored = {0};
+  infold_error e;
+  double noise = NAN;
+  v->err = &ignored;
+  if (wide && (v->wide || open_session(v, &v->wide, v->a, true) == IFD_OK) &&
+      run(v, v->wide, wide, &e) == IFD_OK) {
+    ifd_difference d;
+    ifd_compare(&narrow->datum, &wide[output]->datum, true, &d);
+    noise = d.worst;
+  }
+  v->err = kept;
+  free_values(wide, v->n_out);
+  free(wide);
+  return noise;
+}
+
+static bool fits(verifier *v, int output, const infold_value *a, const infold_value *b, ifd_difference *d) {
+  ifd_compare(&a->datum, &b->datum, false, d);
+  double allowed = tolerance_for(v, d);
+  bool fine = d->same_form && d->worst <= allowed;
+  if (!fine && d->same_form && isfinite(d->worst)) {
+    allowed = NOISE * noise_of(v, output, a);
+    fine = d->worst <= allowed;
+  }
+  outcome *o = &v->outcomes[output];
+  double scale = d->scale > 0 ? d->scale : 1;
+  if (d->worst / scale >= o->worst) {
+    o->worst = d->worst / scale;
+    o->allowed = allowed / scale;
+  }
+  o->n += d->n;
+  o->n_nan += d->n_nan;
+  o->is_float |= d->is_float;
+  return fine;
+}
+
+/* ---- the first value that differs ---- */
+
+typedef struct shared_value {
+  const ifd_value *a;
+  const char *name;
+} shared_value;
+typedef IFD_VEC(shared_value) shared_values;
+
+/* Tensors that nodes of both main graphs make under one name, in a's order. */
+static ifd_status find_shared(verifier *v, shared_values *out) {
+  const ifd_graph *b = v->b->ir->graph;
+  IFD_EACH_NODE(node, v->a->ir->graph)
+  for (int i = 0; i < node->n_outputs; i++) {
+    const ifd_value *x = node->outputs[i], *y = x ? ifd_graph_find_value(b, x->name) : NULL;
+    if (!y || !y->producer || x->n_outputs || x->type->kind != IFD_KIND_TENSOR) continue;
+    shared_value s = {x, x->name};
+    IFD_PUSH(v->err, &v->arena, out, s);
+  }
+  return IFD_OK;
+}
+
+/* A copy of the model whose outputs are some of its inner values. */
+static ifd_status expose(verifier *v, infold_session **out, const infold_model *model,
+                         const shared_value *values, int n) {
+  infold_model *copy;
+  TRY(ifd_api_clone(v->err, &copy, model, v->options->max_memory));
+  ifd_graph *g = copy->ir->graph;
+  for (int i = 0; i < g->outputs.n; i++) g->outputs.v[i]->n_outputs--;
+  g->outputs.n = 0;
+  ifd_status status = IFD_OK;
+  for (int i = 0; i < n && status == IFD_OK; i++)
+    status = ifd_graph_add_output(v->err, g, ifd_graph_find_value(g, values[i].name));
+  if (status == IFD_OK) status = open_session(v, out, copy, false);
+  infold_destroy_model(copy);
+  return status;
+}
+
+/* The first of n values that differs, or -1. */
+static int search_values(verifier *v, const shared_value *values, int n, ifd_difference *d) {
+  infold_session *a = NULL, *b = NULL;
+  infold_value *of_a[CHUNK] = {0}, *of_b[CHUNK] = {0};
+  infold_error e;
+  int found = -1;
+  if (expose(v, &a, v->a, values, n) == IFD_OK && expose(v, &b, v->b, values, n) == IFD_OK &&
+      run(v, a, of_a, &e) == IFD_OK && run(v, b, of_b, &e) == IFD_OK)
+    for (int i = 0; i < n && found < 0; i++) {
+      ifd_compare(&of_a[i]->datum, &of_b[i]->datum, false, d);
+      if (!d->same_form || d->worst > tolerance_for(v, d)) found = i;
+    }
+  free_values(of_a, n);
+  free_values(of_b, n);
+  infold_destroy_session(a);
+  infold_destroy_session(b);
+  return found;
+}
+
+/* Says where the two part, as far as that can be found out. */
+static const char *first_difference(verifier *v) {
+  shared_values shared = {0};
+  ifd_error *kept = v->err, ignored = {0};
+  ifd_difference d;
+  const char *text = "no inner value that both have differs";
+  v->err = &ignored;
+  if (find_shared(v, &shared) != IFD_OK || !shared.n) text = "the models share no inner values";
+  for (int i = 0; i < shared.n; i += CHUNK) {
+    int n = shared.n - i < CHUNK ? shared.n - i : CHUNK;
+    int found = search_values(v, &shared.v[i], n, &d);
+    if (ignored.code != IFD_OK) text = "inner values could not be compared";
+    if (found < 0) continue;
+    const ifd_value *x = shared.v[i + found].a;
+    text = ifd_arena_printf(&v->arena, "the first value that differs is '%s' of node '%s' (%s), by %g",
+                            x->name, x->producer->name, x->producer->op_type, d.worst);
+    break;
+  }
+  v->err = kept;
+  return text ? text : "out of memory";
+}
+
+static ifd_status report_difference(verifier *v, int output, const infold_value *a, const ifd_difference *d) {
+  const ifd_value *value = graph_of(v->run_a)->outputs.v[output];
+  if (!d->same_form)
+    FAIL(v->err, DIFFERS, "output '%s' (%s): %s differ; %s", value->name, v->what, d->form,
+         first_difference(v));
+  FAIL(v->err, DIFFERS, "output %s (%s): %g against %g, where the largest value is %g; %s",
+       place_text(v, value, d, &a->datum), v->what, d->a, d->b, d->scale, first_difference(v));
+}
+
+/* ---- one case ---- */
+
+static ifd_status compare_outputs(verifier *v, infold_value **a, infold_value **b) {
+  for (int i = 0; i < v->n_out; i++) {
+    ifd_difference d;
+    if (!fits(v, i, a[i], b[i], &d)) return report_difference(v, i, a[i], &d);
+  }
+  v->n_runs++;
+  return IFD_OK;
+}
+
+/* Runs both; *ran says whether a did. Where a fails b need not run. */
+static ifd_status run_case(verifier *v, bool *ran, infold_error *e) {
+  infold_value **a = calloc((size_t)v->n_out + 1, sizeof *a), **b = calloc((size_t)v->n_out + 1, sizeof *b);
+  ifd_status status = a && b ? IFD_OK : ifd_error_set(v->err, IFD_NO_MEMORY, __FILE__, "out of memory");
+  *ran = status == IFD_OK && run(v, v->run_a, a, e) == IFD_OK;
+  if (*ran) {
+    infold_error of_b;
+    ifd_status b_status = run(v, v->run_b, b, &of_b);
+    if (b_status == IFD_LIMIT || b_status == IFD_NO_MEMORY)
+      status = fail_as(v, &of_b, "");
+    else if (b_status != IFD_OK)
+      status = ifd_error_set(v->err, IFD_DIFFERS, __FILE__, "the second model fails (%s): %s", v->what,
+                             of_b.message);
+    else
+      status = compare_outputs(v, a, b);
+  }
+  free_values(a, v->n_out);
+  free_values(b, v->n_out);
+  free(a);
+  free(b);
+  return status;
+}
+
+/* ---- made inputs ---- */
+
+/* Numbers for free dimensions: first ones, and symbols that are first somewhere, are the batch. */
+typedef struct numbers {
+  int64_t batch, other;
+} numbers;
+
+static bool is_batch_symbol(const ifd_graph *g, ifd_dim d) {
+  for (int i = 0; i < g->inputs.n; i++) {
+    const ifd_type *t = g->inputs.v[i]->type;
+    if (t->kind == IFD_KIND_TENSOR && t->has_rank && t->rank && t->dims[0] == d) return true;
+  }
+  return false;
+}
+
+static bool has_free(const verifier *v, bool batch) {
+  const ifd_graph *g = graph_of(v->run_a);
+  for (int i = 0; i < g->inputs.n; i++) {
+    const ifd_type *t = g->inputs.v[i]->type;
+    for (int k = 0; t->kind == IFD_KIND_TENSOR && t->has_rank && k < t->rank; k++)
+      if (!ifd_dim_is_number(t->dims[k]) && (is_batch_symbol(g, t->dims[k])) == batch) return true;
+  }
+  return false;
+}
+
+static ifd_status make_input(verifier *v, int i, const numbers *free_dims, const char *how) {
+  const ifd_graph *g = graph_of(v->run_a);
+  const ifd_type *t = g->inputs.v[i]->type;
+  uint64_t seed = v->options->seed + (uint64_t)i * 7919 + (uint64_t)free_dims->batch;
+  if (infold_input_has_default(v->run_a, i)) return IFD_OK;
+  if (t->kind != IFD_KIND_TENSOR || !t->has_rank || t->rank > IFD_MAX_RANK) {
+    infold_error e;
+    return infold_make_value(&e, &v->inputs[i], v->run_a, i, how, seed, free_dims->other) ? fail_as(v, &e, "")
+                                                                                          : IFD_OK;
+  }
+  ifd_shape shape = {.rank = t->rank};
+  for (int k = 0; k < t->rank; k++)
+    shape.dim[k] = ifd_dim_is_number(t->dims[k])    ? t->dims[k]
+                   : is_batch_symbol(g, t->dims[k]) ? free_dims->batch
+                                                    : free_dims->other;
+  ifd_datum d = {0};
+  TRY(ifd_api_make_tensor(v->err, &d, t->dtype, &shape, how, seed));
+  return ifd_api_value(v->err, &v->inputs[i], &d);
+}
+
+static ifd_status try_made(verifier *v, const numbers *free_dims, const char *how, bool *ran,
+                           infold_error *e) {
+  ifd_status status = IFD_OK;
+  for (int i = 0; i < v->n_in && status == IFD_OK; i++) status = make_input(v, i, free_dims, how);
+  ALLOC(v->err, v->what,
+        has_free(v, true)
+            ? ifd_arena_printf(&v->arena, "%s inputs, batch %lld", how, (long long)free_dims->batch)
+            : ifd_arena_printf(&v->arena, "%s inputs", how));
+  if (status == IFD_OK) status = run_case(v, ran, e);
+  free_values(v->inputs, v->n_in);
+  return status;
+}
+
+/* Not every number does for every free dimension (some nets halve them five times, some want a second of
+ * sound), nor every integer for an index: the first that a runs on. */
+static ifd_status run_made(verifier *v, int64_t batch, numbers *good, const char **good_how) {
+  static const int64_t others[] = {16, 64, 224, 512, 1280, 1};
+  static const char *const hows[] = {"random", "zeros"};
+  infold_error first = {0};
+  bool ran = false;
+  if (good->other) {
+    good->batch = batch;
+    infold_error e;
+    TRY(try_made(v, good, *good_how, &ran, &e));
+    return IFD_OK;
+  }
+  size_t n = has_free(v, false) ? sizeof others / sizeof *others : 1;
+  for (size_t k = 0; k < 2 * n && !ran; k++) {
+    infold_error e;
+    numbers free_dims = {batch, others[k % n]};
+    TRY(try_made(v, &free_dims, hows[k / n], &ran, &e));
+    if (!ran && !first.status) first = e;
+    if (!ran && (e.status == INFOLD_LIMIT || e.status == INFOLD_NO_MEMORY)) break;
+    if (ran) {
+      *good = free_dims;
+      *good_how = hows[k / n];
+    }
+  }
+  return ran ? IFD_OK : fail_as(v, &first, "");
+}
+
+/* ---- all cases ---- */
+
+static ifd_status run_given(verifier *v) {
+  infold_error e;
+  bool ran;
+  if (infold_read_inputs(&e, v->inputs, v->run_a, v->options->inputs)) return fail_as(v, &e, "");
+  v->what = "given inputs";
+  ifd_status status = run_case(v, &ran, &e);
+  free_values(v->inputs, v->n_in);
+  return status == IFD_OK && !ran ? fail_as(v, &e, "") : status;
+}
+
+static ifd_status run_cases(verifier *v) {
+  static const int64_t usual[] = {1, 3};
+  const int64_t *batches = v->options->batches ? v->options->batches : usual;
+  int n = v->options->batches ? v->options->n_batches : 2;
+  numbers good = {0};
+  const char *how = NULL;
+  if (v->options->inputs) return run_given(v);
+  if (!has_free(v, true)) n = 1;
+  for (int i = 0; i < n; i++) TRY(run_made(v, batches[i], &good, &how));
+  return IFD_OK;
+}
+
+static ifd_status verify(verifier *v) {
+  v->tolerance = v->options->tolerance > 0 ? v->options->tolerance : usual_tolerance;
+  if (v->options->max_seconds > 0) v->deadline = ifd_now() + v->options->max_seconds;
+  TRY(open_session(v, &v->run_a, v->a, false));
+  ifd_status status = open_session(v, &v->run_b, v->b, false);
+  if (status != IFD_OK && status != IFD_LIMIT && status != IFD_NO_MEMORY) {
+    ifd_error why = *v->err;
+    ifd_error_clear(v->err);
+    FAIL(v->err, DIFFERS, "the second model cannot run: %s%s", why.where, why.text);
+  }
+  TRY(status);
+  v->n_in = graph_of(v->run_a)->inputs.n;
+  v->n_out = graph_of(v->run_a)->outputs.n;
+  ALLOC(v->err, v->inputs, ifd_new_array(&v->arena, infold_value *, v->n_in));
+  ALLOC(v->err, v->outcomes, ifd_new_array(&v->arena, outcome, v->n_out));
+  TRY(check_signature(v));
+  return run_cases(v);
+}
+
+static void close_verifier(verifier *v) {
+  infold_destroy_session(v->run_a);
+  infold_destroy_session(v->run_b);
+  infold_destroy_session(v->wide);
+  ifd_arena_free(&v->arena);
+}
+
+/* ---- what was found ---- */
+
+static ifd_status print_outcomes(verifier *v, FILE *to) {
+  static const ifd_column columns[] = {{"Output", .flexible = true},
+                                       {"Elements", .right = true},
+                                       {"Worst difference", .right = true},
+                                       {"Allowed", .right = true},
+                                       {0}};
+  ifd_table table;
+  bool nan = false;
+  ifd_table_init(&table, v->err, &v->arena, columns);
+  for (int i = 0; i < v->n_out; i++) {
+    const outcome *o = &v->outcomes[i];
+    const char *cells[4] = {graph_of(v->run_a)->outputs.v[i]->name, ifd_text_count(&v->arena, (double)o->n),
+                            o->worst > 0 ? ifd_arena_printf(&v->arena, "%.2g", o->worst) : "0",
+                            o->is_float ? ifd_arena_printf(&v->arena, "%.2g", o->allowed) : "0"};
+    for (int c = 0; c < 4; c++) EXPECT(v->err, cells[c], NO_MEMORY, "out of memory");
+    TRY(ifd_table_add(&table, cells));
+    nan |= o->n_nan > 0;
+  }
+  ifd_table_print(&table, to, 0);
+  fprintf(to, "\n%d run%s of each; differences are parts of an output's largest value\n", v->n_runs,
+          v->n_runs == 1 ? "" : "s");
+  if (nan) fputs("some elements are not a number in both\n", to);
+  return IFD_OK;
+}
+
+infold_status infold_verify_models(infold_error *to, char **out, const infold_model *a, const infold_model *b,
+                                   const infold_verify_options *options) {
+  static const infold_verify_options usual = {0};
+  ifd_error err = {0};
+  verifier v = {.err = &err, .a = a, .b = b, .options = options ? options : &usual};
+  ifd_arena_init(&v.arena, NULL);
+  if (out) *out = NULL;
+  ifd_status status = verify(&v);
+  if (out && v.n_runs && (status == IFD_OK || status == IFD_DIFFERS)) {
+    size_t len;
+    ifd_error print_err = {0};
+    FILE *f = open_memstream(out, &len);
+    v.err = &print_err;
+    if (f && print_outcomes(&v, f) != IFD_OK && status == IFD_OK) status = err.code = IFD_NO_MEMORY;
+    ifd_status ended = ifd_api_text_end(&print_err, f, out, IFD_OK);
+    if (status == IFD_OK) status = ended;
+  }
+  close_verifier(&v);
+  return ifd_api_report(to, &err, NULL, status);
+}
+
+static ifd_status describe(verifier *v, char **out) {
+  double worst = 0;
+  int64_t n_nan = 0;
+  const char *text;
+  for (int i = 0; i < v->n_out; i++) {
+    if (v->outcomes[i].worst > worst) worst = v->outcomes[i].worst;
+    n_nan += v->outcomes[i].n_nan;
+  }
+  ALLOC(v->err, text,
+        ifd_arena_printf(&v->arena, "verified by %d run%s of both: %s%.2g of an output's largest value%s",
+                         v->n_runs, v->n_runs == 1 ? "" : "s",
+                         worst > 0 ? "worst difference " : "difference ", worst,
+                         n_nan ? "; some elements are not a number in both" : ""));
+  return ifd_api_text(v->err, out, text);
+}
+
+infold_status infold_verify_report(infold_error *to, infold_report *report,
+                                   const infold_verify_options *options) {
+  static const infold_verify_options usual = {0};
+  ifd_error err = {0};
+  verifier v = {.err = &err, .a = report->before, .b = report->after, .options = options ? options : &usual};
+  ifd_arena_init(&v.arena, NULL);
+  free(report->verified);
+  report->verified = NULL;
+  ifd_status status = verify(&v);
+  if (status == IFD_OK) status = describe(&v, &report->verified);
+  close_verifier(&v);
+  return ifd_api_report(to, &err, NULL, status);
+}
