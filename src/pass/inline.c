@@ -11,6 +11,29 @@ typedef struct inliner {
   int depth;
 } inliner;
 
+/* One output of the call becomes what was made for it; an output of the graph keeps its name. */
+static ifd_status splice_output(ifd_error *err, ifd_node *call, int i, ifd_value *made) {
+  ifd_value *old = call->outputs[i];
+  if (!old->n_outputs) return ifd_value_replace(err, old, made, false);
+  ifd_node *maker = made->graph == call->graph && !made->n_outputs ? made->producer : NULL;
+  int output = made->output;
+  if (!maker) { /* made elsewhere: a node has to give it the output's name */
+    TRY(ifd_node_new(err, &maker, call->graph, "", "Identity", 1, 1));
+    TRY(ifd_node_set_input(err, maker, 0, made));
+    ifd_node_insert(maker, call);
+    output = 0;
+  } else
+    TRY(ifd_value_replace(err, made, old, false));
+  TRY(ifd_node_set_output(err, call, i, NULL));
+  return ifd_node_set_output(err, maker, output, old);
+}
+
+ifd_status ifd_splice_outputs(ifd_error *err, ifd_node *call, ifd_value *const *made) {
+  for (int i = 0; i < call->n_outputs; i++)
+    if (call->outputs[i]) TRY(splice_output(err, call, i, made[i]));
+  return IFD_OK;
+}
+
 static ifd_status inline_graph(inliner *in, ifd_graph *graph);
 
 /* Absent inputs of the call are absent in the body; the body's defaults stand in for attributes the call
@@ -32,27 +55,7 @@ static ifd_status inline_call(inliner *in, ifd_node *call, const ifd_function *f
   for (int i = 0; i < f->n_defaults; i++)
     if (!ifd_node_find_attr(call, f->defaults[i].name)) attrs[n_attrs++] = f->defaults[i];
   TRY(ifd_graph_inline(err, call->graph, call, f->body, inputs, outputs, attrs, n_attrs));
-  for (int i = 0; i < call->n_outputs; i++) {
-    ifd_value *old = call->outputs[i], *made = outputs[i];
-    if (!old) continue;
-    bool takes_over = made && made->producer && made->graph == call->graph && !made->n_outputs;
-    if (old->n_outputs && takes_over) {
-      ifd_node *maker = made->producer;
-      int k = made->output;
-      TRY(ifd_node_set_output(err, call, i, NULL));
-      TRY(ifd_value_replace(err, made, old, false));
-      TRY(ifd_node_set_output(err, maker, k, old));
-    } else if (old->n_outputs) { /* the output is an input of the call: it needs a node to have its own name
-                                  */
-      ifd_node *identity;
-      TRY(ifd_node_new(err, &identity, call->graph, "", "Identity", 1, 1));
-      TRY(ifd_node_set_input(err, identity, 0, made));
-      TRY(ifd_node_set_output(err, call, i, NULL));
-      TRY(ifd_node_set_output(err, identity, 0, old));
-      ifd_node_insert(identity, call);
-    } else
-      TRY(ifd_value_replace(err, old, made, false));
-  }
+  TRY(ifd_splice_outputs(err, call, outputs));
   ifd_node *first = before ? before->next : call->graph->first;
   ifd_node *end = call->next;
   ifd_node_remove(call);

@@ -10,4 +10,8 @@
  * else UNSUPPORTED names them. */
 ifd_status ifd_inline_functions(ifd_error *err, ifd_model *model);
 
+/* The readers of a node's outputs read `made` (by output) instead; outputs of the graph keep their names. The
+ * node stays. */
+ifd_status ifd_splice_outputs(ifd_error *err, ifd_node *call, ifd_value *const *made);
+
 #endif

@@ -104,7 +104,7 @@ static void count_rewrite(ifd_manager *m, const ifd_pass_entry *pass) {
 static ifd_status attempt(ifd_manager *m, const rooted *r, ifd_node *node, ifd_rewrite *rw) {
   bool applied = false;
   ifd_status status = r->rule->apply(rw, node);
-  if (status == IFD_OK && !rw->refused) status = ifd_patch_apply(rw, &applied);
+  if (status == IFD_OK && !rw->refused && !rw->acted) status = ifd_patch_apply(rw, &applied);
   if (status != IFD_OK)
     ifd_error_add(m->err, "pass %s at node '%s' (%s)", r->pass->name, node->name, node->op_type);
   if (applied)

@@ -35,6 +35,7 @@ struct ifd_rewrite {
   ifd_node *root;
   ifd_arena scratch;
   bool refused;
+  bool acted;                     /* the rule changed the graph itself */
   IFD_VEC(ifd_node *) nodes;      /* new, in order; their inputs count as reads only once applied */
   IFD_VEC(ifd_value *) constants; /* new */
   IFD_VEC(ifd_edit_value) values;

@@ -121,6 +121,9 @@ void ifd_rw_remove_constant(ifd_rewrite *rw, ifd_value *value);
  * vanish. */
 ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into);
 
+/* Puts the nodes of a graph without inputs, one of node's own, in the place of `node`. */
+ifd_status ifd_rw_inline(ifd_rewrite *rw, const ifd_graph *body, ifd_node *node);
+
 /* ---- running them ---- */
 
 typedef struct ifd_optimize_options {

@@ -1,5 +1,8 @@
 #include "pass/manager.h"
 
+#include "ir/clone.h"
+#include "pass/inline.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -197,5 +200,16 @@ ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into) {
   m->changed = true;
   if (from->producer) return ifd_remove_dead(m, from->producer);
   ifd_remove_unread_constant(m, from);
+  return IFD_OK;
+}
+
+ifd_status ifd_rw_inline(ifd_rewrite *rw, const ifd_graph *body, ifd_node *node) {
+  ifd_error *err = rw->manager->err;
+  ifd_value **made;
+  ALLOC(err, made, ifd_new_array(&rw->scratch, ifd_value *, body->outputs.n));
+  TRY(ifd_graph_inline(err, node->graph, node, body, NULL, made, NULL, 0));
+  TRY(ifd_splice_outputs(err, node, made));
+  ifd_node_remove(node);
+  rw->acted = true;
   return IFD_OK;
 }
