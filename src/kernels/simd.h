@@ -111,10 +111,15 @@ IFD_INLINE m16 m16_first(int n) {
   return (m16){_mm256_castsi256_ps(ifd_first8(n)), _mm256_castsi256_ps(ifd_first8(n - 8))};
 }
 IFD_INLINE v16 v16_load_n(const float *p, int n) {
+  if (n >= 16) return v16_load(p);
   return (v16){_mm256_maskload_ps(p, ifd_first8(n)),
                n > 8 ? _mm256_maskload_ps(p + 8, ifd_first8(n - 8)) : _mm256_setzero_ps()};
 }
 IFD_INLINE void v16_store_n(float *p, v16 a, int n) {
+  if (n >= 16) {
+    v16_store(p, a);
+    return;
+  }
   _mm256_maskstore_ps(p, ifd_first8(n), a.l);
   if (n > 8) _mm256_maskstore_ps(p + 8, ifd_first8(n - 8), a.h);
 }
@@ -257,24 +262,45 @@ IFD_INLINE v16 v16_zero(void) { return v16_set1(0); }
 IFD_INLINE v16 v16_neg(v16 a) { return i16_float(i16_xor(v16_bits(a), i16_set1(INT32_MIN))); }
 IFD_INLINE v16 v16_abs(v16 a) { return i16_float(i16_and(v16_bits(a), i16_set1(INT32_MAX))); }
 
-/* The one tree of every reduction along a vector: lane k meets lane k + 8, then 4, 2, 1. */
-#define TREE_(name, step)                                                                                    \
+/* The one tree of every reduction along a vector: lane k meets lane k + 8, then 4, 2, 1. v16_hmax and
+ * v16_hmin give the later lane where either is NaN. */
+#if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
+#if defined(IFD_ISA_avx512)
+#define LOW_(a)  _mm512_castps512_ps256(a)
+#define HIGH_(a) _mm512_extractf32x8_ps(a, 1)
+#else
+#define LOW_(a)  (a).l
+#define HIGH_(a) (a).h
+#endif
+#define TREE_(name, op)                                                                                      \
   IFD_INLINE float name(v16 a) {                                                                             \
-    float t[16];                                                                                             \
-    v16_store(t, a);                                                                                         \
-    for (int half = 8; half; half /= 2)                                                                      \
-      for (int k = 0; k < half; k++) t[k] = step(t[k], t[k + half]);                                         \
-    return t[0];                                                                                             \
+    __m256 b = _mm256_##op##_ps(LOW_(a), HIGH_(a));                                                          \
+    __m128 c = _mm_##op##_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));                        \
+    c = _mm_##op##_ps(c, _mm_movehl_ps(c, c));                                                               \
+    return _mm_cvtss_f32(_mm_##op##_ss(c, _mm_shuffle_ps(c, c, 1)));                                         \
   }
-#define ADD_(x, y) ((x) + (y))
-#define MAX_(x, y) ((x) > (y) ? (x) : (y))
-#define MIN_(x, y) ((x) < (y) ? (x) : (y))
-TREE_(v16_sum, ADD_)
-TREE_(v16_hmax, MAX_)
-TREE_(v16_hmin, MIN_)
+#else
+#define TREE_(name, op)                                                                                      \
+  IFD_INLINE float name(v16 a) {                                                                             \
+    for (int half = 8; half; half /= 2)                                                                      \
+      for (int k = 0; k < half; k++) a.f[k] = op##_(a.f[k], a.f[k + half]);                                  \
+    return a.f[0];                                                                                           \
+  }
+#define add_(x, y) ((x) + (y))
+#define mul_(x, y) ((x) * (y))
+#define max_(x, y) ((x) > (y) ? (x) : (y))
+#define min_(x, y) ((x) < (y) ? (x) : (y))
+#endif
+TREE_(v16_sum, add)
+TREE_(v16_product, mul)
+TREE_(v16_hmax, max)
+TREE_(v16_hmin, min)
 #undef TREE_
-#undef ADD_
-#undef MAX_
-#undef MIN_
+#undef LOW_
+#undef HIGH_
+#undef add_
+#undef mul_
+#undef max_
+#undef min_
 
 #endif

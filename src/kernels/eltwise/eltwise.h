@@ -16,9 +16,9 @@
 /* FLOAT to FLOAT. Clip's bounds may be ±Inf; NaN stays NaN. GeluTanh is Gelu with approximate="tanh". */
 #define IFD_EL_UNARY_LIST(X)                                                                                 \
   X(Identity)                                                                                                \
-  X(Abs) X(Neg) X(Sign) X(Reciprocal) X(Sqrt) X(Exp) X(Log) X(Sin) X(Cos) X(Tan) X(Asin) X(Acos) X(Atan)     \
-      X(Sinh) X(Cosh) X(Asinh) X(Acosh) X(Atanh) X(Erf) X(Ceil) X(Floor) X(Round) X(Relu)                    \
-          X(LeakyRelu) /* alpha */                                                                           \
+  X(Abs)                                                                                                     \
+  X(Neg) X(Sign) X(Reciprocal) X(Sqrt) X(Exp) X(Log) X(Sin) X(Cos) X(Tan) X(Asin) X(Acos) X(Atan) X(Sinh)    \
+      X(Cosh) X(Asinh) X(Acosh) X(Atanh) X(Erf) X(Ceil) X(Floor) X(Round) X(Relu) X(LeakyRelu) /* alpha */   \
       X(Elu) /* alpha */ X(Celu) /* alpha */ X(Selu) /* alpha, gamma */ X(HardSigmoid) /* alpha, beta */ X(  \
           HardSwish) X(Mish) X(Sigmoid) X(Softplus) X(Softsign)                                              \
           X(Swish) /* alpha */ X(ThresholdedRelu)                     /* alpha */                            \

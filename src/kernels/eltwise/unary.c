@@ -10,7 +10,7 @@
     return expression;                                                                                       \
   }
 IFD_INLINE v16 hard_sigmoid(v16 x, v16 alpha, v16 beta) {
-  return v16_min(C(1), v16_max(C(0), v16_fma(x, alpha, beta)));
+  return v16_min(C(1), v16_max(C(0), v16_add(v16_mul(x, alpha), beta)));
 }
 LANES(Identity, x)
 LANES(Abs, v16_abs(x))

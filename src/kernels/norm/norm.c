@@ -1,0 +1,127 @@
+#include "kernels/norm/norm.h"
+#include "kernels/fold.h"
+
+typedef struct moments {
+  float mean, inv_std_dev;
+} moments;
+
+static moments moments_of(const float *x, size_t n, float epsilon) {
+  moments m;
+  m.mean = ifd_row_sum(x, n) / (float)n;
+  m.inv_std_dev = 1 / sqrtf(ifd_row_deviation(x, n, m.mean) / (float)n + epsilon);
+  return m;
+}
+
+/* ---- LayerNormalization, RMSNormalization ---- */
+
+/* (x - mean) * factor * scale + bias; NULL parameters are 1 and 0 */
+IFD_INLINE void standardize_row(const float *x, size_t n, float mean, float factor, const float *scale,
+                                const float *bias, float *y) {
+  const v16 m = v16_set1(mean), f = v16_set1(factor);
+  for (size_t i = 0; i < n; i += 16) {
+    const int rest = n - i < 16 ? (int)(n - i) : 16;
+    v16 v = v16_mul(v16_sub(v16_load_n(x + i, rest), m), f);
+    if (scale && bias)
+      v = v16_fma(v, v16_load_n(scale + i, rest), v16_load_n(bias + i, rest));
+    else if (scale)
+      v = v16_mul(v, v16_load_n(scale + i, rest));
+    else if (bias)
+      v = v16_add(v, v16_load_n(bias + i, rest));
+    v16_store_n(y + i, v, rest);
+  }
+}
+
+static void layer(const float *x, size_t n_rows, size_t n, const float *scale, const float *bias,
+                  float epsilon, float *y, float *mean, float *inv_std_dev) {
+  for (size_t r = 0; r < n_rows; r++, x += n, y += n) {
+    moments m = moments_of(x, n, epsilon);
+    standardize_row(x, n, m.mean, m.inv_std_dev, scale, bias, y);
+    if (mean) mean[r] = m.mean;
+    if (inv_std_dev) inv_std_dev[r] = m.inv_std_dev;
+  }
+}
+
+static void add_layer(const float *x, const float *other, size_t n_rows, size_t n, const float *scale,
+                      const float *bias, float epsilon, float *sum, float *y) {
+  for (size_t r = 0; r < n_rows; r++, x += n, other += n, y += n) {
+    float *s = sum ? sum + r * n : y;
+    for (size_t i = 0; i < n; i += 16) {
+      const int rest = n - i < 16 ? (int)(n - i) : 16;
+      v16_store_n(s + i, v16_add(v16_load_n(x + i, rest), v16_load_n(other + i, rest)), rest);
+    }
+    moments m = moments_of(s, n, epsilon);
+    standardize_row(s, n, m.mean, m.inv_std_dev, scale, bias, y);
+  }
+}
+
+static void rms(const float *x, size_t n_rows, size_t n, const float *scale, float epsilon, float *y) {
+  for (size_t r = 0; r < n_rows; r++, x += n, y += n)
+    standardize_row(x, n, 0, 1 / sqrtf(ifd_row_squares(x, n) / (float)n + epsilon), scale, NULL, y);
+}
+
+/* ---- GroupNormalization, InstanceNormalization ---- */
+
+static void group(const float *x, size_t channels, size_t plane, const float *scale, const float *bias,
+                  size_t step, float epsilon, float *y) {
+  const moments m = moments_of(x, channels * plane, epsilon);
+  const v16 mean = v16_set1(m.mean);
+  for (size_t c = 0; c < channels; c++, x += plane, y += plane) {
+    const v16 factor = v16_set1(scale ? m.inv_std_dev * scale[c * step] : m.inv_std_dev);
+    const v16 shift = v16_set1(bias ? bias[c * step] : 0);
+    for (size_t i = 0; i < plane; i += 16) {
+      const int rest = plane - i < 16 ? (int)(plane - i) : 16;
+      v16_store_n(y + i, v16_fma(v16_sub(v16_load_n(x + i, rest), mean), factor, shift), rest);
+    }
+  }
+}
+
+/* ---- BatchNormalization ---- */
+
+IFD_INLINE v16 affine(v16 x, v16 factor, v16 shift, bool relu) {
+  v16 v = v16_fma(x, factor, shift);
+  return relu ? v16_max(v16_zero(), v) : v;
+}
+
+IFD_INLINE void affine_plane(const float *x, size_t n, float factor, float shift, bool relu, float *y) {
+  const v16 f = v16_set1(factor), s = v16_set1(shift);
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) v16_store(y + i, affine(v16_load(x + i), f, s, relu));
+  if (i < n) v16_store_n(y + i, affine(v16_load_n(x + i, (int)(n - i)), f, s, relu), (int)(n - i));
+}
+
+static void affine_planes(const float *x, size_t n_planes, size_t plane, const float *factor,
+                          const float *shift, bool relu, float *y) {
+  for (size_t c = 0; c < n_planes; c++)
+    if (relu)
+      affine_plane(x + c * plane, plane, factor[c], shift[c], true, y + c * plane);
+    else
+      affine_plane(x + c * plane, plane, factor[c], shift[c], false, y + c * plane);
+}
+
+IFD_INLINE void affine_row(const float *x, size_t n, const float *factor, const float *shift, bool relu,
+                           float *y) {
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    v16_store(y + i, affine(v16_load(x + i), v16_load(factor + i), v16_load(shift + i), relu));
+  if (i < n) {
+    const int rest = (int)(n - i);
+    v16 v = affine(v16_load_n(x + i, rest), v16_load_n(factor + i, rest), v16_load_n(shift + i, rest), relu);
+    v16_store_n(y + i, v, rest);
+  }
+}
+
+static void affine_rows(const float *x, size_t n_rows, size_t n, const float *factor, const float *shift,
+                        bool relu, float *y) {
+  for (size_t r = 0; r < n_rows; r++)
+    if (relu)
+      affine_row(x + r * n, n, factor, shift, true, y + r * n);
+    else
+      affine_row(x + r * n, n, factor, shift, false, y + r * n);
+}
+
+const struct ifd_k_norm_table IFD_K(ifd_k_norm) = {.layer = layer,
+                                                   .add_layer = add_layer,
+                                                   .rms = rms,
+                                                   .group = group,
+                                                   .affine_planes = affine_planes,
+                                                   .affine_rows = affine_rows};

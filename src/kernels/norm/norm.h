@@ -1,0 +1,33 @@
+/* Normalizations of FLOAT data. Statistics of a row are two passes in the order of kernels/fold.h: the mean,
+ * then the mean square of what differs from it; each row depends on itself alone. y may be x. scale and bias
+ * may be NULL: 1, 0. */
+#ifndef IFD_KERNELS_NORM_NORM_H
+#define IFD_KERNELS_NORM_NORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct ifd_k_norm_table {
+  /* LayerNormalization of rows of n > 0 elements: (x - mean) / sqrt(variance + epsilon) * scale[i] + bias[i].
+   * mean and inv_std_dev get a number for each row; NULL: not wanted. */
+  void (*layer)(const float *x, size_t n_rows, size_t n, const float *scale, const float *bias, float epsilon,
+                float *y, float *mean, float *inv_std_dev);
+  /* The same of the sum x + other, which also goes to `sum` (unless NULL; it may be x or other). */
+  void (*add_layer)(const float *x, const float *other, size_t n_rows, size_t n, const float *scale,
+                    const float *bias, float epsilon, float *sum, float *y);
+  /* RMSNormalization: x / sqrt(mean of x^2 + epsilon) * scale[i] */
+  void (*rms)(const float *x, size_t n_rows, size_t n, const float *scale, float epsilon, float *y);
+  /* One group of GroupNormalization, one channel of InstanceNormalization: `channels` planes of `plane`
+   * elements share mean and variance; plane c takes scale[c * step] and bias[c * step]. */
+  void (*group)(const float *x, size_t channels, size_t plane, const float *scale, const float *bias,
+                size_t step, float epsilon, float *y);
+  /* y = x * factor + shift, then Relu if asked: BatchNormalization with given statistics. affine_planes: one
+   * factor for each plane. affine_rows: one for each element of a row (channels last; or [pixels, 16] of one
+   * block of channels). */
+  void (*affine_planes)(const float *x, size_t n_planes, size_t plane, const float *factor,
+                        const float *shift, bool relu, float *y);
+  void (*affine_rows)(const float *x, size_t n_rows, size_t n, const float *factor, const float *shift,
+                      bool relu, float *y);
+};
+
+#endif

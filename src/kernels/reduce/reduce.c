@@ -1,0 +1,195 @@
+#include "kernels/reduce/reduce.h"
+#include "kernels/fold.h"
+#include "kernels/vmath.h"
+
+enum { COLUMN_BLOCK = IFD_FOLD_BLOCK / 16, WIDTH = 512 };
+
+/* ---- steps ---- */
+
+IFD_INLINE v16 step_product(v16 sum, v16 x, v16 c) { return (void)c, v16_mul(sum, x); }
+IFD_INLINE v16 step_abs(v16 sum, v16 x, v16 c) { return (void)c, v16_add(sum, v16_abs(x)); }
+/* exp(x - c), 0 where both are -Inf */
+IFD_INLINE v16 step_exp(v16 sum, v16 x, v16 c) { return v16_add(sum, v16_exp(v16_sub(x, c))); }
+
+IFD_INLINE float one_lane(v16 (*f)(v16), float x) {
+  float y;
+  v16_store_n(&y, f(v16_set1(x)), 1);
+  return y;
+}
+IFD_INLINE float log_of(float x) { return one_lane(v16_log, x); }
+
+/* ---- rows ---- */
+
+static float product_row(const float *x, size_t n) {
+  return v16_product(v16_fold(x, n, v16_set1(1), step_product, v16_zero(), v16_mul));
+}
+static float abs_row(const float *x, size_t n) {
+  return v16_sum(v16_fold(x, n, v16_zero(), step_abs, v16_zero(), v16_add));
+}
+static float sum_row(const float *x, size_t n) { return ifd_row_sum(x, n); }
+static float mean_row(const float *x, size_t n) { return ifd_row_sum(x, n) / (float)n; }
+static float max_row(const float *x, size_t n) { return ifd_row_max(x, n); }
+static float min_row(const float *x, size_t n) { return ifd_row_min(x, n); }
+static float square_row(const float *x, size_t n) { return ifd_row_squares(x, n); }
+static float norm_row(const float *x, size_t n) { return sqrtf(ifd_row_squares(x, n)); }
+static float log_sum_row(const float *x, size_t n) { return log_of(ifd_row_sum(x, n)); }
+static float log_sum_exp_row(const float *x, size_t n) {
+  float max = ifd_row_max(x, n);
+  if (!isfinite(max)) return max;
+  return max + log_of(v16_sum(v16_fold(x, n, v16_zero(), step_exp, v16_set1(max), v16_add)));
+}
+
+static void rows(ifd_reduce op, const float *x, size_t row_stride, size_t n_rows, size_t n, float *y) {
+  static float (*const functions[IFD_N_REDUCE])(const float *x, size_t n) = {
+      [IFD_REDUCE_Sum] = sum_row,        [IFD_REDUCE_Mean] = mean_row,
+      [IFD_REDUCE_Max] = max_row,        [IFD_REDUCE_Min] = min_row,
+      [IFD_REDUCE_Prod] = product_row,   [IFD_REDUCE_SumSquare] = square_row,
+      [IFD_REDUCE_L1] = abs_row,         [IFD_REDUCE_L2] = norm_row,
+      [IFD_REDUCE_LogSum] = log_sum_row, [IFD_REDUCE_LogSumExp] = log_sum_exp_row,
+  };
+  for (size_t r = 0; r < n_rows; r++) y[r] = functions[op](x + r * row_stride, n);
+}
+
+/* ---- columns ---- */
+
+/* y[j] = step(y[j], x[j], c[j]); c may be NULL */
+IFD_INLINE void step_columns(const float *x, const float *c, float *y, size_t width, ifd_fold_step *step) {
+  size_t j = 0;
+  for (; j + 16 <= width; j += 16)
+    v16_store(y + j, step(v16_load(y + j), v16_load(x + j), c ? v16_load(c + j) : v16_zero()));
+  if (j < width) {
+    const int rest = (int)(width - j);
+    v16 r = step(v16_load_n(y + j, rest), v16_load_n(x + j, rest), c ? v16_load_n(c + j, rest) : v16_zero());
+    v16_store_n(y + j, r, rest);
+  }
+}
+
+/* y[j] = fold of column j, width <= WIDTH */
+IFD_INLINE void fold_columns(const float *x, size_t stride, size_t n, size_t width, const float *c,
+                             float start, ifd_fold_step *step, ifd_fold_step *join, float *y) {
+  _Alignas(64) float block[WIDTH];
+  for (size_t j = 0; j < width; j++) y[j] = start;
+  for (size_t at = 0; at < n; at += COLUMN_BLOCK) {
+    const size_t end = n - at < COLUMN_BLOCK ? n : at + COLUMN_BLOCK;
+    for (size_t j = 0; j < width; j++) block[j] = start;
+    for (size_t i = at; i < end; i++) step_columns(x + i * stride, c, block, width, step);
+    step_columns(block, NULL, y, width, join);
+  }
+}
+
+IFD_INLINE void map_columns(float *y, size_t width, v16 (*f)(v16)) {
+  for (size_t j = 0; j < width; j += 16) {
+    const int rest = width - j < 16 ? (int)(width - j) : 16;
+    v16_store_n(y + j, f(v16_load_n(y + j, rest)), rest);
+  }
+}
+
+static void sum_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
+  fold_columns(x, stride, n, width, NULL, 0, v16_step_sum, v16_step_sum, y);
+}
+static void mean_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
+  sum_columns(x, stride, n, width, y);
+  for (size_t j = 0; j < width; j++) y[j] /= (float)n;
+}
+static void max_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
+  fold_columns(x, stride, n, width, NULL, -INFINITY, v16_step_greater, v16_step_greater, y);
+}
+static void min_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
+  fold_columns(x, stride, n, width, NULL, INFINITY, v16_step_smaller, v16_step_smaller, y);
+}
+static void product_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
+  fold_columns(x, stride, n, width, NULL, 1, step_product, step_product, y);
+}
+static void square_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
+  fold_columns(x, stride, n, width, NULL, 0, v16_step_square, v16_step_sum, y);
+}
+static void abs_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
+  fold_columns(x, stride, n, width, NULL, 0, step_abs, v16_step_sum, y);
+}
+static void norm_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
+  square_columns(x, stride, n, width, y);
+  map_columns(y, width, v16_sqrt);
+}
+static void log_sum_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
+  sum_columns(x, stride, n, width, y);
+  map_columns(y, width, v16_log);
+}
+static void log_sum_exp_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
+  _Alignas(64) float max[WIDTH];
+  max_columns(x, stride, n, width, max);
+  fold_columns(x, stride, n, width, max, 0, step_exp, v16_step_sum, y);
+  map_columns(y, width, v16_log);
+  for (size_t j = 0; j < width; j++) y[j] = isfinite(max[j]) ? max[j] + y[j] : max[j];
+}
+
+static void columns(ifd_reduce op, const float *x, size_t stride, size_t n, size_t n_columns, float *y) {
+  static void (*const functions[IFD_N_REDUCE])(const float *x, size_t stride, size_t n, size_t width,
+                                               float *y) = {
+      [IFD_REDUCE_Sum] = sum_columns,        [IFD_REDUCE_Mean] = mean_columns,
+      [IFD_REDUCE_Max] = max_columns,        [IFD_REDUCE_Min] = min_columns,
+      [IFD_REDUCE_Prod] = product_columns,   [IFD_REDUCE_SumSquare] = square_columns,
+      [IFD_REDUCE_L1] = abs_columns,         [IFD_REDUCE_L2] = norm_columns,
+      [IFD_REDUCE_LogSum] = log_sum_columns, [IFD_REDUCE_LogSumExp] = log_sum_exp_columns,
+  };
+  for (size_t j = 0; j < n_columns; j += WIDTH)
+    functions[op](x + j, stride, n, n_columns - j < WIDTH ? n_columns - j : WIDTH, y + j);
+}
+
+/* ---- ArgMax, ArgMin ---- */
+
+/* The index of a NaN, or of the element equal to `best`: the first or the last. */
+static int64_t find_in_row(float best, bool last, const float *x, size_t n) {
+  const bool nan = best != best;
+  const size_t vectors = (n + 15) / 16;
+  for (size_t k = 0; k < vectors; k++) {
+    const size_t i = (last ? vectors - 1 - k : k) * 16;
+    const int rest = n - i < 16 ? (int)(n - i) : 16;
+    v16 v = v16_load_n(x + i, rest);
+    m16 found = m16_and(m16_first(rest), nan ? v16_isnan(v) : v16_eq(v, v16_set1(best)));
+    if (!m16_any(found)) continue;
+    for (int lane = 0; lane < rest; lane++) {
+      const int at = last ? rest - 1 - lane : lane;
+      if (nan ? x[i + (size_t)at] != x[i + (size_t)at] : x[i + (size_t)at] == best) return (int64_t)i + at;
+    }
+  }
+  return 0;
+}
+
+static void arg_rows(bool smallest, bool last, const float *x, size_t row_stride, size_t n_rows, size_t n,
+                     int64_t *y) {
+  for (size_t r = 0; r < n_rows; r++, x += row_stride)
+    y[r] = find_in_row(smallest ? ifd_row_min(x, n) : ifd_row_max(x, n), last, x, n);
+}
+
+/* Column by column, index by index: the element at i becomes the best if it is greater, or equal and the last
+ * counts. */
+IFD_INLINE void arg_step(const float *x, int32_t i, bool smallest, bool last, float *best, int32_t *index,
+                         size_t width) {
+  for (size_t j = 0; j < width; j++) {
+    const float a = x[j], b = best[j];
+    const bool greater = smallest ? a < b : a > b, equal = (a == b) | ((a != a) & (b != b));
+    const bool take = (greater & (b == b)) | ((a != a) & (b == b)) | (last & equal);
+    best[j] = take ? a : b;
+    index[j] = take ? i : index[j];
+  }
+}
+
+static void arg_columns(bool smallest, bool last, const float *x, size_t stride, size_t n, size_t n_columns,
+                        int64_t *y) {
+  float best[WIDTH];
+  int32_t index[WIDTH];
+  for (size_t at = 0; at < n_columns; at += WIDTH) {
+    const size_t width = n_columns - at < WIDTH ? n_columns - at : WIDTH;
+    memcpy(best, x + at, width * sizeof *best);
+    memset(index, 0, sizeof index);
+    for (size_t i = 1; i < n; i++)
+      if (smallest)
+        arg_step(x + i * stride + at, (int32_t)i, true, last, best, index, width);
+      else
+        arg_step(x + i * stride + at, (int32_t)i, false, last, best, index, width);
+    for (size_t j = 0; j < width; j++) y[at + j] = index[j];
+  }
+}
+
+const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {
+    .rows = rows, .columns = columns, .arg_rows = arg_rows, .arg_columns = arg_columns};

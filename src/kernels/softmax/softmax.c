@@ -1,0 +1,103 @@
+#include "kernels/softmax/softmax.h"
+#include "kernels/fold.h"
+#include "kernels/vmath.h"
+
+/* exp(x) for x <= 0 or NaN */
+IFD_INLINE v16 exp_down(v16 x) { return v16_exp_inner(v16_max(v16_set1(-104), x)); }
+
+/* ---- rows ---- */
+
+/* y = scale * x + mask */
+static void scale_row(const float *x, float scale, const float *mask, float *y, size_t n) {
+  const v16 s = v16_set1(scale);
+  for (size_t i = 0; i < n; i += 16) {
+    const int rest = n - i < 16 ? (int)(n - i) : 16;
+    v16 v = v16_mul(v16_load_n(x + i, rest), s);
+    v16_store_n(y + i, mask ? v16_add(v, v16_load_n(mask + i, rest)) : v, rest);
+  }
+}
+
+/* The sum of exp(x - max), in the order of fold.h; y = exp(x - max) unless y is NULL */
+IFD_INLINE float exp_row(const float *x, float max, float *y, size_t n) {
+  const v16 m = v16_set1(max);
+  v16 total = v16_zero();
+  for (size_t at = 0; at < n; at += IFD_FOLD_BLOCK) {
+    const size_t end = n - at < IFD_FOLD_BLOCK ? n : at + IFD_FOLD_BLOCK;
+    v16 sum = v16_zero();
+    size_t i = at;
+    for (; i + 16 <= end; i += 16) {
+      v16 e = exp_down(v16_sub(v16_load(x + i), m));
+      if (y) v16_store(y + i, e);
+      sum = v16_add(sum, e);
+    }
+    if (i < end) {
+      const int rest = (int)(end - i);
+      v16 e = exp_down(v16_sub(v16_load_n(x + i, rest), m));
+      if (y) v16_store_n(y + i, e, rest);
+      sum = v16_add(sum, v16_select(m16_first(rest), e, v16_zero()));
+    }
+    total = v16_add(total, sum);
+  }
+  return v16_sum(total);
+}
+
+static void softmax_row(const float *x, float *y, size_t n) {
+  const v16 factor = v16_set1(1 / exp_row(x, ifd_row_max(x, n), y, n));
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) v16_store(y + i, v16_mul(v16_load(y + i), factor));
+  if (i < n) v16_store_n(y + i, v16_mul(v16_load_n(y + i, (int)(n - i)), factor), (int)(n - i));
+}
+
+static void log_softmax_row(const float *x, float *y, size_t n) {
+  const float max = ifd_row_max(x, n);
+  const v16 m = v16_set1(max), log_sum = v16_log(v16_set1(exp_row(x, max, NULL, n)));
+  for (size_t i = 0; i < n; i += 16) {
+    const int rest = n - i < 16 ? (int)(n - i) : 16;
+    v16_store_n(y + i, v16_sub(v16_sub(v16_load_n(x + i, rest), m), log_sum), rest);
+  }
+}
+
+static void rows(bool log, const float *x, size_t x_stride, float scale, const float *mask,
+                 size_t mask_stride, float *y, size_t y_stride, size_t n_rows, size_t n) {
+  for (size_t r = 0; r < n_rows; r++, x += x_stride, y += y_stride, mask = mask ? mask + mask_stride : NULL) {
+    const float *from = x;
+    if (mask || scale != 1) {
+      scale_row(x, scale, mask, y, n);
+      from = y;
+    }
+    if (log)
+      log_softmax_row(from, y, n);
+    else
+      softmax_row(from, y, n);
+  }
+}
+
+/* ---- columns ---- */
+
+/* Up to sixteen columns */
+IFD_INLINE void sixteen_columns(bool log, const float *x, float *y, size_t stride, size_t n, int width) {
+  v16 max = v16_set1(-INFINITY), sum = v16_zero();
+  for (size_t i = 0; i < n; i++) max = v16_greater(max, v16_load_n(x + i * stride, width));
+  for (size_t i = 0; i < n; i++) {
+    v16 d = v16_sub(v16_load_n(x + i * stride, width), max), e = exp_down(d);
+    v16_store_n(y + i * stride, log ? d : e, width);
+    sum = v16_add(sum, e);
+  }
+  const v16 last = log ? v16_log(sum) : v16_div(v16_set1(1), sum);
+  for (size_t i = 0; i < n; i++) {
+    v16 v = v16_load_n(y + i * stride, width);
+    v16_store_n(y + i * stride, log ? v16_sub(v, last) : v16_mul(v, last), width);
+  }
+}
+
+static void columns(bool log, const float *x, float *y, size_t stride, size_t n, size_t n_columns) {
+  size_t j = 0;
+  for (; j + 16 <= n_columns; j += 16)
+    if (log)
+      sixteen_columns(true, x + j, y + j, stride, n, 16);
+    else
+      sixteen_columns(false, x + j, y + j, stride, n, 16);
+  if (j < n_columns) sixteen_columns(log, x + j, y + j, stride, n, (int)(n_columns - j));
+}
+
+const struct ifd_k_softmax_table IFD_K(ifd_k_softmax) = {.rows = rows, .columns = columns};
