@@ -1,8 +1,10 @@
 /* Matrix products: MatMul and its quantized forms, and Gemm. */
 #include <math.h>
+#include <string.h>
 
 #include "ops/shared/product.h"
 #include "ops/shared/elementwise.h"
+#include "ops/shared/gemm_work.h"
 #include "ops/shared/values.h"
 #include "ops/shared/walk.h"
 
@@ -35,6 +37,25 @@ static ifd_status eval_matmul(ifd_eval *x) {
   ifd_product p;
   TRY(ifd_product_init(x->err, &p, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1)));
   return ifd_dtype_is_float(ifd_eval_dtype(x, 0)) ? matmul_floats(x, &p) : matmul_integers(x, &p);
+}
+
+/* Rows of the first operand that meet the same matrix are rows of one product. */
+static ifd_status lower_matmul(ifd_lower *x) {
+  ifd_product s;
+  if (!ifd_lower_all_float(x, 2)) return IFD_OK;
+  TRY(ifd_product_init(x->err, &s, &x->in[0]->shape, &x->in[1]->shape));
+  ifd_products p = {
+      .m = s.m, .n = s.n, .k = s.k, .a_rs = s.k, .a_cs = 1, .b_rs = s.n, .b_cs = 1, .c_rs = s.n};
+  if (x->in[1]->shape.rank <= 2) {
+    p.m *= ifd_shape_count(&s.batch);
+  } else {
+    p.batch = s.batch;
+    memcpy(p.a_batch, s.a_batch, sizeof p.a_batch);
+    memcpy(p.b_batch, s.b_batch, sizeof p.b_batch);
+    ifd_shape_strides(&s.batch, p.c_batch);
+    for (int i = 0; i < s.batch.rank; i++) p.c_batch[i] *= s.m * s.n;
+  }
+  return ifd_lower_products(x, &p, 0, 1, &(ifd_gemm_epilogue){.e = IFD_K_EPILOGUE_NONE});
 }
 
 /* Every output is a sum over the last dimension of the first operand. */
@@ -245,22 +266,97 @@ static ifd_status eval_gemm(ifd_eval *x) {
   return ifd_dtype_is_float(ifd_eval_dtype(x, 0)) ? gemm_floats(x, &g) : gemm_integers(x, &g);
 }
 
+/* ---- Gemm on kernels ---- */
+
+/* shared = beta * C, as a vector or whole: what the epilogue cannot read as it lies. */
+typedef struct prepare_params {
+  int64_t rows, columns, step;
+  int64_t row_stride, column_stride;
+  float beta;
+} prepare_params;
+
+static void run_prepare(const void *params, const ifd_args *args, int task) {
+  const prepare_params *p = params;
+  const float *c = args->in[2];
+  float *to = args->shared;
+  for (int64_t i = task * p->step; i < ifd_min_i64((task + 1) * p->step, p->rows); i++)
+    for (int64_t j = 0; j < p->columns; j++)
+      to[i * p->columns + j] = p->beta * c[i * p->row_stride + j * p->column_stride];
+}
+
+static ifd_status prepare(ifd_lower *x, const gemm *g, int64_t rows, int64_t columns) {
+  prepare_params p = {.rows = rows,
+                      .columns = columns,
+                      .step = ifd_lower_grain(rows, (double)columns),
+                      .row_stride = g->c[0],
+                      .column_stride = g->c[1],
+                      .beta = (float)g->beta};
+  x->work->shared = sizeof(float) * (size_t)(rows * columns);
+  return ifd_lower_launch(x, run_prepare, &p, sizeof p, ifd_ceil_div(rows, p.step), 0);
+}
+
+/* C as the epilogue takes it: one for each column, one for each row, or a matrix. */
+static ifd_status lower_c(ifd_lower *x, const gemm *g, ifd_gemm_epilogue *e) {
+  bool by_column = g->c[0] == 0, by_row = !by_column && g->c[1] == 0;
+  bool as_it_is = g->beta == 1 && (by_row || g->c[1] == 1);
+  ifd_operand where = as_it_is ? IFD_OPERAND_INPUT : IFD_OPERAND_SHARED;
+  e->input = 2;
+  if (by_column)
+    e->bias = where;
+  else if (by_row)
+    e->row_bias = where;
+  else {
+    e->other = where;
+    e->e.join = IFD_K_JOIN_ADD;
+    e->e.other_rs = g->n;
+  }
+  if (as_it_is) return IFD_OK;
+  return prepare(x, g, by_column ? 1 : g->m, by_row ? 1 : g->n);
+}
+
+static ifd_status lower_gemm(ifd_lower *x) {
+  gemm g;
+  bool has_c = x->node->n_inputs > 2 && x->in[2];
+  if (!ifd_lower_all_float(x, 3)) return IFD_OK;
+  TRY(gemm_init(x->err, &g, x->node, &x->in[0]->shape, &x->in[1]->shape, has_c ? &x->in[2]->shape : NULL));
+  ifd_gemm_epilogue e = {.e = {.scale = (float)g.alpha}};
+  ifd_products p = {.m = g.m,
+                    .n = g.n,
+                    .k = g.k,
+                    .a_rs = g.ta ? 1 : g.k,
+                    .a_cs = g.ta ? g.m : 1,
+                    .b_rs = g.tb ? 1 : g.n,
+                    .b_cs = g.tb ? g.k : 1,
+                    .c_rs = g.n};
+  if (has_c) TRY(lower_c(x, &g, &e));
+  return ifd_lower_products(x, &p, 0, 1, &e);
+}
+
 static double cost_gemm(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
   int64_t k = in[0].rank == 2 ? in[0].dim[ifd_node_int(node, "transA", 0) == 0] : 0;
   return (double)k * (double)out[0].dim[0] * (double)out[0].dim[1];
 }
 
-const ifd_op ifd_ops_matmul[] = {
-    {.name = "MatMul", .since = 1, .infer = infer_matmul, .eval = eval_matmul, .cost = cost_matmul},
-    {.name = "MatMulInteger",
-     .since = 10,
-     .infer = infer_matmul_integer,
-     .eval = eval_matmul_integer,
-     .cost = cost_matmul},
-    {.name = "QLinearMatMul",
-     .since = 10,
-     .infer = infer_qlinear_matmul,
-     .eval = eval_qlinear_matmul,
-     .cost = cost_matmul},
-    {.name = "Gemm", .since = 1, .infer = infer_gemm, .eval = eval_gemm, .cost = cost_gemm},
-    {0}};
+const ifd_op ifd_ops_matmul[] = {{.name = "MatMul",
+                                  .since = 1,
+                                  .infer = infer_matmul,
+                                  .eval = eval_matmul,
+                                  .lower = lower_matmul,
+                                  .cost = cost_matmul},
+                                 {.name = "MatMulInteger",
+                                  .since = 10,
+                                  .infer = infer_matmul_integer,
+                                  .eval = eval_matmul_integer,
+                                  .cost = cost_matmul},
+                                 {.name = "QLinearMatMul",
+                                  .since = 10,
+                                  .infer = infer_qlinear_matmul,
+                                  .eval = eval_qlinear_matmul,
+                                  .cost = cost_matmul},
+                                 {.name = "Gemm",
+                                  .since = 1,
+                                  .infer = infer_gemm,
+                                  .eval = eval_gemm,
+                                  .lower = lower_gemm,
+                                  .cost = cost_gemm},
+                                 {0}};

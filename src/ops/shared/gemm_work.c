@@ -1,0 +1,128 @@
+#include "ops/shared/gemm_work.h"
+
+#include "kernels/kernels.h"
+
+bool ifd_lower_all_float(const ifd_lower *x, int n) {
+  for (int i = 0; i < n && i < x->node->n_inputs; i++)
+    if (x->in[i] && (x->in[i]->dtype != IFD_FLOAT || ifd_tensor_count(x->in[i]) == 0)) return false;
+  return x->out[0] && x->out[0]->dtype == IFD_FLOAT && ifd_tensor_count(x->out[0]) > 0;
+}
+
+/* ---- packing a constant B ---- */
+
+typedef struct packing {
+  const struct ifd_k_gemm_table *kernels;
+  int64_t n, k, rs, cs, count, stride; /* of count matrices, stride apart */
+} packing;
+
+static int64_t packed_floats(const packing *p) {
+  return (int64_t)(ifd_k_gemm_packed_len(p->n, p->k) / sizeof(float));
+}
+
+static void pack(void *to, const void *from, const void *params) {
+  const packing *p = params;
+  for (int64_t i = 0; i < p->count; i++)
+    p->kernels->pack_f32((float *)to + i * packed_floats(p), (const float *)from + i * p->stride, p->rs,
+                         p->cs, p->k, 0, p->n);
+}
+
+/* Matrices of B that differ: those of a dense batch, or one. False where they lie otherwise. */
+static bool distinct(const ifd_products *p, int64_t *count, int64_t *stride) {
+  *count = 1, *stride = 0;
+  for (int i = p->batch.rank - 1; i >= 0; i--) {
+    if (p->batch.dim[i] == 1 || (p->b_batch[i] == 0 && *count == 1)) continue;
+    if (*count == 1) *stride = p->b_batch[i];
+    if (p->b_batch[i] != *count * *stride) return false;
+    *count *= p->batch.dim[i];
+  }
+  return true;
+}
+
+/* ---- running ---- */
+
+typedef struct params {
+  const struct ifd_k_gemm_table *kernels;
+  ifd_k_product g; /* sizes and strides */
+  ifd_k_gemm_grid grid;
+  int64_t batches, group; /* group: whole products of a task, where a product is one task */
+  ifd_products p;
+  int a, b;
+  const float *packed; /* B, or NULL */
+  int64_t packed_stride;
+  int64_t b_stride; /* of matrices in B where it is packed */
+  ifd_gemm_epilogue e;
+} params;
+
+static const float *operand(ifd_operand where, const params *p, const ifd_args *args) {
+  return where == IFD_OPERAND_NONE ? NULL : where == IFD_OPERAND_SHARED ? args->shared : args->in[p->e.input];
+}
+
+/* Where the parts of a product lie, counted in floats. */
+static void locate(const ifd_products *p, int64_t index, int64_t *a, int64_t *b, int64_t *c) {
+  *a = *b = *c = 0;
+  for (int i = p->batch.rank - 1; i >= 0; i--) {
+    int64_t at = index % p->batch.dim[i];
+    index /= p->batch.dim[i];
+    *a += at * p->a_batch[i];
+    *b += at * p->b_batch[i];
+    *c += at * p->c_batch[i];
+  }
+}
+
+static void run_products(const void *context, const ifd_args *args, int task) {
+  const params *p = context;
+  int64_t first = p->group > 1 ? task * p->group : task / p->grid.n_tasks;
+  int64_t last = p->group > 1 ? ifd_min_i64(first + p->group, p->batches) : first + 1;
+  ifd_k_epilogue e = p->e.e;
+  e.bias = operand(p->e.bias, p, args);
+  e.row_bias = operand(p->e.row_bias, p, args);
+  e.other = operand(p->e.other, p, args);
+  ifd_k_product g = p->g;
+  g.epilogue = &e;
+  for (int64_t i = first; i < last; i++) {
+    int64_t a, b, c;
+    locate(&p->p, i, &a, &b, &c);
+    g.a = (const float *)args->in[p->a] + a;
+    g.c = (float *)args->out[0] + c;
+    g.b = p->packed ? p->packed + (p->b_stride ? b / p->b_stride * p->packed_stride : 0)
+                    : (const float *)args->in[p->b] + b;
+    ifd_k_gemm_run(p->kernels, &g, &p->grid, p->group > 1 ? 0 : task % p->grid.n_tasks, args->scratch);
+  }
+}
+
+static ifd_status pack_b(ifd_lower *x, params *p, int b) {
+  packing k = {.kernels = p->kernels, .n = p->g.n, .k = p->g.k, .rs = p->p.b_rs, .cs = p->p.b_cs};
+  const void *packed;
+  if (!x->constant[b] || !distinct(&p->p, &k.count, &k.stride)) return IFD_OK;
+  p->packed_stride = packed_floats(&k);
+  p->b_stride = k.stride;
+  TRY(x->packed(x, &packed, x->in[b], sizeof(float) * (size_t)(k.count * p->packed_stride), pack, &k,
+                sizeof k));
+  p->packed = packed;
+  p->g.b_rs = p->g.b_cs = 0;
+  x->work->unread |= 1u << b;
+  return IFD_OK;
+}
+
+ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
+                              const ifd_gemm_epilogue *epilogue) {
+  params k = {.kernels = ifd_k_gemm(x->isa), .p = *p, .a = a, .b = b, .e = *epilogue};
+  k.batches = ifd_shape_count(&p->batch);
+  if (p->m == 0 || p->n == 0 || p->k == 0 || k.batches == 0) return IFD_OK;
+  k.g = (ifd_k_product){.m = p->m,
+                        .n = p->n,
+                        .k = p->k,
+                        .a_rs = p->a_rs,
+                        .a_cs = p->a_cs,
+                        .b_rs = p->b_rs,
+                        .b_cs = p->b_cs,
+                        .c_rs = p->c_rs};
+  TRY(pack_b(x, &k, b));
+  k.grid = ifd_k_gemm_split(p->m, p->n, p->k, k.packed != NULL);
+  k.group =
+      k.grid.n_tasks > 1 ? 1 : ifd_lower_grain(k.batches, (double)p->m * (double)p->n * (double)p->k / 8);
+  int64_t tasks = k.group > 1 ? ifd_ceil_div(k.batches, k.group) : k.batches * k.grid.n_tasks;
+  x->work->algorithm = "gemm";
+  return ifd_lower_launch(x, run_products, &k, sizeof k, tasks,
+                          ifd_k_gemm_scratch_len(&k.grid, p->k, k.packed != NULL));
+}

@@ -1,0 +1,33 @@
+/* Lowering matrix products onto the gemm kernels: one launch for a batch of products of one size,
+ * C = epilogue(A · B), whose operands are inputs of the node in any strides. A constant B is packed once for
+ * the session. Elements of C depend on neither the batch nor the split (kernels/gemm/gemm.h). */
+#ifndef IFD_OPS_SHARED_GEMM_WORK_H
+#define IFD_OPS_SHARED_GEMM_WORK_H
+
+#include "kernels/gemm/gemm.h"
+#include "ops/op.h"
+
+typedef struct ifd_products {
+  int64_t m, n, k;
+  int64_t a_rs, a_cs, b_rs, b_cs, c_rs; /* strides of rows and columns in floats; C's columns are adjacent */
+  ifd_shape batch;                      /* the products, and how far apart their parts are */
+  int64_t a_batch[IFD_MAX_RANK], b_batch[IFD_MAX_RANK], c_batch[IFD_MAX_RANK];
+} ifd_products;
+
+/* Where an operand of the epilogue lies. */
+typedef enum ifd_operand { IFD_OPERAND_NONE, IFD_OPERAND_INPUT, IFD_OPERAND_SHARED } ifd_operand;
+typedef struct ifd_gemm_epilogue {
+  ifd_k_epilogue e; /* its pointers are set when it runs */
+  ifd_operand bias, row_bias, other;
+  int input; /* of the operand that is an input */
+} ifd_gemm_epilogue;
+
+/* Adds the launch: A is input a, B input b, C output 0. Nothing is done where a size is 0, nor with float
+ * operands missing: then the node is evaluated. */
+ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
+                              const ifd_gemm_epilogue *epilogue);
+
+/* Whether inputs [0, n) that are there, and output 0, are float tensors with elements. */
+bool ifd_lower_all_float(const ifd_lower *x, int n);
+
+#endif
