@@ -70,12 +70,24 @@ static ifd_status read_outputs(ifd_reader *r, ifd_graph *graph, const Onnx__Grap
 
 /* ---- initializers ---- */
 
+/* An initializer that callers may override is no more than declared; any other is what its tensor is. */
+static ifd_status set_initializer_type(ifd_reader *r, ifd_value *value, const ifd_tensor *tensor) {
+  const ifd_type *declared = value->declared;
+  EXPECT(r->err,
+         !declared || declared->kind == IFD_KIND_SPARSE_TENSOR ||
+             (declared->kind == IFD_KIND_TENSOR && declared->dtype == tensor->dtype),
+         BAD_MODEL, "data_type is %s, the input of the name has another type", ifd_dtype_name(tensor->dtype));
+  if (declared && value->is_input && value->graph->model->ir_version >= 4) return IFD_OK;
+  ALLOC(r->err, value->type, ifd_type_of_tensor(r->arena, tensor));
+  return IFD_OK;
+}
+
 static ifd_status add_initializer(ifd_reader *r, ifd_graph *graph, const char *name, const ifd_tensor *tensor,
                                   const ProtobufCMessage *proto) {
   ifd_value *value = ifd_map_find(&graph->values, name);
   if (!value) TRY(ifd_value_new(r->err, &value, graph, name));
   TRY(ifd_graph_add_constant(r->err, graph, value, tensor));
-  ALLOC(r->err, value->type, ifd_type_of_tensor(r->arena, tensor));
+  TRY(set_initializer_type(r, value, tensor));
   ifd_tensor_origin *origin;
   ALLOC(r->err, origin, ifd_new(r->arena, ifd_tensor_origin));
   *origin = (ifd_tensor_origin){proto, *tensor};

@@ -7,6 +7,8 @@
 #ifndef IFD_IO_WRITE_H
 #define IFD_IO_WRITE_H
 
+#include <string.h>
+
 #include "base/vec.h"
 #include "io/file.h"
 #include "ir/ir.h"

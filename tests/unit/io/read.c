@@ -46,6 +46,16 @@ static void initializer_twice(protos *p) {
   p->initializers[1] = &p->tensor;
   p->graph.n_initializer = 2;
 }
+static void initializer_of_another_type(protos *p) {
+  initializer_twice(p);
+  p->graph.n_initializer = 1;
+  p->tensor.name = "x";
+  p->tensor.data_type = IFD_DOUBLE;
+  static double one = 1;
+  p->tensor.n_float_data = 0;
+  p->tensor.double_data = &one;
+  p->tensor.n_double_data = 1;
+}
 static void with_attr(protos *p, const char *name, int type) {
   Onnx__AttributeProto *a = p->attrs[p->node[0].n_attribute++];
   p->node[0].attribute = p->attrs;
@@ -102,6 +112,7 @@ static const struct {
     {"node 'z' (Add): input 1: 'z' is made only later, by node 'z' (Add)", made_from_itself},
     {"node 'x' (Neg): output 0: value x is defined twice", redefines_input},
     {"initializer 'w': initializer w is given twice", initializer_twice},
+    {"initializer 'x': data_type is double", initializer_of_another_type},
     {"node 'y' (Relu): an attribute has no name", attr_without_name},
     {"node 'y' (Relu): attribute 'k': no type is given", attr_without_type},
     {"attribute 'k': type 77 does not exist", attr_of_odd_type},
