@@ -133,6 +133,8 @@ static bool settle_view(maker *m, const ifd_program_node *n) {
   ifd_slot *out = &m->slots[n->out[0]];
   if (!is_memory(&m->slots[root]) || m->slots[root].tensor.splat || out->place == IFD_PLACE_CONSTANT)
     return false;
+  /* A shape that does not fit is for the evaluation to refuse. */
+  if (ifd_tensor_count(&out->tensor) != ifd_tensor_count(&m->slots[root].tensor)) return false;
   out->place = IFD_PLACE_ALIAS;
   out->alias = root;
   return true;
