@@ -128,6 +128,8 @@ def test_binary(op):
         legacy = version < 8 if op in ("Max", "Min", "Sum", "Mean") else version < 7
         nodes = Nodes(version)
         for dtype in dtypes_of(op, version):
+            if op == "Pow" and version >= 12 and dtype not in dtypes_of(op, version, "T1"):
+                continue
             for left, right in SHAPES[:1] if legacy else SHAPES:
                 if (op == "PRelu" and np.broadcast_shapes(left, right) != left) or dtype.kind == "O":
                     continue
