@@ -1,0 +1,210 @@
+#include "kernels/move/move.h"
+#include "kernels/simd.h"
+
+/* Elements where they lie: data may be aligned less than the runs that the plan calls elements. */
+#define UNALIGNED __attribute__((aligned(1), may_alias))
+typedef uint8_t e1;
+typedef uint16_t UNALIGNED e2;
+typedef uint32_t UNALIGNED e4;
+typedef uint64_t UNALIGNED e8;
+typedef struct {
+  e8 half[2];
+} e16;
+
+/* ---- one row of elements ---- */
+
+/* Runs of less than a few cache lines by overlapping pieces: calling memcpy would cost more. */
+#define OVERLAP(type)                                                                                        \
+  memcpy(to, from, sizeof(type)), memcpy(to + n - sizeof(type), from + n - sizeof(type), sizeof(type))
+typedef struct {
+  e8 part[4];
+} e32;
+IFD_INLINE void copy_run(char *restrict to, const char *restrict from, size_t n) {
+  if (n > 64)
+    memcpy(to, from, n);
+  else if (n >= 32)
+    OVERLAP(e32);
+  else if (n >= 16)
+    OVERLAP(e16);
+  else if (n >= 8)
+    OVERLAP(e8);
+  else if (n >= 4)
+    OVERLAP(e4);
+  else
+    for (size_t i = 0; i < n; i++) to[i] = from[i];
+}
+
+#define FILL(type)                                                                                           \
+  static void fill_##type(char *to, const char *from, int64_t n) {                                           \
+    type value;                                                                                              \
+    memcpy(&value, from, sizeof value);                                                                      \
+    for (int64_t i = 0; i < n; i++) ((type *)to)[i] = value;                                                 \
+  }
+#define STRIDED(type)                                                                                        \
+  static void strided_##type(char *restrict to, int64_t to_stride, const char *restrict from,                \
+                             int64_t from_stride, int64_t n) {                                               \
+    if (to_stride == (int64_t)sizeof(type))                                                                  \
+      for (int64_t i = 0; i < n; i++) ((type *)to)[i] = *(const type *)(from + i * from_stride);             \
+    else                                                                                                     \
+      for (int64_t i = 0; i < n; i++)                                                                        \
+        *(type *)(to + i * to_stride) = *(const type *)(from + i * from_stride);                             \
+  }
+
+/* ---- transposition of a strip: n rows of `to`, m elements each ---- */
+
+/* to[r][c] = from[c][r], rows and columns strides in bytes apart */
+#define CORNER(type)                                                                                         \
+  IFD_INLINE void corner_##type(char *to, int64_t to_stride, const char *from, int64_t from_stride,          \
+                                int64_t n, int64_t m) {                                                      \
+    for (int64_t r = 0; r < n; r++)                                                                          \
+      for (int64_t c = 0; c < m; c++)                                                                        \
+        *(type *)(to + r * to_stride + c * (int64_t)sizeof(type)) =                                          \
+            *(const type *)(from + c * from_stride + r * (int64_t)sizeof(type));                             \
+  }
+/* In tiles whose rows of `to` fill a cache line. TILE rows at a time go through tile_type, what is left one
+ * by one. */
+#define TRANSPOSE(type, TILE)                                                                                \
+  static void transpose_##type(char *to, int64_t to_stride, const char *from, int64_t from_stride,           \
+                               int64_t n, int64_t m) {                                                       \
+    enum { LINE = 64 / sizeof(type) };                                                                       \
+    int64_t c = 0;                                                                                           \
+    for (; c + LINE <= m; c += LINE, to += 64, from += LINE * from_stride) {                                 \
+      int64_t r = 0;                                                                                         \
+      for (; r + TILE <= n; r += TILE)                                                                       \
+        for (int64_t k = 0; k < LINE; k += TILE)                                                             \
+          tile_##type(to + r * to_stride + k * (int64_t)sizeof(type), to_stride,                             \
+                      from + k * from_stride + r * (int64_t)sizeof(type), from_stride);                      \
+      corner_##type(to + r * to_stride, to_stride, from + r * (int64_t)sizeof(type), from_stride, n - r,     \
+                    LINE);                                                                                   \
+    }                                                                                                        \
+    corner_##type(to, to_stride, from, from_stride, n, m - c);                                               \
+  }
+
+#define FOR_EACH_TYPE(X) X(e1) X(e2) X(e4) X(e8) X(e16)
+FOR_EACH_TYPE(FILL)
+FOR_EACH_TYPE(STRIDED)
+CORNER(e1)
+CORNER(e2)
+CORNER(e4)
+CORNER(e8)
+
+#define PLAIN_TILE(type)                                                                                     \
+  IFD_INLINE void tile_##type(char *to, int64_t to_stride, const char *from, int64_t from_stride) {          \
+    corner_##type(to, to_stride, from, from_stride, 8, 8);                                                   \
+  }
+PLAIN_TILE(e1)
+PLAIN_TILE(e2)
+#if defined(IFD_ISA_ref)
+PLAIN_TILE(e4)
+PLAIN_TILE(e8)
+#else
+/* 8 × 8 by three rounds of exchanges: pairs, fours, halves. */
+IFD_INLINE void tile_e4(char *to, int64_t to_stride, const char *from, int64_t from_stride) {
+  __m256 a[8], b[8];
+  for (int i = 0; i < 4; i++) { /* rows i and i + 4 side by side, so that halves are exchanged by the loads */
+    const float *low = (const float *)(from + i * from_stride),
+                *high = (const float *)(from + (i + 4) * from_stride);
+    a[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1);
+    a[i + 4] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low + 4)), _mm_loadu_ps(high + 4), 1);
+  }
+  for (int h = 0; h < 8; h += 4) {
+    b[h] = _mm256_unpacklo_ps(a[h], a[h + 1]);
+    b[h + 1] = _mm256_unpackhi_ps(a[h], a[h + 1]);
+    b[h + 2] = _mm256_unpacklo_ps(a[h + 2], a[h + 3]);
+    b[h + 3] = _mm256_unpackhi_ps(a[h + 2], a[h + 3]);
+    a[h] = _mm256_shuffle_ps(b[h], b[h + 2], 0x44);
+    a[h + 1] = _mm256_shuffle_ps(b[h], b[h + 2], 0xee);
+    a[h + 2] = _mm256_shuffle_ps(b[h + 1], b[h + 3], 0x44);
+    a[h + 3] = _mm256_shuffle_ps(b[h + 1], b[h + 3], 0xee);
+  }
+  for (int i = 0; i < 8; i++) _mm256_storeu_ps((float *)(to + i * to_stride), a[i]);
+}
+/* 8 × 8 as four of 4 × 4 */
+IFD_INLINE void tile_e8(char *to, int64_t to_stride, const char *from, int64_t from_stride) {
+  for (int r = 0; r < 8; r += 4)
+    for (int c = 0; c < 8; c += 4) {
+      __m256d a[4], b[4];
+      for (int i = 0; i < 4; i++) a[i] = _mm256_loadu_pd((const double *)(from + (c + i) * from_stride) + r);
+      for (int i = 0; i < 4; i += 2) {
+        b[i] = _mm256_unpacklo_pd(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_pd(a[i], a[i + 1]);
+      }
+      for (int i = 0; i < 4; i++) {
+        __m256d row = i < 2 ? _mm256_permute2f128_pd(b[i], b[i + 2], 0x20)
+                            : _mm256_permute2f128_pd(b[i - 2], b[i], 0x31);
+        _mm256_storeu_pd((double *)(to + (r + i) * to_stride) + c, row);
+      }
+    }
+}
+#endif
+TRANSPOSE(e1, 8)
+TRANSPOSE(e2, 8)
+TRANSPOSE(e4, 8)
+TRANSPOSE(e8, 8)
+
+/* ---- copies ---- */
+
+static int size_index(size_t size) {
+  return size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : size == 8 ? 3 : 4;
+}
+
+/* `count` elements (of `to`'s rows, in a transposition) from this place on */
+static void copy_piece(const ifd_k_move *m, char *to, const char *from, int64_t count) {
+  static void (*const fills[])(char *, const char *, int64_t) = {fill_e1, fill_e2, fill_e4, fill_e8,
+                                                                 fill_e16};
+  static void (*const strided[])(char *, int64_t, const char *, int64_t,
+                                 int64_t) = {strided_e1, strided_e2, strided_e4, strided_e8, strided_e16};
+  static void (*const transposes[])(char *, int64_t, const char *, int64_t, int64_t,
+                                    int64_t) = {transpose_e1, transpose_e2, transpose_e4, transpose_e8};
+  const int last = m->rank - 1, size = size_index(m->size);
+  switch (m->kind) {
+  case IFD_MOVE_RUNS: copy_run(to, from, (size_t)count * m->size); break;
+  case IFD_MOVE_FILL: fills[size](to, from, count); break;
+  case IFD_MOVE_ELEMENTS: strided[size](to, m->to[last], from, m->from[last], count); break;
+  case IFD_MOVE_TRANSPOSE:
+    transposes[size](to, m->to[last - 1], from, m->from[last], count, m->n[last]);
+    break;
+  }
+}
+
+static void copy(const ifd_k_move *m, void *to, const void *from, int64_t first, int64_t last) {
+  const int along = m->rank - (m->kind == IFD_MOVE_TRANSPOSE ? 2 : 1);
+  int64_t index[IFD_MOVE_RANK], row = first / m->pieces, piece = first % m->pieces;
+  char *t = to;
+  const char *f = from;
+  for (int d = along - 1; d >= 0; d--) {
+    index[d] = row % m->n[d];
+    row /= m->n[d];
+    t += index[d] * m->to[d];
+    f += index[d] * m->from[d];
+  }
+  for (int64_t task = first; task < last; task++) {
+    const int64_t at = piece * m->piece, rest = m->n[along] - at;
+    copy_piece(m, t + at * m->to[along], f + at * m->from[along], rest < m->piece ? rest : m->piece);
+    if (++piece < m->pieces) continue;
+    piece = 0;
+    for (int d = along - 1; d >= 0; d--) { /* to the next row */
+      t += m->to[d];
+      f += m->from[d];
+      if (++index[d] < m->n[d]) break;
+      index[d] = 0;
+      t -= m->n[d] * m->to[d];
+      f -= m->n[d] * m->from[d];
+    }
+  }
+}
+
+static void gather(void *to, const void *from, size_t row_bytes, const void *index, bool wide, int64_t n,
+                   int64_t limit, bool *failed) {
+  char *t = to;
+  for (int64_t i = 0; i < n; i++, t += row_bytes) {
+    int64_t at = wide ? ((const int64_t *)index)[i] : ((const int32_t *)index)[i];
+    if (at < 0) at += limit;
+    if (at < 0 || at >= limit)
+      *failed = true;
+    else
+      copy_run(t, (const char *)from + (size_t)at * row_bytes, row_bytes);
+  }
+}
+
+const struct ifd_k_move_table IFD_K(ifd_k_move) = {.copy = copy, .gather = gather};

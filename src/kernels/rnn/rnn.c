@@ -1,0 +1,150 @@
+#include "kernels/rnn/rnn.h"
+#include "kernels/vmath.h"
+
+/* ---- activations ---- */
+
+IFD_INLINE v16 Sigmoid(v16 x, v16 a, v16 b) { return (void)a, (void)b, v16_sigmoid(x); }
+IFD_INLINE v16 Tanh(v16 x, v16 a, v16 b) { return (void)a, (void)b, v16_tanh(x); }
+IFD_INLINE v16 Relu(v16 x, v16 a, v16 b) { return (void)a, (void)b, v16_max(v16_zero(), x); }
+IFD_INLINE v16 Affine(v16 x, v16 a, v16 b) { return v16_add(v16_mul(a, x), b); }
+IFD_INLINE v16 LeakyRelu(v16 x, v16 a, v16 b) {
+  return (void)b, v16_select(v16_lt(x, v16_zero()), v16_mul(a, x), x);
+}
+IFD_INLINE v16 ThresholdedRelu(v16 x, v16 a, v16 b) {
+  return (void)b, v16_select(v16_lt(x, a), v16_zero(), x);
+}
+IFD_INLINE v16 ScaledTanh(v16 x, v16 a, v16 b) { return v16_mul(a, v16_tanh(v16_mul(b, x))); }
+IFD_INLINE v16 HardSigmoid(v16 x, v16 a, v16 b) {
+  return v16_min(v16_set1(1), v16_max(v16_zero(), v16_add(v16_mul(a, x), b)));
+}
+IFD_INLINE v16 Elu(v16 x, v16 a, v16 b) {
+  return (void)b, v16_select(v16_lt(x, v16_zero()), v16_mul(a, v16_expm1(x)), x);
+}
+IFD_INLINE v16 Softsign(v16 x, v16 a, v16 b) {
+  return (void)a, (void)b, v16_div(x, v16_add(v16_set1(1), v16_abs(x)));
+}
+IFD_INLINE v16 Softplus(v16 x, v16 a, v16 b) { return (void)a, (void)b, v16_softplus(x); }
+
+static v16 activate_any(const ifd_k_rnn *p, int which, v16 x) {
+  const v16 a = v16_set1(p->f[which].alpha), b = v16_set1(p->f[which].beta);
+  x = v16_min(v16_set1(p->clip), v16_max(v16_set1(-p->clip), x));
+  switch (p->f[which].act) {
+#define X(name)                                                                                              \
+  case IFD_RNN_##name: return name(x, a, b);
+    IFD_RNN_ACT_LIST(X)
+#undef X
+  default: return x;
+  }
+}
+
+/* Activation `which` of a cell; the usual cells (Sigmoid, Tanh, Tanh without clip) know theirs beforehand. */
+typedef enum usual { NO, YES } usual;
+IFD_INLINE v16 activate(usual u, const ifd_k_rnn *p, int which, ifd_rnn_act known, v16 x) {
+  if (u) return known == IFD_RNN_Sigmoid ? v16_sigmoid(x) : v16_tanh(x);
+  return activate_any(p, which, x);
+}
+static usual is_usual(const ifd_k_rnn *p, int n, const ifd_rnn_act *known) {
+  if (p->clip != INFINITY) return NO;
+  for (int i = 0; i < n; i++)
+    if (p->f[i].act != known[i]) return NO;
+  return YES;
+}
+
+/* ---- steps ---- */
+
+/* Sixteen, or the last few, of a gate's pre-activations */
+IFD_INLINE v16 load_sum(const float *x, const float *r, size_t i, int width) {
+  v16 v = v16_load_n(x + i, width);
+  return r ? v16_add(v, v16_load_n(r + i, width)) : v;
+}
+#define FOR_SIXTEENS(i, width, n)                                                                            \
+  for (size_t i = 0; i < n; i += 16)                                                                         \
+    for (int width = n - i < 16 ? (int)(n - i) : 16, once = 1; once; once = 0)
+
+static const ifd_rnn_act lstm_acts[] = {IFD_RNN_Sigmoid, IFD_RNN_Tanh, IFD_RNN_Tanh};
+static const ifd_rnn_act gru_acts[] = {IFD_RNN_Sigmoid, IFD_RNN_Tanh};
+
+IFD_INLINE void lstm_step(usual u, const ifd_k_rnn *p, const float *x, const float *r, const float *peephole,
+                          const float *c, float *c_out, float *h_out, size_t n) {
+  enum { I, O, F, C };
+  FOR_SIXTEENS(i, width, n) {
+    v16 gate[4];
+    const v16 cell = v16_load_n(c + i, width);
+    for (size_t g = I; g <= C; g++) {
+      gate[g] = load_sum(x + g * n, r ? r + g * n : NULL, i, width);
+      if (peephole && g != C)
+        gate[g] = v16_add(gate[g], v16_mul(v16_load_n(peephole + g * n + i, width), cell));
+    }
+    const v16 in = activate(u, p, 0, IFD_RNN_Sigmoid, gate[I]);
+    const v16 forget =
+        p->input_forget ? v16_sub(v16_set1(1), in) : activate(u, p, 0, IFD_RNN_Sigmoid, gate[F]);
+    const v16 candidate = activate(u, p, 1, IFD_RNN_Tanh, gate[C]);
+    const v16 next = v16_fma(forget, cell, v16_mul(in, candidate));
+    const v16 out = activate(u, p, 0, IFD_RNN_Sigmoid, gate[O]);
+    v16_store_n(c_out + i, next, width);
+    v16_store_n(h_out + i, v16_mul(out, activate(u, p, 2, IFD_RNN_Tanh, next)), width);
+  }
+}
+static void lstm(const ifd_k_rnn *p, const float *x, const float *r, const float *peephole, const float *c,
+                 float *c_out, float *h_out, size_t n) {
+  if (is_usual(p, 3, lstm_acts))
+    lstm_step(YES, p, x, r, peephole, c, c_out, h_out, n);
+  else
+    lstm_step(NO, p, x, r, peephole, c, c_out, h_out, n);
+}
+
+/* (1 - z) * candidate + z * h */
+IFD_INLINE v16 blend(v16 z, v16 candidate, v16 h) {
+  return v16_fma(z, h, v16_mul(v16_sub(v16_set1(1), z), candidate));
+}
+
+IFD_INLINE void gru_linear_step(usual u, const ifd_k_rnn *p, const float *x, const float *r, const float *h,
+                                float *h_out, size_t n) {
+  FOR_SIXTEENS(i, width, n) {
+    const v16 z = activate(u, p, 0, IFD_RNN_Sigmoid, load_sum(x, r, i, width));
+    const v16 reset = activate(u, p, 0, IFD_RNN_Sigmoid, load_sum(x + n, r + n, i, width));
+    const v16 recurrent = v16_mul(reset, v16_load_n(r + 2 * n + i, width));
+    const v16 candidate =
+        activate(u, p, 1, IFD_RNN_Tanh, v16_add(v16_load_n(x + 2 * n + i, width), recurrent));
+    v16_store_n(h_out + i, blend(z, candidate, v16_load_n(h + i, width)), width);
+  }
+}
+static void gru_linear(const ifd_k_rnn *p, const float *x, const float *r, const float *h, float *h_out,
+                       size_t n) {
+  if (is_usual(p, 2, gru_acts))
+    gru_linear_step(YES, p, x, r, h, h_out, n);
+  else
+    gru_linear_step(NO, p, x, r, h, h_out, n);
+}
+
+static void gru_reset(const ifd_k_rnn *p, const float *x, const float *r, const float *h, float *z,
+                      float *reset_h, size_t n) {
+  const usual u = is_usual(p, 1, gru_acts);
+  FOR_SIXTEENS(i, width, n) {
+    const v16 update = load_sum(x, r, i, width), reset = load_sum(x + n, r ? r + n : NULL, i, width);
+    v16_store_n(z + i, u ? v16_sigmoid(update) : activate_any(p, 0, update), width);
+    const v16 gate = u ? v16_sigmoid(reset) : activate_any(p, 0, reset);
+    v16_store_n(reset_h + i, v16_mul(gate, v16_load_n(h + i, width)), width);
+  }
+}
+
+static void gru_update(const ifd_k_rnn *p, const float *x, const float *r, const float *z, const float *h,
+                       float *h_out, size_t n) {
+  const usual u = is_usual(p, 2, gru_acts);
+  FOR_SIXTEENS(i, width, n) {
+    const v16 pre = load_sum(x, r, i, width), candidate = u ? v16_tanh(pre) : activate_any(p, 1, pre);
+    v16_store_n(h_out + i, blend(v16_load_n(z + i, width), candidate, v16_load_n(h + i, width)), width);
+  }
+}
+
+static void rnn(const ifd_k_rnn *p, const float *x, const float *r, float *h_out, size_t n) {
+  static const ifd_rnn_act acts[] = {IFD_RNN_Tanh};
+  const usual u = is_usual(p, 1, acts);
+  FOR_SIXTEENS(i, width, n) {
+    const v16 pre = load_sum(x, r, i, width);
+    v16_store_n(h_out + i, u ? v16_tanh(pre) : activate_any(p, 0, pre), width);
+  }
+}
+
+const struct ifd_k_rnn_table IFD_K(ifd_k_rnn) = {
+    .lstm = lstm, .gru_linear = gru_linear, .gru_reset = gru_reset, .gru_update = gru_update, .rnn = rnn};
