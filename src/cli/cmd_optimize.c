@@ -30,7 +30,7 @@ static const option options[] = {
      offsetof(optimize_record, inputs)},
     {"--tolerance", NULL, "X", "allowed difference, as part of an output's largest value (1e-4)", OPTION_REAL,
      offsetof(optimize_record, tolerance)},
-    {"--seconds", NULL, "S", "most time for verifying (default: 10)", OPTION_REAL,
+    {"--seconds", NULL, "S", "most time for verifying (default: 5)", OPTION_REAL,
      offsetof(optimize_record, seconds)},
     {"--threads", NULL, "N", "threads for verifying", OPTION_NUMBER, offsetof(optimize_record, threads), 1,
      4096},
@@ -47,7 +47,7 @@ static int verify(const optimize_record *r, infold_report *report, const char *p
                                   .tolerance = r->tolerance,
                                   .threads = (int)r->threads,
                                   .max_memory = r->model.max_memory,
-                                  .max_seconds = r->seconds > 0 ? r->seconds : 10};
+                                  .max_seconds = r->seconds > 0 ? r->seconds : 5};
   cli_begin("verifying", path);
   infold_status status = infold_verify_report(&err, report, &verify);
   cli_end();
