@@ -2,7 +2,10 @@
  * the input itself, which then also move the running ones. Statistics are summed in double, in two passes. */
 #include <math.h>
 
+#include "kernels/kernels.h"
+#include "kernels/norm/norm.h"
 #include "ops/shared/elementwise.h"
+#include "ops/shared/rows.h"
 #include "ops/shared/values.h"
 
 enum { X, SCALE, BIAS, MEAN, VAR };
@@ -34,12 +37,11 @@ typedef struct layout {
 } layout;
 
 /* An input of one dimension is a batch of one channel. */
-static ifd_status layout_of(ifd_eval *x, layout *l) {
-  const ifd_shape *s = ifd_eval_shape(x, X);
-  EXPECT(x->err, s->rank >= 1, BAD_INPUT, "X is a scalar");
+static ifd_status layout_of(ifd_error *err, const ifd_node *node, const ifd_shape *s, layout *l) {
+  EXPECT(err, s->rank >= 1, BAD_INPUT, "X is a scalar");
   int64_t channels = s->rank > 1 ? s->dim[1] : 1, rest = ifd_shape_span(s, s->rank > 1 ? 2 : 1, s->rank);
   *l = (layout){s->dim[0], channels, rest};
-  if (!ifd_node_int(x->node, "spatial", 1)) *l = (layout){s->dim[0], channels * rest, 1};
+  if (!ifd_node_int(node, "spatial", 1)) *l = (layout){s->dim[0], channels * rest, 1};
   return IFD_OK;
 }
 
@@ -100,7 +102,7 @@ static ifd_status eval_batch_norm(ifd_eval *x) {
   layout l;
   const double *p[5];
   double *y;
-  TRY(layout_of(x, &l));
+  TRY(layout_of(x->err, x->node, ifd_eval_shape(x, X), &l));
   TRY(ifd_eval_f64(x, &p[X], X));
   for (int i = SCALE; i <= VAR; i++) TRY(ifd_eval_find_f64_n(x, &p[i], i, l.features, names[i]));
   if (ifd_op_mixes_batch(x->node)) TRY(train(x, &l, p[X], p));
@@ -110,6 +112,68 @@ static ifd_status eval_batch_norm(ifd_eval *x) {
   TRY(ifd_eval_zeros(x, &y, ifd_tensor_count(ifd_eval_in(x, X))));
   normalize(&l, p[X], p, ifd_attr_float(x->node, "epsilon"), y);
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, X), ifd_eval_shape(x, X), y);
+}
+
+/* ---- by given statistics, on kernels ---- */
+
+/* y = x * factor + shift. The first launch makes factor and shift of every feature, in double, rounded once.
+ */
+typedef struct affine_params {
+  const struct ifd_k_norm_table *kernels;
+  int64_t features, plane;
+  double epsilon;
+  ifd_rows rows; /* planes; or samples, where a plane is one element */
+} affine_params;
+
+static void run_factors(const void *params, const ifd_args *args, int task) {
+  const affine_params *p = params;
+  const float *scale = args->in[SCALE], *bias = args->in[BIAS], *mean = args->in[MEAN], *var = args->in[VAR];
+  float *factor = args->shared, *shift = factor + p->features;
+  (void)task;
+  for (int64_t f = 0; f < p->features; f++) {
+    double k = (double)scale[f] / sqrt((double)var[f] + p->epsilon);
+    factor[f] = (float)k;
+    shift[f] = (float)((double)bias[f] - (double)mean[f] * k);
+  }
+}
+
+static void run_affine(const void *params, const ifd_args *args, int task) {
+  const affine_params *p = params;
+  const float *factor = args->shared, *shift = factor + p->features;
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  int64_t item = p->plane > 1 ? p->plane : p->features;
+  const float *in = (const float *)args->in[X] + from * item;
+  float *out = (float *)args->out[0] + from * item;
+  if (p->plane == 1) {
+    p->kernels->affine_rows(in, (size_t)(to - from), (size_t)p->features, factor, shift, false, out);
+    return;
+  }
+  while (from < to) { /* planes of one sample at a time */
+    int64_t f = from % p->features, n = ifd_min_i64(p->features - f, to - from);
+    p->kernels->affine_planes(in, (size_t)n, (size_t)p->plane, factor + f, shift + f, false, out);
+    in += n * p->plane, out += n * p->plane, from += n;
+  }
+}
+
+static ifd_status lower_batch_norm(ifd_lower *x) {
+  layout l;
+  if (ifd_op_mixes_batch(x->node) || !ifd_lower_all_float(x, 5)) return IFD_OK;
+  for (int i = 1; i < x->node->n_outputs; i++)
+    if (ifd_node_has_output(x->node, i)) return IFD_OK;
+  TRY(layout_of(x->err, x->node, &x->in[X]->shape, &l));
+  for (int i = SCALE; i <= VAR; i++)
+    if (ifd_tensor_count(x->in[i]) != l.features) return IFD_OK;
+  affine_params p = {.kernels = ifd_k_norm(x->isa),
+                     .features = l.features,
+                     .plane = l.plane,
+                     .epsilon = ifd_attr_float(x->node, "epsilon")};
+  int64_t n = l.plane > 1 ? l.batch * l.features : l.batch;
+  p.rows = ifd_rows_split(n, (double)(l.plane > 1 ? l.plane : l.features));
+  x->work->algorithm = "affine";
+  x->work->shared = sizeof(float) * 2 * (size_t)l.features;
+  TRY(ifd_lower_launch(x, run_factors, &p, sizeof p, 1, 0));
+  return ifd_lower_rows(x, run_affine, &p, sizeof p, &p.rows, 0);
 }
 
 /* One multiplication and addition for each element. */
@@ -123,6 +187,6 @@ static double cost_batch_norm(const ifd_node *node, const ifd_shape *in, const i
 #define ROW(version, trains)                                                                                 \
   {                                                                                                          \
     .name = "BatchNormalization", .since = version, .infer = infer_batch_norm, .eval = eval_batch_norm,      \
-    .cost = cost_batch_norm, .mixes_batch = trains                                                           \
+    .lower = lower_batch_norm, .cost = cost_batch_norm, .mixes_batch = trains                                \
   }
 const ifd_op ifd_ops_batch_norm[] = {ROW(1, trains_1), ROW(7, trains_7), ROW(14, trains_14), {0}};

@@ -3,7 +3,11 @@
  * nearer the truth than any type it can name; the outputs that have the stash type are rounded to it. */
 #include <math.h>
 
+#include "kernels/eltwise/eltwise.h"
+#include "kernels/kernels.h"
+#include "kernels/norm/norm.h"
 #include "ops/shared/elementwise.h"
+#include "ops/shared/rows.h"
 #include "ops/shared/values.h"
 #include "ops/shared/walk.h"
 
@@ -256,14 +260,163 @@ static ifd_status eval_lrn(ifd_eval *x) {
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), s, y);
 }
 
-#define ROW(name_, since_, infer_, eval_)                                                                    \
-  { .name = name_, .since = since_, .infer = infer_, .eval = eval_ }
+/* ---- on kernels ---- */
+
+/* Rows of n elements, or groups of channels: every one by its own statistics. */
+typedef struct norm_params {
+  const struct ifd_k_norm_table *kernels;
+  float epsilon;
+  ifd_rows rows;
+  int64_t n;
+  bool has_bias, has_mean, has_inv_std;
+  int64_t plane, groups, in_group; /* rows are groups of in_group planes */
+  int64_t in_part;                 /* channels that share a scale */
+} norm_params;
+
+static void run_layer_norm(const void *params, const ifd_args *args, int task) {
+  const norm_params *p = params;
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  p->kernels->layer((const float *)args->in[0] + from * p->n, (size_t)(to - from), (size_t)p->n, args->in[1],
+                    p->has_bias ? args->in[2] : NULL, p->epsilon, (float *)args->out[0] + from * p->n,
+                    p->has_mean ? (float *)args->out[1] + from : NULL,
+                    p->has_inv_std ? (float *)args->out[2] + from : NULL);
+}
+
+static void run_rms_norm(const void *params, const ifd_args *args, int task) {
+  const norm_params *p = params;
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  p->kernels->rms((const float *)args->in[0] + from * p->n, (size_t)(to - from), (size_t)p->n, args->in[1],
+                  p->epsilon, (float *)args->out[0] + from * p->n);
+}
+
+/* A scale or bias that has one number for each element of a row, in its order. */
+static bool is_row(const ifd_tensor *t, const ifd_shape *s, int axis) {
+  int first = t->shape.rank - (s->rank - axis);
+  for (int i = 0; i < t->shape.rank; i++)
+    if (t->shape.dim[i] != (i < first ? 1 : s->dim[axis + i - first])) return false;
+  return first >= 0;
+}
+
+static ifd_status lower_rows_norm(ifd_lower *x, ifd_kernel run) {
+  const ifd_shape *s = &x->in[0]->shape;
+  int axis;
+  norm_params p = {.kernels = ifd_k_norm(x->isa),
+                   .epsilon = (float)ifd_attr_float(x->node, "epsilon"),
+                   .has_bias = x->node->n_inputs > 2 && x->in[2],
+                   .has_mean = ifd_node_has_output(x->node, 1),
+                   .has_inv_std = ifd_node_has_output(x->node, 2)};
+  if (!ifd_lower_all_float(x, 3) || ifd_attr_int(x->node, "stash_type") != IFD_FLOAT) return IFD_OK;
+  TRY(ifd_axis(x->err, &axis, ifd_attr_int(x->node, "axis"), s->rank));
+  if (!is_row(x->in[1], s, axis) || (p.has_bias && !is_row(x->in[2], s, axis))) return IFD_OK;
+  p.n = ifd_shape_span(s, axis, s->rank);
+  p.rows = ifd_rows_split(ifd_shape_span(s, 0, axis), 4 * (double)p.n);
+  x->work->algorithm = "rows";
+  return ifd_lower_rows(x, run, &p, sizeof p, &p.rows, 0);
+}
+static ifd_status lower_layer_norm(ifd_lower *x) { return lower_rows_norm(x, run_layer_norm); }
+static ifd_status lower_rms_norm(ifd_lower *x) { return lower_rows_norm(x, run_rms_norm); }
+
+/* A group with one scale for all its channels takes step 0 over it. */
+static void run_group_norm(const void *params, const ifd_args *args, int task) {
+  const norm_params *p = params;
+  int64_t from, to, n = p->in_group * p->plane;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  for (int64_t g = from; g < to; g++) {
+    int64_t part = g % p->groups * p->in_group / p->in_part;
+    p->kernels->group((const float *)args->in[0] + g * n, (size_t)p->in_group, (size_t)p->plane,
+                      (const float *)args->in[1] + part, (const float *)args->in[2] + part, p->in_part == 1,
+                      p->epsilon, (float *)args->out[0] + g * n);
+  }
+}
+
+static ifd_status lower_groups(ifd_lower *x, int64_t groups, int64_t n_parameters) {
+  const ifd_shape *s = &x->in[0]->shape;
+  if (!ifd_lower_all_float(x, 3) || s->rank < 2 || groups <= 0 || s->dim[1] % groups) return IFD_OK;
+  for (int i = 1; i <= 2; i++)
+    if (ifd_tensor_count(x->in[i]) != n_parameters) return IFD_OK;
+  norm_params p = {.kernels = ifd_k_norm(x->isa),
+                   .epsilon = (float)ifd_attr_float(x->node, "epsilon"),
+                   .plane = ifd_shape_span(s, 2, s->rank),
+                   .groups = groups,
+                   .in_group = s->dim[1] / groups,
+                   .in_part = s->dim[1] / n_parameters};
+  p.rows = ifd_rows_split(s->dim[0] * groups, 4 * (double)(p.in_group * p.plane));
+  x->work->algorithm = "groups";
+  return ifd_lower_rows(x, run_group_norm, &p, sizeof p, &p.rows, 0);
+}
+
+static int64_t channels_of(const ifd_lower *x) {
+  return x->in[0]->shape.rank > 1 ? x->in[0]->shape.dim[1] : 0;
+}
+static ifd_status lower_instance_norm(ifd_lower *x) {
+  return lower_groups(x, channels_of(x), channels_of(x));
+}
+static ifd_status lower_group_norm_18(ifd_lower *x) {
+  int64_t groups = ifd_attr_int(x->node, "num_groups");
+  return lower_groups(x, groups, groups);
+}
+static ifd_status lower_group_norm_21(ifd_lower *x) {
+  return lower_groups(x, ifd_attr_int(x->node, "num_groups"), channels_of(x));
+}
+
+/* LRN: the sums of squares of a stretch of one channel's plane, their power, and the quotient. */
+typedef struct lrn_params {
+  ifd_el_binary_row *power;
+  int64_t channels, plane, before, after; /* channels of the region on either side */
+  float alpha, beta, bias;
+  ifd_rows rows; /* channels of all samples */
+} lrn_params;
+
+static void run_lrn(const void *params, const ifd_args *args, int task) {
+  enum { STRETCH = 1024 };
+  const lrn_params *p = params;
+  float *sums = args->scratch;
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  for (int64_t r = from; r < to; r++) {
+    int64_t c = r % p->channels, first = r - ifd_min_i64(p->before, c);
+    int64_t last = r + ifd_min_i64(p->after, p->channels - 1 - c);
+    for (int64_t at = 0; at < p->plane; at += STRETCH) {
+      int64_t n = ifd_min_i64(p->plane - at, STRETCH);
+      const float *in = (const float *)args->in[0] + at;
+      float *out = (float *)args->out[0] + r * p->plane + at;
+      for (int64_t i = 0; i < n; i++) sums[i] = 0;
+      for (int64_t k = first; k <= last; k++)
+        for (int64_t i = 0; i < n; i++) sums[i] += in[k * p->plane + i] * in[k * p->plane + i];
+      for (int64_t i = 0; i < n; i++) sums[i] = p->bias + p->alpha * sums[i];
+      p->power(sums, 1, &p->beta, 0, sums, (size_t)n);
+      for (int64_t i = 0; i < n; i++) out[i] = in[r * p->plane + i] / sums[i];
+    }
+  }
+}
+
+static ifd_status lower_lrn(ifd_lower *x) {
+  const ifd_shape *s = &x->in[0]->shape;
+  int64_t size = ifd_attr_int(x->node, "size");
+  lrn_params p = {.power = ifd_k_eltwise(x->isa)->binary(IFD_EL_Pow, IFD_FLOAT),
+                  .before = (size - 1) / 2,
+                  .after = size / 2};
+  if (!ifd_lower_all_float(x, 1) || s->rank < 2 || size <= 0 || !p.power) return IFD_OK;
+  p.channels = s->dim[1];
+  p.plane = ifd_shape_span(s, 2, s->rank);
+  p.alpha = (float)(ifd_attr_float(x->node, "alpha") / (double)size);
+  p.beta = (float)ifd_attr_float(x->node, "beta");
+  p.bias = (float)ifd_attr_float(x->node, "bias");
+  p.rows = ifd_rows_split(s->dim[0] * p.channels, (double)p.plane * (double)(size < 64 ? size + 32 : 96));
+  x->work->algorithm = "rows";
+  return ifd_lower_rows(x, run_lrn, &p, sizeof p, &p.rows, 1024 * sizeof(float));
+}
+
+#define ROW(name_, since_, infer_, eval_, lower_)                                                            \
+  { .name = name_, .since = since_, .infer = infer_, .eval = eval_, .lower = lower_ }
 const ifd_op ifd_ops_norm[] = {
-    ROW("InstanceNormalization", 1, ifd_infer_like_first, eval_instance_norm),
-    ROW("GroupNormalization", 18, ifd_infer_like_first, eval_group_norm_18),
-    ROW("GroupNormalization", 21, ifd_infer_like_first, eval_group_norm_21),
-    ROW("LayerNormalization", 17, infer_layer_norm, eval_layer_norm),
-    ROW("RMSNormalization", 23, infer_rms_norm, eval_rms_norm),
-    ROW("MeanVarianceNormalization", 9, ifd_infer_like_first, eval_mean_variance_norm),
-    ROW("LRN", 1, ifd_infer_like_first, eval_lrn),
+    ROW("InstanceNormalization", 1, ifd_infer_like_first, eval_instance_norm, lower_instance_norm),
+    ROW("GroupNormalization", 18, ifd_infer_like_first, eval_group_norm_18, lower_group_norm_18),
+    ROW("GroupNormalization", 21, ifd_infer_like_first, eval_group_norm_21, lower_group_norm_21),
+    ROW("LayerNormalization", 17, infer_layer_norm, eval_layer_norm, lower_layer_norm),
+    ROW("RMSNormalization", 23, infer_rms_norm, eval_rms_norm, lower_rms_norm),
+    ROW("MeanVarianceNormalization", 9, ifd_infer_like_first, eval_mean_variance_norm, NULL),
+    ROW("LRN", 1, ifd_infer_like_first, eval_lrn, lower_lrn),
     {0}};

@@ -2,7 +2,10 @@
  * images of any rank; and MaxUnpool, which puts the greatest elements back where they were. */
 #include <math.h>
 
+#include "kernels/kernels.h"
+#include "kernels/reduce/reduce.h"
 #include "ops/shared/elementwise.h"
+#include "ops/shared/rows.h"
 #include "ops/shared/values.h"
 #include "ops/shared/window.h"
 
@@ -203,6 +206,32 @@ static ifd_status eval_global_max_pool(ifd_eval *x) { return global_pool(x, whol
 static ifd_status eval_global_lp_pool_1(ifd_eval *x) { return global_pool(x, whole_norm, power_1(x->node)); }
 static ifd_status eval_global_lp_pool_2(ifd_eval *x) { return global_pool(x, whole_norm, power_2(x->node)); }
 
+typedef struct global_params {
+  const struct ifd_k_reduce_table *kernels;
+  ifd_reduce op;
+  int64_t plane;
+  ifd_rows planes;
+} global_params;
+
+static void run_global(const void *params, const ifd_args *args, int task) {
+  const global_params *p = params;
+  int64_t from, to;
+  ifd_rows_of(&p->planes, task, &from, &to);
+  p->kernels->rows(p->op, (const float *)args->in[0] + from * p->plane, (size_t)p->plane, (size_t)(to - from),
+                   (size_t)p->plane, (float *)args->out[0] + from);
+}
+
+static ifd_status lower_global(ifd_lower *x, ifd_reduce op) {
+  const ifd_shape *s = &x->in[0]->shape;
+  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
+  global_params p = {.kernels = ifd_k_reduce(x->isa), .op = op, .plane = ifd_shape_span(s, 2, s->rank)};
+  p.planes = ifd_rows_split(s->dim[0] * s->dim[1], (double)p.plane);
+  x->work->algorithm = "rows";
+  return ifd_lower_rows(x, run_global, &p, sizeof p, &p.planes, 0);
+}
+static ifd_status lower_global_average_pool(ifd_lower *x) { return lower_global(x, IFD_REDUCE_Mean); }
+static ifd_status lower_global_max_pool(ifd_lower *x) { return lower_global(x, IFD_REDUCE_Max); }
+
 /* ---- MaxUnpool ---- */
 
 static ifd_status infer_max_unpool(ifd_infer *x) {
@@ -279,8 +308,16 @@ const ifd_op ifd_ops_pool[] = {
     {.name = "AveragePool", .since = 1, .infer = infer_pool, .eval = eval_average_pool},
     {.name = "LpPool", .since = 1, .infer = infer_pool, .eval = eval_lp_pool_1},
     {.name = "LpPool", .since = 2, .infer = infer_pool, .eval = eval_lp_pool_2},
-    {.name = "GlobalMaxPool", .since = 1, .infer = infer_global, .eval = eval_global_max_pool},
-    {.name = "GlobalAveragePool", .since = 1, .infer = infer_global, .eval = eval_global_average_pool},
+    {.name = "GlobalMaxPool",
+     .since = 1,
+     .infer = infer_global,
+     .eval = eval_global_max_pool,
+     .lower = lower_global_max_pool},
+    {.name = "GlobalAveragePool",
+     .since = 1,
+     .infer = infer_global,
+     .eval = eval_global_average_pool,
+     .lower = lower_global_average_pool},
     {.name = "GlobalLpPool", .since = 1, .infer = infer_global, .eval = eval_global_lp_pool_1},
     {.name = "GlobalLpPool", .since = 2, .infer = infer_global, .eval = eval_global_lp_pool_2},
     {.name = "MaxUnpool", .since = 9, .infer = infer_max_unpool, .eval = eval_max_unpool},

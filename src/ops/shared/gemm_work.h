@@ -5,7 +5,7 @@
 #define IFD_OPS_SHARED_GEMM_WORK_H
 
 #include "kernels/gemm/gemm.h"
-#include "ops/op.h"
+#include "ops/shared/rows.h"
 
 typedef struct ifd_products {
   int64_t m, n, k;
@@ -22,12 +22,9 @@ typedef struct ifd_gemm_epilogue {
   int input; /* of the operand that is an input */
 } ifd_gemm_epilogue;
 
-/* Adds the launch: A is input a, B input b, C output 0. Nothing is done where a size is 0, nor with float
- * operands missing: then the node is evaluated. */
+/* Adds the launch: A is input a, B input b, C output 0. Nothing is done where a size is 0:
+ * then the node is evaluated. */
 ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
                               const ifd_gemm_epilogue *epilogue);
-
-/* Whether inputs [0, n) that are there, and output 0, are float tensors with elements. */
-bool ifd_lower_all_float(const ifd_lower *x, int n);
 
 #endif

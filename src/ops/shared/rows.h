@@ -1,0 +1,29 @@
+/* A launch over equal items (rows, planes): how many a task takes, and which. */
+#ifndef IFD_OPS_SHARED_ROWS_H
+#define IFD_OPS_SHARED_ROWS_H
+
+#include "ops/op.h"
+
+typedef struct ifd_rows {
+  int64_t n, step; /* items, items of a task */
+} ifd_rows;
+
+/* n items of about item_ops operations each. */
+static inline ifd_rows ifd_rows_split(int64_t n, double item_ops) {
+  return (ifd_rows){n, ifd_lower_grain(n, item_ops)};
+}
+/* Items [*from, *to) of a task. */
+static inline void ifd_rows_of(const ifd_rows *r, int task, int64_t *from, int64_t *to) {
+  *from = task * r->step;
+  *to = ifd_min_i64(*from + r->step, r->n);
+}
+/* Adds the launch; `rows` is the one in the parameters. */
+static inline ifd_status ifd_lower_rows(ifd_lower *x, ifd_kernel run, const void *params, size_t params_size,
+                                        const ifd_rows *rows, size_t scratch) {
+  return ifd_lower_launch(x, run, params, params_size, ifd_ceil_div(rows->n, rows->step), scratch);
+}
+
+/* Whether inputs [0, n) that are there, and output 0, are float tensors with elements. */
+bool ifd_lower_all_float(const ifd_lower *x, int n);
+
+#endif
