@@ -1,5 +1,7 @@
 #include "pass/affine.h"
 
+#include <math.h>
+
 /* Scales and shifts one after another are one scale and shift: BN→BN, BN→Mul→Add, Mul→Mul, Add→Mul→Add … */
 
 /* A constant that broadcasts along the map's axis: [n, 1, …] up to the last dimension, or one element. */
@@ -34,32 +36,42 @@ static ifd_status as_arithmetic(ifd_rewrite *rw, ifd_value **y, const ifd_affine
   return IFD_OK;
 }
 
-/* As BatchNormalization with mean 0, variance 1 and epsilon 0: scale and B are the map itself. */
+/* As the chain's BatchNormalization with its mean and variance, and another scale and B: a = scale / √(var +
+ * ε), b = B − mean·a. */
 static ifd_status as_bn(ifd_rewrite *rw, ifd_value **y, const ifd_affine *f, const ifd_node *like) {
   ifd_error *err = ifd_rw_error(rw);
-  ifd_dtype dtype = ifd_rw_dtype(rw, f->x);
-  int64_t n = f->n > 1 || f->axis == 1 ? f->n : ifd_rw_dim(rw, f->x, 1);
-  double *v[4];
-  ifd_value *inputs[5] = {f->x};
+  const ifd_tensor *mean = ifd_rw_constant(rw, like->inputs[3]), *var = ifd_rw_constant(rw, like->inputs[4]);
+  int64_t n = ifd_tensor_count(mean);
+  double *scale, *shift, epsilon = ifd_node_float(like, "epsilon", 1e-5f);
+  ifd_value *inputs[5] = {f->x, NULL, NULL, like->inputs[3], like->inputs[4]};
   ifd_node *bn;
-  static const char *const hints[] = {"scale", "B", "mean", "var"};
-  for (int i = 0; i < 4; i++) {
-    ALLOC(err, v[i], ifd_new_array(ifd_rw_scratch(rw), double, n));
-    for (int64_t c = 0; c < n; c++)
-      v[i][c] = i == 0 ? f->a[f->n == 1 ? 0 : c] : i == 1 ? f->b[f->n == 1 ? 0 : c] : i == 3;
-    TRY(ifd_affine_add_vector(rw, &inputs[i + 1], dtype, v[i], n, hints[i]));
+  ALLOC(err, scale, ifd_new_array(ifd_rw_scratch(rw), double, n));
+  ALLOC(err, shift, ifd_new_array(ifd_rw_scratch(rw), double, n));
+  for (int64_t c = 0; c < n; c++) {
+    int64_t i = f->n == 1 ? 0 : c;
+    scale[c] = f->a[i] * sqrt(ifd_tensor_get_f64(var, c) + epsilon);
+    shift[c] = f->b[i] + ifd_tensor_get_f64(mean, c) * f->a[i];
   }
+  TRY(ifd_affine_add_vector(rw, &inputs[1], ifd_rw_dtype(rw, like->inputs[1]), scale, n,
+                            like->inputs[1]->name));
+  TRY(ifd_affine_add_vector(rw, &inputs[2], ifd_rw_dtype(rw, like->inputs[2]), shift, n,
+                            like->inputs[2]->name));
   TRY(ifd_rw_add_like(rw, &bn, like, inputs, 5));
-  TRY(ifd_node_set_float(err, bn, "epsilon", 0));
   *y = bn->outputs[0];
   return IFD_OK;
 }
 
-static const ifd_node *first_bn(const ifd_affine *f, const ifd_node *last) {
-  for (const ifd_node *n = last; n; n = n->inputs[0] ? n->inputs[0]->producer : NULL)
-    if (ifd_node_is(n, "BatchNormalization")) return n;
-  (void)f;
-  return NULL;
+/* The BatchNormalization of a chain that ends in `last`: the first one met, going back along x. */
+static ifd_status find_bn(ifd_rewrite *rw, const ifd_node *last, const ifd_value *end, const ifd_node **out) {
+  ifd_affine f = {.x = last->outputs[0]};
+  bool is_affine = true;
+  const char *why;
+  *out = NULL;
+  for (const ifd_node *n = last; n && f.x != end && is_affine && !*out; n = f.x->producer) {
+    if (ifd_node_is(n, "BatchNormalization")) *out = n;
+    TRY(ifd_affine_of(rw, n, &f, &is_affine, &why));
+  }
+  return IFD_OK;
 }
 
 static ifd_status merge(ifd_rewrite *rw, ifd_node *last) {
@@ -72,7 +84,8 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *last) {
   TRY(ifd_affine_goes_on(rw, last, &goes_on));
   if (goes_on) return IFD_OK;
   bool whole_channels = f.n > 1 ? f.axis == 1 : f.axis == 1 || ifd_dim_is_number(ifd_rw_dim(rw, f.x, 1));
-  const ifd_node *bn = f.n_bn ? first_bn(&f, last) : NULL;
+  const ifd_node *bn = NULL;
+  if (f.n_bn) TRY(find_bn(rw, last, f.x, &bn));
   int arithmetic = f.scales + f.shifts;
   if (arithmetic < f.n_nodes && (arithmetic < 2 || !bn))
     TRY(as_arithmetic(rw, &y, &f));

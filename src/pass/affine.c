@@ -214,10 +214,21 @@ ifd_status ifd_affine_goes_on(ifd_rewrite *rw, const ifd_node *last, bool *goes_
 
 /* ---- constants ---- */
 
+/* One number many times stays short, as it was before. */
+static bool is_splat(const double *v, int64_t n) {
+  enum { SHORT = 256 };
+  for (int64_t i = 1; i < n; i++)
+    if (v[i] != v[0]) return false;
+  return n >= SHORT;
+}
+
 ifd_status ifd_affine_add_vector(ifd_rewrite *rw, ifd_value **out, ifd_dtype dtype, const double *v,
                                  int64_t n, const char *hint) {
   ifd_tensor t;
-  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), dtype, &(ifd_shape){1, {n}}));
-  for (int64_t i = 0; i < n; i++) ifd_tensor_set_f64(&t, i, v[i]);
+  bool splat = is_splat(v, n);
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), dtype, &(ifd_shape){1, {splat ? 1 : n}}));
+  for (int64_t i = 0; i < t.shape.dim[0]; i++) ifd_tensor_set_f64(&t, i, v[i]);
+  t.shape.dim[0] = n;
+  t.splat = splat;
   return ifd_rw_add_constant(rw, out, &t, hint);
 }
