@@ -120,21 +120,32 @@ static void reinterpret_narrow(const ifd_tensor *in, ifd_tensor *out, int bits) 
   }
 }
 
+/* The bits of a float64 run's float32 values are those they have as float32. */
+static ifd_status as_float32(ifd_eval *x, ifd_tensor *t) {
+  float *narrow;
+  int64_t n = ifd_tensor_count(t);
+  ALLOC(x->err, narrow, ifd_new_array(x->scratch, float, n));
+  ifd_load_f32(t->dtype, t->data, narrow, n);
+  t->dtype = IFD_FLOAT;
+  t->data = narrow;
+  return IFD_OK;
+}
+
 static ifd_status eval_BitCast(ifd_eval *x) {
-  const ifd_tensor *in = ifd_eval_in(x, 0);
-  ifd_tensor *out;
+  ifd_tensor in = *ifd_eval_in(x, 0), *out;
   ifd_dtype to;
   TRY(to_attr(x->err, x->node, &to));
-  int bits = ifd_dtypes[in->dtype].bits;
-  EXPECT(x->err, bits && bits == ifd_dtypes[to].bits, BAD_INPUT, "%s and %s differ in width%s",
-         ifd_dtype_name(in->dtype), ifd_dtype_name(to),
-         x->float64 ? " (a float64 run has no bits of float32)" : "");
-  TRY(ifd_eval_out(x, &out, 0, to, &in->shape));
-  EXPECT(x->err, out->dtype == to, UNSUPPORTED, "a float64 run has no bits of float32");
-  if (bits < 8)
-    reinterpret_narrow(in, out, bits);
-  else if (ifd_tensor_count(in))
-    memcpy(out->data, in->data, ifd_tensor_bytes(in));
+  int bits = ifd_dtypes[to].bits;
+  if (x->float64 && in.dtype == IFD_DOUBLE && bits == 32) TRY(as_float32(x, &in));
+  EXPECT(x->err, bits && bits == ifd_dtypes[in.dtype].bits, BAD_INPUT, "%s and %s differ in width",
+         ifd_dtype_name(in.dtype), ifd_dtype_name(to));
+  TRY(ifd_eval_out(x, &out, 0, to, &in.shape));
+  if (out->dtype != to)
+    ifd_load_f64(to, in.data, out->data, ifd_tensor_count(&in));
+  else if (bits < 8)
+    reinterpret_narrow(&in, out, bits);
+  else if (ifd_tensor_count(&in))
+    memcpy(out->data, in.data, ifd_tensor_bytes(&in));
   return IFD_OK;
 }
 
