@@ -1,0 +1,235 @@
+/* Operators of infold's own domain, which plans make and files never see: images whose channels lie in blocks
+ * of 16. Block turns [N, C, image…] into [N, ceil(C / 16), image…, 16], with zeros beyond C; Unblock turns it
+ * back. Such a tensor is an ordinary one of its shape, so operators of elements run on it as they are. Conv
+ * and ConvTranspose take and give it, with what follows them (bias, activation, a residual) in their stores:
+ * attribute `activation` names it, `activation_p` has its parameters, `join` says how input 3 takes part.
+ * Input 0 may also be plain ([N, C, image…]): attribute plain_input. */
+#include "kernels/conv/conv.h"
+#include "kernels/kernels.h"
+#include "ops/op.h"
+#include "ops/shared/window.h"
+
+#include <string.h>
+
+enum { BLOCK = 16 };
+
+/* ---- Block, Unblock ---- */
+
+static ifd_status infer_block(ifd_infer *x) {
+  int rank = ifd_infer_rank(x, 0);
+  ifd_dim out[IFD_MAX_RANK];
+  EXPECT(x->err, rank >= 3 && rank < IFD_MAX_RANK, BAD_MODEL, "Block takes a batch of images");
+  memcpy(out, x->in[0]->dims, (size_t)rank * sizeof *out);
+  out[1] = ifd_dim_ceil_div(x->dims, out[1], BLOCK);
+  out[rank] = BLOCK;
+  return ifd_infer_tensor(x, 0, IFD_FLOAT, rank + 1, out);
+}
+
+static ifd_status infer_unblock(ifd_infer *x) {
+  int rank = ifd_infer_rank(x, 0);
+  ifd_dim out[IFD_MAX_RANK];
+  EXPECT(x->err, rank >= 4, BAD_MODEL, "Unblock takes blocked images");
+  memcpy(out, x->in[0]->dims, (size_t)(rank - 1) * sizeof *out);
+  out[1] = ifd_node_int(x->node, "channels", 0);
+  return ifd_infer_tensor(x, 0, IFD_FLOAT, rank - 1, out);
+}
+
+typedef struct layout_params {
+  const struct ifd_k_conv_table *kernels;
+  int64_t channels, blocks, pixels;
+  int64_t step, tasks; /* blocks of a task, tasks of a sample */
+  bool to_blocked;
+} layout_params;
+
+static void run_layout(const void *params, const ifd_args *args, int task) {
+  const layout_params *p = params;
+  int64_t n = task / p->tasks, b0 = task % p->tasks * p->step, b1 = ifd_min_i64(b0 + p->step, p->blocks);
+  int64_t plain = n * p->channels * p->pixels, blocked = n * p->blocks * p->pixels * BLOCK;
+  if (p->to_blocked)
+    p->kernels->planar_to_blocked((float *)args->out[0] + blocked, (const float *)args->in[0] + plain,
+                                  p->channels, p->pixels, b0, b1);
+  else
+    p->kernels->blocked_to_planar((float *)args->out[0] + plain, (const float *)args->in[0] + blocked,
+                                  p->channels, p->pixels, b0, b1);
+}
+
+/* plain is [N, C, image…] of the two shapes. */
+static layout_params layout_of(const ifd_lower *x, const ifd_shape *plain, bool to_blocked) {
+  layout_params p = {.kernels = ifd_k_conv(x->isa), .channels = plain->dim[1], .to_blocked = to_blocked};
+  p.pixels = ifd_shape_span(plain, 2, plain->rank);
+  p.blocks = ifd_ceil_div(p.channels, BLOCK);
+  p.step = ifd_lower_grain(p.blocks, (double)p.pixels * BLOCK * 4);
+  p.tasks = ifd_ceil_div(p.blocks, p.step);
+  return p;
+}
+
+static ifd_status lower_layout(ifd_lower *x, const ifd_shape *plain, bool to_blocked) {
+  layout_params p = layout_of(x, plain, to_blocked);
+  x->work->algorithm = to_blocked ? "block" : "unblock";
+  return ifd_lower_launch(x, run_layout, &p, sizeof p, plain->dim[0] * p.tasks, 0);
+}
+
+static ifd_status lower_block(ifd_lower *x) { return lower_layout(x, &x->in[0]->shape, true); }
+static ifd_status lower_unblock(ifd_lower *x) { return lower_layout(x, &x->out[0]->shape, false); }
+
+/* ---- Conv, ConvTranspose ---- */
+
+/* The input's shape as ONNX has it: a blocked one knows its channels from the weights. */
+static ifd_shape plain_shape(const ifd_node *node, const ifd_shape *x, const ifd_shape *w, bool transposed) {
+  ifd_shape s = *x;
+  if (ifd_node_int(node, "plain_input", 0)) return s;
+  s.rank--;
+  s.dim[1] = transposed ? w->dim[0] : w->dim[1] * ifd_node_int(node, "group", 1);
+  return s;
+}
+
+static ifd_status infer_conv_as(ifd_infer *x, bool transposed) {
+  int rank = ifd_infer_rank(x, 0), plain_rank = rank - !ifd_node_int(x->node, "plain_input", 0);
+  ifd_dim out[IFD_MAX_RANK];
+  const ifd_type *w = x->in[1];
+  EXPECT(x->err, rank >= 3 && w->has_rank && w->rank == plain_rank, BAD_MODEL,
+         "the weights do not fit the input");
+  if (transposed)
+    TRY(ifd_window_infer_transposed(x, plain_rank, x->in[0]->dims, w->dims + 2, out));
+  else
+    TRY(ifd_window_infer(x, plain_rank, x->in[0]->dims, w->dims + 2, out));
+  ifd_dim m = transposed ? ifd_dim_mul(x->dims, w->dims[1], ifd_node_int(x->node, "group", 1)) : w->dims[0];
+  out[0] = ifd_infer_dim(x, 0, 0);
+  out[1] = ifd_dim_ceil_div(x->dims, m, BLOCK);
+  out[plain_rank] = BLOCK;
+  return ifd_infer_tensor(x, 0, IFD_FLOAT, plain_rank + 1, out);
+}
+
+static ifd_status infer_conv(ifd_infer *x) { return infer_conv_as(x, false); }
+static ifd_status infer_conv_transpose(ifd_infer *x) { return infer_conv_as(x, true); }
+
+typedef struct conv_params {
+  const struct ifd_k_conv_table *kernels;
+  ifd_k_conv_plan plan;
+  ifd_k_epilogue epilogue; /* pointers are of the run */
+  const float *packed;
+  bool from_shared; /* x was blocked into shared memory */
+  bool has_bias, has_other;
+} conv_params;
+
+static void run_conv(const void *params, const ifd_args *args, int task) {
+  const conv_params *p = params;
+  ifd_k_epilogue e = p->epilogue;
+  e.bias = p->has_bias ? args->in[2] : NULL;
+  e.other = p->has_other ? args->in[3] : NULL;
+  ifd_k_conv_args a = {.x = p->from_shared ? args->shared : args->in[0],
+                       .y = args->out[0],
+                       .packed = p->packed,
+                       .epilogue = &e};
+  p->kernels->run(&p->plan, &a, task, args->scratch);
+}
+
+static void run_block_to_shared(const void *params, const ifd_args *args, int task) {
+  ifd_args to_shared = *args;
+  void *out[1] = {args->shared};
+  to_shared.out = out;
+  run_layout(params, &to_shared, task);
+}
+
+/* The last of up to three axes is W, the one before H, then D. */
+static ifd_k_conv_shape shape_of(const ifd_window *w, int64_t c, int64_t m, int64_t groups, bool transposed) {
+  ifd_k_conv_shape s = {.c = c, .m = m, .groups = groups, .transposed = transposed};
+  for (int d = 0; d < IFD_K_DIMS; d++) {
+    int a = d - (IFD_K_DIMS - w->n);
+    s.in[d] = a < 0 ? 1 : transposed ? w->windows[a] : w->image[a];
+    s.out[d] = a < 0 ? 1 : transposed ? w->image[a] : w->windows[a];
+    s.kernel[d] = a < 0 ? 1 : w->kernel[a];
+    s.stride[d] = a < 0 ? 1 : w->stride[a];
+    s.dilation[d] = a < 0 ? 1 : w->dilation[a];
+    s.pad[d] = a < 0 ? 0 : w->begin[a];
+  }
+  return s;
+}
+
+static ifd_k_epilogue epilogue_of(const ifd_node *node) {
+  static const char *const names[IFD_K_N_ACTS] = {"None", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish"};
+  static const char *const joins[] = {[IFD_K_JOIN_NONE] = "None",
+                                      [IFD_K_JOIN_ADD] = "AddAct",
+                                      [IFD_K_JOIN_ADD_ACT] = "ActAdd",
+                                      [IFD_K_JOIN_MUL_ACT] = "ActMul"};
+  ifd_k_epilogue e = {.scale = 1};
+  const float *p;
+  int n = ifd_node_floats(node, "activation_p", &p);
+  for (int i = 0; i < n && i < 2; i++) e.p[i] = p[i];
+  for (int i = 0; i < IFD_K_N_ACTS; i++)
+    if (ifd_node_string_is(node, "activation", "None", names[i])) e.act = (ifd_k_act)i;
+  for (size_t i = 0; i < sizeof joins / sizeof *joins; i++)
+    if (ifd_node_string_is(node, "join", "None", joins[i])) e.join = (ifd_k_join)i;
+  return e;
+}
+
+static void pack_conv(void *to, const void *from, const void *params) { ifd_k_conv_pack(params, from, to); }
+
+/* Plans that differ in batch, image or task split alone may share packed weights: what packing reads is kept
+ * in the key. */
+static ifd_k_conv_plan packing_key(const ifd_k_conv_plan *plan) {
+  ifd_k_conv_plan key = {.shape = plan->shape, .algo = plan->algo, .packed_len = plan->packed_len};
+  for (int d = 0; d < IFD_K_DIMS; d++) key.shape.in[d] = key.shape.out[d] = key.shape.pad[d] = 0;
+  return key;
+}
+
+static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
+  const ifd_tensor *in = x->in[0], *w = x->in[1];
+  ifd_shape plain = plain_shape(x->node, &in->shape, &w->shape, transposed);
+  ifd_window window;
+  if (transposed)
+    TRY(ifd_window_init_transposed(x->err, &window, x->node, &plain, &w->shape));
+  else
+    TRY(ifd_window_init(x->err, &window, x->node, &plain, &w->shape));
+  int64_t groups = ifd_node_int(x->node, "group", 1),
+          m = transposed ? w->shape.dim[1] * groups : w->shape.dim[0];
+  bool is_plain = ifd_node_int(x->node, "plain_input", 0);
+  EXPECT(x->err, x->constant[1] && window.n <= IFD_K_DIMS, UNSUPPORTED,
+         "blocked convolutions need constant weights and at most three axes");
+  if (ifd_shape_count(&x->out[0]->shape) == 0) return IFD_OK;
+  ifd_k_conv_shape shape = shape_of(&window, plain.dim[1], m, groups, transposed);
+  ifd_k_conv_algo algo = ifd_k_conv_choose(&shape, ifd_node_int(x->node, "exact", 0), is_plain);
+  conv_params p = {.kernels = ifd_k_conv(x->isa), .epilogue = epilogue_of(x->node)};
+  EXPECT(x->err, ifd_k_conv_plan_init(&p.plan, &shape, algo, plain.dim[0]), LIMIT,
+         "the convolution is larger than memory");
+  p.has_bias = x->node->n_inputs > 2 && x->in[2];
+  p.has_other = x->node->n_inputs > 3 && x->in[3];
+  p.from_shared = is_plain && algo != IFD_K_CONV_FIRST;
+  p.epilogue.other_rs = ifd_shape_span(&x->out[0]->shape, 1, x->out[0]->shape.rank);
+  ifd_k_conv_plan key = packing_key(&p.plan);
+  const void *packed;
+  TRY(x->packed(x, &packed, w, p.plan.packed_len, pack_conv, &key, sizeof key));
+  p.packed = packed;
+  x->work->unread = 1u << 1;
+  x->work->algorithm = ifd_k_conv_algo_name(algo);
+  if (p.from_shared) {
+    layout_params block = layout_of(x, &plain, true);
+    x->work->shared = (size_t)(plain.dim[0] * block.blocks * block.pixels * BLOCK) * sizeof(float);
+    TRY(ifd_lower_launch(x, run_block_to_shared, &block, sizeof block, plain.dim[0] * block.tasks, 0));
+  }
+  return ifd_lower_launch(x, run_conv, &p, sizeof p, p.plan.n_tasks, p.plan.scratch_len);
+}
+
+static ifd_status lower_conv(ifd_lower *x) { return lower_conv_as(x, false); }
+static ifd_status lower_conv_transpose(ifd_lower *x) { return lower_conv_as(x, true); }
+
+static double cost_conv(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
+  (void)node;
+  return (double)ifd_shape_count(&out[0]) * (double)ifd_shape_span(&in[1], 1, in[1].rank);
+}
+
+static double cost_conv_transpose(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
+  (void)node, (void)out;
+  return (double)ifd_shape_count(&in[0]) * (double)ifd_shape_span(&in[1], 1, in[1].rank);
+}
+
+const ifd_op ifd_ops_blocked[] = {
+    {.name = "Block", .domain = "infold", .infer = infer_block, .lower = lower_block},
+    {.name = "Unblock", .domain = "infold", .infer = infer_unblock, .lower = lower_unblock},
+    {.name = "Conv", .domain = "infold", .infer = infer_conv, .lower = lower_conv, .cost = cost_conv},
+    {.name = "ConvTranspose",
+     .domain = "infold",
+     .infer = infer_conv_transpose,
+     .lower = lower_conv_transpose,
+     .cost = cost_conv_transpose},
+    {0}};
