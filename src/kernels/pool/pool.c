@@ -12,13 +12,13 @@ static int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Taps of window o that lie in the image. */
-static range taps_of(const ifd_k_pool *p, int axis, int64_t o) {
+static range taps_of(const ifd_k_pool_shape *p, int axis, int64_t o) {
   const int64_t at = o * p->stride[axis] - p->begin[axis], d = p->dilation[axis];
   return (range){min_of(max_of(ceil_div(-at, d), 0), p->kernel[axis]),
                  max_of(min_of(ceil_div(p->image[axis] - at, d), p->kernel[axis]), 0)};
 }
 /* What a window counts along an axis: its taps in the image, or also those in the padding. */
-static int64_t count_of(const ifd_k_pool *p, int axis, int64_t o) {
+static int64_t count_of(const ifd_k_pool_shape *p, int axis, int64_t o) {
   if (p->count_padding) {
     const int64_t room = p->image[axis] + p->begin[axis] + p->end[axis] - o * p->stride[axis];
     return min_of(p->kernel[axis], ceil_div(room, p->dilation[axis]));
@@ -27,7 +27,7 @@ static int64_t count_of(const ifd_k_pool *p, int axis, int64_t o) {
   return max_of(t.to - t.from, 0);
 }
 /* The windows all of whose taps lie in the image. */
-static range inner_windows(const ifd_k_pool *p, int axis) {
+static range inner_windows(const ifd_k_pool_shape *p, int axis) {
   const int64_t s = p->stride[axis], reach = (p->kernel[axis] - 1) * p->dilation[axis];
   const int64_t from = min_of(ceil_div(p->begin[axis], s), p->windows[axis]);
   return (range){
@@ -36,7 +36,7 @@ static range inner_windows(const ifd_k_pool *p, int axis) {
 
 /* One row of windows. */
 typedef struct row {
-  const ifd_k_pool *p;
+  const ifd_k_pool_shape *p;
   const float *x; /* of the plane or block */
   int64_t oz, oy;
   float *y; /* of the row */
@@ -59,7 +59,7 @@ IFD_INLINE void step_columns(float *t, const float *x, size_t n, bool average) {
 
 /* t = the columns [from, to) of the row's windows; false if the windows have no row in the image */
 IFD_INLINE bool reduce_columns(const row *r, int lanes, int64_t from, int64_t to, bool average, float *t) {
-  const ifd_k_pool *p = r->p;
+  const ifd_k_pool_shape *p = r->p;
   const range z = taps_of(p, Z, r->oz), y = taps_of(p, Y, r->oy);
   const size_t n = (size_t)((to - from) * lanes);
   bool any = false;
@@ -91,7 +91,7 @@ IFD_INLINE void step_windows(float *restrict y, const float *restrict t, int64_t
 /* Windows [first, last) of a plane's row from the columns t, of which t[0] is column `from`. */
 IFD_INLINE void plane_windows(const row *r, int64_t first, int64_t last, const float *t, int64_t from,
                               bool average) {
-  const ifd_k_pool *p = r->p;
+  const ifd_k_pool_shape *p = r->p;
   const int64_t s = p->stride[X], taps_from = taps_of(p, X, last - 1).from, taps_to = taps_of(p, X, first).to;
   for (int64_t k = taps_from; k < taps_to; k++) {
     const int64_t at = k * p->dilation[X] - p->begin[X]; /* column of window 0 */
@@ -109,7 +109,7 @@ IFD_INLINE void plane_windows(const row *r, int64_t first, int64_t last, const f
 /* The same of a block of channels. */
 IFD_INLINE void block_windows(const row *r, int64_t first, int64_t last, const float *t, int64_t from,
                               bool average) {
-  const ifd_k_pool *p = r->p;
+  const ifd_k_pool_shape *p = r->p;
   for (int64_t o = first; o < last; o++) {
     const range taps = taps_of(p, X, o);
     v16 v = v16_load(r->y + o * 16);
@@ -124,7 +124,7 @@ IFD_INLINE void block_windows(const row *r, int64_t first, int64_t last, const f
 
 /* One window wider than the room for its columns: column by column. */
 IFD_INLINE void wide_window(const row *r, int lanes, int64_t o, bool average) {
-  const ifd_k_pool *p = r->p;
+  const ifd_k_pool_shape *p = r->p;
   const range taps = taps_of(p, X, o);
   float t[16];
   for (int64_t k = taps.from; k < taps.to; k++) {
@@ -137,7 +137,7 @@ IFD_INLINE void wide_window(const row *r, int lanes, int64_t o, bool average) {
 /* ---- rows ---- */
 
 IFD_INLINE void reduce_row(const row *r, int lanes, bool average) {
-  const ifd_k_pool *p = r->p;
+  const ifd_k_pool_shape *p = r->p;
   const int64_t n = p->windows[X], s = p->stride[X], reach = (p->kernel[X] - 1) * p->dilation[X];
   const int64_t room = ROOM / lanes, step = reach < room ? (room - reach - 1) / s + 1 : 1;
   _Alignas(64) float t[ROOM];
@@ -164,7 +164,7 @@ static void divide(float *y, int64_t n, int64_t count) {
 }
 
 static void divide_row(const row *r, int lanes) {
-  const ifd_k_pool *p = r->p;
+  const ifd_k_pool_shape *p = r->p;
   const int64_t rows = count_of(p, Z, r->oz) * count_of(p, Y, r->oy);
   const range inner = inner_windows(p, X);
   for (int64_t o = 0; o < inner.from; o++) divide(r->y + o * lanes, lanes, rows * count_of(p, X, o));
@@ -173,7 +173,7 @@ static void divide_row(const row *r, int lanes) {
     divide(r->y + o * lanes, lanes, rows * count_of(p, X, o));
 }
 
-static void rows(const ifd_k_pool *p, int lanes, const float *x, float *y, size_t first, size_t last) {
+static void rows(const ifd_k_pool_shape *p, int lanes, const float *x, float *y, size_t first, size_t last) {
   for (size_t i = first; i < last; i++) {
     const int64_t n = p->windows[X] * lanes;
     const row r = {p, x, (int64_t)i / p->windows[Y], (int64_t)i % p->windows[Y], y + (int64_t)i * n};

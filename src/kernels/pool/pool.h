@@ -14,18 +14,18 @@
 enum { IFD_POOL_AXES = 3 };
 /* Axes are z, y, x; an image of fewer dimensions has 1 in the first ones (kernel, stride and dilation too).
  * Tap k of window o reads position o * stride + k * dilation - begin. */
-typedef struct ifd_k_pool {
+typedef struct ifd_k_pool_shape {
   int64_t image[IFD_POOL_AXES], windows[IFD_POOL_AXES];
   int64_t kernel[IFD_POOL_AXES], stride[IFD_POOL_AXES], dilation[IFD_POOL_AXES];
   int64_t begin[IFD_POOL_AXES], end[IFD_POOL_AXES]; /* padding */
   bool average;
   bool count_padding; /* AveragePool's count_include_pad */
-} ifd_k_pool;
+} ifd_k_pool_shape;
 
 struct ifd_k_pool_table {
   /* Rows [first, last) of the z * y rows of windows, of one plane (lanes 1) or one block (lanes 16): x and y
    * are its first elements. x and y do not overlap. */
-  void (*rows)(const ifd_k_pool *p, int lanes, const float *x, float *y, size_t first, size_t last);
+  void (*rows)(const ifd_k_pool_shape *p, int lanes, const float *x, float *y, size_t first, size_t last);
 };
 
 #endif

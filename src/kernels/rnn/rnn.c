@@ -25,7 +25,7 @@ IFD_INLINE v16 Softsign(v16 x, v16 a, v16 b) {
 }
 IFD_INLINE v16 Softplus(v16 x, v16 a, v16 b) { return (void)a, (void)b, v16_softplus(x); }
 
-static v16 activate_any(const ifd_k_rnn *p, int which, v16 x) {
+static v16 activate_any(const ifd_k_rnn_cell *p, int which, v16 x) {
   const v16 a = v16_set1(p->f[which].alpha), b = v16_set1(p->f[which].beta);
   x = v16_min(v16_set1(p->clip), v16_max(v16_set1(-p->clip), x));
   switch (p->f[which].act) {
@@ -39,11 +39,11 @@ static v16 activate_any(const ifd_k_rnn *p, int which, v16 x) {
 
 /* Activation `which` of a cell; the usual cells (Sigmoid, Tanh, Tanh without clip) know theirs beforehand. */
 typedef enum usual { NO, YES } usual;
-IFD_INLINE v16 activate(usual u, const ifd_k_rnn *p, int which, ifd_rnn_act known, v16 x) {
+IFD_INLINE v16 activate(usual u, const ifd_k_rnn_cell *p, int which, ifd_rnn_act known, v16 x) {
   if (u) return known == IFD_RNN_Sigmoid ? v16_sigmoid(x) : v16_tanh(x);
   return activate_any(p, which, x);
 }
-static usual is_usual(const ifd_k_rnn *p, int n, const ifd_rnn_act *known) {
+static usual is_usual(const ifd_k_rnn_cell *p, int n, const ifd_rnn_act *known) {
   if (p->clip != INFINITY) return NO;
   for (int i = 0; i < n; i++)
     if (p->f[i].act != known[i]) return NO;
@@ -64,8 +64,8 @@ IFD_INLINE v16 load_sum(const float *x, const float *r, size_t i, int width) {
 static const ifd_rnn_act lstm_acts[] = {IFD_RNN_Sigmoid, IFD_RNN_Tanh, IFD_RNN_Tanh};
 static const ifd_rnn_act gru_acts[] = {IFD_RNN_Sigmoid, IFD_RNN_Tanh};
 
-IFD_INLINE void lstm_step(usual u, const ifd_k_rnn *p, const float *x, const float *r, const float *peephole,
-                          const float *c, float *c_out, float *h_out, size_t n) {
+IFD_INLINE void lstm_step(usual u, const ifd_k_rnn_cell *p, const float *x, const float *r,
+                          const float *peephole, const float *c, float *c_out, float *h_out, size_t n) {
   enum { I, O, F, C };
   FOR_SIXTEENS(i, width, n) {
     v16 gate[4];
@@ -85,8 +85,8 @@ IFD_INLINE void lstm_step(usual u, const ifd_k_rnn *p, const float *x, const flo
     v16_store_n(h_out + i, v16_mul(out, activate(u, p, 2, IFD_RNN_Tanh, next)), width);
   }
 }
-static void lstm(const ifd_k_rnn *p, const float *x, const float *r, const float *peephole, const float *c,
-                 float *c_out, float *h_out, size_t n) {
+static void lstm(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *peephole,
+                 const float *c, float *c_out, float *h_out, size_t n) {
   if (is_usual(p, 3, lstm_acts))
     lstm_step(YES, p, x, r, peephole, c, c_out, h_out, n);
   else
@@ -98,8 +98,8 @@ IFD_INLINE v16 blend(v16 z, v16 candidate, v16 h) {
   return v16_fma(z, h, v16_mul(v16_sub(v16_set1(1), z), candidate));
 }
 
-IFD_INLINE void gru_linear_step(usual u, const ifd_k_rnn *p, const float *x, const float *r, const float *h,
-                                float *h_out, size_t n) {
+IFD_INLINE void gru_linear_step(usual u, const ifd_k_rnn_cell *p, const float *x, const float *r,
+                                const float *h, float *h_out, size_t n) {
   FOR_SIXTEENS(i, width, n) {
     const v16 z = activate(u, p, 0, IFD_RNN_Sigmoid, load_sum(x, r, i, width));
     const v16 reset = activate(u, p, 0, IFD_RNN_Sigmoid, load_sum(x + n, r + n, i, width));
@@ -109,7 +109,7 @@ IFD_INLINE void gru_linear_step(usual u, const ifd_k_rnn *p, const float *x, con
     v16_store_n(h_out + i, blend(z, candidate, v16_load_n(h + i, width)), width);
   }
 }
-static void gru_linear(const ifd_k_rnn *p, const float *x, const float *r, const float *h, float *h_out,
+static void gru_linear(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *h, float *h_out,
                        size_t n) {
   if (is_usual(p, 2, gru_acts))
     gru_linear_step(YES, p, x, r, h, h_out, n);
@@ -117,7 +117,7 @@ static void gru_linear(const ifd_k_rnn *p, const float *x, const float *r, const
     gru_linear_step(NO, p, x, r, h, h_out, n);
 }
 
-static void gru_reset(const ifd_k_rnn *p, const float *x, const float *r, const float *h, float *z,
+static void gru_reset(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *h, float *z,
                       float *reset_h, size_t n) {
   const usual u = is_usual(p, 1, gru_acts);
   FOR_SIXTEENS(i, width, n) {
@@ -128,8 +128,8 @@ static void gru_reset(const ifd_k_rnn *p, const float *x, const float *r, const 
   }
 }
 
-static void gru_update(const ifd_k_rnn *p, const float *x, const float *r, const float *z, const float *h,
-                       float *h_out, size_t n) {
+static void gru_update(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *z,
+                       const float *h, float *h_out, size_t n) {
   const usual u = is_usual(p, 2, gru_acts);
   FOR_SIXTEENS(i, width, n) {
     const v16 pre = load_sum(x, r, i, width), candidate = u ? v16_tanh(pre) : activate_any(p, 1, pre);
@@ -137,7 +137,7 @@ static void gru_update(const ifd_k_rnn *p, const float *x, const float *r, const
   }
 }
 
-static void rnn(const ifd_k_rnn *p, const float *x, const float *r, float *h_out, size_t n) {
+static void rnn(const ifd_k_rnn_cell *p, const float *x, const float *r, float *h_out, size_t n) {
   static const ifd_rnn_act acts[] = {IFD_RNN_Tanh};
   const usual u = is_usual(p, 1, acts);
   FOR_SIXTEENS(i, width, n) {

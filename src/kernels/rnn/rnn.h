@@ -11,7 +11,8 @@
 /* The activations that the three operators name. */
 #define IFD_RNN_ACT_LIST(X)                                                                                  \
   X(Sigmoid)                                                                                                 \
-  X(Tanh) X(Relu) X(Affine) X(LeakyRelu) X(ThresholdedRelu) X(ScaledTanh) X(HardSigmoid) X(Elu) X(Softsign)  \
+  X(Tanh)                                                                                                    \
+  X(Relu) X(Affine) X(LeakyRelu) X(ThresholdedRelu) X(ScaledTanh) X(HardSigmoid) X(Elu) X(Softsign)          \
       X(Softplus)
 typedef enum ifd_rnn_act {
 #define X(name) IFD_RNN_##name,
@@ -20,31 +21,31 @@ typedef enum ifd_rnn_act {
       IFD_RNN_N_ACTS
 } ifd_rnn_act;
 
-typedef struct ifd_k_rnn {
+typedef struct ifd_k_rnn_cell {
   struct {
     ifd_rnn_act act;
     float alpha, beta;
   } f[3];            /* ONNX's f, g, h of the direction */
   float clip;        /* pre-activations are clipped to [-clip, clip]; INFINITY: not at all */
   bool input_forget; /* LSTM: the forget gate is 1 - input gate */
-} ifd_k_rnn;
+} ifd_k_rnn_cell;
 
 struct ifd_k_rnn_table {
   /* x, r: 4n (i, o, f, c). peephole: 3n (i, o, f) or NULL. */
-  void (*lstm)(const ifd_k_rnn *p, const float *x, const float *r, const float *peephole, const float *c,
+  void (*lstm)(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *peephole, const float *c,
                float *c_out, float *h_out, size_t n);
   /* linear_before_reset != 0. x: 3n (z, r, h) of x W + Wb; r: 3n of h R + Rb, not NULL. */
-  void (*gru_linear)(const ifd_k_rnn *p, const float *x, const float *r, const float *h, float *h_out,
+  void (*gru_linear)(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *h, float *h_out,
                      size_t n);
   /* linear_before_reset = 0, first half: x, r: 2n (z, r). z becomes the update gate; reset_h = r * h, whose
    * product with Rh is the r of the second half. */
-  void (*gru_reset)(const ifd_k_rnn *p, const float *x, const float *r, const float *h, float *z,
+  void (*gru_reset)(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *h, float *z,
                     float *reset_h, size_t n);
   /* Second half: x, r: n (h) */
-  void (*gru_update)(const ifd_k_rnn *p, const float *x, const float *r, const float *z, const float *h,
+  void (*gru_update)(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *z, const float *h,
                      float *h_out, size_t n);
   /* x, r: n */
-  void (*rnn)(const ifd_k_rnn *p, const float *x, const float *r, float *h_out, size_t n);
+  void (*rnn)(const ifd_k_rnn_cell *p, const float *x, const float *r, float *h_out, size_t n);
 };
 
 #endif
