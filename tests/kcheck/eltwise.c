@@ -1,0 +1,395 @@
+/* Elementwise rows: the same bits on every ISA for every length, offset and odd value; values against double
+ * and against the evaluator's casts. Limits of error are those that kernels/vmath.h states. */
+#include "kcheck/buffer.h"
+
+#include "kernels/eltwise/eltwise.h"
+#include "kernels/kernels.h"
+#include "tensor/convert.h"
+
+static const struct ifd_k_eltwise_table *table(ifd_isa isa) { return ifd_k_eltwise(isa); }
+
+/* n floats of any magnitude with odd values among them, in memory of exactly their size */
+static float *floats_new(size_t n, uint64_t *state) {
+  float *x = malloc(n ? n * sizeof *x : 1);
+  assert_non_null(x);
+  for (size_t i = 0; i < n; i++) {
+    uint32_t bits = rand_u32(state), kind = rand_u32(state) % 4;
+    memcpy(&x[i], &bits, sizeof bits);
+    if (kind < 3) x[i] = rand_float(state) * (kind == 0 ? 1 : kind == 1 ? 12 : 100);
+    if (rand_u32(state) % 24 == 0)
+      x[i] = (const float[]){0, -0.f, 1, -1, 1e-45f, -1e-40f, INFINITY, -INFINITY, NAN}[rand_u32(state) % 9];
+  }
+  return x;
+}
+
+/* ---- unary ---- */
+
+static double sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
+static double identity(double x) { return x; }
+static double negative(double x) { return -x; }
+static double reciprocal(double x) { return 1 / x; }
+static double relu(double x) { return x < 0 ? 0 : x; }
+static double leaky_relu(double x) { return x < 0 ? 0.25 * x : x; }
+static double elu(double x) { return x < 0 ? 0.25 * expm1(x) : x; }
+static double celu(double x) { return x > 0 ? x : 0.25 * expm1(x / 0.25); }
+static double selu(double x) { return 1.5 * (x > 0 ? x : 0.25 * expm1(x)); }
+static double hard_sigmoid(double x) { return x != x ? x : fmin(1, fmax(0, 0.25 * x + 1.5)); }
+static double hard_swish(double x) {
+  return x * (x != x ? x : fmin(1, fmax(0, x * (double)(1.f / 6) + 0.5)));
+}
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+static double softplus(double x) { return log1p(exp(-fabs(x))) + (x > 0 ? x : 0); }
+static double mish(double x) { return x * tanh(softplus(x)); }
+static double softsign(double x) { return x / (1 + fabs(x)); }
+static double swish(double x) { return x * sigmoid(0.25 * x); }
+static double thresholded_relu(double x) { return x > 0.25 ? x : x != x ? x : 0; }
+static double shrink(double x) { return x < -0.25 ? x + 1.5 : x > 0.25 ? x - 1.5 : x != x ? x : 0; }
+static double gelu(double x) { return .5 * x * erfc(-x * M_SQRT1_2); }
+static double gelu_tanh(double x) { return x * sigmoid(2 * sqrt(2 / M_PI) * (x + .044715 * x * x * x)); }
+static double clip(double x) { return x < 0.25 ? 0.25 : x > 1.5 ? 1.5 : x; }
+
+static const float params[IFD_EL_PARAMS] = {0.25f, 1.5f};
+
+/* The function in double and the largest error in ulp, for x >= from. */
+static const struct {
+  ifd_el op;
+  double (*f)(double);
+  double ulp, from;
+} functions[] = {
+    {IFD_EL_Identity, identity, 0, -INFINITY},
+    {IFD_EL_Abs, fabs, 0, -INFINITY},
+    {IFD_EL_Neg, negative, 0, -INFINITY},
+    {IFD_EL_Sign, sign, 0, -INFINITY},
+    {IFD_EL_Reciprocal, reciprocal, 0.501, -INFINITY},
+    {IFD_EL_Sqrt, sqrt, 0.501, -INFINITY},
+    {IFD_EL_Exp, exp, 1.05, -INFINITY},
+    {IFD_EL_Log, log, 1, -INFINITY},
+    {IFD_EL_Sin, sin, 1.6, -INFINITY},
+    {IFD_EL_Cos, cos, 1.6, -INFINITY},
+    {IFD_EL_Tan, tan, 3.3, -INFINITY},
+    {IFD_EL_Asin, asin, 2.1, -INFINITY},
+    {IFD_EL_Acos, acos, 1.5, -INFINITY},
+    {IFD_EL_Atan, atan, 2, -INFINITY},
+    {IFD_EL_Sinh, sinh, 2.6, -INFINITY},
+    {IFD_EL_Cosh, cosh, 1.5, -INFINITY},
+    {IFD_EL_Asinh, asinh, 2, -INFINITY},
+    {IFD_EL_Acosh, acosh, 2, -INFINITY},
+    {IFD_EL_Atanh, atanh, 2.2, -INFINITY},
+    {IFD_EL_Erf, erf, 1.3, -INFINITY},
+    {IFD_EL_Ceil, ceil, 0, -INFINITY},
+    {IFD_EL_Floor, floor, 0, -INFINITY},
+    {IFD_EL_Round, rint, 0, -INFINITY},
+    {IFD_EL_Relu, relu, 0, -INFINITY},
+    {IFD_EL_LeakyRelu, leaky_relu, 0.501, -INFINITY},
+    {IFD_EL_Elu, elu, 1.6, -INFINITY},
+    {IFD_EL_Celu, celu, 1.6, -INFINITY},
+    {IFD_EL_Selu, selu, 2.6, -INFINITY},
+    {IFD_EL_HardSigmoid, hard_sigmoid, 0x1p24, -INFINITY}, /* cancels: held to 1e-6 below */
+    {IFD_EL_HardSwish, hard_swish, 0x1p24, -INFINITY},
+    {IFD_EL_Mish, mish, 4.6, -87},
+    {IFD_EL_Sigmoid, sigmoid, 2.3, -INFINITY},
+    {IFD_EL_Softplus, softplus, 1.8, -INFINITY},
+    {IFD_EL_Softsign, softsign, 1.5, -INFINITY},
+    {IFD_EL_Swish, swish, 3.1, -340},
+    {IFD_EL_ThresholdedRelu, thresholded_relu, 0, -INFINITY},
+    {IFD_EL_Shrink, shrink, 0.501, -INFINITY},
+    {IFD_EL_Tanh, tanh, 2.6, -INFINITY},
+    {IFD_EL_Gelu, gelu, 7, -12},
+    {IFD_EL_GeluTanh, gelu_tanh, 12, -3},
+    {IFD_EL_Clip, clip, 0, -INFINITY},
+};
+
+/* Distance of y from the real number r in units of the last place of r as a float */
+static double ulps(double r, float y) {
+  int e;
+  if (isnan(r) || isnan(y)) return isnan(r) && isnan(y) ? 0 : INFINITY;
+  if (isinf(y)) return fabs(r) > 0x1.fffffep127 && signbit(r) == signbit((double)y) ? 0 : INFINITY;
+  if (isinf(r)) return INFINITY;
+  if (r == 0 && y == 0) return signbit(r) == signbit((double)y) ? 0 : INFINITY;
+  frexp(r, &e);
+  return fabs(y - r) / ldexp(1, (e < -125 ? -125 : e) - 24);
+}
+
+static void check_values(size_t f, const float *x, size_t n) {
+  float y[4096];
+  table(ifd_cpu_isa())->unary(functions[f].op, IFD_FLOAT)(params, x, y, n);
+  for (size_t i = 0; i < n; i++) {
+    if (x[i] < functions[f].from) continue;
+    double want = functions[f].f(x[i]), limit = functions[f].ulp;
+    if (limit == 0x1p24 ? fabs(y[i] - want) <= 1e-6 * (1 + fabs(want)) : ulps(want, y[i]) <= limit) continue;
+    if (limit == 0x1p24 && isinf(want) && y[i] == want) continue;
+    if (isnan(want) && isnan(y[i])) continue;
+    fail_msg("operator %d of %a gives %a, not %a", functions[f].op, (double)x[i], (double)y[i], want);
+  }
+}
+
+/* Numbers from all over the float range, and again between -32 and 32. */
+static void unary_values(void **unused) {
+  (void)unused;
+  static float x[4096];
+  for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
+    uint64_t bits = 0;
+    while (bits < (uint64_t)1 << 32) {
+      for (size_t i = 0; i < 4096; i++, bits += 65521) {
+        uint32_t b = (uint32_t)bits;
+        memcpy(&x[i], &b, sizeof b);
+      }
+      check_values(f, x, 4096);
+    }
+    for (int block = 0; block < 8; block++) {
+      for (int i = 0; i < 4096; i++) x[i] = (float)(block * 4096 + i - 16384) * 0x1.001p-9f;
+      check_values(f, x, 4096);
+    }
+  }
+}
+
+static void unary_bits(void **unused) {
+  (void)unused;
+  uint64_t state = 1;
+  for (size_t f = 0; f < sizeof functions / sizeof *functions; f++)
+    for (size_t n = 0; n < 70; n++) {
+      size_t offset = n % 5;
+      float *x = floats_new(n + offset, &state), *want = malloc((n + 1) * sizeof *want);
+      table(IFD_ISA_REF)->unary(functions[f].op, IFD_FLOAT)(params, x + offset, want, n);
+      for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
+        buffer y = buffer_floats((int64_t)n);
+        table(isa)->unary(functions[f].op, IFD_FLOAT)(params, x + offset, y.f, n);
+        assert_true(same_floats(y.f, want, (int64_t)n));
+        memcpy(y.f, x + offset, n * sizeof(float)); /* in place */
+        table(isa)->unary(functions[f].op, IFD_FLOAT)(params, y.f, y.f, n);
+        assert_true(same_floats(y.f, want, (int64_t)n));
+        buffer_free(&y);
+      }
+      free(x), free(want);
+    }
+}
+
+static void tests_and_integers(void **unused) {
+  (void)unused;
+  enum { N = 100 };
+  uint64_t state = 2;
+  float *x = floats_new(N, &state);
+  int64_t w[N], wide[N];
+  int32_t v[N], narrow[N];
+  uint8_t bytes[N];
+  const float positive[] = {0, 1};
+  for (int i = 0; i < N; i++) {
+    w[i] = (int64_t)((uint64_t)rand_u32(&state) << 32 | rand_u32(&state));
+    v[i] = i < 4 ? INT32_MIN : (int32_t)w[i] >> (i % 32);
+    if (i < 3) w[i] = INT64_MIN;
+  }
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+    const struct ifd_k_eltwise_table *t = table(isa);
+    t->unary(IFD_EL_IsNaN, IFD_FLOAT)(NULL, x, bytes, N);
+    for (int i = 0; i < N; i++) assert_int_equal(bytes[i], isnan(x[i]) != 0);
+    t->unary(IFD_EL_IsInf, IFD_FLOAT)(positive, x, bytes, N);
+    for (int i = 0; i < N; i++) assert_int_equal(bytes[i], x[i] == INFINITY);
+    t->unary(IFD_EL_Abs, IFD_INT64)(NULL, w, wide, N);
+    t->unary(IFD_EL_Sign, IFD_INT32)(NULL, v, narrow, N);
+    for (int i = 0; i < N; i++) {
+      assert_true(wide[i] == (w[i] < 0 ? (int64_t) - (uint64_t)w[i] : w[i]));
+      assert_int_equal(narrow[i], (v[i] > 0) - (v[i] < 0));
+    }
+    assert_null(t->unary(IFD_EL_Exp, IFD_INT64));
+    assert_null(t->unary(IFD_EL_Not, IFD_FLOAT));
+  }
+  free(x);
+}
+
+/* ---- binary ---- */
+
+static double binary_f64(ifd_el op, double a, double b) {
+  switch (op) {
+  case IFD_EL_Add: return a + b;
+  case IFD_EL_Sub: return a - b;
+  case IFD_EL_Mul: return a * b;
+  case IFD_EL_Div: return a / b;
+  case IFD_EL_Min: return a < b || a != a ? a : b;
+  case IFD_EL_Max: return a > b || a != a ? a : b;
+  case IFD_EL_Pow: return pow(a, b);
+  case IFD_EL_PRelu: return a > 0 ? a : a * b;
+  case IFD_EL_Equal: return a == b;
+  case IFD_EL_Less: return a < b;
+  case IFD_EL_LessOrEqual: return a <= b;
+  case IFD_EL_Greater: return a > b;
+  default: return a >= b;
+  }
+}
+
+static void binary_floats(void **unused) {
+  (void)unused;
+  uint64_t state = 3;
+  for (ifd_el op = IFD_EL_N_UNARY; op < IFD_EL_N_FLOAT; op++)
+    for (size_t n = 0; n < 70; n++)
+      for (int steps = 0; steps < 4; steps++) {
+        const int sa = steps & 1, sb = steps >> 1;
+        float *a = floats_new(sa ? n : 1, &state), *b = floats_new(sb ? n : 1, &state);
+        float *want = malloc((n + 1) * sizeof *want);
+        table(IFD_ISA_REF)->binary(op, IFD_FLOAT)(a, sa, b, sb, want, n);
+        for (size_t i = 0; i < n; i++)
+          assert_true(ulps(binary_f64(op, a[sa ? i : 0], b[sb ? i : 0]), want[i]) <= 0.8);
+        for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
+          buffer z = buffer_floats((int64_t)n);
+          table(isa)->binary(op, IFD_FLOAT)(a, sa, b, sb, z.f, n);
+          assert_true(same_floats(z.f, want, (int64_t)n));
+          buffer_free(&z);
+        }
+        free(a), free(b), free(want);
+      }
+}
+
+static void comparisons(void **unused) {
+  (void)unused;
+  uint64_t state = 4;
+  enum { N = 67 };
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (ifd_el op = IFD_EL_Equal; op < IFD_EL_N; op++) {
+      float *a = floats_new(N, &state), *b = floats_new(N, &state);
+      int64_t ia[N], ib[N];
+      uint8_t z[N];
+      for (int i = 0; i < N; i++) {
+        if (i % 3 == 0) b[i] = a[i];
+        ia[i] = (int64_t)rand_u32(&state) << 30, ib[i] = i % 3 ? -ia[i] : ia[i];
+      }
+      table(isa)->binary(op, IFD_FLOAT)(a, 1, b, 1, z, N);
+      for (int i = 0; i < N; i++) assert_int_equal(z[i], (int)binary_f64(op, a[i], b[i]));
+      table(isa)->binary(op, IFD_INT64)(ia, 1, ib, 0, z, N);
+      for (int i = 0; i < N; i++) assert_int_equal(z[i], (int)binary_f64(op, (double)ia[i], (double)ib[0]));
+      free(a), free(b);
+    }
+}
+
+static void integers(void **unused) {
+  (void)unused;
+  uint64_t state = 5;
+  enum { N = 45 };
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (int round = 0; round < 20; round++) {
+      int32_t a[N], b[N], z[N];
+      uint8_t ba[N], bb[N], bz[N];
+      for (int i = 0; i < N; i++) {
+        a[i] = (int32_t)rand_u32(&state), b[i] = (int32_t)rand_u32(&state);
+        ba[i] = (uint8_t)a[i], bb[i] = (uint8_t)b[i];
+      }
+      const struct ifd_k_eltwise_table *t = table(isa);
+      t->binary(IFD_EL_Mul, IFD_INT32)(a, 1, b, round & 1, z, N);
+      for (int i = 0; i < N; i++)
+        assert_int_equal(z[i], (int32_t)((uint32_t)a[i] * (uint32_t)b[round & 1 ? i : 0]));
+      t->binary(IFD_EL_Sub, IFD_UINT8)(ba, round & 1, bb, 1, bz, N);
+      for (int i = 0; i < N; i++) assert_int_equal(bz[i], (uint8_t)(ba[round & 1 ? i : 0] - bb[i]));
+      t->binary(IFD_EL_Max, IFD_INT32)(a, 1, b, 1, a, N); /* in place */
+      for (int i = 0; i < N; i++) assert_true(a[i] >= b[i]);
+      t->binary(IFD_EL_Xor, IFD_UINT32)(a, 1, b, 1, z, N);
+      for (int i = 0; i < N; i++) assert_int_equal(z[i], a[i] ^ b[i]);
+      assert_null(t->binary(IFD_EL_Div, IFD_INT32));
+      assert_null(t->binary(IFD_EL_And, IFD_FLOAT));
+    }
+}
+
+static void selections(void **unused) {
+  (void)unused;
+  uint64_t state = 6;
+  enum { N = 75 };
+  unsigned char a[8 * N], b[8 * N], want[8 * N];
+  uint8_t c[N];
+  for (int i = 0; i < 8 * N; i++)
+    a[i] = (unsigned char)rand_u32(&state), b[i] = (unsigned char)rand_u32(&state);
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (size_t size = 1; size <= 8; size *= 2)
+      for (int steps = 0; steps < 8; steps++) {
+        const int sc = steps & 1, sa = steps >> 1 & 1, sb = steps >> 2;
+        buffer z = buffer_new(size * N);
+        for (size_t i = 0; i < N; i++) {
+          c[i] = (uint8_t)(rand_u32(&state) % 2);
+          memcpy(want + i * size, c[sc ? i : 0] ? a + (sa ? i * size : 0) : b + (sb ? i * size : 0), size);
+        }
+        table(isa)->select(size)(c, sc, a, sa, b, sb, z.f, N);
+        assert_memory_equal(z.f, want, size * N);
+        buffer_free(&z);
+      }
+}
+
+/* ---- casts ---- */
+
+static bool both_nan(ifd_dtype t, const void *a, const void *b, size_t i) {
+  float x, y;
+  if (!ifd_dtype_is_float(t)) return false;
+  ifd_load_f32(t, (const char *)a + i * ifd_dtype_size(t), &x, 1);
+  ifd_load_f32(t, (const char *)b + i * ifd_dtype_size(t), &y, 1);
+  return isnan(x) && isnan(y);
+}
+
+static void casts(void **unused) {
+  (void)unused;
+  enum { N = 65536 };
+  static const ifd_dtype types[] = {IFD_FLOAT, IFD_FLOAT16, IFD_BFLOAT16, IFD_DOUBLE, IFD_INT64, IFD_INT32,
+                                    IFD_INT16, IFD_INT8,    IFD_UINT16,   IFD_UINT8,  IFD_BOOL};
+  uint64_t state = 7, *x = malloc(8 * N), *want = malloc(8 * N);
+  int pairs = 0;
+  for (size_t f = 0; f < sizeof types / sizeof *types; f++)
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+      const size_t from = ifd_dtype_size(types[f]), to = ifd_dtype_size(types[t]);
+      if (!table(IFD_ISA_REF)->cast(types[t], types[f])) continue;
+      pairs++;
+      for (size_t i = 0; i < N; i++) { /* every 16-bit pattern, and numbers of every size */
+        float number = rand_float(&state) * exp2f((float)(i % 70));
+        uint64_t random = (uint64_t)rand_u32(&state) << 32 | rand_u32(&state);
+        if (types[f] == IFD_FLOAT && i % 2) memcpy(&random, &number, sizeof number);
+        if (types[f] == IFD_BOOL) random &= 0x0101010101010101;
+        if (from == 2) random = i * 0x0001000100010001;
+        memcpy((char *)x + i * from, &random, from);
+      }
+      ifd_cast(types[t], want, types[f], x, N, true, IFD_ROUND_NEAREST);
+      for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+        for (size_t n = N - 37; n <= N; n += 37) {
+          buffer y = buffer_new(n * to);
+          table(isa)->cast(types[t], types[f])(x, y.f, n);
+          for (size_t i = 0; i < n; i++)
+            if (memcmp((char *)y.f + i * to, (char *)want + i * to, to) && !both_nan(types[t], y.f, want, i))
+              fail_msg("%s to %s on %s: element %zu", ifd_dtype_name(types[f]), ifd_dtype_name(types[t]),
+                       ifd_isa_name(isa), i);
+          buffer_free(&y);
+        }
+    }
+  assert_int_equal(pairs, 32);
+  free(x), free(want);
+}
+
+/* ---- chains ---- */
+
+/* y0 = max(a, s), y1 = gelu(y0 * b + a) over blocks and their tails, against rows one after another */
+static void chains(void **unused) {
+  (void)unused;
+  uint64_t state = 8;
+  static const ifd_el_step steps[] = {
+      {IFD_EL_Max, IFD_EL_OUT, {IFD_EL_IN, IFD_EL_IN + 2}, {0}},
+      {IFD_EL_Mul, IFD_EL_REGISTER, {IFD_EL_OUT, IFD_EL_IN + 1}, {0}},
+      {IFD_EL_Add, IFD_EL_REGISTER + 7, {IFD_EL_REGISTER, IFD_EL_IN}, {0}},
+      {IFD_EL_Swish, IFD_EL_OUT + 1, {IFD_EL_REGISTER + 7}, {1.702f}},
+  };
+  for (size_t n = 0; n < 5000; n = n * 2 + 7) {
+    float *a = floats_new(n, &state), *b = floats_new(n, &state), *s = floats_new(1, &state);
+    float *y0 = malloc(4 * n + 1), *y1 = malloc(4 * n + 1);
+    const struct ifd_k_eltwise_table *ref = table(IFD_ISA_REF);
+    ref->binary(IFD_EL_Max, IFD_FLOAT)(a, 1, s, 0, y0, n);
+    ref->binary(IFD_EL_Mul, IFD_FLOAT)(y0, 1, b, 1, y1, n);
+    ref->binary(IFD_EL_Add, IFD_FLOAT)(y1, 1, a, 1, y1, n);
+    ref->unary(IFD_EL_Swish, IFD_FLOAT)(steps[3].p, y1, y1, n);
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+      buffer z0 = buffer_floats((int64_t)n), z1 = buffer_floats((int64_t)n);
+      table(isa)->chain(steps, 4, (const float *const[]){a, b, s}, (const int[]){1, 1, 0}, 3,
+                        (float *const[]){z0.f, z1.f}, 2, n);
+      assert_true(same_floats(z0.f, y0, (int64_t)n) && same_floats(z1.f, y1, (int64_t)n));
+      buffer_free(&z0), buffer_free(&z1);
+    }
+    free(a), free(b), free(s), free(y0), free(y1);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(unary_values),  cmocka_unit_test(unary_bits),  cmocka_unit_test(tests_and_integers),
+      cmocka_unit_test(binary_floats), cmocka_unit_test(comparisons), cmocka_unit_test(integers),
+      cmocka_unit_test(selections),    cmocka_unit_test(casts),       cmocka_unit_test(chains)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
