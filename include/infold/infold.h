@@ -121,8 +121,8 @@ INFOLD_API infold_status infold_create_tensor(infold_error *err, infold_value **
 /* The same over the caller's memory, which must stay until the value is destroyed. Not for strings. */
 INFOLD_API infold_status infold_borrow_tensor(infold_error *err, infold_value **out, int dtype,
                                               const int64_t *dims, int rank, void *data);
-/* From a .npy file, or a TensorProto, SequenceProto or OptionalProto file (.pb) of the type that input
- * `input` of the session has. */
+/* From a .npy file, the array of the input's name in an .npz archive, or a TensorProto, SequenceProto or
+ * OptionalProto file (.pb), of the type that input `input` of the session has. */
 INFOLD_API infold_status infold_read_value(infold_error *err, infold_value **out, const char *path,
                                            const infold_session *session, int input);
 /* Fills the input's type with seeded random values ("random"), or zeros ("zeros"); free dims become
@@ -152,7 +152,7 @@ typedef struct infold_session_options {
   int float64;       /* a float32 model in double, by reference kernels */
   int no_optimize;   /* run the graph as it is */
   size_t max_memory; /* bytes that the session may hold; 0: no limit */
-  int64_t max_steps; /* loop trips of one run; 0: the default of 100 million */
+  int64_t max_steps; /* loop trips of one run; 0: the default of a million */
   int profile;       /* keep times of each node of the last run */
 } infold_session_options;
 
@@ -180,8 +180,8 @@ INFOLD_API infold_status infold_format_profile(infold_error *err, char **out, co
 INFOLD_API infold_status infold_get_peak_memory(infold_error *err, size_t *out, const infold_session *session,
                                                 const infold_value *const *inputs);
 
-/* Reads inputs from a folder of input_0.pb …, or an .npz file by name, into values[n_inputs] (NULL where not
- * given). */
+/* Reads inputs from a folder of input_0.pb …, or an .npz archive of nothing but arrays by the names of inputs, into
+ * values[n_inputs] (NULL where not given). */
 INFOLD_API infold_status infold_read_inputs(infold_error *err, infold_value **values,
                                             const infold_session *session, const char *path);
 /* Writes output_0.pb … of the kinds the model declares into a folder (made if missing), or an .npz file. NULL

@@ -65,6 +65,9 @@ ifd_status ifd_api_make_tensor(ifd_error *err, ifd_datum *out, ifd_dtype dtype, 
  * failure. */
 ifd_status ifd_api_read_archive(ifd_error *err, infold_value **values, const infold_session *s,
                                 const char *path);
+/* The array that has the name of this input. */
+ifd_status ifd_api_read_from_archive(ifd_error *err, infold_value **out, const infold_session *s,
+                                     const char *path, int input);
 ifd_status ifd_api_write_archive(ifd_error *err, infold_value *const *values, const infold_session *s,
                                  const char *path);
 /* A value that takes over the datum, which is released on failure too. */

@@ -36,6 +36,23 @@ static ifd_status read_items(ifd_error *err, ifd_datum *out, ifd_npz *npz, const
   }
 }
 
+/* An array that no input would read is a mistake. */
+static ifd_status check_names(ifd_error *err, const infold_session *s, const ifd_npz *npz) {
+  const ifd_graph *g = s->model->ir->graph;
+  for (int k = 0; k < ifd_npz_count(npz); k++) {
+    const char *name = ifd_npz_name(npz, k);
+    bool known = false;
+    for (int i = 0; i < g->inputs.n && !known; i++) {
+      size_t n = strlen(g->inputs.v[i]->name);
+      known = strncmp(name, g->inputs.v[i]->name, n) == 0 &&
+              (!name[n] || (name[n] == '.' && g->inputs.v[i]->type->kind != IFD_KIND_TENSOR));
+    }
+    EXPECT(err, known, BAD_INPUT,
+           "array '%s' has the name of no input (one array alone is taken by --input NAME=FILE.npz)", name);
+  }
+  return IFD_OK;
+}
+
 /* UNKNOWN when the archive does not have it. */
 static ifd_status read_value(ifd_error *err, ifd_datum *out, ifd_npz *npz, const ifd_value *v,
                              ifd_arena *arena) {
@@ -57,37 +74,50 @@ static ifd_status read_value(ifd_error *err, ifd_datum *out, ifd_npz *npz, const
   return push(err, out, &item);
 }
 
+static ifd_status read_input(ifd_error *err, infold_value **out, ifd_npz *npz, const ifd_value *v,
+                             ifd_arena *arena) {
+  ifd_datum d = {0};
+  ifd_status status = read_value(err, &d, npz, v, arena);
+  if (status != IFD_OK) {
+    ifd_error_add(err, "array '%s'", v->name);
+    ifd_datum_unref(&d);
+    return status;
+  }
+  return d.kind == IFD_KIND_UNKNOWN ? IFD_OK : ifd_api_value(err, out, &d);
+}
+
 static ifd_status read_all(ifd_error *err, infold_value **values, const infold_session *s, ifd_npz *npz,
                            ifd_arena *arena) {
   const ifd_graph *g = s->model->ir->graph;
-  int n = 0;
-  for (int i = 0; i < g->inputs.n; i++) {
-    ifd_datum d = {0};
-    ifd_status status = read_value(err, &d, npz, g->inputs.v[i], arena);
-    if (status != IFD_OK) {
-      ifd_error_add(err, "array '%s'", g->inputs.v[i]->name);
-      ifd_datum_unref(&d);
-      return status;
-    }
-    if (d.kind == IFD_KIND_UNKNOWN) continue;
-    TRY(ifd_api_value(err, &values[i], &d));
-    n++;
-  }
-  EXPECT(err, n || !g->inputs.n, BAD_INPUT, "no array has the name of an input; the first input is '%s' (%s)",
-         g->inputs.v[0]->name, s->input_types[0]);
+  TRY(check_names(err, s, npz));
+  for (int i = 0; i < g->inputs.n; i++) TRY(read_input(err, &values[i], npz, g->inputs.v[i], arena));
   return IFD_OK;
 }
 
-ifd_status ifd_api_read_archive(ifd_error *err, infold_value **values, const infold_session *s,
-                                const char *path) {
+/* input < 0: all of them, and the archive holds nothing else. */
+static ifd_status read_archive(ifd_error *err, infold_value **values, const infold_session *s,
+                               const char *path, int input) {
   ifd_npz *npz;
   ifd_arena arena;
   TRY(ifd_npz_open(err, &npz, path, NULL));
   ifd_arena_init(&arena, NULL);
-  ifd_status status = read_all(err, values, s, npz, &arena);
+  ifd_status status = input < 0 ? read_all(err, values, s, npz, &arena)
+                                : read_input(err, values, npz, s->model->ir->graph->inputs.v[input], &arena);
   ifd_arena_free(&arena);
   ifd_npz_close(npz);
   return status;
+}
+
+ifd_status ifd_api_read_archive(ifd_error *err, infold_value **values, const infold_session *s,
+                                const char *path) {
+  return read_archive(err, values, s, path, -1);
+}
+
+ifd_status ifd_api_read_from_archive(ifd_error *err, infold_value **out, const infold_session *s,
+                                     const char *path, int input) {
+  TRY(read_archive(err, out, s, path, input));
+  EXPECT(err, *out, BAD_INPUT, "there is no array '%s'", s->model->ir->graph->inputs.v[input]->name);
+  return IFD_OK;
 }
 
 /* ---- writing ---- */

@@ -32,6 +32,7 @@ static ifd_status read_value(ifd_error *err, infold_value **out, const char *pat
   ifd_datum d = {0};
   EXPECT(err, input >= 0 && input < graph_of(s)->inputs.n, USAGE, "the model has no input %d", input);
   const ifd_type *t = graph_of(s)->inputs.v[input]->type;
+  if (ends_with(path, ".npz")) return ifd_api_read_from_archive(err, out, s, path, input);
   if (ends_with(path, ".npy")) {
     d.kind = IFD_KIND_TENSOR;
     TRY(ifd_npy_read_file(err, &d.tensor, path, t->kind == IFD_KIND_TENSOR ? t->dtype : IFD_UNDEFINED, NULL));

@@ -117,7 +117,7 @@ typedef struct input_options {
    "DIR|FILE.npz", "inputs: a folder of input_0.pb …, or arrays by name",                                    \
    OPTION_TEXT,    offsetof(record, input.inputs)},                                                          \
       {"--input",    NULL,                                                                                   \
-       "NAME=FILE",  "one input: a .npy or .pb file, 'random' or 'zeros'; may be repeated",                  \
+       "NAME=FILE",  "one input: a .npy, .pb or .npz file, 'random' or 'zeros'; may be repeated",            \
        OPTION_TEXTS, offsetof(record, input.input)},                                                         \
   {                                                                                                          \
     "--seed", NULL, "N", "of random inputs", OPTION_NUMBER, offsetof(record, input.seed), 0, LONG_MAX        \

@@ -31,7 +31,7 @@ typedef struct ifd_run_options {
   void *cancel_context;
 } ifd_run_options;
 
-enum { IFD_DEFAULT_MAX_STEPS = 100000000 };
+enum { IFD_DEFAULT_MAX_STEPS = 1000000 };
 
 /* Runs a root program. inputs by program->inputs, borrowed; outputs by program->outputs, owned by the caller
  * (unref them). On failure no output is left. Thread-safe. */

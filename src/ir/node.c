@@ -328,12 +328,9 @@ bool ifd_node_is(const ifd_node *node, const char *op_type) {
 }
 
 const char *ifd_node_label(const ifd_node *node, char *text, size_t n) {
-  const char *name = node->name, *between = *name ? " " : " of ";
+  const char *name = node->name;
   for (int i = 0; !*name && i < node->n_outputs; i++)
     if (node->outputs[i]) name = node->outputs[i]->name;
-  if (*name)
-    snprintf(text, n, "%s%s'%s'", node->op_type, between, name);
-  else
-    snprintf(text, n, "%s", node->op_type);
+  snprintf(text, n, "node '%s' (%s)", name, node->op_type);
   return text;
 }

@@ -165,6 +165,13 @@ static void place_outputs(maker *m, const ifd_program_node *n) {
   }
 }
 
+/* What the node goes by in errors and profiles. */
+static const char *name_of(const ifd_node *node) {
+  for (int i = 0; !*node->name && i < node->n_outputs; i++)
+    if (node->outputs[i]) return node->outputs[i]->name;
+  return node->name;
+}
+
 static ifd_status add_step(maker *m, const ifd_program_node *n) {
   bool is_static = inputs_are_static(m, n), known = true;
   TRY(ifd_infer_node(&m->inf, n->node));
@@ -174,7 +181,7 @@ static ifd_status add_step(maker *m, const ifd_program_node *n) {
   if (is_static && settle_view(m, n)) return IFD_OK;
   ifd_step *step = &m->steps[m->n_steps];
   *step = (ifd_step){.node = n->node,
-                     .name = n->node->name,
+                     .name = name_of(n->node),
                      .op_type = n->node->op_type,
                      .n_in = n->node->n_inputs,
                      .n_out = n->node->n_outputs,
