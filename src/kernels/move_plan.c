@@ -66,7 +66,7 @@ static ifd_move_kind choose(dim *d, int rank, int64_t size) {
 }
 
 /* What tasks are: long rows are cut, in transpositions into strips of a few cache lines. */
-static void split(ifd_k_move *m) {
+static void split(ifd_k_copy *m) {
   enum { PIECE_BYTES = 1 << 16, STRIP_BYTES = 256 };
   const bool transpose = m->kind == IFD_MOVE_TRANSPOSE;
   const int along = m->rank - (transpose ? 2 : 1);
@@ -78,10 +78,10 @@ static void split(ifd_k_move *m) {
   m->task_bytes = (size_t)m->piece * m->size * (transpose ? (size_t)m->n[m->rank - 1] : 1);
 }
 
-void ifd_k_move_plan(ifd_k_move *m, size_t size, int rank, const int64_t *shape, const int64_t *to_strides,
+void ifd_k_move_plan(ifd_k_copy *m, size_t size, int rank, const int64_t *shape, const int64_t *to_strides,
                      const int64_t *from_strides) {
   dim d[IFD_MOVE_RANK];
-  *m = (ifd_k_move){.size = size};
+  *m = (ifd_k_copy){.size = size};
   for (int i = 0; i < rank; i++) {
     d[i] = (dim){shape[i], to_strides[i] * (int64_t)size, from_strides[i] * (int64_t)size};
     if (shape[i] == 0) return;

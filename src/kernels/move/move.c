@@ -149,7 +149,7 @@ static int size_index(size_t size) {
 }
 
 /* `count` elements (of `to`'s rows, in a transposition) from this place on */
-static void copy_piece(const ifd_k_move *m, char *to, const char *from, int64_t count) {
+static void copy_piece(const ifd_k_copy *m, char *to, const char *from, int64_t count) {
   static void (*const fills[])(char *, const char *, int64_t) = {fill_e1, fill_e2, fill_e4, fill_e8,
                                                                  fill_e16};
   static void (*const strided[])(char *, int64_t, const char *, int64_t,
@@ -167,7 +167,7 @@ static void copy_piece(const ifd_k_move *m, char *to, const char *from, int64_t 
   }
 }
 
-static void copy(const ifd_k_move *m, void *to, const void *from, int64_t first, int64_t last) {
+static void copy(const ifd_k_copy *m, void *to, const void *from, int64_t first, int64_t last) {
   const int along = m->rank - (m->kind == IFD_MOVE_TRANSPOSE ? 2 : 1);
   int64_t index[IFD_MOVE_RANK], row = first / m->pieces, piece = first % m->pieces;
   char *t = to;

@@ -21,7 +21,7 @@ typedef enum ifd_move_kind {
   IFD_MOVE_ELEMENTS
 } ifd_move_kind;
 
-typedef struct ifd_k_move {
+typedef struct ifd_k_copy {
   ifd_move_kind kind;
   size_t size;       /* bytes of an element */
   int rank;          /* at least 1; TRANSPOSE: at least 2 */
@@ -30,17 +30,17 @@ typedef struct ifd_k_move {
   int64_t piece;     /* elements of a piece, along the last dimension (TRANSPOSE: the one before it) */
   size_t task_bytes; /* that one task writes, about */
   int64_t n[IFD_MOVE_RANK], to[IFD_MOVE_RANK], from[IFD_MOVE_RANK]; /* shape; strides in bytes */
-} ifd_k_move;
+} ifd_k_copy;
 
 /* The copy to[Σ i_d to_stride_d] = from[Σ i_d from_stride_d] for every index i of `shape`; strides count
  * elements of `size` bytes, may be 0 (from) or negative. The two sides do not overlap. rank <= IFD_MOVE_RANK.
  */
-void ifd_k_move_plan(ifd_k_move *m, size_t size, int rank, const int64_t *shape, const int64_t *to_strides,
+void ifd_k_move_plan(ifd_k_copy *m, size_t size, int rank, const int64_t *shape, const int64_t *to_strides,
                      const int64_t *from_strides);
 
 struct ifd_k_move_table {
   /* Tasks [first, last) of a copy; to and from are where index 0 lies */
-  void (*copy)(const ifd_k_move *m, void *to, const void *from, int64_t first, int64_t last);
+  void (*copy)(const ifd_k_copy *m, void *to, const void *from, int64_t first, int64_t last);
   /* to[i] = from[index[i]], rows of row_bytes, for n indices (64 bits each if wide, else 32) in [-limit,
    * limit): negative ones count from the end. An index outside sets *failed and moves nothing. */
   void (*gather)(void *to, const void *from, size_t row_bytes, const void *index, bool wide, int64_t n,
