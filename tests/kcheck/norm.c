@@ -1,0 +1,144 @@
+/* Normalizations: the same bits on every ISA for every length, in place and with parts left out, and values
+ * against double. */
+#include "kcheck/buffer.h"
+
+#include "kernels/kernels.h"
+#include "kernels/norm/norm.h"
+
+static const struct ifd_k_norm_table *table(ifd_isa isa) { return ifd_k_norm(isa); }
+
+static buffer filled(size_t n, uint64_t *state, bool odd) {
+  buffer b = buffer_floats((int64_t)n);
+  buffer_fill(&b, state, odd);
+  return b;
+}
+static buffer copy_of(const buffer *b) {
+  buffer c = buffer_new(b->len);
+  memcpy(c.f, b->f, b->len);
+  return c;
+}
+
+/* y = (x - mean) / sqrt(variance + epsilon); without `center` by the mean square */
+static void standardize_f64(const float *x, size_t n, bool center, double epsilon, double *y) {
+  double mean = 0, squares = 0;
+  for (size_t i = 0; i < n && center; i++) mean += x[i] / (double)n;
+  for (size_t i = 0; i < n; i++) squares += (x[i] - mean) * (x[i] - mean);
+  for (size_t i = 0; i < n; i++) y[i] = (x[i] - mean) / sqrt(squares / (double)n + epsilon);
+}
+
+static void assert_near(const float *y, const double *want, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (!(fabs(y[i] - want[i]) <= 4e-6 * (1 + fabs(want[i]))))
+      fail_msg("%zu of %zu: %a, not %a", i, n, (double)y[i], want[i]);
+}
+
+static void check_layer(size_t n, bool has_scale, bool has_bias, bool odd, uint64_t *state) {
+  enum { ROWS = 3 };
+  buffer x = filled(ROWS * n, state, odd), other = filled(ROWS * n, state, odd), s = filled(n, state, false),
+         b = filled(n, state, false), want = buffer_new(x.len), sum = buffer_new(x.len),
+         stat = buffer_floats(2 * ROWS);
+  const float *scale = has_scale ? s.f : NULL, *bias = has_bias ? b.f : NULL, epsilon = 1e-5f;
+  double y[9000];
+  table(IFD_ISA_REF)->layer(x.f, ROWS, n, scale, bias, epsilon, want.f, stat.f, stat.f + ROWS);
+  for (size_t r = 0; r < ROWS && !odd; r++) {
+    standardize_f64(x.f + r * n, n, true, epsilon, y);
+    for (size_t i = 0; i < n; i++) y[i] = y[i] * (scale ? scale[i] : 1) + (bias ? bias[i] : 0);
+    assert_near(want.f + r * n, y, n);
+  }
+  for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
+    buffer z = copy_of(&x), stat_z = buffer_floats(2 * ROWS);
+    table(isa)->layer(z.f, ROWS, n, scale, bias, epsilon, z.f, stat_z.f, stat_z.f + ROWS);
+    assert_true(same_floats(z.f, want.f, (int64_t)(ROWS * n)));
+    assert_true(same_floats(stat_z.f, stat.f, 2 * ROWS));
+    buffer_free(&z), buffer_free(&stat_z);
+  }
+  for (size_t i = 0; i < ROWS * n; i++) sum.f[i] = x.f[i] + other.f[i];
+  table(IFD_ISA_REF)->layer(sum.f, ROWS, n, scale, bias, epsilon, want.f, NULL, NULL);
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+    buffer z = buffer_new(x.len), t = copy_of(&other);
+    table(isa)->add_layer(x.f, t.f, ROWS, n, scale, bias, epsilon, t.f, z.f);
+    assert_true(same_floats(z.f, want.f, (int64_t)(ROWS * n)));
+    assert_true(same_floats(t.f, sum.f, (int64_t)(ROWS * n)));
+    table(isa)->add_layer(x.f, other.f, ROWS, n, scale, bias, epsilon, NULL, z.f);
+    assert_true(same_floats(z.f, want.f, (int64_t)(ROWS * n)));
+    buffer_free(&z), buffer_free(&t);
+  }
+  table(IFD_ISA_REF)->rms(x.f, ROWS, n, scale, epsilon, want.f);
+  for (size_t r = 0; r < ROWS && !odd; r++) {
+    standardize_f64(x.f + r * n, n, false, epsilon, y);
+    for (size_t i = 0; i < n; i++) y[i] *= scale ? scale[i] : 1;
+    assert_near(want.f + r * n, y, n);
+  }
+  for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
+    buffer z = buffer_new(x.len);
+    table(isa)->rms(x.f, ROWS, n, scale, epsilon, z.f);
+    assert_true(same_floats(z.f, want.f, (int64_t)(ROWS * n)));
+    buffer_free(&z);
+  }
+  buffer_free(&x), buffer_free(&other), buffer_free(&s), buffer_free(&b), buffer_free(&want),
+      buffer_free(&sum);
+  buffer_free(&stat);
+}
+
+static void layers(void **unused) {
+  (void)unused;
+  uint64_t state = 1;
+  for (size_t n = 1; n < 70; n++) check_layer(n, n & 1, n & 2, n % 5 == 4, &state);
+  check_layer(4096, true, true, false, &state);
+  check_layer(8999, true, false, false, &state);
+}
+
+static void groups(void **unused) {
+  (void)unused;
+  uint64_t state = 2;
+  for (size_t plane = 0; plane < 70; plane++)
+    for (size_t channels = 1; channels < 4; channels++) {
+      const size_t step = plane & 1;
+      const bool odd = plane % 5 == 4;
+      buffer x = filled(channels * plane, &state, odd), s = filled(channels, &state, false),
+             b = filled(channels, &state, false), want = buffer_new(x.len);
+      double y[300];
+      table(IFD_ISA_REF)->group(x.f, channels, plane, s.f, b.f, step, 1e-3f, want.f);
+      standardize_f64(x.f, channels * plane, true, 1e-3f, y);
+      for (size_t i = 0; i < channels * plane; i++)
+        y[i] = y[i] * s.f[i / plane * step] + b.f[i / plane * step];
+      if (!odd) assert_near(want.f, y, channels * plane);
+      for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
+        buffer z = copy_of(&x);
+        table(isa)->group(z.f, channels, plane, s.f, b.f, step, 1e-3f, z.f);
+        assert_true(same_floats(z.f, want.f, (int64_t)(channels * plane)));
+        buffer_free(&z);
+      }
+      buffer_free(&x), buffer_free(&s), buffer_free(&b), buffer_free(&want);
+    }
+}
+
+static void affines(void **unused) {
+  (void)unused;
+  uint64_t state = 3;
+  for (size_t n = 0; n < 70; n++)
+    for (int relu = 0; relu < 2; relu++) {
+      enum { ROWS = 3 };
+      const size_t m = n > ROWS ? n : ROWS;
+      buffer x = filled(ROWS * n, &state, true), f = filled(m, &state, false), s = filled(m, &state, false);
+      for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+        for (int planes = 0; planes < 2; planes++) {
+          buffer z = buffer_new(x.len);
+          (planes ? table(isa)->affine_planes : table(isa)->affine_rows)(x.f, ROWS, n, f.f, s.f, relu, z.f);
+          for (size_t i = 0; i < ROWS * n; i++) {
+            const size_t k = planes ? i / n : i % n;
+            float want = fmaf(x.f[i], f.f[k], s.f[k]);
+            if (relu && want < 0) want = 0;
+            assert_true(same_floats(&z.f[i], &want, 1));
+          }
+          buffer_free(&z);
+        }
+      buffer_free(&x), buffer_free(&f), buffer_free(&s);
+    }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(layers), cmocka_unit_test(groups),
+                                     cmocka_unit_test(affines)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,154 @@
+/* Reductions: the same bits on every ISA for every length and offset, values against double, and the same
+ * bits however rows and columns are split. */
+#include "kcheck/buffer.h"
+
+#include "kernels/kernels.h"
+#include "kernels/reduce/reduce.h"
+
+static double reduce_f64(ifd_reduce op, const float *x, size_t stride, size_t n) {
+  double y = op == IFD_REDUCE_Max ? -INFINITY : op == IFD_REDUCE_Min ? INFINITY : op == IFD_REDUCE_Prod;
+  double max = -INFINITY;
+  for (size_t i = 0; i < n; i++) max = fmax(max, x[i * stride]);
+  for (size_t i = 0; i < n; i++) {
+    const double a = x[i * stride];
+    switch (op) {
+    case IFD_REDUCE_Max: y = y > a || y != y ? y : a; break;
+    case IFD_REDUCE_Min: y = y < a || y != y ? y : a; break;
+    case IFD_REDUCE_Prod: y *= a; break;
+    case IFD_REDUCE_SumSquare:
+    case IFD_REDUCE_L2: y += a * a; break;
+    case IFD_REDUCE_L1: y += fabs(a); break;
+    case IFD_REDUCE_LogSumExp: y += exp(a - max); break;
+    default: y += a;
+    }
+  }
+  switch (op) {
+  case IFD_REDUCE_Mean: return y / (double)n;
+  case IFD_REDUCE_L2: return sqrt(y);
+  case IFD_REDUCE_LogSum: return log(y);
+  case IFD_REDUCE_LogSumExp: return isfinite(max) ? max + log(y) : max;
+  default: return y;
+  }
+}
+
+/* What the rounding of so many terms may add up to. */
+static double tolerance(ifd_reduce op, const float *x, size_t stride, size_t n, double want) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) sum += fabs((double)x[i * stride]);
+  if (op == IFD_REDUCE_Prod) return fabs(want) * 2e-7 * (double)n + 1e-37;
+  if (op == IFD_REDUCE_LogSum) return fabs(sum * 1e-6 / exp(want)) + 1e-6 * fabs(want) + 1e-6;
+  if (op == IFD_REDUCE_Mean) sum /= (double)n;
+  return op == IFD_REDUCE_Max || op == IFD_REDUCE_Min ? 0 : 1e-6 * (sum + fabs(want)) + 1e-37;
+}
+
+static float *numbers(size_t n, uint64_t *state, bool odd) {
+  float *x = malloc(n * sizeof *x + 1);
+  assert_non_null(x);
+  for (size_t i = 0; i < n; i++) {
+    x[i] = rand_float(state) * 2;
+    if (odd && rand_u32(state) % 40 == 0)
+      x[i] = (const float[]){0, -0.f, 1e-45f, 1e30f, INFINITY, -INFINITY, NAN}[rand_u32(state) % 7];
+  }
+  return x;
+}
+
+static void check_rows(ifd_reduce op, size_t rows, size_t n, size_t gap, bool odd, uint64_t *state) {
+  float *x = numbers(rows * (n + gap), state, odd), *want = malloc(4 * rows);
+  ifd_k_reduce(IFD_ISA_REF)->rows(op, x, n + gap, rows, n, want);
+  for (size_t r = 0; r < rows && !odd; r++) {
+    double y = reduce_f64(op, x + r * (n + gap), 1, n);
+    if (!(fabs(y - want[r]) <= tolerance(op, x + r * (n + gap), 1, n, y)) && y != want[r] &&
+        !(isnan(y) && isnan(want[r])))
+      fail_msg("op %d, %zu elements: %a, not %a", op, n, (double)want[r], y);
+  }
+  for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
+    buffer y = buffer_floats((int64_t)rows);
+    ifd_k_reduce(isa)->rows(op, x, n + gap, rows / 2, n, y.f);
+    ifd_k_reduce(isa)->rows(op, x + rows / 2 * (n + gap), n + gap, rows - rows / 2, n, y.f + rows / 2);
+    assert_true(same_floats(y.f, want, (int64_t)rows));
+    buffer_free(&y);
+  }
+  free(x), free(want);
+}
+
+static void rows(void **unused) {
+  (void)unused;
+  uint64_t state = 1;
+  for (ifd_reduce op = 0; op < IFD_N_REDUCE; op++) {
+    for (size_t n = 0; n < 70; n++) {
+      check_rows(op, 3, n, n % 3, false, &state);
+      check_rows(op, 5, n, n % 4, true, &state);
+    }
+    check_rows(op, 2, 4096, 0, false, &state);
+    check_rows(op, 2, 4097, 1, false, &state);
+    check_rows(op, 2, 20011, 0, false, &state);
+  }
+}
+
+static void check_columns(ifd_reduce op, size_t n, size_t columns, size_t gap, bool odd, uint64_t *state) {
+  const size_t stride = columns + gap;
+  float *x = numbers(n * stride, state, odd), *want = malloc(4 * columns + 1);
+  ifd_k_reduce(IFD_ISA_REF)->columns(op, x, stride, n, columns, want);
+  for (size_t j = 0; j < columns && !odd; j++) {
+    double y = reduce_f64(op, x + j, stride, n);
+    if (!(fabs(y - want[j]) <= tolerance(op, x + j, stride, n, y)) && y != want[j] &&
+        !(isnan(y) && isnan(want[j])))
+      fail_msg("op %d, column of %zu: %a, not %a", op, n, (double)want[j], y);
+  }
+  for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
+    buffer y = buffer_floats((int64_t)columns);
+    ifd_k_reduce(isa)->columns(op, x, stride, n, columns / 3, y.f);
+    ifd_k_reduce(isa)->columns(op, x + columns / 3, stride, n, columns - columns / 3, y.f + columns / 3);
+    assert_true(same_floats(y.f, want, (int64_t)columns));
+    buffer_free(&y);
+  }
+  free(x), free(want);
+}
+
+static void columns(void **unused) {
+  (void)unused;
+  uint64_t state = 2;
+  for (ifd_reduce op = 0; op < IFD_N_REDUCE; op++) {
+    for (size_t c = 1; c < 40; c++) {
+      check_columns(op, c % 7, c, c % 3, false, &state);
+      check_columns(op, 5 + c % 9, c, 1, true, &state);
+    }
+    check_columns(op, 3, 1100, 0, false, &state);
+    check_columns(op, 600, 19, 0, false, &state);
+  }
+}
+
+static int64_t arg_of(bool smallest, bool last, const float *x, size_t stride, size_t n) {
+  size_t best = 0;
+  for (size_t i = 1; i < n; i++) {
+    const float a = x[i * stride], b = x[best * stride];
+    if (isnan(b) ? last && isnan(a) : isnan(a) || (smallest ? a < b : a > b) || (last && a == b)) best = i;
+  }
+  return (int64_t)best;
+}
+
+static void arguments(void **unused) {
+  (void)unused;
+  uint64_t state = 3;
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (size_t n = 1; n < 60; n++)
+      for (int mode = 0; mode < 4; mode++) {
+        const bool smallest = mode & 1, last = mode >> 1;
+        const size_t m = 1 + n % 40;
+        float *x = numbers(n * m, &state, false);
+        for (size_t i = 0; i < n * m; i++) x[i] = floorf(x[i] * 3); /* many are equal */
+        if (n % 4 == 0) x[rand_u32(&state) % (n * m)] = NAN, x[rand_u32(&state) % (n * m)] = NAN;
+        int64_t y[64];
+        ifd_k_reduce(isa)->arg_rows(smallest, last, x, n, m, n, y);
+        for (size_t r = 0; r < m; r++) assert_int_equal(y[r], arg_of(smallest, last, x + r * n, 1, n));
+        ifd_k_reduce(isa)->arg_columns(smallest, last, x, m, n, m, y);
+        for (size_t j = 0; j < m; j++) assert_int_equal(y[j], arg_of(smallest, last, x + j, m, n));
+        free(x);
+      }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(rows), cmocka_unit_test(columns),
+                                     cmocka_unit_test(arguments)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
