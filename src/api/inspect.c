@@ -91,9 +91,13 @@ static bool same_op(const ifd_op *a, const ifd_op *b) {
   return strcmp(a->name, b->name) == 0 && ifd_domain_equal(a->domain, b->domain);
 }
 
-static bool is_fast(const ifd_op *const *ops, int n, const ifd_op *op) {
-  for (int i = 0; i < n; i++)
-    if (same_op(ops[i], op) && ops[i]->lower) return true;
+/* Some kernels are reached through operators of infold's own domain, which passes make of ONNX's. */
+static bool is_fast(const ifd_op *op) {
+  for (int i = 0; ifd_op_at(i); i++) {
+    const ifd_op *row = ifd_op_at(i);
+    bool own = row->domain && strcmp(row->domain, "infold") == 0 && strcmp(row->name, op->name) == 0;
+    if (row->lower && (own || same_op(row, op))) return true;
+  }
   return false;
 }
 
@@ -108,7 +112,7 @@ static ifd_status list_operators(ifd_error *err, FILE *to, ifd_arena *arena, int
   for (int i = 0; i < n; i++) {
     if (i && same_op(ops[i - 1], ops[i])) continue;
     const char *cells[4] = {ops[i]->name, domain_of(ops[i]->domain), NULL,
-                            is_fast(ops, n, ops[i]) ? "fast" : "reference"};
+                            is_fast(ops[i]) ? "fast" : "reference"};
     TRY(versions_of(err, arena, ops[i], &cells[2]));
     TRY(ifd_table_add(&table, cells));
   }
@@ -139,7 +143,7 @@ static void print_default(FILE *to, const ifd_schema_attr *a) {
 static void print_params(FILE *to, const char *kind, const ifd_schema_param *params, int n) {
   static const char *const options[] = {"", "optional", "any number"};
   for (int i = 0; i < n; i++)
-    fprintf(to, "  %-9s %-20s %-12s %s\n", i ? "" : kind, params[i].name, params[i].type,
+    fprintf(to, "  %-10s %-20s %-12s %s\n", i ? "" : kind, params[i].name, params[i].type,
             options[params[i].option]);
 }
 
@@ -148,12 +152,13 @@ static void describe(FILE *to, const ifd_schema *s) {
   fprintf(to, "%s %s, version %d%s\n", domain_of(s->domain), s->name, s->since_version,
           s->deprecated      ? ": deprecated"
           : !op || !op->eval ? ": not supported"
-          : op->lower        ? ""
+          : is_fast(op)      ? ""
                              : ": by its reference");
   print_params(to, "inputs", s->inputs, s->n_inputs);
   print_params(to, "outputs", s->outputs, s->n_outputs);
   for (int i = 0; i < s->n_attrs; i++) {
-    fprintf(to, "  %-9s %-20s %-12s ", i ? "" : "attributes", s->attrs[i].name, attr_types[s->attrs[i].type]);
+    fprintf(to, "  %-10s %-20s %-12s ", i ? "" : "attributes", s->attrs[i].name,
+            attr_types[s->attrs[i].type]);
     print_default(to, &s->attrs[i]);
     fputc('\n', to);
   }
@@ -193,7 +198,8 @@ static const char *const phases[IFD_N_PHASES] = {
 static const char *phase_name(ifd_phase phase) { return phases[phase] ? phases[phase] : "plan"; }
 
 static ifd_status list_passes(ifd_error *err, FILE *to, ifd_arena *arena, int width) {
-  static const ifd_column columns[] = {{"Pass"}, {"Phase"}, {"What it does", .flexible = true}, {0}};
+  static const ifd_column columns[] = {
+      {"Pass"}, {"Phase"}, {"What it does", .flexible = true, .wraps = true}, {0}};
   ifd_table table;
   ifd_table_init(&table, err, arena, columns);
   for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {

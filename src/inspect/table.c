@@ -82,6 +82,26 @@ static void put_cell(FILE *to, const ifd_column *column, const char *s, int widt
   if (!last) put_spaces(to, GAP);
 }
 
+/* How many bytes of s go into one line: as many words as fit, at least one code point. */
+static size_t line_length(const char *s, int width) {
+  size_t fits = 0;
+  const char *at = s;
+  for (int n = 0; *at && n < width; n++, at = next_point(at))
+    if (*at == ' ') fits = (size_t)(at - s);
+  return !*at || *at == ' ' || !fits ? (size_t)(at - s) : fits;
+}
+
+static void put_wrapped(FILE *to, const char *s, int indent, int width) {
+  while (*s) {
+    size_t n = line_length(s, width);
+    const char *end = s + n;
+    for (; s < end; s = next_point(s)) put_points(to, s, 1);
+    while (*s == ' ') s++;
+    if (*s) fputc('\n', to);
+    if (*s) put_spaces(to, indent);
+  }
+}
+
 /* ---- widths ---- */
 
 static int total(const int *widths, int n) {
@@ -117,6 +137,16 @@ static void put_rule(FILE *to, int n) {
   fputc('\n', to);
 }
 
+static void put_row(const ifd_table *t, FILE *to, const char *const *cells, const int *widths) {
+  int last = t->n_columns - 1;
+  for (int c = 0; c < last; c++) put_cell(to, &t->columns[c], cells[c], widths[c], false);
+  if (t->columns[last].wraps)
+    put_wrapped(to, cells[last], total(widths, last) + GAP, widths[last]);
+  else
+    put_cell(to, &t->columns[last], cells[last], widths[last], true);
+  fputc('\n', to);
+}
+
 void ifd_table_print(const ifd_table *t, FILE *to, int width) {
   int widths[32], n = t->n_columns;
   measure(t, widths);
@@ -125,12 +155,10 @@ void ifd_table_print(const ifd_table *t, FILE *to, int width) {
   fputc('\n', to);
   put_rule(to, total(widths, n));
   for (int r = 0; r < t->rows.n; r++) {
-    if (!t->rows.v[r]) {
+    if (t->rows.v[r])
+      put_row(t, to, t->rows.v[r], widths);
+    else
       put_rule(to, total(widths, n));
-      continue;
-    }
-    for (int c = 0; c < n; c++) put_cell(to, &t->columns[c], t->rows.v[r][c], widths[c], c == n - 1);
-    fputc('\n', to);
   }
 }
 

@@ -17,6 +17,7 @@ typedef struct ifd_column {
   const char *title; /* NULL ends a list of columns */
   bool right;        /* numbers */
   bool flexible;
+  bool wraps; /* the last column only: a sentence, continued in further lines */
 } ifd_column;
 
 typedef struct ifd_table {
