@@ -12,13 +12,15 @@ size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packe
 
 static int64_t round_up(int64_t n, int64_t to) { return ifd_ceil_div(n, to) * to; }
 
-/* Rows are shared out first: a task packs the rows of A that it reads. */
+/* Rows are shared out first, since a task packs the rows of A that it reads; but a task reads all its columns
+ * of B, and where these do not stay in L2 it should have the rows to make that worth while. */
 ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
-  const double task = 1 << 20, most = 16;
+  const double task = 1 << 21, most = 16;
   double work = (double)m * (double)n * (double)k / task;
   int64_t wish = work < 1 ? 1 : (int64_t)(work < most ? work : most);
-  int64_t n_m = ifd_min_i64(wish, ifd_ceil_div(m, IFD_K_GEMM_ROWS));
-  int64_t n_n = ifd_min_i64(ifd_ceil_div(wish, n_m), ifd_ceil_div(n, 64));
+  int64_t rows = (double)n * (double)k < 1 << 18 ? 28 : 56;
+  int64_t n_m = ifd_min_i64(wish, ifd_ceil_div(m, rows));
+  int64_t n_n = ifd_min_i64(ifd_ceil_div(wish, n_m), ifd_ceil_div(n, m > 1 ? 128 : 64));
   ifd_k_gemm_grid grid = {.m_step = n_m == 1 ? m : round_up(ifd_ceil_div(m, n_m), 14),
                           .n_step = round_up(ifd_ceil_div(n, n_n), 64)};
   if (!packed) grid.n_step = ifd_min_i64(grid.n_step, IFD_K_GEMM_COLUMNS);

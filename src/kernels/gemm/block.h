@@ -6,9 +6,9 @@
 #include "base/checked.h"
 
 enum {
-  IFD_K_GEMM_ROWS = 112,     /* of A packed at a time: with K_BLOCK they stay in half a megabyte of L2 */
-  IFD_K_GEMM_K_BLOCK = 1024, /* a multiple of 16; longer sums wait in memory in between */
-  IFD_K_GEMM_COLUMNS = 256,  /* whose sums wait, or whose B is packed; multiples of 64 */
+  IFD_K_GEMM_ROWS = 112, /* of A packed at a time: with K_BLOCK they stay in a quarter of a megabyte of L2 */
+  IFD_K_GEMM_K_BLOCK = 512, /* a multiple of 16; longer sums wait in memory in between */
+  IFD_K_GEMM_COLUMNS = 256, /* whose sums wait, or whose B is packed; multiples of 64 */
   IFD_K_GEMM_COLUMNS_PACKED = 1024,
 };
 

@@ -46,7 +46,7 @@ static void finish(const block *k, const float *sums, int64_t i, int64_t n_rows,
 static void run_tile(const block *k, int64_t i, int64_t n_rows, int64_t j, int64_t n_vectors) {
   float sums[IFD_UKR_TILE] __attribute__((aligned(64)));
   ifd_ukr_args t = k->t;
-  t.a += (i - k->i0) * t.a_rs;
+  t.a += (i - k->i0) * 16;
   t.b = k->b + (j - k->j0) / 16 * t.b_vs;
   float *waiting = k->sums + (i - k->i0) * k->columns + (j - k->j0);
   if (!k->first) t.init = waiting, t.init_rs = k->columns, t.init_vs = 16;
@@ -84,7 +84,6 @@ static void run_k_blocks(block *k, const float *a, const float *b, int64_t *at) 
   const ifd_k_product *g = k->g;
   bool in_place = k->i1 - k->i0 == 1 && g->a_cs == 1;
   int64_t step = in_place ? 16 : (k->i1 - k->i0) * 16;
-  k->t.a_rs = in_place ? g->a_rs : 16;
   for (int64_t k0 = 0; k0 == 0 || k0 < g->k; k0 += IFD_K_GEMM_K_BLOCK) {
     int64_t n = ifd_min_i64(g->k - k0, IFD_K_GEMM_K_BLOCK);
     k->first = k0 == 0;

@@ -1,26 +1,22 @@
 #include "kernels/gemm/ukr.h"
 
-/* Row i of a segment, by one pointer for each three rows: with the addresses that x86 forms (p, p + rs,
- * p + 2 rs) fourteen rows take five registers. */
-enum { ROWS_PER_POINTER = 3, MAX_POINTERS = (IFD_UKR_ROWS + ROWS_PER_POINTER - 1) / ROWS_PER_POINTER };
-#define ROW(i) (p[(i) / ROWS_PER_POINTER] + (i) % ROWS_PER_POINTER * rs)
-
 #define UNROLL_     _Pragma("GCC unroll 16")
 #define EACH_ROW    UNROLL_ for (int i = 0; i < M; i++)
 #define EACH_VECTOR UNROLL_ for (int v = 0; v < NV; v++)
 
 /* M and NV are constants wherever this is inlined: the sums then live in registers. */
-IFD_INLINE void step(const int M, const int NV, v16 sum[M][NV], const float *const *p, int64_t rs, int64_t k,
+IFD_INLINE void step(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *a,
                      const float *b, int64_t b_vs) {
   v16 bv[IFD_UKR_MAX_VECTORS];
   EACH_VECTOR bv[v] = v16_load(b + v * b_vs);
   EACH_ROW {
-    v16 av = v16_set1(ROW(i)[k]);
+    v16 av = v16_set1(a[i * 16]);
     EACH_VECTOR sum[i][v] = v16_fma(av, bv[v], sum[i][v]);
   }
 }
 
-IFD_INLINE void store_finished(const int M, const int NV, v16 sum[M][NV], const ifd_ukr_args *t) {
+IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS],
+                               const ifd_ukr_args *t) {
   v16 lo = v16_set1(t->lo), hi = v16_set1(t->hi);
   EACH_VECTOR {
     v16 bias = t->bias ? v16_load(t->bias + v * 16) : v16_zero();
@@ -36,22 +32,21 @@ IFD_INLINE void store_finished(const int M, const int NV, v16 sum[M][NV], const 
 }
 
 IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
-  v16 sum[M][NV];
-  if (t->init)
-    EACH_VECTOR EACH_ROW sum[i][v] = v16_load(t->init + i * t->init_rs + v * t->init_vs);
-  else
-    EACH_VECTOR EACH_ROW sum[i][v] = v16_zero();
-  const int64_t rs = t->a_rs, b_vs = t->b_vs;
+  static const float zeros[16];
+  const float *init = t->init ? t->init : zeros;
+  const int64_t init_rs = t->init ? t->init_rs : 0, init_vs = t->init ? t->init_vs : 0;
+  v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
+  EACH_VECTOR EACH_ROW sum[i][v] = v16_load(init + i * init_rs + v * init_vs);
+  const int64_t b_vs = t->b_vs;
   const float *b = t->b;
   const int64_t *at = t->at, *full = at + t->n_full, *end = full + t->n_part;
   for (; at < end; at++) {
-    const float *p[MAX_POINTERS];
-    UNROLL_ for (int i = 0; i < M; i += ROWS_PER_POINTER) p[i / ROWS_PER_POINTER] = t->a + *at + i * rs;
+    const float *a = t->a + *at;
     if (at < full) {
-      _Pragma("GCC unroll 4") for (int k = 0; k < 16; k++) step(M, NV, sum, p, rs, k, b + k * 16, b_vs);
+      _Pragma("GCC unroll 4") for (int64_t k = 0; k < 16; k++) step(M, NV, sum, a + k, b + k * 16, b_vs);
       b += 16 * 16;
     } else
-      for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, p, rs, k, b, b_vs);
+      for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, a + k, b, b_vs);
   }
   if (t->finish)
     store_finished(M, NV, sum, t);

@@ -1,6 +1,6 @@
 /* The micro-kernels of every product: a tile of M rows by NV vectors of 16 columns, summed in registers.
  *
- *     sum[i][j] = init[i][j] + Σ_s Σ_k a[i * a_rs + at[s] + k] * b[s][k][j]     one fma chain, in this order
+ *     sum[i][j] = init[i][j] + Σ_s Σ_k a[at[s] + i * 16 + k] * b[s][k][j]     one fma chain, in this order
  *
  * A comes in segments of 16 consecutive floats of k, then some of k_part < 16; at[] says where each begins,
  * so that a segment may be a row's next 16 elements, a packed block or a tap of a convolution. B panels are
@@ -22,7 +22,6 @@ enum { IFD_UKR_MAX_VECTORS = 4, IFD_UKR_TILE = IFD_UKR_ROWS * IFD_UKR_VECTORS * 
 
 typedef struct ifd_ukr_args {
   const float *a;
-  int64_t a_rs;
   const int64_t *at; /* n_full + n_part offsets in floats */
   int64_t n_full, n_part, k_part;
   const float *b;
