@@ -96,7 +96,8 @@ INFOLD_API infold_status infold_optimize_model(infold_error *err, infold_model *
                                                const infold_model *model,
                                                const infold_optimize_options *options);
 INFOLD_API void infold_destroy_report(infold_report *report);
-/* What happened: format "table", "json" or "markdown"; width in columns for tables (0: 80). */
+/* What happened: format "table", "json" or "markdown"; width in columns for tables (0: as wide as it
+ * takes). */
 INFOLD_API infold_status infold_format_report(infold_error *err, char **out, const infold_report *report,
                                               const char *format, int width);
 /* Why a node that is left was left: one line for each pass that refused. USAGE when there is no such node. */
@@ -213,7 +214,7 @@ INFOLD_API infold_status infold_verify_report(infold_error *err, infold_report *
 /* ---- inspecting ---- */
 
 /* what: "summary", "nodes", "weights", "text" (ONNX's textual syntax), "json" (all of it), "dot" (Graphviz).
- * width in columns. */
+ * width in columns; 0: as wide as it takes. */
 INFOLD_API infold_status infold_inspect_model(infold_error *err, char **out, const infold_model *model,
                                               const char *what, int width);
 /* The operators infold runs, or one of them in detail; the passes of the optimizer, or one. */

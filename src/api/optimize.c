@@ -216,7 +216,7 @@ static ifd_status format_report(ifd_error *err, FILE *to, const infold_report *r
   ifd_arena_init(&c.arena, NULL);
   ifd_status status = survey(&c, 0, report->before, &c.before);
   if (status == IFD_OK) status = survey(&c, 1, report->after, &c.after);
-  if (status == IFD_OK) status = formats[f].print(&c, to, width ? width : 80);
+  if (status == IFD_OK) status = formats[f].print(&c, to, width);
   infold_destroy_model(c.copies[0]);
   infold_destroy_model(c.copies[1]);
   ifd_arena_free(&c.arena);

@@ -17,7 +17,7 @@ int cli_width(void) {
   const char *columns = getenv("COLUMNS");
   if (isatty(1) && ioctl(1, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20) return size.ws_col;
   int n = columns ? atoi(columns) : 0;
-  return n >= 20 && n < 10000 ? n : 80;
+  return n >= 20 && n < 10000 ? n : 0;
 }
 
 /* ---- text ---- */

@@ -29,10 +29,12 @@ ifd_status ifd_view_text(const ifd_survey *s, FILE *to, int width) {
 
 /* ---- nodes ---- */
 
+/* Weights are left out: they are in the table of weights. */
 static const char *names_of(ifd_arena *arena, ifd_value *const *values, int n) {
   const char *text = "";
   for (int i = 0; i < n && text; i++)
-    text = ifd_arena_printf(arena, "%s%s%s", text, i ? ", " : "", values[i] ? values[i]->name : "-");
+    if (values[i] && !ifd_value_constant(values[i]))
+      text = ifd_arena_printf(arena, "%s%s%s", text, *text ? ", " : "", values[i]->name);
   return text;
 }
 
