@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { NARROWEST = 8, GAP = 2 };
+enum { NARROWEST = 8, GAP = 2, MOST_COLUMNS = 32 };
 
 void ifd_table_init(ifd_table *table, ifd_error *err, ifd_arena *arena, const ifd_column *columns) {
   *table = (ifd_table){.err = err, .arena = arena, .columns = columns};
@@ -75,7 +75,6 @@ static void put_cut(FILE *to, const char *s, int width) {
 
 static void put_cell(FILE *to, const ifd_column *column, const char *s, int width, bool last) {
   int pad = width - width_of(s);
-  if (last && !*s) return;
   if (column->right) put_spaces(to, pad);
   put_cut(to, s, width);
   if (!column->right && !last) put_spaces(to, pad);
@@ -137,8 +136,10 @@ static void put_rule(FILE *to, int n) {
   fputc('\n', to);
 }
 
+/* No spaces at the end: the last cell is the last that holds something. */
 static void put_row(const ifd_table *t, FILE *to, const char *const *cells, const int *widths) {
   int last = t->n_columns - 1;
+  while (last > 0 && !*cells[last]) last--;
   for (int c = 0; c < last; c++) put_cell(to, &t->columns[c], cells[c], widths[c], false);
   if (t->columns[last].wraps)
     put_wrapped(to, cells[last], total(widths, last) + GAP, widths[last]);
@@ -148,17 +149,18 @@ static void put_row(const ifd_table *t, FILE *to, const char *const *cells, cons
 }
 
 void ifd_table_print(const ifd_table *t, FILE *to, int width) {
-  int widths[32], n = t->n_columns;
+  int widths[MOST_COLUMNS];
+  const char *titles[MOST_COLUMNS];
   measure(t, widths);
   if (width) fit(t, widths, width);
-  for (int c = 0; c < n; c++) put_cell(to, &t->columns[c], t->columns[c].title, widths[c], c == n - 1);
-  fputc('\n', to);
-  put_rule(to, total(widths, n));
+  for (int c = 0; c < t->n_columns; c++) titles[c] = t->columns[c].title;
+  put_row(t, to, titles, widths);
+  put_rule(to, total(widths, t->n_columns));
   for (int r = 0; r < t->rows.n; r++) {
     if (t->rows.v[r])
       put_row(t, to, t->rows.v[r], widths);
     else
-      put_rule(to, total(widths, n));
+      put_rule(to, total(widths, t->n_columns));
   }
 }
 
