@@ -1,0 +1,298 @@
+/* Features made ready for a model: Scaler, Normalizer, Binarizer, Imputer, ArrayFeatureExtractor,
+ * FeatureVectorizer, OneHotEncoder. */
+#include <math.h>
+#include <string.h>
+
+#include "ops/shared/elementwise.h"
+#include "ops/shared/lookup.h"
+#include "ops/shared/places.h"
+#include "ops/shared/scores.h"
+#include "ops/shared/values.h"
+#include "tensor/convert.h"
+
+/* Size of the last dimension: the number of features; 1 for a scalar. */
+static int64_t n_features(const ifd_shape *s) { return s->rank ? s->dim[s->rank - 1] : 1; }
+
+static ifd_status infer_as_float(ifd_infer *x) { return ifd_infer_same_as(x, 0, 0, IFD_FLOAT); }
+
+/* ---- Scaler ---- */
+
+/* A value for each feature, or one for all, or none. */
+static ifd_status read_by_feature(ifd_eval *x, const char *name, const float **out, int *n) {
+  int64_t features = n_features(ifd_eval_shape(x, 0));
+  *n = ifd_node_floats(x->node, name, out);
+  EXPECT(x->err, *n <= 1 || *n == features, BAD_MODEL, "attribute %s has %d elements for %lld features", name,
+         *n, (long long)features);
+  return IFD_OK;
+}
+
+static ifd_status eval_Scaler(ifd_eval *x) {
+  const ifd_shape *s = ifd_eval_shape(x, 0);
+  const float *offset, *scale;
+  const double *in;
+  double *y;
+  int n_offset, n_scale;
+  int64_t n = ifd_shape_count(s), features = n_features(s);
+  TRY(read_by_feature(x, "offset", &offset, &n_offset));
+  TRY(read_by_feature(x, "scale", &scale, &n_scale));
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_zeros(x, &y, n));
+  for (int64_t i = 0; i < n; i++) {
+    int64_t f = i % features;
+    y[i] = (in[i] - (n_offset ? offset[n_offset == 1 ? 0 : f] : 0)) *
+           (n_scale ? scale[n_scale == 1 ? 0 : f] : 1);
+  }
+  return ifd_eval_put_f64(x, 0, IFD_FLOAT, s, y);
+}
+
+/* ---- Normalizer ---- */
+
+/* Norms take absolute values, as they do in every implementation and in ONNX's reference; the formulas in the
+ * operator's text leave that out. */
+static double norm_max(const double *v, int64_t n) {
+  double y = 0;
+  for (int64_t i = 0; i < n; i++) y = fmax(y, fabs(v[i]));
+  return y;
+}
+static double norm_l1(const double *v, int64_t n) {
+  double y = 0;
+  for (int64_t i = 0; i < n; i++) y += fabs(v[i]);
+  return y;
+}
+static double norm_l2(const double *v, int64_t n) {
+  double y = 0;
+  for (int64_t i = 0; i < n; i++) y += v[i] * v[i];
+  return sqrt(y);
+}
+
+static ifd_status eval_Normalizer(ifd_eval *x) {
+  static const struct {
+    const char *name;
+    double (*norm)(const double *, int64_t);
+  } norms[] = {{"MAX", norm_max}, {"L1", norm_l1}, {"L2", norm_l2}};
+  const double *in;
+  double *y;
+  ifd_samples s;
+  int k = 0;
+  while (k < 3 && !ifd_node_string_is(x->node, "norm", "MAX", norms[k].name)) k++;
+  EXPECT(x->err, k < 3, BAD_MODEL, "attribute norm is not MAX, L1 or L2");
+  TRY(ifd_samples_of(x->err, &s, ifd_eval_shape(x, 0)));
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_zeros(x, &y, s.n * s.n_features));
+  for (int64_t i = 0; i < s.n; i++) {
+    double norm = norms[k].norm(in + i * s.n_features, s.n_features);
+    for (int64_t j = i * s.n_features; j < (i + 1) * s.n_features; j++)
+      y[j] = norm == 0 ? in[j] : in[j] / norm;
+  }
+  return ifd_eval_put_f64(x, 0, IFD_FLOAT, ifd_eval_shape(x, 0), y);
+}
+
+/* ---- Binarizer ---- */
+
+IFD_COMPUTE_F64(Binarizer, a > p[0])
+static const ifd_elementwise Binarizer = {.f64 = Binarizer_f64};
+
+static ifd_status eval_Binarizer(ifd_eval *x) {
+  const double threshold = ifd_attr_float(x->node, "threshold");
+  return ifd_elementwise_eval(x, &Binarizer, IFD_UNDEFINED, &threshold);
+}
+
+/* ---- Imputer ---- */
+
+static ifd_status expect_imputed(ifd_eval *x, int n, const char *name) {
+  int64_t features = n_features(ifd_eval_shape(x, 0));
+  EXPECT(x->err, n == 1 || (n > 0 && n == features), BAD_MODEL,
+         "attribute %s has %d elements for %lld features", name, n, (long long)features);
+  return IFD_OK;
+}
+
+static ifd_status impute_floats(ifd_eval *x) {
+  const ifd_shape *s = ifd_eval_shape(x, 0);
+  const float *to;
+  const double *in;
+  double *y, replaced = ifd_attr_float(x->node, "replaced_value_float");
+  int n_to = ifd_node_floats(x->node, "imputed_value_floats", &to);
+  int64_t n = ifd_shape_count(s), features = n_features(s);
+  TRY(expect_imputed(x, n_to, "imputed_value_floats"));
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_zeros(x, &y, n));
+  for (int64_t i = 0; i < n; i++) {
+    bool missing = isnan(replaced) ? isnan(in[i]) : in[i] == replaced;
+    y[i] = missing ? to[n_to == 1 ? 0 : i % features] : in[i];
+  }
+  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), s, y);
+}
+
+static ifd_status impute_ints(ifd_eval *x) {
+  const ifd_shape *s = ifd_eval_shape(x, 0);
+  const int64_t *to, *in;
+  int64_t *y, n, features = n_features(s), replaced = ifd_attr_int(x->node, "replaced_value_int64");
+  int n_to = ifd_node_ints(x->node, "imputed_value_int64s", &to);
+  TRY(expect_imputed(x, n_to, "imputed_value_int64s"));
+  TRY(ifd_eval_ints(x, &in, &n, 0));
+  ALLOC(x->err, y, ifd_new_array(x->scratch, int64_t, n));
+  for (int64_t i = 0; i < n; i++) y[i] = in[i] == replaced ? to[n_to == 1 ? 0 : i % features] : in[i];
+  return ifd_eval_put_i64(x, 0, ifd_eval_dtype(x, 0), s, y);
+}
+
+static ifd_status eval_Imputer(ifd_eval *x) {
+  return ifd_dtype_is_float(ifd_eval_dtype(x, 0)) ? impute_floats(x) : impute_ints(x);
+}
+
+/* ---- ArrayFeatureExtractor ---- */
+
+static ifd_status infer_ArrayFeatureExtractor(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0), indices = ifd_infer_rank(x, 1);
+  ifd_dim dims[IFD_MAX_RANK], n = 1;
+  if (rank < 1) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  if (indices < 0) n = ifd_dim_unknown(x->dims);
+  for (int i = 0; i < indices; i++) n = ifd_dim_mul(x->dims, n, ifd_infer_dim(x, 1, i));
+  dims[0] = 1;
+  for (int i = 0; i + 1 < rank; i++) dims[i] = ifd_infer_dim(x, 0, i);
+  dims[rank > 1 ? rank - 1 : 1] = n;
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank > 1 ? rank : 2, dims);
+}
+
+/* The indices count from 0 in the last dimension; a vector gives a matrix of one row (as ONNX's reference has
+ * it: the text is silent). */
+static ifd_status eval_ArrayFeatureExtractor(ifd_eval *x) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  const int64_t *indices;
+  int64_t n, *at, features = n_features(&in->shape);
+  ifd_tensor *out;
+  ifd_shape shape = in->shape;
+  TRY(ifd_eval_ints(x, &indices, &n, 1));
+  EXPECT(x->err, shape.rank > 0, BAD_INPUT, "a scalar has no features to select");
+  for (int64_t i = 0; i < n; i++)
+    EXPECT(x->err, indices[i] >= 0 && indices[i] < features, BAD_INPUT, "index %lld is outside [0, %lld)",
+           (long long)indices[i], (long long)features);
+  int64_t rows = ifd_shape_span(&shape, 0, shape.rank - 1);
+  if (shape.rank == 1) shape = (ifd_shape){2, {1}};
+  shape.dim[shape.rank - 1] = n;
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
+  ALLOC(x->err, at, ifd_new_array(x->scratch, int64_t, rows * n));
+  for (int64_t i = 0; i < rows * n; i++) at[i] = i / n * features + indices[i % n];
+  ifd_gather_blocks(out->data, in->data, at, rows * n, ifd_dtype_size(in->dtype));
+  return IFD_OK;
+}
+
+/* ---- FeatureVectorizer ---- */
+
+static ifd_status infer_FeatureVectorizer(ifd_infer *x) {
+  const int64_t *sizes;
+  int n = ifd_node_ints(x->node, "inputdimensions", &sizes);
+  ifd_dim dims[] = {ifd_infer_samples(x), 0};
+  for (int i = 0; i < x->node->n_inputs; i++) {
+    int rank = ifd_infer_rank(x, i);
+    ifd_dim size = i < n       ? ifd_dim_number(x->dims, sizes[i])
+                   : rank <= 0 ? ifd_dim_unknown(x->dims)
+                               : ifd_infer_dim(x, i, rank - 1);
+    dims[1] = ifd_dim_add(x->dims, dims[1], size);
+  }
+  return ifd_infer_tensor(x, 0, IFD_FLOAT, 2, dims);
+}
+
+/* Input i has `size` features in the output: more are cut off, missing ones are 0. */
+static ifd_status put_features(ifd_eval *x, double *out, int64_t stride, int i, int64_t size, int64_t rows) {
+  ifd_samples s;
+  const double *in;
+  TRY(ifd_samples_of(x->err, &s, ifd_eval_shape(x, i)));
+  EXPECT(x->err, s.n == rows, BAD_INPUT, "input %d has %lld samples, input 0 has %lld", i, (long long)s.n,
+         (long long)rows);
+  TRY(ifd_eval_f64(x, &in, i));
+  for (int64_t r = 0; r < rows; r++)
+    memcpy(out + r * stride, in + r * s.n_features, (size_t)ifd_min_i64(size, s.n_features) * sizeof *in);
+  return IFD_OK;
+}
+
+static ifd_status eval_FeatureVectorizer(ifd_eval *x) {
+  const int64_t *sizes;
+  int64_t *size, total = 0;
+  ifd_samples s = {0};
+  double *y;
+  int n = ifd_node_ints(x->node, "inputdimensions", &sizes);
+  EXPECT(x->err, n == 0 || n == x->n_in, BAD_MODEL, "attribute inputdimensions has %d elements for %d inputs",
+         n, x->n_in);
+  ALLOC(x->err, size, ifd_new_array(x->scratch, int64_t, x->n_in));
+  for (int i = 0; i < x->n_in; i++) {
+    EXPECT(x->err, ifd_eval_has(x, i), BAD_MODEL, "input %d is missing", i);
+    size[i] = n ? sizes[i] : n_features(ifd_eval_shape(x, i));
+    EXPECT(x->err, size[i] >= 0 && ifd_add_i64(&total, total, size[i]), BAD_MODEL,
+           "attribute inputdimensions says %lld for input %d", (long long)size[i], i);
+  }
+  if (x->n_in) TRY(ifd_samples_of(x->err, &s, ifd_eval_shape(x, 0)));
+  ifd_shape shape = {2, {s.n, total}};
+  TRY(ifd_shape_check(x->err, &shape, sizeof *y));
+  TRY(ifd_eval_zeros(x, &y, s.n * total));
+  for (int64_t i = 0, at = 0; i < x->n_in; at += size[i++])
+    TRY(put_features(x, y + at, total, (int)i, size[i], s.n));
+  return ifd_eval_put_f64(x, 0, IFD_FLOAT, &shape, y);
+}
+
+/* ---- OneHotEncoder ---- */
+
+static ifd_status read_categories(ifd_error *err, ifd_tensor *out, const ifd_node *node) {
+  int n = ifd_attr_as_tensor(node, "cats_strings", out) + ifd_attr_as_tensor(node, "cats_int64s", out);
+  EXPECT(err, n == 1, BAD_MODEL, "%s of the attributes cats_strings and cats_int64s must be given",
+         n ? "only one" : "one");
+  return IFD_OK;
+}
+
+static ifd_status infer_OneHotEncoder(ifd_infer *x) {
+  ifd_tensor categories = {0};
+  int rank = ifd_known_rank(x, 0);
+  ifd_dim dims[IFD_MAX_RANK + 1];
+  TRY(read_categories(x->err, &categories, x->node));
+  if (rank < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
+  for (int i = 0; i < rank; i++) dims[i] = ifd_infer_dim(x, 0, i);
+  dims[rank] = ifd_tensor_count(&categories);
+  return ifd_infer_tensor(x, 0, IFD_FLOAT, rank + 1, dims);
+}
+
+/* Numbers are looked up as integers, floats truncated. */
+static ifd_status as_categories(ifd_eval *x, ifd_tensor *out, const ifd_tensor *categories) {
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  const int64_t *ints;
+  int64_t n;
+  EXPECT(x->err, (in->dtype == IFD_STRING) == (categories->dtype == IFD_STRING), BAD_INPUT,
+         "the input is of type %s, the categories are of type %s", ifd_dtype_name(in->dtype),
+         ifd_dtype_name(categories->dtype));
+  *out = *in;
+  if (in->dtype == IFD_STRING) return IFD_OK;
+  TRY(ifd_eval_ints(x, &ints, &n, 0));
+  out->dtype = IFD_INT64;
+  out->data = (void *)ints;
+  return IFD_OK;
+}
+
+static ifd_status eval_OneHotEncoder(ifd_eval *x) {
+  ifd_tensor categories = {0}, in, *out;
+  ifd_lookup lookup;
+  bool zeros = ifd_attr_int(x->node, "zeros") != 0;
+  TRY(read_categories(x->err, &categories, x->node));
+  TRY(as_categories(x, &in, &categories));
+  TRY(ifd_lookup_init(x->err, &lookup, x->scratch, &categories, IFD_LOOKUP_VALUES));
+  ifd_shape shape = in.shape;
+  EXPECT(x->err, shape.rank < IFD_MAX_RANK, UNSUPPORTED, "an output of more than %d dimensions",
+         IFD_MAX_RANK);
+  shape.dim[shape.rank++] = ifd_tensor_count(&categories);
+  TRY(ifd_eval_out(x, &out, 0, IFD_FLOAT, &shape));
+  ifd_fill(out, NULL);
+  for (int64_t i = 0; i < ifd_tensor_count(&in); i++) {
+    int64_t at = ifd_lookup_find(&lookup, &in, i);
+    EXPECT(x->err, at >= 0 || zeros, BAD_INPUT, "element %lld of the input is in no category", (long long)i);
+    if (at >= 0) ifd_tensor_set_f64(out, i * ifd_tensor_count(&categories) + at, 1);
+  }
+  return IFD_OK;
+}
+
+#define ROW(name_, infer_)                                                                                   \
+  { .name = #name_, .domain = "ai.onnx.ml", .since = 1, .infer = infer_, .eval = eval_##name_ }
+const ifd_op ifd_ops_feature[] = {ROW(Scaler, infer_as_float),
+                                  ROW(Normalizer, infer_as_float),
+                                  ROW(Binarizer, ifd_infer_like_first),
+                                  ROW(Imputer, ifd_infer_like_first),
+                                  ROW(ArrayFeatureExtractor, infer_ArrayFeatureExtractor),
+                                  ROW(FeatureVectorizer, infer_FeatureVectorizer),
+                                  ROW(OneHotEncoder, infer_OneHotEncoder),
+                                  {0}};
