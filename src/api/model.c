@@ -63,12 +63,26 @@ static ifd_status create(ifd_error *err, infold_model **out, size_t max_memory) 
   return IFD_OK;
 }
 
+/* A caller relies on the declared type of an output. Its shape is a claim that runs may correct. */
+static ifd_status check_declared(ifd_error *err, const ifd_graph *graph) {
+  for (int i = 0; i < graph->outputs.n; i++) {
+    const ifd_type *found = graph->outputs.v[i]->type, *declared = graph->outputs.v[i]->declared;
+    bool both = declared && declared->kind == IFD_KIND_TENSOR && found->kind == IFD_KIND_TENSOR;
+    if (!both || !declared->dtype || !found->dtype) continue;
+    EXPECT(err, declared->dtype == found->dtype, BAD_MODEL,
+           "output '%s' is declared as %s, but the graph gives %s", graph->outputs.v[i]->name,
+           ifd_dtype_name(declared->dtype), ifd_dtype_name(found->dtype));
+  }
+  return IFD_OK;
+}
+
 /* A model that was read becomes usable once every graph keeps the rules and every type is inferred. */
 static ifd_status settle(ifd_error *err, infold_model *m) {
   TRY(ifd_verify_model(err, m->ir));
   ifd_inference inf;
   TRY(ifd_inference_init(&inf, err, &m->ir->arena, m->ir->dims, m->ir->n_values));
-  return ifd_infer_model(&inf, m->ir);
+  TRY(ifd_infer_model(&inf, m->ir));
+  return check_declared(err, m->ir->graph);
 }
 
 static infold_status finish(infold_error *to, ifd_error *err, infold_model **out, infold_model *m,

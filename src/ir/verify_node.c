@@ -111,7 +111,11 @@ static ifd_status check_attrs(ifd_error *err, const ifd_node *node) {
 }
 
 static ifd_status check_known(ifd_error *err, const ifd_node *node) {
-  bool ours = ifd_schema_latest_opset(node->domain) > 0;
+  int latest = ifd_schema_latest_opset(node->domain);
+  bool ours = latest > 0;
+  EXPECT(err, !ours || node->opset <= latest, UNSUPPORTED,
+         "opset %d of domain \"%s\" is newer than %d, the last one known here", node->opset, node->domain,
+         latest);
   EXPECT(err, !ours || node->opset > 0, BAD_MODEL, "opset_import lacks domain \"%s\"", node->domain);
   EXPECT(err, !ours || node->schema, BAD_MODEL, "the operator does not exist at opset %d", node->opset);
   EXPECT(err, !node->schema || !node->schema->deprecated, BAD_MODEL, "the operator is withdrawn at opset %d",

@@ -24,7 +24,25 @@ static bool trains_14(const ifd_node *node) { return ifd_attr_int(node, "trainin
 
 /* Running and saved statistics have the type of the given ones, which from opset 14 on may differ from X's.
  */
+/* Per-channel statistics are vectors; only those of `spatial = 0` (before version 9) have an element for each
+ * position. */
+static ifd_status check_statistics(ifd_infer *x) {
+  int rank = ifd_infer_rank(x, X);
+  bool spatial = x->node->opset >= 9 || ifd_node_int(x->node, "spatial", 1);
+  for (int i = SCALE; spatial && i <= VAR; i++) {
+    int r = ifd_infer_rank(x, i);
+    EXPECT(x->err, r < 0 || r == 1, BAD_MODEL,
+           "input %d (scale, B, mean, var) has rank %d; a vector was expected", i, r);
+    if (r < 0 || rank < 2) continue;
+    ifd_dim n = ifd_infer_dim(x, i, 0), c = ifd_infer_dim(x, X, 1);
+    EXPECT(x->err, n == c || !ifd_dim_is_number(n) || !ifd_dim_is_number(c), BAD_MODEL,
+           "input %d has %lld elements for %lld channels", i, (long long)n, (long long)c);
+  }
+  return IFD_OK;
+}
+
 static ifd_status infer_batch_norm(ifd_infer *x) {
+  TRY(check_statistics(x));
   TRY(ifd_infer_same(x, 0, X));
   for (int i = 1; i < x->node->n_outputs; i++) TRY(ifd_infer_same(x, i, i % 2 ? MEAN : VAR));
   return IFD_OK;

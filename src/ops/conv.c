@@ -74,6 +74,19 @@ static void fill_bias(double *y, int64_t n, int64_t m, int64_t plane, const doub
     for (int64_t j = 0; j < plane; j++) y[i * plane + j] = bias[i % m];
 }
 
+/* Channels must split in groups that fit the weights; symbols are taken to fit. */
+static ifd_status check_channels(ifd_infer *x, ifd_dim c, ifd_dim m, ifd_dim c_group) {
+  int64_t group = ifd_node_int(x->node, "group", 1);
+  EXPECT(x->err, group > 0, BAD_MODEL, "attribute group is %lld", (long long)group);
+  EXPECT(x->err, !ifd_dim_is_number(m) || m % group == 0, BAD_MODEL,
+         "%lld output channels cannot be divided in %lld groups", (long long)m, (long long)group);
+  if (!ifd_dim_is_number(c) || !ifd_dim_is_number(c_group)) return IFD_OK;
+  EXPECT(x->err, c % group == 0 && c / group == c_group, BAD_MODEL,
+         "the input has %lld channels in %lld groups; the weights are for %lld in each", (long long)c,
+         (long long)group, (long long)c_group);
+  return IFD_OK;
+}
+
 static ifd_status infer_conv_as(ifd_infer *x, ifd_dtype dtype, int weights) {
   int rank = ifd_infer_rank(x, 0);
   if (rank < 0) return ifd_infer_unranked(x, 0, dtype);
@@ -83,6 +96,7 @@ static ifd_status infer_conv_as(ifd_infer *x, ifd_dtype dtype, int weights) {
   EXPECT(x->err, w_rank < 0 || w_rank == rank, BAD_MODEL, "the weights have rank %d, the input %d", w_rank,
          rank);
   const ifd_dim *w = w_rank < 0 ? NULL : x->in[weights]->dims;
+  if (w && rank >= 2) TRY(check_channels(x, in[1], w[0], w[1]));
   TRY(ifd_window_infer(x, rank, in, w ? w + 2 : NULL, out));
   out[0] = in[0];
   out[1] = w ? w[0] : ifd_dim_unknown(x->dims);

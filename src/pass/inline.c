@@ -2,14 +2,55 @@
 
 #include "ir/clone.h"
 
-enum { MAX_NODES = 4000000, MAX_DEPTH = 64 };
+enum { MAX_NODES = 1000000 };
 
 typedef struct inliner {
   ifd_error *err;
   ifd_model *model;
   ifd_arena scratch;
-  int depth;
+  int64_t *sizes; /* by function id: nodes when written out, COUNTING while that is found, 0 before */
 } inliner;
+
+enum { COUNTING = -1 };
+
+/* ---- how large it gets ---- */
+
+typedef struct count {
+  inliner *in;
+  int64_t nodes;
+} count;
+
+static ifd_status size_of(inliner *in, const ifd_function *f, int64_t *out);
+
+static ifd_status count_graph(ifd_graph *graph, void *context) {
+  count *c = context;
+  IFD_EACH_NODE(node, graph) {
+    const ifd_function *f =
+        ifd_model_find_function(c->in->model, node->domain, node->op_type, node->overload);
+    int64_t n = 1;
+    if (f) TRY(size_of(c->in, f, &n));
+    c->nodes += n;
+    EXPECT(c->in->err, c->nodes <= MAX_NODES, LIMIT, "writing out local functions takes more than %d nodes",
+           MAX_NODES);
+  }
+  return IFD_OK;
+}
+
+/* Functions call each other without cycles, and however often they double, their size is found in one walk.
+ */
+static ifd_status size_of(inliner *in, const ifd_function *f, int64_t *out) {
+  count c = {in, 0};
+  EXPECT(in->err, in->sizes[f->id] != COUNTING, BAD_MODEL, "function %s calls itself", f->name);
+  if (!in->sizes[f->id]) {
+    in->sizes[f->id] = COUNTING;
+    TRY(ifd_graph_visit(f->body, count_graph, &c));
+    in->sizes[f->id] = c.nodes + 1;
+  }
+  *out = in->sizes[f->id];
+  return IFD_OK;
+}
+
+/* ---- writing out ---- */
 
 /* One output of the call becomes what was made for it; an output of the graph keeps its name. */
 static ifd_status splice_output(ifd_error *err, ifd_node *call, int i, ifd_value *made) {
@@ -34,8 +75,6 @@ ifd_status ifd_splice_outputs(ifd_error *err, ifd_node *call, ifd_value *const *
   return IFD_OK;
 }
 
-static ifd_status inline_graph(inliner *in, ifd_graph *graph);
-
 /* Absent inputs of the call are absent in the body; the body's defaults stand in for attributes the call
  * leaves out. */
 static ifd_status inline_call(inliner *in, ifd_node *call, const ifd_function *f) {
@@ -59,20 +98,16 @@ static ifd_status inline_call(inliner *in, ifd_node *call, const ifd_function *f
   ifd_node *first = before ? before->next : call->graph->first;
   ifd_node *end = call->next;
   ifd_node_remove(call);
-  EXPECT(err, in->model->n_nodes <= MAX_NODES, LIMIT, "writing out local functions takes more than %d nodes",
-         MAX_NODES);
-  EXPECT(err, ++in->depth <= MAX_DEPTH, BAD_MODEL,
-         "function %s calls itself, or functions nest deeper than %d", f->name, MAX_DEPTH);
   for (ifd_node *n = first, *next; n && n != end; n = next) { /* calls in what was written out */
     next = n->next;
     const ifd_function *inner = ifd_model_find_function(in->model, n->domain, n->op_type, n->overload);
     if (inner) TRY(inline_call(in, n, inner));
   }
-  in->depth--;
   return IFD_OK;
 }
 
-static ifd_status inline_graph(inliner *in, ifd_graph *graph) {
+static ifd_status inline_graph(ifd_graph *graph, void *context) {
+  inliner *in = context;
   IFD_EACH_NODE(node, graph) {
     const ifd_function *f = ifd_model_find_function(in->model, node->domain, node->op_type, node->overload);
     if (f) TRY(inline_call(in, node, f));
@@ -80,13 +115,18 @@ static ifd_status inline_graph(inliner *in, ifd_graph *graph) {
   return IFD_OK;
 }
 
-static ifd_status visit(ifd_graph *graph, void *context) { return inline_graph(context, graph); }
+static ifd_status inline_model(inliner *in) {
+  count c = {in, 0};
+  ALLOC(in->err, in->sizes, ifd_new_array(&in->scratch, int64_t, in->model->functions.n));
+  TRY(ifd_graph_visit(in->model->graph, count_graph, &c));
+  return ifd_graph_visit(in->model->graph, inline_graph, in);
+}
 
 ifd_status ifd_inline_functions(ifd_error *err, ifd_model *model) {
   if (!model->functions.n) return IFD_OK;
   inliner in = {.err = err, .model = model};
   ifd_arena_init(&in.scratch, model->arena.budget);
-  ifd_status status = ifd_graph_visit(model->graph, visit, &in);
+  ifd_status status = inline_model(&in);
   ifd_arena_free(&in.scratch);
   return status;
 }
