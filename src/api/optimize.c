@@ -163,11 +163,39 @@ static void print_passes(const comparison *c, FILE *to) {
   if (c->report->verified) fprintf(to, "%s\n", c->report->verified);
 }
 
+/* Why BatchNormalization nodes were left: each reason once, with how many nodes it holds for. */
+static void print_left(const comparison *c, FILE *to) {
+  const ifd_optimize_report *p = &c->report->passes;
+  for (int i = 0; i < p->refusals.n; i++) {
+    const ifd_refusal *r = &p->refusals.v[i];
+    int n = 0;
+    bool first = true;
+    if (strcmp(r->op_type, "BatchNormalization") != 0) continue;
+    for (int k = 0; k < p->refusals.n; k++) {
+      const ifd_refusal *other = &p->refusals.v[k];
+      if (strcmp(other->op_type, r->op_type) != 0 || strcmp(other->reason, r->reason) != 0 ||
+          strcmp(other->pass, r->pass) != 0)
+        continue;
+      first &= k >= i;
+      n++;
+    }
+    if (!first) continue;
+    fputs("left: BatchNormalization '", to);
+    ifd_put_clean(to, r->node);
+    fputc('\'', to);
+    if (n > 1) fprintf(to, " and %d more", n - 1);
+    fprintf(to, ": %s: ", r->pass);
+    ifd_put_clean(to, r->reason);
+    fputc('\n', to);
+  }
+}
+
 static ifd_status print_table(comparison *c, FILE *to, int width) {
   ifd_table table;
   TRY(fill_table(c, &table));
   ifd_table_print(&table, to, width);
   print_passes(c, to);
+  print_left(c, to);
   return IFD_OK;
 }
 
@@ -177,6 +205,7 @@ static ifd_status print_markdown(comparison *c, FILE *to, int width) {
   TRY(fill_table(c, &table));
   ifd_table_print_markdown(&table, to);
   print_passes(c, to);
+  print_left(c, to);
   return IFD_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 typedef struct bench_record {
@@ -67,8 +68,10 @@ static int interact(const subject *s) {
   while (fgets(line, sizeof line, stdin)) {
     char *end;
     long n = strtol(line, &end, 10);
-    if (end == line || n < 1 || n > 1000000)
+    if (end == line || n < 1 || n > 1000000) {
+      line[strcspn(line, "\n")] = 0;
       return cli_usage("bench: --interactive reads numbers of runs, not '%s'", line);
+    }
     double *seconds = calloc((size_t)n, sizeof *seconds);
     int code = seconds ? 0 : EXIT_LIMIT;
     for (long i = 0; !code && i < n; i++) code = run_once(s, &seconds[i]);
@@ -97,7 +100,9 @@ static void report(const bench_record *r, const subject *s, const double *sorted
   if (!r->json) {
     printf("median %.3f ms, least %.3f ms, mean %.3f ms of %d runs; ready after %.1f ms", median * 1e3,
            sorted[0] * 1e3, sum / n * 1e3, n, s->prepared * 1e3);
-    if (peak) printf("; a run holds %.1f MB", (double)peak / 1e6);
+    if (peak)
+      printf("; a run holds %.3g %s", (double)peak / (peak < 1000000 ? 1e3 : 1e6),
+             peak < 1000000 ? "kB" : "MB");
     printf("\n");
     return;
   }
