@@ -1,5 +1,6 @@
 #include "ops/op.h"
 
+#include "ops/shared/signature.h"
 #include "tensor/convert.h"
 #include <string.h>
 
@@ -94,6 +95,7 @@ ifd_status ifd_eval_node(ifd_eval *x) {
   if (!op || !op->eval)
     status = ifd_error_set(x->err, IFD_UNSUPPORTED, __FILE__, "operator %s%s%s of opset %d is not supported",
                            x->node->domain, *x->node->domain ? "." : "", x->node->op_type, x->node->opset);
+  if (status == IFD_OK) status = ifd_signature_check_values(x->err, x->node, x->in, x->n_in, x->float64);
   if (status == IFD_OK) status = op->eval(x);
   for (int i = 0; i < x->n_out && status == IFD_OK; i++) status = own_strings(x, &x->out[i]);
   if (status == IFD_OK) return IFD_OK;

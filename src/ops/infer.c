@@ -1,5 +1,6 @@
 #include "ops/infer.h"
 
+#include "ops/shared/signature.h"
 #include <string.h>
 
 enum { MAX_ELEMENTS = 256 }; /* shape arithmetic stays below; larger integer tensors are data */
@@ -248,13 +249,15 @@ static ifd_status put_types(ifd_graph *graph, void *context) {
     ALLOC(inf->err, f, ifd_inference_get(inf, graph->constants.v[i]));
     if (f->type->kind != IFD_KIND_UNKNOWN) graph->constants.v[i]->type = f->type;
   }
-  IFD_EACH_NODE(node, graph)
-  for (int i = 0; i < node->n_outputs; i++)
-    if (node->outputs[i]) {
-      ifd_facts *f;
-      ALLOC(inf->err, f, ifd_inference_get(inf, node->outputs[i]));
-      node->outputs[i]->type = f->type;
-    }
+  IFD_EACH_NODE(node, graph) {
+    for (int i = 0; i < node->n_outputs; i++)
+      if (node->outputs[i]) {
+        ifd_facts *f;
+        ALLOC(inf->err, f, ifd_inference_get(inf, node->outputs[i]));
+        node->outputs[i]->type = f->type;
+      }
+    TRY(ifd_signature_check_types(inf->err, node));
+  }
   return IFD_OK;
 }
 

@@ -1,5 +1,7 @@
 #include "plan/program_priv.h"
 
+#include "ops/shared/signature.h"
+
 static ifd_status pack_constant(ifd_lower *x, const void **out, const ifd_tensor *from, size_t bytes,
                                 void (*pack)(void *to, const void *from, const void *params),
                                 const void *params, size_t params_size) {
@@ -21,7 +23,8 @@ ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program
                  .work = work,
                  .packed = pack_constant,
                  .session = program};
-  ifd_status status = node->op->lower(&x);
+  ifd_status status = ifd_signature_check_tensors(err, node, in);
+  if (status == IFD_OK) status = node->op->lower(&x);
   if (status != IFD_OK) ifd_error_add(err, "node '%s' (%s)", node->name, node->op_type);
   return status;
 }
