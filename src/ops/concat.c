@@ -1,5 +1,6 @@
 /* Concat, Split and their counterparts for sequences: tensors joined and cut along one axis. */
 #include "ops/shared/elements.h"
+#include "ops/shared/mover.h"
 #include "ops/shared/sequence.h"
 #include <string.h>
 
@@ -15,37 +16,35 @@ static ifd_status expect_joinable(ifd_error *err, const ifd_tensor *a, const ifd
   return IFD_OK;
 }
 
-/* Output 0: n tensors (at least one) after one another along the axis. */
-static ifd_status join(ifd_eval *x, const ifd_tensor *const *in, int n, int axis) {
-  ifd_shape shape = in[0]->shape;
-  ifd_tensor *out;
+/* The shape of n tensors (at least one) after one another along the axis. */
+static ifd_status join_shapes(ifd_error *err, ifd_shape *out, const ifd_tensor *const *in, int n, int axis) {
+  *out = in[0]->shape;
   for (int k = 1; k < n; k++) {
-    TRY(expect_joinable(x->err, in[0], in[k], k, axis));
-    EXPECT(x->err, ifd_add_i64(&shape.dim[axis], shape.dim[axis], in[k]->shape.dim[axis]), LIMIT,
+    TRY(expect_joinable(err, in[0], in[k], k, axis));
+    EXPECT(err, ifd_add_i64(&out->dim[axis], out->dim[axis], in[k]->shape.dim[axis]), LIMIT,
            "the joined dimension is larger than memory can address");
-  }
-  TRY(ifd_move_out(x, &out, 0, in[0]->dtype, &shape));
-  size_t size = ifd_dtype_size(out->dtype);
-  ifd_view to = ifd_view_of(out);
-  for (int k = 0; k < n; k++) {
-    ifd_move(&in[k]->shape, size, to, ifd_view_of(in[k]));
-    to = ifd_view_from(to, axis, in[k]->shape.dim[axis], size);
   }
   return IFD_OK;
 }
 
-static ifd_status eval_Concat(ifd_eval *x) {
+static ifd_status concat(ifd_mover *m) {
   const ifd_tensor **in;
-  int axis;
-  EXPECT(x->err, x->n_in > 0, BAD_MODEL, "no inputs");
-  ALLOC(x->err, in, ifd_new_array(x->scratch, const ifd_tensor *, x->n_in));
-  for (int k = 0; k < x->n_in; k++) {
-    EXPECT(x->err, ifd_eval_has(x, k), BAD_MODEL, "input %d is missing", k);
-    in[k] = ifd_eval_in(x, k);
+  int axis, n = m->node->n_inputs;
+  EXPECT(m->err, n > 0, BAD_MODEL, "no inputs");
+  ALLOC(m->err, in, ifd_new_array(m->arena, const ifd_tensor *, n));
+  for (int k = 0; k < n; k++) EXPECT(m->err, in[k] = ifd_mover_in(m, k), BAD_MODEL, "input %d is missing", k);
+  TRY(ifd_axis(m->err, &axis, ifd_node_int(m->node, "axis", 1), in[0]->shape.rank));
+  ifd_shape shape;
+  ifd_view to;
+  TRY(join_shapes(m->err, &shape, in, n, axis));
+  TRY(ifd_mover_out(m, &to, 0, in[0]->dtype, &shape));
+  for (int k = 0; k < n; k++) {
+    TRY(ifd_mover_move(m, &in[k]->shape, ifd_dtype_size(in[0]->dtype), to, ifd_mover_view(m, k)));
+    to = ifd_view_from(to, axis, in[k]->shape.dim[axis]);
   }
-  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 1), in[0]->shape.rank));
-  return join(x, in, x->n_in, axis);
+  return IFD_OK;
 }
+IFD_MOVES(concat, INT32_MAX)
 
 static ifd_status eval_ConcatFromSequence(ifd_eval *x) {
   const ifd_datum *sequence;
@@ -71,7 +70,16 @@ static ifd_status eval_ConcatFromSequence(ifd_eval *x) {
     s->dim[axis] = 1;
     s->rank++;
   }
-  return join(x, in, n, axis);
+  ifd_shape shape;
+  ifd_tensor *out;
+  TRY(join_shapes(x->err, &shape, in, n, axis));
+  TRY(ifd_move_out(x, &out, 0, in[0]->dtype, &shape));
+  ifd_view to = ifd_view_of(out);
+  for (int k = 0; k < n; k++) {
+    ifd_move(&in[k]->shape, ifd_dtype_size(out->dtype), to, ifd_view_of(in[k]));
+    to = ifd_view_from(to, axis, in[k]->shape.dim[axis]);
+  }
+  return IFD_OK;
 }
 
 /* Elements of input k, unknown ones where only their number is known; n is -1 where not even that is. */
@@ -233,42 +241,44 @@ static ifd_status infer_Split_2(ifd_infer *x) { return infer_by_attr(x); }
 static ifd_status infer_Split_13(ifd_infer *x) { return infer_by_input(x, false); }
 static ifd_status infer_Split_18(ifd_infer *x) { return infer_by_input(x, true); }
 
-static ifd_status eval_split(ifd_eval *x, const char *attr, bool uneven) {
-  const ifd_tensor *in = ifd_eval_in(x, 0);
+static ifd_status split(ifd_mover *m, const char *attr, bool uneven) {
+  const ifd_tensor *in = ifd_mover_in(m, 0);
   const int64_t *list;
   int64_t n_list, *lengths;
-  int axis, n = x->n_out;
+  int axis;
   ifd_dims *dims;
-  TRY(expect_num_outputs(x->err, x->node));
-  TRY(ifd_eval_list(x, &list, &n_list, attr, 1));
-  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), in->shape.rank));
-  ALLOC(x->err, dims, ifd_dims_new(x->scratch));
-  ALLOC(x->err, lengths, ifd_new_array(x->scratch, int64_t, n));
+  TRY(expect_num_outputs(m->err, m->node));
+  TRY(ifd_mover_list(m, &list, &n_list, attr, 1));
+  TRY(ifd_axis(m->err, &axis, ifd_node_int(m->node, "axis", 0), in->shape.rank));
+  ALLOC(m->err, dims, ifd_dims_new(m->arena));
+  ALLOC(m->err, lengths, ifd_new_array(m->arena, int64_t, m->n_out));
   for (int64_t i = 0, sum = 0; i < n_list; i++)
-    EXPECT(x->err, list[i] >= 0 && ifd_add_i64(&sum, sum, list[i]), BAD_INPUT, "part %lld has length %lld",
+    EXPECT(m->err, list[i] >= 0 && ifd_add_i64(&sum, sum, list[i]), BAD_INPUT, "part %lld has length %lld",
            (long long)i, (long long)list[i]);
-  TRY(part_lengths(x->err, dims, in->shape.dim[axis], n, n_list, list, uneven, lengths));
-  ifd_view from = ifd_view_of(in);
-  size_t size = ifd_dtype_size(in->dtype);
-  for (int i = 0; i < n; i++) {
+  TRY(part_lengths(m->err, dims, in->shape.dim[axis], m->n_out, n_list, list, uneven, lengths));
+  ifd_view from = ifd_mover_view(m, 0), to;
+  for (int i = 0; i < m->n_out; i++) {
     ifd_shape shape = in->shape;
-    ifd_tensor *out;
     shape.dim[axis] = lengths[i];
-    if (ifd_eval_wants(x, i)) {
-      TRY(ifd_move_out(x, &out, i, in->dtype, &shape));
-      ifd_move(&shape, size, ifd_view_of(out), from);
+    if (ifd_mover_wants(m, i)) {
+      TRY(ifd_mover_out(m, &to, i, in->dtype, &shape));
+      TRY(ifd_mover_move(m, &shape, ifd_dtype_size(in->dtype), to, from));
     }
-    from = ifd_view_from(from, axis, lengths[i], size);
+    from = ifd_view_from(from, axis, lengths[i]);
   }
   return IFD_OK;
 }
 
-static ifd_status eval_Split_1(ifd_eval *x) {
-  return eval_split(x, ifd_node_find_attr(x->node, "split") ? "split" : NULL, false);
+static ifd_status split_1(ifd_mover *m) {
+  return split(m, ifd_node_find_attr(m->node, "split") ? "split" : NULL, false);
 }
-static ifd_status eval_Split_2(ifd_eval *x) { return eval_split(x, "split", false); }
-static ifd_status eval_Split_13(ifd_eval *x) { return eval_split(x, NULL, false); }
-static ifd_status eval_Split_18(ifd_eval *x) { return eval_split(x, NULL, true); }
+static ifd_status split_2(ifd_mover *m) { return split(m, "split", false); }
+static ifd_status split_13(ifd_mover *m) { return split(m, NULL, false); }
+static ifd_status split_18(ifd_mover *m) { return split(m, NULL, true); }
+IFD_MOVES(split_1, 1)
+IFD_MOVES(split_2, 1)
+IFD_MOVES(split_13, 1)
+IFD_MOVES(split_18, 1)
 
 /* ---- into a sequence ---- */
 
@@ -331,14 +341,21 @@ static ifd_status eval_SplitToSequence(ifd_eval *x) {
       drop_dim(shape.dim, &shape.rank, axis);
     }
     TRY(ifd_sequence_add_view(x, 0, in->dtype, &shape, part));
-    from = ifd_view_from(from, axis, length, ifd_dtype_size(in->dtype));
+    from = ifd_view_from(from, axis, length);
     left -= length;
   }
   return IFD_OK;
 }
 
-#define ROW(name_, since_, suffix)                                                                           \
-  { .name = #name_, .since = since_, .infer = infer_##name_##suffix, .eval = eval_##name_##suffix }
-const ifd_op ifd_ops_concat[] = {
-    ROW(Concat, 1, ),    ROW(ConcatFromSequence, 11, ), ROW(Split, 1, _1),          ROW(Split, 2, _2),
-    ROW(Split, 13, _13), ROW(Split, 18, _18),           ROW(SplitToSequence, 11, ), {0}};
+#define MOVES(name_, since_, infer_, moves)                                                                  \
+  { .name = #name_, .since = since_, .infer = infer_, .eval = eval_##moves, .lower = lower_##moves }
+#define ROW(name_, since_)                                                                                   \
+  { .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##name_ }
+const ifd_op ifd_ops_concat[] = {MOVES(Concat, 1, infer_Concat, concat),
+                                 MOVES(Split, 1, infer_Split_1, split_1),
+                                 MOVES(Split, 2, infer_Split_2, split_2),
+                                 MOVES(Split, 13, infer_Split_13, split_13),
+                                 MOVES(Split, 18, infer_Split_18, split_18),
+                                 ROW(ConcatFromSequence, 11),
+                                 ROW(SplitToSequence, 11),
+                                 {0}};

@@ -181,6 +181,15 @@ static ifd_status scan_element(ifd_eval *x, ifd_list *list, ifd_datum *made, int
   return IFD_OK;
 }
 
+/* A carried tensor may change its shape, not its type. */
+static ifd_status expect_same_dtype(ifd_error *err, int i, const ifd_datum *was, const ifd_datum *is) {
+  bool tensors = was->kind == IFD_KIND_TENSOR && is->kind == IFD_KIND_TENSOR;
+  EXPECT(err, !tensors || was->tensor.dtype == is->tensor.dtype, BAD_INPUT,
+         "carried value %d is a tensor of %s, then one of %s", i, ifd_dtype_name(was->tensor.dtype),
+         ifd_dtype_name(is->tensor.dtype));
+  return IFD_OK;
+}
+
 static ifd_status make_trip(ifd_eval *x, loop *l) {
   const counts *c = &l->c;
   TRY(ifd_trip(x));
@@ -188,6 +197,7 @@ static ifd_status make_trip(ifd_eval *x, loop *l) {
   ifd_tensor_set_i64(&l->in[1].tensor, 0, l->go);
   TRY(x->run_graph(x, c->body, l->in, c->n + 2, l->made, 1 + c->n + c->k));
   for (int i = 0; i < c->n; i++) {
+    TRY(expect_same_dtype(x->err, i, &l->in[2 + i], &l->made[1 + i]));
     if (l->trips) ifd_datum_unref(&l->in[2 + i]);
     l->in[2 + i] = l->made[1 + i];
     l->made[1 + i] = (ifd_datum){0};

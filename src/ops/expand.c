@@ -1,6 +1,6 @@
 /* Expand, Tile, ReverseSequence, Trilu: elements repeated, turned round or left out in place. */
 #include "ops/shared/elements.h"
-#include "ops/shared/move.h"
+#include "ops/shared/mover.h"
 #include <string.h>
 
 /* ---- Expand ---- */
@@ -26,81 +26,87 @@ static ifd_status infer_Expand(ifd_infer *x) {
   return ifd_infer_elements(x, 0, out, (int)n, copies);
 }
 
-static ifd_status eval_Expand(ifd_eval *x) {
-  const ifd_tensor *in = ifd_eval_in(x, 0);
+static ifd_status expand(ifd_mover *m) {
+  const ifd_tensor *in = ifd_mover_in(m, 0);
   const int64_t *want;
   int64_t n;
-  ifd_tensor *out;
-  TRY(ifd_eval_ints(x, &want, &n, 1));
-  EXPECT(x->err, n <= IFD_MAX_RANK, UNSUPPORTED, "a shape of %lld dimensions; at most %d are supported",
-         (long long)n, IFD_MAX_RANK);
+  ifd_view to, from = ifd_mover_view(m, 0);
+  TRY(ifd_mover_list(m, &want, &n, NULL, 1));
+  EXPECT(m->err, n >= 0 && n <= IFD_MAX_RANK, UNSUPPORTED,
+         "a shape of %lld dimensions; at most %d are supported", (long long)n, IFD_MAX_RANK);
   ifd_shape shape = {.rank = (int)n};
   for (int i = 0; i < n; i++) shape.dim[i] = want[i];
-  TRY(ifd_shape_check(x->err, &shape, 1));
-  TRY(ifd_shape_broadcast(x->err, &shape, &in->shape, &shape));
-  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
-  ifd_move(&shape, ifd_dtype_size(in->dtype), ifd_view_of(out), ifd_view_broadcast(in, &shape));
-  return IFD_OK;
+  TRY(ifd_shape_check(m->err, &shape, 1));
+  TRY(ifd_shape_broadcast(m->err, &shape, &in->shape, &shape));
+  TRY(ifd_mover_out(m, &to, 0, in->dtype, &shape));
+  ifd_shape_broadcast_strides(&in->shape, &shape, from.stride);
+  return ifd_mover_move(m, &shape, ifd_dtype_size(in->dtype), to, from);
 }
+IFD_MOVES(expand, 1)
 
 /* ---- Tile ---- */
 
-/* `times` copies of the first `n` indices of one axis, doubling what is done. */
-static void repeat(const ifd_tensor *out, const ifd_shape *done, int axis, int64_t times) {
-  size_t size = ifd_dtype_size(out->dtype);
-  ifd_view v = ifd_view_of(out);
+/* Copies of what is done of one axis fill the rest of it, all at once: they are one more dimension. */
+static ifd_status repeat(ifd_mover *m, size_t size, ifd_view whole, const ifd_shape *done, int axis,
+                         int64_t times) {
   ifd_shape part = *done;
-  int64_t n = done->dim[axis], all = n * times;
-  for (int64_t at = n; at < all; at += part.dim[axis]) {
-    part.dim[axis] = ifd_min_i64(at, all - at);
-    ifd_move(&part, size, ifd_view_from(v, axis, at, size), v);
-  }
+  ifd_view to = ifd_view_from(whole, axis, done->dim[axis]), from = whole;
+  EXPECT(m->err, part.rank < IFD_MAX_RANK, UNSUPPORTED, "at most %d dimensions are supported",
+         IFD_MAX_RANK - 1);
+  part.dim[part.rank] = times - 1;
+  to.stride[part.rank] = whole.stride[axis] * done->dim[axis];
+  from.stride[part.rank++] = 0;
+  ifd_mover_barrier(m);
+  return ifd_mover_move(m, &part, size, to, from);
 }
 
-static ifd_status tile(ifd_eval *x, const int64_t *repeats) {
-  const ifd_tensor *in = ifd_eval_in(x, 0);
+static ifd_status tile(ifd_mover *m, const int64_t *repeats) {
+  const ifd_tensor *in = ifd_mover_in(m, 0);
   ifd_shape shape = in->shape, done = in->shape;
-  ifd_tensor *out;
+  size_t size = ifd_dtype_size(in->dtype);
+  ifd_view whole;
   for (int i = 0; i < shape.rank; i++)
-    EXPECT(x->err, repeats[i] >= 0 && ifd_mul_i64(&shape.dim[i], shape.dim[i], repeats[i]), BAD_INPUT,
+    EXPECT(m->err, repeats[i] >= 0 && ifd_mul_i64(&shape.dim[i], shape.dim[i], repeats[i]), BAD_INPUT,
            "dimension %d cannot be repeated %lld times", i, (long long)repeats[i]);
-  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
+  TRY(ifd_mover_out(m, &whole, 0, in->dtype, &shape));
   if (ifd_shape_count(&shape) == 0) return IFD_OK;
-  ifd_move(&in->shape, ifd_dtype_size(in->dtype), ifd_view_of(out), ifd_view_of(in));
+  TRY(ifd_mover_move(m, &in->shape, size, whole, ifd_mover_view(m, 0)));
   for (int i = shape.rank - 1; i >= 0; i--) {
-    repeat(out, &done, i, repeats[i]);
+    if (repeats[i] > 1) TRY(repeat(m, size, whole, &done, i, repeats[i]));
     done.dim[i] = shape.dim[i];
   }
   return IFD_OK;
 }
 
-static ifd_status read_scalar(ifd_eval *x, int64_t *out, int i) {
+static ifd_status read_one(ifd_mover *m, int64_t *out, int i) {
   const int64_t *v;
   int64_t n;
-  TRY(ifd_eval_ints(x, &v, &n, i));
-  EXPECT(x->err, n == 1, BAD_INPUT, "input %d has %lld elements, not one", i, (long long)n);
+  TRY(ifd_mover_list(m, &v, &n, NULL, i));
+  EXPECT(m->err, n == 1, BAD_INPUT, "input %d has %lld elements, not one", i, (long long)n);
   *out = *v;
   return IFD_OK;
 }
 
-static ifd_status eval_Tile_1(ifd_eval *x) {
+static ifd_status tile_1(ifd_mover *m) {
   int64_t tiles, at, repeats[IFD_MAX_RANK];
   int axis;
-  TRY(read_scalar(x, &tiles, 1));
-  TRY(read_scalar(x, &at, 2));
-  TRY(ifd_axis(x->err, &axis, at, ifd_eval_in(x, 0)->shape.rank));
+  TRY(read_one(m, &tiles, 1));
+  TRY(read_one(m, &at, 2));
+  TRY(ifd_axis(m->err, &axis, at, ifd_mover_in(m, 0)->shape.rank));
   for (int i = 0; i < IFD_MAX_RANK; i++) repeats[i] = i == axis ? tiles : 1;
-  return tile(x, repeats);
+  return tile(m, repeats);
 }
+IFD_MOVES(tile_1, 1)
 
-static ifd_status eval_Tile(ifd_eval *x) {
+static ifd_status tile_6(ifd_mover *m) {
   const int64_t *repeats;
   int64_t n;
-  int rank = ifd_eval_in(x, 0)->shape.rank;
-  TRY(ifd_eval_ints(x, &repeats, &n, 1));
-  EXPECT(x->err, n == rank, BAD_INPUT, "%lld repeats for %d dimensions", (long long)n, rank);
-  return tile(x, repeats);
+  int rank = ifd_mover_in(m, 0)->shape.rank;
+  TRY(ifd_mover_list(m, &repeats, &n, NULL, 1));
+  EXPECT(m->err, n == rank, BAD_INPUT, "%lld repeats for %d dimensions", (long long)n, rank);
+  return tile(m, repeats);
 }
+IFD_MOVES(tile_6, 1)
 
 static ifd_status infer_Tile_1(ifd_infer *x) {
   ifd_dim dims[IFD_MAX_RANK];
@@ -151,16 +157,16 @@ static ifd_status eval_ReverseSequence(ifd_eval *x) {
            "length %lld of sequence %lld is outside [0, %lld]", (long long)lens[i], (long long)i,
            (long long)steps);
     ifd_shape part = in->shape;
-    ifd_view to = ifd_view_from(ifd_view_of(out), batch, i, size), rest;
-    ifd_view from = ifd_view_from(ifd_view_of(in), batch, i, size), back;
+    ifd_view to = ifd_view_from(ifd_view_of(out), batch, i), rest;
+    ifd_view from = ifd_view_from(ifd_view_of(in), batch, i), back;
     part.dim[batch] = 1;
     part.dim[time] = lens[i];
-    back = ifd_view_from(from, time, lens[i] - 1, size);
+    back = ifd_view_from(from, time, lens[i] - 1);
     back.stride[time] = -back.stride[time];
     ifd_move(&part, size, to, back);
     part.dim[time] = steps - lens[i];
-    rest = ifd_view_from(to, time, lens[i], size);
-    ifd_move(&part, size, rest, ifd_view_from(from, time, lens[i], size));
+    rest = ifd_view_from(to, time, lens[i]);
+    ifd_move(&part, size, rest, ifd_view_from(from, time, lens[i]));
   }
   return IFD_OK;
 }
@@ -174,7 +180,13 @@ static ifd_status eval_Trilu(ifd_eval *x) {
   bool upper = ifd_node_int(x->node, "upper", 1);
   ifd_tensor *out;
   EXPECT(x->err, rank >= 2, BAD_INPUT, "the input has %d dimensions, not 2 or more", rank);
-  if (ifd_eval_has(x, 1)) TRY(read_scalar(x, &k, 1));
+  if (ifd_eval_has(x, 1)) {
+    const int64_t *given;
+    int64_t n;
+    TRY(ifd_eval_ints(x, &given, &n, 1));
+    EXPECT(x->err, n == 1, BAD_INPUT, "k has %lld elements, not one", (long long)n);
+    k = *given;
+  }
   TRY(ifd_move_out(x, &out, 0, in->dtype, &in->shape));
   int64_t rows = in->shape.dim[rank - 2], columns = in->shape.dim[rank - 1];
   int64_t all = ifd_shape_span(&in->shape, 0, rank - 2) * rows;
@@ -191,11 +203,13 @@ static ifd_status eval_Trilu(ifd_eval *x) {
   return IFD_OK;
 }
 
-#define ROW(name_, since_, infer_, eval_)                                                                    \
-  { .name = #name_, .since = since_, .infer = infer_, .eval = eval_ }
-const ifd_op ifd_ops_expand[] = {ROW(Expand, 8, infer_Expand, eval_Expand),
-                                 ROW(Tile, 1, infer_Tile_1, eval_Tile_1),
-                                 ROW(Tile, 6, infer_Tile, eval_Tile),
-                                 ROW(ReverseSequence, 10, ifd_infer_like_first, eval_ReverseSequence),
-                                 ROW(Trilu, 14, ifd_infer_like_first, eval_Trilu),
+#define MOVES(name_, since_, infer_, moves)                                                                  \
+  { .name = #name_, .since = since_, .infer = infer_, .eval = eval_##moves, .lower = lower_##moves }
+#define ROW(name_, since_)                                                                                   \
+  { .name = #name_, .since = since_, .infer = ifd_infer_like_first, .eval = eval_##name_ }
+const ifd_op ifd_ops_expand[] = {MOVES(Expand, 8, infer_Expand, expand),
+                                 MOVES(Tile, 1, infer_Tile_1, tile_1),
+                                 MOVES(Tile, 6, infer_Tile, tile_6),
+                                 ROW(ReverseSequence, 10),
+                                 ROW(Trilu, 14),
                                  {0}};

@@ -1,4 +1,6 @@
 /* Gather, GatherElements, GatherND, Compress: elements picked out by index. */
+#include "kernels/kernels.h"
+#include "kernels/move/move.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/places.h"
 #include <string.h>
@@ -55,6 +57,45 @@ static ifd_status eval_Gather(ifd_eval *x) {
     from += (size_t)s->dim[axis] * block;
   }
   return IFD_OK;
+}
+
+typedef struct gather_params {
+  const struct ifd_k_move_table *kernels;
+  int64_t outer, n, limit; /* outer times n rows out of `limit` */
+  size_t row_bytes, index_bytes;
+  int64_t grain; /* rows of a task */
+} gather_params;
+
+static void run_gather(const void *params, const ifd_args *args, int task) {
+  const gather_params *p = params;
+  int64_t at = task * p->grain, end = ifd_min_i64(at + p->grain, p->outer * p->n);
+  bool failed = false;
+  while (at < end) {
+    int64_t o = at / p->n, i = at % p->n, rows = ifd_min_i64(p->n - i, end - at);
+    p->kernels->gather((char *)args->out[0] + (size_t)at * p->row_bytes,
+                       (const char *)args->in[0] + (size_t)(o * p->limit) * p->row_bytes, p->row_bytes,
+                       (const char *)args->in[1] + (size_t)i * p->index_bytes, p->index_bytes == 8, rows,
+                       p->limit, &failed);
+    at += rows;
+  }
+  if (failed) atomic_store(args->failed, 1);
+}
+
+static ifd_status lower_Gather(ifd_lower *x) {
+  const ifd_tensor *in = x->in[0], *index = x->in[1];
+  int axis;
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), in->shape.rank));
+  if (in->dtype == IFD_STRING || ifd_tensor_count(x->out[0]) == 0) return IFD_OK;
+  gather_params p = {.kernels = ifd_k_move(x->isa),
+                     .outer = ifd_shape_span(&in->shape, 0, axis),
+                     .n = ifd_tensor_count(index),
+                     .limit = in->shape.dim[axis],
+                     .row_bytes = (size_t)ifd_shape_span(&in->shape, axis + 1, in->shape.rank) *
+                                  ifd_dtype_size(in->dtype),
+                     .index_bytes = ifd_dtype_size(index->dtype)};
+  p.grain = ifd_lower_grain(p.outer * p.n, (double)p.row_bytes);
+  x->work->algorithm = "rows";
+  return ifd_lower_launch(x, run_gather, &p, sizeof p, ifd_ceil_div(p.outer * p.n, p.grain), 0);
 }
 
 /* ---- GatherElements ---- */
@@ -155,7 +196,10 @@ static ifd_status eval_Compress(ifd_eval *x) {
   return IFD_OK;
 }
 
-#define ROW(name_, since_)                                                                                   \
-  { .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##name_ }
-const ifd_op ifd_ops_gather[] = {
-    ROW(Gather, 1), ROW(GatherElements, 11), ROW(GatherND, 11), ROW(Compress, 9), {0}};
+#define ROW(name_, since_, ...)                                                                              \
+  { .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##name_, __VA_ARGS__ }
+const ifd_op ifd_ops_gather[] = {ROW(Gather, 1, .lower = lower_Gather),
+                                 ROW(GatherElements, 11, ),
+                                 ROW(GatherND, 11, ),
+                                 ROW(Compress, 9, ),
+                                 {0}};

@@ -1,6 +1,6 @@
 /* Pad, CenterCropPad: dimensions made longer or shorter at their ends. */
 #include "ops/shared/elements.h"
-#include "ops/shared/move.h"
+#include "ops/shared/mover.h"
 #include "tensor/convert.h"
 #include <string.h>
 
@@ -50,50 +50,83 @@ static ifd_status place_dim(ifd_error *err, int64_t *dim, int64_t before, int64_
   return IFD_OK;
 }
 
-/* Fills the padding of one axis of `out` from what lies beside it. Axes after it are complete, of those
- * before it only what was kept. */
-static void extend_axis(const ifd_tensor *out, const kept *k, int axis, source *from) {
-  ifd_shape slab = out->shape;
-  size_t size = ifd_dtype_size(out->dtype);
-  ifd_view v = ifd_view_of(out);
+/* A run of padding along an axis that one copy makes: `n` indices from `at` on, the first of them from index
+ * `source`, the others each `step` further. */
+typedef struct run {
+  int64_t at, n, source, step;
+} run;
+
+/* The longest run from index `at` of the output on that a mode's sources allow. */
+static run next_run(const kept *k, int64_t at, int64_t end, source *from) {
+  run r = {.at = at, .n = 1, .source = from(at - k->to, k->n)};
+  if (at + 1 < end) r.step = from(at + 1 - k->to, k->n) - r.source;
+  while (at + r.n < end && from(at + r.n - k->to, k->n) == r.source + r.n * r.step) r.n++;
+  return r;
+}
+
+/* Fills the padding of one axis from what lies beside it. Axes after it are complete, of those before it only
+ * what was kept. */
+static ifd_status extend_axis(ifd_mover *m, const ifd_shape *out, ifd_view v, size_t size, const kept *k,
+                              int axis, source *from) {
+  ifd_shape slab = *out;
+  const kept *here = &k[axis];
   for (int i = 0; i < axis; i++) {
     slab.dim[i] = k[i].n;
-    v = ifd_view_from(v, i, k[i].to, size);
+    v = ifd_view_from(v, i, k[i].to);
   }
-  slab.dim[axis] = 1;
-  const kept *here = &k[axis];
-  for (int64_t i = 0; i < out->shape.dim[axis]; i++) {
-    if (i == here->to) i += here->n;
-    if (i >= out->shape.dim[axis]) break;
-    int64_t source = here->to + from(i - here->to, here->n);
-    ifd_move(&slab, size, ifd_view_from(v, axis, i, size), ifd_view_from(v, axis, source, size));
+  ifd_mover_barrier(m);
+  int64_t ends[] = {here->to, out->dim[axis]}, at = 0;
+  for (int side = 0; side < 2; side++, at = here->to + here->n)
+    while (at < ends[side]) {
+      run r = next_run(here, at, ends[side], from);
+      ifd_view source = ifd_view_from(v, axis, here->to + r.source);
+      source.stride[axis] *= r.step;
+      slab.dim[axis] = r.n;
+      TRY(ifd_mover_move(m, &slab, size, ifd_view_from(v, axis, r.at), source));
+      at += r.n;
+    }
+  return IFD_OK;
+}
+
+/* The padding of one axis becomes *value; before and after it as in extend_axis. */
+static ifd_status fill_axis(ifd_mover *m, const ifd_shape *out, ifd_view v, size_t size, const kept *k,
+                            int axis, const void *value) {
+  ifd_shape slab = *out;
+  for (int i = 0; i < axis; i++) {
+    slab.dim[i] = k[i].n;
+    v = ifd_view_from(v, i, k[i].to);
   }
+  slab.dim[axis] = k[axis].to;
+  TRY(ifd_mover_fill(m, &slab, size, v, value));
+  slab.dim[axis] = out->dim[axis] - k[axis].to - k[axis].n;
+  return ifd_mover_fill(m, &slab, size, ifd_view_from(v, axis, k[axis].to + k[axis].n), value);
 }
 
 /* Output 0 from input 0: before[i] and after[i] elements more (or fewer) in dimension i; value NULL is zero.
  */
-static ifd_status pad(ifd_eval *x, const int64_t *before, const int64_t *after, source *from,
+static ifd_status pad(ifd_mover *m, const int64_t *before, const int64_t *after, source *from,
                       const void *value) {
-  const ifd_tensor *in = ifd_eval_in(x, 0);
+  const ifd_tensor *in = ifd_mover_in(m, 0);
   ifd_shape shape = in->shape, inside = in->shape;
   size_t size = ifd_dtype_size(in->dtype);
   kept k[IFD_MAX_RANK];
-  ifd_tensor *out;
+  ifd_view whole, source = ifd_mover_view(m, 0), to;
   for (int i = 0; i < shape.rank; i++) {
-    TRY(place_dim(x->err, &shape.dim[i], before[i], after[i], &k[i]));
+    TRY(place_dim(m->err, &shape.dim[i], before[i], after[i], &k[i]));
     inside.dim[i] = k[i].n;
-    EXPECT(x->err, !from || k[i].n || !shape.dim[i], BAD_INPUT, "dimension %d has nothing to pad with", i);
+    EXPECT(m->err, !from || k[i].n || !shape.dim[i], BAD_INPUT, "dimension %d has nothing to pad with", i);
   }
-  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
+  TRY(ifd_mover_out(m, &whole, 0, in->dtype, &shape));
   if (ifd_shape_count(&shape) == 0) return IFD_OK;
-  ifd_view source = ifd_view_of(in), to = ifd_view_of(out);
+  to = whole;
   for (int i = 0; i < shape.rank; i++) {
-    source = ifd_view_from(source, i, k[i].from, size);
-    to = ifd_view_from(to, i, k[i].to, size);
+    source = ifd_view_from(source, i, k[i].from);
+    to = ifd_view_from(to, i, k[i].to);
   }
-  if (!from && !ifd_shape_equal(&shape, &inside)) ifd_fill(out, value);
-  ifd_move(&inside, size, to, source);
-  for (int i = shape.rank - 1; i >= 0 && from; i--) extend_axis(out, k, i, from);
+  TRY(ifd_mover_move(m, &inside, size, to, source));
+  for (int i = shape.rank - 1; i >= 0; i--)
+    TRY(from ? extend_axis(m, &shape, whole, size, k, i, from)
+             : fill_axis(m, &shape, whole, size, k, i, value));
   return IFD_OK;
 }
 
@@ -118,40 +151,46 @@ static ifd_status spread(ifd_error *err, int rank, const int64_t *pads, int64_t 
 }
 
 /* The constant of attribute or input in the input's type; NULL where it is zero. */
-static ifd_status read_value(ifd_eval *x, bool attr, uint64_t storage[2], const void **value) {
-  ifd_dtype dtype = ifd_eval_in(x, 0)->dtype;
+static ifd_status read_value(ifd_mover *m, bool attr, uint64_t storage[2], const void **value) {
+  const ifd_tensor *in = ifd_mover_in(m, 0), *given = attr ? NULL : ifd_mover_in(m, 2);
   *value = NULL;
   if (attr) {
-    double v = ifd_node_float(x->node, "value", 0);
-    EXPECT(x->err, ifd_dtype_is_float(dtype), UNSUPPORTED, "elements of type %s", ifd_dtype_name(dtype));
-    ifd_store_f64(dtype, storage, &v, 1);
+    double v = ifd_node_float(m->node, "value", 0);
+    EXPECT(m->err, ifd_dtype_is_float(in->dtype), UNSUPPORTED, "elements of type %s",
+           ifd_dtype_name(in->dtype));
+    ifd_store_f64(in->dtype, storage, &v, 1);
     *value = storage;
-  } else if (ifd_eval_has(x, 2)) {
-    TRY(ifd_expect_same_type(x, 2, 0));
-    int64_t n = ifd_tensor_count(ifd_eval_in(x, 2));
-    EXPECT(x->err, n == 1, BAD_INPUT, "the constant has %lld elements", (long long)n);
-    *value = ifd_eval_in(x, 2)->data;
+  } else if (given) {
+    EXPECT(m->err, given->dtype == in->dtype, BAD_INPUT, "the constant is %s, the data %s",
+           ifd_dtype_name(given->dtype), ifd_dtype_name(in->dtype));
+    int64_t n = ifd_tensor_count(given);
+    EXPECT(m->err, n == 1, BAD_INPUT, "the constant has %lld elements", (long long)n);
+    ifd_tensor_expand(given, storage);
+    *value = storage;
   }
   return IFD_OK;
 }
 
-static ifd_status eval(ifd_eval *x, const char *attr) {
+static ifd_status pad_by(ifd_mover *m, const char *attr) {
   const int64_t *pads, *axes;
   int64_t n, n_axes, before[IFD_MAX_RANK], after[IFD_MAX_RANK];
   uint64_t storage[2];
   const void *value;
   source *from;
-  TRY(find_mode(x->err, x->node, &from));
-  TRY(ifd_eval_list(x, &pads, &n, attr, 1));
-  TRY(ifd_eval_list(x, &axes, &n_axes, NULL, 3));
-  TRY(spread(x->err, ifd_eval_in(x, 0)->shape.rank, pads, n, axes, n_axes, before, after));
-  TRY(read_value(x, attr, storage, &value));
-  return pad(x, before, after, from, value);
+  TRY(find_mode(m->err, m->node, &from));
+  TRY(ifd_mover_list(m, &pads, &n, attr, 1));
+  TRY(ifd_mover_list(m, &axes, &n_axes, NULL, 3));
+  TRY(spread(m->err, ifd_mover_in(m, 0)->shape.rank, pads, n, axes, n_axes, before, after));
+  TRY(read_value(m, attr, storage, &value));
+  return pad(m, before, after, from, value);
 }
 
-static ifd_status eval_Pad_1(ifd_eval *x) { return eval(x, "paddings"); }
-static ifd_status eval_Pad_2(ifd_eval *x) { return eval(x, "pads"); }
-static ifd_status eval_Pad_11(ifd_eval *x) { return eval(x, NULL); }
+static ifd_status pad_1(ifd_mover *m) { return pad_by(m, "paddings"); }
+static ifd_status pad_2(ifd_mover *m) { return pad_by(m, "pads"); }
+static ifd_status pad_11(ifd_mover *m) { return pad_by(m, NULL); }
+IFD_MOVES(pad_1, 1)
+IFD_MOVES(pad_2, 1)
+IFD_MOVES(pad_11, 1)
 
 /* n < 0: the pads are not known. */
 static ifd_status infer(ifd_infer *x, const ifd_dim *pads, int n, const int64_t *axes, int n_axes) {
@@ -200,21 +239,22 @@ static ifd_status crop_axes(ifd_error *err, const ifd_node *node, int rank, int6
   return IFD_OK;
 }
 
-static ifd_status eval_CenterCropPad(ifd_eval *x) {
-  const ifd_shape *s = &ifd_eval_in(x, 0)->shape;
+static ifd_status center_crop_pad(ifd_mover *m) {
+  const ifd_shape *s = &ifd_mover_in(m, 0)->shape;
   const int64_t *wanted;
   int64_t n, before[IFD_MAX_RANK] = {0}, after[IFD_MAX_RANK] = {0};
   int axes[IFD_MAX_RANK];
-  TRY(ifd_eval_ints(x, &wanted, &n, 1));
-  TRY(crop_axes(x->err, x->node, s->rank, n, axes));
+  TRY(ifd_mover_list(m, &wanted, &n, NULL, 1));
+  TRY(crop_axes(m->err, m->node, s->rank, n, axes));
   for (int i = 0; i < n; i++) {
-    EXPECT(x->err, wanted[i] >= 0, BAD_INPUT, "dimension %d is %lld", i, (long long)wanted[i]);
+    EXPECT(m->err, wanted[i] >= 0, BAD_INPUT, "dimension %d is %lld", i, (long long)wanted[i]);
     int64_t more = wanted[i] - s->dim[axes[i]];
     before[axes[i]] = more / 2; /* toward zero: the odd element is added or cut at the end */
     after[axes[i]] = more - more / 2;
   }
-  return pad(x, before, after, NULL, NULL);
+  return pad(m, before, after, NULL, NULL);
 }
+IFD_MOVES(center_crop_pad, 1)
 
 static ifd_status infer_CenterCropPad(ifd_infer *x) {
   int rank = ifd_known_rank(x, 0), axes[IFD_MAX_RANK];
@@ -227,9 +267,10 @@ static ifd_status infer_CenterCropPad(ifd_infer *x) {
   return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, dims);
 }
 
-const ifd_op ifd_ops_pad[] = {
-    {.name = "Pad", .since = 1, .infer = infer_Pad_1, .eval = eval_Pad_1},
-    {.name = "Pad", .since = 2, .infer = infer_Pad_2, .eval = eval_Pad_2},
-    {.name = "Pad", .since = 11, .infer = infer_Pad_11, .eval = eval_Pad_11},
-    {.name = "CenterCropPad", .since = 18, .infer = infer_CenterCropPad, .eval = eval_CenterCropPad},
-    {0}};
+#define ROW(name_, since_, infer_, moves)                                                                    \
+  { .name = #name_, .since = since_, .infer = infer_, .eval = eval_##moves, .lower = lower_##moves }
+const ifd_op ifd_ops_pad[] = {ROW(Pad, 1, infer_Pad_1, pad_1),
+                              ROW(Pad, 2, infer_Pad_2, pad_2),
+                              ROW(Pad, 11, infer_Pad_11, pad_11),
+                              ROW(CenterCropPad, 18, infer_CenterCropPad, center_crop_pad),
+                              {0}};

@@ -157,7 +157,7 @@ typedef struct scan {
 static ifd_view sample_of(const scan *s, const ifd_tensor *t, ifd_shape *shape, int64_t b) {
   *shape = t->shape;
   ifd_view v = ifd_view_of(t);
-  return s->c.first ? ifd_view_drop(v, shape, 0, b, ifd_dtype_size(t->dtype)) : v;
+  return s->c.first ? ifd_view_drop(v, shape, 0, b) : v;
 }
 
 static ifd_status measure(ifd_eval *x, scan *s) {
@@ -197,7 +197,8 @@ static ifd_status measure(ifd_eval *x, scan *s) {
 
 /* A borrowed tensor of what the view shows: in place where it is dense, else a copy in `room`. */
 static ifd_status show(ifd_eval *x, ifd_datum *out, ifd_dtype dtype, const ifd_shape *shape, ifd_view v) {
-  ifd_tensor t = {.dtype = dtype, .shape = *shape, .data = v.at};
+  ifd_tensor t = {.dtype = dtype, .shape = *shape, .data = v.data};
+  if (v.data) t.data = v.data + v.at * (int64_t)ifd_dtype_size(dtype);
   ifd_view dense = ifd_view_of(&t);
   bool in_place = true;
   for (int i = 0; i < shape->rank; i++)
@@ -221,8 +222,7 @@ static ifd_status set_slices(ifd_eval *x, scan *s, int64_t b, int64_t t, int64_t
     ifd_shape shape;
     TRY(input_course(x->err, x->node, c, i - c->n, from->shape.rank, &along));
     ifd_view sample = sample_of(s, from, &shape, b);
-    ifd_view slice = ifd_view_drop(sample, &shape, along.axis - c->first, along.backward ? n - 1 - t : t,
-                                   ifd_dtype_size(from->dtype));
+    ifd_view slice = ifd_view_drop(sample, &shape, along.axis - c->first, along.backward ? n - 1 - t : t);
     TRY(show(x, &s->in[i], from->dtype, &shape, slice));
   }
   return IFD_OK;
@@ -257,7 +257,7 @@ static ifd_status put(ifd_eval *x, scan *s, int i, const ifd_datum *made, int64_
   if (i >= s->c.n) {
     course along;
     TRY(output_course(x->err, x->node, &s->c, i - s->c.n, shape.rank, &along));
-    to = ifd_view_drop(to, &shape, along.axis, along.backward ? s->most - 1 - t : t, size);
+    to = ifd_view_drop(to, &shape, along.axis, along.backward ? s->most - 1 - t : t);
   }
   TRY(ifd_expect_same_element(x->err, made, &(ifd_tensor){.dtype = out->dtype, .shape = shape}, t));
   TRY(ifd_keep_strings(x, &element));

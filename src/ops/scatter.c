@@ -172,15 +172,14 @@ static ifd_status eval_TensorScatter(ifd_eval *x) {
   int64_t room = cache->shape.dim[axis], length = update->shape.dim[axis];
   for (int64_t i = 0; i < n; i++) {
     TRY(read_start(x, starts, i, length, room, circular, &start));
-    ifd_view to = ifd_view_from(ifd_view_of(out), 0, i, size),
-             from = ifd_view_from(ifd_view_of(update), 0, i, size);
+    ifd_view to = ifd_view_from(ifd_view_of(out), 0, i), from = ifd_view_from(ifd_view_of(update), 0, i);
     ifd_shape part = update->shape;
     int64_t before_end = ifd_min_i64(length, room - start);
     part.dim[0] = 1;
     part.dim[axis] = before_end;
-    ifd_move(&part, size, ifd_view_from(to, axis, start, size), from);
+    ifd_move(&part, size, ifd_view_from(to, axis, start), from);
     part.dim[axis] = length - before_end;
-    ifd_move(&part, size, to, ifd_view_from(from, axis, before_end, size));
+    ifd_move(&part, size, to, ifd_view_from(from, axis, before_end));
   }
   return IFD_OK;
 }

@@ -1,6 +1,6 @@
 /* Slice: every step-th index of some dimensions, forward or backward. */
 #include "ops/shared/elements.h"
-#include "ops/shared/move.h"
+#include "ops/shared/mover.h"
 
 /* The four lists of a node, as attributes (1) or inputs (10); n entries each. axes and steps may be absent.
  */
@@ -152,41 +152,40 @@ static ifd_status infer(ifd_infer *x, bool attrs) {
 static ifd_status infer_Slice_1(ifd_infer *x) { return infer(x, true); }
 static ifd_status infer_Slice_10(ifd_infer *x) { return infer(x, false); }
 
-/* ---- evaluation ---- */
+/* ---- what goes where ---- */
 
-static ifd_status eval(ifd_eval *x, bool attrs) {
-  const ifd_tensor *in = ifd_eval_in(x, 0);
+static ifd_status slice(ifd_mover *m, bool attrs) {
+  const ifd_tensor *in = ifd_mover_in(m, 0);
   const int64_t *list[N_LISTS];
   int64_t n[N_LISTS];
   int axis;
   bool seen[IFD_MAX_RANK] = {false};
   for (int k = 0; k < N_LISTS; k++) {
-    TRY(ifd_eval_list(x, &list[k], &n[k], attrs ? names[k] : NULL, k + 1));
-    EXPECT(x->err, n[k] == n[STARTS] || (n[k] < 0 && k >= AXES), BAD_INPUT,
+    TRY(ifd_mover_list(m, &list[k], &n[k], attrs ? names[k] : NULL, k + 1));
+    EXPECT(m->err, n[k] == n[STARTS] || (n[k] < 0 && k >= AXES), BAD_INPUT,
            "%s has %lld entries, starts has %lld", names[k], (long long)n[k], (long long)n[STARTS]);
   }
   ifd_shape shape = in->shape;
-  ifd_view from = ifd_view_of(in);
-  ifd_tensor *out;
-  size_t size = ifd_dtype_size(in->dtype);
+  ifd_view from = ifd_mover_view(m, 0), to;
   for (int64_t i = 0; i < n[STARTS]; i++) {
     int64_t step = n[STEPS] < 0 ? 1 : list[STEPS][i];
-    EXPECT(x->err, step != 0, BAD_INPUT, "step %lld is 0", (long long)i);
-    TRY(axis_of(x->err, &axis, n[AXES] < 0 ? NULL : list[AXES], i, shape.rank, seen));
+    EXPECT(m->err, step != 0, BAD_INPUT, "step %lld is 0", (long long)i);
+    TRY(axis_of(m->err, &axis, n[AXES] < 0 ? NULL : list[AXES], i, shape.rank, seen));
     range r = clamp_range(shape.dim[axis], list[STARTS][i], list[ENDS][i], step);
     shape.dim[axis] = r.count;
-    from = ifd_view_from(from, axis, r.first, size);
+    from = ifd_view_from(from, axis, r.first);
     from.stride[axis] *= r.step;
   }
-  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
-  ifd_move(&shape, size, ifd_view_of(out), from);
-  return IFD_OK;
+  TRY(ifd_mover_out(m, &to, 0, in->dtype, &shape));
+  return ifd_mover_move(m, &shape, ifd_dtype_size(in->dtype), to, from);
 }
 
-static ifd_status eval_Slice_1(ifd_eval *x) { return eval(x, true); }
-static ifd_status eval_Slice_10(ifd_eval *x) { return eval(x, false); }
+static ifd_status slice_1(ifd_mover *m) { return slice(m, true); }
+static ifd_status slice_10(ifd_mover *m) { return slice(m, false); }
+IFD_MOVES(slice_1, 1)
+IFD_MOVES(slice_10, 1)
 
 const ifd_op ifd_ops_slice[] = {
-    {.name = "Slice", .since = 1, .infer = infer_Slice_1, .eval = eval_Slice_1},
-    {.name = "Slice", .since = 10, .infer = infer_Slice_10, .eval = eval_Slice_10},
+    {.name = "Slice", .since = 1, .infer = infer_Slice_1, .eval = eval_slice_1, .lower = lower_slice_1},
+    {.name = "Slice", .since = 10, .infer = infer_Slice_10, .eval = eval_slice_10, .lower = lower_slice_10},
     {0}};

@@ -1,6 +1,6 @@
 /* Transpose, DepthToSpace, SpaceToDepth: the same elements in another order of dimensions. */
-#include "ops/shared/move.h"
 #include "ops/shared/elements.h"
+#include "ops/shared/mover.h"
 
 /* ---- Transpose ---- */
 
@@ -34,20 +34,18 @@ static ifd_status infer_Transpose(ifd_infer *x) {
   return rank <= 1 ? ifd_elements_forward(x, 0) : IFD_OK;
 }
 
-static ifd_status eval_Transpose(ifd_eval *x) {
-  const ifd_tensor *in = ifd_eval_in(x, 0);
+static ifd_status transpose(ifd_mover *m) {
+  const ifd_tensor *in = ifd_mover_in(m, 0);
   ifd_shape shape = {.rank = in->shape.rank};
-  ifd_view all = ifd_view_of(in), from = all;
-  ifd_tensor *out;
+  ifd_view all = ifd_mover_view(m, 0), from = all, to;
   int perm[IFD_MAX_RANK];
-  TRY(read_perm(x->err, x->node, shape.rank, perm));
+  TRY(read_perm(m->err, m->node, shape.rank, perm));
   for (int i = 0; i < shape.rank; i++) {
     shape.dim[i] = in->shape.dim[perm[i]];
     from.stride[i] = all.stride[perm[i]];
   }
-  TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
-  ifd_move(&shape, ifd_dtype_size(in->dtype), ifd_view_of(out), from);
-  return IFD_OK;
+  TRY(ifd_mover_out(m, &to, 0, in->dtype, &shape));
+  return ifd_mover_move(m, &shape, ifd_dtype_size(in->dtype), to, from);
 }
 
 /* ---- blocks of space as channels ---- */
@@ -77,48 +75,48 @@ static ifd_status scale_dim(ifd_error *err, int64_t *dim, int64_t factor) {
 }
 
 /* Input 0, seen with six dimensions, is permuted and seen as `shape`. */
-static ifd_status permute_blocks(ifd_eval *x, const int64_t *six, const int *perm, const ifd_shape *shape) {
-  const ifd_tensor *in = ifd_eval_in(x, 0);
-  ifd_tensor whole = {.dtype = in->dtype, .shape.rank = 6, .data = in->data}, permuted = whole, *out;
+static ifd_status permute_blocks(ifd_mover *m, const int64_t *six, const int *perm, const ifd_shape *shape) {
+  const ifd_tensor *in = ifd_mover_in(m, 0);
+  ifd_shape permuted = {.rank = 6};
+  ifd_view to, from = ifd_mover_view(m, 0);
+  int64_t strides[6];
+  ifd_shape_strides(&(ifd_shape){6, {six[0], six[1], six[2], six[3], six[4], six[5]}}, strides);
   for (int i = 0; i < 6; i++) {
-    whole.shape.dim[i] = six[i];
-    permuted.shape.dim[i] = six[perm[i]];
+    permuted.dim[i] = six[perm[i]];
+    from.stride[i] = strides[perm[i]];
   }
-  TRY(ifd_move_out(x, &out, 0, in->dtype, shape));
-  permuted.data = out->data;
-  ifd_view all = ifd_view_of(&whole), from = all;
-  for (int i = 0; i < 6; i++) from.stride[i] = all.stride[perm[i]];
-  ifd_move(&permuted.shape, ifd_dtype_size(in->dtype), ifd_view_of(&permuted), from);
-  return IFD_OK;
+  TRY(ifd_mover_out(m, &to, 0, in->dtype, shape));
+  ifd_shape_strides(&permuted, to.stride);
+  return ifd_mover_move(m, &permuted, ifd_dtype_size(in->dtype), to, from);
 }
 
-static ifd_status eval_DepthToSpace(ifd_eval *x) {
-  const ifd_shape *s = &ifd_eval_in(x, 0)->shape;
+static ifd_status depth_to_space(ifd_mover *m) {
+  const ifd_shape *s = &ifd_mover_in(m, 0)->shape;
   const int64_t *d = s->dim;
   int64_t b;
   bool crd;
-  TRY(read_block(x->err, x->node, s->rank, &b, &crd));
-  TRY(expect_multiple(x->err, d[C], b * b));
+  TRY(read_block(m->err, m->node, s->rank, &b, &crd));
+  TRY(expect_multiple(m->err, d[C], b * b));
   int64_t c = d[C] / (b * b);
   ifd_shape shape = {4, {d[N], c, d[H], d[W]}};
-  TRY(scale_dim(x->err, &shape.dim[H], b));
-  TRY(scale_dim(x->err, &shape.dim[W], b));
-  return permute_blocks(x,
+  TRY(scale_dim(m->err, &shape.dim[H], b));
+  TRY(scale_dim(m->err, &shape.dim[W], b));
+  return permute_blocks(m,
                         crd ? (int64_t[]){d[N], c, b, b, d[H], d[W]} : (int64_t[]){d[N], b, b, c, d[H], d[W]},
                         crd ? (int[]){0, 1, 4, 2, 5, 3} : (int[]){0, 3, 4, 1, 5, 2}, &shape);
 }
 
-static ifd_status eval_SpaceToDepth(ifd_eval *x) {
-  const ifd_shape *s = &ifd_eval_in(x, 0)->shape;
+static ifd_status space_to_depth(ifd_mover *m) {
+  const ifd_shape *s = &ifd_mover_in(m, 0)->shape;
   const int64_t *d = s->dim;
   int64_t b;
   bool crd;
-  TRY(read_block(x->err, x->node, s->rank, &b, &crd));
-  TRY(expect_multiple(x->err, d[H], b));
-  TRY(expect_multiple(x->err, d[W], b));
+  TRY(read_block(m->err, m->node, s->rank, &b, &crd));
+  TRY(expect_multiple(m->err, d[H], b));
+  TRY(expect_multiple(m->err, d[W], b));
   ifd_shape shape = {4, {d[N], d[C], d[H] / b, d[W] / b}};
-  TRY(scale_dim(x->err, &shape.dim[C], b * b));
-  return permute_blocks(x, (int64_t[]){d[N], d[C], d[H] / b, b, d[W] / b, b},
+  TRY(scale_dim(m->err, &shape.dim[C], b * b));
+  return permute_blocks(m, (int64_t[]){d[N], d[C], d[H] / b, b, d[W] / b, b},
                         crd ? (int[]){0, 1, 3, 5, 2, 4} : (int[]){0, 3, 5, 1, 2, 4}, &shape);
 }
 
@@ -141,6 +139,12 @@ static ifd_status infer_blocks(ifd_infer *x, bool to_depth) {
 static ifd_status infer_DepthToSpace(ifd_infer *x) { return infer_blocks(x, false); }
 static ifd_status infer_SpaceToDepth(ifd_infer *x) { return infer_blocks(x, true); }
 
-#define ROW(name_, since_)                                                                                   \
-  { .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##name_ }
-const ifd_op ifd_ops_transpose[] = {ROW(Transpose, 1), ROW(DepthToSpace, 1), ROW(SpaceToDepth, 1), {0}};
+#define ROW(name_, since_, moves)                                                                            \
+  { .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##moves, .lower = lower_##moves }
+IFD_MOVES(transpose, 1)
+IFD_MOVES(depth_to_space, 1)
+IFD_MOVES(space_to_depth, 1)
+const ifd_op ifd_ops_transpose[] = {ROW(Transpose, 1, transpose),
+                                    ROW(DepthToSpace, 1, depth_to_space),
+                                    ROW(SpaceToDepth, 1, space_to_depth),
+                                    {0}};

@@ -4,19 +4,19 @@
 #include <string.h>
 
 ifd_view ifd_view_of(const ifd_tensor *t) {
-  ifd_view v = {.at = t->data};
+  ifd_view v = {.data = t->data};
   ifd_shape_strides(&t->shape, v.stride);
   return v;
 }
 
 ifd_view ifd_view_broadcast(const ifd_tensor *t, const ifd_shape *shape) {
-  ifd_view v = {.at = t->data};
+  ifd_view v = {.data = t->data};
   ifd_shape_broadcast_strides(&t->shape, shape, v.stride);
   return v;
 }
 
-ifd_view ifd_view_from(ifd_view v, int axis, int64_t index, size_t size) {
-  if (v.at) v.at += index * v.stride[axis] * (int64_t)size;
+ifd_view ifd_view_from(ifd_view v, int axis, int64_t index) {
+  v.at += index * v.stride[axis];
   return v;
 }
 
@@ -57,8 +57,8 @@ void ifd_move(const ifd_shape *shape, size_t size, ifd_view to, ifd_view from) {
   ifd_walk_add(&w, to.stride);
   ifd_walk_add(&w, from.stride);
   while (ifd_walk_next(&w))
-    move_row(size, to.at + w.offset[0] * (int64_t)size, w.step[0], from.at + w.offset[1] * (int64_t)size,
-             w.step[1], w.n);
+    move_row(size, to.data + (to.at + w.offset[0]) * (int64_t)size, w.step[0],
+             from.data + (from.at + w.offset[1]) * (int64_t)size, w.step[1], w.n);
 }
 
 void ifd_fill(const ifd_tensor *t, const void *value) {

@@ -6,10 +6,12 @@
 
 #include "ops/op.h"
 
-/* Elements in memory: the first one and how far apart, in elements, the next of each dimension is (0: the
- * same again, negative: backward). Reading or writing is the user's choice. */
+/* Elements in memory: where index 0 lies and how far apart, in elements, the next of each dimension is (0:
+ * the same again, negative: backward). Reading or writing is the user's choice. */
 typedef struct ifd_view {
-  char *at;
+  char *data;
+  int operand; /* whose data it is, where only shapes are at hand: see mover.h */
+  int64_t at;  /* of index 0, in elements from data on */
   int64_t stride[IFD_MAX_RANK];
 } ifd_view;
 
@@ -18,7 +20,7 @@ ifd_view ifd_view_of(const ifd_tensor *t);
 /* The tensor as seen from `shape`, to which it broadcasts: stride 0 where it repeats. */
 ifd_view ifd_view_broadcast(const ifd_tensor *t, const ifd_shape *shape);
 /* The view from another index of one dimension on. */
-ifd_view ifd_view_from(ifd_view v, int axis, int64_t index, size_t size);
+ifd_view ifd_view_from(ifd_view v, int axis, int64_t index);
 /* to[i] = from[i] for every index i of `shape`; the two do not overlap. */
 void ifd_move(const ifd_shape *shape, size_t size, ifd_view to, ifd_view from);
 /* Every element of t becomes *value; NULL is zero (an empty string). */

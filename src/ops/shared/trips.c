@@ -15,8 +15,8 @@ ifd_status ifd_shape_insert(ifd_error *err, ifd_shape *shape, int axis, int64_t 
   return IFD_OK;
 }
 
-ifd_view ifd_view_drop(ifd_view whole, ifd_shape *shape, int axis, int64_t index, size_t size) {
-  ifd_view v = ifd_view_from(whole, axis, index, size);
+ifd_view ifd_view_drop(ifd_view whole, ifd_shape *shape, int axis, int64_t index) {
+  ifd_view v = ifd_view_from(whole, axis, index);
   size_t after = (size_t)(shape->rank - axis - 1) * sizeof *v.stride;
   memmove(&v.stride[axis], &v.stride[axis + 1], after);
   memmove(&shape->dim[axis], &shape->dim[axis + 1], after);

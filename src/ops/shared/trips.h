@@ -12,7 +12,7 @@ ifd_status ifd_trip(ifd_eval *x);
 ifd_status ifd_trips_none(ifd_eval *x, int i, const ifd_value *value, int axis, const int64_t *lead,
                           int n_lead);
 /* A view of `whole` without dimension `axis`, at one index of it; *shape becomes the shape without it. */
-ifd_view ifd_view_drop(ifd_view whole, ifd_shape *shape, int axis, int64_t index, size_t size);
+ifd_view ifd_view_drop(ifd_view whole, ifd_shape *shape, int axis, int64_t index);
 /* The shape with a dimension more before `axis`. UNSUPPORTED when there are too many. */
 ifd_status ifd_shape_insert(ifd_error *err, ifd_shape *shape, int axis, int64_t dim);
 /* BAD_INPUT unless the value that trip `trip` made is a tensor like `first`. */

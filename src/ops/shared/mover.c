@@ -1,0 +1,153 @@
+#include "ops/shared/mover.h"
+
+#include "base/vec.h"
+#include "kernels/kernels.h"
+#include "tensor/convert.h"
+#include <string.h>
+
+enum { MOST_RECORDED = 4096 };
+
+const ifd_tensor *ifd_mover_in(const ifd_mover *m, int i) {
+  if (i >= m->node->n_inputs) return NULL;
+  if (m->lower) return m->lower->in[i];
+  return ifd_eval_has(m->eval, i) ? ifd_eval_in(m->eval, i) : NULL;
+}
+
+ifd_view ifd_mover_view(const ifd_mover *m, int i) {
+  ifd_view v = ifd_view_of(ifd_mover_in(m, i));
+  v.operand = i;
+  return v;
+}
+
+static ifd_status known_list(ifd_mover *m, const int64_t **out, int64_t *n, const ifd_tensor *t) {
+  int64_t *v;
+  *n = ifd_tensor_count(t);
+  ALLOC(m->err, v, ifd_new_array(m->arena, int64_t, *n));
+  for (int64_t i = 0; i < *n; i++) v[i] = ifd_tensor_get_i64(t, i);
+  *out = v;
+  return IFD_OK;
+}
+
+ifd_status ifd_mover_list(ifd_mover *m, const int64_t **out, int64_t *n, const char *attr, int i) {
+  const ifd_tensor *t = ifd_mover_in(m, i);
+  *n = -1;
+  *out = NULL;
+  if (!attr) return t ? known_list(m, out, n, t) : IFD_OK;
+  if (ifd_node_find_attr(m->node, attr)) *n = ifd_node_ints(m->node, attr, out);
+  return IFD_OK;
+}
+
+ifd_status ifd_mover_out(ifd_mover *m, ifd_view *to, int i, ifd_dtype dtype, const ifd_shape *shape) {
+  ifd_tensor *out;
+  if (m->eval) {
+    TRY(ifd_move_out(m->eval, &out, i, dtype, shape));
+    *to = ifd_view_of(out);
+    return IFD_OK;
+  }
+  const ifd_tensor *planned = m->lower->out[i];
+  if (!planned || planned->dtype != dtype || !ifd_shape_equal(&planned->shape, shape)) m->declined = true;
+  *to = (ifd_view){.operand = -1 - i};
+  ifd_shape_strides(shape, to->stride);
+  return IFD_OK;
+}
+
+static ifd_status record(ifd_mover *m, const ifd_shape *shape, size_t size, ifd_view to, ifd_view from) {
+  ifd_recorded r = {.to = to.operand,
+                    .from = from.operand,
+                    .to_at = (size_t)to.at * size,
+                    .from_at = (size_t)from.at * size};
+  if (m->n >= MOST_RECORDED || m->phase >= IFD_MOVER_PHASES) m->declined = true;
+  if (m->declined) return IFD_OK;
+  if (from.operand == IFD_MOVER_VALUE) memcpy(r.value, from.data, size);
+  ifd_k_move_plan(&r.plan, size, shape->rank, shape->dim, to.stride, from.stride);
+  if (!r.plan.tasks) return IFD_OK;
+  struct {
+    ifd_recorded *v;
+    int n, cap;
+  } list = {m->recorded, m->n, m->cap};
+  IFD_PUSH(m->err, m->arena, &list, r);
+  m->recorded = list.v, m->n = list.n, m->cap = list.cap;
+  m->n_phase[m->phase]++;
+  return IFD_OK;
+}
+
+ifd_status ifd_mover_move(ifd_mover *m, const ifd_shape *shape, size_t size, ifd_view to, ifd_view from) {
+  if (m->lower) return record(m, shape, size, to, from);
+  ifd_move(shape, size, to, from);
+  return IFD_OK;
+}
+
+ifd_status ifd_mover_fill(ifd_mover *m, const ifd_shape *shape, size_t size, ifd_view to, const void *value) {
+  static const uint64_t zero[2];
+  return ifd_mover_move(m, shape, size, to,
+                        (ifd_view){.data = (char *)(value ? value : zero), .operand = IFD_MOVER_VALUE});
+}
+
+void ifd_mover_barrier(ifd_mover *m) {
+  if (m->lower && m->phase < IFD_MOVER_PHASES && m->n_phase[m->phase]) m->phase++;
+}
+
+ifd_status ifd_eval_moves(ifd_eval *x, ifd_status (*moves)(ifd_mover *m)) {
+  return moves(
+      &(ifd_mover){.err = x->err, .node = x->node, .arena = x->scratch, .n_out = x->n_out, .eval = x});
+}
+
+/* ---- lowering ---- */
+
+/* The copies of one phase laid end to end, cut into tasks of about as many bytes each. */
+typedef struct phase {
+  const struct ifd_k_move_table *kernels;
+  int n;
+  const ifd_recorded *copies;
+  size_t bytes;
+  int n_tasks;
+} phase;
+
+static char *operand(const ifd_args *args, const ifd_recorded *r, int which) {
+  if (which == IFD_MOVER_VALUE) return (char *)r->value;
+  return which < 0 ? args->out[-1 - which] : (char *)args->in[which];
+}
+
+/* How many of n tasks of `each` bytes begin before `end`, counted from `begin`. */
+static int64_t tasks_before(size_t begin, size_t end, size_t each, int64_t n) {
+  return end <= begin ? 0 : ifd_min_i64(n, (int64_t)((end - begin + each - 1) / each));
+}
+
+static void run_phase(const void *params, const ifd_args *args, int task) {
+  const phase *p = params;
+  size_t from = p->bytes * (size_t)task / (size_t)p->n_tasks;
+  size_t to = p->bytes * ((size_t)task + 1) / (size_t)p->n_tasks, at = 0;
+  for (int i = 0; i < p->n && at < to; i++) {
+    const ifd_recorded *r = &p->copies[i];
+    const ifd_k_copy *m = &r->plan;
+    int64_t first = tasks_before(at, from, m->task_bytes, m->tasks);
+    int64_t last = tasks_before(at, to, m->task_bytes, m->tasks);
+    if (first < last)
+      p->kernels->copy(m, operand(args, r, r->to) + r->to_at, operand(args, r, r->from) + r->from_at, first,
+                       last);
+    at += (size_t)m->tasks * m->task_bytes;
+  }
+}
+
+static ifd_status launch(ifd_lower *x, const ifd_mover *m) {
+  enum { TASK_BYTES = 1 << 17, MOST_TASKS = 32 };
+  const ifd_recorded *at = m->recorded;
+  for (int i = 0; i < IFD_MOVER_PHASES; at += m->n_phase[i++]) {
+    phase p = {.kernels = ifd_k_move(x->isa), .n = m->n_phase[i], .copies = at};
+    for (int k = 0; k < p.n; k++) p.bytes += (size_t)at[k].plan.tasks * at[k].plan.task_bytes;
+    p.n_tasks = (int)ifd_min_i64(MOST_TASKS, 1 + (int64_t)(p.bytes / TASK_BYTES));
+    if (p.n) TRY(ifd_lower_launch(x, run_phase, &p, sizeof p, p.n_tasks, 0));
+  }
+  x->work->algorithm = "move";
+  return IFD_OK;
+}
+
+ifd_status ifd_lower_moves(ifd_lower *x, ifd_status (*moves)(ifd_mover *m), int n_data) {
+  ifd_mover m = {.err = x->err, .node = x->node, .arena = x->arena, .n_out = x->node->n_outputs, .lower = x};
+  for (int i = 0; i < x->node->n_inputs; i++) {
+    const ifd_tensor *t = x->in[i];
+    if (t && (t->dtype == IFD_STRING || (i >= n_data && !t->data && ifd_tensor_count(t)))) return IFD_OK;
+  }
+  TRY(moves(&m));
+  return m.declined ? IFD_OK : launch(x, &m);
+}
