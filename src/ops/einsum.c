@@ -5,6 +5,7 @@
  * repeated label in an operand is a diagonal, that is one stride which is the sum of several. */
 #include <string.h>
 
+#include "ops/shared/gemm_work.h"
 #include "ops/shared/values.h"
 
 enum { LETTERS = 52, LABELS = LETTERS + IFD_MAX_RANK, MAX_OPERANDS = 64 };
@@ -150,13 +151,14 @@ typedef struct operand {
 } operand;
 
 /* Sizes of the labels: what the inputs agree on, 1 standing for any. */
-static ifd_status label_sizes(ifd_eval *x, const equation *e, int64_t *size) {
+static ifd_status label_sizes(ifd_error *err, const equation *e, const ifd_shape *const *shapes,
+                              int64_t *size) {
   for (int l = 0; l < LABELS; l++) size[l] = 1;
   for (int i = 0; i < e->n; i++)
     for (int j = 0; j < e->in[i].n; j++) {
-      int64_t d = ifd_eval_shape(x, i)->dim[j], *s = &size[e->in[i].label[j]];
-      EXPECT(x->err, *s == 1 || d == 1 || *s == d, BAD_INPUT,
-             "dimension %d of input %d is %lld, elsewhere %lld", j, i, (long long)d, (long long)*s);
+      int64_t d = shapes[i]->dim[j], *s = &size[e->in[i].label[j]];
+      EXPECT(err, *s == 1 || d == 1 || *s == d, BAD_INPUT, "dimension %d of input %d is %lld, elsewhere %lld",
+             j, i, (long long)d, (long long)*s);
       if (*s == 1) *s = d;
     }
   return IFD_OK;
@@ -272,11 +274,15 @@ static ifd_status eval_einsum(ifd_eval *x) {
   static const double one = 1;
   static const uint64_t whole_one = 1;
   int rank[MAX_OPERANDS];
+  const ifd_shape *shapes[MAX_OPERANDS];
   int64_t size[LABELS];
   equation e;
-  for (int i = 0; i < x->n_in && i < MAX_OPERANDS; i++) rank[i] = ifd_eval_shape(x, i)->rank;
+  for (int i = 0; i < x->n_in && i < MAX_OPERANDS; i++) {
+    shapes[i] = ifd_eval_shape(x, i);
+    rank[i] = shapes[i]->rank;
+  }
   TRY(parse(x->err, &e, x->node, x->n_in, rank));
-  TRY(label_sizes(x, &e, size));
+  TRY(label_sizes(x->err, &e, shapes, size));
   bool whole = !ifd_dtype_is_float(ifd_eval_dtype(x, 0));
   operand acc = {.at = whole ? (const void *)&whole_one : &one}, next;
   for (int i = 0; i < e.n; i++) {
@@ -291,5 +297,115 @@ static ifd_status eval_einsum(ifd_eval *x) {
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &shape, acc.at);
 }
 
-const ifd_op ifd_ops_einsum[] = {{.name = "Einsum", .since = 12, .infer = infer_einsum, .eval = eval_einsum},
-                                 {0}};
+/* ---- two operands as a batch of matrix products ---- */
+
+/* Strides by label of the operands and the output, and which have the label at all. */
+typedef struct strides {
+  bool has[LABELS];
+  int64_t of[LABELS];
+} strides;
+
+/* False when a label is repeated: a diagonal is not a matrix. */
+static bool strides_of(const term *t, const ifd_shape *s, strides *r) {
+  int64_t own[IFD_MAX_RANK];
+  ifd_shape_strides(s, own);
+  memset(r, 0, sizeof *r);
+  for (int j = 0; j < t->n; j++) {
+    int l = t->label[j];
+    if (r->has[l]) return false;
+    r->has[l] = true;
+    r->of[l] = s->dim[j] == 1 ? 0 : own[j];
+  }
+  return true;
+}
+
+/* Labels that are one dimension together: the next one, which lies outside, must step over all of them evenly
+ * in both tensors. */
+typedef struct group {
+  int64_t size, in, out; /* how many, and the strides of the innermost */
+} group;
+
+static bool extend(group *g, int64_t size, int64_t in, int64_t out) {
+  if (size == 1) return true;
+  if (g->size == 1) {
+    *g = (group){size, in, out};
+    return true;
+  }
+  if (in != g->in * g->size || out != g->out * g->size) return false;
+  g->size *= size;
+  return true;
+}
+
+static void add_batch(ifd_products *p, int64_t size, int64_t a, int64_t b, int64_t c) {
+  if (size == 1) return;
+  int i = p->batch.rank++;
+  p->batch.dim[i] = size;
+  p->a_batch[i] = a, p->b_batch[i] = b, p->c_batch[i] = c;
+}
+
+/* The output's labels from the inside out: rows are of a alone, columns of b alone; those of both, and those
+ * that do not join their group any more, are looped over. */
+static void split_output(const equation *e, const int64_t *size, const strides *a, const strides *b,
+                         const strides *c, ifd_products *p, group *rows, group *columns) {
+  bool rows_open = true, columns_open = true;
+  for (int j = e->out.n - 1; j >= 0; j--) {
+    int l = e->out.label[j];
+    bool joined = false;
+    if (a->has[l] && !b->has[l]) joined = rows_open = rows_open && extend(rows, size[l], a->of[l], c->of[l]);
+    if (b->has[l] && !a->has[l])
+      joined = columns_open = columns_open && extend(columns, size[l], b->of[l], c->of[l]);
+    if (!joined) add_batch(p, size[l], a->of[l], b->of[l], c->of[l]);
+  }
+}
+
+/* Labels that are summed, from the inside of a out; false unless both operands have each and it joins. */
+static bool split_sum(const equation *e, int first, const int64_t *size, const strides *a, const strides *b,
+                      const strides *c, group *sum) {
+  const term *t = &e->in[first];
+  for (int j = t->n - 1; j >= 0; j--) {
+    int l = t->label[j];
+    if (c->has[l]) continue;
+    if (!b->has[l] || !extend(sum, size[l], a->of[l], b->of[l])) return false;
+  }
+  for (int l = 0; l < LABELS; l++)
+    if (b->has[l] && !a->has[l] && !c->has[l]) return false;
+  return true;
+}
+
+/* Products with operand `first` as A and the other as B; false when the output's columns would not be
+ * adjacent, or the sums are not one dimension. */
+static bool as_products(const equation *e, int first, const int64_t *size, const strides *in,
+                        const strides *c, ifd_products *p) {
+  const strides *a = &in[first], *b = &in[!first];
+  group rows = {.size = 1}, columns = {.size = 1}, sum = {.size = 1};
+  *p = (ifd_products){0};
+  if (!split_sum(e, first, size, a, b, c, &sum)) return false;
+  split_output(e, size, a, b, c, p, &rows, &columns);
+  if (columns.size > 1 && columns.out != 1) return false;
+  p->m = rows.size, p->n = columns.size, p->k = sum.size;
+  p->a_rs = rows.in, p->a_cs = sum.in;
+  p->b_rs = sum.out, p->b_cs = columns.in;
+  p->c_rs = rows.out;
+  return true;
+}
+
+static ifd_status lower_einsum(ifd_lower *x) {
+  const ifd_gemm_epilogue none = {.e = IFD_K_EPILOGUE_NONE};
+  int64_t size[LABELS];
+  equation e;
+  strides in[2], out;
+  ifd_products p;
+  if (x->node->n_inputs != 2 || !ifd_lower_all_float(x, 2)) return IFD_OK;
+  const ifd_shape *shapes[] = {&x->in[0]->shape, &x->in[1]->shape};
+  TRY(parse(x->err, &e, x->node, 2, (const int[]){shapes[0]->rank, shapes[1]->rank}));
+  TRY(label_sizes(x->err, &e, shapes, size));
+  if (!strides_of(&e.in[0], shapes[0], &in[0]) || !strides_of(&e.in[1], shapes[1], &in[1]) ||
+      !strides_of(&e.out, &x->out[0]->shape, &out))
+    return IFD_OK;
+  for (int first = 0; first < 2; first++)
+    if (as_products(&e, first, size, in, &out, &p)) return ifd_lower_products(x, &p, first, !first, &none);
+  return IFD_OK;
+}
+
+const ifd_op ifd_ops_einsum[] = {
+    {.name = "Einsum", .since = 12, .infer = infer_einsum, .eval = eval_einsum, .lower = lower_einsum}, {0}};

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "kernels/kernels.h"
+#include "kernels/pool/pool.h"
 #include "kernels/reduce/reduce.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
@@ -157,6 +158,65 @@ static ifd_status eval_max_pool(ifd_eval *x) {
   return ifd_eval_put_i64(x, 1, IFD_INT64, &p.out, indices);
 }
 
+/* ---- windows on kernels ---- */
+
+typedef struct pool_params {
+  const struct ifd_k_pool_table *kernels;
+  ifd_k_pool_shape pool;
+  int64_t plane_rows, row_floats; /* of a plane of windows */
+  int64_t in_plane, out_plane;
+  ifd_rows rows; /* of all planes */
+} pool_params;
+
+static void run_pool(const void *params, const ifd_args *args, int task) {
+  const pool_params *p = params;
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  while (from < to) {
+    int64_t plane = from / p->plane_rows, first = from % p->plane_rows;
+    int64_t last = ifd_min_i64(first + to - from, p->plane_rows);
+    p->kernels->rows(&p->pool, 1, (const float *)args->in[0] + plane * p->in_plane,
+                     (float *)args->out[0] + plane * p->out_plane, (size_t)first, (size_t)last);
+    from += last - first;
+  }
+}
+
+/* The last axis of the window is x, the one before y, then z. */
+static ifd_k_pool_shape kernel_pool(const ifd_window *w) {
+  ifd_k_pool_shape k = {0};
+  for (int i = 0; i < IFD_POOL_AXES; i++) {
+    int a = i - (IFD_POOL_AXES - w->n);
+    k.image[i] = a < 0 ? 1 : w->image[a];
+    k.windows[i] = a < 0 ? 1 : w->windows[a];
+    k.kernel[i] = a < 0 ? 1 : w->kernel[a];
+    k.stride[i] = a < 0 ? 1 : w->stride[a];
+    k.dilation[i] = a < 0 ? 1 : w->dilation[a];
+    k.begin[i] = a < 0 ? 0 : w->begin[a];
+    k.end[i] = a < 0 ? 0 : w->end[a];
+  }
+  return k;
+}
+
+static ifd_status lower_pool(ifd_lower *x, bool average) {
+  pool p = {0};
+  if (!ifd_lower_all_float(x, 1) || ifd_node_has_output(x->node, 1)) return IFD_OK;
+  TRY(pool_init(x->err, &p, x->node, &x->in[0]->shape));
+  if (p.window.n > IFD_POOL_AXES) return IFD_OK;
+  pool_params k = {.kernels = ifd_k_pool(x->isa),
+                   .pool = kernel_pool(&p.window),
+                   .in_plane = p.in_plane,
+                   .out_plane = p.out_plane};
+  k.pool.average = average;
+  k.pool.count_padding = ifd_node_int(x->node, "count_include_pad", 0) != 0;
+  k.plane_rows = k.pool.windows[0] * k.pool.windows[1];
+  k.rows = ifd_rows_split(p.planes * k.plane_rows,
+                          (double)k.pool.windows[2] * (double)ifd_window_product(&p.window, p.window.kernel));
+  x->work->algorithm = "pool";
+  return ifd_lower_rows(x, run_pool, &k, sizeof k, &k.rows, 0);
+}
+static ifd_status lower_max_pool(ifd_lower *x) { return lower_pool(x, false); }
+static ifd_status lower_average_pool(ifd_lower *x) { return lower_pool(x, true); }
+
 /* ---- whole images ---- */
 
 static ifd_status infer_global(ifd_infer *x) {
@@ -304,8 +364,12 @@ static ifd_status eval_max_unpool(ifd_eval *x) {
 }
 
 const ifd_op ifd_ops_pool[] = {
-    {.name = "MaxPool", .since = 1, .infer = infer_pool, .eval = eval_max_pool},
-    {.name = "AveragePool", .since = 1, .infer = infer_pool, .eval = eval_average_pool},
+    {.name = "MaxPool", .since = 1, .infer = infer_pool, .eval = eval_max_pool, .lower = lower_max_pool},
+    {.name = "AveragePool",
+     .since = 1,
+     .infer = infer_pool,
+     .eval = eval_average_pool,
+     .lower = lower_average_pool},
     {.name = "LpPool", .since = 1, .infer = infer_pool, .eval = eval_lp_pool_1},
     {.name = "LpPool", .since = 2, .infer = infer_pool, .eval = eval_lp_pool_2},
     {.name = "GlobalMaxPool",

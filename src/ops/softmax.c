@@ -1,7 +1,10 @@
 /* Functions of a whole line of elements along an axis: Softmax, LogSoftmax, Hardmax, LpNormalization. */
 #include <math.h>
 
+#include "kernels/kernels.h"
+#include "kernels/softmax/softmax.h"
 #include "ops/shared/elementwise.h"
+#include "ops/shared/rows.h"
 #include "tensor/convert.h"
 
 /* What a function of lines knows besides the line. */
@@ -120,13 +123,62 @@ static ifd_status infer_line(ifd_infer *x) {
   return ifd_infer_like_first(x);
 }
 
-#define ROW(name_, since_, eval_)                                                                            \
-  { .name = #name_, .since = since_, .infer = infer_line, .eval = eval_ }
-const ifd_op ifd_ops_softmax[] = {ROW(Softmax, 1, eval_Softmax_1),
-                                  ROW(Softmax, 13, eval_Softmax),
-                                  ROW(LogSoftmax, 1, eval_LogSoftmax_1),
-                                  ROW(LogSoftmax, 13, eval_LogSoftmax),
-                                  ROW(Hardmax, 1, eval_Hardmax_1),
-                                  ROW(Hardmax, 13, eval_Hardmax),
-                                  ROW(LpNormalization, 1, eval_LpNormalization),
+/* ---- on kernels ---- */
+
+/* Lines of n elements that are rows (inner 1), or the columns of `outer` matrices [n, inner]. */
+typedef struct softmax_params {
+  const struct ifd_k_softmax_table *kernels;
+  bool log;
+  int64_t n, inner;
+  ifd_rows lines;
+} softmax_params;
+
+static void run_softmax(const void *params, const ifd_args *args, int task) {
+  const softmax_params *p = params;
+  const float *in = args->in[0];
+  float *out = args->out[0];
+  int64_t from, to;
+  ifd_rows_of(&p->lines, task, &from, &to);
+  if (p->inner == 1) {
+    in += from * p->n, out += from * p->n;
+    p->kernels->rows(p->log, in, (size_t)p->n, 1, NULL, 0, out, (size_t)p->n, (size_t)(to - from),
+                     (size_t)p->n);
+    return;
+  }
+  while (from < to) { /* columns of one matrix at a time */
+    int64_t column = from % p->inner, columns = ifd_min_i64(p->inner - column, to - from);
+    int64_t at = from / p->inner * p->n * p->inner + column;
+    p->kernels->columns(p->log, in + at, out + at, (size_t)p->inner, (size_t)p->n, (size_t)columns);
+    from += columns;
+  }
+}
+
+static ifd_status lower_lines(ifd_lower *x, bool log, bool from_axis_on) {
+  const ifd_shape *s = &x->in[0]->shape;
+  int axis;
+  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
+  TRY(ifd_axis(x->err, &axis, ifd_attr_int(x->node, "axis"), s->rank));
+  softmax_params p = {.kernels = ifd_k_softmax(x->isa),
+                      .log = log,
+                      .n = from_axis_on ? ifd_shape_span(s, axis, s->rank) : s->dim[axis],
+                      .inner = from_axis_on ? 1 : ifd_shape_span(s, axis + 1, s->rank)};
+  p.lines = ifd_rows_split(ifd_shape_count(s) / p.n, 16 * (double)p.n);
+  x->work->algorithm = p.inner == 1 ? "rows" : "columns";
+  return ifd_lower_rows(x, run_softmax, &p, sizeof p, &p.lines, 0);
+}
+
+static ifd_status lower_Softmax_1(ifd_lower *x) { return lower_lines(x, false, true); }
+static ifd_status lower_Softmax(ifd_lower *x) { return lower_lines(x, false, false); }
+static ifd_status lower_LogSoftmax_1(ifd_lower *x) { return lower_lines(x, true, true); }
+static ifd_status lower_LogSoftmax(ifd_lower *x) { return lower_lines(x, true, false); }
+
+#define ROW(name_, since_, eval_, lower_)                                                                    \
+  { .name = #name_, .since = since_, .infer = infer_line, .eval = eval_, .lower = lower_ }
+const ifd_op ifd_ops_softmax[] = {ROW(Softmax, 1, eval_Softmax_1, lower_Softmax_1),
+                                  ROW(Softmax, 13, eval_Softmax, lower_Softmax),
+                                  ROW(LogSoftmax, 1, eval_LogSoftmax_1, lower_LogSoftmax_1),
+                                  ROW(LogSoftmax, 13, eval_LogSoftmax, lower_LogSoftmax),
+                                  ROW(Hardmax, 1, eval_Hardmax_1, NULL),
+                                  ROW(Hardmax, 13, eval_Hardmax, NULL),
+                                  ROW(LpNormalization, 1, eval_LpNormalization, NULL),
                                   {0}};
