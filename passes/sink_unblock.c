@@ -1,4 +1,4 @@
-#include "pass/pass.h"
+#include "pass/affine.h"
 
 #include <string.h>
 
@@ -87,6 +87,57 @@ static ifd_status sink_concat(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
 }
 
+/* Padding around the image: pads of [N, C, image…] become those of the blocked tensor, when channels get
+ * none. */
+static ifd_status sink_pad(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved, *unblock;
+  const ifd_tensor *pads = ifd_rw_constant(rw, ifd_node_input(node, 1));
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  int64_t more[2 * (IFD_MAX_RANK + 1)] = {0};
+  if (!before || node->opset < 11 || ifd_node_has_input(node, 3) || !pads || rank < 3 ||
+      ifd_tensor_count(pads) != 2 * rank)
+    return IFD_OK;
+  for (int i = 0; i < rank; i++) {
+    more[i] = ifd_tensor_get_i64(pads, i);
+    more[rank + 1 + i] = ifd_tensor_get_i64(pads, rank + i);
+  }
+  if (more[0] || more[1] || more[rank + 1] || more[rank + 2])
+    return ifd_rw_refuse(rw, "it pads batch or channels");
+  ifd_value *inputs[3] = {before->inputs[0], NULL, ifd_node_input(node, 2)};
+  TRY(ifd_rw_add_ints(rw, &inputs[1], more, 2 * (rank + 1), "pads"));
+  TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs > 2 ? 3 : 2));
+  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", moved->outputs, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", ifd_node_int(before, "channels", 0)));
+  return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
+}
+
+/* A BatchNormalization that is left runs as a scale and a shift of the blocked image. */
+static ifd_status sink_bn(ifd_rewrite *rw, ifd_node *bn) {
+  ifd_node *before = ifd_rw_own_producer(bn->inputs[0], "Unblock"), *mul, *add, *unblock;
+  ifd_affine f;
+  ifd_value *c;
+  ifd_tensor t;
+  bool is_affine;
+  const char *why;
+  int rank = ifd_rw_rank(rw, bn->inputs[0]);
+  if (!before || rank < 3) return IFD_OK;
+  TRY(ifd_affine_of(rw, bn, &f, &is_affine, &why));
+  if (!is_affine || f.axis != 1) return IFD_OK;
+  ifd_shape shape = {.rank = rank + 1};
+  for (int i = 0; i <= rank; i++) shape.dim[i] = i == 1 ? ifd_ceil_div(f.n, BLOCK) : i == rank ? BLOCK : 1;
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), IFD_FLOAT, &shape));
+  for (int64_t i = 0; i < f.n; i++) ifd_tensor_set_f64(&t, i, f.a[i]);
+  TRY(ifd_rw_add_constant(rw, &c, &t, "scale"));
+  TRY(ifd_rw_add_node(rw, &mul, "Mul", (ifd_value *[]){before->inputs[0], c}, 2, 1));
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), IFD_FLOAT, &shape));
+  for (int64_t i = 0; i < f.n; i++) ifd_tensor_set_f64(&t, i, f.b[i]);
+  TRY(ifd_rw_add_constant(rw, &c, &t, "shift"));
+  TRY(ifd_rw_add_node(rw, &add, "Add", (ifd_value *[]){mul->outputs[0], c}, 2, 1));
+  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", add->outputs, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", ifd_node_int(before, "channels", 0)));
+  return ifd_rw_replace(rw, bn->outputs[0], unblock->outputs[0]);
+}
+
 /* Operators of elements that keep finite elements finite; Div and Pow by channels would make NaN of the zeros
  * beyond the last. */
 static const char elementwise[] =
@@ -96,5 +147,9 @@ static const char elementwise[] =
 const ifd_pass ifd_pass_sink_unblock = {
     .summary = "works on elements of blocked images as they are",
     .phase = IFD_PHASE_PLAN,
-    .rules = (const ifd_rule[]){{elementwise, IFD_EXACT, sink}, {"Concat", IFD_EXACT, sink_concat}, {0}},
+    .rules = (const ifd_rule[]){{elementwise, IFD_EXACT, sink},
+                                {"Concat", IFD_EXACT, sink_concat},
+                                {"Pad", IFD_EXACT, sink_pad},
+                                {"BatchNormalization", IFD_REASSOCIATES, sink_bn},
+                                {0}},
 };

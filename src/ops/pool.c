@@ -1,6 +1,7 @@
 /* Pools: the greatest element, the mean or the p-norm of each window of an image, or of the whole image, for
  * images of any rank; and MaxUnpool, which puts the greatest elements back where they were. */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/kernels.h"
 #include "kernels/pool/pool.h"
@@ -163,6 +164,7 @@ static ifd_status eval_max_pool(ifd_eval *x) {
 typedef struct pool_params {
   const struct ifd_k_pool_table *kernels;
   ifd_k_pool_shape pool;
+  int lanes;                      /* channels that lie together: 1, or a block of 16 */
   int64_t plane_rows, row_floats; /* of a plane of windows */
   int64_t in_plane, out_plane;
   ifd_rows rows; /* of all planes */
@@ -175,7 +177,7 @@ static void run_pool(const void *params, const ifd_args *args, int task) {
   while (from < to) {
     int64_t plane = from / p->plane_rows, first = from % p->plane_rows;
     int64_t last = ifd_min_i64(first + to - from, p->plane_rows);
-    p->kernels->rows(&p->pool, 1, (const float *)args->in[0] + plane * p->in_plane,
+    p->kernels->rows(&p->pool, p->lanes, (const float *)args->in[0] + plane * p->in_plane,
                      (float *)args->out[0] + plane * p->out_plane, (size_t)first, (size_t)last);
     from += last - first;
   }
@@ -197,25 +199,49 @@ static ifd_k_pool_shape kernel_pool(const ifd_window *w) {
   return k;
 }
 
-static ifd_status lower_pool(ifd_lower *x, bool average) {
+static ifd_status lower_lanes(ifd_lower *x, const ifd_shape *image, int lanes, bool average) {
   pool p = {0};
-  if (!ifd_lower_all_float(x, 1) || ifd_node_has_output(x->node, 1)) return IFD_OK;
-  TRY(pool_init(x->err, &p, x->node, &x->in[0]->shape));
+  TRY(pool_init(x->err, &p, x->node, image));
   if (p.window.n > IFD_POOL_AXES) return IFD_OK;
   pool_params k = {.kernels = ifd_k_pool(x->isa),
                    .pool = kernel_pool(&p.window),
-                   .in_plane = p.in_plane,
-                   .out_plane = p.out_plane};
+                   .lanes = lanes,
+                   .in_plane = p.in_plane * lanes,
+                   .out_plane = p.out_plane * lanes};
   k.pool.average = average;
   k.pool.count_padding = ifd_node_int(x->node, "count_include_pad", 0) != 0;
   k.plane_rows = k.pool.windows[0] * k.pool.windows[1];
-  k.rows = ifd_rows_split(p.planes * k.plane_rows,
-                          (double)k.pool.windows[2] * (double)ifd_window_product(&p.window, p.window.kernel));
+  k.rows =
+      ifd_rows_split(p.planes * k.plane_rows, (double)lanes * (double)k.pool.windows[2] *
+                                                  (double)ifd_window_product(&p.window, p.window.kernel));
   x->work->algorithm = "pool";
   return ifd_lower_rows(x, run_pool, &k, sizeof k, &k.rows, 0);
 }
+
+static ifd_status lower_pool(ifd_lower *x, bool average) {
+  if (!ifd_lower_all_float(x, 1) || ifd_node_has_output(x->node, 1)) return IFD_OK;
+  return lower_lanes(x, &x->in[0]->shape, 1, average);
+}
 static ifd_status lower_max_pool(ifd_lower *x) { return lower_pool(x, false); }
 static ifd_status lower_average_pool(ifd_lower *x) { return lower_pool(x, true); }
+
+/* infold's own, on images whose channels lie in blocks (blocked.c): [N, blocks, image…, 16]. */
+static ifd_status infer_blocked(ifd_infer *x) {
+  int rank = ifd_infer_rank(x, 0);
+  ifd_dim out[IFD_MAX_RANK];
+  EXPECT(x->err, rank >= 4 && rank <= IFD_MAX_RANK, BAD_MODEL, "the input is no batch of blocked images");
+  memcpy(out, x->in[0]->dims, (size_t)rank * sizeof *out);
+  TRY(ifd_window_infer(x, rank - 1, x->in[0]->dims, NULL, out));
+  return ifd_infer_tensor(x, 0, IFD_FLOAT, rank, out);
+}
+
+static ifd_status lower_blocked(ifd_lower *x, bool average) {
+  ifd_shape image = x->in[0]->shape;
+  int lanes = (int)image.dim[--image.rank];
+  return lower_lanes(x, &image, lanes, average);
+}
+static ifd_status lower_blocked_max_pool(ifd_lower *x) { return lower_blocked(x, false); }
+static ifd_status lower_blocked_average_pool(ifd_lower *x) { return lower_blocked(x, true); }
 
 /* ---- whole images ---- */
 
@@ -370,6 +396,8 @@ const ifd_op ifd_ops_pool[] = {
      .infer = infer_pool,
      .eval = eval_average_pool,
      .lower = lower_average_pool},
+    {.name = "MaxPool", .domain = "infold", .infer = infer_blocked, .lower = lower_blocked_max_pool},
+    {.name = "AveragePool", .domain = "infold", .infer = infer_blocked, .lower = lower_blocked_average_pool},
     {.name = "LpPool", .since = 1, .infer = infer_pool, .eval = eval_lp_pool_1},
     {.name = "LpPool", .since = 2, .infer = infer_pool, .eval = eval_lp_pool_2},
     {.name = "GlobalMaxPool",

@@ -1,0 +1,113 @@
+#include "pass/pass.h"
+
+/* Pools of blocked images (ops/blocked.c): MaxPool(Unblock(x)) → Unblock(infold.MaxPool(x)); what runs over
+ * whole images is a reduction of the blocked tensor's image axes. */
+
+enum { BLOCK = 16 };
+
+/* y = Unblock(made), in the place of old's output. */
+static ifd_status unblock_instead(ifd_rewrite *rw, ifd_node *old, ifd_value *made, int64_t channels) {
+  ifd_node *unblock;
+  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", &made, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
+  return ifd_rw_replace(rw, old->outputs[0], unblock->outputs[0]);
+}
+
+static ifd_status pool(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved;
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  bool indices = ifd_node_has_output(node, 1) && ifd_value_n_readers(node->outputs[1]);
+  if (!before || indices || rank < 3 || rank > 5) return IFD_OK;
+  const char *op_type = ifd_node_is(node, "MaxPool") ? "infold.MaxPool" : "infold.AveragePool";
+  TRY(ifd_rw_add_node(rw, &moved, op_type, before->inputs, 1, 1));
+  for (int i = 0; i < node->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), moved, &node->attrs[i]));
+  moved->name = node->name;
+  return unblock_instead(rw, node, moved->outputs[0], ifd_node_int(before, "channels", 0));
+}
+
+/* Reduces the image axes [2, rank) of the blocked tensor, keeping them as ones. */
+static ifd_status reduce(ifd_rewrite *rw, ifd_node *node, const char *op_type, ifd_node *before, int rank) {
+  int64_t axes[IFD_MAX_RANK];
+  ifd_value *inputs[2] = {before->inputs[0]};
+  ifd_node *moved;
+  bool as_input = ifd_rw_opset(node) >= 18;
+  for (int i = 2; i < rank; i++) axes[i - 2] = i;
+  if (as_input) TRY(ifd_rw_add_ints(rw, &inputs[1], axes, rank - 2, "axes"));
+  TRY(ifd_rw_add_node(rw, &moved, op_type, inputs, as_input ? 2 : 1, 1));
+  if (!as_input) TRY(ifd_node_set_ints(ifd_rw_error(rw), moved, "axes", axes, rank - 2));
+  moved->name = node->name;
+  return unblock_instead(rw, node, moved->outputs[0], ifd_node_int(before, "channels", 0));
+}
+
+static ifd_status global(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock");
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  if (!before || rank < 3) return IFD_OK;
+  return reduce(rw, node, ifd_node_is(node, "GlobalMaxPool") ? "ReduceMax" : "ReduceMean", before, rank);
+}
+
+/* A reduction of exactly the image axes, kept. */
+static ifd_status reduction(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock");
+  int rank = ifd_rw_rank(rw, node->inputs[0]), n;
+  const int64_t *axes;
+  bool seen[IFD_MAX_RANK] = {0};
+  const ifd_tensor *given = ifd_rw_constant(rw, ifd_node_input(node, 1));
+  if (!before || rank < 3 || !ifd_node_int(node, "keepdims", 1)) return IFD_OK;
+  n = given ? (int)ifd_tensor_count(given) : ifd_node_ints(node, "axes", &axes);
+  if (n != rank - 2) return IFD_OK;
+  for (int i = 0; i < n; i++) {
+    int64_t axis = given ? ifd_tensor_get_i64(given, i) : axes[i];
+    if (axis < 0) axis += rank;
+    if (axis < 2 || axis >= rank || seen[axis]) return IFD_OK;
+    seen[axis] = true;
+  }
+  return reduce(rw, node, node->op_type, before, rank);
+}
+
+/* One pixel, whole blocks: the blocked form and the plain one lie alike, and a Reshape tells them apart. */
+static bool one_pixel(ifd_rewrite *rw, const ifd_value *plain) {
+  int rank = ifd_rw_rank(rw, plain);
+  ifd_dim c = rank < 3 ? 0 : ifd_rw_dim(rw, plain, 1);
+  for (int i = 2; i < rank; i++)
+    if (ifd_rw_dim(rw, plain, i) != 1) return false;
+  return rank >= 3 && ifd_dim_is_number(c) && c % BLOCK == 0;
+}
+
+static ifd_status as_reshape(ifd_rewrite *rw, ifd_node *node, int64_t channels, int rank, bool blocks) {
+  int64_t shape[IFD_MAX_RANK + 1] = {0, blocks ? channels / BLOCK : channels};
+  ifd_value *inputs[2] = {node->inputs[0]};
+  ifd_node *reshape;
+  for (int i = 2; i < rank; i++) shape[i] = 1;
+  shape[rank] = BLOCK;
+  TRY(ifd_rw_add_ints(rw, &inputs[1], shape, rank + blocks, "shape"));
+  TRY(ifd_rw_add_node(rw, &reshape, "Reshape", inputs, 2, 1));
+  return ifd_rw_replace(rw, node->outputs[0], reshape->outputs[0]);
+}
+
+static ifd_status view_block(ifd_rewrite *rw, ifd_node *block) {
+  if (ifd_rw_opset(block) < 5 || !one_pixel(rw, block->inputs[0])) return IFD_OK;
+  return as_reshape(rw, block, ifd_rw_dim(rw, block->inputs[0], 1), ifd_rw_rank(rw, block->inputs[0]), true);
+}
+
+/* Only where nothing blocked follows: an Unblock in the middle still has to meet its Block. */
+static ifd_status view_unblock(ifd_rewrite *rw, ifd_node *unblock) {
+  const ifd_value *y = unblock->outputs[0];
+  if (ifd_rw_opset(unblock) < 5 || !one_pixel(rw, y)) return IFD_OK;
+  for (int i = 0; i < y->uses.n; i++)
+    if (!ifd_node_is(y->uses.v[i].node, "Flatten") && !ifd_node_is(y->uses.v[i].node, "Reshape") &&
+        !ifd_node_is(y->uses.v[i].node, "Squeeze"))
+      return IFD_OK;
+  return as_reshape(rw, unblock, ifd_rw_dim(rw, y, 1), ifd_rw_rank(rw, y), false);
+}
+
+const ifd_pass ifd_pass_block_pool = {
+    .summary = "pools blocked images as they are",
+    .phase = IFD_PHASE_PLAN,
+    .rules = (const ifd_rule[]){{"MaxPool AveragePool", IFD_EXACT, pool},
+                                {"GlobalAveragePool GlobalMaxPool", IFD_REASSOCIATES, global},
+                                {"ReduceMean ReduceMax ReduceSum ReduceMin", IFD_REASSOCIATES, reduction},
+                                {"infold.Block", IFD_EXACT, view_block},
+                                {"infold.Unblock", IFD_EXACT, view_unblock},
+                                {0}},
+};
