@@ -155,6 +155,8 @@ typedef struct infold_session_options {
   size_t max_memory; /* bytes that the session may hold; 0: no limit */
   int64_t max_steps; /* loop trips of one run; 0: the default of a million */
   int profile;       /* keep times of each node of the last run */
+  const char *cpu;   /* at most this instruction set: \"ref\", \"avx2\", \"avx512\"; NULL: the best, or what
+                        INFOLD_CPU says */
 } infold_session_options;
 
 INFOLD_API infold_status infold_create_session(infold_error *err, infold_session **out,
@@ -176,13 +178,13 @@ INFOLD_API infold_status infold_run(infold_error *err, infold_value **outputs, c
 /* The last profiled run: format "table" (by node and by operator) or "trace" (Chrome's trace events). */
 INFOLD_API infold_status infold_format_profile(infold_error *err, char **out, const infold_session *session,
                                                const char *format, int width);
-/* Bytes that a run with these inputs holds at most (as infold_run takes them) holds at most besides packed weights, or
- * 0 where shapes depend on data. */
+/* Bytes that a run with these inputs holds at most (as infold_run takes them) holds at most besides packed
+ * weights, or 0 where shapes depend on data. */
 INFOLD_API infold_status infold_get_peak_memory(infold_error *err, size_t *out, const infold_session *session,
                                                 const infold_value *const *inputs);
 
-/* Reads inputs from a folder of input_0.pb …, or an .npz archive of nothing but arrays by the names of inputs, into
- * values[n_inputs] (NULL where not given). */
+/* Reads inputs from a folder of input_0.pb …, or an .npz archive of nothing but arrays by the names of
+ * inputs, into values[n_inputs] (NULL where not given). */
 INFOLD_API infold_status infold_read_inputs(infold_error *err, infold_value **values,
                                             const infold_session *session, const char *path);
 /* Writes output_0.pb … of the kinds the model declares into a folder (made if missing), or an .npz file. NULL
@@ -210,6 +212,12 @@ INFOLD_API infold_status infold_verify_models(infold_error *err, char **out, con
 /* The same for a report's model before and after; the outcome becomes part of the report. */
 INFOLD_API infold_status infold_verify_report(infold_error *err, infold_report *report,
                                               const infold_verify_options *options);
+
+/* The promise of same bits, checked on this model: its outputs with 1 to 4 threads, on each instruction set
+ * of this machine, and, where the batch is free, of each row alone. DIFFERS says where they differ; *out (may
+ * be NULL) what was compared. */
+INFOLD_API infold_status infold_verify_bits(infold_error *err, char **out, const infold_model *model,
+                                            const infold_verify_options *options);
 
 /* ---- inspecting ---- */
 

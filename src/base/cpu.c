@@ -22,13 +22,14 @@ static ifd_isa best_isa(void) {
 #endif
 }
 
-ifd_isa ifd_cpu_isa(void) {
-  ifd_isa best = best_isa();
-  const char *mask = getenv("INFOLD_CPU");
-  for (int i = 0; mask && i < (int)best; i++)
-    if (strcmp(mask, names[i]) == 0) return (ifd_isa)i;
+static ifd_isa at_most(ifd_isa best, const char *name) {
+  for (int i = 0; name && i < (int)best; i++)
+    if (strcmp(name, names[i]) == 0) return (ifd_isa)i;
   return best;
 }
+
+ifd_isa ifd_cpu_isa(void) { return at_most(best_isa(), getenv("INFOLD_CPU")); }
+ifd_isa ifd_cpu_isa_at_most(const char *name) { return at_most(ifd_cpu_isa(), name); }
 
 /* cgroup v2: "QUOTA PERIOD" or "max PERIOD" in cpu.max; v1: two files. */
 static int cgroup_cpus(void) {

@@ -7,6 +7,8 @@ typedef enum ifd_isa { IFD_ISA_REF, IFD_ISA_AVX2, IFD_ISA_AVX512, IFD_N_ISAS } i
 
 /* The best ISA of this machine, or a lesser one that INFOLD_CPU=ref|avx2|avx512 names. */
 ifd_isa ifd_cpu_isa(void);
+/* The same, and not above the one named (NULL: no bound; unknown names bound nothing). */
+ifd_isa ifd_cpu_isa_at_most(const char *name);
 const char *ifd_isa_name(ifd_isa isa);
 /* Processors that this process may run on: the smaller of its affinity mask and its cgroup's quota, at
  * least 1. */

@@ -1,4 +1,4 @@
-/* infold verify: two models on the same inputs. */
+/* infold verify: two models on the same inputs, or one model's bits. */
 #include "cli.h"
 
 #include <stdlib.h>
@@ -9,6 +9,7 @@ typedef struct verify_record {
   texts batches;
   long seed, threads;
   double tolerance, seconds;
+  int bits;
 } verify_record;
 
 static const option options[] = {
@@ -21,6 +22,8 @@ static const option options[] = {
     {"--seconds", NULL, "S", "give up after this time (default: no limit)", OPTION_REAL,
      offsetof(verify_record, seconds)},
     {"--seed", NULL, "N", "of random inputs", OPTION_NUMBER, offsetof(verify_record, seed), 0, LONG_MAX},
+    {"--bits", NULL, NULL, "one model: the same bits for any batch, threads and instruction set", OPTION_FLAG,
+     offsetof(verify_record, bits)},
     {"--threads", NULL, "N", "threads to use", OPTION_NUMBER, offsetof(verify_record, threads), 1, 4096},
     MODEL_OPTIONS(verify_record),
     {0}};
@@ -60,10 +63,29 @@ static int compare(verify_record *r, const infold_model *a, const infold_model *
   return status ? cli_fail(&err, path) : 0;
 }
 
+static int check_bits(verify_record *r, const infold_model *model, const char *path) {
+  infold_verify_options verify = {
+      .inputs = r->inputs, .seed = (uint64_t)r->seed, .max_memory = r->model.max_memory};
+  infold_error err;
+  char *text = NULL;
+  cli_begin("comparing bits", path);
+  infold_status status = infold_verify_bits(&err, &text, model, &verify);
+  cli_end();
+  if (text) cli_print(text);
+  infold_free(text);
+  return status ? cli_fail(&err, path) : 0;
+}
+
 static int run(void *record, char **args, int n_args) {
   verify_record *r = record;
   infold_model *a = NULL, *b = NULL;
-  (void)n_args;
+  if (n_args != (r->bits ? 1 : 2)) return cli_usage("verify: takes two models, or one with --bits");
+  if (r->bits) {
+    int failed = cli_load(&a, args[0], &r->model);
+    if (!failed) failed = check_bits(r, a, args[0]);
+    infold_destroy_model(a);
+    return failed;
+  }
   int code = cli_load(&a, args[0], &r->model);
   if (!code) code = cli_load(&b, args[1], &r->model);
   if (!code) code = compare(r, a, b, args[1]);
@@ -73,9 +95,9 @@ static int run(void *record, char **args, int n_args) {
 }
 
 const command cmd_verify = {.name = "verify",
-                            .arguments = "A.onnx B.onnx",
+                            .arguments = "A.onnx [B.onnx]",
                             .summary = "runs two models and compares their outputs",
-                            .min_args = 2,
+                            .min_args = 1,
                             .max_args = 2,
                             .options = options,
                             .record_size = sizeof(verify_record),
