@@ -1,0 +1,267 @@
+/* RegexFullMatch: RE2's syntax, matched by PCRE2's DFA matcher, which like RE2 follows all alternatives at
+ * once, so that no pattern takes exponential time. What RE2 lacks (lookaround, back-references, possessive
+ * and atomic groups …) is refused, and what the two understand differently is translated. Sources:
+ * https://github.com/google/re2/wiki/Syntax, pcre2pattern(3), pcre2matching(3). */
+#include <string.h>
+
+#include "ops/op.h"
+
+static ifd_status infer_RegexFullMatch(ifd_infer *x) { return ifd_infer_same_as(x, 0, 0, IFD_BOOL); }
+
+#ifdef IFD_WITH_PCRE2
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+/* ---- from RE2 to PCRE2 ---- */
+
+typedef struct translator {
+  ifd_error *err;
+  const char *at, *end;
+  char *to; /* has room: see MOST_GROWTH */
+  bool in_class;
+  bool repeated; /* a repetition ends here: another would be possessive or an error */
+} translator;
+
+enum { MOST_GROWTH = 40 }; /* characters that one becomes, at most */
+
+static void put(translator *t, const char *s, size_t n) {
+  memcpy(t->to, s, n);
+  t->to += n;
+}
+static void put_text(translator *t, const char *s) { put(t, s, strlen(s)); }
+
+static bool next_is(const translator *t, char c) { return t->at < t->end && *t->at == c; }
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_octal(char c) { return c >= '0' && c <= '7'; }
+
+static ifd_status refuse(const translator *t, const char *what, char c) {
+  FAIL(t->err, BAD_MODEL, "attribute pattern has %s%c, which RE2's syntax does not have", what, c);
+}
+
+/* Escapes that mean something else in PCRE2, outside and inside of a class. */
+static const struct {
+  char c;
+  const char *outside, *inside;
+} translated[] = {{'v', "\\x0b", "\\x0b"},
+                  {'s', "[\\t\\n\\f\\r\\x20]", "\\t\\n\\f\\r\\x20"},
+                  {'S', "[^\\t\\n\\f\\r\\x20]", "\\x00-\\x08\\x0b\\x0e-\\x1f\\x21-\\x{10ffff}"}};
+
+/* An octal number of up to three digits. */
+static void put_octal(translator *t) {
+  static const char hex[] = "0123456789abcdef";
+  int code = 0;
+  for (int i = 0; i < 3 && t->at < t->end && is_octal(*t->at); i++) code = code * 8 + (*t->at++ - '0');
+  const char text[] = {'\\', 'x', '{', hex[code >> 8], hex[code >> 4 & 15], hex[code & 15], '}'};
+  put(t, text, sizeof text);
+}
+
+/* \Q … \E, or to the end: every character for itself. */
+static void put_quoted(translator *t) {
+  const char *stop = memmem(t->at, (size_t)(t->end - t->at), "\\E", 2), *last = stop ? stop : t->end;
+  for (; t->at < last; t->at++) {
+    bool word = (unsigned char)*t->at >= 0x80 || is_digit(*t->at) || (*t->at >= 'a' && *t->at <= 'z') ||
+                (*t->at >= 'A' && *t->at <= 'Z');
+    if (!word) put_text(t, "\\");
+    put(t, t->at, 1);
+  }
+  if (stop) t->at += 2;
+}
+
+static ifd_status translate_escape(translator *t) {
+  EXPECT(t->err, t->at < t->end, BAD_MODEL, "attribute pattern ends in a backslash");
+  char c = *t->at;
+  bool digit = is_digit(c), letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  if (digit) {
+    if (c != '0' && !(is_octal(c) && t->at + 1 < t->end && is_octal(t->at[1]))) return refuse(t, "\\", c);
+    put_octal(t);
+    return IFD_OK;
+  }
+  t->at++;
+  for (size_t i = 0; i < sizeof translated / sizeof *translated; i++)
+    if (translated[i].c == c) {
+      put_text(t, t->in_class ? translated[i].inside : translated[i].outside);
+      return IFD_OK;
+    }
+  if (c == 'Q') {
+    put_quoted(t);
+    return IFD_OK;
+  }
+  if (letter && !strchr(t->in_class ? "aftnrxpPdDwW" : "aftnrxpPdDwWAbBz", c)) return refuse(t, "\\", c);
+  put_text(t, "\\");
+  put(t, &c, 1);
+  return IFD_OK;
+}
+
+/* After "(": groups are plain, (?:…), (?P<name>…), (?<name>…) or have flags. */
+static ifd_status translate_group(translator *t) {
+  put_text(t, "(");
+  if (next_is(t, '*')) return refuse(t, "(", '*');
+  if (!next_is(t, '?')) return IFD_OK;
+  t->at++;
+  put_text(t, "?");
+  EXPECT(t->err, t->at < t->end, BAD_MODEL, "attribute pattern ends within a group");
+  if (next_is(t, 'P')) put(t, t->at++, 1);
+  if (next_is(t, '<')) {
+    if (t->at + 1 < t->end && (t->at[1] == '=' || t->at[1] == '!')) return refuse(t, "(?<", t->at[1]);
+    return IFD_OK;
+  }
+  while (t->at < t->end && *t->at && strchr("imsU-", *t->at)) put(t, t->at++, 1);
+  if (!next_is(t, ':') && !next_is(t, ')')) return refuse(t, "(?", t->at < t->end ? *t->at : ' ');
+  put(t, t->at++, 1);
+  return IFD_OK;
+}
+
+/* Bytes of "{n}", "{n,}" or "{n,m}" here, or 0: then RE2 takes the brace for itself. */
+static size_t repetition_len(const translator *t) {
+  const char *p = t->at;
+  if (p == t->end || !is_digit(*p)) return 0;
+  while (p < t->end && is_digit(*p)) p++;
+  if (p < t->end && *p == ',')
+    for (p++; p < t->end && is_digit(*p);) p++;
+  return p < t->end && *p == '}' ? (size_t)(p + 1 - t->at) : 0;
+}
+
+/* c is one of *+?{ */
+static ifd_status translate_repetition(translator *t, char c) {
+  size_t len = c == '{' ? repetition_len(t) : 0;
+  if (c == '{' && len == 0) {
+    put_text(t, "\\{");
+    t->repeated = false;
+    return IFD_OK;
+  }
+  if (t->repeated) return refuse(t, "a repetition before ", c);
+  put(t, &c, 1);
+  put(t, t->at, len);
+  t->at += len;
+  if (next_is(t, '?')) put(t, t->at++, 1);
+  t->repeated = true;
+  return IFD_OK;
+}
+
+/* After "[". */
+static ifd_status translate_class(translator *t) {
+  put_text(t, "[");
+  t->in_class = true;
+  if (next_is(t, '^')) put(t, t->at++, 1);
+  for (bool first = true; t->at < t->end && (first || *t->at != ']'); first = false) {
+    if (next_is(t, '\\')) {
+      t->at++;
+      TRY(translate_escape(t));
+    } else if (next_is(t, '[') && t->at + 1 < t->end && t->at[1] == ':') {
+      const char *close = memmem(t->at + 2, (size_t)(t->end - t->at - 2), ":]", 2);
+      EXPECT(t->err, close, BAD_MODEL, "attribute pattern has [: without :]");
+      put(t, t->at, (size_t)(close + 2 - t->at));
+      t->at = close + 2;
+    } else if (next_is(t, '[') || (first && next_is(t, ']'))) {
+      put_text(t, "\\");
+      put(t, t->at++, 1);
+    } else
+      put(t, t->at++, 1);
+  }
+  EXPECT(t->err, next_is(t, ']'), BAD_MODEL, "attribute pattern has [ without ]");
+  put(t, t->at++, 1);
+  t->in_class = false;
+  return IFD_OK;
+}
+
+static ifd_status translate(translator *t) {
+  while (t->at < t->end) {
+    char c = *t->at++;
+    if (strchr("*+?{", c) && c) {
+      TRY(translate_repetition(t, c));
+      continue;
+    }
+    t->repeated = false;
+    if (c == '\\')
+      TRY(translate_escape(t));
+    else if (c == '(')
+      TRY(translate_group(t));
+    else if (c == '[')
+      TRY(translate_class(t));
+    else
+      put(t, &c, 1);
+  }
+  return IFD_OK;
+}
+
+/* ---- matching ---- */
+
+static ifd_status compile(ifd_eval *x, pcre2_code **out) {
+  ifd_str pattern = ifd_node_string(x->node, "pattern", "");
+  translator t = {.err = x->err, .at = pattern.s, .end = pattern.s + pattern.len};
+  char *text;
+  int code;
+  PCRE2_SIZE offset;
+  EXPECT(x->err, ifd_node_find_attr(x->node, "pattern"), BAD_MODEL, "attribute pattern is missing");
+  ALLOC(x->err, text, ifd_arena_alloc_array(x->scratch, pattern.len + 1, MOST_GROWTH));
+  t.to = text;
+  TRY(translate(&t));
+  *out = pcre2_compile((PCRE2_SPTR)text, (PCRE2_SIZE)(t.to - text),
+                       PCRE2_UTF | PCRE2_ANCHORED | PCRE2_DOLLAR_ENDONLY, &code, &offset, NULL);
+  if (*out) return IFD_OK;
+  PCRE2_UCHAR message[128] = "";
+  (void)pcre2_get_error_message(code, message, sizeof message);
+  FAIL(x->err, BAD_MODEL, "attribute pattern: %s", (const char *)message);
+}
+
+typedef struct matcher {
+  pcre2_code *code;
+  pcre2_match_data *data;
+  int *workspace;
+  size_t workspace_len;
+} matcher;
+
+/* The matcher finds the longest of all matches first: is it the whole string? The workspace grows until the
+ * states of the match fit. */
+static ifd_status match(ifd_eval *x, matcher *m, ifd_str s, bool *out) {
+  enum { MOST_WORKSPACE = 1 << 24 };
+  for (;;) {
+    int status = pcre2_dfa_match(m->code, (PCRE2_SPTR)(s.s ? s.s : ""), s.len, 0, 0, m->data, NULL,
+                                 m->workspace, m->workspace_len);
+    *out = status >= 0 && pcre2_get_ovector_pointer(m->data)[1] == s.len;
+    if (status >= 0 || status == PCRE2_ERROR_NOMATCH) return IFD_OK;
+    EXPECT(x->err, status > PCRE2_ERROR_UTF8_ERR1 || status < PCRE2_ERROR_UTF8_ERR21, BAD_INPUT,
+           "a string is not UTF-8");
+    EXPECT(x->err, status == PCRE2_ERROR_DFA_WSSIZE && m->workspace_len < MOST_WORKSPACE, LIMIT,
+           "the pattern takes too much memory or time to match (PCRE2's code %d)", status);
+    m->workspace_len *= 4;
+    ALLOC(x->err, m->workspace, ifd_new_array(x->scratch, int, m->workspace_len));
+  }
+}
+
+static ifd_status match_all(ifd_eval *x, pcre2_code *code, pcre2_match_data *data, ifd_tensor *out) {
+  const ifd_str *s = ifd_eval_in(x, 0)->data;
+  matcher m = {.code = code, .data = data, .workspace_len = 1024};
+  ALLOC(x->err, m.workspace, ifd_new_array(x->scratch, int, m.workspace_len));
+  for (int64_t i = 0; i < ifd_tensor_count(out); i++) {
+    bool matches;
+    TRY(match(x, &m, s[i], &matches));
+    ((uint8_t *)out->data)[i] = matches;
+  }
+  return IFD_OK;
+}
+
+static ifd_status eval_RegexFullMatch(ifd_eval *x) {
+  ifd_tensor *out;
+  pcre2_code *code;
+  TRY(ifd_eval_out(x, &out, 0, IFD_BOOL, &ifd_eval_in(x, 0)->shape));
+  TRY(compile(x, &code));
+  pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+  ifd_status status =
+      data ? match_all(x, code, data, out)
+           : ifd_error_set(x->err, IFD_NO_MEMORY, __FILE__ ":" IFD_STRING(__LINE__), "out of memory");
+  pcre2_match_data_free(data);
+  pcre2_code_free(code);
+  return status;
+}
+
+#else
+
+static ifd_status eval_RegexFullMatch(ifd_eval *x) {
+  FAIL(x->err, UNSUPPORTED, "regular expressions need a build with PCRE2");
+}
+
+#endif
+
+const ifd_op ifd_ops_regex[] = {
+    {.name = "RegexFullMatch", .since = 20, .infer = infer_RegexFullMatch, .eval = eval_RegexFullMatch}, {0}};
