@@ -72,7 +72,7 @@ IFD_INLINE void lstm_step(usual u, const ifd_k_rnn_cell *p, const float *x, cons
     const v16 cell = v16_load_n(c + i, width);
     for (size_t g = I; g <= C; g++) {
       gate[g] = load_sum(x + g * n, r ? r + g * n : NULL, i, width);
-      if (peephole && g != C)
+      if (peephole && (g == I || g == F))
         gate[g] = v16_add(gate[g], v16_mul(v16_load_n(peephole + g * n + i, width), cell));
     }
     const v16 in = activate(u, p, 0, IFD_RNN_Sigmoid, gate[I]);
@@ -80,6 +80,8 @@ IFD_INLINE void lstm_step(usual u, const ifd_k_rnn_cell *p, const float *x, cons
         p->input_forget ? v16_sub(v16_set1(1), in) : activate(u, p, 0, IFD_RNN_Sigmoid, gate[F]);
     const v16 candidate = activate(u, p, 1, IFD_RNN_Tanh, gate[C]);
     const v16 next = v16_fma(forget, cell, v16_mul(in, candidate));
+    if (peephole) /* the output gate sees the new cell */
+      gate[O] = v16_add(gate[O], v16_mul(v16_load_n(peephole + O * n + i, width), next));
     const v16 out = activate(u, p, 0, IFD_RNN_Sigmoid, gate[O]);
     v16_store_n(c_out + i, next, width);
     v16_store_n(h_out + i, v16_mul(out, activate(u, p, 2, IFD_RNN_Tanh, next)), width);
