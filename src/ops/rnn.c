@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "ops/shared/elementwise.h"
+#include "ops/shared/rnn_work.h"
 #include "ops/shared/values.h"
 
 /* ---- activation functions ---- */
@@ -29,23 +30,25 @@ static double softplus(double v, double a, double b) {
 
 typedef struct function {
   const char *name;
+  ifd_rnn_act act; /* the kernels' number for it */
   double (*call)(double v, double alpha, double beta);
   bool has_alpha, has_beta; /* takes the next value of activation_alpha, activation_beta */
   double alpha, beta;       /* where the node gives none: the defaults of the operator of that name */
 } function;
 
-static const function functions[] = {{"Relu", relu},
-                                     {"Tanh", tanh_},
-                                     {"Sigmoid", sigmoid},
-                                     {"Affine", affine, true, true, 1, 0},
-                                     {"LeakyRelu", leaky_relu, true, false, .01f, 0},
-                                     {"ThresholdedRelu", thresholded_relu, true, false, 1, 0},
-                                     {"ScaledTanh", scaled_tanh, true, true, 1, 1},
-                                     {"HardSigmoid", hard_sigmoid, true, true, .2f, .5f},
-                                     {"Elu", elu, true, false, 1, 0},
-                                     {"Softsign", softsign},
-                                     {"Softplus", softplus},
-                                     {0}};
+static const function functions[] = {
+    {"Relu", IFD_RNN_Relu, relu},
+    {"Tanh", IFD_RNN_Tanh, tanh_},
+    {"Sigmoid", IFD_RNN_Sigmoid, sigmoid},
+    {"Affine", IFD_RNN_Affine, affine, true, true, 1, 0},
+    {"LeakyRelu", IFD_RNN_LeakyRelu, leaky_relu, true, false, .01f, 0},
+    {"ThresholdedRelu", IFD_RNN_ThresholdedRelu, thresholded_relu, true, false, 1, 0},
+    {"ScaledTanh", IFD_RNN_ScaledTanh, scaled_tanh, true, true, 1, 1},
+    {"HardSigmoid", IFD_RNN_HardSigmoid, hard_sigmoid, true, true, .2f, .5f},
+    {"Elu", IFD_RNN_Elu, elu, true, false, 1, 0},
+    {"Softsign", IFD_RNN_Softsign, softsign},
+    {"Softplus", IFD_RNN_Softplus, softplus},
+    {0}};
 
 static const function *find_function(ifd_str name) {
   for (const function *f = functions; f->name; f++)
@@ -267,20 +270,20 @@ static ifd_status infer_layer(ifd_infer *x, int gates) {
   return ifd_infer_tensor(x, 2, ifd_infer_dtype(x, 0), 3, state);
 }
 
-static ifd_status read_sizes(ifd_eval *x, layer *l) {
-  const ifd_shape *in = ifd_eval_shape(x, 0), *w = ifd_eval_shape(x, 1), *r = ifd_eval_shape(x, 2);
-  EXPECT(x->err, in->rank == 3 && w->rank == 3 && r->rank == 3, BAD_INPUT,
+static ifd_status read_sizes(ifd_error *err, const ifd_node *node, layer *l, const ifd_shape *in,
+                             const ifd_shape *w, const ifd_shape *r) {
+  EXPECT(err, in->rank == 3 && w->rank == 3 && r->rank == 3, BAD_INPUT,
          "X, W and R have ranks %d, %d, %d, not 3", in->rank, w->rank, r->rank);
   l->steps = in->dim[l->batch_first];
   l->batch = in->dim[!l->batch_first];
   l->inputs = in->dim[2];
   l->hidden = r->dim[2];
-  int64_t rows = l->cell->gates * l->hidden, said = ifd_node_int(x->node, "hidden_size", l->hidden);
-  EXPECT(x->err, said == l->hidden, BAD_MODEL, "attribute hidden_size is %lld; R has %lld", (long long)said,
+  int64_t rows = l->cell->gates * l->hidden, said = ifd_node_int(node, "hidden_size", l->hidden);
+  EXPECT(err, said == l->hidden, BAD_MODEL, "attribute hidden_size is %lld; R has %lld", (long long)said,
          (long long)l->hidden);
-  EXPECT(x->err, w->dim[0] == l->directions && w->dim[1] == rows && w->dim[2] == l->inputs, BAD_INPUT,
+  EXPECT(err, w->dim[0] == l->directions && w->dim[1] == rows && w->dim[2] == l->inputs, BAD_INPUT,
          "W is not [%lld,%lld,%lld]", (long long)l->directions, (long long)rows, (long long)l->inputs);
-  EXPECT(x->err, r->dim[0] == l->directions && r->dim[1] == rows, BAD_INPUT, "R is not [%lld,%lld,%lld]",
+  EXPECT(err, r->dim[0] == l->directions && r->dim[1] == rows, BAD_INPUT, "R is not [%lld,%lld,%lld]",
          (long long)l->directions, (long long)rows, (long long)l->hidden);
   return IFD_OK;
 }
@@ -326,7 +329,7 @@ static ifd_shape state_shape(const layer *l) {
 static ifd_status eval_layer(ifd_eval *x, const cell *cell) {
   layer l = {.cell = cell};
   TRY(read_attributes(x->err, x->node, &l));
-  TRY(read_sizes(x, &l));
+  TRY(read_sizes(x->err, x->node, &l, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1), ifd_eval_shape(x, 2)));
   TRY(read_inputs(x, &l));
   ifd_shape y = output_shape(&l), state = state_shape(&l);
   TRY(ifd_shape_check(x->err, &y, sizeof(double)));
@@ -336,6 +339,35 @@ static ifd_status eval_layer(ifd_eval *x, const cell *cell) {
   TRY(ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &y, l.y));
   TRY(ifd_eval_put_f64(x, 1, ifd_eval_dtype(x, 0), &state, l.y_h));
   return ifd_eval_put_f64(x, 2, ifd_eval_dtype(x, 0), &state, l.y_c);
+}
+
+/* ---- on kernels ---- */
+
+static void kernel_cell(const layer *l, int d, ifd_k_rnn_cell *to) {
+  *to = (ifd_k_rnn_cell){.clip = (float)l->clip, .input_forget = l->input_forget};
+  for (int i = 0; i < l->cell->n_functions; i++) {
+    const function *f = &l->f[d][i];
+    to->f[i].act = f->act;
+    to->f[i].alpha = (float)f->alpha;
+    to->f[i].beta = (float)f->beta;
+  }
+}
+
+static ifd_status lower_layer(ifd_lower *x, const cell *cell, ifd_rnn_kind kind) {
+  layer l = {.cell = cell};
+  TRY(read_attributes(x->err, x->node, &l));
+  TRY(read_sizes(x->err, x->node, &l, &x->in[0]->shape, &x->in[1]->shape, &x->in[2]->shape));
+  ifd_rnn_layer k = {.kind = kind == IFD_RNN_GRU && l.linear_before_reset ? IFD_RNN_GRU_LINEAR : kind,
+                     .gates = cell->gates,
+                     .steps = l.steps,
+                     .batch = l.batch,
+                     .inputs = l.inputs,
+                     .hidden = l.hidden,
+                     .directions = l.directions,
+                     .batch_first = l.batch_first,
+                     .reverse = l.reverse};
+  for (int d = 0; d < l.directions; d++) kernel_cell(&l, d, &k.cell[d]);
+  return ifd_lower_rnn(x, &k);
 }
 
 /* Every step of every sequence takes all weights once. */
@@ -350,15 +382,17 @@ static double cost_rnn(const ifd_node *node, const ifd_shape *in, const ifd_shap
   return (double)in[0].dim[0] * (double)in[0].dim[1] * weights;
 }
 
-#define CELL(name)                                                                                           \
+#define CELL(name, kind)                                                                                     \
   static ifd_status infer_##name(ifd_infer *x) { return infer_layer(x, name##_cell.gates); }                 \
-  static ifd_status eval_##name(ifd_eval *x) { return eval_layer(x, &name##_cell); }
-CELL(rnn)
-CELL(gru)
-CELL(lstm)
+  static ifd_status eval_##name(ifd_eval *x) { return eval_layer(x, &name##_cell); }                         \
+  static ifd_status lower_##name(ifd_lower *x) { return lower_layer(x, &name##_cell, kind); }
+CELL(rnn, IFD_RNN_SIMPLE)
+CELL(gru, IFD_RNN_GRU)
+CELL(lstm, IFD_RNN_LSTM)
 
-const ifd_op ifd_ops_rnn[] = {
-    {.name = "RNN", .since = 1, .infer = infer_rnn, .eval = eval_rnn, .cost = cost_rnn},
-    {.name = "GRU", .since = 1, .infer = infer_gru, .eval = eval_gru, .cost = cost_rnn},
-    {.name = "LSTM", .since = 1, .infer = infer_lstm, .eval = eval_lstm, .cost = cost_rnn},
-    {0}};
+#define ROW(name_, cell)                                                                                     \
+  {                                                                                                          \
+    .name = name_, .since = 1, .infer = infer_##cell, .eval = eval_##cell, .lower = lower_##cell,            \
+    .cost = cost_rnn                                                                                         \
+  }
+const ifd_op ifd_ops_rnn[] = {ROW("RNN", rnn), ROW("GRU", gru), ROW("LSTM", lstm), {0}};

@@ -53,8 +53,11 @@ typedef struct params {
   ifd_gemm_epilogue e;
 } params;
 
-static const float *operand(ifd_operand where, const params *p, const ifd_args *args) {
-  return where == IFD_OPERAND_NONE ? NULL : where == IFD_OPERAND_SHARED ? args->shared : args->in[p->e.input];
+/* The operand of product i. */
+static const float *operand(ifd_operand where, const params *p, const ifd_args *args, int64_t i) {
+  if (where == IFD_OPERAND_NONE) return NULL;
+  const float *start = where == IFD_OPERAND_SHARED ? args->shared : args->in[p->e.input];
+  return start + p->e.offset + i * p->e.step;
 }
 
 /* Where the parts of a product lie, counted in floats. */
@@ -74,16 +77,16 @@ static void run_products(const void *context, const ifd_args *args, int task) {
   int64_t first = p->group > 1 ? task * p->group : task / p->grid.n_tasks;
   int64_t last = p->group > 1 ? ifd_min_i64(first + p->group, p->batches) : first + 1;
   ifd_k_epilogue e = p->e.e;
-  e.bias = operand(p->e.bias, p, args);
-  e.row_bias = operand(p->e.row_bias, p, args);
-  e.other = operand(p->e.other, p, args);
   ifd_k_product g = p->g;
   g.epilogue = &e;
   for (int64_t i = first; i < last; i++) {
     int64_t a, b, c;
     locate(&p->p, i, &a, &b, &c);
+    e.bias = operand(p->e.bias, p, args, i);
+    e.row_bias = operand(p->e.row_bias, p, args, i);
+    e.other = operand(p->e.other, p, args, i);
     g.a = (const float *)args->in[p->a] + a;
-    g.c = (float *)args->out[0] + c;
+    g.c = (float *)(p->p.c_shared ? args->shared : args->out[0]) + c;
     g.b = p->packed ? p->packed + (p->b_stride ? b / p->b_stride * p->packed_stride : 0)
                     : (const float *)args->in[p->b] + b;
     ifd_k_gemm_run(p->kernels, &g, &p->grid, p->group > 1 ? 0 : task % p->grid.n_tasks, args->scratch);

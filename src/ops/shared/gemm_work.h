@@ -12,6 +12,7 @@ typedef struct ifd_products {
   int64_t a_rs, a_cs, b_rs, b_cs, c_rs; /* strides of rows and columns in floats; C's columns are adjacent */
   ifd_shape batch;                      /* the products, and how far apart their parts are */
   int64_t a_batch[IFD_MAX_RANK], b_batch[IFD_MAX_RANK], c_batch[IFD_MAX_RANK];
+  bool c_shared; /* C is at the start of the work's shared memory, not output 0 */
 } ifd_products;
 
 /* Where an operand of the epilogue lies. */
@@ -19,7 +20,8 @@ typedef enum ifd_operand { IFD_OPERAND_NONE, IFD_OPERAND_INPUT, IFD_OPERAND_SHAR
 typedef struct ifd_gemm_epilogue {
   ifd_k_epilogue e; /* its pointers are set when it runs */
   ifd_operand bias, row_bias, other;
-  int input; /* of the operand that is an input */
+  int input;            /* of the operand that is an input */
+  int64_t offset, step; /* of the operand's first number, and from one product's to the next's, in floats */
 } ifd_gemm_epilogue;
 
 /* Adds the launch: A is input a, B input b, C output 0. Nothing is done where a size is 0:
