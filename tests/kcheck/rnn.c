@@ -47,6 +47,7 @@ static void run_f64(const ifd_k_rnn_cell *p, const float *x, const float *r, con
     const double in = call(p, 0, gate[0] + peep[0]);
     const double forget = p->input_forget ? 1 - in : call(p, 0, gate[2] + peep[2]);
     y[i] = forget * c[i] + in * call(p, 1, gate[3]);
+    if (peephole) peep[1] = peephole[n + i] * y[i]; /* the output gate sees the new cell */
     y[n + i] = call(p, 0, gate[1] + peep[1]) * call(p, 2, y[i]);
     const double z = call(p, 0, gate[0]), reset = call(p, 0, gate[1]);
     if (r) y[2 * n + i] = (1 - z) * call(p, 1, x[2 * n + i] + reset * r[2 * n + i]) + z * h[i];
