@@ -84,7 +84,7 @@ static void cycles_are_named(void **state) {
     for (int i = 0; i < length; i++) reads(n[i], 0, n[(i + 1) % length]);
     for (int i = 0; i < 4; i++) n[i]->name = "ring";
     assert_int_equal(ifd_graph_sort(&err, m->graph), IFD_BAD_MODEL);
-    assert_non_null(strstr(err.text, "Sum 'ring'"));
+    assert_non_null(strstr(err.text, "node 'ring' (Sum)"));
     ifd_model_destroy(m);
   }
 }

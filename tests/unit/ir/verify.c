@@ -65,7 +65,7 @@ static void schemas_are_kept(void **state) {
   static const struct {
     const char *body, *where, *what;
   } cases[] = {
-      {"g (float[N] x) => (y) { y = Reluu (x) }", "Reluu of 'y'", "does not exist at opset 17"},
+      {"g (float[N] x) => (y) { y = Reluu (x) }", "node 'y' (Reluu)", "does not exist at opset 17"},
       {"g (float[N] x) => (y) { [up] y = Upsample <mode = \"nearest\"> (x, x) }", "Upsample 'up'",
        "withdrawn"},
       {"g (float[N] x) => (y) { y = ai.onnx.preview.training.Adam (x) }", "Adam",
@@ -154,11 +154,11 @@ static void structure_is_checked(void **state) {
     void (*harm)(parts *p);
     const char *where, *what;
   } cases[] = {
-      {use_lost, "Mul of 'y'", "list of readers of 'a' lacks input 0"},
+      {use_lost, "node 'y' (Mul)", "list of readers of 'a' lacks input 0"},
       {use_added, "", "'a' lists 2 readers instead of 1"},
       {use_twice, "", "list of readers of 'y' lacks input 0"},
-      {use_elsewhere, "Mul of 'y'", "list of readers of 'a' lacks input 0"},
-      {input_changed, "Mul of 'y'", "list of readers of"},
+      {use_elsewhere, "node 'y' (Mul)", "list of readers of 'a' lacks input 0"},
+      {input_changed, "node 'y' (Mul)", "list of readers of"},
       {unsorted, "Relu of 'a'", "out of order"},
       {list_broken, "Relu of 'a'", "out of order"},
       {count_wrong, "", "3 nodes instead of 4"},
@@ -170,10 +170,10 @@ static void structure_is_checked(void **state) {
       {input_made_by_node, "", "graph input 'x' is no input value"},
       {constant_without_data, "", "initializer 'w' has no data"},
       {constant_of_no_type, "", "initializer 'w' has no element type"},
-      {constant_gone, "Mul of 'y'", "input 1 'w' is not defined before"},
+      {constant_gone, "node 'y' (Mul)", "input 1 'w' is not defined before"},
       {constant_made_by_node, "Relu of 'a'", "also an input or initializer"},
       {graph_of_other_node, "If of 'z'", "holds a graph of another node"},
-      {inner_value_read_outside, "Mul of 'y'", "cannot be seen from this graph"},
+      {inner_value_read_outside, "node 'y' (Mul)", "cannot be seen from this graph"},
       {hidden_by_name, "If of 'z': Neg of 'y'", "is not of this graph"},
       {reads_own_owner, "If of 'z': Neg of 'p'", "input 0 'z' is not defined before"},
       {inferred_type_not_allowed, "Relu of 'a'", "is string, which is not allowed"},
