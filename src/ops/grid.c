@@ -90,8 +90,9 @@ static neighbours neighbours_of(const sampler *s, int a, double v) {
   double x = s->align_corners ? (v + 1) / 2 * (n - 1) : ((v + 1) * n - 1) / 2;
   neighbours r = {.n = s->mode == NEAREST ? 1 : s->mode == LINEAR ? 2 : 4};
   if (s->mode == NEAREST) x = nearbyint(x);
+  /* Under BORDER the taps of cubic go to the border one by one, as in PyTorch, whose grid_sample this is. */
   if (x < low || x > high) {
-    if (s->outside == BORDER) x = x < 0 ? 0 : n - 1;
+    if (s->outside == BORDER && s->mode != CUBIC) x = x < 0 ? 0 : n - 1;
     if (s->outside == REFLECTION) x = reflect(x, low, high);
   }
   double base = s->mode == NEAREST ? x : s->mode == LINEAR ? floor(x) : floor(x) - 1;
