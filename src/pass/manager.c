@@ -1,5 +1,7 @@
 #include "pass/manager.h"
 
+#include "ir/verify.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -173,7 +175,10 @@ static ifd_status graph_steps(sweep *s, ifd_graph *graph) {
     bool changed = m->changed;
     m->changed = false;
     ifd_status status = graph->first ? p->pass->graph(&rw, graph) : IFD_OK;
-    if (m->changed) count_rewrite(m, p);
+    if (m->changed) {
+      count_rewrite(m, p);
+      if (m->options->verify && status == IFD_OK) status = ifd_verify_model(m->err, m->model);
+    }
     m->changed |= changed;
     ifd_arena_free(&rw.scratch);
     TRY(status);

@@ -121,6 +121,13 @@ void ifd_rw_remove_constant(ifd_rewrite *rw, ifd_value *value);
  * vanish. */
 ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into);
 
+/* Whether the file may take so many more bytes. */
+bool ifd_rw_may_grow(const ifd_rewrite *rw, int64_t bytes);
+/* What is known, to be brought up to date after a change. */
+ifd_inference *ifd_rw_inference(ifd_rewrite *rw);
+/* Puts the nodes and constants staged so far (ifd_rw_add_…) before `before`. */
+ifd_status ifd_rw_place(ifd_rewrite *rw, ifd_node *before);
+
 /* Puts the nodes of a graph without inputs, one of node's own, in the place of `node`. */
 ifd_status ifd_rw_inline(ifd_rewrite *rw, const ifd_graph *body, ifd_node *node);
 

@@ -329,6 +329,34 @@ static ifd_status count_reads(ifd_rewrite *rw, ifd_node *node) {
   return IFD_OK;
 }
 
+bool ifd_rw_may_grow(const ifd_rewrite *rw, int64_t bytes) {
+  const ifd_manager *m = rw->manager;
+  return m->options->grow || bytes <= 0 || m->bytes + bytes <= m->bytes_allowed;
+}
+
+static ifd_status place_constants(ifd_rewrite *rw) {
+  for (int k = 0; k < rw->constants.n; k++) {
+    ifd_value *v = rw->constants.v[k];
+    const ifd_tensor *t = v->constant;
+    v->constant = NULL;
+    TRY(ifd_graph_add_constant(rw->manager->err, v->graph, v, t));
+  }
+  return IFD_OK;
+}
+
+ifd_status ifd_rw_place(ifd_rewrite *rw, ifd_node *before) {
+  rw->manager->bytes += bytes_added(rw);
+  TRY(place_constants(rw));
+  for (int k = 0; k < rw->nodes.n; k++) {
+    ifd_node_insert(rw->nodes.v[k], before);
+    TRY(count_reads(rw, rw->nodes.v[k]));
+    TRY(ifd_infer_node(&rw->manager->inf, rw->nodes.v[k]));
+  }
+  rw->manager->changed = true;
+  rw->nodes.n = rw->constants.n = 0;
+  return IFD_OK;
+}
+
 static ifd_status commit(ifd_rewrite *rw, ifd_node *before) {
   ifd_manager *m = rw->manager;
   IFD_VEC(ifd_node *) suspects = {0};
@@ -340,12 +368,7 @@ static ifd_status commit(ifd_rewrite *rw, ifd_node *before) {
     if (v && v->producer) IFD_PUSH(m->err, &rw->scratch, &suspects, v->producer);
   }
   m->bytes += bytes_added(rw);
-  for (int k = 0; k < rw->constants.n; k++) {
-    ifd_value *v = rw->constants.v[k];
-    const ifd_tensor *t = v->constant;
-    v->constant = NULL;
-    TRY(ifd_graph_add_constant(m->err, v->graph, v, t));
-  }
+  TRY(place_constants(rw));
   if (m->options->provenance) TRY(note_provenance(rw));
   for (int k = 0; k < rw->nodes.n; k++) ifd_node_insert(rw->nodes.v[k], before);
   for (int k = 0; k < rw->values.n; k++) TRY(replace_value(rw, &rw->values.v[k]));
@@ -389,7 +412,7 @@ ifd_status ifd_patch_apply(ifd_rewrite *rw, bool *applied) {
         rw, "no place in the order of nodes has what the new ones read and precedes their readers");
   TRY(bytes_freed(rw, &freed));
   int64_t growth = bytes_added(rw) - freed;
-  if (!m->options->grow && growth > 0 && m->bytes + growth > m->bytes_allowed)
+  if (!ifd_rw_may_grow(rw, growth))
     return ifd_rw_refuse(rw, "the file would grow by %lld bytes (--grow allows it)", (long long)growth);
   *applied = true;
   TRY(commit(rw, before));

@@ -74,6 +74,7 @@ int ifd_rw_opset(const ifd_node *node) { return ifd_graph_opset(node->graph, "")
 ifd_arena *ifd_rw_scratch(ifd_rewrite *rw) { return &rw->scratch; }
 ifd_arena *ifd_rw_arena(ifd_rewrite *rw) { return &rw->manager->model->arena; }
 ifd_error *ifd_rw_error(ifd_rewrite *rw) { return rw->manager->err; }
+ifd_inference *ifd_rw_inference(ifd_rewrite *rw) { return &rw->manager->inf; }
 ifd_dims *ifd_rw_dims(ifd_rewrite *rw) { return rw->manager->inf.dims; }
 
 /* ---- refusing ---- */
