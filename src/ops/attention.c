@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/shared/attention_work.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/values.h"
 #include "tensor/convert.h"
@@ -50,14 +51,14 @@ static void softmax(double *row, int64_t n) {
   for (int64_t j = 0; j < n; j++) row[j] /= sum == 0 ? 1 : sum;
 }
 
-static ifd_status check_sizes(ifd_eval *x, const attention *a, int64_t k_size, int64_t v_heads,
+static ifd_status check_sizes(ifd_error *err, const attention *a, int64_t k_size, int64_t v_heads,
                               int64_t v_len) {
-  EXPECT(x->err, k_size == a->size && v_heads == a->kv_heads && v_len == a->kv_len, BAD_INPUT,
-         "Q, K and V have sizes that do not fit");
-  EXPECT(x->err, a->kv_heads > 0 ? a->q_heads % a->kv_heads == 0 : a->q_heads == 0, BAD_INPUT,
-         "%lld query heads for %lld key heads", (long long)a->q_heads, (long long)a->kv_heads);
   int64_t n;
-  EXPECT(x->err,
+  EXPECT(err, k_size == a->size && v_heads == a->kv_heads && v_len == a->kv_len, BAD_INPUT,
+         "Q, K and V have sizes that do not fit");
+  EXPECT(err, a->kv_heads > 0 ? a->q_heads % a->kv_heads == 0 : a->q_heads == 0, BAD_INPUT,
+         "%lld query heads for %lld key heads", (long long)a->q_heads, (long long)a->kv_heads);
+  EXPECT(err,
          ifd_mul_i64(&n, a->batch, a->q_heads) && ifd_mul_i64(&n, n, a->q_len) &&
              ifd_mul_i64(&n, n, a->kv_len) && n < INT64_MAX / (int64_t)sizeof(double),
          LIMIT, "too many scores");
@@ -78,7 +79,7 @@ static double cost_attention(const ifd_node *node, const ifd_shape *in, const if
 
 /* ---- Attention: inputs ---- */
 
-enum { Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS };
+enum { Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS, N_INPUTS };
 enum { SCORES, CAPPED, BIASED, PROBABILITIES }; /* what output 3 is, by attribute */
 
 typedef struct options {
@@ -96,18 +97,92 @@ typedef struct options {
 } options;
 
 /* Heads, length and size of a tensor of 3 (heads given by an attribute) or 4 dimensions. */
-static ifd_status split_heads(ifd_eval *x, int i, const char *attr, int64_t *heads, int64_t *length,
-                              int64_t *size) {
-  const ifd_shape *s = ifd_eval_shape(x, i);
-  EXPECT(x->err, s->rank == 3 || s->rank == 4, BAD_INPUT, "input %d has rank %d, not 3 or 4", i, s->rank);
-  EXPECT(x->err, s->rank == ifd_eval_shape(x, Q)->rank && s->dim[0] == ifd_eval_shape(x, Q)->dim[0],
-         BAD_INPUT, "Q, K and V do not have the same rank and batch");
-  *heads = s->rank == 4 ? s->dim[1] : ifd_node_int(x->node, attr, 0);
-  EXPECT(x->err, s->rank == 4 || (*heads > 0 && s->dim[2] % *heads == 0), BAD_INPUT,
+static ifd_status split_heads(ifd_error *err, const ifd_node *node, const ifd_shape *const *shapes, int i,
+                              const char *attr, int64_t *heads, int64_t *length, int64_t *size) {
+  const ifd_shape *s = shapes[i], *q = shapes[Q];
+  EXPECT(err, s->rank == 3 || s->rank == 4, BAD_INPUT, "input %d has rank %d, not 3 or 4", i, s->rank);
+  EXPECT(err, s->rank == q->rank && s->dim[0] == q->dim[0], BAD_INPUT,
+         "Q, K and V do not have the same rank and batch");
+  *heads = s->rank == 4 ? s->dim[1] : ifd_node_int(node, attr, 0);
+  EXPECT(err, s->rank == 4 || (*heads > 0 && s->dim[2] % *heads == 0), BAD_INPUT,
          "attribute %s does not divide the last dimension of input %d, %lld", attr, i, (long long)s->dim[2]);
   *length = s->dim[s->rank - 2];
   *size = s->rank == 4 ? s->dim[3] : s->dim[2] / *heads;
   return IFD_OK;
+}
+
+/* A past key or value must be [batch, heads, length, size]; its length. */
+static ifd_status past_length(ifd_error *err, const ifd_shape *const *shapes, int i, int64_t heads,
+                              int64_t size, int64_t *length) {
+  const ifd_shape *p = shapes[i];
+  EXPECT(err, p->rank == 4 && p->dim[0] == shapes[Q]->dim[0] && p->dim[1] == heads && p->dim[3] == size,
+         BAD_INPUT, "input %d is not [%lld,%lld,length,%lld]", i, (long long)shapes[Q]->dim[0],
+         (long long)heads, (long long)size);
+  *length = p->dim[2];
+  return IFD_OK;
+}
+
+static ifd_status settle_sizes(ifd_error *err, const ifd_node *node, const ifd_shape *const *shapes,
+                               attention *a, options *o) {
+  int64_t k_size, v_heads, v_len, v_past = 0;
+  TRY(split_heads(err, node, shapes, Q, "q_num_heads", &a->q_heads, &a->q_len, &a->size));
+  TRY(split_heads(err, node, shapes, K, "kv_num_heads", &a->kv_heads, &a->kv_len, &k_size));
+  TRY(split_heads(err, node, shapes, V, "kv_num_heads", &v_heads, &v_len, &a->v_size));
+  EXPECT(err, !shapes[PAST_KEY] == !shapes[PAST_VALUE], BAD_INPUT,
+         "past_key and past_value are not used together");
+  a->batch = shapes[Q]->dim[0];
+  o->packed = shapes[Q]->rank == 3;
+  if (shapes[PAST_KEY]) {
+    TRY(past_length(err, shapes, PAST_KEY, a->kv_heads, k_size, &o->past));
+    TRY(past_length(err, shapes, PAST_VALUE, v_heads, a->v_size, &v_past));
+    a->kv_len += o->past;
+    v_len += v_past;
+  }
+  return check_sizes(err, a, k_size, v_heads, v_len);
+}
+
+/* The mask broadcasts to [batch, heads, queries, keys]; its last dimension may be shorter than the keys. Up
+ * to opset 23 one of 1 is broadcast like the others; since, it is short. */
+static ifd_status settle_mask(ifd_error *err, const ifd_shape *mask, bool one_is_short, const attention *a,
+                              options *o) {
+  if (!mask) return IFD_OK;
+  ifd_shape whole = {4, {a->batch, a->q_heads, a->q_len, a->kv_len}}, both;
+  EXPECT(err, mask->rank >= 1 && mask->rank <= 4, BAD_INPUT, "attn_mask has rank %d", mask->rank);
+  int64_t last = mask->dim[mask->rank - 1];
+  bool broadcast = last == 1 && !one_is_short;
+  EXPECT(err, last <= a->kv_len, BAD_INPUT, "attn_mask is for %lld keys; there are %lld", (long long)last,
+         (long long)a->kv_len);
+  if (!broadcast) whole.dim[3] = last;
+  TRY(ifd_shape_broadcast(err, &both, mask, &whole));
+  EXPECT(err, ifd_shape_equal(&both, &whole), BAD_INPUT, "attn_mask does not broadcast to the scores");
+  ifd_shape_broadcast_strides(mask, &whole, o->mask_strides);
+  o->mask_length = broadcast ? a->kv_len : last;
+  return IFD_OK;
+}
+
+/* All that attributes and shapes (by input, NULL: absent) say. */
+static ifd_status settle(ifd_error *err, const ifd_node *node, const ifd_shape *const *shapes,
+                         bool one_is_short, attention *a, options *o) {
+  o->causal = ifd_attr_int(node, "is_causal") != 0;
+  o->softcap = ifd_attr_float(node, "softcap");
+  o->mode = ifd_attr_int(node, "qk_matmul_output_mode");
+  o->left = ifd_node_int(node, "left_window_size", -1);
+  o->right = ifd_node_int(node, "right_window_size", -1);
+  EXPECT(err, o->left >= -1 && o->right >= -1, BAD_MODEL, "a window size is below -1");
+  EXPECT(err, o->mode >= SCORES && o->mode <= PROBABILITIES, BAD_MODEL,
+         "attribute qk_matmul_output_mode is %lld", (long long)o->mode);
+  TRY(settle_sizes(err, node, shapes, a, o));
+  const ifd_attr *scale = ifd_node_find_attr(node, "scale");
+  a->scale = scale ? ifd_node_float(node, "scale", 0) : 1 / sqrt((double)a->size);
+  if (shapes[LENGTHS])
+    EXPECT(err, ifd_shape_count(shapes[LENGTHS]) == a->batch && !shapes[PAST_KEY], BAD_INPUT,
+           "nonpad_kv_seqlen has not one element for each of %lld samples, or is used with past keys",
+           (long long)a->batch);
+  return settle_mask(err, shapes[MASK], one_is_short, a, o);
+}
+
+static void input_shapes(const ifd_eval *x, const ifd_shape **shapes) {
+  for (int i = 0; i < N_INPUTS; i++) shapes[i] = ifd_eval_has(x, i) ? ifd_eval_shape(x, i) : NULL;
 }
 
 /* Input i as [batch, heads, past + length, size], with what input `past` holds before it. */
@@ -119,11 +194,7 @@ static ifd_status gather(ifd_eval *x, const double **out, int i, int past, int64
   bool packed = s->rank == 3;
   TRY(ifd_eval_f64(x, &v, i));
   if (past && ifd_eval_has(x, past)) {
-    const ifd_shape *p = ifd_eval_shape(x, past);
-    EXPECT(x->err, p->rank == 4 && p->dim[0] == batch && p->dim[1] == heads && p->dim[3] == size, BAD_INPUT,
-           "input %d is not [%lld,%lld,length,%lld]", past, (long long)batch, (long long)heads,
-           (long long)size);
-    n_past = p->dim[2];
+    n_past = ifd_eval_shape(x, past)->dim[2];
     TRY(ifd_eval_f64(x, &before, past));
   }
   ifd_shape whole = {4, {batch, heads, n_past + length, size}};
@@ -141,69 +212,23 @@ static ifd_status gather(ifd_eval *x, const double **out, int i, int past, int64
   return IFD_OK;
 }
 
-static ifd_status read_tensors(ifd_eval *x, attention *a, options *o) {
-  int64_t k_size, v_heads, v_len;
-  TRY(split_heads(x, Q, "q_num_heads", &a->q_heads, &a->q_len, &a->size));
-  TRY(split_heads(x, K, "kv_num_heads", &a->kv_heads, &a->kv_len, &k_size));
-  TRY(split_heads(x, V, "kv_num_heads", &v_heads, &v_len, &a->v_size));
-  EXPECT(x->err, ifd_eval_has(x, PAST_KEY) == ifd_eval_has(x, PAST_VALUE), BAD_INPUT,
-         "past_key and past_value are not used together");
-  a->batch = ifd_eval_shape(x, Q)->dim[0];
-  o->packed = ifd_eval_shape(x, Q)->rank == 3;
+static ifd_status read_tensors(ifd_eval *x, attention *a) {
   TRY(gather(x, &a->q, Q, 0, a->q_heads, a->size));
-  TRY(gather(x, &a->k, K, PAST_KEY, a->kv_heads, k_size));
-  TRY(gather(x, &a->v, V, PAST_VALUE, v_heads, a->v_size));
-  if (ifd_eval_has(x, PAST_KEY)) {
-    o->past = ifd_eval_shape(x, PAST_KEY)->dim[2];
-    a->kv_len += o->past;
-    v_len += ifd_eval_shape(x, PAST_VALUE)->dim[2];
-  }
-  return check_sizes(x, a, k_size, v_heads, v_len);
+  TRY(gather(x, &a->k, K, PAST_KEY, a->kv_heads, a->size));
+  return gather(x, &a->v, V, PAST_VALUE, a->kv_heads, a->v_size);
 }
 
-/* The mask broadcasts to [batch, heads, queries, keys]; its last dimension may be shorter than the keys. Up
- * to opset 23 one of 1 is broadcast like the others; since, it is short. */
-static ifd_status read_mask(ifd_eval *x, const attention *a, options *o, bool one_is_short) {
-  if (!ifd_eval_has(x, MASK)) return IFD_OK;
-  ifd_shape s = *ifd_eval_shape(x, MASK), whole = {4, {a->batch, a->q_heads, a->q_len, a->kv_len}}, both;
-  EXPECT(x->err, s.rank >= 1 && s.rank <= 4, BAD_INPUT, "attn_mask has rank %d", s.rank);
-  int64_t last = s.dim[s.rank - 1];
-  bool broadcast = last == 1 && !one_is_short;
-  EXPECT(x->err, last <= a->kv_len, BAD_INPUT, "attn_mask is for %lld keys; there are %lld", (long long)last,
-         (long long)a->kv_len);
-  if (!broadcast) whole.dim[3] = last;
-  TRY(ifd_shape_broadcast(x->err, &both, &s, &whole));
-  EXPECT(x->err, ifd_shape_equal(&both, &whole), BAD_INPUT, "attn_mask does not broadcast to the scores");
-  ifd_shape_broadcast_strides(&s, &whole, o->mask_strides);
-  o->mask_length = broadcast ? a->kv_len : last;
-  o->mask_is_bool = ifd_eval_dtype(x, MASK) == IFD_BOOL;
-  return ifd_eval_f64(x, &o->mask, MASK);
-}
-
-static ifd_status read_options(ifd_eval *x, attention *a, options *o, bool one_is_short) {
+static ifd_status read_bias(ifd_eval *x, const attention *a, options *o) {
   int64_t n;
-  const ifd_node *node = x->node;
-  o->causal = ifd_attr_int(node, "is_causal") != 0;
-  o->softcap = ifd_attr_float(node, "softcap");
-  o->mode = ifd_attr_int(node, "qk_matmul_output_mode");
-  o->left = ifd_node_int(node, "left_window_size", -1);
-  o->right = ifd_node_int(node, "right_window_size", -1);
-  EXPECT(x->err, o->left >= -1 && o->right >= -1, BAD_MODEL, "a window size is below -1");
-  EXPECT(x->err, o->mode >= SCORES && o->mode <= PROBABILITIES, BAD_MODEL,
-         "attribute qk_matmul_output_mode is %lld", (long long)o->mode);
-  const ifd_attr *scale = ifd_node_find_attr(node, "scale");
-  a->scale = scale ? ifd_node_float(node, "scale", 0) : 1 / sqrt((double)a->size);
   if (ifd_eval_has(x, LENGTHS)) {
     TRY(ifd_eval_ints(x, &o->lengths, &n, LENGTHS));
-    EXPECT(x->err, n == a->batch && !ifd_eval_has(x, PAST_KEY), BAD_INPUT,
-           "nonpad_kv_seqlen has %lld elements for a batch of %lld, or is used with past keys", (long long)n,
-           (long long)a->batch);
     for (int64_t b = 0; b < n; b++)
       EXPECT(x->err, o->lengths[b] >= 0 && o->lengths[b] <= a->kv_len, BAD_INPUT,
              "nonpad_kv_seqlen has %lld; there are %lld keys", (long long)o->lengths[b],
              (long long)a->kv_len);
   }
-  return read_mask(x, a, o, one_is_short);
+  o->mask_is_bool = ifd_eval_has(x, MASK) && ifd_eval_dtype(x, MASK) == IFD_BOOL;
+  return ifd_eval_find_f64(x, &o->mask, MASK);
 }
 
 /* ---- Attention: scores ---- */
@@ -262,8 +287,11 @@ static ifd_status eval_attention(ifd_eval *x, bool one_is_short) {
   attention a = {0};
   options o = {0};
   double *y, *kept;
-  TRY(read_tensors(x, &a, &o));
-  TRY(read_options(x, &a, &o, one_is_short));
+  const ifd_shape *shapes[N_INPUTS];
+  input_shapes(x, shapes);
+  TRY(settle(x->err, x->node, shapes, one_is_short, &a, &o));
+  TRY(read_tensors(x, &a));
+  TRY(read_bias(x, &a, &o));
   ifd_shape out = {4, {a.batch, a.q_heads, a.q_len, a.v_size}};
   if (o.packed) out = (ifd_shape){3, {a.batch, a.q_len, a.q_heads * a.v_size}};
   ifd_shape key = {4, {a.batch, a.kv_heads, a.kv_len, a.size}},
@@ -280,6 +308,37 @@ static ifd_status eval_attention(ifd_eval *x, bool one_is_short) {
 }
 static ifd_status eval_attention_23(ifd_eval *x) { return eval_attention(x, false); }
 static ifd_status eval_attention_24(ifd_eval *x) { return eval_attention(x, true); }
+
+/* ---- Attention: on kernels ---- */
+
+static ifd_status lower_attention(ifd_lower *x, bool one_is_short) {
+  const ifd_shape *shapes[N_INPUTS];
+  attention a = {0};
+  options o = {0};
+  for (int i = 0; i < N_INPUTS; i++) shapes[i] = i < x->node->n_inputs && x->in[i] ? &x->in[i]->shape : NULL;
+  TRY(settle(x->err, x->node, shapes, one_is_short, &a, &o));
+  ifd_attention_layer l = {.batch = a.batch,
+                           .q_heads = a.q_heads,
+                           .kv_heads = a.kv_heads,
+                           .q_len = a.q_len,
+                           .kv_len = a.kv_len,
+                           .size = a.size,
+                           .v_size = a.v_size,
+                           .past = o.past,
+                           .packed = o.packed,
+                           .scale = (float)a.scale,
+                           .softcap = (float)o.softcap,
+                           .causal = o.causal,
+                           .left = o.left,
+                           .right = o.right,
+                           .mode = (int)o.mode,
+                           .mask_is_bool = shapes[MASK] && x->in[MASK]->dtype == IFD_BOOL,
+                           .mask_length = o.mask_length};
+  memcpy(l.mask_strides, o.mask_strides, sizeof l.mask_strides);
+  return ifd_lower_attention(x, &l);
+}
+static ifd_status lower_attention_23(ifd_lower *x) { return lower_attention(x, false); }
+static ifd_status lower_attention_24(ifd_lower *x) { return lower_attention(x, true); }
 
 /* ---- Attention: inference ---- */
 
@@ -377,7 +436,10 @@ static ifd_status eval_flex_attention(ifd_eval *x) {
   double *scores, *y;
   EXPECT(x->err, ifd_eval_shape(x, Q)->rank == 4, BAD_INPUT, "Q has rank %d, not 4",
          ifd_eval_shape(x, Q)->rank);
-  TRY(read_tensors(x, &a, &o));
+  const ifd_shape *shapes[N_INPUTS];
+  input_shapes(x, shapes);
+  TRY(settle_sizes(x->err, x->node, shapes, &a, &o));
+  TRY(read_tensors(x, &a));
   const ifd_attr *scale = ifd_node_find_attr(x->node, "scale");
   a.scale = scale ? ifd_node_float(x->node, "scale", 0) : 1 / sqrt((double)a.size);
   ifd_shape shape = {4, {a.batch, a.q_heads, a.q_len, a.kv_len}},
@@ -402,11 +464,13 @@ const ifd_op ifd_ops_attention[] = {{.name = "Attention",
                                      .since = 23,
                                      .infer = infer_attention,
                                      .eval = eval_attention_23,
+                                     .lower = lower_attention_23,
                                      .cost = cost_attention},
                                     {.name = "Attention",
                                      .since = 24,
                                      .infer = infer_attention,
                                      .eval = eval_attention_24,
+                                     .lower = lower_attention_24,
                                      .cost = cost_attention},
                                     {.name = "FlexAttention",
                                      .domain = "ai.onnx.preview",

@@ -14,6 +14,7 @@ enum { TASK_SEQUENCES = 16, MAX_PARTS = 2, MAX_DIRECTIONS = 2 };
 typedef struct part {
   int64_t rows, first; /* of R */
   int64_t packed;      /* where its packed form begins, in floats */
+  ifd_k_gemm_grid grid;
 } part;
 
 typedef struct recurrence recurrence;
@@ -69,7 +70,9 @@ static void multiply(const steps *s, int index, const float *from, float *to, bo
     g.b = p->packed + s->d * p->packed_direction + part->packed;
     g.b_rs = g.b_cs = 0;
   }
-  p->gemm->run_f32(&g, 0, s->n, 0, part->rows, (float *)s->args->scratch + p->at_gemm);
+  for (int64_t t = 0; t < part->grid.n_tasks; t++)
+    if (t % part->grid.n_m * part->grid.m_step < s->n)
+      ifd_k_gemm_run(p->gemm, &g, &part->grid, t, (float *)s->args->scratch + p->at_gemm);
 }
 
 static void step_simple(const steps *s) {
@@ -333,8 +336,10 @@ static size_t lay_out_scratch(recurrence *p) {
   p->at_candidate = reserve(p, hidden);
   p->at_gemm = p->scratch;
   for (int i = 0; i < p->n_parts; i++) {
-    ifd_k_gemm_grid whole = {.m_step = TASK_SEQUENCES, .n_step = p->parts[i].rows, .n_m = 1, .n_tasks = 1};
-    size_t len = ifd_k_gemm_scratch_len(&whole, hidden, p->packed != NULL);
+    part *part = &p->parts[i];
+    part->grid =
+        ifd_k_gemm_split(ifd_min_i64(TASK_SEQUENCES, p->l.batch), part->rows, hidden, p->packed != NULL);
+    size_t len = ifd_k_gemm_scratch_len(&part->grid, hidden, p->packed != NULL);
     if (len > gemm) gemm = len;
   }
   return sizeof(float) * (size_t)p->scratch + gemm;

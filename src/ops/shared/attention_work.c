@@ -1,0 +1,254 @@
+#include "ops/shared/attention_work.h"
+
+#include "kernels/eltwise/eltwise.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/kernels.h"
+#include "kernels/softmax/softmax.h"
+#include "ops/shared/rows.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS, N_INPUTS };
+enum { Y, PRESENT_KEY, PRESENT_VALUE, SCORES, N_OUTPUTS };
+enum { RAW, CAPPED, BIASED, PROBABILITIES };
+enum { TASK_QUERIES = 64 };
+
+/* Where the rows of a tensor are: element d of row t of head h of sample b is
+ * base[b * sample + h * head + t * row + d]. */
+typedef struct rows {
+  int64_t sample, head, row;
+} rows;
+
+static rows rows_of(bool packed, int64_t heads, int64_t length, int64_t size) {
+  return packed ? (rows){length * heads * size, size, heads * size}
+                : (rows){heads * length * size, length * size, size};
+}
+static int64_t row_at(const rows *r, int64_t b, int64_t h, int64_t t) {
+  return b * r->sample + h * r->head + t * r->row;
+}
+
+typedef struct params {
+  const struct ifd_k_gemm_table *gemm;
+  const struct ifd_k_softmax_table *softmax;
+  ifd_el_unary_row *tanh;
+  ifd_attention_layer l;
+  bool has[N_INPUTS], wants[N_OUTPUTS];
+  rows q, k, v, y;
+  bool joined;                /* keys and values are joined in outputs 1 and 2, or shared memory */
+  int64_t shared_v;           /* where values begin there, in floats */
+  int64_t blocks;             /* tasks of a head */
+  ifd_k_gemm_grid score, mix; /* of one task */
+  size_t at_gemm;
+  ifd_rows heads; /* of the joining launch */
+} params;
+
+/* ---- joining ---- */
+
+static float *joined_at(const params *p, const ifd_args *args, int output) {
+  if (p->wants[output]) return args->out[output];
+  return (float *)args->shared + (output == PRESENT_VALUE ? p->shared_v : 0);
+}
+
+static void join(const params *p, const ifd_args *args, int64_t b, int64_t h, int input, int past, int output,
+                 const rows *from, int64_t size) {
+  int64_t head = b * p->l.kv_heads + h, length = p->l.kv_len - p->l.past;
+  float *to = joined_at(p, args, output) + head * p->l.kv_len * size;
+  size_t row = sizeof *to * (size_t)size;
+  if (p->has[past])
+    memcpy(to, (const float *)args->in[past] + head * p->l.past * size, row * (size_t)p->l.past);
+  to += p->l.past * size;
+  for (int64_t t = 0; t < length; t++, to += size)
+    memcpy(to, (const float *)args->in[input] + row_at(from, b, h, t), row);
+}
+
+static void run_join(const void *context, const ifd_args *args, int task) {
+  const params *p = context;
+  const ifd_attention_layer *l = &p->l;
+  int64_t from, to, length = l->kv_len - l->past;
+  const rows k = rows_of(l->packed, l->kv_heads, length, l->size),
+             v = rows_of(l->packed, l->kv_heads, length, l->v_size);
+  ifd_rows_of(&p->heads, task, &from, &to);
+  for (int64_t i = from; i < to; i++) {
+    join(p, args, i / l->kv_heads, i % l->kv_heads, K, PAST_KEY, PRESENT_KEY, &k, l->size);
+    join(p, args, i / l->kv_heads, i % l->kv_heads, V, PAST_VALUE, PRESENT_VALUE, &v, l->v_size);
+  }
+}
+
+/* ---- one row of scores ---- */
+
+/* Keys [*from, *to) that query i of sample b may see but for the mask. */
+static void visible(const params *p, const ifd_args *args, int64_t b, int64_t i, int64_t *from, int64_t *to) {
+  const ifd_attention_layer *l = &p->l;
+  int64_t length = p->has[LENGTHS] ? ((const int64_t *)args->in[LENGTHS])[b] : l->kv_len;
+  int64_t at = i + (p->has[LENGTHS] ? length - l->q_len : l->past);
+  *from = l->left >= 0 ? at - l->left : 0;
+  *to = length;
+  if (l->causal) *to = ifd_min_i64(*to, at + 1);
+  if (l->right >= 0) *to = ifd_min_i64(*to, at < l->kv_len - l->right ? at + l->right + 1 : l->kv_len);
+  if (p->has[MASK]) *to = ifd_min_i64(*to, l->mask_length);
+  *from = ifd_min_i64(ifd_max_i64(*from, 0), l->kv_len);
+  *to = ifd_max_i64(*to, *from);
+}
+
+/* Adds the mask to what may be seen, -inf to the rest. Whether any key is left to see. */
+static bool add_bias(const params *p, const ifd_args *args, int64_t b, int64_t h, int64_t i, float *row) {
+  const ifd_attention_layer *l = &p->l;
+  const int64_t *s = l->mask_strides;
+  int64_t from, to, base = b * s[0] + h * s[1] + i * s[2];
+  bool sees = false;
+  visible(p, args, b, i, &from, &to);
+  for (int64_t j = 0; j < from; j++) row[j] += -INFINITY;
+  for (int64_t j = to; j < l->kv_len; j++) row[j] += -INFINITY;
+  if (!p->has[MASK]) return to > from;
+  for (int64_t j = from; j < to; j++) {
+    int64_t at = base + j * s[3];
+    float m = l->mask_is_bool ? (((const uint8_t *)args->in[MASK])[at] ? 0 : -INFINITY)
+                              : ((const float *)args->in[MASK])[at];
+    sees |= m != -INFINITY;
+    row[j] += m;
+  }
+  return sees;
+}
+
+static void cap(const params *p, float *row) {
+  const ifd_attention_layer *l = &p->l;
+  for (int64_t j = 0; j < l->kv_len; j++) row[j] /= l->softcap;
+  p->tanh(NULL, row, row, (size_t)l->kv_len);
+  for (int64_t j = 0; j < l->kv_len; j++) row[j] *= l->softcap;
+}
+
+/* Whether all scores are -inf: the kernel's softmax would be NaN, Attention's is zero. */
+static bool is_blind(const float *row, int64_t n) {
+  for (int64_t j = 0; j < n; j++)
+    if (row[j] != -INFINITY) return false;
+  return true;
+}
+
+static void keep(const params *p, int mode, const float *row, float *kept) {
+  if (kept && p->l.mode == mode) memcpy(kept, row, sizeof *row * (size_t)p->l.kv_len);
+}
+
+static void finish_row(const params *p, const ifd_args *args, int64_t b, int64_t h, int64_t i, float *row,
+                       float *kept) {
+  const ifd_attention_layer *l = &p->l;
+  size_t n = (size_t)l->kv_len;
+  keep(p, RAW, row, kept);
+  if (l->softcap > 0) cap(p, row);
+  keep(p, CAPPED, row, kept);
+  bool sees = add_bias(p, args, b, h, i, row);
+  keep(p, BIASED, row, kept);
+  if (!sees || is_blind(row, l->kv_len))
+    memset(row, 0, sizeof *row * n);
+  else
+    p->softmax->rows(false, row, n, 1, NULL, 0, row, n, 1, n);
+  keep(p, PROBABILITIES, row, kept);
+}
+
+/* ---- a task ---- */
+
+static void multiply(const params *p, const ifd_args *args, const ifd_k_product *g,
+                     const ifd_k_gemm_grid *grid) {
+  for (int64_t t = 0; t < grid->n_tasks; t++)
+    if (t % grid->n_m * grid->m_step < g->m)
+      ifd_k_gemm_run(p->gemm, g, grid, t, (char *)args->scratch + p->at_gemm);
+}
+
+static void run_attention(const void *context, const ifd_args *args, int task) {
+  const params *p = context;
+  const ifd_attention_layer *l = &p->l;
+  int64_t first = task % p->blocks * TASK_QUERIES, head = task / p->blocks,
+          n = ifd_min_i64(TASK_QUERIES, l->q_len - first);
+  int64_t b = head / l->q_heads, h = head % l->q_heads, kv_head = h / (l->q_heads / l->kv_heads);
+  const float *k = p->joined ? joined_at(p, args, PRESENT_KEY) : args->in[K];
+  const float *v = p->joined ? joined_at(p, args, PRESENT_VALUE) : args->in[V];
+  float *scores = args->scratch, *kept = p->wants[SCORES] ? args->out[SCORES] : NULL;
+  ifd_k_epilogue scaled = {.scale = l->scale};
+  if (p->has[LENGTHS]) {
+    int64_t length = ((const int64_t *)args->in[LENGTHS])[b];
+    if (length < 0 || length > l->kv_len) {
+      atomic_store(args->failed, 1);
+      return;
+    }
+  }
+  multiply(p, args,
+           &(ifd_k_product){.m = n,
+                            .n = l->kv_len,
+                            .k = l->size,
+                            .a = (const float *)args->in[Q] + row_at(&p->q, b, h, first),
+                            .a_rs = p->q.row,
+                            .a_cs = 1,
+                            .b = k + row_at(&p->k, b, kv_head, 0),
+                            .b_rs = 1,
+                            .b_cs = p->k.row,
+                            .c = scores,
+                            .c_rs = l->kv_len,
+                            .epilogue = &scaled},
+           &p->score);
+  for (int64_t i = 0; i < n; i++)
+    finish_row(p, args, b, h, first + i, scores + i * l->kv_len,
+               kept ? kept + (head * l->q_len + first + i) * l->kv_len : NULL);
+  multiply(p, args,
+           &(ifd_k_product){.m = n,
+                            .n = l->v_size,
+                            .k = l->kv_len,
+                            .a = scores,
+                            .a_rs = l->kv_len,
+                            .a_cs = 1,
+                            .b = v + row_at(&p->v, b, kv_head, 0),
+                            .b_rs = p->v.row,
+                            .b_cs = 1,
+                            .c = (float *)args->out[Y] + row_at(&p->y, b, h, first),
+                            .c_rs = p->y.row},
+           &p->mix);
+}
+
+/* ---- planning ---- */
+
+static bool fits(const ifd_lower *x) {
+  for (int i = 0; i < x->node->n_inputs; i++) {
+    if (!x->in[i]) continue;
+    bool right = x->in[i]->dtype == IFD_FLOAT || (i == MASK && x->in[i]->dtype == IFD_BOOL) || i == LENGTHS;
+    if (!right || (ifd_tensor_count(x->in[i]) == 0 && i != PAST_KEY && i != PAST_VALUE)) return false;
+  }
+  return x->out[Y] && ifd_tensor_count(x->out[Y]) > 0;
+}
+
+static ifd_status lower_join(ifd_lower *x, params *p) {
+  const ifd_attention_layer *l = &p->l;
+  int64_t heads = l->batch * l->kv_heads, keys = heads * l->kv_len * l->size,
+          values = heads * l->kv_len * l->v_size;
+  p->joined = p->has[PAST_KEY] || p->wants[PRESENT_KEY] || p->wants[PRESENT_VALUE];
+  if (!p->joined) return IFD_OK;
+  p->k = rows_of(false, l->kv_heads, l->kv_len, l->size);
+  p->v = rows_of(false, l->kv_heads, l->kv_len, l->v_size);
+  p->shared_v = p->wants[PRESENT_KEY] ? 0 : keys;
+  x->work->shared = sizeof(float) * (size_t)(p->shared_v + (p->wants[PRESENT_VALUE] ? 0 : values));
+  p->heads = ifd_rows_split(heads, (double)(l->kv_len * (l->size + l->v_size)));
+  return ifd_lower_rows(x, run_join, p, sizeof *p, &p->heads, 0);
+}
+
+ifd_status ifd_lower_attention(ifd_lower *x, const ifd_attention_layer *l) {
+  params p = {.gemm = ifd_k_gemm(x->isa),
+              .softmax = ifd_k_softmax(x->isa),
+              .tanh = ifd_k_eltwise(x->isa)->unary(IFD_EL_Tanh, IFD_FLOAT),
+              .l = *l,
+              .q = rows_of(l->packed, l->q_heads, l->q_len, l->size),
+              .k = rows_of(l->packed, l->kv_heads, l->kv_len, l->size),
+              .v = rows_of(l->packed, l->kv_heads, l->kv_len, l->v_size),
+              .y = rows_of(l->packed, l->q_heads, l->q_len, l->v_size)};
+  if (!fits(x) || l->kv_len == 0 || l->size == 0) return IFD_OK;
+  for (int i = 0; i < N_INPUTS; i++) p.has[i] = i < x->node->n_inputs && x->in[i];
+  for (int i = 0; i < N_OUTPUTS; i++) p.wants[i] = ifd_node_has_output(x->node, i);
+  TRY(lower_join(x, &p));
+  int64_t rows = ifd_min_i64(TASK_QUERIES, l->q_len);
+  p.score = ifd_k_gemm_split(rows, l->kv_len, l->size, false);
+  p.mix = ifd_k_gemm_split(rows, l->v_size, l->kv_len, false);
+  p.blocks = ifd_ceil_div(l->q_len, TASK_QUERIES);
+  p.at_gemm = (sizeof(float) * (size_t)(rows * l->kv_len) + 63) / 64 * 64;
+  size_t score = ifd_k_gemm_scratch_len(&p.score, l->size, false),
+         mix = ifd_k_gemm_scratch_len(&p.mix, l->kv_len, false);
+  x->work->algorithm = "attention";
+  return ifd_lower_launch(x, run_attention, &p, sizeof p, l->batch * l->q_heads * p.blocks,
+                          p.at_gemm + (score > mix ? score : mix));
+}
