@@ -6,9 +6,11 @@ import pathlib
 import subprocess
 import sys
 
-import models
 import onnx
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import models
 
 SHARED = pathlib.Path(os.environ.get("INFOLD_SHARED", models.ROOT / "../shared")).resolve()
 BUILD = pathlib.Path(os.environ.get("INFOLD_BUILD", models.ROOT / "build/release"))
