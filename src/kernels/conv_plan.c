@@ -1,12 +1,41 @@
-/* Which algorithm a convolution takes, how it splits, and its packed weights: the same for every ISA. */
-#include <string.h>
+/* Which algorithm a convolution takes and how it splits: from the shape alone, the same for every ISA. */
+#include "kernels/conv/first.h"
+#include "kernels/conv/phase.h"
+#include "kernels/conv/winograd.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/product.h"
 
-#include "base/checked.h"
-#include "kernels/conv/conv.h"
+enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 4, MAX_FIRST_STEPS = 4096 };
 
-ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *shape, bool exact, bool plain_input) {
-  (void)shape, (void)exact, (void)plain_input;
-  return IFD_K_CONV_GROUPED;
+/* ---- choice ---- */
+
+static bool whole_blocks(const ifd_k_conv_shape *s) {
+  return s->groups == 1 || (s->c / s->groups % 16 == 0 && s->m / s->groups % 16 == 0);
+}
+
+/* A 3×3 kernel of stride 1 whose tiles of 4×4 outputs are full enough, of enough channels to pay for the
+ * transforms. */
+static bool suits_winograd(const ifd_k_conv_shape *s) {
+  for (int d = IFD_K_H; d <= IFD_K_W; d++)
+    if (s->kernel[d] != 3 || s->stride[d] != 1 || s->dilation[d] != 1) return false;
+  int64_t down = ifd_ceil_div(s->out[IFD_K_H], 4), across = ifd_ceil_div(s->out[IFD_K_W], 4);
+  double gain =
+      9.0 * (double)s->out[IFD_K_H] * (double)s->out[IFD_K_W] / (36.0 * (double)down * (double)across);
+  return s->groups == 1 && !s->transposed && s->c >= 16 && s->m >= 16 && gain >= 1.5;
+}
+
+static bool suits_first(const ifd_k_conv_shape *s) {
+  int64_t stride = s->stride[IFD_K_W];
+  return s->groups == 1 && !s->transposed && s->c <= MAX_FIRST_CHANNELS &&
+         (stride == 1 || stride == 2 || stride == 4) && s->c * ifd_conv_volume(s->kernel) <= MAX_FIRST_STEPS;
+}
+
+ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *s, bool exact, bool plain_input) {
+  if (whole_blocks(s) && ifd_conv_n_phases(s) <= MAX_PHASES) {
+    if (plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
+    return !exact && suits_winograd(s) ? IFD_K_CONV_WINOGRAD : IFD_K_CONV_DIRECT;
+  }
+  return s->groups == s->c && s->groups == s->m ? IFD_K_CONV_DEPTHWISE : IFD_K_CONV_GROUPED;
 }
 
 const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
@@ -15,30 +44,137 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
   return names[algo];
 }
 
-static int64_t product(const int64_t *n) { return n[IFD_K_D] * n[IFD_K_H] * n[IFD_K_W]; }
+/* ---- split ---- */
+
+/* How many tasks a sample's vector operations are worth: each some ten microseconds, at most sixteen. */
+static int64_t tasks_worth(double vectors) {
+  const double task = 1 << 16, most = 16;
+  return vectors < task ? 1 : (int64_t)(vectors < task * most ? vectors / task : most);
+}
+
+static void split_rows(ifd_k_conv_plan *p, int64_t n, int64_t tasks) {
+  p->n_rows = n;
+  p->rows = ifd_ceil_div(n, ifd_max_i64(1, ifd_min_i64(n, tasks)));
+  p->row_tasks = ifd_ceil_div(n, p->rows);
+}
+
+static void split_blocks(ifd_k_conv_plan *p, int64_t n, int64_t tasks) {
+  p->n_blocks = n;
+  p->blocks = ifd_ceil_div(n, ifd_max_i64(1, ifd_min_i64(n, tasks)));
+  p->block_tasks = ifd_ceil_div(n, p->blocks);
+}
+
+/* Places of the largest phase along an axis. */
+static int64_t most_places(const ifd_k_conv_shape *s, int d) {
+  return s->transposed ? ifd_ceil_div(s->out[d], s->stride[d]) : s->out[d];
+}
+
+/* ---- the algorithms ---- */
+
+static void plan_direct(ifd_k_conv_plan *p) {
+  const ifd_k_conv_shape *s = &p->shape;
+  int64_t c = s->c / s->groups, m = s->m / s->groups, taps = ifd_conv_volume(s->kernel), places = 1;
+  for (int d = 0; d < IFD_K_DIMS; d++) places *= most_places(s, d);
+  p->spans_batch = places == 1 && !s->transposed;
+  int64_t n_rows = p->spans_batch ? p->batch : places;
+  ifd_k_gemm_grid grid = ifd_k_gemm_split(n_rows, m, c * taps, true);
+  p->n_parts = s->groups * ifd_conv_n_phases(s);
+  split_rows(p, n_rows, grid.n_m);
+  split_blocks(p, ifd_ceil_div(m, 16), grid.n_tasks / grid.n_m);
+  int64_t segments = ifd_ceil_div(c, 16) * taps;
+  p->scratch_len =
+      ifd_product_scratch_of(p->rows, p->blocks * 16, c * taps, segments, true, s->transposed).len;
+  p->packed_len = sizeof(float) * 16 * (size_t)(s->c * taps * p->n_blocks);
+}
+
+static void plan_winograd(ifd_k_conv_plan *p) {
+  const ifd_k_conv_shape *s = &p->shape;
+  int64_t blocks = ifd_ceil_div(s->m, 16);
+  ifd_winograd_sizes all = ifd_winograd_sizes_of(s, 1, blocks);
+  int64_t tiles = p->batch * all.tiles;
+  int64_t tasks =
+      tasks_worth((double)IFD_WINOGRAD_PLANES * (double)tiles * (double)all.steps * (double)blocks);
+  p->spans_batch = true;
+  p->n_parts = 1;
+  split_rows(p, tiles, ifd_min_i64(tasks, tiles / 28));
+  split_blocks(p, blocks, ifd_min_i64(ifd_ceil_div(tasks, p->row_tasks), blocks / 4));
+  ifd_winograd_sizes z = ifd_winograd_sizes_of(s, p->rows, p->blocks);
+  p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) +
+                   sizeof(float) * IFD_WINOGRAD_PLANES * (size_t)(z.v_plane + z.m_plane);
+  p->packed_len = sizeof(float) * IFD_WINOGRAD_PLANES * 16 * (size_t)(blocks * z.steps);
+}
+
+/* Lanes: parts are phases and planes in depth, rows are lines. */
+static void plan_lines(ifd_k_conv_plan *p) {
+  const ifd_k_conv_shape *s = &p->shape;
+  int64_t c = s->c / s->groups, blocks = ifd_ceil_div(s->m, 16), taps = ifd_conv_volume(s->kernel);
+  int64_t lines = most_places(s, IFD_K_H);
+  double line_work = (double)(c * taps) * (double)most_places(s, IFD_K_W);
+  p->n_parts = ifd_conv_n_phases(s) * s->out[IFD_K_D];
+  int64_t tasks = tasks_worth(line_work * (double)lines * (double)blocks);
+  split_blocks(p, blocks, tasks);
+  split_rows(p, lines, ifd_ceil_div(tasks, p->block_tasks));
+  p->packed_len = sizeof(float) * 16 * (size_t)(c * taps * blocks);
+}
+
+/* As many rows as leave the lines of one input channel in L2. */
+static void plan_grouped(ifd_k_conv_plan *p) {
+  const ifd_k_conv_shape *s = &p->shape;
+  enum { VECTORS = 1 << 13 };
+  plan_lines(p);
+  int64_t per_row = s->in[IFD_K_W] * s->stride[IFD_K_H] * s->kernel[IFD_K_D] + s->out[IFD_K_W];
+  int64_t fit = ifd_max_i64(1, VECTORS / per_row);
+  split_rows(p, p->n_rows, ifd_max_i64(p->row_tasks, ifd_ceil_div(p->n_rows, fit)));
+  int64_t lines =
+      ifd_min_i64(s->in[IFD_K_H], p->rows * s->stride[IFD_K_H] + s->kernel[IFD_K_H] * s->dilation[IFD_K_H]);
+  int64_t planes = ifd_min_i64(s->in[IFD_K_D], s->kernel[IFD_K_D] * s->dilation[IFD_K_D]);
+  p->scratch_len = sizeof(float) * 16 * (size_t)(p->rows * s->out[IFD_K_W] + planes * lines * s->in[IFD_K_W]);
+}
+
+static void plan_first(ifd_k_conv_plan *p) {
+  const ifd_k_conv_shape *s = &p->shape;
+  enum { FLOATS = 1 << 15 };
+  int64_t blocks = ifd_ceil_div(s->m, 16), out = s->out[IFD_K_H];
+  p->n_parts = s->out[IFD_K_D];
+  split_blocks(p, blocks, 1);
+  ifd_conv_band one = ifd_conv_band_of(s, 1);
+  int64_t tasks = tasks_worth((double)one.taps * (double)blocks * (double)s->out[IFD_K_W] * (double)out);
+  int64_t fit = ifd_max_i64(1, FLOATS / (one.planes * one.columns * s->stride[IFD_K_H]));
+  split_rows(p, out, ifd_max_i64(tasks, ifd_ceil_div(out, fit)));
+  ifd_conv_band band = ifd_conv_band_of(s, p->rows);
+  p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)band.taps) +
+                   sizeof(float) * (size_t)(band.planes * band.lines * band.columns);
+  p->packed_len = sizeof(float) * 16 * (size_t)(band.taps * blocks);
+}
+
+/* Nothing that is computed from the shape reaches 2^60: the largest are bytes of weights transformed, of
+ * scratch and numbers of tasks. */
+static bool sizes_fit(const ifd_k_conv_shape *s, int64_t batch) {
+  double weights = 64.0 * 36 * (double)s->c * ((double)s->m + 16),
+         samples = (double)batch * 64 * ((double)s->c + (double)s->m + 32);
+  double band = 64 * 64;
+  for (int d = 0; d < IFD_K_DIMS; d++) {
+    double in = (double)s->in[d], out = (double)s->out[d];
+    double reach =
+        out * (double)s->stride[d] + (double)s->kernel[d] * (double)s->dilation[d] + (double)s->pad[d] + 64;
+    weights *= (double)s->kernel[d];
+    samples *= in > out ? in : out;
+    band *= reach;
+  }
+  const double most = 0x1p60;
+  return weights < most && samples < most && band * ((double)s->c + 16) < most;
+}
 
 bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, ifd_k_conv_algo algo,
                           int64_t batch) {
+  static void (*const plans[IFD_K_N_CONV_ALGOS])(ifd_k_conv_plan *) = {[IFD_K_CONV_DIRECT] = plan_direct,
+                                                                       [IFD_K_CONV_WINOGRAD] = plan_winograd,
+                                                                       [IFD_K_CONV_DEPTHWISE] = plan_lines,
+                                                                       [IFD_K_CONV_GROUPED] = plan_grouped,
+                                                                       [IFD_K_CONV_FIRST] = plan_first};
   *plan = (ifd_k_conv_plan){.shape = *shape, .algo = algo, .batch = batch};
-  plan->packed_len =
-      sizeof(float) * 16 *
-      (size_t)(ifd_ceil_div(shape->m, 16) * (shape->c / shape->groups) * product(shape->kernel));
-  plan->rows = plan->blocks = 1;
-  plan->row_tasks = shape->out[IFD_K_D] * shape->out[IFD_K_H];
-  plan->block_tasks = ifd_ceil_div(shape->m, 16);
-  plan->n_tasks = batch * plan->row_tasks * plan->block_tasks;
+  if (!sizes_fit(shape, batch)) return false;
+  plans[algo](plan);
+  plan->n_tasks = (plan->spans_batch ? 1 : batch) * plan->n_parts * plan->row_tasks * plan->block_tasks;
   return true;
-}
-
-void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed) {
-  const ifd_k_conv_shape *s = &plan->shape;
-  int64_t taps = product(s->kernel), c_group = s->c / s->groups, m_group = s->m / s->groups;
-  memset(packed, 0, plan->packed_len);
-  for (int64_t m = 0; m < s->m; m++)
-    for (int64_t c = 0; c < c_group; c++)
-      for (int64_t t = 0; t < taps; t++) {
-        int64_t from = s->transposed ? ((m / m_group * c_group + c) * m_group + m % m_group) * taps + t
-                                     : (m * c_group + c) * taps + t;
-        packed[((m / 16 * c_group + c) * taps + t) * 16 + m % 16] = w[from];
-      }
 }

@@ -1,13 +1,13 @@
 /* How a product splits in tasks, and what its memory takes: the same for every ISA. */
-#include "kernels/gemm/block.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/product.h"
 
 size_t ifd_k_gemm_packed_len(int64_t n, int64_t k) {
   return sizeof(float) * 16 * (size_t)ifd_ceil_div(n, 16) * (size_t)k;
 }
 
 size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packed) {
-  return ifd_k_gemm_block_of(grid->m_step, grid->n_step, k, packed).len;
+  return ifd_product_scratch_of(grid->m_step, grid->n_step, k, ifd_ceil_div(k, 16), packed, false).len;
 }
 
 static int64_t round_up(int64_t n, int64_t to) { return ifd_ceil_div(n, to) * to; }
@@ -23,7 +23,7 @@ ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
   int64_t n_n = ifd_min_i64(ifd_ceil_div(wish, n_m), ifd_ceil_div(n, m > 1 ? 128 : 64));
   ifd_k_gemm_grid grid = {.m_step = n_m == 1 ? m : round_up(ifd_ceil_div(m, n_m), 14),
                           .n_step = round_up(ifd_ceil_div(n, n_n), 64)};
-  if (!packed) grid.n_step = ifd_min_i64(grid.n_step, IFD_K_GEMM_COLUMNS);
+  if (!packed) grid.n_step = ifd_min_i64(grid.n_step, IFD_PRODUCT_COLUMNS);
   grid.n_m = ifd_ceil_div(m, grid.m_step);
   grid.n_tasks = grid.n_m * ifd_ceil_div(n, grid.n_step);
   return grid;

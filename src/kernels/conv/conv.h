@@ -39,18 +39,20 @@ typedef struct ifd_k_conv_plan {
   ifd_k_conv_shape shape;
   ifd_k_conv_algo algo;
   int64_t batch;
-  size_t packed_len;  /* bytes of packed weights; they do not depend on the batch */
+  size_t packed_len;  /* bytes of packed weights */
   size_t scratch_len; /* bytes for each worker */
   int64_t n_tasks;    /* of the whole batch */
-  /* how a sample splits */
-  int64_t rows, row_tasks;     /* output rows (or tiles) of a task, and how many such there are */
-  int64_t blocks, block_tasks; /* blocks of 16 output channels of a task, likewise */
+  /* How the work splits: by samples, unless rows run through the batch; by parts; by rows, `rows` a task; by
+   * blocks of 16 output channels, `blocks` a task. What a row and a part are is the algorithm's. */
+  bool spans_batch;
+  int64_t n_parts, n_rows, rows, row_tasks, n_blocks, blocks, block_tasks;
 } ifd_k_conv_plan;
 
 /* False where a size overflows. All sizes are >= 1. */
 bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, ifd_k_conv_algo algo,
                           int64_t batch);
-/* Weights as ONNX has them, [m, c / groups, kernel…], transposed: [c, m / groups, kernel…]. */
+/* Weights as ONNX has them, [m, c / groups, kernel…], transposed: [c, m / groups, kernel…]. What is packed
+ * depends on the algorithm and the shape's c, m, groups, kernel, stride, dilation and transposed alone. */
 void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed);
 
 typedef struct ifd_k_conv_args {

@@ -1,27 +1,52 @@
 #include "kernels/gemm/pack.h"
+#include "kernels/transpose.h"
 
-/* Sixteen lanes, stride apart, of which n are there; zeros beyond. */
-IFD_INLINE v16 load_apart(const float *p, int64_t stride, int n) {
-  float lane[16] = {0};
-  for (int i = 0; i < n; i++) lane[i] = p[i * stride];
-  return v16_load(lane);
+IFD_INLINE v16 load_some(const float *p, int n) { return n == 16 ? v16_load(p) : v16_load_n(p, n); }
+
+/* n rows of n_lanes consecutive floats: as they are, zeros beyond. */
+static void copy_rows(float *to, const float *from, int64_t rs, int64_t n, int n_lanes) {
+  for (int64_t i = 0; i < n; i++) v16_store(to + i * 16, load_some(from + i * rs, n_lanes));
 }
 
-void IFD_K(ifd_k_pack_a)(float *to, const float *a, int64_t a_rs, int64_t a_cs, int64_t rows, int64_t k) {
-  for (int64_t k0 = 0; k0 < k; k0 += 16) {
-    int n = k - k0 < 16 ? (int)(k - k0) : 16;
-    const float *from = a + k0 * a_cs;
-    for (int64_t i = 0; i < rows; i++, to += 16, from += a_rs)
-      v16_store(to, a_cs == 1 ? (n == 16 ? v16_load(from) : v16_load_n(from, n)) : load_apart(from, a_cs, n));
+/* n rows whose n_lanes lanes are ls apart, consecutive rows side by side: by squares. */
+static void turn_rows(float *to, const float *from, int64_t ls, int64_t n, int n_lanes) {
+  for (int64_t i = 0; i < n; i += 16) {
+    v16 t[16];
+    int rows = n - i < 16 ? (int)(n - i) : 16;
+    for (int l = 0; l < 16; l++) t[l] = l < n_lanes ? load_some(from + i + l * ls, rows) : v16_zero();
+    v16_transpose(t);
+    for (int r = 0; r < rows; r++) v16_store(to + (i + r) * 16, t[r]);
   }
 }
 
+static void pick_rows(float *to, const float *from, int64_t rs, int64_t ls, int64_t n, int n_lanes) {
+  for (int64_t i = 0; i < n; i++)
+    for (int l = 0; l < 16; l++) to[i * 16 + l] = l < n_lanes ? from[i * rs + l * ls] : 0;
+}
+
+/* n rows of 16 lanes from floats rs and ls apart. */
+static void pack_rows(float *to, const float *from, int64_t rs, int64_t ls, int64_t n, int n_lanes) {
+  if (ls == 1)
+    copy_rows(to, from, rs, n, n_lanes);
+  else if (rs == 1)
+    turn_rows(to, from, ls, n, n_lanes);
+  else
+    pick_rows(to, from, rs, ls, n, n_lanes);
+}
+
+void IFD_K(ifd_k_pack_a)(float *to, const float *a, int64_t a_rs, int64_t a_cs, int64_t rows, int64_t k) {
+  for (int64_t k0 = 0; k0 < k; k0 += 16, to += rows * 16)
+    pack_rows(to, a + k0 * a_cs, a_rs, a_cs, rows, k - k0 < 16 ? (int)(k - k0) : 16);
+}
+
+/* Rows of k that are read for all columns before the next, so that memory far apart is met less often. */
+enum { ROWS_AT_ONCE = 64 };
+
 void IFD_K(ifd_k_pack_b)(float *to, const float *b, int64_t b_rs, int64_t b_cs, int64_t k, int64_t n) {
-  for (int64_t j = 0; j < n; j += 16) {
-    int lanes = n - j < 16 ? (int)(n - j) : 16;
-    const float *from = b + j * b_cs;
-    for (int64_t i = 0; i < k; i++, to += 16, from += b_rs)
-      v16_store(to, b_cs == 1 ? (lanes == 16 ? v16_load(from) : v16_load_n(from, lanes))
-                              : load_apart(from, b_cs, lanes));
+  for (int64_t i = 0; i < k; i += ROWS_AT_ONCE) {
+    int64_t rows = k - i < ROWS_AT_ONCE ? k - i : ROWS_AT_ONCE;
+    for (int64_t j = 0; j < n; j += 16)
+      pack_rows(to + (j * k + i * 16), b + i * b_rs + j * b_cs, b_rs, b_cs, rows,
+                n - j < 16 ? (int)(n - j) : 16);
   }
 }

@@ -1,0 +1,56 @@
+/* Images between planes, pixels and blocks of 16 channels. */
+#include "kernels/conv/task.h"
+#include "kernels/gemm/pack.h"
+#include "kernels/transpose.h"
+
+void IFD_K(ifd_conv_planar_to_blocked)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t b0,
+                                       int64_t b1) {
+  for (int64_t b = b0; b < b1; b++)
+    IFD_K(ifd_k_pack_b)
+    (y + b * n_pixels * 16, x + b * 16 * n_pixels, 1, n_pixels, n_pixels, ifd_min_i64(16, c - b * 16));
+}
+
+void IFD_K(ifd_conv_blocked_to_planar)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t b0,
+                                       int64_t b1) {
+  for (int64_t b = b0; b < b1; b++) {
+    int64_t n = ifd_min_i64(16, c - b * 16);
+    for (int64_t p = 0; p < n_pixels; p += 16) {
+      v16 t[16];
+      int pixels = (int)ifd_min_i64(16, n_pixels - p);
+      for (int i = 0; i < 16; i++) t[i] = i < pixels ? v16_load(x + (b * n_pixels + p + i) * 16) : v16_zero();
+      v16_transpose(t);
+      for (int j = 0; j < n; j++) {
+        float *to = y + (b * 16 + j) * n_pixels + p;
+        if (pixels == 16)
+          v16_store(to, t[j]);
+        else
+          v16_store_n(to, t[j], pixels);
+      }
+    }
+  }
+}
+
+void IFD_K(ifd_conv_pixels_to_blocked)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t p0,
+                                       int64_t p1) {
+  for (int64_t b = 0; b * 16 < c; b++) {
+    int n = (int)ifd_min_i64(16, c - b * 16);
+    for (int64_t p = p0; p < p1; p++) {
+      const float *from = x + p * c + b * 16;
+      v16_store(y + (b * n_pixels + p) * 16, n == 16 ? v16_load(from) : v16_load_n(from, n));
+    }
+  }
+}
+
+void IFD_K(ifd_conv_blocked_to_pixels)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t p0,
+                                       int64_t p1) {
+  for (int64_t b = 0; b * 16 < c; b++) {
+    int n = (int)ifd_min_i64(16, c - b * 16);
+    for (int64_t p = p0; p < p1; p++) {
+      v16 v = v16_load(x + (b * n_pixels + p) * 16);
+      if (n == 16)
+        v16_store(y + p * c + b * 16, v);
+      else
+        v16_store_n(y + p * c + b * 16, v, n);
+    }
+  }
+}

@@ -1,0 +1,118 @@
+/* Weights of convolutions in the order in which the kernels read them; see phase.h and winograd.h. */
+#include <string.h>
+
+#include "kernels/conv/phase.h"
+#include "kernels/conv/winograd.h"
+
+enum { LANES = 16 };
+
+typedef struct weights {
+  const ifd_k_conv_shape *s;
+  const float *w;
+  int64_t c_group, m_group, taps;
+} weights;
+
+/* Tap of the kernel that output channel m applies to input channel c of its group. */
+static float weight_at(const weights *w, int64_t m, int64_t c, int64_t tap) {
+  int64_t group = m / w->m_group;
+  int64_t at = w->s->transposed ? (group * w->c_group + c) * w->m_group + m % w->m_group : m * w->c_group + c;
+  return w->w[at * w->taps + tap];
+}
+
+/* Tap of the kernel that is tap t of a phase. */
+static int64_t kernel_tap(const ifd_k_conv_shape *s, const ifd_conv_phase *p, int64_t t) {
+  int64_t at[IFD_K_DIMS], tap = 0;
+  for (int d = IFD_K_DIMS; d-- > 0; t /= p->axis[d].n_taps) at[d] = t % p->axis[d].n_taps;
+  for (int d = 0; d < IFD_K_DIMS; d++)
+    tap = tap * s->kernel[d] + p->axis[d].tap_begin + at[d] * p->axis[d].tap_apart;
+  return tap;
+}
+
+/* Output channels [m, end), one step of k: to 16 lanes, zeros beyond. */
+static float *pack_step(const weights *w, float *to, int64_t m, int64_t end, int64_t c, int64_t tap) {
+  for (int64_t l = 0; l < LANES; l++) to[l] = m + l < end ? weight_at(w, m + l, c, tap) : 0;
+  return to + LANES;
+}
+
+/* [phase][group][panel][block of channels][tap][channel][16] */
+static void pack_direct(const weights *w, float *to) {
+  const ifd_k_conv_shape *s = w->s;
+  for (int64_t phase = 0; phase < ifd_conv_n_phases(s); phase++) {
+    ifd_conv_phase p = ifd_conv_phase_at(s, phase);
+    for (int64_t g = 0; g < s->groups; g++)
+      for (int64_t m = g * w->m_group, end = m + w->m_group; m < end; m += LANES)
+        for (int64_t b = 0; b < w->c_group; b += LANES)
+          for (int64_t t = 0; t < p.n_taps; t++)
+            for (int64_t c = b; c < ifd_min_i64(b + LANES, w->c_group); c++)
+              to = pack_step(w, to, m, end, c, kernel_tap(s, &p, t));
+  }
+}
+
+/* [phase][block][channel of the group][tap][16]; for a first layer, of one group, every tap of every channel
+ */
+static void pack_lanes(const weights *w, float *to) {
+  const ifd_k_conv_shape *s = w->s;
+  for (int64_t phase = 0; phase < ifd_conv_n_phases(s); phase++) {
+    ifd_conv_phase p = ifd_conv_phase_at(s, phase);
+    for (int64_t m = 0; m < s->m; m += LANES)
+      for (int64_t c = 0; c < w->c_group; c++)
+        for (int64_t t = 0; t < p.n_taps; t++) to = pack_step(w, to, m, s->m, c, kernel_tap(s, &p, t));
+  }
+}
+
+/* G of F(4×4, 3×3) with a = 3/4, b = 3/2: the rows of the finite points p are (1, p, p²) / Π (p - q) over the
+ * other points q. */
+static void winograd_g(double g[IFD_WINOGRAD_IN][3]) {
+  static const double points[IFD_WINOGRAD_IN - 1] = {0, 0.75, -0.75, 1.5, -1.5};
+  for (int i = 0; i < IFD_WINOGRAD_IN - 1; i++) {
+    double p = points[i], n = 1;
+    for (int j = 0; j < IFD_WINOGRAD_IN - 1; j++)
+      if (j != i) n *= p - points[j];
+    g[i][0] = 1 / n, g[i][1] = p / n, g[i][2] = p * p / n;
+  }
+  g[5][0] = g[5][1] = 0, g[5][2] = 1;
+}
+
+/* G w Gᵀ of one 3×3 kernel in each lane. */
+static void transform_lanes(const double g[IFD_WINOGRAD_IN][3], const double w[9][LANES], float *to,
+                            int64_t plane) {
+  for (int i = 0; i < IFD_WINOGRAD_IN; i++) {
+    double row[3][LANES];
+    for (int x = 0; x < 3; x++)
+      for (int l = 0; l < LANES; l++)
+        row[x][l] = g[i][0] * w[x][l] + g[i][1] * w[3 + x][l] + g[i][2] * w[6 + x][l];
+    for (int j = 0; j < IFD_WINOGRAD_IN; j++, to += plane)
+      for (int l = 0; l < LANES; l++)
+        to[l] = (float)(row[0][l] * g[j][0] + row[1][l] * g[j][1] + row[2][l] * g[j][2]);
+  }
+}
+
+/* [plane][panel][block of channels][tap of depth][channel][16] */
+static void pack_winograd(const weights *w, float *to) {
+  const ifd_k_conv_shape *s = w->s;
+  double g[IFD_WINOGRAD_IN][3];
+  winograd_g(g);
+  int64_t depth = s->kernel[IFD_K_D], plane = ifd_ceil_div(s->m, LANES) * s->c * depth * LANES;
+  for (int64_t m = 0; m < s->m; m += LANES)
+    for (int64_t b = 0; b < s->c; b += LANES)
+      for (int64_t d = 0; d < depth; d++)
+        for (int64_t c = b; c < ifd_min_i64(b + LANES, s->c); c++, to += LANES) {
+          double kernel[9][LANES];
+          for (int t = 0; t < 9; t++)
+            for (int l = 0; l < LANES; l++)
+              kernel[t][l] = m + l < s->m ? (double)weight_at(w, m + l, c, d * 9 + t) : 0;
+          transform_lanes(g, kernel, to, plane);
+        }
+}
+
+void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed) {
+  static void (*const packs[IFD_K_N_CONV_ALGOS])(const weights *,
+                                                 float *) = {[IFD_K_CONV_DIRECT] = pack_direct,
+                                                             [IFD_K_CONV_WINOGRAD] = pack_winograd,
+                                                             [IFD_K_CONV_DEPTHWISE] = pack_lanes,
+                                                             [IFD_K_CONV_GROUPED] = pack_lanes,
+                                                             [IFD_K_CONV_FIRST] = pack_lanes};
+  const ifd_k_conv_shape *s = &plan->shape;
+  weights all = {s, w, s->c / s->groups, s->m / s->groups, ifd_conv_volume(s->kernel)};
+  packs[plan->algo](&all, packed);
+}

@@ -1,0 +1,132 @@
+#include "kernels/gemm/product.h"
+#include "kernels/gemm/pack.h"
+#include "kernels/gemm/ukr.h"
+
+/* A block: rows [i0, i1), columns [j0, j1), segments [s0, s1). */
+typedef struct block {
+  const ifd_product *p;
+  ifd_ukr_args t; /* what all tiles share */
+  int64_t i0, i1, j0, j1, s0, s1;
+  const float *b; /* panel of column j0 at the block's first k */
+  float *sums;    /* of the block, [rows][columns], where they wait between blocks of k */
+  int64_t columns;
+  bool first, last; /* block of k */
+} block;
+
+/* Whether the kernels can do the whole epilogue in registers, as min(max(sum + bias + other, lo), hi). */
+static bool set_finish(ifd_ukr_args *t, const ifd_product *p) {
+  const ifd_k_epilogue *e = p->epilogue;
+  t->lo = e->act == IFD_K_ACT_CLIP ? e->p[0] : -INFINITY;
+  t->hi = e->act == IFD_K_ACT_CLIP ? e->p[1] : INFINITY;
+  return !p->store && e->act <= IFD_K_ACT_CLIP && e->join <= IFD_K_JOIN_ADD && e->scale == 1 && !e->row_bias;
+}
+
+/* Sums of a tile to C through the general epilogue. */
+static void finish(const ifd_product *p, const float *sums, int64_t i, int64_t n_rows, int64_t j,
+                   int64_t n_cols) {
+  const ifd_k_epilogue *e = p->epilogue;
+  IFD_K(ifd_k_finish)
+  (e, &(ifd_k_tile){.sums = sums,
+                    .sums_rs = 16,
+                    .sums_vs = n_rows * 16,
+                    .y = p->c + i * p->c_rs + j / 16 * p->c_vs,
+                    .y_rs = p->c_rs,
+                    .y_vs = p->c_vs,
+                    .other = e->join ? e->other + i * p->other_rs + j / 16 * p->other_vs : NULL,
+                    .other_rs = p->other_rs,
+                    .other_vs = p->other_vs,
+                    .bias = e->bias ? e->bias + j : NULL,
+                    .row_bias = e->row_bias ? e->row_bias + i : NULL,
+                    .n_rows = n_rows,
+                    .n_cols = n_cols,
+                    .fill = p->fill});
+}
+
+static void run_tile(const block *k, int64_t i, int64_t n_rows, int64_t j, int64_t n_vectors) {
+  const ifd_product *p = k->p;
+  float tile[IFD_UKR_TILE] __attribute__((aligned(64)));
+  ifd_ukr_args t = k->t;
+  t.a += (i - k->i0) * 16;
+  t.b = k->b + (j - k->j0) / 16 * t.b_vs;
+  float *waiting = k->sums + (i - k->i0) * k->columns + (j - k->j0);
+  if (!k->first) t.init = waiting, t.init_rs = k->columns, t.init_vs = 16;
+  t.finish = t.finish && k->last && j + n_vectors * 16 <= p->n;
+  if (!k->last || p->store) {
+    t.c = waiting, t.c_rs = k->columns, t.c_vs = 16;
+  } else if (t.finish) {
+    t.c = p->c + i * p->c_rs + j / 16 * p->c_vs, t.c_rs = p->c_rs, t.c_vs = p->c_vs;
+    if (t.bias) t.bias += j;
+    if (t.other) t.other += i * t.other_rs + j / 16 * t.other_vs;
+  } else {
+    t.c = tile, t.c_rs = 16, t.c_vs = n_rows * 16;
+  }
+  IFD_K(ifd_ukr_find)(n_rows, n_vectors)(&t);
+  if (t.c == tile) finish(p, tile, i, n_rows, j, ifd_min_i64(n_vectors * 16, p->n - j));
+}
+
+/* Panels of B outside, so that one stays near while the rows of A pass by. */
+static void run_tiles(const block *k) {
+  int64_t n_rows = k->i1 - k->i0;
+  for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
+    v = ifd_ukr_vectors(n_rows, ifd_ceil_div(k->j1 - j, 16));
+    int64_t n_tiles = ifd_ceil_div(n_rows, ifd_ukr_rows(v));
+    for (int64_t r = 0; r < n_tiles; r++) {
+      int64_t i = n_rows * r / n_tiles, end = n_rows * (r + 1) / n_tiles;
+      run_tile(k, k->i0 + i, end - i, j, v);
+    }
+  }
+}
+
+/* k steps before segment s. */
+static int64_t steps_before(const ifd_product *p, int64_t s) {
+  return s <= p->n_full ? s * 16 : p->n_full * 16 + (s - p->n_full) * p->k_part;
+}
+
+/* The block's rows and columns over all k. `a` holds the packed A of a block; it is packed unless `kept`. */
+static void run_segments(block *k, const float *b, float *a, bool kept) {
+  const ifd_product *p = k->p;
+  int64_t at[IFD_PRODUCT_SEGMENTS], n_segments = p->n_full + p->n_part, rows = k->i1 - k->i0;
+  k->t.at = at;
+  k->s0 = 0;
+  do {
+    k->s1 = ifd_min_i64(k->s0 + IFD_PRODUCT_SEGMENTS, n_segments);
+    k->first = k->s0 == 0, k->last = k->s1 == n_segments;
+    k->t.n_full = ifd_max_i64(0, ifd_min_i64(k->s1, p->n_full) - k->s0);
+    k->t.n_part = k->s1 - k->s0 - k->t.n_full;
+    if (p->pack && !kept) p->pack(p->source, a, k->i0, k->i1, k->s0, k->s1);
+    k->t.a = p->pack ? a : p->a + k->s0 * p->a_segment + k->i0 * 16;
+    int64_t apart = p->pack ? rows * 16 : p->a_segment;
+    for (int64_t s = 0; s < k->s1 - k->s0; s++) at[s] = s * apart;
+    k->b = b + steps_before(p, k->s0) * 16;
+    run_tiles(k);
+    k->s0 = k->s1;
+  } while (k->s0 < n_segments);
+  if (p->store) p->store(p, k->sums, k->columns, k->i0, k->i1, k->j0, k->j1);
+}
+
+void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
+  int64_t n_segments = p->n_full + p->n_part, steps = steps_before(p, n_segments);
+  bool packed = p->b_rs == 0 && p->b_cs == 0;
+  ifd_product_scratch size = ifd_product_scratch_of(p->m, p->n, steps, n_segments, packed, p->store);
+  char *base = scratch;
+  float *own_b = (float *)(base + size.b);
+  block k = {.p = p, .sums = (float *)(base + size.sums)};
+  k.t = (ifd_ukr_args){.k_part = p->k_part,
+                       .b_vs = steps * 16,
+                       .bias = p->epilogue->bias,
+                       .other_rs = p->other_rs,
+                       .other_vs = p->other_vs};
+  k.t.other = p->epilogue->join ? p->epilogue->other : NULL;
+  k.t.finish = set_finish(&k.t, p);
+  int64_t n_blocks = ifd_ceil_div(p->m, size.rows), rows = ifd_ceil_div(p->m, n_blocks);
+  for (k.j0 = 0; k.j0 < p->n; k.j0 = k.j1) {
+    k.j1 = ifd_min_i64(k.j0 + size.columns, p->n);
+    k.columns = ifd_ceil_div(k.j1 - k.j0, 16) * 16;
+    if (!packed) IFD_K(ifd_k_pack_b)(own_b, p->b + k.j0 * p->b_cs, p->b_rs, p->b_cs, steps, k.j1 - k.j0);
+    for (k.i0 = 0; k.i0 < p->m; k.i0 = k.i1) {
+      k.i1 = ifd_min_i64(k.i0 + rows, p->m);
+      bool kept = k.j0 > 0 && n_blocks == 1 && n_segments <= IFD_PRODUCT_SEGMENTS;
+      run_segments(&k, packed ? p->b + k.j0 * steps : own_b, scratch, kept);
+    }
+  }
+}

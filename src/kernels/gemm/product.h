@@ -1,0 +1,63 @@
+/* The walk of every float product, of matrices and of convolutions: blocks of columns, in them blocks of
+ * rows, in them blocks of segments of k whose A is packed; in these, tiles. The chain of an element is the
+ * same whatever the blocks, so they are chosen for the caches alone. */
+#ifndef IFD_KERNELS_GEMM_PRODUCT_H
+#define IFD_KERNELS_GEMM_PRODUCT_H
+
+#include "base/checked.h"
+#include "kernels/epilogue.h"
+
+enum {
+  IFD_PRODUCT_ROWS = 112,         /* of A packed at a time */
+  IFD_PRODUCT_SEGMENTS = 32,      /* of 16 k, likewise: with the rows a quarter of a megabyte */
+  IFD_PRODUCT_COLUMNS = 256,      /* whose sums wait for their next block of k, or whose B is packed */
+  IFD_PRODUCT_ALL_COLUMNS = 1024, /* where neither is the case */
+};
+
+/* C [m, n] = epilogue(A · B); pointers are those of row 0 and column 0. */
+typedef struct ifd_product {
+  int64_t m, n;
+  int64_t n_full, n_part, k_part; /* segments of k: n_full of 16, then n_part of k_part */
+  /* A by segments [s][row][16]. pack() copies rows [i0, i1) of segments [s0, s1); without it, row i of
+   * segment s is a + s * a_segment + i * 16. */
+  void (*pack)(const void *source, float *to, int64_t i0, int64_t i1, int64_t s0, int64_t s1);
+  const void *source;
+  const float *a;
+  int64_t a_segment;
+  /* B by panels of 16 columns, or, with strides, as b[k * b_rs + j * b_cs] to be packed here. */
+  const float *b;
+  int64_t b_rs, b_cs;
+  float *c; /* row i, vector v of 16 columns: c + i * c_rs + v * c_vs */
+  int64_t c_rs, c_vs, other_rs, other_vs;
+  bool fill; /* columns beyond n of the last vector are there and get zeros */
+  /* Instead of c: takes the sums of a block, of 16 * 1, 2 … columns from j0 on, each row `columns` apart. */
+  void (*store)(const struct ifd_product *p, const float *sums, int64_t columns, int64_t i0, int64_t i1,
+                int64_t j0, int64_t j1);
+  const ifd_k_epilogue *epilogue;
+} ifd_product;
+
+/* The parts of the scratch of a product, in bytes. */
+typedef struct ifd_product_scratch {
+  int64_t rows, columns; /* the largest block */
+  size_t sums, b, len;   /* A is first */
+} ifd_product_scratch;
+
+static inline size_t ifd_round_64(size_t n) { return (n + 63) / 64 * 64; }
+
+/* For up to m rows and n columns over k in so many segments. More of each never needs less. */
+static inline ifd_product_scratch ifd_product_scratch_of(int64_t m, int64_t n, int64_t k, int64_t n_segments,
+                                                         bool packed_b, bool stores) {
+  bool waits = stores || n_segments > IFD_PRODUCT_SEGMENTS;
+  int64_t most = waits || !packed_b ? IFD_PRODUCT_COLUMNS : IFD_PRODUCT_ALL_COLUMNS;
+  ifd_product_scratch s = {.rows = ifd_min_i64(m, IFD_PRODUCT_ROWS),
+                           .columns = ifd_min_i64(ifd_ceil_div(n, 16) * 16, most)};
+  s.sums = 64 * (size_t)s.rows * (size_t)ifd_min_i64(n_segments, IFD_PRODUCT_SEGMENTS);
+  s.b = s.sums + (waits ? sizeof(float) * (size_t)s.rows * (size_t)s.columns : 0);
+  s.len = s.b + (packed_b ? 0 : sizeof(float) * (size_t)s.columns * (size_t)k);
+  return s;
+}
+
+#ifdef IFD_ISA
+void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch);
+#endif
+#endif

@@ -1,0 +1,379 @@
+/* Convolutions: near a plain one in double, and the same bits for every ISA, batch and split into tasks. */
+#include <stdio.h>
+
+#include "kcheck/buffer.h"
+
+#include "kernels/conv/conv.h"
+#include "kernels/kernels.h"
+
+typedef struct problem {
+  ifd_k_conv_shape s;
+  ifd_k_conv_algo algo;
+  int64_t batch, x_planes, x_sample, y_sample;
+  bool odd;                               /* NaN, Inf … in x */
+  buffer planar, x, w, bias, other, want; /* planar and want are unblocked */
+  ifd_k_epilogue e;
+} problem;
+
+static int64_t volume(const int64_t *n) { return n[0] * n[1] * n[2]; }
+static int64_t blocks(int64_t c) { return (c + 15) / 16; }
+
+static double activate(const ifd_k_epilogue *e, double v) {
+  double line = v * e->p[0] + e->p[1], hard = line != line ? line : line < 0 ? 0 : line > 1 ? 1 : line;
+  switch (e->act) {
+  case IFD_K_ACT_CLIP: return v < e->p[0] ? e->p[0] : v > e->p[1] ? e->p[1] : v;
+  case IFD_K_ACT_LEAKY_RELU: return v < 0 ? v * e->p[0] : v;
+  case IFD_K_ACT_HARD_SIGMOID: return hard;
+  case IFD_K_ACT_HARD_SWISH: return v * hard;
+  default: return v;
+  }
+}
+
+/* Input that output o of an axis meets at a tap, or -1. */
+static int64_t meets(const ifd_k_conv_shape *s, int d, int64_t o, int64_t tap) {
+  int64_t i = s->transposed ? o + s->pad[d] - tap * s->dilation[d]
+                            : o * s->stride[d] + tap * s->dilation[d] - s->pad[d];
+  if (s->transposed) {
+    if (i < 0 || i % s->stride[d]) return -1;
+    i /= s->stride[d];
+  }
+  return i >= 0 && i < s->in[d] ? i : -1;
+}
+
+static double sum_at(const problem *p, int64_t n, int64_t m, const int64_t *o, double *size) {
+  const ifd_k_conv_shape *s = &p->s;
+  int64_t c_group = s->c / s->groups, m_group = s->m / s->groups, taps = volume(s->kernel), g = m / m_group;
+  double sum = 0;
+  for (int64_t t = 0; t < taps; t++) {
+    int64_t tap[] = {t / s->kernel[2] / s->kernel[1], t / s->kernel[2] % s->kernel[1], t % s->kernel[2]},
+            i[3];
+    for (int d = 0; d < 3; d++) i[d] = meets(s, d, o[d], tap[d]);
+    if (i[0] < 0 || i[1] < 0 || i[2] < 0) continue;
+    for (int64_t c = 0; c < c_group; c++) {
+      double x =
+          p->planar
+              .f[((n * s->c + g * c_group + c) * volume(s->in)) + (i[0] * s->in[1] + i[1]) * s->in[2] + i[2]];
+      int64_t at = s->transposed ? (g * c_group + c) * m_group + m % m_group : m * c_group + c;
+      sum += x * p->w.f[at * taps + t];
+      *size += fabs(x * p->w.f[at * taps + t]);
+    }
+  }
+  return sum;
+}
+
+static int64_t y_at(const problem *p, int64_t n, int64_t m, int64_t pixel) {
+  return n * p->y_sample + (m / 16 * volume(p->s.out) + pixel) * 16 + m % 16;
+}
+
+static void make_epilogue(problem *p, uint64_t *state) {
+  static const float params[IFD_K_N_ACTS][2] = {[IFD_K_ACT_CLIP] = {0, 6},
+                                                [IFD_K_ACT_LEAKY_RELU] = {.1f},
+                                                [IFD_K_ACT_HARD_SIGMOID] = {.2f, .5f},
+                                                [IFD_K_ACT_HARD_SWISH] = {1 / 6.f, .5f}};
+  ifd_k_epilogue *e = &p->e;
+  bool plain = rand_in(state, 0, 1);
+  *e = (ifd_k_epilogue){.scale = plain || rand_in(state, 0, 1) ? 1 : .5f};
+  e->act = (ifd_k_act)rand_in(state, 0, plain ? IFD_K_ACT_CLIP : IFD_K_N_ACTS - 1);
+  memcpy(e->p, params[e->act], sizeof e->p);
+  e->join = (ifd_k_join)rand_in(state, 0, plain ? IFD_K_JOIN_ADD : IFD_K_JOIN_MUL_ACT);
+  e->other = p->other.f;
+  e->bias = rand_in(state, 0, 1) ? p->bias.f : NULL;
+}
+
+static void block_input(problem *p) {
+  const struct ifd_k_conv_table *t = ifd_k_conv(IFD_ISA_REF);
+  int64_t plane = volume(p->s.in);
+  for (int64_t n = 0; n < p->batch; n++)
+    if (p->algo == IFD_K_CONV_FIRST)
+      memcpy(p->x.f + n * p->x_sample, p->planar.f + n * p->s.c * plane,
+             sizeof(float) * (size_t)(p->s.c * plane));
+    else
+      t->planar_to_blocked(p->x.f + n * p->x_sample, p->planar.f + n * p->s.c * plane, p->s.c, plane, 0,
+                           blocks(p->s.c));
+}
+
+static problem make(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, int64_t batch, bool odd,
+                    uint64_t *state) {
+  problem p = {.s = *s, .algo = algo, .batch = batch, .odd = odd};
+  int64_t in = volume(s->in), out = volume(s->out);
+  p.x_planes = algo == IFD_K_CONV_FIRST ? s->c : blocks(s->c) * 16;
+  p.x_sample = (p.x_planes + 16 * rand_in(state, 0, 1)) * in;
+  p.y_sample = (blocks(s->m) + rand_in(state, 0, 1)) * 16 * out;
+  p.planar = buffer_floats(batch * s->c * in);
+  p.x = buffer_floats((batch - 1) * p.x_sample + p.x_planes * in);
+  p.w = buffer_floats(s->c * (s->m / s->groups) * volume(s->kernel));
+  p.bias = buffer_floats(s->m);
+  p.other = buffer_floats((batch - 1) * p.y_sample + blocks(s->m) * 16 * out);
+  p.want = buffer_floats(p.other.len / sizeof(float));
+  buffer_fill(&p.planar, state, odd);
+  buffer_fill(&p.w, state, odd && rand_in(state, 0, 1));
+  buffer_fill(&p.bias, state, false);
+  buffer_fill(&p.other, state, false);
+  memset(p.x.f, 0, p.x.len);
+  block_input(&p);
+  make_epilogue(&p, state);
+  return p;
+}
+
+static void drop(problem *p) {
+  buffer *all[] = {&p->planar, &p->x, &p->w, &p->bias, &p->other, &p->want};
+  for (int i = 0; i < 6; i++) buffer_free(all[i]);
+}
+
+static void describe(const problem *p, char *to, size_t size) {
+  const ifd_k_conv_shape *s = &p->s;
+  snprintf(to, size,
+           "%s%s c %d m %d g %d in %dx%dx%d out %dx%dx%d k %dx%dx%d s %dx%dx%d d %dx%dx%d p %dx%dx%d batch "
+           "%d act %d join %d",
+           ifd_k_conv_algo_name(p->algo), s->transposed ? " transposed" : "", (int)s->c, (int)s->m,
+           (int)s->groups, (int)s->in[0], (int)s->in[1], (int)s->in[2], (int)s->out[0], (int)s->out[1],
+           (int)s->out[2], (int)s->kernel[0], (int)s->kernel[1], (int)s->kernel[2], (int)s->stride[0],
+           (int)s->stride[1], (int)s->stride[2], (int)s->dilation[0], (int)s->dilation[1],
+           (int)s->dilation[2], (int)s->pad[0], (int)s->pad[1], (int)s->pad[2], (int)p->batch, p->e.act,
+           p->e.join);
+}
+
+/* y of `batch` samples from the n-th on; split: in smaller tasks than planned. */
+static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint64_t *split) {
+  ifd_k_conv_plan plan;
+  assert_true(ifd_k_conv_plan_init(&plan, &p->s, p->algo, batch));
+  if (split) {
+    plan.rows = rand_in(split, 1, plan.rows), plan.blocks = rand_in(split, 1, plan.blocks);
+    plan.row_tasks = (plan.n_rows + plan.rows - 1) / plan.rows;
+    plan.block_tasks = (plan.n_blocks + plan.blocks - 1) / plan.blocks;
+    plan.n_tasks = (plan.spans_batch ? 1 : batch) * plan.n_parts * plan.row_tasks * plan.block_tasks;
+  }
+  bool in_place = p->e.join && rand_in(split, 0, 1);
+  buffer y = buffer_floats((batch - 1) * p->y_sample + blocks(p->s.m) * 16 * volume(p->s.out));
+  buffer packed = buffer_new(plan.packed_len), scratch = buffer_new(plan.scratch_len);
+  ifd_k_conv_pack(&plan, p->w.f, packed.f);
+  ifd_k_epilogue e = p->e;
+  e.other = p->other.f + n * p->y_sample;
+  e.other_rs = p->y_sample;
+  if (in_place) {
+    memcpy(y.f, e.other, y.len);
+    e.other = y.f;
+  }
+  ifd_k_conv_args args = {.x = p->x.f + n * p->x_sample,
+                          .x_sample = p->x_sample,
+                          .y = y.f,
+                          .y_sample = p->y_sample,
+                          .packed = packed.f,
+                          .epilogue = &e};
+  for (int64_t task = plan.n_tasks; task-- > 0;) ifd_k_conv(isa)->run(&plan, &args, task, scratch.f);
+  buffer_free(&packed);
+  buffer_free(&scratch);
+  return y;
+}
+
+/* Winograd's error follows the largest elements, not the sum's own terms. */
+static void check_values(const problem *p, const buffer *y) {
+  const ifd_k_conv_shape *s = &p->s;
+  for (int64_t n = 0; n < p->batch; n++)
+    for (int64_t m = 0; m < blocks(s->m) * 16; m++)
+      for (int64_t o = 0; o < volume(s->out); o++) {
+        float got = y->f[y_at(p, n, m, o)];
+        if (m >= s->m) {
+          assert_true(got == 0);
+          continue;
+        }
+        double size = 1;
+        double v = sum_at(
+            p, n, m, (int64_t[]){o / s->out[2] / s->out[1], o / s->out[2] % s->out[1], o % s->out[2]}, &size);
+        double other = p->other.f[y_at(p, n, m, o)];
+        v = v * p->e.scale + (p->e.bias ? p->e.bias[m] : 0);
+        if (p->e.join == IFD_K_JOIN_ADD) v += other;
+        v = activate(&p->e, v);
+        v = p->e.join == IFD_K_JOIN_ADD_ACT ? v + other : p->e.join == IFD_K_JOIN_MUL_ACT ? v * other : v;
+        double error = p->algo == IFD_K_CONV_WINOGRAD
+                           ? 1e-5 * sqrt((double)(s->c * s->kernel[0])) + 1e-6 * size
+                           : 1e-6 * size;
+        if (!(fabs(got - v) <= error * (1 + fabs(v)))) {
+          char text[300];
+          describe(p, text, sizeof text);
+          fail_msg("%s: sample %d channel %d pixel %d is %g, not %g", text, (int)n, (int)m, (int)o, got, v);
+        }
+      }
+}
+
+static void check_same(const problem *p, const buffer *a, const buffer *b, int64_t n, int64_t batch,
+                       const char *what) {
+  int64_t len = blocks(p->s.m) * 16 * volume(p->s.out);
+  for (int64_t i = 0; i < batch; i++)
+    if (!same_floats(a->f + (n + i) * p->y_sample, b->f + i * p->y_sample, len)) {
+      char text[300];
+      describe(p, text, sizeof text);
+      fail_msg("%s: other bits %s", text, what);
+    }
+}
+
+static void check(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, int64_t batch, uint64_t *state) {
+  problem p = make(s, algo, batch, rand_in(state, 0, 3) == 0, state);
+  buffer want = run(&p, IFD_ISA_REF, 0, batch, state);
+  if (!p.odd) check_values(&p, &want);
+  for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
+    buffer y = run(&p, isa, 0, batch, state);
+    check_same(&p, &want, &y, 0, batch, ifd_isa_name(isa));
+    buffer_free(&y);
+    int64_t n = rand_in(state, 0, batch - 1);
+    y = run(&p, isa, n, 1, state);
+    check_same(&p, &want, &y, n, 1, "of a sample alone");
+    buffer_free(&y);
+  }
+  buffer_free(&want);
+  drop(&p);
+}
+
+/* A random dimension: kernel up to k_most. */
+static void random_axis(ifd_k_conv_shape *s, int d, int64_t k_most, uint64_t *state) {
+  do {
+    s->in[d] = rand_in(state, 1, 20);
+    s->kernel[d] = rand_in(state, 1, k_most), s->stride[d] = rand_in(state, 1, 3);
+    s->dilation[d] = rand_in(state, 0, 3) ? 1 : rand_in(state, 2, 3);
+    int64_t reach = (s->kernel[d] - 1) * s->dilation[d], pads = rand_in(state, 0, reach);
+    s->pad[d] = rand_in(state, 0, pads);
+    s->out[d] = s->transposed ? (s->in[d] - 1) * s->stride[d] + reach + 1 - pads
+                              : (s->in[d] + pads - reach - 1) / s->stride[d] + 1;
+    if (!s->transposed && s->in[d] + pads < reach + 1) s->out[d] = 0;
+  } while (s->out[d] < 1 || s->out[d] > 40);
+}
+
+static void flat_axis(ifd_k_conv_shape *s, int d) {
+  s->in[d] = s->out[d] = s->kernel[d] = s->stride[d] = s->dilation[d] = 1, s->pad[d] = 0;
+}
+
+static ifd_k_conv_shape random_shape(int dims, bool transposed, uint64_t *state) {
+  ifd_k_conv_shape s = {.transposed = transposed, .groups = 1};
+  for (int d = 0; d < 3; d++) {
+    if (d < 3 - dims)
+      flat_axis(&s, d);
+    else
+      random_axis(&s, d, dims == 3 ? 3 : 7, state);
+  }
+  return s;
+}
+
+/* As the planner would choose, and what else can compute it. */
+static void check_all(const ifd_k_conv_shape *s, uint64_t *state) {
+  int64_t batch = rand_in(state, 1, 3);
+  ifd_k_conv_algo algo = ifd_k_conv_choose(s, false, true), exact = ifd_k_conv_choose(s, true, false);
+  check(s, algo, batch, state);
+  if (exact != algo) check(s, exact, batch, state);
+  if (rand_in(state, 0, 3) == 0) check(s, IFD_K_CONV_GROUPED, batch, state);
+}
+
+static void dense(void **unused) {
+  (void)unused;
+  uint64_t state = 1;
+  for (int i = 0; i < 150; i++) {
+    ifd_k_conv_shape s = random_shape((int)rand_in(&state, 1, 2), rand_in(&state, 0, 3) == 0, &state);
+    s.c = rand_in(&state, 1, 40), s.m = rand_in(&state, 1, 70);
+    check_all(&s, &state);
+  }
+}
+static void volumes(void **unused) {
+  (void)unused;
+  uint64_t state = 2;
+  for (int i = 0; i < 25; i++) {
+    ifd_k_conv_shape s = random_shape(3, rand_in(&state, 0, 2) == 0, &state);
+    for (int d = 0; d < 3; d++) /* smaller */
+      if (s.in[d] > 8) s.in[d] = 8, s.kernel[d] = s.stride[d] = s.dilation[d] = 1, s.pad[d] = 0, s.out[d] = 8;
+    s.c = rand_in(&state, 1, 20), s.m = rand_in(&state, 1, 40);
+    if (rand_in(&state, 0, 2) == 0) s.c = s.m = s.groups = rand_in(&state, 1, 40);
+    check_all(&s, &state);
+  }
+}
+static void groups(void **unused) {
+  (void)unused;
+  uint64_t state = 3;
+  for (int i = 0; i < 150; i++) {
+    ifd_k_conv_shape s = random_shape((int)rand_in(&state, 1, 2), rand_in(&state, 0, 3) == 0, &state);
+    s.groups = rand_in(&state, 2, 40);
+    int64_t kind = rand_in(&state, 0, 3);
+    s.c = s.groups * (kind == 0 ? rand_in(&state, 1, 5) : 1);
+    s.m = s.groups * (kind <= 1 ? rand_in(&state, 1, 5) : 1);
+    if (kind == 3) s.groups = 2, s.c = 32, s.m = 64;
+    check_all(&s, &state);
+  }
+}
+static void windows_of_three(void **unused) {
+  (void)unused;
+  uint64_t state = 4;
+  for (int i = 0; i < 60; i++) {
+    ifd_k_conv_shape s = {.c = rand_in(&state, 16, 50), .m = rand_in(&state, 16, 70), .groups = 1};
+    bool deep = rand_in(&state, 0, 4) == 0;
+    flat_axis(&s, IFD_K_D);
+    if (deep) s.in[0] = 3, s.kernel[0] = 2, s.pad[0] = 1, s.out[0] = 3;
+    for (int d = 1; d < 3; d++) {
+      s.in[d] = rand_in(&state, 3, deep ? 9 : 19), s.kernel[d] = 3, s.stride[d] = s.dilation[d] = 1;
+      s.pad[d] = rand_in(&state, 0, 2);
+      s.out[d] = s.in[d] - 2 + s.pad[d] + rand_in(&state, 0, 1);
+    }
+    check(&s, IFD_K_CONV_WINOGRAD, rand_in(&state, 1, 3), &state);
+    if (i % 4 == 0) check(&s, IFD_K_CONV_DIRECT, 1, &state);
+  }
+}
+static void first_layers(void **unused) {
+  (void)unused;
+  uint64_t state = 5;
+  for (int i = 0; i < 40; i++) {
+    ifd_k_conv_shape s;
+    do s = random_shape(2, false, &state), s.c = rand_in(&state, 1, 4), s.m = rand_in(&state, 1, 70);
+    while (ifd_k_conv_choose(&s, false, true) != IFD_K_CONV_FIRST);
+    check(&s, IFD_K_CONV_FIRST, rand_in(&state, 1, 2), &state);
+  }
+}
+/* More than one block of k, rows and columns of the product. */
+static void large(void **unused) {
+  (void)unused;
+  uint64_t state = 6;
+  ifd_k_conv_shape s = {.c = 70, .m = 300, .groups = 1};
+  for (int d = 0; d < 3; d++) flat_axis(&s, d);
+  s.in[1] = 13, s.in[2] = 11, s.kernel[1] = s.kernel[2] = 3, s.out[1] = 11, s.out[2] = 9;
+  check(&s, IFD_K_CONV_DIRECT, 1, &state);
+  check(&s, IFD_K_CONV_WINOGRAD, 2, &state);
+}
+
+static void layouts(void **unused) {
+  (void)unused;
+  uint64_t state = 7;
+  for (int i = 0; i < 60; i++) {
+    int64_t c = rand_in(&state, 1, 50), n = rand_in(&state, 1, 40), b = blocks(c);
+    buffer x = buffer_floats(c * n), back = buffer_floats(c * n), y = buffer_floats(b * 16 * n);
+    buffer_fill(&x, &state, true);
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+      for (int pixels = 0; pixels < 2; pixels++) {
+        const struct ifd_k_conv_table *t = ifd_k_conv(isa);
+        int64_t end = pixels ? n : b, cut = rand_in(&state, 0, end);
+        for (int half = 0; half < 2; half++)
+          (pixels ? t->pixels_to_blocked : t->planar_to_blocked)(y.f, x.f, c, n, half ? cut : 0,
+                                                                 half ? end : cut);
+        for (int64_t k = 0; k < b * 16 * n; k++) {
+          int64_t channel = k / (16 * n) * 16 + k % 16, p = k / 16 % n;
+          float want = channel < c ? x.f[pixels ? p * c + channel : channel * n + p] : 0;
+          assert_true(same_floats(&y.f[k], &want, 1));
+        }
+        for (int half = 0; half < 2; half++)
+          (pixels ? t->blocked_to_pixels : t->blocked_to_planar)(back.f, y.f, c, n, half ? cut : 0,
+                                                                 half ? end : cut);
+        assert_true(same_floats(back.f, x.f, c * n));
+      }
+    buffer_free(&x), buffer_free(&back), buffer_free(&y);
+  }
+}
+
+static void sizes_overflow(void **unused) {
+  (void)unused;
+  ifd_k_conv_plan plan;
+  ifd_k_conv_shape s = {.c = INT64_MAX / 2, .m = INT64_MAX / 2, .groups = 1};
+  for (int d = 0; d < 3; d++) flat_axis(&s, d);
+  assert_false(ifd_k_conv_plan_init(&plan, &s, IFD_K_CONV_DIRECT, 1));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(layouts),      cmocka_unit_test(dense),
+                                     cmocka_unit_test(volumes),      cmocka_unit_test(groups),
+                                     cmocka_unit_test(first_layers), cmocka_unit_test(windows_of_three),
+                                     cmocka_unit_test(large),        cmocka_unit_test(sizes_overflow)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
