@@ -99,7 +99,8 @@ ifd_status ifd_eval_node(ifd_eval *x) {
   if (status == IFD_OK) status = op->eval(x);
   for (int i = 0; i < x->n_out && status == IFD_OK; i++) status = own_strings(x, &x->out[i]);
   if (status == IFD_OK) return IFD_OK;
-  ifd_error_add(x->err, "node '%s' (%s)", x->node->name, x->node->op_type);
+  char label[256];
+  ifd_error_add(x->err, "%s", ifd_node_label(x->node, label, sizeof label));
   for (int i = 0; i < x->n_out; i++) ifd_datum_unref(&x->out[i]);
   return status;
 }

@@ -192,7 +192,8 @@ ifd_status ifd_infer_facts(ifd_infer *x, const ifd_facts *const *in, ifd_facts *
   if (node->op && node->op->infer) {
     ifd_status status = node->op->infer(x);
     if (status != IFD_OK) {
-      ifd_error_add(x->err, "node '%s' (%s)", node->name, node->op_type);
+      char label[256];
+      ifd_error_add(x->err, "%s", ifd_node_label(node, label, sizeof label));
       return status;
     }
   }

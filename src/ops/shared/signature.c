@@ -107,7 +107,8 @@ ifd_status ifd_signature_check_types(ifd_error *err, const ifd_node *node) {
   for (int i = 0; node->schema && i < node->n_inputs && status == IFD_OK; i++)
     if (node->inputs[i])
       status = check_input(err, node, IFD_BAD_MODEL, i, form_of_type(node->inputs[i]->type), &b, false);
-  if (status != IFD_OK) ifd_error_add(err, "node '%s' (%s)", node->name, node->op_type);
+  char label[256];
+  if (status != IFD_OK) ifd_error_add(err, "%s", ifd_node_label(node, label, sizeof label));
   return status;
 }
 
