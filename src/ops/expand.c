@@ -5,25 +5,35 @@
 
 /* ---- Expand ---- */
 
-static ifd_status infer_Expand(ifd_infer *x) {
-  int rank = ifd_known_rank(x, 0);
-  const ifd_elements *want = ifd_elements_find(x, 1), *e = ifd_elements_find(x, 0);
-  ifd_dtype dtype = ifd_infer_dtype(x, 0);
-  ifd_dim dims[IFD_MAX_RANK];
-  if (rank < 0 || !want || want->n > IFD_MAX_RANK) return ifd_infer_unranked(x, 0, dtype);
-  int out = rank > want->n ? rank : want->n;
-  for (int i = 0; i < out; i++) {
-    int a = i - (out - rank), b = i - (out - want->n);
-    TRY(ifd_infer_broadcast_dim(x, &dims[i], a < 0 ? 1 : ifd_infer_dim(x, 0, a), b < 0 ? 1 : want->d[b]));
-  }
-  TRY(ifd_infer_tensor(x, 0, dtype, out, dims));
-  if (!e || out > 1 || (out == 1 && !ifd_dim_is_number(dims[0]))) return IFD_OK;
-  int64_t n = out ? dims[0] : 1;
-  if (n == e->n) return ifd_infer_elements(x, 0, out, e->n, e->d);
-  if (n > IFD_MAX_ELEMENTS || e->n != 1) return IFD_OK;
+/* The length of the wanted shape, or -1. */
+static int wanted_rank(const ifd_infer *x) {
+  const ifd_elements *want = ifd_elements_find(x, 1);
+  if (want) return want->n;
+  bool known = ifd_infer_rank(x, 1) == 1 && ifd_dim_is_number(ifd_infer_dim(x, 1, 0));
+  return known && ifd_infer_dim(x, 1, 0) <= IFD_MAX_RANK ? (int)ifd_infer_dim(x, 1, 0) : -1;
+}
+
+static ifd_status infer_expanded_elements(ifd_infer *x, int rank, ifd_dim n) {
+  const ifd_elements *e = ifd_elements_find(x, 0);
   ifd_dim copies[IFD_MAX_ELEMENTS];
-  for (int i = 0; i < n; i++) copies[i] = e->d[0];
-  return ifd_infer_elements(x, 0, out, (int)n, copies);
+  if (!e || rank > 1 || !ifd_dim_is_number(n) || n > IFD_MAX_ELEMENTS || (e->n != 1 && e->n != n))
+    return IFD_OK;
+  for (int i = 0; i < n; i++) copies[i] = e->d[e->n == 1 ? 0 : i];
+  return ifd_infer_elements(x, 0, rank, (int)n, copies);
+}
+
+static ifd_status infer_Expand(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0), n = wanted_rank(x), out = rank > n ? rank : n;
+  const ifd_elements *want = ifd_elements_find(x, 1);
+  ifd_dim dims[IFD_MAX_RANK];
+  if (rank < 0 || n < 0 || n > IFD_MAX_RANK) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+  for (int i = 0; i < out; i++) {
+    int a = i - (out - rank), b = i - (out - n);
+    ifd_dim wanted = b < 0 ? 1 : want ? want->d[b] : ifd_dim_unknown(x->dims);
+    TRY(ifd_infer_broadcast_dim(x, &dims[i], a < 0 ? 1 : ifd_infer_dim(x, 0, a), wanted));
+  }
+  TRY(ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), out, dims));
+  return infer_expanded_elements(x, out, out ? dims[0] : 1);
 }
 
 static ifd_status expand(ifd_mover *m) {

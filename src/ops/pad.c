@@ -38,12 +38,13 @@ typedef struct kept {
 } kept;
 
 static ifd_status place_dim(ifd_error *err, int64_t *dim, int64_t before, int64_t after, kept *k) {
-  int64_t cut_before = before < 0 ? -before : 0, cut_after = after < 0 ? -after : 0, out = *dim;
+  int64_t out = *dim;
   EXPECT(err,
          before > -INT64_MAX && after > -INT64_MAX && ifd_add_i64(&out, out, before) &&
              ifd_add_i64(&out, out, after) && out >= 0,
          BAD_INPUT, "a dimension of %lld cannot be padded by %lld and %lld", (long long)*dim,
          (long long)before, (long long)after);
+  int64_t cut_before = ifd_max_i64(0, -before), cut_after = ifd_max_i64(0, -after);
   *k = (kept){.from = ifd_min_i64(cut_before, *dim), .to = ifd_min_i64(ifd_max_i64(before, 0), out)};
   k->n = ifd_max_i64(0, *dim - k->from - cut_after);
   *dim = out;

@@ -77,6 +77,7 @@ ifd_status ifd_step_prepare(ifd_error *err, ifd_arena *arena, ifd_program *progr
   for (int i = 0; i < step->n_out; i++) {
     if (step->out[i] < 0) continue;
     if (!numbers(fact_out[i].type, &out[i]) || out[i].dtype == IFD_STRING) return IFD_OK;
+    TRY(ifd_shape_check(err, &out[i].shape, ifd_dtype_size(out[i].dtype)));
     out_tensors[i] = &out[i];
   }
   return ifd_plan_lower(err, arena, program, node, tensors, constant, out_tensors, work);

@@ -45,9 +45,11 @@ ifd_status ifd_mover_out(ifd_mover *m, ifd_view *to, int i, ifd_dtype dtype, con
     return IFD_OK;
   }
   const ifd_tensor *planned = m->lower->out[i];
-  if (!planned || planned->dtype != dtype || !ifd_shape_equal(&planned->shape, shape)) m->declined = true;
   *to = (ifd_view){.operand = -1 - i};
-  ifd_shape_strides(shape, to->stride);
+  if (planned && planned->dtype == dtype && ifd_shape_equal(&planned->shape, shape))
+    ifd_shape_strides(shape, to->stride);
+  else
+    m->declined = true;
   return IFD_OK;
 }
 
