@@ -407,5 +407,29 @@ static ifd_status lower_einsum(ifd_lower *x) {
   return IFD_OK;
 }
 
-const ifd_op ifd_ops_einsum[] = {
-    {.name = "Einsum", .since = 12, .infer = infer_einsum, .eval = eval_einsum, .lower = lower_einsum}, {0}};
+/* Each operand after the first is multiplied in over all labels of both. An equation that does not parse
+ * costs nothing: evaluating it says why. */
+static double cost_einsum(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
+  (void)out;
+  ifd_error err = {0};
+  equation e;
+  int n = node->n_inputs, rank[MAX_OPERANDS];
+  const ifd_shape *shapes[MAX_OPERANDS];
+  int64_t size[LABELS];
+  double cost = 1;
+  for (int i = 0; i < n && i < MAX_OPERANDS; i++) {
+    shapes[i] = &in[i];
+    rank[i] = in[i].rank;
+  }
+  if (parse(&err, &e, node, n, rank) != IFD_OK || label_sizes(&err, &e, shapes, size) != IFD_OK) return 0;
+  for (int l = 0; l < LABELS; l++) cost *= (double)size[l];
+  return n > 1 ? cost * (n - 1) : 0;
+}
+
+const ifd_op ifd_ops_einsum[] = {{.name = "Einsum",
+                                  .since = 12,
+                                  .infer = infer_einsum,
+                                  .eval = eval_einsum,
+                                  .lower = lower_einsum,
+                                  .cost = cost_einsum},
+                                 {0}};

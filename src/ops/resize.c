@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "ops/shared/move.h"
+#include "ops/shared/rows.h"
 #include "ops/shared/values.h"
 
 /* ---- what the node says ---- */
@@ -243,15 +244,15 @@ static bool is_identity(const axis *a) {
   return a->in == a->out && a->length == (double)a->in && a->start == 0 && a->end == 1;
 }
 
-static ifd_status make_table(ifd_eval *x, const resize *r, const axis *a, table *t) {
+static ifd_status make_table(ifd_error *err, ifd_arena *arena, const resize *r, const axis *a, table *t) {
   double most = r->mode == NEAREST ? 1 : 2 * ceil(reach(r, a)) + 1;
   int64_t room;
-  EXPECT(x->err, most < INT32_MAX && ifd_mul_i64(&room, a->out, (int64_t)most), LIMIT, "a scale of %g",
+  EXPECT(err, most < INT32_MAX && ifd_mul_i64(&room, a->out, (int64_t)most), LIMIT, "a scale of %g",
          a->scale);
-  ALLOC(x->err, t->first, ifd_new_array(x->scratch, int64_t, a->out));
-  ALLOC(x->err, t->n, ifd_new_array(x->scratch, int, a->out));
-  ALLOC(x->err, t->index, ifd_new_array(x->scratch, int64_t, room));
-  ALLOC(x->err, t->weight, ifd_new_array(x->scratch, double, room));
+  ALLOC(err, t->first, ifd_new_array(arena, int64_t, a->out));
+  ALLOC(err, t->n, ifd_new_array(arena, int, a->out));
+  ALLOC(err, t->index, ifd_new_array(arena, int64_t, room));
+  ALLOC(err, t->weight, ifd_new_array(arena, double, room));
   for (int64_t i = 0; i < a->out; i++) {
     double at = is_identity(a) ? (double)i : coordinate(r, a, i);
     int64_t first = t->first[i] = i * (int64_t)most;
@@ -304,7 +305,7 @@ static ifd_status resize_nearest(ifd_eval *x, resize *r, const ifd_shape *shape)
   copy c = {.r = r, .tables = tables, .out = shape, .fill = element, .size = ifd_dtype_size(in->dtype)};
   fill.data = element;
   if (in->dtype != IFD_STRING) ifd_tensor_set_f64(&fill, 0, r->extrapolation);
-  for (int i = 0; i < r->rank; i++) TRY(make_table(x, r, &r->axis[i], &tables[i]));
+  for (int i = 0; i < r->rank; i++) TRY(make_table(x->err, x->scratch, r, &r->axis[i], &tables[i]));
   ifd_shape_strides(&in->shape, c.in_stride);
   ifd_shape_strides(shape, c.out_stride);
   TRY(ifd_move_out(x, &out, 0, in->dtype, shape));
@@ -321,7 +322,7 @@ static ifd_status interpolate_axis(ifd_eval *x, const resize *r, const axis *a, 
   double *y;
   int64_t n;
   EXPECT(x->err, ifd_mul_i64(&n, outer, a->out) && ifd_mul_i64(&n, n, inner), LIMIT, "too many elements");
-  TRY(make_table(x, r, a, &t));
+  TRY(make_table(x->err, x->scratch, r, a, &t));
   TRY(ifd_eval_zeros(x, &y, n));
   *result = y;
   for (int64_t o = 0; o < outer; o++, v += a->in * inner)
@@ -355,25 +356,28 @@ static ifd_status resize_smooth(ifd_eval *x, resize *r, const ifd_shape *shape) 
   return ifd_eval_put_f64(x, 0, dtype, shape, y);
 }
 
-static ifd_status run(ifd_eval *x, resize *r) {
-  ifd_shape shape;
-  TRY(check_axes(x->err, r, &shape));
-  return r->mode == NEAREST ? resize_nearest(x, r, &shape) : resize_smooth(x, r, &shape);
+/* ---- what each version says ---- */
+
+enum { X, ROI, SCALES, SIZES, N_INPUTS };
+
+/* A settler reads everything but the elements of X: attributes, and inputs, NULL where absent. */
+typedef ifd_status settler(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in, resize *r);
+
+/* n numbers of a tensor. */
+static ifd_status read_numbers(ifd_error *err, const ifd_tensor *t, int n, const char *name, double *out) {
+  EXPECT(err, ifd_tensor_count(t) == n, BAD_INPUT, "%s has %lld elements; %d are needed", name,
+         (long long)ifd_tensor_count(t), n);
+  for (int i = 0; i < n; i++) out[i] = ifd_tensor_get_f64(t, i);
+  return IFD_OK;
 }
 
-/* ---- Resize from opset 11 on ---- */
+static bool given(const ifd_tensor *t) { return t && ifd_tensor_count(t) > 0; }
 
-enum { ROI = 1, SCALES, SIZES };
-
-static bool given(const ifd_eval *x, int i) {
-  return ifd_eval_has(x, i) && ifd_tensor_count(ifd_eval_in(x, i)) > 0;
-}
-
-static ifd_status read_roi(ifd_eval *x, resize *r, int n, const int *axes) {
-  const double *v;
+static ifd_status read_roi(ifd_error *err, const ifd_tensor *roi, resize *r, int n, const int *axes) {
+  double v[2 * IFD_MAX_RANK];
   if (r->coordinates != TF_CROP_AND_RESIZE) return IFD_OK;
-  EXPECT(x->err, given(x, ROI), BAD_INPUT, "roi is missing");
-  TRY(ifd_eval_find_f64_n(x, &v, ROI, 2 * n, "roi"));
+  EXPECT(err, given(roi), BAD_INPUT, "roi is missing");
+  TRY(read_numbers(err, roi, 2 * n, "roi", v));
   for (int i = 0; i < n; i++) {
     r->axis[axes[i]].start = v[i];
     r->axis[axes[i]].end = v[n + i];
@@ -381,57 +385,54 @@ static ifd_status read_roi(ifd_eval *x, resize *r, int n, const int *axes) {
   return IFD_OK;
 }
 
-static ifd_status read_lengths(ifd_eval *x, resize *r, int n, const int *axes) {
-  const double *scales;
-  const int64_t *sizes;
-  int64_t count;
-  EXPECT(x->err, given(x, SCALES) != given(x, SIZES), BAD_INPUT,
-         "not exactly one of scales and sizes is given");
-  if (given(x, SCALES)) {
-    TRY(ifd_eval_find_f64_n(x, &scales, SCALES, n, "scales"));
-    return by_scales(x->err, r, n, axes, scales);
-  }
-  TRY(ifd_eval_ints(x, &sizes, &count, SIZES));
-  EXPECT(x->err, count == n, BAD_INPUT, "sizes has %lld elements; %d are needed", (long long)count, n);
-  return by_sizes(x->err, x->node, r, n, axes, sizes);
-}
-
-static ifd_status eval_resize(ifd_eval *x) {
-  resize r;
+static ifd_status settle_resize_11(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
+                                   resize *r) {
   int n, axes[IFD_MAX_RANK];
-  const ifd_shape *in = ifd_eval_shape(x, 0);
-  TRY(read_attributes(x->err, x->node, &r));
-  TRY(read_axes(x->err, x->node, in->rank, &n, axes));
-  start_axes(&r, in);
-  TRY(read_lengths(x, &r, n, axes));
-  TRY(read_roi(x, &r, n, axes));
-  return run(x, &r);
+  double scales[IFD_MAX_RANK];
+  int64_t sizes[IFD_MAX_RANK];
+  TRY(read_attributes(err, node, r));
+  TRY(read_axes(err, node, in[X]->shape.rank, &n, axes));
+  start_axes(r, &in[X]->shape);
+  EXPECT(err, given(in[SCALES]) != given(in[SIZES]), BAD_INPUT,
+         "not exactly one of scales and sizes is given");
+  if (given(in[SCALES])) {
+    TRY(read_numbers(err, in[SCALES], n, "scales", scales));
+    TRY(by_scales(err, r, n, axes, scales));
+  } else {
+    TRY(read_numbers(err, in[SIZES], n, "sizes", scales));
+    for (int i = 0; i < n; i++) sizes[i] = ifd_tensor_get_i64(in[SIZES], i);
+    TRY(by_sizes(err, node, r, n, axes, sizes));
+  }
+  return read_roi(err, in[ROI], r, n, axes);
 }
 
-/* ---- Resize 10 and Upsample: scales for all axes, coordinates that start together ---- */
-
-static ifd_status run_scaled(ifd_eval *x, const double *scales, int64_t n, rounding rounding) {
-  resize r = {.coordinates = ASYMMETRIC, .rounding = rounding, .cubic = -.75};
+/* Resize 10 and Upsample: scales for all axes, coordinates that start together. */
+static ifd_status settle_scaled(ifd_error *err, const ifd_node *node, const ifd_shape *s,
+                                const double *scales, int n, rounding rounding, resize *r) {
   int axes[IFD_MAX_RANK];
-  const ifd_shape *in = ifd_eval_shape(x, 0);
-  TRY(read_mode(x->err, x->node, &r));
-  EXPECT(x->err, n == in->rank, BAD_INPUT, "%lld scales for an input of rank %d", (long long)n, in->rank);
-  for (int i = 0; i < in->rank; i++) axes[i] = i;
-  start_axes(&r, in);
-  TRY(by_scales(x->err, &r, in->rank, axes, scales));
-  return run(x, &r);
+  *r = (resize){.coordinates = ASYMMETRIC, .rounding = rounding, .cubic = -.75};
+  TRY(read_mode(err, node, r));
+  EXPECT(err, n == s->rank, BAD_INPUT, "%d scales for an input of rank %d", n, s->rank);
+  for (int i = 0; i < n; i++) axes[i] = i;
+  start_axes(r, s);
+  return by_scales(err, r, n, axes, scales);
+}
+
+static ifd_status settle_scales_input(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
+                                      rounding rounding, resize *r) {
+  double scales[IFD_MAX_RANK];
+  TRY(read_numbers(err, in[1], in[X]->shape.rank, "scales", scales));
+  return settle_scaled(err, node, &in[X]->shape, scales, in[X]->shape.rank, rounding, r);
 }
 
 /* Opset 10 leaves open what is nearest; its own test cases round down when enlarging, up when reducing. */
-static ifd_status eval_resize_10(ifd_eval *x) {
-  const double *scales;
-  TRY(ifd_eval_f64(x, &scales, 1));
-  return run_scaled(x, scales, ifd_tensor_count(ifd_eval_in(x, 1)), FLOOR_UP_CEIL_DOWN);
+static ifd_status settle_resize_10(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
+                                   resize *r) {
+  return settle_scales_input(err, node, in, FLOOR_UP_CEIL_DOWN, r);
 }
-static ifd_status eval_upsample_9(ifd_eval *x) {
-  const double *scales;
-  TRY(ifd_eval_f64(x, &scales, 1));
-  return run_scaled(x, scales, ifd_tensor_count(ifd_eval_in(x, 1)), FLOOR);
+static ifd_status settle_upsample_9(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
+                                    resize *r) {
+  return settle_scales_input(err, node, in, FLOOR, r);
 }
 
 /* Scales from attributes: of all axes (opset 7), or of height and width (opset 1). Returns how many. */
@@ -447,13 +448,196 @@ static int scales_1(const ifd_node *node, double *scales) {
   scales[3] = ifd_node_float(node, "width_scale", 1);
   return 4;
 }
-static ifd_status eval_upsample_7(ifd_eval *x) {
+static ifd_status settle_upsample_7(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
+                                    resize *r) {
   double scales[IFD_MAX_RANK];
-  return run_scaled(x, scales, scales_7(x->node, scales), FLOOR);
+  int n = scales_7(node, scales);
+  return settle_scaled(err, node, &in[X]->shape, scales, n, FLOOR, r);
 }
-static ifd_status eval_upsample_1(ifd_eval *x) {
+static ifd_status settle_upsample_1(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
+                                    resize *r) {
   double scales[IFD_MAX_RANK];
-  return run_scaled(x, scales, scales_1(x->node, scales), FLOOR);
+  int n = scales_1(node, scales);
+  return settle_scaled(err, node, &in[X]->shape, scales, n, FLOOR, r);
+}
+
+static ifd_status eval(ifd_eval *x, settler *settle) {
+  const ifd_tensor *in[N_INPUTS];
+  ifd_shape shape;
+  resize r;
+  for (int i = 0; i < N_INPUTS; i++) in[i] = ifd_eval_has(x, i) ? ifd_eval_in(x, i) : NULL;
+  TRY(settle(x->err, x->node, in, &r));
+  TRY(check_axes(x->err, &r, &shape));
+  return r.mode == NEAREST ? resize_nearest(x, &r, &shape) : resize_smooth(x, &r, &shape);
+}
+
+/* ---- on kernels ---- */
+
+/* One axis of interpolation: taps in float, every position with as many. in is [outer, n_in, inner]. */
+typedef struct smooth_params {
+  int64_t n_in, n_out, inner;
+  int taps;
+  const int64_t *index;
+  const float *weight;
+  bool from_shared, to_shared;
+  int64_t from, to; /* in shared memory, in floats */
+  ifd_rows rows;    /* outer * n_out rows of inner elements; where inner is 1, outer rows */
+} smooth_params;
+
+static void smooth_row(const smooth_params *p, int64_t i, const float *in, float *out) {
+  const int64_t *index = p->index + i * p->taps;
+  const float *weight = p->weight + i * p->taps;
+  for (int64_t j = 0; j < p->inner; j++) out[j] = weight[0] * in[index[0] * p->inner + j];
+  for (int k = 1; k < p->taps; k++)
+    for (int64_t j = 0; j < p->inner; j++) out[j] += weight[k] * in[index[k] * p->inner + j];
+}
+
+static void run_smooth(const void *params, const ifd_args *args, int task) {
+  const smooth_params *p = params;
+  const float *in = p->from_shared ? (const float *)args->shared + p->from : args->in[X];
+  float *out = p->to_shared ? (float *)args->shared + p->to : args->out[0];
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  for (int64_t r = from; r < to; r++) {
+    int64_t outer = p->inner > 1 ? r / p->n_out : r;
+    const float *plane = in + outer * p->n_in * p->inner;
+    if (p->inner > 1)
+      smooth_row(p, r % p->n_out, plane, out + r * p->inner);
+    else
+      for (int64_t i = 0; i < p->n_out; i++) smooth_row(p, i, plane, out + r * p->n_out + i);
+  }
+}
+
+/* The table with the same number of taps everywhere (weight 0 where there were fewer), in float. */
+static ifd_status even_table(ifd_lower *x, const resize *r, const axis *a, smooth_params *p) {
+  table t;
+  int64_t *index;
+  float *weight;
+  TRY(make_table(x->err, x->arena, r, a, &t));
+  p->taps = 1;
+  for (int64_t i = 0; i < a->out; i++)
+    if (t.n[i] > p->taps) p->taps = t.n[i];
+  ALLOC(x->err, index, ifd_new_array(x->arena, int64_t, a->out * p->taps));
+  ALLOC(x->err, weight, ifd_new_array(x->arena, float, a->out * p->taps));
+  for (int64_t i = 0; i < a->out; i++)
+    for (int k = 0; k < p->taps; k++) {
+      int64_t tap = t.first[i] + (k < t.n[i] ? k : 0);
+      index[i * p->taps + k] = t.index[tap];
+      weight[i * p->taps + k] = k < t.n[i] ? (float)t.weight[tap] : 0;
+    }
+  p->index = index;
+  p->weight = weight;
+  return IFD_OK;
+}
+
+static ifd_status lower_smooth(ifd_lower *x, const resize *r, const int *axes, int n) {
+  ifd_shape now = x->in[X]->shape;
+  int64_t at = 0;
+  for (int k = 0; k < n; k++) {
+    const axis *a = &r->axis[axes[k]];
+    smooth_params p = {.n_in = a->in,
+                       .n_out = a->out,
+                       .inner = ifd_shape_span(&now, axes[k] + 1, now.rank),
+                       .from_shared = k > 0,
+                       .from = at,
+                       .to_shared = k < n - 1};
+    int64_t outer = ifd_shape_span(&now, 0, axes[k]);
+    if (k > 0) at += ifd_shape_count(&now);
+    p.to = at;
+    TRY(even_table(x, r, a, &p));
+    p.rows = p.inner > 1 ? ifd_rows_split(outer * a->out, (double)(p.inner * p.taps))
+                         : ifd_rows_split(outer, (double)(a->out * p.taps));
+    TRY(ifd_lower_rows(x, run_smooth, &p, sizeof p, &p.rows, 0));
+    now.dim[axes[k]] = a->out;
+    if (p.to_shared) x->work->shared = sizeof(float) * (size_t)(at + ifd_shape_count(&now));
+  }
+  x->work->algorithm = "separable";
+  return IFD_OK;
+}
+
+/* Rows along the last axis, each from a row of the input; elements of any size. */
+typedef struct nearest_params {
+  size_t size;
+  ifd_shape out;
+  int64_t in_stride[IFD_MAX_RANK];
+  const int64_t *index[IFD_MAX_RANK]; /* by axis */
+  bool whole;                         /* the last axis comes out as it went in */
+  ifd_rows rows;
+} nearest_params;
+
+static void copy_row(const nearest_params *p, char *to, const char *from) {
+  int64_t n = p->out.dim[p->out.rank - 1];
+  const int64_t *index = p->index[p->out.rank - 1];
+  if (p->whole) {
+    memcpy(to, from, (size_t)n * p->size);
+    return;
+  }
+#define COPY(bytes)                                                                                          \
+  case bytes:                                                                                                \
+    for (int64_t i = 0; i < n; i++) memcpy(to + i * bytes, from + index[i] * bytes, bytes);                  \
+    return;
+  switch (p->size) {
+    COPY(1)
+    COPY(2)
+    COPY(4)
+    COPY(8)
+    COPY(16)
+  }
+#undef COPY
+}
+
+static void run_nearest(const void *params, const ifd_args *args, int task) {
+  const nearest_params *p = params;
+  int last = p->out.rank - 1;
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  for (int64_t r = from; r < to; r++) {
+    int64_t rest = r, at = 0;
+    for (int a = last - 1; a >= 0; a--) {
+      at += p->index[a][rest % p->out.dim[a]] * p->in_stride[a];
+      rest /= p->out.dim[a];
+    }
+    copy_row(p, (char *)args->out[0] + r * p->out.dim[last] * (int64_t)p->size,
+             (const char *)args->in[X] + at * (int64_t)p->size);
+  }
+}
+
+static ifd_status lower_nearest(ifd_lower *x, const resize *r) {
+  int last = r->rank - 1;
+  nearest_params p = {
+      .size = ifd_dtype_size(x->in[X]->dtype), .out = x->out[0]->shape, .whole = is_identity(&r->axis[last])};
+  ifd_shape_strides(&x->in[X]->shape, p.in_stride);
+  for (int i = 0; i < r->rank; i++) {
+    table t;
+    TRY(make_table(x->err, x->arena, r, &r->axis[i], &t));
+    p.index[i] = t.index;
+  }
+  p.rows = ifd_rows_split(ifd_shape_span(&p.out, 0, last), (double)p.out.dim[last]);
+  x->work->algorithm = "nearest";
+  return ifd_lower_rows(x, run_nearest, &p, sizeof p, &p.rows, 0);
+}
+
+/* Declines what depends on data not yet known, extrapolates, or changes more axes than a work has launches.
+ */
+static ifd_status lower(ifd_lower *x, settler *settle) {
+  const ifd_tensor *in[N_INPUTS];
+  ifd_shape shape;
+  resize r;
+  int n = 0, axes[IFD_MAX_RANK];
+  for (int i = 0; i < N_INPUTS; i++) {
+    in[i] = i < x->node->n_inputs ? x->in[i] : NULL;
+    if (i != X && in[i] && ifd_tensor_count(in[i]) && !in[i]->data) return IFD_OK;
+  }
+  TRY(settle(x->err, x->node, in, &r));
+  TRY(check_axes(x->err, &r, &shape));
+  if (!ifd_shape_equal(&shape, &x->out[0]->shape) || ifd_shape_count(&shape) == 0 || r.rank == 0)
+    return IFD_OK;
+  if (r.coordinates == TF_CROP_AND_RESIZE || x->in[X]->dtype == IFD_STRING) return IFD_OK;
+  for (int i = 0; i < r.rank; i++)
+    if (!is_identity(&r.axis[i])) axes[n++] = i;
+  if (r.mode == NEAREST) return lower_nearest(x, &r);
+  if (x->in[X]->dtype != IFD_FLOAT || n == 0 || n > IFD_MAX_LAUNCHES) return IFD_OK;
+  return lower_smooth(x, &r, axes, n);
 }
 
 /* ---- inference ---- */
@@ -558,11 +742,18 @@ static ifd_status infer_upsample_1(ifd_infer *x) {
   return infer_all_scaled(x, scales, scales_1(x->node, scales));
 }
 
-#define ROW(name_, since_, infer_, eval_)                                                                    \
-  { .name = name_, .since = since_, .infer = infer_, .eval = eval_ }
-const ifd_op ifd_ops_resize[] = {ROW("Resize", 10, infer_scales_input, eval_resize_10),
-                                 ROW("Resize", 11, infer_resize, eval_resize),
-                                 ROW("Upsample", 1, infer_upsample_1, eval_upsample_1),
-                                 ROW("Upsample", 7, infer_upsample_7, eval_upsample_7),
-                                 ROW("Upsample", 9, infer_scales_input, eval_upsample_9),
-                                 {0}};
+#define VERSION(name)                                                                                        \
+  static ifd_status eval_##name(ifd_eval *x) { return eval(x, settle_##name); }                              \
+  static ifd_status lower_##name(ifd_lower *x) { return lower(x, settle_##name); }
+VERSION(resize_10)
+VERSION(resize_11)
+VERSION(upsample_1)
+VERSION(upsample_7)
+VERSION(upsample_9)
+
+#define ROW(name_, since_, infer_, version)                                                                  \
+  { .name = name_, .since = since_, .infer = infer_, .eval = eval_##version, .lower = lower_##version }
+const ifd_op ifd_ops_resize[] = {
+    ROW("Resize", 10, infer_scales_input, resize_10),   ROW("Resize", 11, infer_resize, resize_11),
+    ROW("Upsample", 1, infer_upsample_1, upsample_1),   ROW("Upsample", 7, infer_upsample_7, upsample_7),
+    ROW("Upsample", 9, infer_scales_input, upsample_9), {0}};
