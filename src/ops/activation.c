@@ -1,6 +1,7 @@
 /* Activation functions: a row, the attributes that are its parameters and an expression each. */
 #include <math.h>
 
+#include "ops/shared/eltwise_work.h"
 #include "ops/shared/elementwise.h"
 
 static inline double softplus(double a) { return log1p(exp(-fabs(a))) + (a > 0 ? a : 0); }
@@ -57,6 +58,15 @@ static ifd_status eval_SwiGLU(ifd_eval *x) {
   return eval_with(x, &function, "alpha", NULL);
 }
 
+static ifd_status lower_SwiGLU(ifd_lower *x) {
+  const float alpha[] = {(float)ifd_attr_float(x->node, "alpha"), 0};
+  ifd_eltwise e = ifd_eltwise_of(x);
+  if (!ifd_shape_equal(&x->in[0]->shape, &x->in[1]->shape)) return IFD_OK;
+  ifd_eltwise_unary(&e, IFD_EL_Swish, ifd_eltwise_input(&e, 0, NULL), alpha);
+  ifd_eltwise_binary(&e, IFD_EL_Mul, IFD_ELTWISE_RESULT, ifd_eltwise_input(&e, 1, NULL));
+  return ifd_eltwise_lower(&e);
+}
+
 /* ---- Gelu ---- */
 
 #define SQRT_2_OVER_PI 0.79788456080286535588
@@ -69,6 +79,14 @@ static ifd_status eval_Gelu(ifd_eval *x) {
   EXPECT(x->err, is_none || ifd_node_string_is(x->node, "approximate", "none", "tanh"), BAD_MODEL,
          "attribute approximate is neither none nor tanh");
   return ifd_elementwise_eval(x, is_none ? &none : &with_tanh, IFD_UNDEFINED, NULL);
+}
+
+static ifd_status lower_Gelu(ifd_lower *x) {
+  bool is_none = ifd_node_string_is(x->node, "approximate", "none", "none");
+  if (!is_none && !ifd_node_string_is(x->node, "approximate", "none", "tanh")) return IFD_OK;
+  ifd_eltwise e = ifd_eltwise_of(x);
+  ifd_eltwise_unary(&e, is_none ? IFD_EL_Gelu : IFD_EL_GeluTanh, ifd_eltwise_input(&e, 0, NULL), NULL);
+  return ifd_eltwise_lower(&e);
 }
 
 /* ---- PRelu ---- */
@@ -93,14 +111,27 @@ static ifd_status prelu(ifd_eval *x, const ifd_tensor *slope) {
 static ifd_status eval_PRelu(ifd_eval *x) { return prelu(x, ifd_eval_in(x, 1)); }
 
 /* Before opset 7 a slope of more than one element has one for each channel, which is dimension 1. */
+static ifd_shape channel_slope(const ifd_shape *slope, int rank) {
+  ifd_shape view = *slope;
+  if (ifd_shape_count(&view) == 1)
+    view.rank = 0;
+  else if (view.rank == 1)
+    while (view.rank < rank - 1) view.dim[view.rank++] = 1;
+  return view;
+}
+
 static ifd_status eval_PRelu_1(ifd_eval *x) {
   ifd_tensor slope = *ifd_eval_in(x, 1);
-  int rank = ifd_eval_in(x, 0)->shape.rank;
-  if (ifd_tensor_count(&slope) == 1)
-    slope.shape.rank = 0;
-  else if (slope.shape.rank == 1)
-    while (slope.shape.rank < rank - 1) slope.shape.dim[slope.shape.rank++] = 1;
+  slope.shape = channel_slope(&slope.shape, ifd_eval_in(x, 0)->shape.rank);
   return prelu(x, &slope);
+}
+
+static ifd_status lower_PRelu_1(ifd_lower *x) {
+  ifd_shape slope = channel_slope(&x->in[1]->shape, x->in[0]->shape.rank);
+  ifd_eltwise e = ifd_eltwise_of(x);
+  int in = ifd_eltwise_input(&e, 0, NULL);
+  ifd_eltwise_binary(&e, IFD_EL_PRelu, in, ifd_eltwise_input(&e, 1, &slope));
+  return ifd_eltwise_lower(&e);
 }
 
 /* ---- Clip ---- */
@@ -141,31 +172,71 @@ static ifd_status eval_Clip(ifd_eval *x) {
 }
 
 /* Before opset 11 the bounds are attributes; opset 1 has none by default, opset 6 those of float. */
+static bool has_bound(const ifd_node *node, const char *name) {
+  const ifd_schema_attr *a = node->schema ? ifd_schema_find_attr(node->schema, name) : NULL;
+  return ifd_node_find_attr(node, name) || (a && a->has_default);
+}
+
 static ifd_status eval_Clip_1(ifd_eval *x) {
   static const char *const names[] = {"min", "max"};
   float value[2];
   ifd_tensor bound[2];
   bool has[2];
   for (int i = 0; i < 2; i++) {
-    const ifd_schema_attr *a = x->node->schema ? ifd_schema_find_attr(x->node->schema, names[i]) : NULL;
-    has[i] = ifd_node_find_attr(x->node, names[i]) || (a && a->has_default);
+    has[i] = has_bound(x->node, names[i]);
     value[i] = (float)ifd_attr_float(x->node, names[i]);
     bound[i] = (ifd_tensor){.dtype = IFD_FLOAT, .data = &value[i]};
   }
   return clip(x, has[0] ? &bound[0] : NULL, has[1] ? &bound[1] : NULL);
 }
 
-#define ROW(name_, since_, eval_)                                                                            \
+/* Bounds of floats are parameters of one kernel, whether known or read in the run; those of integers are
+ * steps. */
+static ifd_status lower_Clip(ifd_lower *x) {
+  static const ifd_el steps[] = {IFD_EL_Max, IFD_EL_Min};
+  const float unbounded[] = {-INFINITY, INFINITY};
+  const ifd_shape scalar = {0};
+  ifd_eltwise e = ifd_eltwise_of(x);
+  int result = ifd_eltwise_input(&e, 0, NULL);
+  ifd_eltwise_step *clip =
+      e.compute == IFD_FLOAT ? ifd_eltwise_unary(&e, IFD_EL_Clip, result, unbounded) : NULL;
+  for (int i = 0; i < 2; i++) {
+    if (i + 1 >= x->node->n_inputs || !x->in[i + 1]) continue;
+    if (ifd_tensor_count(x->in[i + 1]) != 1) return IFD_OK;
+    int bound = ifd_eltwise_input(&e, i + 1, &scalar);
+    if (clip)
+      clip->p_from[i] = bound + 1;
+    else
+      ifd_eltwise_binary(&e, steps[i], result, bound), result = IFD_ELTWISE_RESULT;
+  }
+  return e.n_steps || e.loop.declined ? ifd_eltwise_lower(&e) : ifd_lower_copy(x);
+}
+
+static ifd_status lower_Clip_1(ifd_lower *x) {
+  float bounds[] = {-INFINITY, INFINITY};
+  for (int i = 0; i < 2; i++) {
+    const char *name = i ? "max" : "min";
+    if (has_bound(x->node, name)) bounds[i] = (float)ifd_attr_float(x->node, name);
+  }
+  ifd_eltwise e = ifd_eltwise_of(x);
+  int in = ifd_eltwise_input(&e, 0, NULL);
+  if (e.compute != IFD_FLOAT) return IFD_OK;
+  ifd_eltwise_unary(&e, IFD_EL_Clip, in, bounds);
+  return ifd_eltwise_lower(&e);
+}
+
+#define ROW(name_, since_, eval_, lower_)                                                                    \
   {                                                                                                          \
     .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE, .infer = ifd_infer_like_first,             \
-    .eval = eval_                                                                                            \
+    .eval = eval_, .lower = lower_                                                                           \
   }
-#define ACTIVATION_ROW(name, since, first, second, f) ROW(name, since, eval_##name),
-const ifd_op ifd_ops_activation[] = {ACTIVATIONS(ACTIVATION_ROW) ROW(Relu, 1, eval_Relu),
-                                     ROW(SwiGLU, 28, eval_SwiGLU),
-                                     ROW(Gelu, 20, eval_Gelu),
-                                     ROW(PRelu, 1, eval_PRelu_1),
-                                     ROW(PRelu, 7, eval_PRelu),
-                                     ROW(Clip, 1, eval_Clip_1),
-                                     ROW(Clip, 11, eval_Clip),
+#define ACTIVATION_ROW(name, since, first, second, f) ROW(name, since, eval_##name, ifd_lower_elementwise),
+const ifd_op ifd_ops_activation[] = {ACTIVATIONS(ACTIVATION_ROW)
+                                         ROW(Relu, 1, eval_Relu, ifd_lower_elementwise),
+                                     ROW(SwiGLU, 28, eval_SwiGLU, lower_SwiGLU),
+                                     ROW(Gelu, 20, eval_Gelu, lower_Gelu),
+                                     ROW(PRelu, 1, eval_PRelu_1, lower_PRelu_1),
+                                     ROW(PRelu, 7, eval_PRelu, ifd_lower_elementwise),
+                                     ROW(Clip, 1, eval_Clip_1, lower_Clip_1),
+                                     ROW(Clip, 11, eval_Clip, lower_Clip),
                                      {0}};

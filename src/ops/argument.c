@@ -1,6 +1,9 @@
 /* ArgMax and ArgMin. */
+#include "kernels/kernels.h"
+#include "kernels/reduce/reduce.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/order.h"
+#include "ops/shared/rows.h"
 
 /* Keys whose greatest is what is sought. NaN is found first by ArgMin as well, as by numpy's. */
 static ifd_status make_keys(ifd_eval *x, const ifd_tensor *in, bool least, int64_t **out) {
@@ -51,6 +54,50 @@ static ifd_status find_along_axis(ifd_eval *x, bool least) {
 static ifd_status eval_ArgMax(ifd_eval *x) { return find_along_axis(x, false); }
 static ifd_status eval_ArgMin(ifd_eval *x) { return find_along_axis(x, true); }
 
+/* ---- on kernels ---- */
+
+typedef struct arg_params {
+  const struct ifd_k_reduce_table *kernels;
+  bool least, last;
+  int64_t n, inner;
+  ifd_rows results;
+} arg_params;
+
+static void run_arg(const void *params, const ifd_args *args, int task) {
+  const arg_params *p = params;
+  const float *in = args->in[0];
+  int64_t *out = args->out[0], from, to;
+  ifd_rows_of(&p->results, task, &from, &to);
+  if (p->inner == 1) {
+    p->kernels->arg_rows(p->least, p->last, in + from * p->n, (size_t)p->n, (size_t)(to - from), (size_t)p->n,
+                         out + from);
+    return;
+  }
+  while (from < to) { /* columns of one matrix at a time */
+    int64_t column = from % p->inner, columns = ifd_min_i64(p->inner - column, to - from);
+    p->kernels->arg_columns(p->least, p->last, in + from / p->inner * p->n * p->inner + column,
+                            (size_t)p->inner, (size_t)p->n, (size_t)columns, out + from);
+    from += columns;
+  }
+}
+
+static ifd_status lower_arg(ifd_lower *x, bool least) {
+  const ifd_shape *s = &x->in[0]->shape;
+  int axis;
+  TRY(ifd_axis(x->err, &axis, ifd_attr_int(x->node, "axis"), s->rank));
+  if (x->in[0]->dtype != IFD_FLOAT || ifd_shape_count(s) == 0 || s->dim[axis] > INT32_MAX) return IFD_OK;
+  arg_params p = {.kernels = ifd_k_reduce(x->isa),
+                  .least = least,
+                  .last = ifd_node_int(x->node, "select_last_index", 0),
+                  .n = s->dim[axis],
+                  .inner = ifd_shape_span(s, axis + 1, s->rank)};
+  p.results = ifd_rows_split(ifd_shape_count(s) / p.n, 2 * (double)p.n);
+  x->work->algorithm = p.inner == 1 ? "rows" : "columns";
+  return ifd_lower_rows(x, run_arg, &p, sizeof p, &p.results, 0);
+}
+static ifd_status lower_ArgMax(ifd_lower *x) { return lower_arg(x, false); }
+static ifd_status lower_ArgMin(ifd_lower *x) { return lower_arg(x, true); }
+
 static ifd_status infer_index(ifd_infer *x) {
   int rank = ifd_infer_rank(x, 0), axis;
   if (rank < 0 || rank > IFD_MAX_RANK) return ifd_infer_unranked(x, 0, IFD_INT64);
@@ -61,6 +108,7 @@ static ifd_status infer_index(ifd_infer *x) {
   return ifd_infer_tensor(x, 0, IFD_INT64, shape.rank, shape.dim);
 }
 
-const ifd_op ifd_ops_argument[] = {{.name = "ArgMax", .since = 1, .infer = infer_index, .eval = eval_ArgMax},
-                                   {.name = "ArgMin", .since = 1, .infer = infer_index, .eval = eval_ArgMin},
-                                   {0}};
+const ifd_op ifd_ops_argument[] = {
+    {.name = "ArgMax", .since = 1, .infer = infer_index, .eval = eval_ArgMax, .lower = lower_ArgMax},
+    {.name = "ArgMin", .since = 1, .infer = infer_index, .eval = eval_ArgMin, .lower = lower_ArgMin},
+    {0}};

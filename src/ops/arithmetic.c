@@ -2,37 +2,17 @@
  * zero is refused: ONNX leaves it undefined, and no answer would be right. */
 #include <math.h>
 
+#include "ops/shared/eltwise_work.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/elements.h"
 
 /* ---- expressions ---- */
 
-static inline int64_t quotient(int64_t a, int64_t b) {
-  return b == -1 ? (int64_t) - (uint64_t)a : a / b; /* the one quotient that overflows wraps */
-}
-static inline int64_t remainder_of(int64_t a, int64_t b) { return b == -1 ? 0 : a % b; }
-
 /* The remainder of the sign of b. */
-static inline int64_t floor_mod_i64(int64_t a, int64_t b) {
-  int64_t r = remainder_of(a, b);
-  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
-}
 static inline double floor_mod_f64(double a, double b) {
   double r = fmod(a, b);
   if (r == 0) return copysign(0, b);
   return (r < 0) != (b < 0) ? r + b : r;
-}
-
-static inline uint64_t power_u64(uint64_t base, uint64_t exponent) {
-  uint64_t y = 1;
-  for (; exponent; exponent >>= 1, base *= base)
-    if (exponent & 1) y *= base;
-  return y;
-}
-/* A negative exponent gives the truncated fraction; of 0, which has none, 0. */
-static inline int64_t power_i64(int64_t base, int64_t exponent) {
-  if (exponent >= 0) return (int64_t)power_u64((uint64_t)base, (uint64_t)exponent);
-  return base == 1 ? 1 : base == -1 ? (exponent & 1 ? -1 : 1) : 0;
 }
 
 /* NaN wins, as in numpy's minimum and maximum. */
@@ -44,10 +24,10 @@ static inline int64_t power_i64(int64_t base, int64_t exponent) {
   X(Add, a + b, (uint64_t)a + (uint64_t)b, a + b)                                                            \
   X(Sub, a - b, (uint64_t)a - (uint64_t)b, a - b)                                                            \
   X(Mul, a *b, (uint64_t)a *(uint64_t)b, a *b)                                                               \
-  X(Div, a / b, quotient(a, b), a / b)                                                                       \
-  X(Pow, pow(a, b), power_i64(a, b), power_u64(a, b))                                                        \
-  X(floor_mod, floor_mod_f64(a, b), floor_mod_i64(a, b), a % b)                                              \
-  X(trunc_mod, fmod(a, b), remainder_of(a, b), a % b)                                                        \
+  X(Div, a / b, ifd_quotient(a, b), a / b)                                                                   \
+  X(Pow, pow(a, b), ifd_power_i64(a, b), ifd_power_u64(a, b))                                                \
+  X(floor_mod, floor_mod_f64(a, b), ifd_floor_mod(a, b), a % b)                                              \
+  X(trunc_mod, fmod(a, b), ifd_remainder(a, b), a % b)                                                       \
   X(Min, MIN_OF(a, b), MIN_OF(a, b), MIN_OF(a, b))                                                           \
   X(Max, MAX_OF(a, b), MAX_OF(a, b), MAX_OF(a, b))                                                           \
   X(copy, a, a, a)                                                                                           \
@@ -142,6 +122,57 @@ EVAL_MANY(Max, Max)
 static ifd_status eval_Mean(ifd_eval *x) { return mean(x, fold_broadcast); }
 static ifd_status eval_Mean_1(ifd_eval *x) { return mean(x, fold_same); }
 
+/* ---- on kernels ---- */
+
+/* Integer division, by a row of its own; of other types, by the kernel. */
+static ifd_status lower_Div(ifd_lower *x) {
+  if (ifd_dtype_is_float(x->in[0]->dtype)) return ifd_lower_elementwise(x);
+  ifd_eltwise e = ifd_eltwise_of(x);
+  int a = ifd_eltwise_input(&e, 0, NULL);
+  ifd_eltwise_integer(&e, IFD_INTEGER_DIV, a, ifd_eltwise_input(&e, 1, NULL));
+  return ifd_eltwise_lower(&e);
+}
+
+static ifd_status lower_Mod(ifd_lower *x) {
+  ifd_eltwise e = ifd_eltwise_of(x);
+  bool truncates = ifd_attr_int(x->node, "fmod");
+  int a = ifd_eltwise_input(&e, 0, NULL), b = ifd_eltwise_input(&e, 1, NULL);
+  if (e.dtype != e.compute) return IFD_OK;
+  ifd_eltwise_integer(&e, truncates ? IFD_INTEGER_TRUNC_MOD : IFD_INTEGER_FLOOR_MOD, a, b);
+  return ifd_eltwise_lower(&e);
+}
+
+/* Squares and cubes are products; a known exponent may have any type. */
+static ifd_status lower_Pow(ifd_lower *x) {
+  const ifd_tensor *exponent = x->in[1];
+  bool known = exponent->data && (exponent->splat || ifd_tensor_count(exponent) == 1);
+  double value = known ? ifd_tensor_get_f64(exponent, 0) : 0;
+  ifd_eltwise e = ifd_eltwise_of(x);
+  int a = ifd_eltwise_input(&e, 0, NULL);
+  if (known && (value == 2 || value == 3)) {
+    ifd_eltwise_binary(&e, IFD_EL_Mul, a, a);
+    if (value == 3) ifd_eltwise_binary(&e, IFD_EL_Mul, IFD_ELTWISE_RESULT, a);
+  } else if (ifd_dtype_is_float(e.dtype)) {
+    ifd_eltwise_binary(&e, IFD_EL_Pow, a,
+                       known ? ifd_eltwise_value(&e, value) : ifd_eltwise_input(&e, 1, NULL));
+  } else {
+    ifd_eltwise_integer(&e, IFD_INTEGER_POW, a, ifd_eltwise_input(&e, 1, NULL));
+  }
+  return ifd_eltwise_lower(&e);
+}
+
+static ifd_status lower_Mean(ifd_lower *x) {
+  ifd_eltwise e = ifd_eltwise_of(x);
+  int result = ifd_eltwise_input(&e, 0, NULL);
+  for (int i = 1; i < x->node->n_inputs; i++) {
+    ifd_eltwise_binary(&e, IFD_EL_Add, result, ifd_eltwise_input(&e, i, NULL));
+    result = IFD_ELTWISE_RESULT;
+  }
+  if (x->node->n_inputs == 1) return ifd_lower_copy(x);
+  ifd_eltwise_binary(&e, IFD_EL_Div, result, ifd_eltwise_value(&e, x->node->n_inputs));
+  return ifd_eltwise_lower(&e);
+}
+
 /* ---- shape arithmetic ---- */
 
 static ifd_dim add_dims(ifd_dims *dims, const ifd_dim *d) { return ifd_dim_add(dims, d[0], d[1]); }
@@ -154,7 +185,7 @@ static ifd_dim max_dims(ifd_dims *dims, const ifd_dim *d) { return ifd_dim_max(d
 static ifd_dim div_dims(ifd_dims *dims, const ifd_dim *d) {
   ifd_dim exact;
   if (ifd_dim_is_number(d[0]) && ifd_dim_is_number(d[1]))
-    return d[1] ? quotient(d[0], d[1]) : ifd_dim_unknown(dims);
+    return d[1] ? ifd_quotient(d[0], d[1]) : ifd_dim_unknown(dims);
   if (ifd_dim_known_positive(dims, d[1]) && ifd_dim_divides(dims, d[0], d[1], &exact)) return exact;
   bool floors =
       ifd_dim_known_positive(dims, ifd_dim_add(dims, d[0], 1)) && ifd_dim_known_positive(dims, d[1]);
@@ -163,7 +194,7 @@ static ifd_dim div_dims(ifd_dims *dims, const ifd_dim *d) {
 
 static ifd_dim mod_dims(ifd_dims *dims, const ifd_dim *d) {
   if (ifd_dim_is_number(d[0]) && ifd_dim_is_number(d[1]))
-    return d[1] ? floor_mod_i64(d[0], d[1]) : ifd_dim_unknown(dims);
+    return d[1] ? ifd_floor_mod(d[0], d[1]) : ifd_dim_unknown(dims);
   bool positive =
       ifd_dim_known_positive(dims, ifd_dim_add(dims, d[0], 1)) && ifd_dim_known_positive(dims, d[1]);
   return positive ? ifd_dim_mod(dims, d[0], d[1]) : ifd_dim_unknown(dims);
@@ -186,25 +217,29 @@ static ifd_status infer_Mod(ifd_infer *x) {
   return ifd_attr_int(x->node, "fmod") ? IFD_OK : ifd_elements_map(x, 2, mod_dims);
 }
 
-#define ROW(name_, since_, flags_, infer_, eval_)                                                            \
-  { .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE | flags_, .infer = infer_, .eval = eval_ }
-const ifd_op ifd_ops_arithmetic[] = {ROW(Add, 1, 0, ifd_infer_like_first, eval_Add_1),
-                                     ROW(Add, 7, IFD_OP_COMMUTATIVE, infer_Add, eval_Add),
-                                     ROW(Sub, 1, 0, ifd_infer_like_first, eval_Sub_1),
-                                     ROW(Sub, 7, 0, infer_Sub, eval_Sub),
-                                     ROW(Mul, 1, 0, ifd_infer_like_first, eval_Mul_1),
-                                     ROW(Mul, 7, IFD_OP_COMMUTATIVE, infer_Mul, eval_Mul),
-                                     ROW(Div, 1, 0, ifd_infer_like_first, eval_Div_1),
-                                     ROW(Div, 7, 0, infer_Div, eval_Div),
-                                     ROW(Pow, 1, 0, ifd_infer_like_first, eval_Pow_1),
-                                     ROW(Pow, 7, 0, ifd_infer_broadcast_all, eval_Pow),
-                                     ROW(Mod, 10, 0, infer_Mod, eval_Mod),
-                                     ROW(Sum, 1, IFD_OP_COMMUTATIVE, ifd_infer_like_first, eval_Sum_1),
-                                     ROW(Sum, 8, IFD_OP_COMMUTATIVE, infer_Add, eval_Sum),
-                                     ROW(Min, 1, IFD_OP_COMMUTATIVE, ifd_infer_like_first, eval_Min_1),
-                                     ROW(Min, 8, IFD_OP_COMMUTATIVE, infer_Min, eval_Min),
-                                     ROW(Max, 1, IFD_OP_COMMUTATIVE, ifd_infer_like_first, eval_Max_1),
-                                     ROW(Max, 8, IFD_OP_COMMUTATIVE, infer_Max, eval_Max),
-                                     ROW(Mean, 1, IFD_OP_COMMUTATIVE, ifd_infer_like_first, eval_Mean_1),
-                                     ROW(Mean, 8, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_Mean),
-                                     {0}};
+#define ROW(name_, since_, flags_, infer_, eval_, lower_)                                                    \
+  {                                                                                                          \
+    .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE | flags_, .infer = infer_, .eval = eval_,   \
+    .lower = lower_                                                                                          \
+  }
+const ifd_op ifd_ops_arithmetic[] = {
+    ROW(Add, 1, 0, ifd_infer_like_first, eval_Add_1, ifd_lower_elementwise_legacy),
+    ROW(Add, 7, IFD_OP_COMMUTATIVE, infer_Add, eval_Add, ifd_lower_elementwise),
+    ROW(Sub, 1, 0, ifd_infer_like_first, eval_Sub_1, ifd_lower_elementwise_legacy),
+    ROW(Sub, 7, 0, infer_Sub, eval_Sub, ifd_lower_elementwise),
+    ROW(Mul, 1, 0, ifd_infer_like_first, eval_Mul_1, ifd_lower_elementwise_legacy),
+    ROW(Mul, 7, IFD_OP_COMMUTATIVE, infer_Mul, eval_Mul, ifd_lower_elementwise),
+    ROW(Div, 1, 0, ifd_infer_like_first, eval_Div_1, NULL),
+    ROW(Div, 7, 0, infer_Div, eval_Div, lower_Div),
+    ROW(Pow, 1, 0, ifd_infer_like_first, eval_Pow_1, ifd_lower_elementwise_legacy),
+    ROW(Pow, 7, 0, ifd_infer_broadcast_all, eval_Pow, lower_Pow),
+    ROW(Mod, 10, 0, infer_Mod, eval_Mod, lower_Mod),
+    ROW(Sum, 1, IFD_OP_COMMUTATIVE, ifd_infer_like_first, eval_Sum_1, ifd_lower_elementwise),
+    ROW(Sum, 8, IFD_OP_COMMUTATIVE, infer_Add, eval_Sum, ifd_lower_elementwise),
+    ROW(Min, 1, IFD_OP_COMMUTATIVE, ifd_infer_like_first, eval_Min_1, ifd_lower_elementwise),
+    ROW(Min, 8, IFD_OP_COMMUTATIVE, infer_Min, eval_Min, ifd_lower_elementwise),
+    ROW(Max, 1, IFD_OP_COMMUTATIVE, ifd_infer_like_first, eval_Max_1, ifd_lower_elementwise),
+    ROW(Max, 8, IFD_OP_COMMUTATIVE, infer_Max, eval_Max, ifd_lower_elementwise),
+    ROW(Mean, 1, IFD_OP_COMMUTATIVE, ifd_infer_like_first, eval_Mean_1, lower_Mean),
+    ROW(Mean, 8, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_Mean, lower_Mean),
+    {0}};

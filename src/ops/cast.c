@@ -2,8 +2,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/elements.h"
+#include "ops/shared/eltwise_work.h"
 #include "ops/shared/text.h"
 #include "tensor/convert.h"
 
@@ -149,6 +151,46 @@ static ifd_status eval_BitCast(ifd_eval *x) {
   return IFD_OK;
 }
 
+/* ---- on kernels ---- */
+
+typedef struct cast_params {
+  ifd_el_cast_row *row; /* or the one path between all types */
+  ifd_dtype to, from;
+} cast_params;
+
+static void run_cast(const void *params, const ifd_args *args, const char *const *in, char *out, size_t n) {
+  const cast_params *p = params;
+  (void)args;
+  if (p->row)
+    p->row(in[0], out, n);
+  else
+    ifd_cast(p->to, out, p->from, in[0], (int64_t)n, true, IFD_ROUND_UP);
+}
+
+/* Types that saturation and rounding modes are about are left to the evaluation. */
+static bool is_plain_number(ifd_dtype t) {
+  ifd_dtype_class class = ifd_dtypes[t].class;
+  bool number = class == IFD_CLASS_FLOAT || class == IFD_CLASS_INT || class == IFD_CLASS_UINT;
+  return t == IFD_BOOL || (number && ifd_dtypes[t].bits >= (class == IFD_CLASS_FLOAT ? 16 : 8));
+}
+
+static ifd_status lower_cast(ifd_lower *x) {
+  cast_params p = {.to = x->out[0]->dtype, .from = x->in[0]->dtype};
+  if (p.to == p.from) return ifd_lower_copy(x);
+  if (!is_plain_number(p.to) || !is_plain_number(p.from)) return IFD_OK;
+  p.row = ifd_k_eltwise(x->isa)->cast(p.to, p.from);
+  ifd_loop loop = {
+      .n_operands = 1, .operands = {{.size = ifd_dtype_size(p.from)}}, .shape = {x->in[0]->shape}};
+  TRY(ifd_loop_plan(&loop, x));
+  x->work->algorithm = "rows";
+  return ifd_loop_launch(&loop, x, run_cast, &p, sizeof p, p.row ? 1 : 8, 0);
+}
+
+static ifd_status lower_BitCast(ifd_lower *x) {
+  bool whole = ifd_dtypes[x->in[0]->dtype].bits >= 8;
+  return whole && ifd_dtypes[x->out[0]->dtype].bits >= 8 ? ifd_lower_copy(x) : IFD_OK;
+}
+
 /* ---- inference ---- */
 
 static ifd_status infer_to(ifd_infer *x, ifd_dtype to) {
@@ -176,16 +218,19 @@ static ifd_status infer_BitCast(ifd_infer *x) {
 
 static ifd_status infer_CastLike(ifd_infer *x) { return infer_to(x, ifd_infer_dtype(x, 1)); }
 
-#define ROW(name_, since_, infer_, eval_)                                                                    \
-  { .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE, .infer = infer_, .eval = eval_ }
+#define ROW(name_, since_, infer_, eval_, lower_)                                                            \
+  {                                                                                                          \
+    .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE, .infer = infer_, .eval = eval_,            \
+    .lower = lower_                                                                                          \
+  }
 #define CAST_LIKE(since_, eval_)                                                                             \
-  { .name = "CastLike", .since = since_, .infer = infer_CastLike, .eval = eval_ }
-const ifd_op ifd_ops_cast[] = {ROW(Cast, 1, infer_Cast_1, eval_Cast_1),
-                               ROW(Cast, 6, infer_Cast, eval_Cast),
-                               ROW(Cast, 19, infer_Cast, eval_Cast_19),
-                               ROW(Cast, 24, infer_Cast, eval_Cast),
+  { .name = "CastLike", .since = since_, .infer = infer_CastLike, .eval = eval_, .lower = lower_cast }
+const ifd_op ifd_ops_cast[] = {ROW(Cast, 1, infer_Cast_1, eval_Cast_1, lower_cast),
+                               ROW(Cast, 6, infer_Cast, eval_Cast, lower_cast),
+                               ROW(Cast, 19, infer_Cast, eval_Cast_19, lower_cast),
+                               ROW(Cast, 24, infer_Cast, eval_Cast, lower_cast),
                                CAST_LIKE(15, eval_CastLike),
                                CAST_LIKE(19, eval_CastLike_19),
                                CAST_LIKE(24, eval_CastLike),
-                               ROW(BitCast, 26, infer_BitCast, eval_BitCast),
+                               ROW(BitCast, 26, infer_BitCast, eval_BitCast, lower_BitCast),
                                {0}};

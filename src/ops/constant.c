@@ -5,6 +5,7 @@
 
 #include "ops/shared/elementwise.h"
 #include "ops/shared/elements.h"
+#include "ops/shared/eltwise_work.h"
 #include "ops/shared/operand.h"
 #include "tensor/convert.h"
 
@@ -307,5 +308,10 @@ const ifd_op ifd_ops_constant[] = {ROW(Constant, 1, 0),
                                    ROW(EyeLike, 9, 0),
                                    ROW(Shape, 1, 0),
                                    ROW(Size, 1, 0),
-                                   ROW(Identity, 1, IFD_OP_ELEMENTWISE | IFD_OP_VIEW),
+                                   {.name = "Identity",
+                                    .since = 1,
+                                    .flags = IFD_OP_ELEMENTWISE | IFD_OP_VIEW,
+                                    .infer = infer_Identity,
+                                    .eval = eval_Identity,
+                                    .lower = ifd_lower_copy},
                                    {0}};

@@ -1,6 +1,7 @@
 /* Comparisons, boolean and bitwise operators. */
 #include <string.h>
 
+#include "ops/shared/eltwise_work.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/walk.h"
@@ -88,6 +89,24 @@ static ifd_status eval_BitShift(ifd_eval *x) {
   return ifd_elementwise_eval(x, is_left ? &left : &right, IFD_UNDEFINED, bits);
 }
 
+static ifd_status lower_BitShift(ifd_lower *x) {
+  bool is_left = ifd_node_string_is(x->node, "direction", "", "LEFT");
+  ifd_eltwise e = ifd_eltwise_of(x);
+  if (!is_left && !ifd_node_string_is(x->node, "direction", "", "RIGHT")) return IFD_OK;
+  int a = ifd_eltwise_input(&e, 0, NULL), b = ifd_eltwise_input(&e, 1, NULL);
+  ifd_eltwise_integer(&e, is_left ? IFD_INTEGER_SHIFT_LEFT : IFD_INTEGER_SHIFT_RIGHT, a, b);
+  return ifd_eltwise_lower(&e);
+}
+
+/* Every bit with a one. */
+static ifd_status lower_BitwiseNot(ifd_lower *x) {
+  const uint64_t ones = UINT64_MAX;
+  ifd_eltwise e = ifd_eltwise_of(x);
+  int a = ifd_eltwise_input(&e, 0, NULL);
+  ifd_eltwise_binary(&e, IFD_EL_Xor, a, ifd_loop_value(&e.loop, &ones, ifd_dtype_size(e.dtype)));
+  return ifd_eltwise_lower(&e);
+}
+
 /* ---- inference ---- */
 
 static ifd_status infer_bool_like_first(ifd_infer *x) { return ifd_infer_same_as(x, 0, 0, IFD_BOOL); }
@@ -105,27 +124,31 @@ static ifd_status infer_Equal(ifd_infer *x) {
   return ifd_elements_map(x, 2, equal_dims);
 }
 
-#define ROW(name_, since_, flags_, infer_, eval_)                                                            \
-  { .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE | flags_, .infer = infer_, .eval = eval_ }
-const ifd_op ifd_ops_logic[] = {ROW(Equal, 1, 0, infer_bool_like_first, eval_Equal_1),
-                                ROW(Equal, 7, IFD_OP_COMMUTATIVE, infer_Equal, eval_Equal),
-                                ROW(Equal, 19, IFD_OP_COMMUTATIVE, infer_Equal, eval_Equal_19),
-                                ROW(Greater, 1, 0, infer_bool_like_first, eval_Greater_1),
-                                ROW(Greater, 7, 0, ifd_infer_broadcast_bool, eval_Greater),
-                                ROW(Less, 1, 0, infer_bool_like_first, eval_Less_1),
-                                ROW(Less, 7, 0, ifd_infer_broadcast_bool, eval_Less),
-                                ROW(GreaterOrEqual, 12, 0, ifd_infer_broadcast_bool, eval_GreaterOrEqual),
-                                ROW(LessOrEqual, 12, 0, ifd_infer_broadcast_bool, eval_LessOrEqual),
-                                ROW(And, 1, 0, infer_bool_like_first, eval_And_1),
-                                ROW(And, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_And),
-                                ROW(Or, 1, 0, infer_bool_like_first, eval_Or_1),
-                                ROW(Or, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_Or),
-                                ROW(Xor, 1, 0, infer_bool_like_first, eval_Xor_1),
-                                ROW(Xor, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_Xor),
-                                ROW(Not, 1, 0, ifd_infer_like_first, eval_Not),
-                                ROW(BitwiseAnd, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_And),
-                                ROW(BitwiseOr, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_Or),
-                                ROW(BitwiseXor, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_Xor),
-                                ROW(BitwiseNot, 18, 0, ifd_infer_like_first, eval_BitwiseNot),
-                                ROW(BitShift, 11, 0, ifd_infer_broadcast_all, eval_BitShift),
-                                {0}};
+#define ROW(name_, since_, flags_, infer_, eval_, lower_)                                                    \
+  {                                                                                                          \
+    .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE | flags_, .infer = infer_, .eval = eval_,   \
+    .lower = lower_                                                                                          \
+  }
+const ifd_op ifd_ops_logic[] = {
+    ROW(Equal, 1, 0, infer_bool_like_first, eval_Equal_1, ifd_lower_elementwise_legacy),
+    ROW(Equal, 7, IFD_OP_COMMUTATIVE, infer_Equal, eval_Equal, ifd_lower_elementwise),
+    ROW(Equal, 19, IFD_OP_COMMUTATIVE, infer_Equal, eval_Equal_19, ifd_lower_elementwise),
+    ROW(Greater, 1, 0, infer_bool_like_first, eval_Greater_1, ifd_lower_elementwise_legacy),
+    ROW(Greater, 7, 0, ifd_infer_broadcast_bool, eval_Greater, ifd_lower_elementwise),
+    ROW(Less, 1, 0, infer_bool_like_first, eval_Less_1, ifd_lower_elementwise_legacy),
+    ROW(Less, 7, 0, ifd_infer_broadcast_bool, eval_Less, ifd_lower_elementwise),
+    ROW(GreaterOrEqual, 12, 0, ifd_infer_broadcast_bool, eval_GreaterOrEqual, ifd_lower_elementwise),
+    ROW(LessOrEqual, 12, 0, ifd_infer_broadcast_bool, eval_LessOrEqual, ifd_lower_elementwise),
+    ROW(And, 1, 0, infer_bool_like_first, eval_And_1, ifd_lower_elementwise_legacy),
+    ROW(And, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_And, ifd_lower_elementwise),
+    ROW(Or, 1, 0, infer_bool_like_first, eval_Or_1, ifd_lower_elementwise_legacy),
+    ROW(Or, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_Or, ifd_lower_elementwise),
+    ROW(Xor, 1, 0, infer_bool_like_first, eval_Xor_1, ifd_lower_elementwise_legacy),
+    ROW(Xor, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_Xor, ifd_lower_elementwise),
+    ROW(Not, 1, 0, ifd_infer_like_first, eval_Not, ifd_lower_elementwise),
+    ROW(BitwiseAnd, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_And, ifd_lower_elementwise),
+    ROW(BitwiseOr, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_Or, ifd_lower_elementwise),
+    ROW(BitwiseXor, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_Xor, ifd_lower_elementwise),
+    ROW(BitwiseNot, 18, 0, ifd_infer_like_first, eval_BitwiseNot, lower_BitwiseNot),
+    ROW(BitShift, 11, 0, ifd_infer_broadcast_all, eval_BitShift, lower_BitShift),
+    {0}};

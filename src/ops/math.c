@@ -1,6 +1,7 @@
 /* Functions of one element: a row and an expression each. */
 #include <math.h>
 
+#include "ops/shared/eltwise_work.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/elements.h"
 
@@ -63,6 +64,14 @@ static ifd_status eval_IsInf(ifd_eval *x) {
   return ifd_elementwise_eval(x, &IsInf, IFD_BOOL, detect);
 }
 
+static ifd_status lower_IsInf(ifd_lower *x) {
+  const float detect[] = {ifd_attr_int(x->node, "detect_negative") != 0,
+                          ifd_attr_int(x->node, "detect_positive") != 0};
+  ifd_eltwise e = ifd_eltwise_of(x);
+  ifd_eltwise_unary(&e, IFD_EL_IsInf, ifd_eltwise_input(&e, 0, NULL), detect);
+  return ifd_eltwise_lower(&e);
+}
+
 static ifd_status infer_bool(ifd_infer *x) { return ifd_infer_same_as(x, 0, 0, IFD_BOOL); }
 
 /* ---- shape arithmetic ---- */
@@ -74,12 +83,16 @@ static ifd_status infer_Neg(ifd_infer *x) {
   return ifd_elements_map(x, 1, negated);
 }
 
-#define ROW(name_, since_, infer_)                                                                           \
-  { .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE, .infer = infer_, .eval = eval_##name_ }
-#define FLOAT_ROW(name, since, f) ROW(name, since, ifd_infer_like_first),
-const ifd_op ifd_ops_math[] = {FLOAT_FUNCTIONS(FLOAT_ROW) ROW(Abs, 1, ifd_infer_like_first),
-                               ROW(Neg, 1, infer_Neg),
-                               ROW(Sign, 9, ifd_infer_like_first),
-                               ROW(IsNaN, 9, infer_bool),
-                               ROW(IsInf, 10, infer_bool),
+#define ROW(name_, since_, infer_, lower_)                                                                   \
+  {                                                                                                          \
+    .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE, .infer = infer_, .eval = eval_##name_,     \
+    .lower = lower_                                                                                          \
+  }
+#define FLOAT_ROW(name, since, f) ROW(name, since, ifd_infer_like_first, ifd_lower_elementwise),
+const ifd_op ifd_ops_math[] = {FLOAT_FUNCTIONS(FLOAT_ROW)
+                                   ROW(Abs, 1, ifd_infer_like_first, ifd_lower_elementwise),
+                               ROW(Neg, 1, infer_Neg, ifd_lower_elementwise),
+                               ROW(Sign, 9, ifd_infer_like_first, ifd_lower_elementwise),
+                               ROW(IsNaN, 9, infer_bool, ifd_lower_elementwise),
+                               ROW(IsInf, 10, infer_bool, lower_IsInf),
                                {0}};

@@ -1,7 +1,12 @@
 /* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear: per tensor, per axis and in blocks. */
 #include <math.h>
 
+#include "kernels/eltwise/eltwise.h"
+#include "kernels/kernels.h"
+#include "kernels/reduce/reduce.h"
+#include "ops/shared/eltwise_loop.h"
 #include "ops/shared/elementwise.h"
+#include "ops/shared/rows.h"
 #include "tensor/convert.h"
 
 enum { CHUNK = 512 };
@@ -257,8 +262,144 @@ static ifd_status infer_DynamicQuantizeLinear(ifd_infer *x) {
   return ifd_infer_tensor(x, 2, IFD_UINT8, 0, NULL);
 }
 
+/* ---- on kernels ---- */
+
+typedef struct quantize_params {
+  ifd_el_quantize_row *quantize; /* or */
+  ifd_el_dequantize_row *dequantize;
+  int scale_step, zero_step;
+  bool has_zero;
+} quantize_params;
+
+static void run_quantize(const void *params, const ifd_args *args, const char *const *in, char *out,
+                         size_t n) {
+  const quantize_params *p = params;
+  const void *zero = p->has_zero ? in[2] : NULL, *scale = in[1];
+  (void)args;
+  if (p->quantize)
+    p->quantize((const float *)in[0], scale, p->scale_step, zero, p->zero_step, out, n);
+  else
+    p->dequantize(in[0], scale, p->scale_step, zero, p->zero_step, (float *)out, n);
+}
+
+/* Scales as the elements see them: one for all, or one for each index of the axis. */
+static bool scale_view(const ifd_lower *x, ifd_shape *view) {
+  const ifd_shape *in = &x->in[0]->shape, *scale = &x->in[1]->shape;
+  int64_t axis = ifd_node_int(x->node, "axis", 1);
+  *view = (ifd_shape){0};
+  if (ifd_node_int(x->node, "block_size", 0)) return false;
+  if (scale->rank == 0 || (scale->rank == 1 && scale->dim[0] == 1)) return true;
+  if (axis < 0) axis += in->rank;
+  if (scale->rank != 1 || axis < 0 || axis >= in->rank || scale->dim[0] != in->dim[axis]) return false;
+  view->dim[view->rank++] = scale->dim[0];
+  while (axis + view->rank < in->rank) view->dim[view->rank++] = 1;
+  return true;
+}
+
+static ifd_status lower_scaled(ifd_lower *x, quantize_params *p) {
+  ifd_shape view;
+  ifd_loop loop = {
+      .n_operands = 1, .operands = {{.size = ifd_dtype_size(x->in[0]->dtype)}}, .shape = {x->in[0]->shape}};
+  p->has_zero = x->node->n_inputs > 2 && x->in[2];
+  if ((!p->quantize && !p->dequantize) || x->in[1]->dtype != IFD_FLOAT || !scale_view(x, &view))
+    return IFD_OK;
+  if (p->has_zero && !ifd_shape_equal(&x->in[2]->shape, &x->in[1]->shape)) return IFD_OK;
+  int scale = ifd_loop_input(&loop, x, 1, &view);
+  int zero = p->has_zero ? ifd_loop_input(&loop, x, 2, &view) : 0;
+  TRY(ifd_loop_plan(&loop, x));
+  p->scale_step = loop.operands[scale].step;
+  p->zero_step = zero ? loop.operands[zero].step : 0;
+  x->work->algorithm = "rows";
+  return ifd_loop_launch(&loop, x, run_quantize, p, sizeof *p, 2, 0);
+}
+
+static ifd_status lower_QuantizeLinear(ifd_lower *x) {
+  int64_t precision = ifd_node_int(x->node, "precision", 0);
+  quantize_params p = {.quantize = ifd_k_eltwise(x->isa)->quantize(x->out[0]->dtype)};
+  bool same = x->node->n_inputs < 3 || !x->in[2] || x->in[2]->dtype == x->out[0]->dtype;
+  if (x->in[0]->dtype != IFD_FLOAT || (precision && precision != IFD_FLOAT) || !same) return IFD_OK;
+  return lower_scaled(x, &p);
+}
+
+static ifd_status lower_DequantizeLinear(ifd_lower *x) {
+  quantize_params p = {.dequantize = ifd_k_eltwise(x->isa)->dequantize(x->in[0]->dtype)};
+  bool same = x->node->n_inputs < 3 || !x->in[2] || x->in[2]->dtype == x->in[0]->dtype;
+  return x->out[0]->dtype == IFD_FLOAT && same ? lower_scaled(x, &p) : IFD_OK;
+}
+
+/* DynamicQuantizeLinear: least and greatest of parts of the input, then the scale, then the elements. */
+typedef struct dynamic_params {
+  const struct ifd_k_reduce_table *reduce;
+  ifd_el_quantize_row *quantize;
+  ifd_rows parts;
+  int n_parts;
+} dynamic_params;
+
+/* In the work's shared memory, before the parts' ranges. */
+typedef struct dynamic_scale {
+  float scale;
+  uint8_t zero;
+} dynamic_scale;
+
+static float *range_of(const ifd_args *args, int part) {
+  return (float *)((char *)args->shared + sizeof(dynamic_scale)) + 2 * part;
+}
+
+static void run_range(const void *params, const ifd_args *args, int task) {
+  const dynamic_params *p = params;
+  int64_t from, to;
+  ifd_rows_of(&p->parts, task, &from, &to);
+  const float *x = (const float *)args->in[0] + from;
+  p->reduce->rows(IFD_REDUCE_Min, x, 0, 1, (size_t)(to - from), &range_of(args, task)[0]);
+  p->reduce->rows(IFD_REDUCE_Max, x, 0, 1, (size_t)(to - from), &range_of(args, task)[1]);
+}
+
+/* A NaN is left to the evaluation. */
+static void run_scale(const void *params, const ifd_args *args, int task) {
+  const dynamic_params *p = params;
+  dynamic_scale *d = args->shared;
+  float low = 0, high = 0; /* the range holds 0 */
+  (void)task;
+  for (int i = 0; i < p->n_parts; i++) {
+    const float *r = range_of(args, i);
+    if (r[0] != r[0] || r[1] != r[1]) atomic_store(args->failed, 1);
+    if (r[0] < low) low = r[0];
+    if (r[1] > high) high = r[1];
+  }
+  d->scale = (high == low ? 1 : high - low) / 255;
+  d->zero = (uint8_t)rintf(fminf(fmaxf(-low / d->scale, 0), 255));
+  if (args->out[1]) *(float *)args->out[1] = d->scale;
+  if (args->out[2]) *(uint8_t *)args->out[2] = d->zero;
+}
+
+static void run_dynamic(const void *params, const ifd_args *args, int task) {
+  const dynamic_params *p = params;
+  const dynamic_scale *d = args->shared;
+  int64_t from, to;
+  ifd_rows_of(&p->parts, task, &from, &to);
+  p->quantize((const float *)args->in[0] + from, &d->scale, 0, &d->zero, 0, (uint8_t *)args->out[0] + from,
+              (size_t)(to - from));
+}
+
+static ifd_status lower_DynamicQuantizeLinear(ifd_lower *x) {
+  int64_t n = ifd_tensor_count(x->in[0]);
+  dynamic_params p = {.reduce = ifd_k_reduce(x->isa),
+                      .quantize = ifd_k_eltwise(x->isa)->quantize(IFD_UINT8),
+                      .parts = ifd_rows_split(n, 2)};
+  if (x->in[0]->dtype != IFD_FLOAT || n == 0 || !x->out[0]) return IFD_OK;
+  p.n_parts = (int)ifd_ceil_div(n, p.parts.step);
+  x->work->shared = sizeof(dynamic_scale) + 2 * (size_t)p.n_parts * sizeof(float);
+  x->work->algorithm = "rows";
+  TRY(ifd_lower_rows(x, run_range, &p, sizeof p, &p.parts, 0));
+  TRY(ifd_lower_launch(x, run_scale, &p, sizeof p, 1, 0));
+  return ifd_lower_rows(x, run_dynamic, &p, sizeof p, &p.parts, 0);
+}
+
 #define ROW(name_, since_, flags_)                                                                           \
-  { .name = #name_, .since = since_, .flags = flags_, .infer = infer_##name_, .eval = eval_##name_ }
+  {                                                                                                          \
+    .name = #name_, .since = since_, .flags = flags_, .infer = infer_##name_, .eval = eval_##name_,          \
+    .lower = lower_##name_                                                                                   \
+  }
 const ifd_op ifd_ops_quantize[] = {ROW(QuantizeLinear, 10, 0),
                                    ROW(DequantizeLinear, 10, 0),
                                    ROW(DynamicQuantizeLinear, 11, IFD_OP_MIXES_BATCH),

@@ -2,8 +2,11 @@
  * row-major order of the reduced elements. */
 #include <math.h>
 
+#include "kernels/kernels.h"
+#include "kernels/reduce/reduce.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/elementwise.h"
+#include "ops/shared/rows.h"
 #include "ops/shared/walk.h"
 #include "tensor/convert.h"
 
@@ -49,18 +52,20 @@ STEP(min_i64, int64_t, y < a ? y : a)
 STEP(min_u64, uint64_t, y < a ? y : a)
 STEP(log_sum_exp_f64, double, log_add_exp(y, a))
 
-/* X(name, the version since which axes are an input, the same on dims or NULL, initializers) */
+/* X(name, the version since which axes are an input, the kernel, the same on dims or NULL, initializers) */
 #define REDUCTIONS(X)                                                                                        \
-  X(ReduceSum, 13, ifd_dim_add, .f64 = sum_f64, .u64 = sum_u64)                                              \
-  X(ReduceMean, 18, NULL, .mean = true, .f64 = sum_f64, .u64 = sum_u64)                                      \
-  X(ReduceL1, 18, NULL, .f64 = l1_f64, .i64 = l1_i64, .u64 = sum_u64)                                        \
-  X(ReduceL2, 18, NULL, .f64 = square_f64, .end = sqrt)                                                      \
-  X(ReduceSumSquare, 18, NULL, .f64 = square_f64, .u64 = square_u64)                                         \
-  X(ReduceProd, 18, ifd_dim_mul, .start = 1, .f64 = prod_f64, .u64 = prod_u64)                               \
-  X(ReduceMax, 18, ifd_dim_max, .start = -INFINITY, .f64 = max_f64, .i64 = max_i64, .u64 = max_u64)          \
-  X(ReduceMin, 18, ifd_dim_min, .start = INFINITY, .f64 = min_f64, .i64 = min_i64, .u64 = min_u64)           \
-  X(ReduceLogSum, 18, NULL, .f64 = sum_f64, .end = log)                                                      \
-  X(ReduceLogSumExp, 18, NULL, .start = -INFINITY, .f64 = log_sum_exp_f64)
+  X(ReduceSum, 13, IFD_REDUCE_Sum, ifd_dim_add, .f64 = sum_f64, .u64 = sum_u64)                              \
+  X(ReduceMean, 18, IFD_REDUCE_Mean, NULL, .mean = true, .f64 = sum_f64, .u64 = sum_u64)                     \
+  X(ReduceL1, 18, IFD_REDUCE_L1, NULL, .f64 = l1_f64, .i64 = l1_i64, .u64 = sum_u64)                         \
+  X(ReduceL2, 18, IFD_REDUCE_L2, NULL, .f64 = square_f64, .end = sqrt)                                       \
+  X(ReduceSumSquare, 18, IFD_REDUCE_SumSquare, NULL, .f64 = square_f64, .u64 = square_u64)                   \
+  X(ReduceProd, 18, IFD_REDUCE_Prod, ifd_dim_mul, .start = 1, .f64 = prod_f64, .u64 = prod_u64)              \
+  X(ReduceMax, 18, IFD_REDUCE_Max, ifd_dim_max, .start = -INFINITY, .f64 = max_f64, .i64 = max_i64,          \
+    .u64 = max_u64)                                                                                          \
+  X(ReduceMin, 18, IFD_REDUCE_Min, ifd_dim_min, .start = INFINITY, .f64 = min_f64, .i64 = min_i64,           \
+    .u64 = min_u64)                                                                                          \
+  X(ReduceLogSum, 18, IFD_REDUCE_LogSum, NULL, .f64 = sum_f64, .end = log)                                   \
+  X(ReduceLogSumExp, 18, IFD_REDUCE_LogSumExp, NULL, .start = -INFINITY, .f64 = log_sum_exp_f64)
 
 /* ---- axes ---- */
 
@@ -195,11 +200,159 @@ static ifd_status eval_input(ifd_eval *x, const reduction *r) {
   return reduce(x, r, &a);
 }
 
-#define EVAL(name, since_, fold_, ...)                                                                       \
+#define EVAL(name, since_, kernel, fold_, ...)                                                               \
   static const reduction name = {__VA_ARGS__};                                                               \
   static ifd_status eval_##name##_1(ifd_eval *x) { return eval_attr(x, &name); }                             \
   static ifd_status eval_##name(ifd_eval *x) { return eval_input(x, &name); }
 REDUCTIONS(EVAL)
+
+/* ---- on kernels ---- */
+
+/* One run of adjoining axes reduced: [outer, n, inner] to [outer, inner]. */
+typedef struct stage {
+  const struct ifd_k_reduce_table *kernels;
+  ifd_reduce op;
+  ifd_reduce_columns *integers; /* NULL: FLOAT */
+  size_t size;                  /* of an element */
+  int64_t n, inner;
+  int64_t from, to; /* bytes into the work's shared memory; -1: the node's own input, output */
+  ifd_rows results;
+} stage;
+
+static void run_stage(const void *params, const ifd_args *args, int task) {
+  const stage *s = params;
+  const char *in = s->from < 0 ? args->in[0] : (const char *)args->shared + s->from;
+  char *out = s->to < 0 ? args->out[0] : (char *)args->shared + s->to;
+  int64_t from, to;
+  ifd_rows_of(&s->results, task, &from, &to);
+  if (s->inner == 1 && !s->integers) {
+    s->kernels->rows(s->op, (const float *)in + from * s->n, (size_t)s->n, (size_t)(to - from), (size_t)s->n,
+                     (float *)out + from);
+    return;
+  }
+  while (from < to) { /* columns of one matrix at a time */
+    int64_t column = from % s->inner, columns = ifd_min_i64(s->inner - column, to - from);
+    const char *x = in + (size_t)(from / s->inner * s->n * s->inner + column) * s->size;
+    char *y = out + (size_t)from * s->size;
+    if (s->integers)
+      s->integers(x, (size_t)s->inner, (size_t)s->n, (size_t)columns, y);
+    else
+      s->kernels->columns(s->op, (const float *)x, (size_t)s->inner, (size_t)s->n, (size_t)columns,
+                          (float *)y);
+    from += columns;
+  }
+}
+
+/* What a reduction over axes that do not adjoin goes on with after its first run of axes. */
+static const ifd_reduce continued[IFD_N_REDUCE] = {
+    [IFD_REDUCE_Sum] = IFD_REDUCE_Sum,       [IFD_REDUCE_Mean] = IFD_REDUCE_Mean,
+    [IFD_REDUCE_Max] = IFD_REDUCE_Max,       [IFD_REDUCE_Min] = IFD_REDUCE_Min,
+    [IFD_REDUCE_Prod] = IFD_REDUCE_Prod,     [IFD_REDUCE_SumSquare] = IFD_REDUCE_Sum,
+    [IFD_REDUCE_L1] = IFD_REDUCE_Sum,        [IFD_REDUCE_L2] = IFD_REDUCE_L2,
+    [IFD_REDUCE_LogSum] = IFD_REDUCE_LogSum, [IFD_REDUCE_LogSumExp] = IFD_REDUCE_LogSumExp,
+};
+
+/* The shape as runs of dimensions that are all kept or all reduced. */
+typedef struct runs {
+  int n;
+  int64_t size[IFD_MAX_RANK + 1];
+  bool reduced[IFD_MAX_RANK + 1];
+} runs;
+
+static runs runs_of(const ifd_shape *s, const axes *a) {
+  runs r = {0};
+  for (int d = 0; d < s->rank; d++) {
+    if (s->dim[d] == 1) continue;
+    if (r.n == 0 || r.reduced[r.n - 1] != a->reduced[d]) {
+      r.size[r.n] = 1;
+      r.reduced[r.n++] = a->reduced[d];
+    }
+    r.size[r.n - 1] *= s->dim[d];
+  }
+  return r;
+}
+
+/* The last reduced run, or none: then every element is reduced alone. */
+static stage take_stage(runs *r) {
+  stage s = {.n = 1, .inner = 1};
+  int64_t outer = 1;
+  int k = r->n - 1;
+  while (k >= 0 && !r->reduced[k]) s.inner *= r->size[k--];
+  for (int i = 0; i < k; i++) outer *= r->size[i];
+  if (k >= 0) {
+    s.n = r->size[k];
+    r->size[k] = s.inner;
+    r->reduced[k] = false;
+    r->n = k + 1;
+  } else {
+    outer = s.inner;
+    s.inner = 1;
+    r->n = 0;
+  }
+  s.results.n = outer * s.inner;
+  return s;
+}
+
+static bool has_reduced(const runs *r) {
+  for (int k = 0; k < r->n; k++)
+    if (r->reduced[k]) return true;
+  return false;
+}
+
+static ifd_status lower_stages(ifd_lower *x, ifd_reduce op, const axes *a) {
+  const ifd_tensor *in = x->in[0];
+  const struct ifd_k_reduce_table *kernels = ifd_k_reduce(x->isa);
+  runs r = runs_of(&in->shape, a);
+  int64_t from = -1;
+  if (in->dtype != IFD_FLOAT && !kernels->integers(op, in->dtype)) return IFD_OK;
+  if (ifd_tensor_count(in) == 0 || in->splat) return IFD_OK;
+  do {
+    stage s = take_stage(&r);
+    bool last = !has_reduced(&r);
+    /* A truncated mean of means is not the mean; LogSum of LogSums is not LogSum. */
+    if (!last &&
+        ((op == IFD_REDUCE_Mean && in->dtype != IFD_FLOAT) || x->work->n_launches == IFD_MAX_LAUNCHES)) {
+      x->work->n_launches = 0;
+      return IFD_OK;
+    }
+    s.kernels = kernels;
+    s.op = !last && op == IFD_REDUCE_LogSum ? IFD_REDUCE_Sum : op;
+    s.integers = in->dtype == IFD_FLOAT ? NULL : kernels->integers(op, in->dtype);
+    s.size = ifd_dtype_size(in->dtype);
+    s.from = from;
+    s.to = last ? -1 : (int64_t)x->work->shared;
+    s.results = ifd_rows_split(s.results.n, (double)s.n * (op == IFD_REDUCE_LogSumExp ? 8 : 1));
+    if (!last) x->work->shared += (size_t)s.results.n * s.size;
+    TRY(ifd_lower_rows(x, run_stage, &s, sizeof s, &s.results, 0));
+    from = s.to;
+    op = continued[op];
+  } while (from >= 0);
+  x->work->algorithm = "reduce";
+  return IFD_OK;
+}
+
+static ifd_status lower_attr(ifd_lower *x, ifd_reduce op) {
+  axes a;
+  TRY(axes_attr(x->err, x->node, x->in[0]->shape.rank, &a));
+  return lower_stages(x, op, &a);
+}
+
+static ifd_status lower_input(ifd_lower *x, ifd_reduce op) {
+  int64_t list[IFD_MAX_RANK], n = 0;
+  axes a;
+  if (x->node->n_inputs > 1 && x->in[1]) {
+    n = ifd_tensor_count(x->in[1]);
+    if (n > IFD_MAX_RANK || (n && !x->in[1]->data)) return IFD_OK;
+    for (int64_t i = 0; i < n; i++) list[i] = ifd_tensor_get_i64(x->in[1], i);
+  }
+  TRY(read_axes(x->err, x->node, list, n, x->in[0]->shape.rank, &a));
+  return lower_stages(x, op, &a);
+}
+
+#define LOWER(name, since_, kernel, fold_, ...)                                                              \
+  static ifd_status lower_##name##_1(ifd_lower *x) { return lower_attr(x, kernel); }                         \
+  static ifd_status lower_##name(ifd_lower *x) { return lower_input(x, kernel); }
+REDUCTIONS(LOWER)
 
 /* ---- inference ---- */
 
@@ -259,7 +412,7 @@ static ifd_status fold_elements(ifd_infer *x, fold f) {
   return ifd_infer_elements(x, 0, out->rank, 1, &y);
 }
 
-#define INFER(name, since_, fold_, ...)                                                                      \
+#define INFER(name, since_, kernel, fold_, ...)                                                              \
   static ifd_status infer_##name##_1(ifd_infer *x) {                                                         \
     TRY(infer_attr(x));                                                                                      \
     return fold_elements(x, fold_);                                                                          \
@@ -270,7 +423,15 @@ static ifd_status fold_elements(ifd_infer *x, fold f) {
   }
 REDUCTIONS(INFER)
 
-#define ROWS(name_, since_, fold_, ...)                                                                      \
-  {.name = #name_, .since = 1, .infer = infer_##name_##_1, .eval = eval_##name_##_1},                        \
-      {.name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##name_},
+#define ROWS(name_, since_, kernel, fold_, ...)                                                              \
+  {.name = #name_,                                                                                           \
+   .since = 1,                                                                                               \
+   .infer = infer_##name_##_1,                                                                               \
+   .eval = eval_##name_##_1,                                                                                 \
+   .lower = lower_##name_##_1},                                                                              \
+      {.name = #name_,                                                                                       \
+       .since = since_,                                                                                      \
+       .infer = infer_##name_,                                                                               \
+       .eval = eval_##name_,                                                                                 \
+       .lower = lower_##name_},
 const ifd_op ifd_ops_reduce[] = {REDUCTIONS(ROWS){0}};

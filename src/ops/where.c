@@ -1,7 +1,10 @@
 /* Where: elements of any type from one of two inputs. */
 #include <string.h>
 
+#include "kernels/eltwise/eltwise.h"
+#include "kernels/kernels.h"
 #include "ops/shared/elements.h"
+#include "ops/shared/eltwise_loop.h"
 #include "ops/shared/operand.h"
 #include "ops/shared/walk.h"
 
@@ -29,6 +32,35 @@ static ifd_status eval_Where(ifd_eval *x) {
   return IFD_OK;
 }
 
+typedef struct select_params {
+  ifd_el_select_row *row;
+  int step[3];
+} select_params;
+
+static void run_select(const void *params, const ifd_args *args, const char *const *in, char *out, size_t n) {
+  const select_params *p = params;
+  (void)args;
+  p->row((const uint8_t *)in[0], p->step[0], in[1], p->step[1], in[2], p->step[2], out, n);
+}
+
+static ifd_status lower_Where(ifd_lower *x) {
+  ifd_dtype t = x->out[0]->dtype;
+  ifd_loop loop = {0};
+  if (t == IFD_STRING) return IFD_OK;
+  select_params p = {.row = ifd_k_eltwise(x->isa)->select(ifd_dtype_size(t))};
+  for (int i = 0; i < 3; i++) {
+    if (i > 0 && x->in[i]->dtype != t) return IFD_OK;
+    ifd_loop_input(&loop, x, i, NULL);
+  }
+  loop.declined = loop.declined || !p.row;
+  for (int i = 1; i < 3 && !x->work->in_place; i++)
+    if (ifd_loop_is_whole(&loop, x, i) && !x->constant[i]) x->work->in_place = 1 + i;
+  TRY(ifd_loop_plan(&loop, x));
+  for (int i = 0; i < 3; i++) p.step[i] = loop.operands[i].step;
+  x->work->algorithm = "rows";
+  return ifd_loop_launch(&loop, x, run_select, &p, sizeof p, 1, 0);
+}
+
 static ifd_dim select_dim(ifd_dims *dims, const ifd_dim *d) {
   if (ifd_dim_is_number(d[0])) return d[0] ? d[1] : d[2];
   return d[1] == d[2] ? d[1] : ifd_dim_unknown(dims);
@@ -40,6 +72,10 @@ static ifd_status infer_Where(ifd_infer *x) {
   return ifd_elements_map(x, 3, select_dim);
 }
 
-const ifd_op ifd_ops_where[] = {
-    {.name = "Where", .since = 9, .flags = IFD_OP_ELEMENTWISE, .infer = infer_Where, .eval = eval_Where},
-    {0}};
+const ifd_op ifd_ops_where[] = {{.name = "Where",
+                                 .since = 9,
+                                 .flags = IFD_OP_ELEMENTWISE,
+                                 .infer = infer_Where,
+                                 .eval = eval_Where,
+                                 .lower = lower_Where},
+                                {0}};

@@ -41,6 +41,10 @@ def is_float(dtype):
     return dtype.kind == "f" or (dtype.kind == "V" and "float" in dtype.name)
 
 
+# Evaluation by the operators' references, which compute in double; the kernels' own bounds are test_lowered.py's.
+REFERENCE = ("--backend", "ref")
+
+
 class Failed(Exception):
     """The command refused; the text is what it said."""
 
@@ -100,9 +104,9 @@ class Nodes:
                 result.append(numpy_helper.to_array(t))
             return result
 
-    def check(self, ulps=0, atol=0):
+    def check(self, ulps=0, atol=0, options=()):
         """Every output has the expected type, shape and elements (floats: within ulps of their type, or atol)."""
-        for got, (op, attrs, inputs, expected) in zip(self.run(), self.expected):
+        for got, (op, attrs, inputs, expected) in zip(self.run(*options), self.expected):
             what = f"{op}-{self.opset} {attrs} of {[None if a is None else (a.dtype.name, a.shape) for a in map(lambda v: v if v is None else np.asarray(v), inputs)]}"
             if callable(expected):
                 assert expected(got), f"{what}: {got}"

@@ -32,5 +32,7 @@ const struct ifd_k_eltwise_table IFD_K(ifd_k_eltwise) = {
     .binary = IFD_K(ifd_el_binary),
     .select = IFD_K(ifd_el_select),
     .cast = IFD_K(ifd_el_cast),
+    .quantize = IFD_K(ifd_el_quantize),
+    .dequantize = IFD_K(ifd_el_dequantize),
     .chain = chain,
 };

@@ -17,8 +17,9 @@
 #define IFD_EL_UNARY_LIST(X)                                                                                 \
   X(Identity)                                                                                                \
   X(Abs)                                                                                                     \
-  X(Neg) X(Sign) X(Reciprocal) X(Sqrt) X(Exp) X(Log) X(Sin) X(Cos) X(Tan) X(Asin) X(Acos) X(Atan) X(Sinh)    \
-      X(Cosh) X(Asinh) X(Acosh) X(Atanh) X(Erf) X(Ceil) X(Floor) X(Round) X(Relu) X(LeakyRelu) /* alpha */   \
+  X(Neg)                                                                                                     \
+  X(Sign) X(Reciprocal) X(Sqrt) X(Exp) X(Log) X(Sin) X(Cos) X(Tan) X(Asin) X(Acos) X(Atan) X(Sinh) X(Cosh)   \
+      X(Asinh) X(Acosh) X(Atanh) X(Erf) X(Ceil) X(Floor) X(Round) X(Relu) X(LeakyRelu) /* alpha */           \
       X(Elu) /* alpha */ X(Celu) /* alpha */ X(Selu) /* alpha, gamma */ X(HardSigmoid) /* alpha, beta */ X(  \
           HardSwish) X(Mish) X(Sigmoid) X(Softplus) X(Softsign)                                              \
           X(Swish) /* alpha */ X(ThresholdedRelu)                     /* alpha */                            \
@@ -52,6 +53,14 @@ typedef void ifd_el_select_row(const uint8_t *c, int c_step, const void *a, int 
                                int b_step, void *z, size_t n);
 /* y[i] = x[i] as ONNX's Cast has it (tensor/convert.h, ifd_cast); x and y do not overlap */
 typedef void ifd_el_cast_row(const void *x, void *y, size_t n);
+/* y[i] = saturate(round(x[i] / scale[i * scale_step]) + zero[i * zero_step]), ties to even, NaN is 0; zero
+ * has y's type and may be NULL. No overlap. */
+typedef void ifd_el_quantize_row(const float *x, const float *scale, int scale_step, const void *zero,
+                                 int zero_step, void *y, size_t n);
+/* y[i] = (x[i] - zero[i * zero_step]) * scale[i * scale_step]; zero has x's type and may be NULL. No overlap.
+ */
+typedef void ifd_el_dequantize_row(const void *x, const float *scale, int scale_step, const void *zero,
+                                   int zero_step, float *y, size_t n);
 
 /* A chain: steps on FLOAT values, run over a row block by block so that what is between them never leaves L1.
  * A value is a number: IFD_EL_IN + i is input i, IFD_EL_REGISTER + i a register, IFD_EL_OUT + i output i,
@@ -77,6 +86,10 @@ struct ifd_k_eltwise_table {
   /* FLOAT with FLOAT16, BFLOAT16, DOUBLE, INT64, INT32, INT16, INT8, UINT16, UINT8, BOOL, both ways; INT64
    * with INT32, UINT8, BOOL, both ways; INT32 with BOOL, UINT8, INT8, both ways. */
   ifd_el_cast_row *(*cast)(ifd_dtype to, ifd_dtype from);
+  /* To UINT8, INT8, UINT16, INT16 */
+  ifd_el_quantize_row *(*quantize)(ifd_dtype to);
+  /* From those and INT32 */
+  ifd_el_dequantize_row *(*dequantize)(ifd_dtype from);
   /* in_step as in ifd_el_binary_row, one for each input */
   void (*chain)(const ifd_el_step *steps, int n_steps, const float *const *in, const int *in_step, int n_in,
                 float *const *out, int n_out, size_t n);

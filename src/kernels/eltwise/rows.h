@@ -9,6 +9,8 @@ ifd_el_unary_row *IFD_K(ifd_el_unary)(ifd_el op, ifd_dtype t);
 ifd_el_binary_row *IFD_K(ifd_el_binary)(ifd_el op, ifd_dtype t);
 ifd_el_select_row *IFD_K(ifd_el_select)(size_t element_size);
 ifd_el_cast_row *IFD_K(ifd_el_cast)(ifd_dtype to, ifd_dtype from);
+ifd_el_quantize_row *IFD_K(ifd_el_quantize)(ifd_dtype to);
+ifd_el_dequantize_row *IFD_K(ifd_el_dequantize)(ifd_dtype from);
 /* FLOAT rows by operator */
 extern ifd_el_unary_row *const IFD_K(ifd_el_unary_f32)[IFD_EL_N_UNARY];
 extern ifd_el_binary_row *const IFD_K(ifd_el_binary_f32)[IFD_EL_N_FLOAT - IFD_EL_N_UNARY];

@@ -1,4 +1,4 @@
-#include "kernels/reduce/reduce.h"
+#include "kernels/reduce/integer.h"
 #include "kernels/fold.h"
 #include "kernels/vmath.h"
 
@@ -64,9 +64,30 @@ IFD_INLINE void step_columns(const float *x, const float *c, float *y, size_t wi
   }
 }
 
+/* The same fold of up to sixteen columns, held in a register */
+IFD_INLINE void fold_sixteen(const float *x, size_t stride, size_t n, int width, v16 c, v16 start,
+                             ifd_fold_step *step, ifd_fold_step *join, float *y) {
+  v16 total = start;
+  for (size_t at = 0; at < n; at += COLUMN_BLOCK) {
+    const size_t end = n - at < COLUMN_BLOCK ? n : at + COLUMN_BLOCK;
+    v16 block = start;
+    if (width == 16)
+      for (size_t i = at; i < end; i++) block = step(block, v16_load(x + i * stride), c);
+    else
+      for (size_t i = at; i < end; i++) block = step(block, v16_load_n(x + i * stride, width), c);
+    total = join(total, block, c);
+  }
+  v16_store_n(y, total, width);
+}
+
 /* y[j] = fold of column j, width <= WIDTH */
 IFD_INLINE void fold_columns(const float *x, size_t stride, size_t n, size_t width, const float *c,
                              float start, ifd_fold_step *step, ifd_fold_step *join, float *y) {
+  if (width <= 16) {
+    v16 v = c ? v16_load_n(c, (int)width) : v16_zero();
+    fold_sixteen(x, stride, n, (int)width, v, v16_set1(start), step, join, y);
+    return;
+  }
   _Alignas(64) float block[WIDTH];
   for (size_t j = 0; j < width; j++) y[j] = start;
   for (size_t at = 0; at < n; at += COLUMN_BLOCK) {
@@ -191,5 +212,8 @@ static void arg_columns(bool smallest, bool last, const float *x, size_t stride,
   }
 }
 
-const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {
-    .rows = rows, .columns = columns, .arg_rows = arg_rows, .arg_columns = arg_columns};
+const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {.rows = rows,
+                                                       .columns = columns,
+                                                       .integers = IFD_K(ifd_reduce_integers),
+                                                       .arg_rows = arg_rows,
+                                                       .arg_columns = arg_columns};

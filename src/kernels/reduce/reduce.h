@@ -1,14 +1,16 @@
-/* Reductions of FLOAT data along one axis, seen as [outer, n, inner]. Rows (inner = 1) are reduced in the
- * order of kernels/fold.h. Columns (inner > 1) are one chain over the axis for each column, in the order of
- * the index, begun anew every 256 elements and then joined. A row's or column's result depends on itself
- * alone, so any split of the rows or columns gives the same bits. An axis of length 0 gives the neutral
- * element (Mean: NaN). */
+/* Reductions of FLOAT data, and of integers, along one axis, seen as [outer, n, inner]. Rows (inner = 1) are
+ * reduced in the order of kernels/fold.h. Columns (inner > 1) are one chain over the axis for each column, in
+ * the order of the index, begun anew every 256 elements and then joined. A row's or column's result depends
+ * on itself alone, so any split of the rows or columns gives the same bits. An axis of length 0 gives the
+ * neutral element (Mean: NaN). */
 #ifndef IFD_KERNELS_REDUCE_REDUCE_H
 #define IFD_KERNELS_REDUCE_REDUCE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "tensor/dtype.h"
 
 /* ONNX's Reduce… operators. Max and Min: NaN wins. A reduction over several axes that do not adjoin is one of
  * these after another: Sum after SumSquare, and so on. */
@@ -21,11 +23,16 @@ typedef enum ifd_reduce {
       IFD_N_REDUCE
 } ifd_reduce;
 
+/* y[j] = reduction over i < n of x[i * stride + j], j < columns; n > 0. Sums wrap, Mean truncates. */
+typedef void ifd_reduce_columns(const void *x, size_t stride, size_t n, size_t columns, void *y);
+
 struct ifd_k_reduce_table {
   /* y[r] = reduction of the n elements at x + r * row_stride */
   void (*rows)(ifd_reduce op, const float *x, size_t row_stride, size_t rows, size_t n, float *y);
   /* y[j] = reduction over i < n of x[i * stride + j], j < columns */
   void (*columns)(ifd_reduce op, const float *x, size_t stride, size_t n, size_t columns, float *y);
+  /* INT64, INT32: Sum, Mean, Max, Min, Prod, SumSquare, L1; else NULL */
+  ifd_reduce_columns *(*integers)(ifd_reduce op, ifd_dtype t);
   /* Index of the greatest (or smallest) element, the first or the last of equal ones; of a NaN, if there is
    * one. n > 0, n < 2^31. */
   void (*arg_rows)(bool smallest, bool last, const float *x, size_t row_stride, size_t rows, size_t n,

@@ -1,0 +1,45 @@
+/* Elementwise rows that vectors have no instruction for: integer division, remainders, powers and shifts, and
+ * the remainder of floats. They are called as ifd_el_binary_row; the divisor of Div and the remainders must
+ * have no zero. */
+#ifndef IFD_OPS_SHARED_INTEGER_ROWS_H
+#define IFD_OPS_SHARED_INTEGER_ROWS_H
+
+#include "kernels/eltwise/eltwise.h"
+
+typedef enum ifd_integer_op {
+  IFD_INTEGER_DIV,       /* truncated */
+  IFD_INTEGER_FLOOR_MOD, /* of the divisor's sign */
+  IFD_INTEGER_TRUNC_MOD, /* of the dividend's sign; FLOAT and DOUBLE too */
+  IFD_INTEGER_POW,       /* wraps; a negative exponent gives the truncated fraction */
+  IFD_INTEGER_SHIFT_LEFT,
+  IFD_INTEGER_SHIFT_RIGHT,
+  IFD_N_INTEGER
+} ifd_integer_op;
+
+/* NULL where the type has no such row. */
+ifd_el_binary_row *ifd_integer_row(ifd_integer_op op, ifd_dtype t);
+
+/* ---- what they compute ---- */
+
+static inline int64_t ifd_quotient(int64_t a, int64_t b) {
+  return b == -1 ? (int64_t) - (uint64_t)a : a / b; /* the one quotient that overflows wraps */
+}
+static inline int64_t ifd_remainder(int64_t a, int64_t b) { return b == -1 ? 0 : a % b; }
+/* The remainder of the sign of b. */
+static inline int64_t ifd_floor_mod(int64_t a, int64_t b) {
+  int64_t r = ifd_remainder(a, b);
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+static inline uint64_t ifd_power_u64(uint64_t base, uint64_t exponent) {
+  uint64_t y = 1;
+  for (; exponent; exponent >>= 1, base *= base)
+    if (exponent & 1) y *= base;
+  return y;
+}
+/* A negative exponent gives the truncated fraction; of 0, which has none, 0. */
+static inline int64_t ifd_power_i64(int64_t base, int64_t exponent) {
+  if (exponent >= 0) return (int64_t)ifd_power_u64((uint64_t)base, (uint64_t)exponent);
+  return base == 1 ? 1 : base == -1 ? (exponent & 1 ? -1 : 1) : 0;
+}
+
+#endif

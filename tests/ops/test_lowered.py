@@ -1,0 +1,226 @@
+"""What kernels compute: the reference's values, and the same bits for every processor, number of threads and
+batch. Many random nodes of one operator are run at a time, of random shapes that broadcast."""
+import os
+import zlib
+
+import numpy as np
+import pytest
+
+import nodes as lib
+from nodes import REFERENCE, Nodes, equal, samples
+
+F32, F64, F16 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16)
+I64, I32, U8, I8, BOOL = (np.dtype(t) for t in (np.int64, np.int32, np.uint8, np.int8, np.bool_))
+NUMBERS = (F32, F64, I64, I32)
+
+UNARY = """Abs Acos Acosh Asin Asinh Atan Atanh Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish
+    LeakyRelu Log LogSoftmax Mish Neg Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softmax Softplus
+    Softsign Sqrt Swish Tan Tanh ThresholdedRelu IsNaN IsInf Identity""".split()
+BINARY = {"Add": NUMBERS + (U8, F16), "Sub": NUMBERS + (U8, F16), "Mul": NUMBERS + (U8, F16),
+          "Div": NUMBERS + (U8, F16), "Pow": (F32, I64, I32), "PRelu": (F32, F64, I64, I32), "Min": NUMBERS,
+          "Max": NUMBERS, "Mod": (I64, I32, U8, I8), "Equal": NUMBERS + (BOOL,), "Less": NUMBERS,
+          "LessOrEqual": NUMBERS, "Greater": NUMBERS, "GreaterOrEqual": NUMBERS, "And": (BOOL,), "Or": (BOOL,),
+          "Xor": (BOOL,), "BitwiseAnd": (I64, U8), "BitwiseOr": (I32,), "BitwiseXor": (I8,), "BitShift": (U8,)}
+VARIADIC = {"Sum": (F32, F64), "Mean": (F32,), "Min": NUMBERS, "Max": NUMBERS}
+REDUCE = """ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceSumSquare ReduceL1 ReduceL2 ReduceLogSum
+    ReduceLogSumExp""".split()
+CASTS = (F32, F64, F16, I64, I32, U8, I8, BOOL)
+
+
+def rng_of(name):
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def shape_of(rng, rank=None):
+    rank = rng.integers(0, 5) if rank is None else rank
+    most = {0: 1, 1: 3000, 2: 90, 3: 20, 4: 9}[int(rank)]
+    return tuple(int(d) for d in rng.integers(1, most + 1, rank))
+
+
+def part_of(rng, shape):
+    """A shape that broadcasts to this one."""
+    part = [1 if rng.random() < .4 else d for d in shape]
+    return tuple(part[rng.integers(0, len(part) + 1):]) if rng.random() < .5 else tuple(part)
+
+
+def unary(name, rng):
+    n = Nodes(24)
+    for _ in range(8):
+        x = samples(F32, shape_of(rng), rng, .05 if name in ("Log", "Sqrt", "Reciprocal") else -.95, .95)
+        if name == "Acosh":
+            x = np.abs(x) + np.float32(1)
+        if name in ("IsNaN", "IsInf") and x.size > 1:
+            x.flat[0], x.flat[1] = np.nan, -np.inf
+        if not (x.ndim == 0 and name in ("Softmax", "LogSoftmax")):
+            n.add(name, [x], [x])
+    return n
+
+
+def binary(name, rng):
+    n = Nodes(24)
+    for dtype in BINARY[name]:
+        for _ in range(5):
+            shape = shape_of(rng)
+            a = samples(dtype, shape, rng, .5 if name == "Pow" else -8)
+            b = samples(dtype, part_of(rng, shape), rng, 1 if name in ("Div", "Mod", "BitShift") else -2, 7)
+            if name == "Pow" and dtype.kind == "i":
+                b = abs(b)
+            swap = rng.random() < .4 and name not in ("PRelu", "Div", "Mod", "Pow", "BitShift")
+            attrs = {"direction": "LEFT"} if name == "BitShift" else {}
+            n.add(name, [b, a] if swap else [a, b], [a], **attrs)
+    return n
+
+
+def variadic(name, rng):
+    n = Nodes(24)
+    for dtype in VARIADIC[name]:
+        for count in (1, 2, 3, 7, 19):
+            shape = shape_of(rng)
+            n.add(name, [samples(dtype, part_of(rng, shape), rng) for _ in range(count)], [0])
+    return n
+
+
+def clip(rng):
+    n = Nodes(13)
+    for dtype in (F32, F64, I64, I32, U8, I8):
+        x, low, high = (samples(dtype, s, rng) for s in (shape_of(rng), (), ()))
+        for bounds in ([], [None, high], [low], [low, high]):
+            n.add("Clip", [x] + bounds, [x])
+    return n
+
+
+def where(rng):
+    n = Nodes(16)
+    for dtype in (F32, F64, I64, U8, F16, BOOL):
+        for _ in range(4):
+            s = shape_of(rng)
+            n.add("Where", [samples(BOOL, part_of(rng, s), rng), samples(dtype, part_of(rng, s), rng),
+                            samples(dtype, s, rng)], [0])
+    return n
+
+
+def cast(rng):
+    n = Nodes(21)
+    for a in CASTS:
+        for b in CASTS:
+            n.add("Cast", [samples(a, shape_of(rng), rng, 0, 9)], [0],
+                  to=lib.helper.np_dtype_to_tensor_dtype(b))
+    return n
+
+
+def reduce(name, rng):
+    n = Nodes(13 if name == "ReduceSum" else 18)
+    low = .1 if "Log" in name or "Prod" in name else -2
+    for dtype in (F32, F32, F32, I64, I32) if "Log" not in name and name != "ReduceL2" else (F32,) * 4:
+        for rank in (1, 2, 3, 4):
+            x = samples(dtype, shape_of(rng, rank), rng, low, 1.2 if "Prod" in name else 2)
+            axes = np.flatnonzero(rng.random(rank) < .5).astype(np.int64)
+            n.add(name, [x, axes], [0], keepdims=int(rng.integers(0, 2)))
+    return n
+
+
+def argument(name, rng):
+    n = Nodes(13)
+    for rank in (1, 2, 3, 4):
+        for last in (0, 1):
+            x = samples(F32, shape_of(rng, rank), rng).round()
+            n.add(name, [x], [0], axis=int(rng.integers(-rank, rank)), select_last_index=last)
+    return n
+
+
+def cumulate(rng):
+    n = Nodes(14)
+    for dtype in (F32, F64, I64, I32):
+        for rank in (1, 2, 3):
+            x = samples(dtype, shape_of(rng, rank), rng)
+            n.add("CumSum", [x, np.int64(rng.integers(-rank, rank))], [0], reverse=int(rng.integers(0, 2)),
+                  exclusive=int(rng.integers(0, 2)))
+    return n
+
+
+def quantize(rng):
+    n = Nodes(21)
+    for dtype in (U8, I8, np.dtype(np.uint16), np.dtype(np.int16)):
+        for rank in (2, 3, 4):
+            shape, axis = shape_of(rng, rank), int(rng.integers(0, rank))
+            x = samples(F32, shape, rng, -40, 40)
+            for parameters in ((), (shape[axis],)):
+                scale = samples(F32, parameters, rng, .05, .3)
+                zero = samples(dtype, parameters, rng, 0, 20)
+                n.add("QuantizeLinear", [x, scale, zero], [0], axis=axis)
+                n.add("DequantizeLinear", [samples(dtype, shape, rng, -100, 100), scale, zero], [0], axis=axis)
+        n.add("DynamicQuantizeLinear", [x], [0, 0, 0])
+    return n
+
+
+CASES = {**{f"{o}": (unary, o) for o in UNARY}, **{f"{o}-binary": (binary, o) for o in BINARY},
+         **{f"{o}-variadic": (variadic, o) for o in VARIADIC}, **{o: (reduce, o) for o in REDUCE},
+         "ArgMax": (argument, "ArgMax"), "ArgMin": (argument, "ArgMin"), "Clip": (clip,), "Where": (where,),
+         "Cast": (cast,), "CumSum": (cumulate,), "Quantize": (quantize,)}
+
+
+def made(case):
+    f, *names = CASES[case]
+    return f(*names, rng_of(case))
+
+
+def run(model, options=(), **environment):
+    old = {k: os.environ.get(k) for k in environment}
+    os.environ.update(environment)
+    try:
+        return model.run(*options)
+    finally:
+        for k, v in old.items():
+            os.environ.pop(k) if v is None else os.environ.update({k: v})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values(case):
+    """Kernels against the reference: exact but for floats that are functions of vmath or sums in another order;
+    those within some units in the last place of what went into them."""
+    model = made(case)
+    for got, want, (op, attrs, inputs, _) in zip(model.run(), model.run(*REFERENCE), model.expected):
+        what = f"{op} {attrs} of {[None if i is None else (np.asarray(i).dtype.name, np.shape(i)) for i in inputs]}"
+        assert got.dtype == want.dtype and got.shape == want.shape, what
+        scale = max([1.] + [float(np.abs(i).max()) for i in inputs if i is not None and lib.is_float(np.asarray(i).dtype)])
+        terms = np.size(inputs[0]) / max(1, np.size(want)) if "Reduce" in op else 1
+        if op == "ReduceSumSquare":
+            scale *= scale
+        same = equal(got, want, 8 * terms if got.dtype != F16 else 1, 4e-7 * scale * terms if got.dtype == F32 else 0)
+        assert same.all(), f"{what}: {got[~same][:5]} instead of {want[~same][:5]}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bits(case):
+    """The same bits with every ISA and any number of threads."""
+    model = made(case)
+    want = run(model, ("--threads", "1"), INFOLD_CPU="ref")
+    for isa, threads in ("avx2", "1"), ("avx512", "1"), ("avx512", "2"), ("avx2", "3"):
+        for got, expected, (op, attrs, inputs, _) in zip(run(model, ("--threads", threads), INFOLD_CPU=isa), want,
+                                                         model.expected):
+            assert got.tobytes() == expected.tobytes(), f"{op} {attrs} {[np.shape(i) for i in inputs]} {isa} {threads}"
+
+
+@pytest.mark.parametrize("case", ["Exp", "Gelu", "Softmax", "ReduceSum", "ReduceLogSumExp", "Add-binary"])
+def test_rows_of_a_batch(case):
+    """A sample's bits do not depend on the batch it came in."""
+    rng = rng_of(case)
+    whole, single = Nodes(24), Nodes(24)
+    op = case.split("-")[0]
+    for shape in ((5, 333), (3, 7, 50), (4, 3, 8, 9)):
+        x = samples(F32, shape, rng, .1, 1)
+        more = [samples(F32, shape[1:], rng)] if "binary" in case else \
+            [np.arange(1, len(shape), 2)] if "Reduce" in case else []
+        whole.add(op, [x] + more, [x])
+        for i in range(shape[0]):
+            single.add(op, [x[i:i + 1]] + more, [x])
+    samples_of = iter(single.run())
+    for y in whole.run():
+        for row in y:
+            assert row.tobytes() == next(samples_of).tobytes()
+
+
+def test_division_by_zero_is_refused():
+    a, b = np.arange(6).reshape(2, 3), np.array([1, 0, 2])
+    for op in ("Div", "Mod"):
+        lib.refuses(Nodes(13).add(op, [a, b], [a]), "zero")
