@@ -159,7 +159,10 @@ static void place_flat(const flat *a, ifd_forest *f) {
     f->first_vote[at] = i;
     f->votes[i] = (ifd_vote){a->weights[i], index_of(a->leaf_target[i])};
   }
-  for (int32_t i = (int32_t)(a->n + a->n_leaves); i <= f->n_nodes; i++) f->first_vote[i] = f->n_votes;
+  for (int32_t i = (int32_t)(a->n + a->n_leaves); i <= f->n_nodes; i++) {
+    if (i < f->n_nodes) f->nodes[i] = leaf_at(i); /* room for unfolded sets */
+    f->first_vote[i] = f->n_votes;
+  }
 }
 
 /* Membership in {a, b, …} is a chain of nodes == a, == b, … with one child where true; a NaN is decided by

@@ -50,6 +50,9 @@ ifd_status ifd_forest_check(ifd_error *err, ifd_forest *f, ifd_arena *scratch) {
       for (int k = 0; k < 2; k++) TRY(reach(&c, f->nodes[i].child[k], i));
     }
   }
+  for (int32_t i = 0; i < f->n_nodes; i++)
+    EXPECT(err, c.reached[i] || f->nodes[i].mode == IFD_BRANCH_LEAF, BAD_MODEL,
+           "tree node %d is reached from no root", i);
   for (int32_t v = 0; v < f->n_votes; v++)
     EXPECT(err, f->votes[v].target >= 0 && f->votes[v].target < f->n_targets, BAD_MODEL,
            "vote %d is for target %d of %d", v, f->votes[v].target, f->n_targets);

@@ -2,9 +2,9 @@
  *
  * A node compares one feature of the sample with its threshold and goes on to one of two children; a leaf is
  * its own child and has votes: weights for targets. Nodes come from a file: ifd_forest_check accepts them
- * only if every child exists and no interior node is reached twice, so that a walk ends after at most as many
- * steps as there are nodes. A NaN follows the branch that the node names for it. Everything lives in the
- * arena that the maker of the forest used. */
+ * only if every child exists and every interior node is reached exactly once from the roots, so that a walk
+ * ends after at most as many steps as there are nodes. A NaN follows the branch that the node names for it.
+ * Everything lives in the arena that the maker of the forest used. */
 #ifndef IFD_OPS_SHARED_FOREST_H
 #define IFD_OPS_SHARED_FOREST_H
 
