@@ -3,7 +3,7 @@
 A session is lines "$ infold …" (or other commands, by the shell), each followed by what it prints: standard output, then
 lines of standard error after "! ", then "[N]" when the exit code is N rather than 0. "[..]" stands for any text within a
 line, a line "..." for any lines. $TMP is a folder of the session's own, empty at first. INFOLD_UPDATE=1 writes what
-is printed into the sessions, where it does not fit."""
+is printed into the sessions, where it does not fit. The examples of README.md are sessions, too."""
 
 import os
 import pathlib
@@ -31,10 +31,10 @@ def steps(text):
     return found
 
 
-def run(command, tmp):
+def run(command, tmp, folder=ROOT):
     environment = {**os.environ, "TMP": str(tmp), "COLUMNS": "80", "LC_ALL": "C.UTF-8",
                    "PATH": f"{COMMAND.parent}:{os.environ['PATH']}"}
-    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, env=environment,
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, env=environment,
                           stdin=subprocess.DEVNULL, timeout=120)
     lines = done.stdout.splitlines() + ["! " + line for line in done.stderr.splitlines()]
     lines = [line.replace(str(tmp), "$TMP").rstrip() for line in lines]
@@ -59,15 +59,41 @@ def strip(lines):
     return lines
 
 
-@pytest.mark.parametrize("session", sorted(HERE.glob("*.txt")), ids=lambda p: p.stem)
-def test_session(session, tmp_path):
+def check(text, tmp, folder=ROOT, blur=lambda line: line):
+    """The session as it should read, and what does not fit."""
     written, wrong = [], []
-    for comments, command, expected in steps(session.read_text()):
-        expected, lines = strip(expected), strip(run(command, tmp_path))
-        if not fits(expected, lines):
+    for comments, command, expected in steps(text):
+        expected, lines = strip(expected), strip(run(command, tmp, folder))
+        if not fits([blur(line) for line in expected], [blur(line) for line in lines]):
             wrong.append("\n".join([f"$ {command}", "expected:", *expected, "got:", *lines]))
             expected = lines
         written += [*comments, f"$ {command}", *expected, ""]
+    return "\n".join(written), wrong
+
+
+@pytest.mark.parametrize("session", sorted(HERE.glob("*.txt")), ids=lambda p: p.stem)
+def test_session(session, tmp_path):
+    written, wrong = check(session.read_text(), tmp_path)
     if wrong and os.environ.get("INFOLD_UPDATE"):
-        session.write_text("\n".join(written))
+        session.write_text(written)
     assert not wrong, "\n\n".join(wrong)
+
+
+def blur(line):
+    """Times and fractions differ from machine to machine and from kernel to kernel."""
+    return re.sub(r" +", " ", re.sub(r"-?\d+(\.\d+(e[-+]?\d+)?| ms)", "#", line))
+
+
+def test_readme(tmp_path):
+    readme, all_wrong = ROOT / "README.md", []
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    parts = re.split(r"(```console\n.*?```\n)", readme.read_text(), flags=re.S)
+    assert len(parts) > 5, "README.md has examples"
+    for i in range(1, len(parts), 2):
+        session = parts[i].removeprefix("```console\n").removesuffix("```\n")
+        text, wrong = check(session, tmp_path, tmp_path, blur)
+        parts[i] = f"```console\n{text.rstrip()}\n```\n"
+        all_wrong += wrong
+    if all_wrong and os.environ.get("INFOLD_UPDATE"):
+        readme.write_text("".join(parts))
+    assert not all_wrong, "\n\n".join(all_wrong)
