@@ -18,8 +18,8 @@
 #define IFD_K(name) IFD_CAT(name, IFD_ISA)
 #if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
 #define IFD_INLINE static inline __attribute__((always_inline, unused))
-#else /* sixteen lanes in a row, all inlined, would take the compiler minutes */
-#define IFD_INLINE static inline __attribute__((unused))
+#else /* sixteen lanes in a row, inlined one into another, would take the compiler minutes */
+#define IFD_INLINE static __attribute__((noinline, unused))
 #endif
 
 #if defined(IFD_ISA_avx512)

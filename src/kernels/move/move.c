@@ -92,12 +92,40 @@ CORNER(e8)
   IFD_INLINE void tile_##type(char *to, int64_t to_stride, const char *from, int64_t from_stride) {          \
     corner_##type(to, to_stride, from, from_stride, 8, 8);                                                   \
   }
+#if defined(IFD_ISA_ref)
 PLAIN_TILE(e1)
 PLAIN_TILE(e2)
-#if defined(IFD_ISA_ref)
 PLAIN_TILE(e4)
 PLAIN_TILE(e8)
 #else
+/* Eight rows of eight bytes: each round interleaves rows that lie half the rows apart. */
+IFD_INLINE void tile_e1(char *to, int64_t to_stride, const char *from, int64_t from_stride) {
+  __m128i a[8], b[4];
+  for (int i = 0; i < 8; i++) a[i] = _mm_loadl_epi64((const __m128i *)(from + i * from_stride));
+  for (int i = 0; i < 4; i++) b[i] = _mm_unpacklo_epi8(a[i], a[i + 4]); /* 0 4 0 4 … */
+  a[0] = _mm_unpacklo_epi8(b[0], b[2]), a[1] = _mm_unpackhi_epi8(b[0], b[2]);
+  a[2] = _mm_unpacklo_epi8(b[1], b[3]), a[3] = _mm_unpackhi_epi8(b[1], b[3]);
+  for (int h = 0; h < 2; h++) {
+    const __m128i low = _mm_unpacklo_epi8(a[h], a[h + 2]), high = _mm_unpackhi_epi8(a[h], a[h + 2]);
+    char *row = to + 4 * h * to_stride;
+    _mm_storel_epi64((__m128i *)row, low);
+    _mm_storel_epi64((__m128i *)(row + to_stride), _mm_unpackhi_epi64(low, low));
+    _mm_storel_epi64((__m128i *)(row + 2 * to_stride), high);
+    _mm_storel_epi64((__m128i *)(row + 3 * to_stride), _mm_unpackhi_epi64(high, high));
+  }
+}
+IFD_INLINE void tile_e2(char *to, int64_t to_stride, const char *from, int64_t from_stride) {
+  __m128i a[8], b[8];
+  for (int i = 0; i < 8; i++) a[i] = _mm_loadu_si128((const __m128i *)(from + i * from_stride));
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < 4; i++) {
+      b[2 * i] = _mm_unpacklo_epi16(a[i], a[i + 4]);
+      b[2 * i + 1] = _mm_unpackhi_epi16(a[i], a[i + 4]);
+    }
+    memcpy(a, b, sizeof a);
+  }
+  for (int i = 0; i < 8; i++) _mm_storeu_si128((__m128i *)(to + i * to_stride), a[i]);
+}
 /* 8 × 8 by three rounds of exchanges: pairs, fours, halves. */
 IFD_INLINE void tile_e4(char *to, int64_t to_stride, const char *from, int64_t from_stride) {
   __m256 a[8], b[8];
