@@ -14,7 +14,7 @@ static bool has_graph(const ifd_node *node) {
 
 static bool all_constant(ifd_rewrite *rw, const ifd_node *node) {
   for (int i = 0; i < node->n_inputs; i++)
-    if (node->inputs[i] && !ifd_rw_constant(rw, node->inputs[i])) return false;
+    if (node->inputs[i] && !ifd_rw_known(rw, node->inputs[i])) return false;
   return true;
 }
 
@@ -77,7 +77,7 @@ static ifd_status eval(ifd_rewrite *rw, ifd_node *node, bool one, ifd_datum *out
     if (!node->inputs[i]) continue;
     in[i].kind = IFD_KIND_TENSOR;
     pointers[i] = &in[i];
-    TRY(dense_input(rw, &in[i].tensor, ifd_rw_constant(rw, node->inputs[i]), one));
+    TRY(dense_input(rw, &in[i].tensor, ifd_rw_known(rw, node->inputs[i]), one));
   }
   ifd_eval x = {.err = err,
                 .node = node,
@@ -124,9 +124,23 @@ static ifd_status keep_outputs(ifd_rewrite *rw, ifd_node *node, const ifd_datum 
       t.shape = *splat;
       t.splat = true;
     }
+    TRY(ifd_rw_remember(rw, node->outputs[i], &t));
     TRY(replace_output(rw, node, i, &t));
   }
   return IFD_OK;
+}
+
+/* Content that an earlier attempt computed, which did not go into the file. */
+static ifd_status fold_remembered(ifd_rewrite *rw, ifd_node *node) {
+  for (int i = 0; i < node->n_outputs; i++)
+    if (node->outputs[i]) TRY(replace_output(rw, node, i, ifd_rw_known(rw, node->outputs[i])));
+  return IFD_OK;
+}
+
+static bool all_remembered(ifd_rewrite *rw, const ifd_node *node) {
+  for (int i = 0; i < node->n_outputs; i++)
+    if (node->outputs[i] && !ifd_rw_known(rw, node->outputs[i])) return false;
+  return true;
 }
 
 static ifd_status evaluate(ifd_rewrite *rw, ifd_node *node, const ifd_shape *splat) {
@@ -162,10 +176,10 @@ static bool number_shape(const ifd_type *t, ifd_shape *shape) {
 /* An operator of elements over splats (and single elements) gives a splat; so does a view of one. */
 static bool gives_splat(ifd_rewrite *rw, const ifd_node *node) {
   bool splat = false;
-  if (node->op->flags & IFD_OP_VIEW) return ifd_rw_constant(rw, node->inputs[0])->splat;
+  if (node->op->flags & IFD_OP_VIEW) return ifd_rw_known(rw, node->inputs[0])->splat;
   if (!(node->op->flags & IFD_OP_ELEMENTWISE)) return false;
   for (int i = 0; i < node->n_inputs; i++) {
-    const ifd_tensor *t = ifd_rw_constant(rw, node->inputs[i]);
+    const ifd_tensor *t = ifd_rw_known(rw, node->inputs[i]);
     if (t && !t->splat && ifd_tensor_count(t) != 1) return false;
     splat |= t && t->splat;
   }
@@ -174,7 +188,7 @@ static bool gives_splat(ifd_rewrite *rw, const ifd_node *node) {
 
 static ifd_status fold_splat(ifd_rewrite *rw, ifd_node *node, const ifd_shape *shape) {
   if (!(node->op->flags & IFD_OP_VIEW)) return evaluate(rw, node, shape);
-  ifd_tensor t = *ifd_rw_constant(rw, node->inputs[0]);
+  ifd_tensor t = *ifd_rw_known(rw, node->inputs[0]);
   t.shape = *shape;
   return replace_output(rw, node, 0, &t);
 }
@@ -194,9 +208,10 @@ static ifd_status fold_constant_of_shape(ifd_rewrite *rw, ifd_node *node, const 
 static ifd_status fold(ifd_rewrite *rw, ifd_node *node) {
   ifd_shape shape;
   if (!any_read(node) || !node->op || (node->op->flags & IFD_OP_IMPURE) || has_graph(node)) return IFD_OK;
+  if (all_remembered(rw, node)) return fold_remembered(rw, node);
   const ifd_type *type = ifd_rw_facts(rw, node->outputs[0])->type;
   bool known = number_shape(type, &shape);
-  if (ifd_node_is(node, "ConstantOfShape") && known && ifd_rw_constant(rw, node->inputs[0]))
+  if (ifd_node_is(node, "ConstantOfShape") && known && ifd_rw_known(rw, node->inputs[0]))
     return fold_constant_of_shape(rw, node, &shape);
   if (node->n_outputs == 1 && number_elements(ifd_rw_facts(rw, node->outputs[0])))
     return fold_known(rw, node);

@@ -12,6 +12,9 @@ typedef struct ifd_manager {
   ifd_optimize_report *report;
   ifd_arena facts_arena; /* of inference, renewed from sweep to sweep */
   ifd_inference inf;
+  const ifd_tensor **known; /* by value id: content computed but not put into the file, or NULL */
+  int n_known;
+  int64_t known_bytes;
   int64_t bytes, bytes_allowed; /* estimate of the file's size: now, and at most */
   long rewrites_left;
   bool changed;

@@ -60,6 +60,11 @@ extern const ifd_pass_entry ifd_passes[];
 const ifd_facts *ifd_rw_facts(ifd_rewrite *rw, const ifd_value *value);
 /* The constant content, or NULL (also when the value is NULL). */
 const ifd_tensor *ifd_rw_constant(ifd_rewrite *rw, const ifd_value *value);
+/* The same, or what a rule has computed and remembered of a value that stays computed in the file. */
+const ifd_tensor *ifd_rw_known(ifd_rewrite *rw, const ifd_value *value);
+/* Remembers the content of a value (its data in the model's arena) for all attempts to come, unless too much
+ * is remembered already. */
+ifd_status ifd_rw_remember(ifd_rewrite *rw, const ifd_value *value, const ifd_tensor *content);
 /* The ai.onnx node of this type that makes the value, or NULL. */
 ifd_node *ifd_rw_producer(const ifd_value *value, const char *op_type);
 /* The same, and nobody else reads the value (and it is no graph output): it may vanish. */

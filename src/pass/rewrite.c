@@ -20,6 +20,31 @@ const ifd_tensor *ifd_rw_constant(ifd_rewrite *rw, const ifd_value *value) {
   return value ? ifd_value_constant(value) : NULL;
 }
 
+const ifd_tensor *ifd_rw_known(ifd_rewrite *rw, const ifd_value *value) {
+  const ifd_manager *m = rw->manager;
+  const ifd_tensor *t = ifd_rw_constant(rw, value);
+  return t || !value || value->id >= m->n_known ? t : m->known[value->id];
+}
+
+ifd_status ifd_rw_remember(ifd_rewrite *rw, const ifd_value *value, const ifd_tensor *content) {
+  enum { FREE_BYTES = 1 << 26 };
+  ifd_manager *m = rw->manager;
+  ifd_arena *arena = &m->model->arena;
+  int64_t bytes = (int64_t)ifd_tensor_bytes(content);
+  if (m->known_bytes + bytes > m->bytes_allowed + FREE_BYTES) return IFD_OK;
+  if (value->id >= m->n_known) {
+    int n = 2 * value->id + 16;
+    const ifd_tensor **grown;
+    ALLOC(m->err, grown, ifd_new_array(arena, const ifd_tensor *, n));
+    if (m->n_known) memcpy(grown, m->known, (size_t)m->n_known * sizeof *grown);
+    m->known = grown;
+    m->n_known = n;
+  }
+  ALLOC(m->err, m->known[value->id], ifd_arena_memdup(arena, content, sizeof *content));
+  m->known_bytes += bytes;
+  return IFD_OK;
+}
+
 ifd_node *ifd_rw_producer(const ifd_value *value, const char *op_type) {
   return value && value->producer && ifd_node_is(value->producer, op_type) ? value->producer : NULL;
 }

@@ -2,6 +2,7 @@
  *
  *   ### name of the case
  *   passes: fuse_bn,fold_constants        (what --only takes; default: the file's name)
+ *   growth: no                            (the file may not grow; default: it may)
  *   before:
  *   <ir_version: 8, opset_import: ["" : 17]> g (float[N,3] x) => (y) { y = … }     (ir/text.h)
  *   after:
@@ -23,7 +24,7 @@
 #include <string.h>
 
 typedef struct test_case {
-  char *name, *passes, *before, *after, *refuses, *warns;
+  char *name, *passes, *growth, *before, *after, *refuses, *warns;
 } test_case;
 
 static ifd_error err;
@@ -51,7 +52,8 @@ static void parse_case(char *text, const char *stem, test_case *c) {
   if (end) *end++ = 0;
   else end = text + strlen(text);
   c->passes = take_section(end, "passes:");
-  c->before = take_section(c->passes ? c->passes : end, "before:");
+  c->growth = take_section(c->passes ? c->passes : end, "growth:");
+  c->before = take_section(c->growth ? c->growth : c->passes ? c->passes : end, "before:");
   char *rest = c->before ? c->before : end;
   char *after = take_section(rest, "after:"), *refuses = take_section(after ? after : rest, "refuses:");
   char *warns = take_section(refuses ? refuses : after ? after : rest, "warns:");
@@ -209,7 +211,7 @@ static bool run_case(const test_case *c) {
   char *passes = strdup(c->passes), *save = NULL;
   int n = 0;
   for (char *p = strtok_r(passes, ", ", &save); p && n < 31; p = strtok_r(NULL, ", ", &save)) only[n++] = p;
-  ifd_optimize_options options = {.only = only, .max_rewrites = -1, .grow = true, .verify = true, .provenance = true};
+  ifd_optimize_options options = {.only = only, .max_rewrites = -1, .grow = !c->growth, .verify = true, .provenance = true};
   bool good = c->before && ifd_text_parse(&err, &before, c->before, strlen(c->before), NULL) == IFD_OK &&
               ifd_verify_model(&err, before) == IFD_OK && infer(before) == IFD_OK &&
               ifd_model_clone(&err, &after, before, NULL) == IFD_OK && ifd_optimize(&err, after, &options, &report) == IFD_OK;
