@@ -13,15 +13,38 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ONNX's activations with their parameters p[0], p[1]. */
+/* Activations with their parameters p[0], p[1]: X(enumerator, name, value of v on 16 lanes). Names are
+ * ONNX's. They give the bits of the elementwise operators (kernels/eltwise). */
+#define IFD_K_ACT_LIST(X)                                                                                    \
+  X(NONE, "None", v)                                                                                         \
+  X(CLIP, "Clip", v16_min(P_(1), v16_max(P_(0), v))) /* Relu is Clip with 0 and infinity */                  \
+  X(LEAKY_RELU, "LeakyRelu", v16_select(v16_lt(v, v16_zero()), v16_mul(P_(0), v), v))                        \
+  X(HARD_SIGMOID, "HardSigmoid", v16_hard_sigmoid(v, p))                                                     \
+  X(HARD_SWISH, "HardSwish", v16_mul(v, v16_hard_sigmoid(v, p))) /* p: 1/6, 1/2 */                           \
+  X(SIGMOID, "Sigmoid", v16_sigmoid(v))                                                                      \
+  X(SWISH, "Swish", v16_mul(v, v16_sigmoid(v16_mul(P_(0), v)))) /* SiLU is Swish with 1 */                   \
+  X(TANH, "Tanh", v16_tanh(v))                                                                               \
+  X(GELU, "Gelu", v16_gelu(v))                                                                               \
+  X(GELU_TANH, "GeluTanh", v16_gelu_tanh(v))                                                                 \
+  X(ELU, "Elu", v16_select(v16_lt(v, v16_zero()), v16_mul(P_(0), v16_expm1(v)), v))                          \
+  X(SOFTPLUS, "Softplus", v16_softplus(v))                                                                   \
+  X(MISH, "Mish", v16_mish(v))                                                                               \
+  X(ERF, "Erf", v16_erf(v))                                                                                  \
+  X(EXP, "Exp", v16_exp(v))
+
 typedef enum ifd_k_act {
-  IFD_K_ACT_NONE,
-  IFD_K_ACT_CLIP,         /* min(max(v, p[0]), p[1]); Relu is Clip with 0 and infinity */
-  IFD_K_ACT_LEAKY_RELU,   /* v < 0 ? p[0] * v : v */
-  IFD_K_ACT_HARD_SIGMOID, /* min(max(p[0] * v + p[1], 0), 1) */
-  IFD_K_ACT_HARD_SWISH,   /* v * HardSigmoid(v), p as above: 1/6 and 1/2 */
-  IFD_K_N_ACTS
+#define X(name, text, value) IFD_K_ACT_##name,
+  IFD_K_ACT_LIST(X)
+#undef X
+      IFD_K_N_ACTS
 } ifd_k_act;
+
+static inline const char *ifd_k_act_name(ifd_k_act act) {
+#define X(name, text, value) text,
+  static const char *const names[] = {IFD_K_ACT_LIST(X)};
+#undef X
+  return names[act];
+}
 
 /* How `other` takes part. */
 typedef enum ifd_k_join {
@@ -45,7 +68,7 @@ typedef struct ifd_k_epilogue {
 #define IFD_K_EPILOGUE_NONE ((ifd_k_epilogue){.scale = 1})
 
 #ifdef IFD_ISA
-#include "kernels/simd.h"
+#include "kernels/vmath.h"
 
 IFD_INLINE v16 v16_hard_sigmoid(v16 v, const float *p) {
   v16 line = v16_add(v16_mul(v, v16_set1(p[0])), v16_set1(p[1]));
@@ -54,13 +77,15 @@ IFD_INLINE v16 v16_hard_sigmoid(v16 v, const float *p) {
 
 /* `act` is a constant where this is inlined. The operand that may be NaN stands second in min and max. */
 IFD_INLINE v16 v16_activate(ifd_k_act act, v16 v, const float *p) {
+#define P_(i) v16_set1(p[i])
+#define X(name, text, value)                                                                                 \
+  case IFD_K_ACT_##name: return value;
   switch (act) {
-  case IFD_K_ACT_CLIP: return v16_min(v16_set1(p[1]), v16_max(v16_set1(p[0]), v));
-  case IFD_K_ACT_LEAKY_RELU: return v16_select(v16_lt(v, v16_zero()), v16_mul(v16_set1(p[0]), v), v);
-  case IFD_K_ACT_HARD_SIGMOID: return v16_hard_sigmoid(v, p);
-  case IFD_K_ACT_HARD_SWISH: return v16_mul(v, v16_hard_sigmoid(v, p));
+    IFD_K_ACT_LIST(X)
   default: return v;
   }
+#undef X
+#undef P_
 }
 
 /* A tile of sums in memory and where it goes: rows of n_cols columns, in vectors of 16. Distances are in

@@ -147,7 +147,6 @@ static ifd_k_conv_shape shape_of(const ifd_window *w, int64_t c, int64_t m, int6
 }
 
 static ifd_k_epilogue epilogue_of(const ifd_node *node) {
-  static const char *const names[IFD_K_N_ACTS] = {"None", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish"};
   static const char *const joins[] = {[IFD_K_JOIN_NONE] = "None",
                                       [IFD_K_JOIN_ADD] = "AddAct",
                                       [IFD_K_JOIN_ADD_ACT] = "ActAdd",
@@ -157,7 +156,7 @@ static ifd_k_epilogue epilogue_of(const ifd_node *node) {
   int n = ifd_node_floats(node, "activation_p", &p);
   for (int i = 0; i < n && i < 2; i++) e.p[i] = p[i];
   for (int i = 0; i < IFD_K_N_ACTS; i++)
-    if (ifd_node_string_is(node, "activation", "None", names[i])) e.act = (ifd_k_act)i;
+    if (ifd_node_string_is(node, "activation", "None", ifd_k_act_name((ifd_k_act)i))) e.act = (ifd_k_act)i;
   for (size_t i = 0; i < sizeof joins / sizeof *joins; i++)
     if (ifd_node_string_is(node, "join", "None", joins[i])) e.join = (ifd_k_join)i;
   return e;

@@ -18,6 +18,8 @@ typedef struct problem {
 static int64_t volume(const int64_t *n) { return n[0] * n[1] * n[2]; }
 static int64_t blocks(int64_t c) { return (c + 15) / 16; }
 
+static double sigmoid(double v) { return 1 / (1 + exp(-v)); }
+
 static double activate(const ifd_k_epilogue *e, double v) {
   double line = v * e->p[0] + e->p[1], hard = line != line ? line : line < 0 ? 0 : line > 1 ? 1 : line;
   switch (e->act) {
@@ -25,6 +27,16 @@ static double activate(const ifd_k_epilogue *e, double v) {
   case IFD_K_ACT_LEAKY_RELU: return v < 0 ? v * e->p[0] : v;
   case IFD_K_ACT_HARD_SIGMOID: return hard;
   case IFD_K_ACT_HARD_SWISH: return v * hard;
+  case IFD_K_ACT_SIGMOID: return sigmoid(v);
+  case IFD_K_ACT_SWISH: return v * sigmoid(e->p[0] * v);
+  case IFD_K_ACT_TANH: return tanh(v);
+  case IFD_K_ACT_GELU: return v * 0.5 * erfc(-v * M_SQRT1_2);
+  case IFD_K_ACT_GELU_TANH: return v * sigmoid(2 * sqrt(2 / M_PI) * (v + 0.044715 * v * v * v));
+  case IFD_K_ACT_ELU: return v < 0 ? e->p[0] * expm1(v) : v;
+  case IFD_K_ACT_SOFTPLUS: return fmax(v, 0) + log1p(exp(-fabs(v)));
+  case IFD_K_ACT_MISH: return v * tanh(fmax(v, 0) + log1p(exp(-fabs(v))));
+  case IFD_K_ACT_ERF: return erf(v);
+  case IFD_K_ACT_EXP: return exp(v);
   default: return v;
   }
 }
@@ -69,7 +81,9 @@ static void make_epilogue(problem *p, uint64_t *state) {
   static const float params[IFD_K_N_ACTS][2] = {[IFD_K_ACT_CLIP] = {0, 6},
                                                 [IFD_K_ACT_LEAKY_RELU] = {.1f},
                                                 [IFD_K_ACT_HARD_SIGMOID] = {.2f, .5f},
-                                                [IFD_K_ACT_HARD_SWISH] = {1 / 6.f, .5f}};
+                                                [IFD_K_ACT_HARD_SWISH] = {1 / 6.f, .5f},
+                                                [IFD_K_ACT_SWISH] = {1.5f},
+                                                [IFD_K_ACT_ELU] = {.7f}};
   ifd_k_epilogue *e = &p->e;
   bool plain = rand_in(state, 0, 1);
   *e = (ifd_k_epilogue){.scale = plain || rand_in(state, 0, 1) ? 1 : .5f};
@@ -183,12 +197,13 @@ static void check_values(const problem *p, const buffer *y) {
         double other = p->other.f[y_at(p, n, m, o)];
         v = v * p->e.scale + (p->e.bias ? p->e.bias[m] : 0);
         if (p->e.join == IFD_K_JOIN_ADD) v += other;
+        double steep = p->e.act == IFD_K_ACT_EXP ? exp(v) : 1;
         v = activate(&p->e, v);
         v = p->e.join == IFD_K_JOIN_ADD_ACT ? v + other : p->e.join == IFD_K_JOIN_MUL_ACT ? v * other : v;
         double error = p->algo == IFD_K_CONV_WINOGRAD
                            ? 1e-5 * sqrt((double)(s->c * s->kernel[0])) + 1e-6 * size
                            : 1e-6 * size;
-        if (!(fabs(got - v) <= error * (1 + fabs(v)))) {
+        if (!(fabs(got - v) <= error * (1 + fabs(v)) * (1 + steep))) {
           char text[300];
           describe(p, text, sizeof text);
           fail_msg("%s: sample %d channel %d pixel %d is %g, not %g", text, (int)n, (int)m, (int)o, got, v);

@@ -42,7 +42,7 @@ static void make_epilogue(operands *o, uint64_t *state) {
   ifd_k_epilogue *e = &o->e;
   bool plain = rand_in(state, 0, 1);
   *e = (ifd_k_epilogue){.scale = plain || rand_in(state, 0, 1) ? 1 : .3f};
-  e->act = (ifd_k_act)rand_in(state, 0, plain ? IFD_K_ACT_CLIP : IFD_K_N_ACTS - 1);
+  e->act = (ifd_k_act)rand_in(state, 0, plain ? IFD_K_ACT_CLIP : IFD_K_ACT_HARD_SWISH);
   memcpy(e->p, p[e->act], sizeof e->p);
   e->join = (ifd_k_join)rand_in(state, 0, plain ? IFD_K_JOIN_ADD : IFD_K_JOIN_MUL_ACT);
   e->other = o->other.f;

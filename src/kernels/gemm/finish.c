@@ -30,13 +30,11 @@ IFD_INLINE void finish(const ifd_k_act act, const ifd_k_epilogue *e, const ifd_k
 }
 
 void IFD_K(ifd_k_finish)(const ifd_k_epilogue *e, const ifd_k_tile *t) {
+#define X(name, text, value)                                                                                 \
+  case IFD_K_ACT_##name: finish(IFD_K_ACT_##name, e, t); break;
   switch (e->act) {
-#define CASE(act)                                                                                            \
-  case act: finish(act, e, t); break;
-    CASE(IFD_K_ACT_CLIP)
-    CASE(IFD_K_ACT_LEAKY_RELU)
-    CASE(IFD_K_ACT_HARD_SIGMOID)
-    CASE(IFD_K_ACT_HARD_SWISH)
-  default: finish(IFD_K_ACT_NONE, e, t);
+    IFD_K_ACT_LIST(X)
+  default: break;
   }
+#undef X
 }
