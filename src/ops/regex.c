@@ -89,6 +89,9 @@ static ifd_status translate_escape(translator *t) {
   if (letter && !strchr(t->in_class ? "aftnrxpPdDwW" : "aftnrxpPdDwWAbBz", c)) return refuse(t, "\\", c);
   put_text(t, "\\");
   put(t, &c, 1);
+  const char *close =
+      next_is(t, '{') && c && strchr("xpP", c) ? memchr(t->at, '}', (size_t)(t->end - t->at)) : NULL;
+  for (; close && t->at <= close; t->at++) put(t, t->at, 1);
   return IFD_OK;
 }
 
