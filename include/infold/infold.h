@@ -151,7 +151,7 @@ typedef struct infold_session_options {
   int threads;       /* 0: as many as this process may use; 1: the caller alone */
   int reference;     /* every node by its reference kernel */
   int float64;       /* a float32 model in double, by reference kernels */
-  int no_optimize;   /* run the graph as it is */
+  int no_optimize;   /* run the graph as it is, on the same kernels */
   size_t max_memory; /* bytes that the session may hold; 0: no limit */
   int64_t max_steps; /* loop trips of one run; 0: the default of a million */
   int profile;       /* keep times of each node of the last run */
