@@ -66,7 +66,7 @@ static void schemas_are_kept(void **state) {
     const char *body, *where, *what;
   } cases[] = {
       {"g (float[N] x) => (y) { y = Reluu (x) }", "node 'y' (Reluu)", "does not exist at opset 17"},
-      {"g (float[N] x) => (y) { [up] y = Upsample <mode = \"nearest\"> (x, x) }", "Upsample 'up'",
+      {"g (float[N] x) => (y) { [up] y = Upsample <mode = \"nearest\"> (x, x) }", "node 'up' (Upsample)",
        "withdrawn"},
       {"g (float[N] x) => (y) { y = ai.onnx.preview.training.Adam (x) }", "Adam",
        "opset_import lacks domain"},
@@ -159,11 +159,11 @@ static void structure_is_checked(void **state) {
       {use_twice, "", "list of readers of 'y' lacks input 0"},
       {use_elsewhere, "node 'y' (Mul)", "list of readers of 'a' lacks input 0"},
       {input_changed, "node 'y' (Mul)", "list of readers of"},
-      {unsorted, "Relu of 'a'", "out of order"},
-      {list_broken, "Relu of 'a'", "out of order"},
+      {unsorted, "node 'a' (Relu)", "out of order"},
+      {list_broken, "node 'a' (Relu)", "out of order"},
       {count_wrong, "", "3 nodes instead of 4"},
-      {producer_wrong, "Relu of 'a'", "output 0 'a' is also made elsewhere"},
-      {output_index_wrong, "Relu of 'a'", "output 0 'a' is also made elsewhere"},
+      {producer_wrong, "node 'a' (Relu)", "output 0 'a' is also made elsewhere"},
+      {output_index_wrong, "node 'a' (Relu)", "output 0 'a' is also made elsewhere"},
       {output_not_made, "", "graph output 'z' is not defined"},
       {outputs_miscounted, "", "'z' is 1 times an output instead of 2"},
       {output_of_other_graph, "If of 'z'", "graph output 'y' is of another graph"},
@@ -171,12 +171,12 @@ static void structure_is_checked(void **state) {
       {constant_without_data, "", "initializer 'w' has no data"},
       {constant_of_no_type, "", "initializer 'w' has no element type"},
       {constant_gone, "node 'y' (Mul)", "input 1 'w' is not defined before"},
-      {constant_made_by_node, "Relu of 'a'", "also an input or initializer"},
+      {constant_made_by_node, "node 'a' (Relu)", "also an input or initializer"},
       {graph_of_other_node, "If of 'z'", "holds a graph of another node"},
       {inner_value_read_outside, "node 'y' (Mul)", "cannot be seen from this graph"},
       {hidden_by_name, "If of 'z': Neg of 'y'", "is not of this graph"},
       {reads_own_owner, "If of 'z': Neg of 'p'", "input 0 'z' is not defined before"},
-      {inferred_type_not_allowed, "Relu of 'a'", "is string, which is not allowed"},
+      {inferred_type_not_allowed, "node 'a' (Relu)", "is string, which is not allowed"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     ifd_model *m = parse(good);
