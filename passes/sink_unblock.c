@@ -51,6 +51,8 @@ static ifd_status sink(ifd_rewrite *rw, ifd_node *node) {
       channels = ifd_node_int(node->inputs[i]->producer, "channels", 0);
   int rank = ifd_rw_rank(rw, node->outputs[0]);
   if (!channels || rank < 3) return IFD_OK;
+  if (node->n_inputs > 1 && node->opset < 7)
+    return ifd_rw_refuse(rw, "operators of opset 6 broadcast along an axis of their own");
   for (int i = 0; i < node->n_inputs; i++) {
     inputs[i] = NULL;
     if (!node->inputs[i]) continue;
