@@ -104,6 +104,13 @@ static ifd_status infer_GatherElements(ifd_infer *x) {
   return ifd_infer_same_as(x, 0, 1, ifd_infer_dtype(x, 0));
 }
 
+static ifd_status gather_places(ifd_places *p, const ifd_tensor *out, const ifd_tensor *in) {
+  size_t bytes = (size_t)p->block * ifd_dtype_size(in->dtype);
+  while (ifd_places_next(p))
+    ifd_gather_blocks((char *)out->data + (size_t)p->first * bytes, in->data, p->at, p->n, bytes);
+  return p->status;
+}
+
 static ifd_status eval_GatherElements(ifd_eval *x) {
   const ifd_tensor *in = ifd_eval_in(x, 0);
   ifd_places p;
@@ -112,8 +119,7 @@ static ifd_status eval_GatherElements(ifd_eval *x) {
   TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), in->shape.rank));
   TRY(ifd_places_along(x, &p, &in->shape, 1, axis));
   TRY(ifd_move_out(x, &out, 0, in->dtype, &ifd_eval_in(x, 1)->shape));
-  ifd_gather_blocks(out->data, in->data, p.at, p.n, ifd_dtype_size(in->dtype));
-  return IFD_OK;
+  return gather_places(&p, out, in);
 }
 
 /* ---- GatherND ---- */
@@ -147,8 +153,7 @@ static ifd_status eval_GatherND(ifd_eval *x) {
   for (int i = from; i < in->shape.rank; i++) shape.dim[shape.rank++] = in->shape.dim[i];
   ifd_tensor *out;
   TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
-  ifd_gather_blocks(out->data, in->data, p.at, p.n, (size_t)p.block * ifd_dtype_size(in->dtype));
-  return IFD_OK;
+  return gather_places(&p, out, in);
 }
 
 /* ---- Compress ---- */

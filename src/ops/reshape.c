@@ -47,6 +47,26 @@ static ifd_status deduce_dim(request *r, int at) {
   return IFD_OK;
 }
 
+/* The elements of n dimensions; false where one is no number, or where they are too many to count. */
+static bool count_of(const ifd_dim *dims, int n, int64_t *count) {
+  *count = 1;
+  for (int i = 0; i < n; i++)
+    if (!ifd_dim_is_number(dims[i]) || !ifd_mul_i64(count, *count, dims[i])) return false;
+  return n >= 0;
+}
+
+/* Whoever looks at the same memory under the new shape must find it there. */
+static ifd_status expect_same_count(const request *r) {
+  int64_t in, out;
+  bool counted = count_of(r->in, r->rank, &in);
+  if (!counted) return IFD_OK;
+  counted = count_of(r->out, r->out_rank, &out);
+  for (int i = 0; i < r->out_rank && !counted; i++)
+    if (!ifd_dim_is_number(r->out[i])) return IFD_OK;
+  EXPECT(r->err, counted && in == out, BAD_INPUT, "%lld elements do not fit the new shape", (long long)in);
+  return IFD_OK;
+}
+
 static ifd_status reshape(request *r) {
   bool allow_zero = ifd_node_int(r->node, "allowzero", 0), doubtful = r->rank < 0;
   int deduced = -1;
@@ -69,9 +89,10 @@ static ifd_status reshape(request *r) {
     }
     EXPECT(r->err, !ifd_dim_is_number(d) || d >= -1, BAD_INPUT, "dimension %d is %lld", i, (long long)d);
   }
-  if (deduced < 0) return IFD_OK;
+  if (deduced < 0) return expect_same_count(r);
   r->out[deduced] = ifd_dim_unknown(r->dims);
-  return doubtful ? IFD_OK : deduce_dim(r, deduced);
+  if (!doubtful) TRY(deduce_dim(r, deduced));
+  return expect_same_count(r);
 }
 
 static ifd_status flatten(request *r) {

@@ -74,10 +74,31 @@ static void reduce(const reduction *r, ifd_dtype dtype, char *to, const char *fr
   }
 }
 
+/* Single floats, by far the most common, need no loading and storing. */
+static void reduce_floats(const reduction *r, float *to, const float *from, const int64_t *at, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    double a = to[at[i]], b = from[i];
+    r->f64(&a, &b, 1);
+    to[at[i]] = (float)a;
+  }
+}
+
 /* ---- scattering ---- */
 
-/* Output 0: input 0 with the blocks of input 2 put or reduced into their places, one after another. */
-static ifd_status scatter(ifd_eval *x, const ifd_places *p) {
+/* A batch of blocks is put or reduced into its places, one after another. */
+static void scatter_batch(const reduction *r, const ifd_places *p, const ifd_tensor *out, const char *from) {
+  size_t bytes = (size_t)p->block * ifd_dtype_size(out->dtype);
+  if (r->f64 && out->dtype == IFD_FLOAT && p->block == 1)
+    reduce_floats(r, out->data, (const float *)from, p->at, p->n);
+  else if (r->f64)
+    for (int64_t i = 0; i < p->n; i++)
+      reduce(r, out->dtype, (char *)out->data + (size_t)p->at[i] * bytes, from + (size_t)i * bytes, p->block);
+  else
+    ifd_scatter_blocks(out->data, from, p->at, p->n, bytes);
+}
+
+/* Output 0: input 0 with the blocks of input 2 scattered into it. */
+static ifd_status scatter(ifd_eval *x, ifd_places *p) {
   const ifd_tensor *in = ifd_eval_in(x, 0), *updates = ifd_eval_in(x, 2);
   const reduction *r;
   ifd_tensor *out;
@@ -90,15 +111,8 @@ static ifd_status scatter(ifd_eval *x, const ifd_places *p) {
   if (ifd_tensor_count(in) == 0) return IFD_OK;
   memcpy(out->data, in->data, ifd_tensor_bytes(in));
   size_t bytes = (size_t)p->block * ifd_dtype_size(in->dtype);
-  const char *from = updates->data;
-  for (int64_t i = 0; i < p->n; i++, from += bytes) {
-    char *to = (char *)out->data + (size_t)p->at[i] * bytes;
-    if (r->f64)
-      reduce(r, in->dtype, to, from, p->block);
-    else
-      memcpy(to, from, bytes);
-  }
-  return IFD_OK;
+  while (ifd_places_next(p)) scatter_batch(r, p, out, (const char *)updates->data + (size_t)p->first * bytes);
+  return p->status;
 }
 
 static ifd_status eval_ScatterElements(ifd_eval *x) {

@@ -7,77 +7,117 @@
 
 /* ---- TopK ---- */
 
-/* The best of what was seen, as a heap whose root is the worst of them. */
-typedef struct heap {
-  const int64_t *keys; /* of one row, `stride` apart */
-  int64_t stride, n;
-  int64_t *index;
+/* An element of a row. Keys are turned round where the smallest are wanted, so that greater is better. */
+typedef struct entry {
+  int64_t key, index;
+} entry;
+
+/* One row at a time: its elements side by side, and the best of them as a heap whose root is the worst. */
+typedef struct top {
+  ifd_dtype dtype;
   bool largest;
-} heap;
+  int64_t n, k;
+  char *row;
+  entry *heap;
+} top;
 
-/* Whether index a comes after b; of equal keys the later index does. */
-static bool worse(const heap *h, int64_t a, int64_t b) {
-  int64_t ka = h->keys[a * h->stride], kb = h->keys[b * h->stride];
-  if (ka == kb) return a > b;
-  return h->largest ? ka < kb : ka > kb;
-}
+static inline bool worse(entry a, entry b) { return a.key != b.key ? a.key < b.key : a.index > b.index; }
 
-/* Puts `index` where the root is and moves it down among the first n. */
-static void sift(heap *h, int64_t n, int64_t at, int64_t index) {
+/* Puts e where entry `at` is and moves it down among the first n. */
+static void sift(entry *heap, int64_t n, int64_t at, entry e) {
   for (int64_t child; (child = 2 * at + 1) < n; at = child) {
-    if (child + 1 < n && worse(h, h->index[child + 1], h->index[child])) child++;
-    if (!worse(h, h->index[child], index)) break;
-    h->index[at] = h->index[child];
+    if (child + 1 < n && worse(heap[child + 1], heap[child])) child++;
+    if (!worse(heap[child], e)) break;
+    heap[at] = heap[child];
   }
-  h->index[at] = index;
+  heap[at] = e;
 }
 
-/* h->index: the best h->n of n indices, best first. */
-static void find_best(heap *h, int64_t n) {
-  if (h->n == 0) return;
-  for (int64_t i = 0; i < h->n; i++) h->index[i] = i;
-  for (int64_t i = h->n / 2 - 1; i >= 0; i--) sift(h, h->n, i, h->index[i]);
-  for (int64_t i = h->n; i < n; i++)
-    if (worse(h, h->index[0], i)) sift(h, h->n, 0, i);
-  for (int64_t last = h->n - 1; last > 0; last--) {
-    int64_t worst = h->index[0];
-    sift(h, last, 0, h->index[last]);
-    h->index[last] = worst;
+enum { BLOCK = 64 };
+
+/* Whether one of the n floats may be better than the worst kept: most blocks of a row hold none. */
+static bool may_hold_better(const top *t, const float *v, int64_t n, float worst) {
+  int better = 0;
+  if (t->largest)
+    for (int64_t i = 0; i < n; i++) better |= !(v[i] <= worst);
+  else
+    for (int64_t i = 0; i < n; i++) better |= !(v[i] >= worst);
+  return better;
+}
+
+/* Elements [from, from + n) as keys. */
+static void load_keys(const top *t, int64_t from, int64_t n, int64_t *keys) {
+  ifd_order_number_keys(t->dtype, t->row + (size_t)from * ifd_dtype_size(t->dtype), keys, n);
+  for (int64_t i = 0; !t->largest && i < n; i++) keys[i] = ~keys[i];
+}
+
+static void offer_block(top *t, int64_t from, int64_t n) {
+  int64_t keys[BLOCK];
+  const float *floats = (const float *)t->row;
+  if (t->dtype == IFD_FLOAT && from >= t->k &&
+      !may_hold_better(t, floats + from, n, floats[t->heap[0].index]))
+    return;
+  load_keys(t, from, n, keys);
+  for (int64_t i = 0; i < n; i++) {
+    entry e = {keys[i], from + i};
+    if (e.index < t->k)
+      t->heap[e.index] = e;
+    else if (worse(t->heap[0], e))
+      sift(t->heap, t->k, 0, e);
+    if (e.index == t->k - 1)
+      for (int64_t at = t->k / 2 - 1; at >= 0; at--) sift(t->heap, t->k, at, t->heap[at]);
   }
+}
+
+/* t->heap: the best t->k entries of the row, best first. */
+static void find_best(top *t) {
+  for (int64_t i = 0; i < t->n; i += BLOCK) offer_block(t, i, ifd_min_i64(BLOCK, t->n - i));
+  for (int64_t last = t->k - 1; last > 0; last--) {
+    entry worst = t->heap[0];
+    sift(t->heap, last, 0, t->heap[last]);
+    t->heap[last] = worst;
+  }
+}
+
+/* The rows along an axis of a tensor: element j of row (o, i) is (o * n + j) * inner + i. */
+static void top_of_rows(top *t, const ifd_tensor *in, int64_t outer, int64_t inner, char *values,
+                        int64_t *indices) {
+  size_t size = ifd_dtype_size(t->dtype);
+  char *room = t->row;
+  for (int64_t o = 0; o < outer; o++)
+    for (int64_t i = 0; i < inner; i++) {
+      const char *from = (const char *)in->data + (size_t)(o * t->n * inner + i) * size;
+      t->row = inner == 1 ? (char *)from : room;
+      if (inner > 1)
+        ifd_move(&(ifd_shape){1, {t->n}}, size, (ifd_view){.data = room, .stride = {1}},
+                 (ifd_view){.data = (char *)from, .stride = {inner}});
+      find_best(t);
+      for (int64_t j = 0; j < t->k; j++) {
+        int64_t to = (o * t->k + j) * inner + i, index = t->heap[j].index;
+        indices[to] = index;
+        memcpy(values + (size_t)to * size, t->row + (size_t)index * size, size);
+      }
+    }
 }
 
 static ifd_status top_k(ifd_eval *x, int64_t k) {
   const ifd_tensor *in = ifd_eval_in(x, 0);
-  ifd_tensor *values = NULL, *indices = NULL;
+  ifd_tensor *values, *indices;
   ifd_shape shape = in->shape;
-  int64_t *keys, *best, *at;
   int axis;
+  EXPECT(x->err, x->n_out == 2, BAD_MODEL, "%d outputs, not two", x->n_out);
   TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", -1), shape.rank));
-  int64_t n = shape.dim[axis];
-  EXPECT(x->err, k >= 0 && k <= n, BAD_INPUT, "the %lld best of %lld elements", (long long)k, (long long)n);
+  top t = {.dtype = in->dtype, .largest = ifd_node_int(x->node, "largest", 1), .n = shape.dim[axis], .k = k};
+  EXPECT(x->err, k >= 0 && k <= t.n, BAD_INPUT, "the %lld best of %lld elements", (long long)k,
+         (long long)t.n);
   shape.dim[axis] = k;
   TRY(ifd_move_out(x, &values, 0, in->dtype, &shape));
   TRY(ifd_move_out(x, &indices, 1, IFD_INT64, &shape));
   if (ifd_shape_count(&shape) == 0) return IFD_OK;
-  TRY(ifd_order_keys(x->err, &keys, x->scratch, in));
-  ALLOC(x->err, best, ifd_new_array(x->scratch, int64_t, k));
-  ALLOC(x->err, at, ifd_new_array(x->scratch, int64_t, ifd_shape_count(&shape)));
-  int64_t outer = ifd_shape_span(&shape, 0, axis), inner = ifd_shape_span(&shape, axis + 1, shape.rank);
-  for (int64_t o = 0; o < outer; o++)
-    for (int64_t i = 0; i < inner; i++) {
-      heap h = {.keys = keys + o * n * inner + i,
-                .stride = inner,
-                .n = k,
-                .index = best,
-                .largest = ifd_node_int(x->node, "largest", 1)};
-      find_best(&h, n);
-      for (int64_t j = 0; j < k; j++) {
-        int64_t to = (o * k + j) * inner + i;
-        ((int64_t *)indices->data)[to] = best[j];
-        at[to] = (o * n + best[j]) * inner + i;
-      }
-    }
-  ifd_gather_blocks(values->data, in->data, at, ifd_shape_count(&shape), ifd_dtype_size(in->dtype));
+  ALLOC(x->err, t.heap, ifd_new_array(x->scratch, entry, k));
+  ALLOC(x->err, t.row, ifd_arena_alloc_array(x->scratch, (size_t)t.n, ifd_dtype_size(t.dtype)));
+  top_of_rows(&t, in, ifd_shape_span(&shape, 0, axis), ifd_shape_span(&shape, axis + 1, shape.rank),
+              values->data, indices->data);
   return IFD_OK;
 }
 
@@ -242,45 +282,66 @@ static ifd_status infer_Unique(ifd_infer *x) {
 
 /* ---- NonZero ---- */
 
-/* Zero is what orders as a zero of its type does. */
-static ifd_status find_nonzero(ifd_eval *x, int64_t **out, int64_t *n_out) {
-  const ifd_tensor *in = ifd_eval_in(x, 0);
-  int64_t n = ifd_tensor_count(in), found = 0, *at;
-  size_t size = ifd_dtype_size(in->dtype);
-  double *v = NULL;
-  ALLOC(x->err, at, ifd_new_array(x->scratch, int64_t, n));
-  bool is_complex = ifd_dtypes[in->dtype].class == IFD_CLASS_COMPLEX;
-  int parts = is_complex ? 2 : 1;
-  if (is_complex || ifd_dtype_is_float(in->dtype)) {
-    ALLOC(x->err, v, ifd_new_array(x->scratch, double, parts *n));
-    ifd_load_f64(in->dtype == IFD_COMPLEX64    ? IFD_FLOAT
-                 : in->dtype == IFD_COMPLEX128 ? IFD_DOUBLE
-                                               : in->dtype,
-                 in->data, v, parts * n);
+enum { CHUNK = 256 };
+
+static void load_floats(ifd_dtype dtype, const char *p, int64_t n, bool *nonzero) {
+  double v[CHUNK];
+  ifd_load_f64(dtype, p, v, n);
+  for (int64_t i = 0; i < n; i++) nonzero[i] = v[i] != 0;
+}
+
+/* Which of n <= CHUNK elements from `from` on are not zero; strings: not empty. */
+static void find_nonzero(const ifd_tensor *t, int64_t from, int64_t n, bool *nonzero) {
+  const char *p = (const char *)t->data + (size_t)from * ifd_dtype_size(t->dtype);
+  int64_t v[CHUNK];
+  if (t->dtype == IFD_STRING) {
+    for (int64_t i = 0; i < n; i++) nonzero[i] = ((const ifd_str *)p)[i].len != 0;
+  } else if (ifd_dtypes[t->dtype].class == IFD_CLASS_COMPLEX) {
+    bool parts[2];
+    ifd_dtype part = t->dtype == IFD_COMPLEX64 ? IFD_FLOAT : IFD_DOUBLE;
+    for (int64_t i = 0; i < n; i++) {
+      load_floats(part, p + (size_t)i * ifd_dtype_size(t->dtype), 2, parts);
+      nonzero[i] = parts[0] || parts[1];
+    }
+  } else if (ifd_dtype_is_float(t->dtype)) {
+    load_floats(t->dtype, p, n, nonzero);
+  } else {
+    ifd_load_i64(t->dtype, p, v, n);
+    for (int64_t i = 0; i < n; i++) nonzero[i] = v[i] != 0;
   }
-  static const char zero[16];
-  for (int64_t i = 0; i < n; i++) {
-    bool nonzero = in->dtype == IFD_STRING ? ((const ifd_str *)in->data)[i].len != 0
-                   : v                     ? v[i * parts] != 0 || v[i * parts + parts - 1] != 0
-                       : memcmp((const char *)in->data + (size_t)i * size, zero, size) != 0;
-    if (nonzero) at[found++] = i;
+}
+
+/* The places of elements that are not zero go to `at`, if that is not NULL; gives their number. */
+static int64_t list_nonzero(const ifd_tensor *t, int64_t *at) {
+  int64_t all = ifd_tensor_count(t), found = 0;
+  bool nonzero[CHUNK];
+  for (int64_t from = 0; from < all; from += CHUNK) {
+    int64_t n = ifd_min_i64(CHUNK, all - from);
+    find_nonzero(t, from, n, nonzero);
+    for (int64_t i = 0; i < n; i++) {
+      if (at && nonzero[i]) at[found] = from + i;
+      found += nonzero[i];
+    }
   }
-  *out = at;
-  *n_out = found;
-  return IFD_OK;
+  return found;
 }
 
 static ifd_status eval_NonZero(ifd_eval *x) {
-  const ifd_shape *s = &ifd_eval_in(x, 0)->shape;
-  int64_t *at, n;
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  const ifd_shape *s = &in->shape;
   ifd_tensor *out;
-  TRY(find_nonzero(x, &at, &n));
+  int64_t n = list_nonzero(in, NULL);
   TRY(ifd_move_out(x, &out, 0, IFD_INT64, &(ifd_shape){2, {s->rank, n}}));
-  for (int d = s->rank - 1; d >= 0; d--) {
-    int64_t *row = (int64_t *)out->data + d * n;
+  if (s->rank == 0) return IFD_OK;
+  int64_t *first =
+      out->data; /* row 0 holds what is left of the places as rows are taken off from the last on */
+  list_nonzero(in, first);
+  for (int d = s->rank - 1; d > 0; d--) {
+    int64_t *row = first + d * n, dim = s->dim[d];
     for (int64_t i = 0; i < n; i++) {
-      row[i] = at[i] % s->dim[d];
-      at[i] /= s->dim[d];
+      int64_t rest = first[i] / dim;
+      row[i] = first[i] - rest * dim;
+      first[i] = rest;
     }
   }
   return IFD_OK;

@@ -41,12 +41,28 @@ ifd_status ifd_order_sort(ifd_error *err, int64_t *indices, int64_t n, ifd_arena
 /* ---- keys ---- */
 
 /* A double's bits are ordered as sign and magnitude. */
-static int64_t key_of(double x) {
+static inline int64_t key_of(double x) {
   int64_t bits;
-  if (x != x) return INT64_MAX;
   x += 0.0; /* -0 becomes 0 */
   memcpy(&bits, &x, sizeof bits);
-  return bits < 0 ? INT64_MIN - bits : bits;
+  bits = bits < 0 ? INT64_MIN - bits : bits;
+  return x != x ? INT64_MAX : bits;
+}
+
+void ifd_order_number_keys(ifd_dtype dtype, const void *p, int64_t *keys, int64_t n) {
+  enum { CHUNK = 256 };
+  double v[CHUNK];
+  const char *at = p;
+  if (!ifd_dtype_is_float(dtype)) {
+    ifd_load_i64(dtype, p, keys, n);
+    for (int64_t i = 0; dtype == IFD_UINT64 && i < n; i++) keys[i] ^= INT64_MIN;
+    return;
+  }
+  for (int64_t i = 0; i < n; i += CHUNK, at += CHUNK * ifd_dtype_size(dtype)) {
+    int64_t m = ifd_min_i64(CHUNK, n - i);
+    ifd_load_f64(dtype, at, v, m);
+    for (int64_t k = 0; k < m; k++) keys[i + k] = key_of(v[k]);
+  }
 }
 
 static int compare_keys(const void *context, int64_t a, int64_t b) {
@@ -81,20 +97,11 @@ static ifd_status rank(ifd_error *err, int64_t *keys, int64_t n, ifd_arena *aren
   return IFD_OK;
 }
 
-static ifd_status float_keys(ifd_error *err, int64_t *keys, ifd_dtype dtype, const void *data, int64_t n,
-                             ifd_arena *arena) {
-  double *v;
-  ALLOC(err, v, ifd_new_array(arena, double, n));
-  ifd_load_f64(dtype, data, v, n);
-  for (int64_t i = 0; i < n; i++) keys[i] = key_of(v[i]);
-  return IFD_OK;
-}
-
 static ifd_status complex_keys(ifd_error *err, int64_t *keys, const ifd_tensor *t, int64_t n,
                                ifd_arena *arena) {
   int64_t *parts;
   ALLOC(err, parts, ifd_new_array(arena, int64_t, 2 * n));
-  TRY(float_keys(err, parts, t->dtype == IFD_COMPLEX64 ? IFD_FLOAT : IFD_DOUBLE, t->data, 2 * n, arena));
+  ifd_order_number_keys(t->dtype == IFD_COMPLEX64 ? IFD_FLOAT : IFD_DOUBLE, t->data, parts, 2 * n);
   return rank(err, keys, n, arena, compare_pairs, parts);
 }
 
@@ -104,9 +111,6 @@ ifd_status ifd_order_keys(ifd_error *err, int64_t **out, ifd_arena *arena, const
   *out = keys;
   if (t->dtype == IFD_STRING) return rank(err, keys, n, arena, compare_strings, t->data);
   if (ifd_dtypes[t->dtype].class == IFD_CLASS_COMPLEX) return complex_keys(err, keys, t, n, arena);
-  if (ifd_dtype_is_float(t->dtype)) return float_keys(err, keys, t->dtype, t->data, n, arena);
-  ifd_load_i64(t->dtype, t->data, keys, n);
-  if (t->dtype == IFD_UINT64)
-    for (int64_t i = 0; i < n; i++) keys[i] ^= INT64_MIN;
+  ifd_order_number_keys(t->dtype, t->data, keys, n);
   return IFD_OK;
 }

@@ -6,6 +6,8 @@
 
 #include "ops/op.h"
 
+/* The keys of n numbers (any type but strings and complex) at p. */
+void ifd_order_number_keys(ifd_dtype dtype, const void *p, int64_t *keys, int64_t n);
 /* The keys of all elements of t, in arena. */
 ifd_status ifd_order_keys(ifd_error *err, int64_t **out, ifd_arena *arena, const ifd_tensor *t);
 /* Sorts n indices, stable: less than zero where item a comes before b. */
