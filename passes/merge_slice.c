@@ -1,0 +1,129 @@
+#include "pass/pass.h"
+
+/* Slice of all is its input; Slice of Slice is one Slice, when the inner one is read by Slices alone. */
+
+enum { MAX_AXES = IFD_MAX_RANK };
+
+typedef struct range {
+  bool given;
+  int64_t start, end, step;
+} range;
+
+typedef struct slicing {
+  int rank;
+  range axis[MAX_AXES];
+} slicing;
+
+/* The constant integers of an attribute or input; n is -1 when there are none, -2 when they are not known. */
+static int read_list(ifd_rewrite *rw, const ifd_node *node, const char *attr, int input, int64_t *out) {
+  const int64_t *v;
+  if (node->opset < 10) {
+    int n = ifd_node_ints(node, attr, &v);
+    if (!ifd_node_find_attr(node, attr)) return -1;
+    for (int i = 0; i < n && n <= MAX_AXES; i++) out[i] = v[i];
+    return n <= MAX_AXES ? n : -2;
+  }
+  if (!ifd_node_has_input(node, input)) return -1;
+  const ifd_tensor *t = ifd_rw_constant(rw, node->inputs[input]);
+  if (!t || ifd_tensor_count(t) > MAX_AXES) return -2;
+  for (int64_t i = 0; i < ifd_tensor_count(t); i++) out[i] = ifd_tensor_get_i64(t, i);
+  return (int)ifd_tensor_count(t);
+}
+
+/* Counts from the end become counts from the start where the dimension is known. */
+static int64_t from_start(ifd_dim dim, int64_t at) {
+  return at < 0 && ifd_dim_is_number(dim) && at >= -dim ? at + dim : at;
+}
+
+static bool slicing_of(ifd_rewrite *rw, const ifd_node *node, slicing *s) {
+  int64_t starts[MAX_AXES], ends[MAX_AXES], axes[MAX_AXES], steps[MAX_AXES];
+  int n = read_list(rw, node, "starts", 1, starts), n_axes = read_list(rw, node, "axes", 3, axes);
+  int n_steps = node->opset < 10 ? -1 : read_list(rw, node, "steps", 4, steps);
+  *s = (slicing){.rank = ifd_rw_rank(rw, node->inputs[0])};
+  if (s->rank < 1 || s->rank > MAX_AXES || n < 0 || read_list(rw, node, "ends", 2, ends) != n) return false;
+  if ((n_axes != -1 && n_axes != n) || (n_steps != -1 && n_steps != n)) return false;
+  for (int i = 0; i < n; i++) {
+    int64_t a = n_axes < 0 ? i : axes[i] < 0 ? axes[i] + s->rank : axes[i];
+    if (a < 0 || a >= s->rank || s->axis[a].given) return false;
+    ifd_dim dim = ifd_rw_dim(rw, node->inputs[0], (int)a);
+    s->axis[a] =
+        (range){true, from_start(dim, starts[i]), from_start(dim, ends[i]), n_steps < 0 ? 1 : steps[i]};
+  }
+  return true;
+}
+
+static bool is_all(const range *r) {
+  return !r->given || (r->step == 1 && r->start == 0 && r->end >= INT32_MAX);
+}
+
+static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* b after a; false when the numbers do not say enough without knowing the dimension. */
+static bool compose(const range *a, const range *b, range *out) {
+  int64_t start, reach, end = a->end;
+  *out = is_all(a) ? *b : *a;
+  if (is_all(a) || is_all(b)) return true;
+  if (a->start < 0 || b->start < 0 || a->end < 0 || b->end < 0 || a->step < 1 || b->step < 1) return false;
+  if (!ifd_mul_i64(&start, b->start, a->step) || !ifd_add_i64(&start, start, a->start)) return false;
+  if (b->end < INT32_MAX) {
+    if (!ifd_mul_i64(&reach, b->end, a->step) || !ifd_add_i64(&reach, reach, a->start)) return false;
+    end = lesser(end, reach);
+  }
+  *out = (range){.given = true, .start = lesser(start, INT32_MAX), .end = end};
+  return ifd_mul_i64(&out->step, a->step, b->step);
+}
+
+static bool only_slices_read(const ifd_value *v) {
+  for (int i = 0; i < v->uses.n; i++)
+    if (!ifd_node_is(v->uses.v[i].node, "Slice") || v->uses.v[i].index ||
+        v->uses.v[i].node->graph != v->graph)
+      return false;
+  return !v->n_outputs;
+}
+
+static ifd_status build(ifd_rewrite *rw, ifd_node **out, const ifd_node *like, ifd_value *x,
+                        const slicing *s) {
+  int64_t list[4][MAX_AXES];
+  static const char *const names[] = {"starts", "ends", "axes", "steps"};
+  int n = 0;
+  bool steps = false;
+  for (int a = 0; a < s->rank; a++) {
+    const range *r = &s->axis[a];
+    if (is_all(r)) continue;
+    list[0][n] = r->start, list[1][n] = r->end, list[2][n] = a, list[3][n] = r->step;
+    steps |= r->step != 1;
+    n++;
+  }
+  ifd_value *inputs[5] = {x};
+  for (int k = 0; k < 3 + steps && like->opset >= 10; k++)
+    TRY(ifd_rw_add_ints(rw, &inputs[k + 1], list[k], n, names[k]));
+  TRY(ifd_rw_add_node(rw, out, "Slice", inputs, like->opset < 10 ? 1 : 4 + steps, 1));
+  for (int k = 0; k < 3 && like->opset < 10; k++)
+    TRY(ifd_node_set_ints(ifd_rw_error(rw), *out, names[k], list[k], n));
+  (*out)->name = like->name;
+  return IFD_OK;
+}
+
+static ifd_status merge(ifd_rewrite *rw, ifd_node *outer) {
+  slicing a, b, both;
+  ifd_node *inner = ifd_rw_producer(outer->inputs[0], "Slice"), *merged;
+  bool all = true;
+  if (!slicing_of(rw, outer, &b)) return ifd_rw_refuse(rw, "where it starts, ends and steps is not constant");
+  for (int i = 0; i < b.rank; i++) all &= is_all(&b.axis[i]);
+  if (all) return ifd_rw_replace(rw, outer->outputs[0], outer->inputs[0]);
+  if (!inner || inner->graph != outer->graph) return IFD_OK;
+  if (!slicing_of(rw, inner, &a) || a.rank != b.rank || !only_slices_read(outer->inputs[0]))
+    return ifd_rw_refuse(rw, "the Slice before it is read by others, or is not constant");
+  both.rank = a.rank;
+  for (int i = 0; i < a.rank; i++)
+    if (!compose(&a.axis[i], &b.axis[i], &both.axis[i]))
+      return ifd_rw_refuse(rw, "both slice axis %d, of unknown length, one of them from its end", i);
+  TRY(build(rw, &merged, outer, inner->inputs[0], &both));
+  return ifd_rw_replace(rw, outer->outputs[0], merged->outputs[0]);
+}
+
+const ifd_pass ifd_pass_merge_slice = {
+    .summary = "merges Slice of Slice",
+    .phase = IFD_PHASE_SIMPLIFY,
+    .rules = (const ifd_rule[]){{"Slice", IFD_EXACT, merge}, {0}},
+};
