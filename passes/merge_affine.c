@@ -97,7 +97,7 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *last) {
 }
 
 const ifd_pass ifd_pass_merge_affine = {
-    .summary = "merges chains of BatchNormalization, Mul, Add, Sub, Div into one",
+    .summary = "merges chains of BatchNormalization, Mul, Add, Sub, Div, Neg into one",
     .phase = IFD_PHASE_FUSE,
-    .rules = (const ifd_rule[]){{"BatchNormalization Mul Add Sub Div", IFD_REASSOCIATES, merge}, {0}},
+    .rules = (const ifd_rule[]){{"BatchNormalization Mul Add Sub Div Neg", IFD_REASSOCIATES, merge}, {0}},
 };

@@ -142,6 +142,16 @@ static ifd_status affine_of_arithmetic(ifd_rewrite *rw, const ifd_node *node, if
   return IFD_OK;
 }
 
+static ifd_status affine_of_neg(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out, bool *is_affine) {
+  double *a, *b;
+  if (ifd_rw_constant(rw, node->inputs[0])) return IFD_OK;
+  TRY(new_affine(rw, out, 1, -1, &a, &b));
+  a[0] = -1;
+  out->x = node->inputs[0];
+  *is_affine = true;
+  return IFD_OK;
+}
+
 ifd_status ifd_affine_of(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out, bool *is_affine,
                          const char **why) {
   *is_affine = false;
@@ -149,6 +159,8 @@ ifd_status ifd_affine_of(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out,
   if (*node->domain || !node->outputs[0]) return IFD_OK;
   if (ifd_node_is(node, "BatchNormalization"))
     TRY(affine_of_bn(rw, node, out, is_affine, why));
+  else if (ifd_node_is(node, "Neg"))
+    TRY(affine_of_neg(rw, node, out, is_affine));
   else
     TRY(affine_of_arithmetic(rw, node, out, is_affine));
   if (*is_affine) note_kinds(out);
