@@ -122,7 +122,7 @@ static ifd_status sink_bn(ifd_rewrite *rw, ifd_node *bn) {
   bool is_affine;
   const char *why;
   int rank = ifd_rw_rank(rw, bn->inputs[0]);
-  if (!before || rank < 3) return IFD_OK;
+  if (!before || rank < 3 || bn->opset < 7) return IFD_OK; /* Mul and Add broadcast as of 7 */
   TRY(ifd_affine_of(rw, bn, &f, &is_affine, &why));
   if (!is_affine || f.axis != 1) return IFD_OK;
   ifd_shape shape = {.rank = rank + 1};
