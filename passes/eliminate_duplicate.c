@@ -1,5 +1,5 @@
 #include "ir/equal.h"
-#include "pass/pass.h"
+#include "pass/affine.h"
 
 /* Nodes that compute the same from the same inputs, and equal constants, become one. */
 
@@ -13,10 +13,19 @@ typedef struct table {
   size_t cap; /* a power of two, at most half full */
 } table;
 
+/* Runtimes may write a training BatchNormalization's new statistics over the old ones: equal ones stay apart.
+ */
+static bool may_be_overwritten(const ifd_value *v) {
+  for (int i = 0; i < v->uses.n; i++)
+    if (ifd_node_is(v->uses.v[i].node, "BatchNormalization") && ifd_bn_trains(v->uses.v[i].node)) return true;
+  return false;
+}
+
 static bool can_merge(const ifd_node *node) {
   if (!node->op || (node->op->flags & IFD_OP_IMPURE)) return false;
   for (int i = 0; i < node->n_outputs; i++)
-    if (node->outputs[i] && node->outputs[i]->n_outputs) return false;
+    if (node->outputs[i] && (node->outputs[i]->n_outputs || may_be_overwritten(node->outputs[i])))
+      return false;
   return true;
 }
 
@@ -66,7 +75,7 @@ static ifd_status merge_constants(ifd_rewrite *rw, ifd_graph *graph) {
   for (int k = 0; k < graph->constants.n; k++) {
     ifd_value *v = graph->constants.v[k];
     const ifd_tensor *t = ifd_value_constant(v);
-    if (!t || !v->uses.n || v->n_outputs) continue;
+    if (!t || !v->uses.n || v->n_outputs || may_be_overwritten(v)) continue;
     uint64_t hash = ifd_tensor_hash(t);
     for (size_t i = hash & (cap - 1);; i = (i + 1) & (cap - 1)) {
       if (!slots[i].value) {

@@ -15,7 +15,7 @@ const ifd_pass_entry ifd_passes[] = {
 #undef X
     {0}};
 
-enum { N_PASSES = sizeof ifd_passes / sizeof *ifd_passes - 1, MAX_SWEEPS = 200, SLACK = 4096 };
+enum { N_PASSES = sizeof ifd_passes / sizeof *ifd_passes - 1, MAX_SWEEPS = 200 };
 
 /* The passes of one phase, and a table from operator to the rules rooted there. */
 typedef struct rooted {
@@ -109,7 +109,7 @@ static ifd_status attempt(ifd_manager *m, const rooted *r, ifd_node *node, ifd_r
   if (status == IFD_OK && !rw->refused && !rw->acted) status = ifd_patch_apply(rw, &applied);
   if (status != IFD_OK)
     ifd_error_add(m->err, "pass %s at node '%s' (%s)", r->pass->name, node->name, node->op_type);
-  if (applied)
+  if (applied || rw->acted)
     count_rewrite(m, r->pass);
   else
     ifd_patch_drop(rw);
@@ -248,7 +248,7 @@ static ifd_status prepare(ifd_manager *m, phase *phases) {
   TRY(ifd_graph_visit(m->model->graph, add_bytes, &m->bytes));
   for (int i = 0; i < m->model->functions.n; i++)
     TRY(ifd_graph_visit(m->model->functions.v[i]->body, add_bytes, &m->bytes));
-  m->bytes_allowed = m->bytes + m->bytes / 100 + SLACK;
+  m->bytes_allowed = m->bytes;
   for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {
     ifd_pass_count c = {.pass = p->name};
     if (enabled(m->options, p)) IFD_PUSH(m->err, &m->report->arena, &m->report->counts, c);
