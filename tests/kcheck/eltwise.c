@@ -355,6 +355,51 @@ static void casts(void **unused) {
   free(x), free(want);
 }
 
+/* ---- quantization ---- */
+
+static int64_t integer_at(ifd_dtype t, const void *p, size_t i) {
+  int64_t v;
+  ifd_load_i64(t, (const char *)p + i * ifd_dtype_size(t), &v, 1);
+  return v;
+}
+
+static void quantization(void **unused) {
+  (void)unused;
+  enum { N = 77 };
+  static const struct {
+    ifd_dtype t;
+    double least, most;
+  } types[] = {
+      {IFD_UINT8, 0, 255}, {IFD_INT8, -128, 127}, {IFD_UINT16, 0, 65535}, {IFD_INT16, -32768, 32767}};
+  uint64_t state = 10;
+  for (int round = 0; round < 64; round++) {
+    const ifd_dtype t = types[round % 4].t;
+    const double least = types[round % 4].least, most = types[round % 4].most;
+    const int ss = round >> 2 & 1, zs = round >> 3 & 1;
+    const size_t size = ifd_dtype_size(t);
+    float *x = floats_new(N, &state), scale[N], want[N];
+    unsigned char zero[2 * N];
+    for (int i = 0; i < N; i++) scale[i] = 0.01f + 0.5f * fabsf(rand_float(&state));
+    for (size_t i = 0; i < sizeof zero; i++) zero[i] = (unsigned char)rand_u32(&state);
+    for (int i = 0; i < N; i += 3) x[i] = scale[ss ? i : 0] * (float)(i - 20) / 2; /* ties */
+    const void *z = round & 16 ? zero : NULL;
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+      buffer y = buffer_new(N * size), back = buffer_floats(N);
+      table(isa)->quantize(t)(x, scale, ss, z, zs, y.f, N);
+      table(isa)->dequantize(t)(y.f, scale, ss, z, zs, back.f, N);
+      for (size_t i = 0; i < N; i++) {
+        const int64_t shift = z ? integer_at(t, z, zs ? i : 0) : 0;
+        const double q = isnan(x[i]) ? 0 : rint((double)(x[i] / scale[ss ? i : 0])) + (double)shift;
+        assert_true(integer_at(t, y.f, i) == (int64_t)(q < least ? least : q > most ? most : q));
+        want[i] = (float)(integer_at(t, y.f, i) - shift) * scale[ss ? i : 0];
+      }
+      assert_true(same_floats(back.f, want, N));
+      buffer_free(&y), buffer_free(&back);
+    }
+    free(x);
+  }
+}
+
 /* ---- chains ---- */
 
 /* y0 = max(a, s), y1 = gelu(y0 * b + a) over blocks and their tails, against rows one after another */
@@ -386,10 +431,33 @@ static void chains(void **unused) {
   }
 }
 
+/* A unary step on an input of one element reads that alone. */
+static void chain_of_one_element(void **unused) {
+  (void)unused;
+  enum { N = 1500 };
+  static const ifd_el_step steps[] = {{IFD_EL_Exp, IFD_EL_REGISTER, {IFD_EL_IN + 1}, {0}},
+                                      {IFD_EL_Mul, IFD_EL_OUT, {IFD_EL_IN, IFD_EL_REGISTER}, {0}}};
+  uint64_t state = 9;
+  float *a = floats_new(N, &state), *s = malloc(sizeof *s), want[N], e;
+  *s = 0.75f;
+  table(IFD_ISA_REF)->unary(IFD_EL_Exp, IFD_FLOAT)(NULL, s, &e, 1);
+  for (int i = 0; i < N; i++) want[i] = a[i] * e;
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+    buffer z = buffer_floats(N);
+    table(isa)->chain(steps, 2, (const float *const[]){a, s}, (const int[]){1, 0}, 2, (float *const[]){z.f},
+                      1, N);
+    assert_true(same_floats(z.f, want, N));
+    buffer_free(&z);
+  }
+  free(a), free(s);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(unary_values),  cmocka_unit_test(unary_bits),  cmocka_unit_test(tests_and_integers),
-      cmocka_unit_test(binary_floats), cmocka_unit_test(comparisons), cmocka_unit_test(integers),
-      cmocka_unit_test(selections),    cmocka_unit_test(casts),       cmocka_unit_test(chains)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(unary_values),        cmocka_unit_test(unary_bits),
+                                     cmocka_unit_test(tests_and_integers),  cmocka_unit_test(binary_floats),
+                                     cmocka_unit_test(comparisons),         cmocka_unit_test(integers),
+                                     cmocka_unit_test(selections),          cmocka_unit_test(casts),
+                                     cmocka_unit_test(quantization),        cmocka_unit_test(chains),
+                                     cmocka_unit_test(chain_of_one_element)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,9 +2,14 @@
 
 enum { BLOCK = 1024 };
 
+static void run_unary(const ifd_el_step *s, const float *x, bool is_one, float *y, size_t n) {
+  IFD_K(ifd_el_unary_f32)[s->op](s->p, x, y, is_one ? 1 : n);
+  for (size_t i = 1; is_one && i < n; i++) y[i] = y[0];
+}
+
 static void run_step(const ifd_el_step *s, float *const *value, const int *step, size_t n) {
   if (s->op < IFD_EL_N_UNARY) {
-    IFD_K(ifd_el_unary_f32)[s->op](s->p, value[s->from[0]], value[s->to], n);
+    run_unary(s, value[s->from[0]], !step[s->from[0]], value[s->to], n);
     return;
   }
   IFD_K(ifd_el_binary_f32)
