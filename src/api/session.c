@@ -2,6 +2,7 @@
 
 #include "base/cpu.h"
 #include "base/os.h"
+#include "pass/gradient.h"
 #include "pass/inline.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,10 +38,11 @@ static ifd_status plan_passes(ifd_error *err, ifd_arena *arena, const char *cons
   return IFD_OK;
 }
 
-/* The model made ready: local functions written out, then optimized for running. */
+/* The model made ready: local functions and gradients written out, then optimized for running. */
 static ifd_status make_ready(ifd_error *err, infold_session *s) {
   TRY(ifd_api_clone(err, &s->ready, s->model, s->options.max_memory));
   TRY(ifd_inline_functions(err, s->ready->ir));
+  TRY(ifd_expand_gradients(err, s->ready->ir));
   if (s->options.reference) return IFD_OK;
   ifd_optimize_options options = {.max_rewrites = -1, .grow = true, .for_running = true};
   ifd_optimize_report report = {0};
