@@ -51,7 +51,7 @@ static ifd_status gather(shares *s, const infold_session *session, bool by_opera
     if (!by_operator) ALLOC(s->err, key, ifd_arena_printf(&s->arena, "%s\n%s", e->name, e->op_type));
     TRY(add(s, key, e));
   }
-  qsort(s->rows.v, (size_t)s->rows.n, sizeof *s->rows.v, compare);
+  if (s->rows.n) qsort(s->rows.v, (size_t)s->rows.n, sizeof *s->rows.v, compare);
   return IFD_OK;
 }
 

@@ -285,7 +285,8 @@ ifd_status ifd_survey_new(ifd_error *err, ifd_survey **out, ifd_model *model, if
   TRY(ifd_graph_visit(model->graph, add_graph, s));
   for (int i = 0; i < model->functions.n; i++)
     TRY(ifd_graph_visit(model->functions.v[i]->body, add_graph, s));
-  qsort(s->operators.v, (size_t)s->operators.n, sizeof *s->operators.v, compare_operators);
+  if (s->operators.n)
+    qsort(s->operators.v, (size_t)s->operators.n, sizeof *s->operators.v, compare_operators);
   TRY(add_totals(s));
   *out = s;
   return IFD_OK;

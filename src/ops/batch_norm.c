@@ -27,16 +27,16 @@ static bool trains_14(const ifd_node *node) { return ifd_attr_int(node, "trainin
 /* Per-channel statistics are vectors; only those of `spatial = 0` (before version 9) have an element for each
  * position. */
 static ifd_status check_statistics(ifd_infer *x) {
+  static const char *const names[] = {[SCALE] = "scale", [SCALE + 1] = "B", [MEAN] = "mean", [VAR] = "var"};
   int rank = ifd_infer_rank(x, X);
   bool spatial = x->node->opset >= 9 || ifd_node_int(x->node, "spatial", 1);
   for (int i = SCALE; spatial && i <= VAR; i++) {
     int r = ifd_infer_rank(x, i);
-    EXPECT(x->err, r < 0 || r == 1, BAD_MODEL,
-           "input %d (scale, B, mean, var) has rank %d; a vector was expected", i, r);
+    EXPECT(x->err, r < 0 || r == 1, BAD_MODEL, "%s has rank %d; a vector was expected", names[i], r);
     if (r < 0 || rank < 2) continue;
     ifd_dim n = ifd_infer_dim(x, i, 0), c = ifd_infer_dim(x, X, 1);
     EXPECT(x->err, n == c || !ifd_dim_is_number(n) || !ifd_dim_is_number(c), BAD_MODEL,
-           "input %d has %lld elements for %lld channels", i, (long long)n, (long long)c);
+           "%s has %lld elements for %lld channels", names[i], (long long)n, (long long)c);
   }
   return IFD_OK;
 }
