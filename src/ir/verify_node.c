@@ -75,12 +75,18 @@ static ifd_status check_type(ifd_error *err, const ifd_schema *schema, const ifd
 
 typedef const ifd_schema_param *find_param(const ifd_schema *schema, size_t i);
 
+/* "" stands for an optional value, and for one of several like outputs that nobody reads. */
+static bool may_be_absent(const ifd_schema_param *param, find_param *find) {
+  return param->option == IFD_PARAM_OPTIONAL ||
+         (param->option == IFD_PARAM_VARIADIC && find == ifd_schema_find_output);
+}
+
 static ifd_status check_values(ifd_error *err, const ifd_schema *schema, find_param *find,
                                ifd_value *const *values, int n, const char *what, bindings *b) {
   for (int i = 0; i < n; i++) {
     const ifd_schema_param *param = find(schema, (size_t)i);
     if (!param) continue;
-    EXPECT(err, values[i] || param->option != IFD_PARAM_SINGLE, BAD_MODEL, "%s %d (%s) is absent", what, i,
+    EXPECT(err, values[i] || may_be_absent(param, find), BAD_MODEL, "%s %d (%s) is absent", what, i,
            param->name);
     if (values[i]) TRY(check_type(err, schema, param, values[i], b));
   }

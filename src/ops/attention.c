@@ -343,16 +343,18 @@ static ifd_status lower_attention_24(ifd_lower *x) { return lower_attention(x, t
 /* ---- Attention: inference ---- */
 
 /* Dimensions [batch, heads, length, size] of an input of 3 or 4 dimensions. */
-static void infer_heads(ifd_infer *x, int i, const char *attr, ifd_dim *d) {
+static ifd_status infer_heads(ifd_infer *x, int i, const char *attr, ifd_dim *d) {
   int rank = ifd_infer_rank(x, i);
   for (int k = 0; k < 4; k++) d[k] = ifd_dim_unknown(x->dims);
   if (rank == 4)
     for (int k = 0; k < 4; k++) d[k] = ifd_infer_dim(x, i, k);
-  if (rank != 3) return;
+  if (rank != 3) return IFD_OK;
   d[0] = ifd_infer_dim(x, i, 0);
   d[1] = ifd_node_int(x->node, attr, 1);
+  EXPECT(x->err, d[1] > 0 && d[1] <= INT32_MAX, BAD_MODEL, "attribute %s is %lld", attr, (long long)d[1]);
   d[2] = ifd_infer_dim(x, i, 1);
   d[3] = ifd_dim_floor_div(x->dims, ifd_infer_dim(x, i, 2), d[1]);
+  return IFD_OK;
 }
 
 static ifd_dim with_past(ifd_infer *x, ifd_dim length, int past) {
@@ -364,9 +366,9 @@ static ifd_dim with_past(ifd_infer *x, ifd_dim length, int past) {
 static ifd_status infer_attention(ifd_infer *x) {
   ifd_dim q[4], k[4], v[4];
   int rank = ifd_infer_rank(x, Q);
-  infer_heads(x, Q, "q_num_heads", q);
-  infer_heads(x, K, "kv_num_heads", k);
-  infer_heads(x, V, "kv_num_heads", v);
+  TRY(infer_heads(x, Q, "q_num_heads", q));
+  TRY(infer_heads(x, K, "kv_num_heads", k));
+  TRY(infer_heads(x, V, "kv_num_heads", v));
   k[2] = with_past(x, k[2], PAST_KEY);
   v[2] = with_past(x, v[2], PAST_VALUE);
   const ifd_dim y3[] = {q[0], q[2], ifd_dim_mul(x->dims, q[1], v[3])}, y4[] = {q[0], q[1], q[2], v[3]};
@@ -390,9 +392,9 @@ static ifd_dtype score_dtype(const ifd_node *node, ifd_dtype q) {
 static ifd_status infer_flex_attention(ifd_infer *x) {
   static const char *const graphs[] = {"score_mod", "prob_mod"};
   ifd_dim q[4], k[4], v[4];
-  infer_heads(x, Q, "", q);
-  infer_heads(x, K, "", k);
-  infer_heads(x, V, "", v);
+  TRY(infer_heads(x, Q, "", q));
+  TRY(infer_heads(x, K, "", k));
+  TRY(infer_heads(x, V, "", v));
   const ifd_dim y[] = {q[0], q[1], q[2], v[3]}, scores[] = {q[0], q[1], q[2], k[2]};
   const ifd_type *type, *result;
   ALLOC(x->err, type, ifd_type_tensor(x->arena, score_dtype(x->node, ifd_infer_dtype(x, Q)), 4, scores));

@@ -87,8 +87,17 @@ static ifd_status check_channels(ifd_infer *x, ifd_dim c, ifd_dim m, ifd_dim c_g
   return IFD_OK;
 }
 
+/* Attribute group, which takes part in dimensions. */
+static ifd_status read_group(ifd_error *err, const ifd_node *node, int64_t *group) {
+  *group = ifd_node_int(node, "group", 1);
+  EXPECT(err, *group > 0 && *group <= INT32_MAX, BAD_MODEL, "attribute group is %lld", (long long)*group);
+  return IFD_OK;
+}
+
 static ifd_status infer_conv_as(ifd_infer *x, ifd_dtype dtype, int weights) {
   int rank = ifd_infer_rank(x, 0);
+  int64_t group;
+  TRY(read_group(x->err, x->node, &group));
   if (rank < 0) return ifd_infer_unranked(x, 0, dtype);
   const ifd_dim *in = x->in[0]->dims;
   ifd_dim out[IFD_MAX_RANK];
@@ -137,6 +146,8 @@ static double cost_conv(const ifd_node *node, const ifd_shape *in, const ifd_sha
 
 static ifd_status infer_conv_transpose(ifd_infer *x) {
   int rank = ifd_infer_rank(x, 0), w_rank = ifd_infer_rank(x, 1);
+  int64_t group;
+  TRY(read_group(x->err, x->node, &group));
   if (rank < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
   const ifd_dim *in = x->in[0]->dims;
   ifd_dim out[IFD_MAX_RANK];
@@ -145,7 +156,7 @@ static ifd_status infer_conv_transpose(ifd_infer *x) {
   const ifd_dim *w = w_rank < 0 ? NULL : x->in[1]->dims;
   TRY(ifd_window_infer_transposed(x, rank, in, w ? w + 2 : NULL, out));
   out[0] = in[0];
-  out[1] = w ? ifd_dim_mul(x->dims, w[1], ifd_node_int(x->node, "group", 1)) : ifd_dim_unknown(x->dims);
+  out[1] = w ? ifd_dim_mul(x->dims, w[1], group) : ifd_dim_unknown(x->dims);
   return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, out);
 }
 

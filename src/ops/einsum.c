@@ -100,8 +100,10 @@ static ifd_status parse(ifd_error *err, equation *e, const ifd_node *node, int n
   const char *at = text.s, *end = at + text.len;
   EXPECT(err, n >= 1 && n <= MAX_OPERANDS, UNSUPPORTED, "%d inputs; at most %d are supported", n,
          MAX_OPERANDS);
-  for (int i = 0; i < n; i++)
+  for (int i = 0; i < n; i++) {
+    EXPECT(err, node->inputs[i], BAD_MODEL, "input %d is missing", i);
     EXPECT(err, rank[i] <= IFD_MAX_RANK, UNSUPPORTED, "input %d has rank %d", i, rank[i]);
+  }
   int n_ellipsis = ellipsis_size(at, end, n, rank);
   EXPECT(err, n_ellipsis <= IFD_MAX_RANK, BAD_MODEL, "attribute equation: an ellipsis of %d dimensions",
          n_ellipsis);
@@ -278,6 +280,7 @@ static ifd_status eval_einsum(ifd_eval *x) {
   int64_t size[LABELS];
   equation e;
   for (int i = 0; i < x->n_in && i < MAX_OPERANDS; i++) {
+    EXPECT(x->err, ifd_eval_has(x, i), BAD_MODEL, "input %d is missing", i);
     shapes[i] = ifd_eval_shape(x, i);
     rank[i] = shapes[i]->rank;
   }
@@ -395,7 +398,7 @@ static ifd_status lower_einsum(ifd_lower *x) {
   equation e;
   strides in[2], out;
   ifd_products p;
-  if (x->node->n_inputs != 2 || !ifd_lower_all_float(x, 2)) return IFD_OK;
+  if (x->node->n_inputs != 2 || !x->in[0] || !x->in[1] || !ifd_lower_all_float(x, 2)) return IFD_OK;
   const ifd_shape *shapes[] = {&x->in[0]->shape, &x->in[1]->shape};
   TRY(parse(x->err, &e, x->node, 2, (const int[]){shapes[0]->rank, shapes[1]->rank}));
   TRY(label_sizes(x->err, &e, shapes, size));

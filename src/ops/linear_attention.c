@@ -133,8 +133,10 @@ static ifd_status read_linear(ifd_eval *x, linear *l) {
   TRY(last_dim(x, VALUE, &v));
   l->q_heads = ifd_attr_int(x->node, "q_num_heads");
   l->kv_heads = ifd_attr_int(x->node, "kv_num_heads");
-  EXPECT(x->err, l->kv_heads > 0 && l->q_heads > 0 && l->q_heads % l->kv_heads == 0, BAD_MODEL,
-         "%lld query heads for %lld key heads", (long long)l->q_heads, (long long)l->kv_heads);
+  EXPECT(x->err,
+         l->kv_heads > 0 && l->q_heads > 0 && l->q_heads <= INT32_MAX && l->kv_heads <= INT32_MAX &&
+             l->q_heads % l->kv_heads == 0,
+         BAD_MODEL, "%lld query heads for %lld key heads", (long long)l->q_heads, (long long)l->kv_heads);
   l->batch = ifd_eval_shape(x, QUERY)->dim[0];
   l->length = ifd_eval_shape(x, QUERY)->dim[1];
   l->k_size = q / l->q_heads;
@@ -225,6 +227,8 @@ static ifd_status infer_linear_attention(ifd_infer *x) {
   int64_t q_heads = ifd_node_int(x->node, "q_num_heads", 1),
           kv_heads = ifd_node_int(x->node, "kv_num_heads", 1);
   bool past = ifd_node_has_input(x->node, PAST);
+  EXPECT(x->err, q_heads > 0 && q_heads <= INT32_MAX && kv_heads > 0 && kv_heads <= INT32_MAX, BAD_MODEL,
+         "%lld query heads for %lld key heads", (long long)q_heads, (long long)kv_heads);
   ifd_dtype state_dtype = ifd_infer_dtype(x, past ? PAST : QUERY);
   if (ifd_infer_rank(x, QUERY) != 3 || ifd_infer_rank(x, VALUE) != 3) {
     TRY(ifd_infer_unranked(x, 0, ifd_infer_dtype(x, QUERY)));

@@ -256,9 +256,11 @@ static ifd_status infer_layer(ifd_infer *x, int gates) {
     steps = ifd_infer_dim(x, 0, batch_first);
     batch = ifd_infer_dim(x, 0, !batch_first);
   }
-  if (ifd_node_find_attr(x->node, "hidden_size"))
+  if (ifd_node_find_attr(x->node, "hidden_size")) {
     hidden = ifd_node_int(x->node, "hidden_size", 0);
-  else if (ifd_infer_rank(x, 2) == 3)
+    EXPECT(x->err, hidden > 0 && hidden <= INT32_MAX, BAD_MODEL, "attribute hidden_size is %lld",
+           (long long)hidden);
+  } else if (ifd_infer_rank(x, 2) == 3)
     hidden = ifd_infer_dim(x, 2, 2);
   else if (ifd_infer_rank(x, 1) == 3)
     hidden = ifd_dim_floor_div(x->dims, ifd_infer_dim(x, 1, 1), gates);

@@ -20,8 +20,8 @@ static ifd_status pooled_init(ifd_eval *x, pooled *p, int64_t height, int64_t wi
   EXPECT(x->err, in->rank == 4, BAD_INPUT, "X has rank %d, not 4", in->rank);
   EXPECT(x->err, rois->rank == 2 && rois->dim[1] == columns, BAD_INPUT, "rois are not [number, %lld]",
          (long long)columns);
-  EXPECT(x->err, height > 0 && width > 0, BAD_MODEL, "a pooled shape of %lld by %lld", (long long)height,
-         (long long)width);
+  EXPECT(x->err, height > 0 && height <= INT32_MAX && width > 0 && width <= INT32_MAX, BAD_MODEL,
+         "a pooled shape of %lld by %lld", (long long)height, (long long)width);
   *p = (pooled){.regions = rois->dim[0],
                 .images = in->dim[0],
                 .channels = in->dim[1],
@@ -40,6 +40,8 @@ static ifd_status check_image(ifd_eval *x, const pooled *p, double image) {
 }
 
 static ifd_status infer_pooled(ifd_infer *x, ifd_dim height, ifd_dim width) {
+  EXPECT(x->err, height > 0 && height <= INT32_MAX && width > 0 && width <= INT32_MAX, BAD_MODEL,
+         "a pooled shape of %lld by %lld", (long long)height, (long long)width);
   bool has = ifd_infer_rank(x, 0) == 4, rois = ifd_infer_rank(x, 1) == 2;
   const ifd_dim out[] = {rois ? ifd_infer_dim(x, 1, 0) : ifd_dim_unknown(x->dims),
                          has ? ifd_infer_dim(x, 0, 1) : ifd_dim_unknown(x->dims), height, width};

@@ -71,6 +71,7 @@ static ifd_status count_tensors(ifd_error *err, const ifd_node *node, const opti
   EXPECT(err, node->n_inputs - 2 == *n * (2 + o->n_states) && node->n_outputs <= *n * (1 + o->n_states),
          BAD_MODEL, "%d inputs and %d outputs are not those of whole tensors", node->n_inputs,
          node->n_outputs);
+  for (int i = 0; i < node->n_inputs; i++) EXPECT(err, node->inputs[i], BAD_MODEL, "input %d is missing", i);
   return IFD_OK;
 }
 
