@@ -94,10 +94,13 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   int64_t tiles = p->batch * all.tiles;
   int64_t tasks =
       tasks_worth((double)IFD_WINOGRAD_PLANES * (double)tiles * (double)all.steps * (double)blocks);
+  /* Every task of rows reads all its weights, every task of blocks transforms all its inputs: few of each. */
+  int64_t least_tiles = all.stays || tiles < 112 ? 24 : 56;
   p->spans_batch = true;
   p->n_parts = 1;
-  split_rows(p, tiles, ifd_min_i64(tasks, tiles / 28));
-  split_blocks(p, blocks, ifd_min_i64(ifd_ceil_div(tasks, p->row_tasks), blocks / 4));
+  split_rows(p, tiles, ifd_min_i64(tasks, tiles / least_tiles));
+  int64_t block_tasks = ifd_min_i64(ifd_ceil_div(ifd_min_i64(tasks, 4), p->row_tasks), blocks / 4);
+  split_blocks(p, blocks, block_tasks);
   ifd_winograd_sizes z = ifd_winograd_sizes_of(s, p->rows, p->blocks);
   p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) +
                    sizeof(float) * IFD_WINOGRAD_PLANES * (size_t)(z.v_plane + z.m_plane);

@@ -1,9 +1,11 @@
 #include "kernels/kernels.h"
 
 #ifdef IFD_X86
-#define TABLES(family) {&ifd_k_##family##_ref, &ifd_k_##family##_avx2, &ifd_k_##family##_avx512}
+#define TABLES(family)                                                                                       \
+  { &ifd_k_##family##_ref, &ifd_k_##family##_avx2, &ifd_k_##family##_avx512 }
 #else
-#define TABLES(family) {&ifd_k_##family##_ref, &ifd_k_##family##_ref, &ifd_k_##family##_ref}
+#define TABLES(family)                                                                                       \
+  { &ifd_k_##family##_ref, &ifd_k_##family##_ref, &ifd_k_##family##_ref }
 #endif
 #define X(family)                                                                                            \
   extern const struct ifd_k_##family##_table ifd_k_##family##_ref, ifd_k_##family##_avx2,                    \

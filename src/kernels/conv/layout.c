@@ -5,9 +5,10 @@
 
 void IFD_K(ifd_conv_planar_to_blocked)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t b0,
                                        int64_t b1) {
-  for (int64_t b = b0; b < b1; b++)
-    IFD_K(ifd_k_pack_b)
-    (y + b * n_pixels * 16, x + b * 16 * n_pixels, 1, n_pixels, n_pixels, ifd_min_i64(16, c - b * 16));
+  for (int64_t b = b0; b < b1; b++) {
+    int64_t n = ifd_min_i64(16, c - b * 16);
+    IFD_K(ifd_k_pack_b)(y + b * n_pixels * 16, x + b * 16 * n_pixels, 1, n_pixels, n_pixels, n);
+  }
 }
 
 void IFD_K(ifd_conv_blocked_to_planar)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t b0,

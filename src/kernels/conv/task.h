@@ -57,18 +57,19 @@ IFD_INLINE void ifd_conv_finish(const ifd_conv_task *t, const float *sums, int64
                     .fill = true});
 }
 
-/* The common epilogues in registers: min(max(sum + bias + other, lo), hi). */
+/* The common epilogues in registers: min(max(sum + bias + other, lo), hi), zeros beyond the channels. */
 typedef struct ifd_conv_fused {
-  bool fits; /* they are the whole of it, and the block has 16 channels */
+  bool fits; /* they are the whole of it */
+  m16 lanes;
   v16 bias, lo, hi;
 } ifd_conv_fused;
 
 IFD_INLINE ifd_conv_fused ifd_conv_fuse(const ifd_conv_task *t, int64_t b) {
   const ifd_k_epilogue *e = &t->epilogue;
-  bool fits =
-      e->act <= IFD_K_ACT_CLIP && e->join <= IFD_K_JOIN_ADD && e->scale == 1 && ifd_conv_columns(t, b) == 16;
-  return (ifd_conv_fused){.fits = fits,
-                          .bias = e->bias && fits ? v16_load(e->bias + b * 16) : v16_zero(),
+  int n = (int)ifd_conv_columns(t, b);
+  return (ifd_conv_fused){.fits = e->act <= IFD_K_ACT_CLIP && e->join <= IFD_K_JOIN_ADD && e->scale == 1,
+                          .lanes = m16_first(n),
+                          .bias = e->bias ? v16_load_n(e->bias + b * 16, n) : v16_zero(),
                           .lo = v16_set1(e->act == IFD_K_ACT_CLIP ? e->p[0] : -INFINITY),
                           .hi = v16_set1(e->act == IFD_K_ACT_CLIP ? e->p[1] : INFINITY)};
 }
@@ -76,7 +77,7 @@ IFD_INLINE ifd_conv_fused ifd_conv_fuse(const ifd_conv_task *t, int64_t b) {
 IFD_INLINE v16 ifd_conv_fused_of(const ifd_conv_fused *f, v16 sum, const float *other) {
   v16 v = v16_add(sum, f->bias);
   if (other) v = v16_add(v, v16_load(other));
-  return v16_min(f->hi, v16_max(f->lo, v));
+  return v16_select(f->lanes, v16_min(f->hi, v16_max(f->lo, v)), v16_zero());
 }
 
 #endif

@@ -13,25 +13,28 @@ typedef struct ifd_winograd_sizes {
   int64_t down, across, tiles;     /* of a plane of outputs; of a sample */
   int64_t segments, steps;         /* of k: (block of input channels, tap of depth) */
   int64_t at_once, blocks_at_once; /* tiles and output blocks that stay in L2 together */
+  bool stays;                      /* the weights of so many blocks, in L2 */
   int64_t v_plane, m_plane;        /* floats of one of the 36 planes of transformed inputs and of products */
 } ifd_winograd_sizes;
 
 /* An odd number of cache lines, so that the planes of one tile do not fall on the same lines of the cache. */
 static inline int64_t ifd_winograd_plane(int64_t n_vectors) { return (n_vectors | 1) * 16; }
 
-/* For tasks of up to `tiles` tiles and `blocks` output blocks. */
+/* For tasks of up to `tiles` tiles and `blocks` output blocks. Weights that stay in L2 leave half of it to
+ * the tiles of a block, all planes of them. Larger weights are read once for each block of tiles: then there
+ * are as many tiles as let one plane of them stay. */
 static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s, int64_t tiles,
                                                        int64_t blocks) {
-  enum { TILE = 14, VECTORS = 1 << 14 }; /* a megabyte of vectors for each operand */
+  enum { TILE = 14, VECTORS = 1 << 13 }; /* half a megabyte of vectors */
   ifd_winograd_sizes z = {.down = ifd_ceil_div(s->out[IFD_K_H], IFD_WINOGRAD_OUT),
                           .across = ifd_ceil_div(s->out[IFD_K_W], IFD_WINOGRAD_OUT)};
   z.tiles = s->out[IFD_K_D] * z.down * z.across;
   z.segments = ifd_ceil_div(s->c, 16) * s->kernel[IFD_K_D];
   z.steps = s->c * s->kernel[IFD_K_D];
-  int64_t fit = VECTORS / 2 / (IFD_WINOGRAD_PLANES * z.segments) / TILE * TILE;
-  z.at_once = ifd_min_i64(tiles, ifd_max_i64(TILE, ifd_min_i64(fit, 4 * TILE)));
-  fit = VECTORS / 2 / (IFD_WINOGRAD_PLANES * z.at_once) / 2 * 2;
-  z.blocks_at_once = ifd_min_i64(blocks, ifd_max_i64(2, fit));
+  z.stays = IFD_WINOGRAD_PLANES * z.steps * blocks <= 2 * VECTORS;
+  int64_t per_tile = (z.segments + blocks) * (z.stays ? IFD_WINOGRAD_PLANES : 1);
+  z.at_once = ifd_min_i64(tiles, ifd_max_i64(TILE, ifd_min_i64(VECTORS / per_tile / TILE, 8) * TILE));
+  z.blocks_at_once = blocks;
   z.v_plane = ifd_winograd_plane(z.segments * z.at_once);
   z.m_plane = ifd_winograd_plane(z.blocks_at_once * z.at_once);
   return z;

@@ -42,36 +42,47 @@ static void finish(const ifd_product *p, const float *sums, int64_t i, int64_t n
                     .fill = p->fill});
 }
 
+/* The n floats of a last tile's bias, zeros beyond. */
+static const float *padded(float *to, const float *bias, int64_t n, int64_t n_vectors) {
+  for (int64_t j = 0; j < n_vectors * 16; j++) to[j] = j < n ? bias[j] : 0;
+  return to;
+}
+
 static void run_tile(const block *k, int64_t i, int64_t n_rows, int64_t j, int64_t n_vectors) {
   const ifd_product *p = k->p;
   float tile[IFD_UKR_TILE] __attribute__((aligned(64)));
+  float bias[IFD_UKR_MAX_VECTORS * 16];
+  int64_t n_cols = ifd_min_i64(n_vectors * 16, p->n - j);
+  bool whole = n_cols == n_vectors * 16;
   ifd_ukr_args t = k->t;
   t.a += (i - k->i0) * 16;
   t.b = k->b + (j - k->j0) / 16 * t.b_vs;
   float *waiting = k->sums + (i - k->i0) * k->columns + (j - k->j0);
   if (!k->first) t.init = waiting, t.init_rs = k->columns, t.init_vs = 16;
-  t.finish = t.finish && k->last && j + n_vectors * 16 <= p->n;
+  t.finish = t.finish && k->last && (whole || p->fill);
   if (!k->last || p->store) {
     t.c = waiting, t.c_rs = k->columns, t.c_vs = 16;
   } else if (t.finish) {
     t.c = p->c + i * p->c_rs + j / 16 * p->c_vs, t.c_rs = p->c_rs, t.c_vs = p->c_vs;
-    if (t.bias) t.bias += j;
+    t.lanes = n_cols - (n_vectors - 1) * 16;
     if (t.other) t.other += i * t.other_rs + j / 16 * t.other_vs;
+    if (t.bias) t.bias = whole ? t.bias + j : padded(bias, t.bias + j, n_cols, n_vectors);
   } else {
     t.c = tile, t.c_rs = 16, t.c_vs = n_rows * 16;
   }
   IFD_K(ifd_ukr_find)(n_rows, n_vectors)(&t);
-  if (t.c == tile) finish(p, tile, i, n_rows, j, ifd_min_i64(n_vectors * 16, p->n - j));
+  if (t.c == tile) finish(p, tile, i, n_rows, j, n_cols);
 }
 
 /* Panels of B outside, so that one stays near while the rows of A pass by. */
-static void run_tiles(const block *k) {
+static void run_tiles(block *k) {
   int64_t n_rows = k->i1 - k->i0;
   for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
     v = ifd_ukr_vectors(n_rows, ifd_ceil_div(k->j1 - j, 16));
     int64_t n_tiles = ifd_ceil_div(n_rows, ifd_ukr_rows(v));
     for (int64_t r = 0; r < n_tiles; r++) {
       int64_t i = n_rows * r / n_tiles, end = n_rows * (r + 1) / n_tiles;
+      k->t.b_ahead = ifd_ukr_ahead(n_rows, r, n_tiles, v, k->t.b_vs);
       run_tile(k, k->i0 + i, end - i, j, v);
     }
   }

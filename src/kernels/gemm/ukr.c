@@ -6,9 +6,10 @@
 
 /* M and NV are constants wherever this is inlined: the sums then live in registers. */
 IFD_INLINE void step(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *a,
-                     const float *b, int64_t b_vs) {
+                     const float *b, int64_t b_vs, int64_t ahead) {
   v16 bv[IFD_UKR_MAX_VECTORS];
   EACH_VECTOR bv[v] = v16_load(b + v * b_vs);
+  EACH_VECTOR __builtin_prefetch(b + v * b_vs + ahead, 0, 2);
   EACH_ROW {
     v16 av = v16_set1(a[i * 16]);
     EACH_VECTOR sum[i][v] = v16_fma(av, bv[v], sum[i][v]);
@@ -28,7 +29,12 @@ IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_
       sum[i][v] = v16_add(sum[i][v], other);
     }
   }
-  EACH_VECTOR EACH_ROW { v16_store(t->c + i * t->c_rs + v * t->c_vs, v16_min(hi, v16_max(lo, sum[i][v]))); }
+  const m16 lanes = m16_first((int)t->lanes);
+  EACH_VECTOR EACH_ROW {
+    v16 y = v16_min(hi, v16_max(lo, sum[i][v]));
+    if (v == NV - 1) y = v16_select(lanes, y, v16_zero());
+    v16_store(t->c + i * t->c_rs + v * t->c_vs, y);
+  }
 }
 
 IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
@@ -37,16 +43,17 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
   const int64_t init_rs = t->init ? t->init_rs : 0, init_vs = t->init ? t->init_vs : 0;
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   EACH_VECTOR EACH_ROW sum[i][v] = v16_load(init + i * init_rs + v * init_vs);
-  const int64_t b_vs = t->b_vs;
+  const int64_t b_vs = t->b_vs, ahead = t->b_ahead;
   const float *b = t->b;
   const int64_t *at = t->at, *full = at + t->n_full, *end = full + t->n_part;
   for (; at < end; at++) {
     const float *a = t->a + *at;
     if (at < full) {
-      _Pragma("GCC unroll 4") for (int64_t k = 0; k < 16; k++) step(M, NV, sum, a + k, b + k * 16, b_vs);
+      _Pragma("GCC unroll 2") for (int64_t k = 0; k < 16; k++)
+          step(M, NV, sum, a + k, b + k * 16, b_vs, ahead);
       b += 16 * 16;
     } else
-      for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, a + k, b, b_vs);
+      for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, a + k, b, b_vs, ahead);
   }
   if (t->finish)
     store_finished(M, NV, sum, t);

@@ -26,11 +26,13 @@ typedef struct ifd_ukr_args {
   int64_t n_full, n_part, k_part;
   const float *b;
   int64_t b_vs;
+  int64_t b_ahead;   /* what to fetch of B meanwhile, so far from what is read; 0: nothing more */
   const float *init; /* sums so far; NULL: 0. It may be c. */
   int64_t init_rs, init_vs;
   float *c;
   int64_t c_rs, c_vs;
   bool finish;        /* store min(max(sum + bias + other, lo), hi), else the sums */
+  int64_t lanes;      /* of the last vector that are finished; zeros beyond */
   const float *bias;  /* NV * 16 of them, or NULL: 0 */
   const float *other; /* or NULL: not added. It may be c. */
   int64_t other_rs, other_vs;
@@ -53,6 +55,11 @@ IFD_INLINE int64_t ifd_ukr_vectors(int64_t n_rows, int64_t n_vectors) {
   while (v < IFD_UKR_MAX_VECTORS && ifd_ukr_rows(2 * v) >= n_rows) v *= 2;
   while (v > n_vectors) v /= 2;
   return v;
+}
+/* b_ahead of tile r of the n over the same panels: where several share them, the last fetches what the next
+ * panels begin with, which would otherwise come from memory all at once. */
+IFD_INLINE int64_t ifd_ukr_ahead(int64_t n_rows, int64_t r, int64_t n, int64_t vectors, int64_t b_vs) {
+  return n_rows >= 24 && r == n - 1 ? vectors * b_vs : 0;
 }
 
 #endif

@@ -12,8 +12,8 @@
 #define IFD_RNN_ACT_LIST(X)                                                                                  \
   X(Sigmoid)                                                                                                 \
   X(Tanh)                                                                                                    \
-  X(Relu) X(Affine) X(LeakyRelu) X(ThresholdedRelu) X(ScaledTanh) X(HardSigmoid) X(Elu) X(Softsign)          \
-      X(Softplus)
+  X(Relu)                                                                                                    \
+  X(Affine) X(LeakyRelu) X(ThresholdedRelu) X(ScaledTanh) X(HardSigmoid) X(Elu) X(Softsign) X(Softplus)
 typedef enum ifd_rnn_act {
 #define X(name) IFD_RNN_##name,
   IFD_RNN_ACT_LIST(X)
