@@ -30,26 +30,25 @@ static ifd_status read_sizes(ifd_error *err, const ifd_node *node, const char *n
   return IFD_OK;
 }
 
-static ifd_status read_input_sizes(ifd_eval *x, int i, int64_t *out, int rank) {
-  const int64_t *v;
-  int64_t n;
-  TRY(ifd_eval_ints(x, &v, &n, i));
-  EXPECT(x->err, n == rank, BAD_INPUT, "input %d has %lld elements, not %d", i, (long long)n, rank);
+static ifd_status read_input_sizes(ifd_error *err, const ifd_tensor *t, int input, int64_t *out, int rank) {
+  EXPECT(err, ifd_tensor_count(t) == rank, BAD_INPUT, "input %d has %lld elements, not %d", input,
+         (long long)ifd_tensor_count(t), rank);
   for (int d = 0; d < rank; d++) {
-    out[d] = v[d];
-    EXPECT(x->err, v[d] > 0 && v[d] <= INT32_MAX, BAD_INPUT, "input %d has size %lld", i, (long long)v[d]);
+    out[d] = ifd_tensor_get_i64(t, d);
+    EXPECT(err, out[d] > 0 && out[d] <= INT32_MAX, BAD_INPUT, "input %d has size %lld", input,
+           (long long)out[d]);
   }
   return IFD_OK;
 }
 
 /* How many blocks fit along each dimension of the padded image. */
-static ifd_status count_blocks(ifd_eval *x, col2im *c, const int64_t *pads) {
+static ifd_status count_blocks(ifd_error *err, col2im *c, const int64_t *pads) {
   c->n_blocks = c->block_len = c->image_len = 1;
   for (int d = 0; d < c->rank; d++) {
     int64_t span = c->image[d] + pads[d] + pads[c->rank + d] - c->dilation[d] * (c->block[d] - 1) - 1;
     c->begin[d] = pads[d];
     c->count[d] = span < 0 ? 0 : span / c->stride[d] + 1;
-    EXPECT(x->err,
+    EXPECT(err,
            ifd_mul_i64(&c->n_blocks, c->n_blocks, c->count[d]) &&
                ifd_mul_i64(&c->block_len, c->block_len, c->block[d]) &&
                ifd_mul_i64(&c->image_len, c->image_len, c->image[d]),
@@ -58,25 +57,27 @@ static ifd_status count_blocks(ifd_eval *x, col2im *c, const int64_t *pads) {
   return IFD_OK;
 }
 
-static ifd_status read_col2im(ifd_eval *x, col2im *c, ifd_shape *shape) {
-  const ifd_shape *s = ifd_eval_shape(x, 0);
-  int64_t pads[2 * IFD_MAX_RANK], rank = ifd_tensor_count(ifd_eval_in(x, 1));
-  EXPECT(x->err, s->rank == 3, BAD_INPUT, "the input has rank %d, not [N, C * block, L]", s->rank);
-  EXPECT(x->err, rank >= 1 && rank <= IFD_MAX_RANK - 2, UNSUPPORTED, "an image of %lld dimensions",
+/* From the node and its inputs; *shape is that of the output. */
+static ifd_status read_col2im(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in, col2im *c,
+                              ifd_shape *shape) {
+  const ifd_shape *s = &in[0]->shape;
+  int64_t pads[2 * IFD_MAX_RANK], rank = ifd_tensor_count(in[1]);
+  EXPECT(err, s->rank == 3, BAD_INPUT, "the input has rank %d, not [N, C * block, L]", s->rank);
+  EXPECT(err, rank >= 1 && rank <= IFD_MAX_RANK - 2, UNSUPPORTED, "an image of %lld dimensions",
          (long long)rank);
   c->rank = (int)rank;
-  TRY(read_input_sizes(x, 1, c->image, c->rank));
-  TRY(read_input_sizes(x, 2, c->block, c->rank));
-  TRY(read_sizes(x->err, x->node, "strides", c->stride, c->rank, 1, 1));
-  TRY(read_sizes(x->err, x->node, "dilations", c->dilation, c->rank, 1, 1));
-  TRY(read_sizes(x->err, x->node, "pads", pads, 2 * c->rank, 0, 0));
-  TRY(count_blocks(x, c, pads));
-  EXPECT(x->err, s->dim[1] % c->block_len == 0 && s->dim[2] == c->n_blocks, BAD_INPUT,
+  TRY(read_input_sizes(err, in[1], 1, c->image, c->rank));
+  TRY(read_input_sizes(err, in[2], 2, c->block, c->rank));
+  TRY(read_sizes(err, node, "strides", c->stride, c->rank, 1, 1));
+  TRY(read_sizes(err, node, "dilations", c->dilation, c->rank, 1, 1));
+  TRY(read_sizes(err, node, "pads", pads, 2 * c->rank, 0, 0));
+  TRY(count_blocks(err, c, pads));
+  EXPECT(err, s->dim[1] % c->block_len == 0 && s->dim[2] == c->n_blocks, BAD_INPUT,
          "input [%lld, %lld, %lld] does not hold %lld blocks of %lld elements", (long long)s->dim[0],
          (long long)s->dim[1], (long long)s->dim[2], (long long)c->n_blocks, (long long)c->block_len);
   *shape = (ifd_shape){c->rank + 2, {s->dim[0], s->dim[1] / c->block_len}};
   memcpy(shape->dim + 2, c->image, (size_t)c->rank * sizeof *c->image);
-  TRY(ifd_shape_check(x->err, shape, 2 * sizeof(double)));
+  TRY(ifd_shape_check(err, shape, 2 * sizeof(double)));
   c->n_planes = shape->dim[0] * shape->dim[1];
   return IFD_OK;
 }
@@ -91,39 +92,50 @@ static void split_index(int64_t number, const int64_t *sizes, int rank, int64_t 
   }
 }
 
-/* to[l]: the place in the image of element k of block l, or -1 in the padding. */
-static void find_places(const col2im *c, int64_t k, int64_t *to) {
-  int64_t in_block[IFD_MAX_RANK], at[IFD_MAX_RANK];
-  split_index(k, c->block, c->rank, in_block);
-  for (int64_t l = 0; l < c->n_blocks; l++) {
-    split_index(l, c->count, c->rank, at);
-    to[l] = 0;
-    for (int d = 0; d < c->rank && to[l] >= 0; d++) {
-      int64_t i = at[d] * c->stride[d] + in_block[d] * c->dilation[d] - c->begin[d];
-      to[l] = i >= 0 && i < c->image[d] ? to[l] * c->image[d] + i : -1;
-    }
+/* A row of blocks: those that differ in the last dimension alone. Element k of its blocks [from, to) lies in
+ * the image, in steps of the last stride from `start` on. */
+typedef struct block_row {
+  int64_t from, to, start;
+} block_row;
+
+static block_row find_row(const col2im *c, const int64_t *in_block, const int64_t *outer) {
+  block_row r = {0};
+  int last = c->rank - 1;
+  for (int d = 0; d < last; d++) {
+    int64_t i = outer[d] * c->stride[d] + in_block[d] * c->dilation[d] - c->begin[d];
+    if (i < 0 || i >= c->image[d]) return r;
+    r.start = r.start * c->image[d] + i;
   }
+  int64_t shift = in_block[last] * c->dilation[last] - c->begin[last], stride = c->stride[last];
+  r.from = shift < 0 ? (-shift + stride - 1) / stride : 0;
+  r.to = shift >= c->image[last] ? 0 : ifd_min_i64(c->count[last], (c->image[last] - 1 - shift) / stride + 1);
+  r.start = r.start * c->image[last] + shift;
+  return r;
 }
 
-/* Elements of `parts` numbers each are added; numbers are doubles or, where `whole`, integers. */
-static ifd_status add_blocks(ifd_eval *x, const col2im *c, int parts, const void *in, void *out, bool whole) {
-  int64_t *to, columns = c->block_len * c->n_blocks;
-  ALLOC(x->err, to, ifd_new_array(x->scratch, int64_t, c->n_blocks));
-  for (int64_t k = 0; k < c->block_len; k++) {
-    find_places(c, k, to);
-    for (int64_t i = 0; i < c->n_planes * c->n_blocks * parts; i++) {
-      int64_t plane = i / parts / c->n_blocks, l = i / parts % c->n_blocks, part = i % parts;
-      if (to[l] < 0) continue;
-      int64_t from = (plane * columns + k * c->n_blocks + l) * parts + part;
-      int64_t at = (plane * c->image_len + to[l]) * parts + part;
-      if (whole)
-        ((uint64_t *)out)[at] += ((const uint64_t *)in)[from];
-      else
-        ((double *)out)[at] += ((const double *)in)[from];
-    }
+/* Adds one plane of blocks [block_len, n_blocks] to an image, which begins as zeros; elements of `parts`
+ * numbers. */
+#define ADD_PLANE(type)                                                                                      \
+  static void add_plane_##type(const col2im *c, int64_t parts, const type *in, type *image) {                \
+    int64_t last = c->rank - 1, n = c->count[last], rows = n ? c->n_blocks / n : 0, step = c->stride[last];  \
+    int64_t in_block[IFD_MAX_RANK], outer[IFD_MAX_RANK];                                                     \
+    for (int64_t k = 0; k < c->block_len; k++) {                                                             \
+      split_index(k, c->block, c->rank, in_block);                                                           \
+      for (int64_t r = 0; r < rows; r++, in += n * parts) {                                                  \
+        split_index(r, c->count, c->rank - 1, outer);                                                        \
+        block_row b = find_row(c, in_block, outer);                                                          \
+        type *to = image + b.start * parts;                                                                  \
+        if (step == 1)                                                                                       \
+          for (int64_t i = b.from * parts; i < b.to * parts; i++) to[i] += in[i];                            \
+        else                                                                                                 \
+          for (int64_t i = b.from; i < b.to; i++)                                                            \
+            for (int64_t p = 0; p < parts; p++) to[i * step * parts + p] += in[i * parts + p];               \
+      }                                                                                                      \
+    }                                                                                                        \
   }
-  return IFD_OK;
-}
+ADD_PLANE(float)
+ADD_PLANE(double)
+ADD_PLANE(uint64_t)
 
 static ifd_status eval_Col2Im(ifd_eval *x) {
   const ifd_tensor *in = ifd_eval_in(x, 0);
@@ -132,7 +144,8 @@ static ifd_status eval_Col2Im(ifd_eval *x) {
   ifd_tensor *out;
   void *from, *to;
   EXPECT(x->err, in->dtype != IFD_STRING, UNSUPPORTED, "blocks of strings cannot be summed");
-  TRY(read_col2im(x, &c, &shape));
+  const ifd_tensor *const inputs[] = {in, ifd_eval_in(x, 1), ifd_eval_in(x, 2)};
+  TRY(read_col2im(x->err, x->node, inputs, &c, &shape));
   TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
   bool complex = ifd_dtypes[in->dtype].class == IFD_CLASS_COMPLEX;
   ifd_dtype part = in->dtype == IFD_COMPLEX64    ? IFD_FLOAT
@@ -146,13 +159,40 @@ static ifd_status eval_Col2Im(ifd_eval *x) {
     ifd_load_i64(part, in->data, from, n_in);
   else
     ifd_load_f64(part, in->data, from, n_in);
-  TRY(add_blocks(x, &c, (int)parts, from, to, whole));
+  for (int64_t p = 0; p < c.n_planes; p++) {
+    int64_t first = p * c.block_len * c.n_blocks * parts, first_out = p * c.image_len * parts;
+    if (whole)
+      add_plane_uint64_t(&c, parts, (uint64_t *)from + first, (uint64_t *)to + first_out);
+    else
+      add_plane_double(&c, parts, (double *)from + first, (double *)to + first_out);
+  }
   for (int64_t i = 0; in->dtype == IFD_BOOL && i < n_out; i++) ((int64_t *)to)[i] = ((int64_t *)to)[i] != 0;
   if (whole)
     ifd_store_i64(part, out->data, to, n_out);
   else
     ifd_store_f64(part, out->data, to, n_out);
   return IFD_OK;
+}
+
+/* ---- lowering ---- */
+
+/* A task is a plane. Sums of float elements are float: an element of the image has few terms. */
+static void run_plane(const void *params, const ifd_args *args, int plane) {
+  const col2im *c = params;
+  float *image = (float *)args->out[0] + plane * c->image_len;
+  memset(image, 0, (size_t)c->image_len * sizeof *image);
+  add_plane_float(c, 1, (const float *)args->in[0] + plane * c->block_len * c->n_blocks, image);
+}
+
+static ifd_status lower_Col2Im(ifd_lower *x) {
+  const ifd_tensor *in = x->in[0];
+  col2im c;
+  ifd_shape shape;
+  bool known = in->dtype == IFD_FLOAT && x->in[1]->data && x->in[2]->data && x->out[0];
+  if (!known) return IFD_OK;
+  TRY(read_col2im(x->err, x->node, x->in, &c, &shape));
+  x->work->algorithm = "planes";
+  return c.image_len ? ifd_lower_launch(x, run_plane, &c, sizeof c, c.n_planes, 0) : IFD_OK;
 }
 
 /* ---- inference ---- */
@@ -174,5 +214,5 @@ static ifd_status infer_Col2Im(ifd_infer *x) {
   return ifd_infer_tensor(x, 0, dtype, rank + 2, dims);
 }
 
-const ifd_op ifd_ops_col2im[] = {{.name = "Col2Im", .since = 18, .infer = infer_Col2Im, .eval = eval_Col2Im},
-                                 {0}};
+const ifd_op ifd_ops_col2im[] = {
+    {.name = "Col2Im", .since = 18, .infer = infer_Col2Im, .eval = eval_Col2Im, .lower = lower_Col2Im}, {0}};

@@ -17,31 +17,29 @@ static ifd_status infer_as_float(ifd_infer *x) { return ifd_infer_same_as(x, 0, 
 
 /* ---- Scaler ---- */
 
-/* A value for each feature, or one for all, or none. */
-static ifd_status read_by_feature(ifd_eval *x, const char *name, const float **out, int *n) {
+/* A value for each feature: the attribute has as many, or one for all, or is absent. */
+static ifd_status read_by_feature(ifd_eval *x, const char *name, double otherwise, double **out) {
   int64_t features = n_features(ifd_eval_shape(x, 0));
-  *n = ifd_node_floats(x->node, name, out);
-  EXPECT(x->err, *n <= 1 || *n == features, BAD_MODEL, "attribute %s has %d elements for %lld features", name,
-         *n, (long long)features);
+  const float *v;
+  int n = ifd_node_floats(x->node, name, &v);
+  EXPECT(x->err, n <= 1 || n == features, BAD_MODEL, "attribute %s has %d elements for %lld features", name,
+         n, (long long)features);
+  TRY(ifd_eval_zeros(x, out, features));
+  for (int64_t i = 0; i < features; i++) (*out)[i] = n == 0 ? otherwise : v[n == 1 ? 0 : i];
   return IFD_OK;
 }
 
 static ifd_status eval_Scaler(ifd_eval *x) {
   const ifd_shape *s = ifd_eval_shape(x, 0);
-  const float *offset, *scale;
   const double *in;
-  double *y;
-  int n_offset, n_scale;
+  double *y, *offset, *scale;
   int64_t n = ifd_shape_count(s), features = n_features(s);
-  TRY(read_by_feature(x, "offset", &offset, &n_offset));
-  TRY(read_by_feature(x, "scale", &scale, &n_scale));
+  TRY(read_by_feature(x, "offset", 0, &offset));
+  TRY(read_by_feature(x, "scale", 1, &scale));
   TRY(ifd_eval_f64(x, &in, 0));
   TRY(ifd_eval_zeros(x, &y, n));
-  for (int64_t i = 0; i < n; i++) {
-    int64_t f = i % features;
-    y[i] = (in[i] - (n_offset ? offset[n_offset == 1 ? 0 : f] : 0)) *
-           (n_scale ? scale[n_scale == 1 ? 0 : f] : 1);
-  }
+  for (int64_t i = 0; i < n; i += features)
+    for (int64_t f = 0; f < features; f++) y[i + f] = (in[i + f] - offset[f]) * scale[f];
   return ifd_eval_put_f64(x, 0, IFD_FLOAT, s, y);
 }
 
@@ -99,44 +97,61 @@ static ifd_status eval_Binarizer(ifd_eval *x) {
 
 /* ---- Imputer ---- */
 
-static ifd_status expect_imputed(ifd_eval *x, int n, const char *name) {
+/* In each row, what equals `replaced` (NaN where that is NaN) becomes the feature's value of `to`. */
+#define IMPUTE(type)                                                                                         \
+  static void impute_##type(const void *from, void *out, int64_t n, const type *to, int64_t features,        \
+                            type replaced) {                                                                 \
+    const type *in = from;                                                                                   \
+    type *y = out;                                                                                           \
+    bool nan = replaced != replaced;                                                                         \
+    for (int64_t i = 0; i < n; i += features)                                                                \
+      for (int64_t f = 0; f < features; f++)                                                                 \
+        y[i + f] = (nan ? in[i + f] != in[i + f] : in[i + f] == replaced) ? to[f] : in[i + f];               \
+  }
+IMPUTE(float)
+IMPUTE(double)
+IMPUTE(int32_t)
+IMPUTE(int64_t)
+
+/* The value for each feature, as an element of the output's type. */
+static ifd_status read_imputed(ifd_eval *x, ifd_tensor *out, ifd_dtype dtype) {
+  bool whole = !ifd_dtype_is_float(dtype);
+  const char *name = whole ? "imputed_value_int64s" : "imputed_value_floats";
   int64_t features = n_features(ifd_eval_shape(x, 0));
+  const int64_t *ints = NULL;
+  const float *floats = NULL;
+  int n = whole ? ifd_node_ints(x->node, name, &ints) : ifd_node_floats(x->node, name, &floats);
   EXPECT(x->err, n == 1 || (n > 0 && n == features), BAD_MODEL,
          "attribute %s has %d elements for %lld features", name, n, (long long)features);
+  TRY(ifd_tensor_new(x->err, out, x->scratch, dtype, &(ifd_shape){1, {features}}));
+  for (int64_t i = 0; i < features; i++)
+    if (whole)
+      ifd_tensor_set_i64(out, i, ints[n == 1 ? 0 : i]);
+    else
+      ifd_tensor_set_f64(out, i, floats[n == 1 ? 0 : i]);
   return IFD_OK;
 }
 
-static ifd_status impute_floats(ifd_eval *x) {
-  const ifd_shape *s = ifd_eval_shape(x, 0);
-  const float *to;
-  const double *in;
-  double *y, replaced = ifd_attr_float(x->node, "replaced_value_float");
-  int n_to = ifd_node_floats(x->node, "imputed_value_floats", &to);
-  int64_t n = ifd_shape_count(s), features = n_features(s);
-  TRY(expect_imputed(x, n_to, "imputed_value_floats"));
-  TRY(ifd_eval_f64(x, &in, 0));
-  TRY(ifd_eval_zeros(x, &y, n));
-  for (int64_t i = 0; i < n; i++) {
-    bool missing = isnan(replaced) ? isnan(in[i]) : in[i] == replaced;
-    y[i] = missing ? to[n_to == 1 ? 0 : i % features] : in[i];
-  }
-  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), s, y);
-}
-
-static ifd_status impute_ints(ifd_eval *x) {
-  const ifd_shape *s = ifd_eval_shape(x, 0);
-  const int64_t *to, *in;
-  int64_t *y, n, features = n_features(s), replaced = ifd_attr_int(x->node, "replaced_value_int64");
-  int n_to = ifd_node_ints(x->node, "imputed_value_int64s", &to);
-  TRY(expect_imputed(x, n_to, "imputed_value_int64s"));
-  TRY(ifd_eval_ints(x, &in, &n, 0));
-  ALLOC(x->err, y, ifd_new_array(x->scratch, int64_t, n));
-  for (int64_t i = 0; i < n; i++) y[i] = in[i] == replaced ? to[n_to == 1 ? 0 : i % features] : in[i];
-  return ifd_eval_put_i64(x, 0, ifd_eval_dtype(x, 0), s, y);
-}
-
 static ifd_status eval_Imputer(ifd_eval *x) {
-  return ifd_dtype_is_float(ifd_eval_dtype(x, 0)) ? impute_floats(x) : impute_ints(x);
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_tensor to, *out;
+  int64_t n = ifd_tensor_count(in), features = n_features(&in->shape);
+  TRY(read_imputed(x, &to, in->dtype));
+  TRY(ifd_move_out(x, &out, 0, in->dtype, &in->shape));
+  double replaced = ifd_attr_float(x->node, "replaced_value_float");
+  int64_t whole = ifd_attr_int(x->node, "replaced_value_int64");
+  switch (in->dtype) {
+  case IFD_FLOAT: impute_float(in->data, out->data, n, to.data, features, (float)replaced); return IFD_OK;
+  case IFD_DOUBLE: impute_double(in->data, out->data, n, to.data, features, replaced); return IFD_OK;
+  case IFD_INT64: impute_int64_t(in->data, out->data, n, to.data, features, whole); return IFD_OK;
+  case IFD_INT32:
+    if (whole == (int32_t)whole)
+      impute_int32_t(in->data, out->data, n, to.data, features, (int32_t)whole);
+    else
+      memcpy(out->data, in->data, ifd_tensor_bytes(in)); /* no element can equal it */
+    return IFD_OK;
+  default: FAIL(x->err, BAD_INPUT, "the input is of type %s", ifd_dtype_name(in->dtype));
+  }
 }
 
 /* ---- ArrayFeatureExtractor ---- */
@@ -171,7 +186,8 @@ static ifd_status eval_ArrayFeatureExtractor(ifd_eval *x) {
   shape.dim[shape.rank - 1] = n;
   TRY(ifd_move_out(x, &out, 0, in->dtype, &shape));
   ALLOC(x->err, at, ifd_new_array(x->scratch, int64_t, rows * n));
-  for (int64_t i = 0; i < rows * n; i++) at[i] = i / n * features + indices[i % n];
+  for (int64_t r = 0, i = 0; r < rows; r++)
+    for (int64_t k = 0; k < n; k++) at[i++] = r * features + indices[k];
   ifd_gather_blocks(out->data, in->data, at, rows * n, ifd_dtype_size(in->dtype));
   return IFD_OK;
 }
@@ -250,38 +266,38 @@ static ifd_status infer_OneHotEncoder(ifd_infer *x) {
 }
 
 /* Numbers are looked up as integers, floats truncated. */
-static ifd_status as_categories(ifd_eval *x, ifd_tensor *out, const ifd_tensor *categories) {
-  const ifd_tensor *in = ifd_eval_in(x, 0);
-  const int64_t *ints;
-  int64_t n;
-  EXPECT(x->err, (in->dtype == IFD_STRING) == (categories->dtype == IFD_STRING), BAD_INPUT,
-         "the input is of type %s, the categories are of type %s", ifd_dtype_name(in->dtype),
-         ifd_dtype_name(categories->dtype));
-  *out = *in;
-  if (in->dtype == IFD_STRING) return IFD_OK;
-  TRY(ifd_eval_ints(x, &ints, &n, 0));
-  out->dtype = IFD_INT64;
-  out->data = (void *)ints;
-  return IFD_OK;
+static int64_t category_of(const ifd_lookup *l, ifd_dtype dtype, const void *data, int64_t i) {
+  int64_t v;
+  if (!ifd_dtype_is_float(dtype)) return ifd_lookup_find(l, dtype, data, i);
+  ifd_load_i64(dtype, (const char *)data + (size_t)i * ifd_dtype_size(dtype), &v, 1);
+  return ifd_lookup_find(l, IFD_INT64, &v, 0);
 }
 
 static ifd_status eval_OneHotEncoder(ifd_eval *x) {
-  ifd_tensor categories = {0}, in, *out;
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  ifd_tensor categories = {0}, *out;
   ifd_lookup lookup;
+  ifd_shape shape = in->shape;
   bool zeros = ifd_attr_int(x->node, "zeros") != 0;
   TRY(read_categories(x->err, &categories, x->node));
-  TRY(as_categories(x, &in, &categories));
+  EXPECT(x->err, (in->dtype == IFD_STRING) == (categories.dtype == IFD_STRING), BAD_INPUT,
+         "the input is of type %s, the categories are of type %s", ifd_dtype_name(in->dtype),
+         ifd_dtype_name(categories.dtype));
   TRY(ifd_lookup_init(x->err, &lookup, x->scratch, &categories, IFD_LOOKUP_VALUES));
-  ifd_shape shape = in.shape;
   EXPECT(x->err, shape.rank < IFD_MAX_RANK, UNSUPPORTED, "an output of more than %d dimensions",
          IFD_MAX_RANK);
   shape.dim[shape.rank++] = ifd_tensor_count(&categories);
   TRY(ifd_eval_out(x, &out, 0, IFD_FLOAT, &shape));
   ifd_fill(out, NULL);
-  for (int64_t i = 0; i < ifd_tensor_count(&in); i++) {
-    int64_t at = ifd_lookup_find(&lookup, &in, i);
+  for (int64_t i = 0; i < ifd_tensor_count(in); i++) {
+    int64_t at = category_of(&lookup, in->dtype, in->data, i);
     EXPECT(x->err, at >= 0 || zeros, BAD_INPUT, "element %lld of the input is in no category", (long long)i);
-    if (at >= 0) ifd_tensor_set_f64(out, i * ifd_tensor_count(&categories) + at, 1);
+    if (at < 0) continue;
+    at += i * ifd_tensor_count(&categories);
+    if (out->dtype == IFD_FLOAT)
+      ((float *)out->data)[at] = 1;
+    else
+      ((double *)out->data)[at] = 1;
   }
   return IFD_OK;
 }

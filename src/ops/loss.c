@@ -1,8 +1,12 @@
-/* NegativeLogLikelihoodLoss, SoftmaxCrossEntropyLoss: computed and summed in double, rounded once. */
+/* NegativeLogLikelihoodLoss, SoftmaxCrossEntropyLoss: losses are summed in double. The softmax of float
+ * elements is that of operator LogSoftmax's kernels; any other is computed in double, too. */
 #include <math.h>
 
+#include "kernels/kernels.h"
+#include "kernels/softmax/softmax.h"
 #include "ops/shared/move.h"
 #include "ops/shared/values.h"
+#include "tensor/convert.h"
 
 /* Input 0 is [N, C, D…], targets are [N, D…]: seen as [n, c, d] and [n, d]. */
 typedef struct loss {
@@ -13,20 +17,28 @@ typedef struct loss {
   int64_t ignored;
 } loss;
 
+/* False unless target [n, d] and weight [c] (or NULL) fit the input. */
+static bool check_shapes(loss *l, const ifd_shape *in, const ifd_shape *target, const ifd_shape *weight) {
+  bool fits = in->rank >= 2 && target->rank == in->rank - 1 && target->dim[0] == in->dim[0];
+  for (int i = 1; fits && i < target->rank; i++) fits = target->dim[i] == in->dim[i + 1];
+  if (!fits) return false;
+  *l = (loss){.n = in->dim[0], .c = in->dim[1], .d = ifd_shape_span(in, 2, in->rank)};
+  return !weight || ifd_shape_count(weight) == l->c;
+}
+
+static void read_ignored(loss *l, const ifd_node *node) {
+  l->ignores = ifd_node_find_attr(node, "ignore_index") != NULL;
+  l->ignored = ifd_node_int(node, "ignore_index", 0);
+}
+
 static ifd_status read_loss(ifd_eval *x, loss *l) {
   const ifd_shape *s = ifd_eval_shape(x, 0), *t = ifd_eval_shape(x, 1);
   int64_t n;
-  EXPECT(x->err, s->rank >= 2, BAD_INPUT, "input 0 has rank %d, not [N, C, …]", s->rank);
-  bool fits = t->rank == s->rank - 1 && t->dim[0] == s->dim[0];
-  for (int i = 1; fits && i < t->rank; i++) fits = t->dim[i] == s->dim[i + 1];
   char ts[256], tt[256];
-  EXPECT(x->err, fits, BAD_INPUT, "targets %s do not fit input %s", ifd_shape_text(t, tt, sizeof tt),
-         ifd_shape_text(s, ts, sizeof ts));
-  *l = (loss){.n = s->dim[0],
-              .c = s->dim[1],
-              .d = ifd_shape_span(s, 2, s->rank),
-              .ignores = ifd_node_find_attr(x->node, "ignore_index") != NULL,
-              .ignored = ifd_node_int(x->node, "ignore_index", 0)};
+  EXPECT(x->err, check_shapes(l, s, t, NULL), BAD_INPUT,
+         "targets %s do not fit input %s: [N, …] and [N, C, …] of rank 2 or more are needed",
+         ifd_shape_text(t, tt, sizeof tt), ifd_shape_text(s, ts, sizeof ts));
+  read_ignored(l, x->node);
   TRY(ifd_eval_ints(x, &l->target, &n, 1));
   for (int64_t i = 0; i < n; i++)
     EXPECT(x->err, (l->target[i] >= 0 && l->target[i] < l->c) || (l->ignores && l->target[i] == l->ignored),
@@ -34,34 +46,52 @@ static ifd_status read_loss(ifd_eval *x, loss *l) {
   return ifd_eval_find_f64_n(x, &l->weight, 2, l->c, "weight");
 }
 
-/* Output 0 from the logarithms of the probabilities. Targets that are ignored have no loss and no weight. */
-static ifd_status put_loss(ifd_eval *x, const loss *l, const double *log_prob) {
-  double *y, sum = 0, weights = 0;
-  TRY(ifd_eval_zeros(x, &y, l->n * l->d));
+/* What a loss is reduced to. */
+typedef enum reduction { NONE, SUM, MEAN } reduction;
+
+static ifd_status read_reduction(ifd_error *err, const ifd_node *node, reduction *out) {
+  static const char *const names[] = {"none", "sum", "mean"};
+  for (int i = 0; i < 3; i++)
+    if (ifd_node_string_is(node, "reduction", "mean", names[i])) {
+      *out = (reduction)i;
+      return IFD_OK;
+    }
+  FAIL(err, BAD_MODEL, "attribute reduction is not none, sum or mean");
+}
+
+/* Place of the class of target i in the input. */
+static int64_t place_of(const loss *l, int64_t i) {
+  return (i / l->d * l->c + l->target[i]) * l->d + i % l->d;
+}
+
+static bool is_ignored(const loss *l, int64_t i) { return l->ignores && l->target[i] == l->ignored; }
+
+/* Output 0 from the logarithms of the probabilities of the targets. Those that are ignored have no loss and
+ * no weight. */
+static ifd_status put_loss(ifd_eval *x, const loss *l, double *log_prob) {
+  double sum = 0, weights = 0;
+  reduction to;
+  TRY(read_reduction(x->err, x->node, &to));
   for (int64_t i = 0; i < l->n * l->d; i++) {
-    int64_t c = l->target[i];
-    if (l->ignores && c == l->ignored) continue;
-    double weight = l->weight ? l->weight[c] : 1;
-    y[i] = -log_prob[(i / l->d * l->c + c) * l->d + i % l->d] * weight;
-    sum += y[i];
+    double weight = is_ignored(l, i) ? 0 : l->weight ? l->weight[l->target[i]] : 1;
+    log_prob[i] = is_ignored(l, i) ? 0 : -log_prob[i] * weight;
+    sum += log_prob[i];
     weights += weight;
   }
   ifd_dtype dtype = ifd_eval_dtype(x, 0);
-  if (ifd_node_string_is(x->node, "reduction", "mean", "none"))
-    return ifd_eval_put_f64(x, 0, dtype, ifd_eval_shape(x, 1), y);
-  bool mean = ifd_node_string_is(x->node, "reduction", "mean", "mean");
-  EXPECT(x->err, mean || ifd_node_string_is(x->node, "reduction", "mean", "sum"), BAD_MODEL,
-         "attribute reduction is not none, sum or mean");
-  if (mean) sum /= weights;
+  if (to == NONE) return ifd_eval_put_f64(x, 0, dtype, ifd_eval_shape(x, 1), log_prob);
+  if (to == MEAN) sum /= weights;
   return ifd_eval_put_f64(x, 0, dtype, &(ifd_shape){0}, &sum);
 }
 
 static ifd_status eval_NegativeLogLikelihoodLoss(ifd_eval *x) {
   loss l;
-  const double *in;
+  double *picked;
   TRY(read_loss(x, &l));
-  TRY(ifd_eval_f64(x, &in, 0));
-  return put_loss(x, &l, in);
+  TRY(ifd_eval_zeros(x, &picked, l.n * l.d));
+  for (int64_t i = 0; i < l.n * l.d; i++)
+    if (!is_ignored(&l, i)) picked[i] = ifd_tensor_get_f64(ifd_eval_in(x, 0), place_of(&l, i));
+  return put_loss(x, &l, picked);
 }
 
 /* out = log(softmax(in)) of n classes, `stride` apart. */
@@ -69,23 +99,108 @@ static void log_softmax(const double *in, double *out, int64_t n, int64_t stride
   double top = -INFINITY, sum = 0;
   for (int64_t i = 0; i < n; i++) top = fmax(top, in[i * stride]);
   for (int64_t i = 0; i < n; i++) sum += exp(in[i * stride] - top);
-  for (int64_t i = 0; i < n; i++) out[i * stride] = in[i * stride] - top - log(sum);
+  double shift = top + log(sum);
+  for (int64_t i = 0; i < n; i++) out[i * stride] = in[i * stride] - shift;
+}
+
+/* The logarithms of all probabilities, [n, c, d] in scratch. */
+static ifd_status log_probabilities(ifd_eval *x, const loss *l, double **out) {
+  const double *in;
+  TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_zeros(x, out, l->n * l->c * l->d));
+  for (int64_t i = 0; i < l->n * l->d; i++) {
+    int64_t at = i / l->d * l->c * l->d + i % l->d;
+    log_softmax(in + at, *out + at, l->c, l->d);
+  }
+  return IFD_OK;
 }
 
 static ifd_status eval_SoftmaxCrossEntropyLoss(ifd_eval *x) {
   loss l;
-  const double *in;
-  double *y;
+  double *all, *picked;
   TRY(read_loss(x, &l));
-  TRY(ifd_eval_f64(x, &in, 0));
-  TRY(ifd_eval_zeros(x, &y, l.n * l.c * l.d));
-  for (int64_t i = 0; i < l.n * l.d; i++) {
-    int64_t at = i / l.d * l.c * l.d + i % l.d;
-    log_softmax(in + at, y + at, l.c, l.d);
-  }
-  TRY(put_loss(x, &l, y));
-  return ifd_eval_put_f64(x, 1, ifd_eval_dtype(x, 0), ifd_eval_shape(x, 0), y);
+  TRY(log_probabilities(x, &l, &all));
+  TRY(ifd_eval_zeros(x, &picked, l.n * l.d));
+  for (int64_t i = 0; i < l.n * l.d; i++)
+    if (!is_ignored(&l, i)) picked[i] = all[place_of(&l, i)];
+  TRY(put_loss(x, &l, picked));
+  return ifd_eval_put_f64(x, 1, ifd_eval_dtype(x, 0), ifd_eval_shape(x, 0), all);
 }
+
+/* ---- lowering ---- */
+
+/* SoftmaxCrossEntropyLoss of float elements: first the logarithms of the probabilities, to output 1 or, where
+ * nobody wants it, to shared memory; then the losses, which one task sums in their order. */
+typedef struct loss_params {
+  const struct ifd_k_softmax_table *kernels;
+  loss l; /* without pointers */
+  reduction to;
+  ifd_dtype target_dtype;
+  bool weighted, kept; /* kept: output 1 is wanted */
+  int64_t grain;       /* samples of a task */
+} loss_params;
+
+static float *log_probabilities_at(const loss_params *p, const ifd_args *args) {
+  return p->kept ? args->out[1] : args->shared;
+}
+
+static void run_log_softmax(const void *params, const ifd_args *args, int task) {
+  const loss_params *p = params;
+  size_t c = (size_t)p->l.c, d = (size_t)p->l.d, size = c * d;
+  size_t first = (size_t)(task * p->grain), last = (size_t)ifd_min_i64((int64_t)first + p->grain, p->l.n);
+  const float *in = args->in[0];
+  float *out = log_probabilities_at(p, args);
+  if (d == 1)
+    p->kernels->rows(true, in + first * c, c, 1, NULL, 0, out + first * c, c, last - first, c);
+  else
+    for (size_t i = first; i < last; i++) p->kernels->columns(true, in + i * size, out + i * size, d, c, d);
+}
+
+static void run_loss(const void *params, const ifd_args *args, int task) {
+  const loss_params *p = params;
+  loss l = p->l;
+  const float *log_prob = log_probabilities_at(p, args), *weight = p->weighted ? args->in[2] : NULL;
+  float *out = args->out[0];
+  double sum = 0, weights = 0;
+  (void)task;
+  for (int64_t i = 0; i < l.n * l.d; i++) {
+    int64_t c;
+    ifd_load_i64(p->target_dtype, (const char *)args->in[1] + (size_t)i * ifd_dtype_size(p->target_dtype), &c,
+                 1);
+    bool ignored = l.ignores && c == l.ignored;
+    if (!ignored && (c < 0 || c >= l.c)) {
+      *args->failed = 1;
+      return;
+    }
+    double w = ignored ? 0 : weight ? weight[c] : 1;
+    double v = ignored ? 0 : -log_prob[(i / l.d * l.c + c) * l.d + i % l.d] * w;
+    if (p->to == NONE && out) out[i] = (float)v;
+    sum += v;
+    weights += w;
+  }
+  if (p->to != NONE && out) *out = (float)(p->to == MEAN ? sum / weights : sum);
+}
+
+static ifd_status lower_SoftmaxCrossEntropyLoss(ifd_lower *x) {
+  enum { ELEMENT_OPS = 8 };
+  const ifd_tensor *in = x->in[0], *target = x->in[1], *weight = x->node->n_inputs > 2 ? x->in[2] : NULL;
+  loss_params p = {.kernels = ifd_k_softmax(x->isa),
+                   .target_dtype = target->dtype,
+                   .weighted = weight != NULL,
+                   .kept = x->node->n_outputs > 1 && x->out[1]};
+  bool fits = in->dtype == IFD_FLOAT && (!weight || weight->dtype == IFD_FLOAT);
+  fits = fits && check_shapes(&p.l, &in->shape, &target->shape, weight ? &weight->shape : NULL);
+  if (!fits || ifd_tensor_count(in) == 0) return IFD_OK; /* the evaluation says what does not fit */
+  read_ignored(&p.l, x->node);
+  TRY(read_reduction(x->err, x->node, &p.to));
+  p.grain = ifd_lower_grain(p.l.n, (double)(p.l.c * p.l.d) * ELEMENT_OPS);
+  if (!p.kept) x->work->shared = ifd_tensor_bytes(in);
+  x->work->algorithm = "softmax, sum";
+  TRY(ifd_lower_launch(x, run_log_softmax, &p, sizeof p, ifd_ceil_div(p.l.n, p.grain), 0));
+  return ifd_lower_launch(x, run_loss, &p, sizeof p, 1, 0);
+}
+
+/* ---- inference ---- */
 
 static ifd_status infer_loss(ifd_infer *x) {
   ifd_dtype dtype = ifd_infer_dtype(x, 0);
@@ -101,6 +216,15 @@ static bool mixes_batch(const ifd_node *node) {
   return !ifd_node_string_is(node, "reduction", "mean", "none");
 }
 
-#define ROW(name_)                                                                                           \
-  { .name = #name_, .since = 12, .infer = infer_loss, .eval = eval_##name_, .mixes_batch = mixes_batch }
-const ifd_op ifd_ops_loss[] = {ROW(NegativeLogLikelihoodLoss), ROW(SoftmaxCrossEntropyLoss), {0}};
+const ifd_op ifd_ops_loss[] = {{.name = "NegativeLogLikelihoodLoss",
+                                .since = 12,
+                                .infer = infer_loss,
+                                .eval = eval_NegativeLogLikelihoodLoss,
+                                .mixes_batch = mixes_batch},
+                               {.name = "SoftmaxCrossEntropyLoss",
+                                .since = 12,
+                                .infer = infer_loss,
+                                .eval = eval_SoftmaxCrossEntropyLoss,
+                                .lower = lower_SoftmaxCrossEntropyLoss,
+                                .mixes_batch = mixes_batch},
+                               {0}};

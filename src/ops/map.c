@@ -195,7 +195,7 @@ static ifd_status eval_DictVectorizer(ifd_eval *x) {
   TRY(ifd_eval_out(x, &out, 0, values->dtype, &vocabulary.shape));
   ifd_fill(out, NULL);
   for (int64_t i = 0; i < ifd_tensor_count(keys); i++) {
-    int64_t at = ifd_lookup_find(&lookup, keys, i);
+    int64_t at = ifd_lookup_find(&lookup, keys->dtype, keys->data, i);
     EXPECT(x->err, at >= 0, BAD_INPUT, "key %lld of the map is not in the vocabulary", (long long)i);
     TRY(cast_element(x, out, at, values, i));
   }

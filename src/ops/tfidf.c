@@ -4,6 +4,7 @@
 #include "ops/shared/lookup.h"
 #include "ops/shared/scores.h"
 #include "ops/shared/values.h"
+#include "tensor/convert.h"
 
 /* The n-grams as a tree of items: edge (node, item) leads to a node, found by hashing. Items are named by
  * their place in the pool, the last of equals. */
@@ -28,15 +29,21 @@ typedef struct tfidf {
 
 /* ---- attributes ---- */
 
-static ifd_status read_mode(ifd_eval *x, tfidf *f) {
-  const ifd_node *node = x->node;
+typedef struct reader {
+  ifd_error *err;
+  const ifd_node *node;
+  ifd_arena *arena;
+} reader;
+
+static ifd_status read_mode(const reader *r, tfidf *f) {
+  const ifd_node *node = r->node;
   int n = ifd_node_floats(node, "weights", &f->weights);
   f->truncates = ifd_node_string_is(node, "mode", "", "IDF");
   bool plain = ifd_node_string_is(node, "mode", "", "TF");
-  EXPECT(x->err, plain || f->truncates || ifd_node_string_is(node, "mode", "", "TFIDF"), BAD_MODEL,
+  EXPECT(r->err, plain || f->truncates || ifd_node_string_is(node, "mode", "", "TFIDF"), BAD_MODEL,
          "attribute mode is not TF, IDF or TFIDF");
   if (n == 0 || plain) f->weights = NULL;
-  EXPECT(x->err, !f->weights || n >= f->n_columns, BAD_MODEL,
+  EXPECT(r->err, !f->weights || n >= f->n_columns, BAD_MODEL,
          "attribute weights has %d elements for %lld columns", n, (long long)f->n_columns);
   return IFD_OK;
 }
@@ -49,14 +56,14 @@ static int64_t count_columns(const ifd_node *node) {
   return most < INT64_MAX ? most + 1 : most;
 }
 
-static ifd_status read_tfidf(ifd_eval *x, tfidf *f) {
-  const ifd_node *node = x->node;
+static ifd_status read_tfidf(const reader *r, tfidf *f, ifd_dtype dtype) {
+  const ifd_node *node = r->node;
   int n =
       ifd_attr_as_tensor(node, "pool_strings", &f->pool) + ifd_attr_as_tensor(node, "pool_int64s", &f->pool);
-  EXPECT(x->err, n == 1, BAD_MODEL, "%s of the attributes pool_strings and pool_int64s must be given",
+  EXPECT(r->err, n == 1, BAD_MODEL, "%s of the attributes pool_strings and pool_int64s must be given",
          n ? "only one" : "one");
-  EXPECT(x->err, (ifd_eval_dtype(x, 0) == IFD_STRING) == (f->pool.dtype == IFD_STRING), BAD_INPUT,
-         "the input is of type %s, the pool of type %s", ifd_dtype_name(ifd_eval_dtype(x, 0)),
+  EXPECT(r->err, (dtype == IFD_STRING) == (f->pool.dtype == IFD_STRING), BAD_INPUT,
+         "the input is of type %s, the pool of type %s", ifd_dtype_name(dtype),
          ifd_dtype_name(f->pool.dtype));
   f->n_ngrams = ifd_node_ints(node, "ngram_indexes", &f->columns);
   f->n_sizes = ifd_node_ints(node, "ngram_counts", &f->starts);
@@ -64,13 +71,13 @@ static ifd_status read_tfidf(ifd_eval *x, tfidf *f) {
   f->min_len = ifd_node_int(node, "min_gram_length", 0);
   f->max_len = ifd_node_int(node, "max_gram_length", 0);
   f->max_skip = ifd_node_int(node, "max_skip_count", -1);
-  EXPECT(x->err, f->min_len >= 1 && f->max_len >= f->min_len && f->max_skip >= 0, BAD_MODEL,
+  EXPECT(r->err, f->min_len >= 1 && f->max_len >= f->min_len && f->max_skip >= 0, BAD_MODEL,
          "attributes min_gram_length %lld, max_gram_length %lld and max_skip_count %lld do not fit together",
          (long long)f->min_len, (long long)f->max_len, (long long)f->max_skip);
   for (int64_t i = 0; i < f->n_ngrams; i++)
-    EXPECT(x->err, f->columns[i] >= 0, BAD_MODEL, "attribute ngram_indexes has %lld",
+    EXPECT(r->err, f->columns[i] >= 0, BAD_MODEL, "attribute ngram_indexes has %lld",
            (long long)f->columns[i]);
-  return read_mode(x, f);
+  return read_mode(r, f);
 }
 
 /* ---- the tree ---- */
@@ -83,35 +90,35 @@ static edge *find_edge(const tfidf *f, int64_t from, int64_t item) {
 }
 
 /* n-grams of `len` items at [first, end) of the pool, the first of them number `id`. */
-static ifd_status add_ngrams(ifd_eval *x, tfidf *f, int64_t len, int64_t first, int64_t end, int64_t id) {
+static ifd_status add_ngrams(const reader *r, tfidf *f, int64_t len, int64_t first, int64_t end, int64_t id) {
   for (; first < end; first += len, id++) {
     int64_t node = 0;
     for (int64_t i = first; i < first + len; i++) {
-      int64_t item = ifd_lookup_find(&f->items, &f->pool, i);
+      int64_t item = ifd_lookup_find(&f->items, f->pool.dtype, f->pool.data, i);
       edge *e = find_edge(f, node, item);
       if (!e->to) *e = (edge){node, item, f->n_nodes++};
       node = e->to;
     }
-    EXPECT(x->err, id < f->n_ngrams, BAD_MODEL, "the pool has more n-grams than ngram_indexes' %lld",
+    EXPECT(r->err, id < f->n_ngrams, BAD_MODEL, "the pool has more n-grams than ngram_indexes' %lld",
            (long long)f->n_ngrams);
     f->ngram[node] = id + 1;
   }
   return IFD_OK;
 }
 
-static ifd_status build_tree(ifd_eval *x, tfidf *f) {
+static ifd_status build_tree(const reader *r, tfidf *f) {
   int64_t n = ifd_tensor_count(&f->pool), id = 0;
-  TRY(ifd_lookup_init(x->err, &f->items, x->scratch, &f->pool, IFD_LOOKUP_VALUES));
+  TRY(ifd_lookup_init(r->err, &f->items, r->arena, &f->pool, IFD_LOOKUP_VALUES));
   for (f->mask = 7; f->mask < (uint64_t)n * 2;) f->mask = f->mask * 2 + 1;
-  ALLOC(x->err, f->edges, ifd_new_array(x->scratch, edge, f->mask + 1));
-  ALLOC(x->err, f->ngram, ifd_new_array(x->scratch, int64_t, n + 1));
+  ALLOC(r->err, f->edges, ifd_new_array(r->arena, edge, f->mask + 1));
+  ALLOC(r->err, f->ngram, ifd_new_array(r->arena, int64_t, n + 1));
   f->n_nodes = 1;
   for (int64_t i = 0; i < f->n_sizes; i++) {
     int64_t first = f->starts[i], end = i + 1 < f->n_sizes ? f->starts[i + 1] : n, len = i + 1;
-    EXPECT(x->err, first >= 0 && end >= first && end <= n && (end - first) % len == 0, BAD_MODEL,
+    EXPECT(r->err, first >= 0 && end >= first && end <= n && (end - first) % len == 0, BAD_MODEL,
            "attribute ngram_counts does not cut the pool of %lld items into n-grams of %lld", (long long)n,
            (long long)len);
-    if (len >= f->min_len && len <= f->max_len) TRY(add_ngrams(x, f, len, first, end, id));
+    if (len >= f->min_len && len <= f->max_len) TRY(add_ngrams(r, f, len, first, end, id));
     id += (end - first) / len;
   }
   return IFD_OK;
@@ -147,26 +154,69 @@ static void weigh(const tfidf *f, double *counts) {
   }
 }
 
+/* Rows [first, last) of input and output. scratch: a row of items, then a row of counts. */
+typedef struct rows {
+  tfidf f;
+  ifd_samples s;
+  ifd_dtype in, out;
+  int64_t grain;
+} rows;
+
+static int64_t scratch_of(const rows *t) { return t->s.n_features + t->f.n_columns; }
+
+static void count_rows(const rows *t, const void *in, void *out, int64_t first, int64_t last, void *scratch) {
+  int64_t *items = scratch, n = t->s.n_features;
+  double *counts = (double *)(items + n);
+  for (int64_t r = first; r < last; r++) {
+    for (int64_t i = 0; i < n; i++) items[i] = ifd_lookup_find(&t->f.items, t->in, in, r * n + i);
+    memset(counts, 0, (size_t)t->f.n_columns * sizeof *counts);
+    count_row(&t->f, items, n, counts);
+    weigh(&t->f, counts);
+    ifd_store_f64(t->out, (char *)out + (size_t)(r * t->f.n_columns) * ifd_dtype_size(t->out), counts,
+                  t->f.n_columns);
+  }
+}
+
+static ifd_status init_rows(const reader *r, rows *t, const ifd_shape *shape, ifd_dtype dtype) {
+  *t = (rows){.in = dtype};
+  TRY(ifd_samples_of(r->err, &t->s, shape));
+  TRY(read_tfidf(r, &t->f, dtype));
+  return build_tree(r, &t->f);
+}
+
 static ifd_status eval_TfIdfVectorizer(ifd_eval *x) {
   const ifd_tensor *in = ifd_eval_in(x, 0);
-  tfidf f = {0};
-  ifd_samples s;
-  int64_t *items, n = ifd_tensor_count(in);
-  double *counts;
-  TRY(ifd_samples_of(x->err, &s, &in->shape));
-  TRY(read_tfidf(x, &f));
-  TRY(build_tree(x, &f));
+  const reader r = {x->err, x->node, x->scratch};
+  ifd_tensor *out;
+  rows t;
+  void *scratch;
+  TRY(init_rows(&r, &t, &in->shape, in->dtype));
   ifd_shape shape = in->shape;
-  shape.dim[shape.rank - 1] = f.n_columns;
-  TRY(ifd_shape_check(x->err, &shape, sizeof(double)));
-  ALLOC(x->err, items, ifd_new_array(x->scratch, int64_t, n));
-  TRY(ifd_eval_zeros(x, &counts, s.n * f.n_columns));
-  for (int64_t i = 0; i < n; i++) items[i] = ifd_lookup_find(&f.items, in, i);
-  for (int64_t i = 0; i < s.n; i++) {
-    count_row(&f, items + i * s.n_features, s.n_features, counts + i * f.n_columns);
-    weigh(&f, counts + i * f.n_columns);
-  }
-  return ifd_eval_put_f64(x, 0, IFD_FLOAT, &shape, counts);
+  shape.dim[shape.rank - 1] = t.f.n_columns;
+  TRY(ifd_eval_out(x, &out, 0, IFD_FLOAT, &shape));
+  t.out = out->dtype;
+  ALLOC(x->err, scratch, ifd_arena_alloc_array(x->scratch, (size_t)scratch_of(&t), 8));
+  count_rows(&t, in->data, out->data, 0, t.s.n, scratch);
+  return IFD_OK;
+}
+
+static void run_rows(const void *params, const ifd_args *args, int task) {
+  const rows *t = params;
+  int64_t first = task * t->grain;
+  count_rows(t, args->in[0], args->out[0], first, ifd_min_i64(first + t->grain, t->s.n), args->scratch);
+}
+
+static ifd_status lower_TfIdfVectorizer(ifd_lower *x) {
+  enum { ITEM_OPS = 64 };
+  const reader r = {x->err, x->node, x->arena};
+  rows t;
+  if (!x->out[0]) return IFD_OK;
+  TRY(init_rows(&r, &t, &x->in[0]->shape, x->in[0]->dtype));
+  t.out = x->out[0]->dtype;
+  t.grain = ifd_lower_grain(t.s.n, (double)t.s.n_features * ITEM_OPS + (double)t.f.n_columns);
+  x->work->algorithm = "hash tree";
+  return ifd_lower_launch(x, run_rows, &t, sizeof t, ifd_ceil_div(t.s.n, t.grain),
+                          (size_t)scratch_of(&t) * 8);
 }
 
 static ifd_status infer_TfIdfVectorizer(ifd_infer *x) {
@@ -177,6 +227,9 @@ static ifd_status infer_TfIdfVectorizer(ifd_infer *x) {
   return ifd_infer_tensor(x, 0, IFD_FLOAT, rank, dims + 2 - rank);
 }
 
-const ifd_op ifd_ops_tfidf[] = {
-    {.name = "TfIdfVectorizer", .since = 9, .infer = infer_TfIdfVectorizer, .eval = eval_TfIdfVectorizer},
-    {0}};
+const ifd_op ifd_ops_tfidf[] = {{.name = "TfIdfVectorizer",
+                                 .since = 9,
+                                 .infer = infer_TfIdfVectorizer,
+                                 .eval = eval_TfIdfVectorizer,
+                                 .lower = lower_TfIdfVectorizer},
+                                {0}};

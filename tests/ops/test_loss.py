@@ -21,7 +21,7 @@ def loss(log_p, target, weight, reduction, ignored):
 @pytest.mark.parametrize("op", ["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"])
 def test_loss(op):
     for version in versions_of(op):
-        nodes = Nodes(version)
+        nodes, floats = Nodes(version), Nodes(version)
         for dtype, shape, reduction, ignored, weighted in itertools.product(
                 dtypes_of(op, version), [(5, 4), (3, 4, 6), (2, 4, 3, 2)], ["none", "sum", "mean"], [None, 2, -100], [0, 1]):
             x = RNG.uniform(-3, 0, shape).astype(dtype)
@@ -35,8 +35,13 @@ def test_loss(op):
             inputs = [x, target.astype(RNG.choice([np.int32, np.int64]))] + ([weight] if weighted else [])
             attrs = {} if ignored is None else {"ignore_index": ignored}
             want = [np.asarray(y).astype(dtype)] + ([log_p.astype(dtype)] if op[0] == "S" else [])
-            nodes.add(op, inputs, want, reduction=reduction, **attrs)
+            fast = op[0] == "S" and dtype == np.float32
+            (floats if fast else nodes).add(op, inputs, want, reduction=reduction, **attrs)
+            if fast:
+                floats.add(op, inputs, want[:1], reduction=reduction, **attrs)
         nodes.check(ulps=2, atol=1e-12)
+        if floats.nodes:  # softmax in float
+            floats.check(ulps=4, atol=1e-6)
 
 
 def test_loss_refused():

@@ -4,48 +4,64 @@
 
 #include "tensor/convert.h"
 
-/* Bits that are equal where elements are. */
-static uint64_t bits_of(const ifd_lookup *l, const ifd_tensor *t, int64_t i) {
-  uint64_t bits;
+/* Bits of a float that are equal where elements are. */
+static uint64_t float_bits(ifd_lookup_rule rule, ifd_dtype dtype, const char *element) {
+  uint64_t bits = 0;
   double v;
-  if (!ifd_dtype_is_float(t->dtype)) return (uint64_t)ifd_tensor_get_i64(t, i);
-  v = ifd_tensor_get_f64(t, i);
-  if (l->rule == IFD_LOOKUP_BITS) {
-    bits = 0;
-    memcpy(&bits, (const char *)t->data + (size_t)i * ifd_dtype_size(t->dtype), ifd_dtype_size(t->dtype));
+  if (rule == IFD_LOOKUP_BITS) {
+    memcpy(&bits, element, ifd_dtype_size(dtype));
     return bits;
   }
+  ifd_load_f64(dtype, element, &v, 1);
   if (v == 0 || v != v) return v == 0 ? 0 : UINT64_MAX;
   memcpy(&bits, &v, sizeof bits);
   return bits;
 }
 
-static bool equal(const ifd_lookup *l, const ifd_tensor *t, int64_t i, int64_t key) {
-  if (t->dtype != IFD_STRING) return bits_of(l, t, i) == bits_of(l, l->keys, key);
-  const ifd_str *a = (const ifd_str *)t->data + i, *b = (const ifd_str *)l->keys->data + key;
+static uint64_t bits_of(ifd_lookup_rule rule, ifd_dtype dtype, const void *data, int64_t i) {
+  const char *element = (const char *)data + (size_t)i * ifd_dtype_size(dtype);
+  if (dtype == IFD_INT64) return *(const uint64_t *)element;
+  if (dtype == IFD_STRING)
+    return ifd_hash_bytes(((const ifd_str *)element)->s, ((const ifd_str *)element)->len);
+  if (ifd_dtype_is_float(dtype)) return float_bits(rule, dtype, element);
+  int64_t v;
+  ifd_load_i64(dtype, element, &v, 1);
+  return (uint64_t)v;
+}
+
+static bool same_text(const ifd_lookup *l, int64_t key, const void *data, int64_t i) {
+  const ifd_str *a = (const ifd_str *)l->keys.data + key, *b = (const ifd_str *)data + i;
   return a->len == b->len && (a->len == 0 || !memcmp(a->s, b->s, a->len));
 }
 
 /* The slot of the key that the element equals, or the free one where it belongs. */
-static int64_t *slot_of(const ifd_lookup *l, const ifd_tensor *t, int64_t i) {
-  const ifd_str *s = t->dtype == IFD_STRING ? (const ifd_str *)t->data + i : NULL;
-  uint64_t hash = s ? ifd_hash_bytes(s->s, s->len) : ifd_hash_mix(bits_of(l, t, i), 0);
-  while (l->slots[hash & l->mask] && !equal(l, t, i, l->slots[hash & l->mask] - 1)) hash++;
-  return &l->slots[hash & l->mask];
+static ifd_lookup_slot *slot_of(const ifd_lookup *l, uint64_t bits, ifd_dtype dtype, const void *data,
+                                int64_t i) {
+  uint64_t at = dtype == IFD_STRING ? bits : ifd_hash_mix(bits, 0);
+  for (;; at++) {
+    ifd_lookup_slot *s = &l->slots[at & l->mask];
+    if (!s->key) return s;
+    if (s->bits == bits && (dtype != IFD_STRING || same_text(l, s->key - 1, data, i))) return s;
+  }
 }
 
 ifd_status ifd_lookup_init(ifd_error *err, ifd_lookup *out, ifd_arena *arena, const ifd_tensor *keys,
                            ifd_lookup_rule rule) {
   int64_t n = ifd_tensor_count(keys);
-  ifd_lookup l = {.keys = keys, .rule = rule, .mask = 7};
+  ifd_lookup l = {.keys = *keys, .rule = rule, .mask = 7};
   while (l.mask < (uint64_t)n * 2) l.mask = l.mask * 2 + 1;
-  ALLOC(err, l.slots, ifd_new_array(arena, int64_t, l.mask + 1));
-  for (int64_t i = 0; i < n; i++) *slot_of(&l, keys, i) = i + 1;
+  ALLOC(err, l.slots, ifd_new_array(arena, ifd_lookup_slot, l.mask + 1));
+  for (int64_t i = 0; i < n; i++) {
+    uint64_t bits = bits_of(rule, keys->dtype, keys->data, i);
+    *slot_of(&l, bits, keys->dtype, keys->data, i) = (ifd_lookup_slot){bits, i + 1};
+  }
   *out = l;
   return IFD_OK;
 }
 
-int64_t ifd_lookup_find(const ifd_lookup *l, const ifd_tensor *t, int64_t i) { return *slot_of(l, t, i) - 1; }
+int64_t ifd_lookup_find(const ifd_lookup *l, ifd_dtype dtype, const void *data, int64_t i) {
+  return slot_of(l, bits_of(l->rule, dtype, data, i), dtype, data, i)->key - 1;
+}
 
 bool ifd_attr_as_tensor(const ifd_node *node, const char *name, ifd_tensor *out) {
   static const ifd_dtype dtypes[] = {

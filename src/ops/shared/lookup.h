@@ -10,17 +10,22 @@ typedef enum ifd_lookup_rule {
   IFD_LOOKUP_VALUES /* when their values are, and every NaN equals every other */
 } ifd_lookup_rule;
 
+typedef struct ifd_lookup_slot {
+  uint64_t bits; /* equal for equal elements; of strings the hash */
+  int64_t key;   /* 1 + index of a key; 0: free */
+} ifd_lookup_slot;
+
 typedef struct ifd_lookup {
-  const ifd_tensor *keys; /* dense, unpacked; borrowed */
+  ifd_tensor keys; /* dense, unpacked; its data is borrowed */
   ifd_lookup_rule rule;
-  int64_t *slots; /* 1 + index of a key; 0: free */
+  ifd_lookup_slot *slots;
   uint64_t mask;
 } ifd_lookup;
 
 ifd_status ifd_lookup_init(ifd_error *err, ifd_lookup *out, ifd_arena *arena, const ifd_tensor *keys,
                            ifd_lookup_rule rule);
-/* The index of the key that element i of t equals, or -1. t's elements are strings if the keys are. */
-int64_t ifd_lookup_find(const ifd_lookup *l, const ifd_tensor *t, int64_t i);
+/* The index of the key that element i of an array equals, or -1. The elements are strings if the keys are. */
+int64_t ifd_lookup_find(const ifd_lookup *l, ifd_dtype dtype, const void *data, int64_t i);
 
 /* A tensor [n] over the elements of an attribute that is a list, borrowed; false when the node does not have
  * it or it is empty. */
