@@ -21,6 +21,8 @@ typedef enum ifd_phase { /* in this order; each until nothing changes, and all a
                          IFD_PHASE_FINISH,   /* whole-graph tidying: duplicates, order of constants */
                          IFD_PHASE_PLAN, /* for running alone: infold's own operators (domain "infold"), never
                                             in a file */
+                         IFD_PHASE_CHAIN, /* for running alone, once the plan's operators have taken what they
+                                             can: what is left is joined */
                          IFD_N_PHASES
 } ifd_phase;
 

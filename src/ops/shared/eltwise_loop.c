@@ -58,16 +58,96 @@ static void next_row(const ifd_loop *loop, int64_t *at, int64_t *offset) {
   }
 }
 
+static void operand_bases(const ifd_loop *loop, const ifd_args *args, const char **base) {
+  for (int k = 0; k < loop->n_operands; k++) {
+    const ifd_loop_operand *o = &loop->operands[k];
+    base[k] = o->input < 0 ? (const char *)&o->value : args->in[o->input];
+  }
+}
+
+/* ---- short rows ---- */
+
+enum { SHORT_ROW = 256, TILE = 1024, TILE_BYTES = TILE * sizeof(uint64_t) };
+
+/* What stands in an operand's tile: the elements of `row` from that column of a short row on. */
+typedef struct tile {
+  const char *row;
+  int64_t column, n;
+} tile;
+
+#define FILL(t)                                                                                              \
+  for (int64_t i = 0; i < n; i++) ((t *)to)[i] = *(const t *)from
+
+static void repeat(char *to, const char *from, size_t size, int64_t n) {
+  switch (size) {
+  case 1: FILL(uint8_t); break;
+  case 2: FILL(uint16_t); break;
+  case 4: FILL(uint32_t); break;
+  default: FILL(uint64_t); break;
+  }
+}
+
+/* Writes elements [begin, begin + n) of a row out. */
+static const char *write_out(const ifd_loop *loop, const ifd_loop_operand *o, tile *t, char *to,
+                             const char *row, int64_t begin, int64_t n) {
+  int64_t first = begin / loop->short_n, column = begin % loop->short_n, size = (int64_t)o->size;
+  bool same = o->tile_stride == 0 && t->row == row && t->column == column && t->n >= n;
+  *t = (tile){row, column, same ? t->n : n};
+  for (int64_t i = 0; i < n && !same; first++, column = 0) {
+    int64_t length = ifd_min_i64(loop->short_n - column, n - i);
+    const char *from = row + first * o->tile_stride + column * o->tile_step * size;
+    if (o->tile_step)
+      memcpy(to + i * size, from, (size_t)(length * size));
+    else
+      repeat(to + i * size, from, o->size, length);
+    i += length;
+  }
+  return to;
+}
+
+/* Elements [begin, begin + n) of the row that operands are at, block by block. */
+static void run_tiles(const ifd_loop *loop, const ifd_args *args, const char *const *row, tile *tiles,
+                      int64_t begin, char *out, int64_t n) {
+  const char *in[IFD_LOOP_OPERANDS];
+  int64_t block = TILE / loop->short_n * loop->short_n;
+  for (int64_t i = 0; i < n; i += block) {
+    int64_t length = ifd_min_i64(block, n - i), at = begin + i;
+    for (int k = 0; k < loop->n_operands; k++) {
+      const ifd_loop_operand *o = &loop->operands[k];
+      char *memory = (char *)args->scratch + loop->tiles + (size_t)k * TILE_BYTES;
+      in[k] = o->tiled ? write_out(loop, o, &tiles[k], memory, row[k], at, length)
+                       : row[k] + at * o->step * (int64_t)o->size;
+    }
+    loop->row(loop->params, args, in, out + i * (int64_t)loop->out_size, (size_t)length);
+  }
+}
+
+static void run_short_rows(const void *params, const ifd_args *args, int task) {
+  const ifd_loop *loop = params;
+  const char *base[IFD_LOOP_OPERANDS], *row[IFD_LOOP_OPERANDS];
+  int64_t at[IFD_MAX_RANK], offset[IFD_LOOP_OPERANDS];
+  int64_t from = task * loop->grain, to = ifd_min_i64(from + loop->grain, loop->count);
+  int64_t begin = from % loop->n;
+  tile tiles[IFD_LOOP_OPERANDS] = {{0}};
+  operand_bases(loop, args, base);
+  seek(loop, from / loop->n, at, offset);
+  while (from < to) {
+    int64_t n = ifd_min_i64(loop->n - begin, to - from);
+    for (int k = 0; k < loop->n_operands; k++) row[k] = base[k] + offset[k];
+    run_tiles(loop, args, row, tiles, begin, (char *)args->out[0] + from * (int64_t)loop->out_size, n);
+    from += n;
+    begin = 0;
+    if (from < to) next_row(loop, at, offset);
+  }
+}
+
 static void run_loop(const void *params, const ifd_args *args, int task) {
   const ifd_loop *loop = params;
   const char *base[IFD_LOOP_OPERANDS], *in[IFD_LOOP_OPERANDS];
   int64_t at[IFD_MAX_RANK], offset[IFD_LOOP_OPERANDS];
   int64_t from = task * loop->grain, to = ifd_min_i64(from + loop->grain, loop->count);
   int64_t begin = from % loop->n;
-  for (int k = 0; k < loop->n_operands; k++) {
-    const ifd_loop_operand *o = &loop->operands[k];
-    base[k] = o->input < 0 ? (const char *)&o->value : args->in[o->input];
-  }
+  operand_bases(loop, args, base);
   seek(loop, from / loop->n, at, offset);
   while (from < to) {
     int64_t n = ifd_min_i64(loop->n - begin, to - from);
@@ -115,6 +195,25 @@ static void merge_dims(const ifd_loop *loop, ifd_shape *shape, strides *stride) 
     memmove(stride[k], stride[k] + to, (size_t)shape->rank * sizeof **stride);
 }
 
+/* Lays short rows end to end along the innermost outer dimension. An operand that goes on evenly, or stays
+ * where it is, needs no tile. */
+static void join_short_rows(ifd_loop *loop, const ifd_shape *shape, strides *stride) {
+  int inner = shape->rank - 2;
+  if (inner < 0 || shape->dim[inner + 1] >= SHORT_ROW) return;
+  for (int k = 0; k < loop->n_operands; k++)
+    if (loop->operands[k].size > sizeof(uint64_t)) return;
+  loop->short_n = shape->dim[inner + 1];
+  for (int k = 0; k < loop->n_operands; k++) {
+    ifd_loop_operand *o = &loop->operands[k];
+    o->tile_step = (int)stride[k][inner + 1];
+    o->tile_stride = stride[k][inner] * (int64_t)o->size;
+    bool goes_on = o->tile_step && stride[k][inner] == loop->short_n;
+    bool stays = !o->tile_step && !stride[k][inner];
+    o->tiled = !goes_on && !stays;
+    stride[k][inner] = o->tile_step || o->tiled;
+  }
+}
+
 static ifd_status settle_rows(ifd_loop *loop, ifd_lower *x) {
   ifd_shape shape = x->out[0]->shape;
   strides stride[IFD_LOOP_OPERANDS];
@@ -125,6 +224,11 @@ static ifd_status settle_rows(ifd_loop *loop, ifd_lower *x) {
       ifd_shape_broadcast_strides(&loop->shape[k], &shape, stride[k]);
   }
   merge_dims(loop, &shape, stride);
+  join_short_rows(loop, &shape, stride);
+  if (loop->short_n) {
+    shape.rank--;
+    shape.dim[shape.rank - 1] *= loop->short_n;
+  }
   loop->rank = shape.rank > 0 ? shape.rank - 1 : 0;
   loop->n = shape.rank > 0 ? shape.dim[loop->rank] : 1;
   ALLOC(x->err, loop->dim, ifd_arena_memdup(x->arena, shape.dim, (size_t)loop->rank * sizeof *shape.dim));
@@ -156,8 +260,10 @@ ifd_status ifd_loop_launch(ifd_loop *loop, ifd_lower *x, ifd_loop_row *row, cons
     return IFD_OK;
   }
   loop->row = row;
+  loop->tiles = (scratch + 63) & ~(size_t)63;
+  if (loop->short_n) scratch = loop->tiles + (size_t)loop->n_operands * TILE_BYTES;
   loop->grain = ifd_ceil_div(ifd_lower_grain(loop->count, item_ops), LINE) * LINE;
   ALLOC(x->err, loop->params, ifd_arena_memdup(x->arena, params, params_size));
-  return ifd_lower_launch(x, run_loop, loop, offsetof(ifd_loop, shape),
+  return ifd_lower_launch(x, loop->short_n ? run_short_rows : run_loop, loop, offsetof(ifd_loop, shape),
                           ifd_ceil_div(loop->count, loop->grain), scratch);
 }

@@ -16,6 +16,10 @@ typedef struct ifd_loop_operand {
   size_t size;           /* of an element */
   uint64_t value;        /* the one element of a known operand */
   const int64_t *stride; /* bytes, for each outer dimension */
+  /* private: an operand of short rows that is written out */
+  bool tiled;
+  int tile_step;       /* along a short row, in elements */
+  int64_t tile_stride; /* from one short row to the next, in bytes */
 } ifd_loop_operand;
 
 /* n elements at out from operand k's at in[k]. */
@@ -34,6 +38,8 @@ typedef struct ifd_loop {
   int rank; /* dimensions outside the row */
   const int64_t *dim;
   int64_t n, count, grain; /* elements of a row, in all, of a task */
+  int64_t short_n;         /* of the short rows that make a row; 0: none */
+  size_t tiles;            /* where in a worker's scratch the operands are written out */
   ifd_shape shape[IFD_LOOP_OPERANDS];
 } ifd_loop;
 
