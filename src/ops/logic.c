@@ -124,6 +124,48 @@ static ifd_status infer_Equal(ifd_infer *x) {
   return ifd_elements_map(x, 2, equal_dims);
 }
 
+/* Whether a < b. */
+static ifd_dim less_dims(ifd_dims *dims, ifd_dim a, ifd_dim b) {
+  if (ifd_dim_known_positive(dims, ifd_dim_sub(dims, b, a))) return 1;
+  bool not_less = ifd_dim_known_positive(dims, ifd_dim_add(dims, ifd_dim_sub(dims, a, b), 1));
+  return not_less ? 0 : ifd_dim_unknown(dims);
+}
+
+static ifd_dim not_dim(ifd_dims *dims, const ifd_dim *d) {
+  return ifd_dim_is_number(d[0]) ? d[0] == 0 : ifd_dim_unknown(dims);
+}
+static ifd_dim and_dims(ifd_dims *dims, const ifd_dim *d) {
+  if (d[0] == 0 || d[1] == 0) return 0;
+  return ifd_dim_is_number(d[0]) && ifd_dim_is_number(d[1]) ? 1 : ifd_dim_unknown(dims);
+}
+static ifd_dim or_dims(ifd_dims *dims, const ifd_dim *d) {
+  if (d[0] == 1 || d[1] == 1) return 1;
+  return d[0] == 0 && d[1] == 0 ? 0 : ifd_dim_unknown(dims);
+}
+static ifd_dim Less_dims(ifd_dims *dims, const ifd_dim *d) { return less_dims(dims, d[0], d[1]); }
+static ifd_dim Greater_dims(ifd_dims *dims, const ifd_dim *d) { return less_dims(dims, d[1], d[0]); }
+static ifd_dim LessOrEqual_dims(ifd_dims *dims, const ifd_dim *d) {
+  const ifd_dim greater = less_dims(dims, d[1], d[0]);
+  return not_dim(dims, &greater);
+}
+static ifd_dim GreaterOrEqual_dims(ifd_dims *dims, const ifd_dim *d) {
+  const ifd_dim less = less_dims(dims, d[0], d[1]);
+  return not_dim(dims, &less);
+}
+
+#define INFER_BOOL(name, n, f)                                                                               \
+  static ifd_status infer_##name(ifd_infer *x) {                                                             \
+    TRY(ifd_infer_broadcast_bool(x));                                                                        \
+    return ifd_elements_map(x, n, f);                                                                        \
+  }
+INFER_BOOL(Less, 2, Less_dims)
+INFER_BOOL(Greater, 2, Greater_dims)
+INFER_BOOL(LessOrEqual, 2, LessOrEqual_dims)
+INFER_BOOL(GreaterOrEqual, 2, GreaterOrEqual_dims)
+INFER_BOOL(And, 2, and_dims)
+INFER_BOOL(Or, 2, or_dims)
+INFER_BOOL(Not, 1, not_dim)
+
 #define ROW(name_, since_, flags_, infer_, eval_, lower_)                                                    \
   {                                                                                                          \
     .name = #name_, .since = since_, .flags = IFD_OP_ELEMENTWISE | flags_, .infer = infer_, .eval = eval_,   \
@@ -134,18 +176,18 @@ const ifd_op ifd_ops_logic[] = {
     ROW(Equal, 7, IFD_OP_COMMUTATIVE, infer_Equal, eval_Equal, ifd_lower_elementwise),
     ROW(Equal, 19, IFD_OP_COMMUTATIVE, infer_Equal, eval_Equal_19, ifd_lower_elementwise),
     ROW(Greater, 1, 0, infer_bool_like_first, eval_Greater_1, ifd_lower_elementwise_legacy),
-    ROW(Greater, 7, 0, ifd_infer_broadcast_bool, eval_Greater, ifd_lower_elementwise),
+    ROW(Greater, 7, 0, infer_Greater, eval_Greater, ifd_lower_elementwise),
     ROW(Less, 1, 0, infer_bool_like_first, eval_Less_1, ifd_lower_elementwise_legacy),
-    ROW(Less, 7, 0, ifd_infer_broadcast_bool, eval_Less, ifd_lower_elementwise),
-    ROW(GreaterOrEqual, 12, 0, ifd_infer_broadcast_bool, eval_GreaterOrEqual, ifd_lower_elementwise),
-    ROW(LessOrEqual, 12, 0, ifd_infer_broadcast_bool, eval_LessOrEqual, ifd_lower_elementwise),
+    ROW(Less, 7, 0, infer_Less, eval_Less, ifd_lower_elementwise),
+    ROW(GreaterOrEqual, 12, 0, infer_GreaterOrEqual, eval_GreaterOrEqual, ifd_lower_elementwise),
+    ROW(LessOrEqual, 12, 0, infer_LessOrEqual, eval_LessOrEqual, ifd_lower_elementwise),
     ROW(And, 1, 0, infer_bool_like_first, eval_And_1, ifd_lower_elementwise_legacy),
-    ROW(And, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_And, ifd_lower_elementwise),
+    ROW(And, 7, IFD_OP_COMMUTATIVE, infer_And, eval_And, ifd_lower_elementwise),
     ROW(Or, 1, 0, infer_bool_like_first, eval_Or_1, ifd_lower_elementwise_legacy),
-    ROW(Or, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_Or, ifd_lower_elementwise),
+    ROW(Or, 7, IFD_OP_COMMUTATIVE, infer_Or, eval_Or, ifd_lower_elementwise),
     ROW(Xor, 1, 0, infer_bool_like_first, eval_Xor_1, ifd_lower_elementwise_legacy),
     ROW(Xor, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_Xor, ifd_lower_elementwise),
-    ROW(Not, 1, 0, ifd_infer_like_first, eval_Not, ifd_lower_elementwise),
+    ROW(Not, 1, 0, infer_Not, eval_Not, ifd_lower_elementwise),
     ROW(BitwiseAnd, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_And, ifd_lower_elementwise),
     ROW(BitwiseOr, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_Or, ifd_lower_elementwise),
     ROW(BitwiseXor, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_Xor, ifd_lower_elementwise),
