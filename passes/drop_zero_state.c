@@ -1,14 +1,14 @@
 #include "pass/pass.h"
 
-/* Initial states, biases and peepholes of zeros are what LSTM, GRU and RNN take when nothing is given; the nodes
- * that make zeros of the batch's size go with them. */
+/* Initial states, biases and peepholes of zeros are what LSTM, GRU and RNN take when nothing is given; the
+ * nodes that make zeros of the batch's size go with them. */
 
 enum { MAX_DEPTH = 32 };
 
 /* Nodes whose output holds elements of input 0 alone, whatever its shape. */
 static bool rearranges(const ifd_node *node) {
-  static const char *const op_types[] = {"Expand",  "Reshape", "Slice",     "Squeeze", "Unsqueeze", "Transpose",
-                                         "Flatten", "Tile",    "Gather",    "Split",   "Cast",      "Identity"};
+  static const char *const op_types[] = {"Expand",  "Reshape", "Slice",  "Squeeze", "Unsqueeze", "Transpose",
+                                         "Flatten", "Tile",    "Gather", "Split",   "Cast",      "Identity"};
   for (size_t i = 0; i < sizeof op_types / sizeof *op_types; i++)
     if (ifd_node_is(node, op_types[i])) return true;
   return false;
@@ -40,7 +40,8 @@ static ifd_status drop(ifd_rewrite *rw, ifd_node *node) {
     TRY(ifd_rw_set_input(rw, node, i, NULL));
     n++;
   }
-  return n ? IFD_OK : ifd_rw_refuse(rw, "none of its initial states, biases and peepholes is known to be zero");
+  return n ? IFD_OK
+           : ifd_rw_refuse(rw, "none of its initial states, biases and peepholes is known to be zero");
 }
 
 const ifd_pass ifd_pass_drop_zero_state = {

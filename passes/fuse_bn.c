@@ -47,8 +47,8 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *last) {
 }
 
 const ifd_pass ifd_pass_fuse_bn = {
-    .summary =
-        "folds BatchNormalization, Mul, Add, Sub, Div, Neg into the Conv, ConvTranspose, Gemm or MatMul before",
+    .summary = "folds BatchNormalization, Mul, Add, Sub, Div, Neg into the Conv, ConvTranspose, Gemm or "
+               "MatMul before",
     .phase = IFD_PHASE_FUSE,
     .rules = (const ifd_rule[]){{"BatchNormalization Mul Add Sub Div Neg", IFD_REASSOCIATES, fuse}, {0}},
 };

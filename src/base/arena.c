@@ -32,7 +32,8 @@ void *ifd_budget_alloc(ifd_budget *budget, size_t size) {
       return NULL;
     }
     size_t peak = atomic_load(&budget->peak);
-    while (used > peak && !atomic_compare_exchange_weak(&budget->peak, &peak, used)) {}
+    while (used > peak && !atomic_compare_exchange_weak(&budget->peak, &peak, used)) {
+    }
   }
   void *p = aligned_alloc(64, size);
   if (!p && budget) atomic_fetch_sub(&budget->used, size);
@@ -58,7 +59,8 @@ void ifd_arena_free(ifd_arena *arena) {
   arena->at = arena->end = NULL;
 }
 
-/* Blocks double up to a megabyte; a large request gets a block of its own and leaves the current one in use. */
+/* Blocks double up to a megabyte; a large request gets a block of its own and leaves the current one in use.
+ */
 static void *alloc_aligned(ifd_arena *arena, size_t size, size_t align) {
   if (!size) size = 1;
   uintptr_t at = ((uintptr_t)arena->at + align - 1) & ~(uintptr_t)(align - 1);

@@ -248,7 +248,8 @@ ifd_graph *ifd_node_graph(const ifd_node *node, const char *name);
 /* The graphs of an attribute (GRAPH or GRAPHS): how many, and the array. */
 int ifd_attr_graphs(const ifd_attr *attr, ifd_graph *const **out);
 bool ifd_node_is(const ifd_node *node, const char *op_type); /* of domain ai.onnx */
-/* "node 'conv1' (Conv)" into text; returns text. For errors. A node without a name goes by its first output. */
+/* "node 'conv1' (Conv)" into text; returns text. For errors. A node without a name goes by its first output.
+ */
 const char *ifd_node_label(const ifd_node *node, char *text, size_t n);
 static inline bool ifd_node_has_input(const ifd_node *n, int i) { return i < n->n_inputs && n->inputs[i]; }
 static inline bool ifd_node_has_output(const ifd_node *n, int i) { return i < n->n_outputs && n->outputs[i]; }

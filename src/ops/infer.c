@@ -208,7 +208,8 @@ ifd_status ifd_infer_node(ifd_inference *inf, const ifd_node *node) {
   ALLOC(inf->err, out, ifd_new_array(inf->arena, ifd_facts, node->n_outputs));
   /* The table may move while it grows: grow it before pointers into it are taken. */
   for (int i = 0; i < node->n_inputs; i++)
-    if (node->inputs[i]) EXPECT(inf->err, ifd_inference_get(inf, node->inputs[i]), NO_MEMORY, "out of memory");
+    if (node->inputs[i])
+      EXPECT(inf->err, ifd_inference_get(inf, node->inputs[i]), NO_MEMORY, "out of memory");
   for (int i = 0; i < node->n_inputs; i++)
     if (node->inputs[i]) in[i] = ifd_inference_get(inf, node->inputs[i]);
   ifd_infer x = {.err = inf->err,

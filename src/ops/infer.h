@@ -29,9 +29,10 @@ ifd_facts *ifd_inference_get(ifd_inference *inf, const ifd_value *value);
 /* Makes the content of a tensor known (type, constant, elements). */
 ifd_status ifd_inference_set_tensor(ifd_inference *inf, const ifd_value *value, const ifd_tensor *tensor);
 /* The small integer content of a tensor, or NULL when it is not one. */
-ifd_status ifd_elements_of(ifd_error *err, ifd_arena *arena, const ifd_elements **out, const ifd_tensor *tensor);
-/* Infers one node from facts at hand, by input (NULL: absent) and output. x has err, node, arena, dims and, for nodes with
- * graphs, subgraph and driver. */
+ifd_status ifd_elements_of(ifd_error *err, ifd_arena *arena, const ifd_elements **out,
+                           const ifd_tensor *tensor);
+/* Infers one node from facts at hand, by input (NULL: absent) and output. x has err, node, arena, dims and,
+ * for nodes with graphs, subgraph and driver. */
 ifd_status ifd_infer_facts(ifd_infer *x, const ifd_facts *const *in, ifd_facts *out);
 /* Infers one node's outputs from what is known of its inputs. */
 ifd_status ifd_infer_node(ifd_inference *inf, const ifd_node *node);

@@ -84,7 +84,7 @@ typedef struct ifd_eval {
   bool float64;               /* float32 models run in double: ifd_eval_out turns FLOAT into DOUBLE */
   ifd_isa isa;                /* kernels that an eval may call; IFD_ISA_REF under --backend ref */
   uint64_t *random;           /* state of the run's generator */
-  int64_t *steps_left;        /* loop trips this run may still take: a loop counts each down, and fails with LIMIT */
+  int64_t *steps_left; /* loop trips this run may still take: a loop counts each down, and fails with LIMIT */
   /* memory the plan reserved for an output, or NULL */
   void *const *planned;
   const size_t *planned_bytes;
@@ -123,12 +123,12 @@ typedef struct ifd_lower {
   const ifd_node *node;
   ifd_arena *arena; /* the plan's: parameters live here */
   ifd_isa isa;
-  /* Type and shape of each input and output (numbers only); NULL where absent. An input whose content is known
-   * already has data (it may be splat or packed: read it with ifd_tensor_get_* or have it packed). */
+  /* Type and shape of each input and output (numbers only); NULL where absent. An input whose content is
+   * known already has data (it may be splat or packed: read it with ifd_tensor_get_* or have it packed). */
   const ifd_tensor *const *in;
   const ifd_tensor *const *out;
   const bool *constant; /* input i is the same in every run of the session: it may be packed once */
-  ifd_work *work; /* the result; zeroed on entry */
+  ifd_work *work;       /* the result; zeroed on entry */
   /* Packed or transformed constants, shared by all plans of a session: calls pack(to, from, params) once for
    * each key (constant, pack, params bytes) and gives 64-aligned memory. */
   ifd_status (*packed)(struct ifd_lower *x, const void **out, const ifd_tensor *from, size_t bytes,
@@ -148,11 +148,11 @@ int64_t ifd_lower_grain(int64_t n, double item_ops);
 /* ---- rows ---- */
 
 enum {
-  IFD_OP_IMPURE = 1,      /* not determined by its inputs (random): never folded */
+  IFD_OP_IMPURE = 1, /* not determined by its inputs (random): never folded */
   IFD_OP_COMMUTATIVE = 2,
   IFD_OP_ELEMENTWISE = 4, /* output element i depends on the broadcast element i of each input only */
   IFD_OP_MIXES_BATCH = 8, /* rows of a batch meet by definition (training BatchNormalization …) */
-  IFD_OP_VIEW = 16,        /* output 0 is the data of input 0 under another shape */
+  IFD_OP_VIEW = 16,       /* output 0 is the data of input 0 under another shape */
 };
 
 typedef struct ifd_op {
@@ -164,7 +164,7 @@ typedef struct ifd_op {
   ifd_status (*eval)(ifd_eval *x);
   ifd_status (*lower)(ifd_lower *x);
   double (*cost)(const ifd_node *node, const ifd_shape *in,
-                 const ifd_shape *out); /* shapes by input / output index */
+                 const ifd_shape *out);      /* shapes by input / output index */
   bool (*mixes_batch)(const ifd_node *node); /* optional: where IFD_OP_MIXES_BATCH depends on the node */
 } ifd_op;
 

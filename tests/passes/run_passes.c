@@ -7,11 +7,11 @@
  *   <ir_version: 8, opset_import: ["" : 17]> g (float[N,3] x) => (y) { y = … }     (ir/text.h)
  *   after:
  *   y = Conv(x, W_1, bias)                (every node that is left, in order)
- *   refuses: words of a reason            (instead of after: nothing changes; with it: one that is among the reasons)
- *   warns: words of a warning
+ *   refuses: words of a reason            (instead of after: nothing changes; with it: one that is among the
+ * reasons) warns: words of a warning
  *
- * Both graphs are also run in float64 on random inputs, free dimensions being small primes: what a pass makes must
- * compute the same. Exit status: the number of failed cases. */
+ * Both graphs are also run in float64 on random inputs, free dimensions being small primes: what a pass makes
+ * must compute the same. Exit status: the number of failed cases. */
 #include "exec/run.h"
 #include "ir/clone.h"
 #include "ir/text.h"
@@ -49,8 +49,10 @@ static char *take_section(char *text, const char *key) {
 static void parse_case(char *text, const char *stem, test_case *c) {
   char *end = strchr(text, '\n');
   *c = (test_case){.name = text};
-  if (end) *end++ = 0;
-  else end = text + strlen(text);
+  if (end)
+    *end++ = 0;
+  else
+    end = text + strlen(text);
   c->passes = take_section(end, "passes:");
   c->growth = take_section(c->passes ? c->passes : end, "growth:");
   c->before = take_section(c->growth ? c->growth : c->passes ? c->passes : end, "before:");
@@ -70,9 +72,11 @@ static char *node_lines(const ifd_graph *g) {
   size_t len;
   FILE *f = open_memstream(&text, &len);
   IFD_EACH_NODE(n, g) {
-    for (int i = 0; i < n->n_outputs; i++) fprintf(f, "%s%s", i ? ", " : "", n->outputs[i] ? n->outputs[i]->name : "");
+    for (int i = 0; i < n->n_outputs; i++)
+      fprintf(f, "%s%s", i ? ", " : "", n->outputs[i] ? n->outputs[i]->name : "");
     fprintf(f, " = %s(", n->op_type);
-    for (int i = 0; i < n->n_inputs; i++) fprintf(f, "%s%s", i ? ", " : "", n->inputs[i] ? n->inputs[i]->name : "");
+    for (int i = 0; i < n->n_inputs; i++)
+      fprintf(f, "%s%s", i ? ", " : "", n->inputs[i] ? n->inputs[i]->name : "");
     fprintf(f, ")\n");
   }
   fclose(f);
@@ -90,13 +94,15 @@ static bool same_lines(const char *a, const char *b) {
 
 /* ---- running both ---- */
 
-static ifd_status random_input(ifd_datum *out, const ifd_model *model, const ifd_value *v, ifd_arena *arena, uint64_t *seed) {
+static ifd_status random_input(ifd_datum *out, const ifd_model *model, const ifd_value *v, ifd_arena *arena,
+                               uint64_t *seed) {
   static const int64_t primes[] = {5, 7, 11, 13};
   ifd_shape shape = {.rank = v->type->rank};
   *out = (ifd_datum){.kind = IFD_KIND_TENSOR};
   for (int i = 0; i < shape.rank; i++) {
     const char *name = ifd_dim_name(model->dims, v->type->dims[i]);
-    shape.dim[i] = ifd_dim_is_number(v->type->dims[i]) ? v->type->dims[i] : primes[name ? (unsigned char)name[0] % 4 : 1];
+    shape.dim[i] = ifd_dim_is_number(v->type->dims[i]) ? v->type->dims[i]
+                                                       : primes[name ? (unsigned char)name[0] % 4 : 1];
   }
   ifd_dtype dtype = v->type->dtype == IFD_FLOAT ? IFD_DOUBLE : v->type->dtype;
   TRY(ifd_tensor_new(&err, &out->tensor, arena, dtype, &shape));
@@ -116,8 +122,10 @@ static ifd_status run_model(ifd_datum *out, const ifd_model *model, ifd_arena *a
   uint64_t seed = 7;
   for (int i = 0; i < model->graph->inputs.n; i++) {
     const ifd_value *v = model->graph->inputs.v[i];
-    if (ifd_value_constant(v)) in[i] = (ifd_datum){.kind = IFD_KIND_TENSOR, .tensor = *ifd_value_constant(v)};
-    else TRY(random_input(&in[i], model, v, arena, &seed));
+    if (ifd_value_constant(v))
+      in[i] = (ifd_datum){.kind = IFD_KIND_TENSOR, .tensor = *ifd_value_constant(v)};
+    else
+      TRY(random_input(&in[i], model, v, arena, &seed));
   }
   TRY(ifd_program_create(&err, &program, model->graph, NULL, &options, NULL));
   ifd_status status = ifd_run(&err, program, &run, in, out);
@@ -128,7 +136,8 @@ static ifd_status run_model(ifd_datum *out, const ifd_model *model, ifd_arena *a
 
 static bool same_tensor(const ifd_tensor *a, const ifd_tensor *b) {
   if (a->dtype != b->dtype || !ifd_shape_equal(&a->shape, &b->shape)) return false;
-  double scale = 1e-30, worst = 0, tolerance = a->dtype == IFD_FLOAT16 || a->dtype == IFD_BFLOAT16 ? 2e-2 : 2e-6;
+  double scale = 1e-30, worst = 0,
+         tolerance = a->dtype == IFD_FLOAT16 || a->dtype == IFD_BFLOAT16 ? 2e-2 : 2e-6;
   for (int64_t i = 0, n = ifd_tensor_count(a); i < n; i++) {
     double x = ifd_tensor_get_f64(a, i), y = ifd_tensor_get_f64(b, i);
     if (isnan(x) && isnan(y)) continue;
@@ -178,7 +187,8 @@ static bool warning_found(const ifd_optimize_report *r, const char *words) {
   return false;
 }
 
-static bool judge(const test_case *c, const ifd_model *before, const ifd_model *after, const ifd_optimize_report *report) {
+static bool judge(const test_case *c, const ifd_model *before, const ifd_model *after,
+                  const ifd_optimize_report *report) {
   char *lines = node_lines(after->graph), *old = node_lines(before->graph);
   const char *want = c->after ? c->after : old;
   bool good = same_lines(lines, want);
@@ -211,12 +221,16 @@ static bool run_case(const test_case *c) {
   char *passes = strdup(c->passes), *save = NULL;
   int n = 0;
   for (char *p = strtok_r(passes, ", ", &save); p && n < 31; p = strtok_r(NULL, ", ", &save)) only[n++] = p;
-  ifd_optimize_options options = {.only = only, .max_rewrites = -1, .grow = !c->growth, .verify = true, .provenance = true};
+  ifd_optimize_options options = {
+      .only = only, .max_rewrites = -1, .grow = !c->growth, .verify = true, .provenance = true};
   bool good = c->before && ifd_text_parse(&err, &before, c->before, strlen(c->before), NULL) == IFD_OK &&
               ifd_verify_model(&err, before) == IFD_OK && infer(before) == IFD_OK &&
-              ifd_model_clone(&err, &after, before, NULL) == IFD_OK && ifd_optimize(&err, after, &options, &report) == IFD_OK;
-  if (!good) printf("  %s%s\n", err.where, err.text);
-  else good = judge(c, before, after, &report);
+              ifd_model_clone(&err, &after, before, NULL) == IFD_OK &&
+              ifd_optimize(&err, after, &options, &report) == IFD_OK;
+  if (!good)
+    printf("  %s%s\n", err.where, err.text);
+  else
+    good = judge(c, before, after, &report);
   if (after) ifd_model_destroy(after);
   if (before) ifd_model_destroy(before);
   ifd_arena_free(&report.arena);
