@@ -1,10 +1,12 @@
-"""infold beside ONNX Runtime, on the same models, inputs and machine, in one run.
+"""infold beside ONNX Runtime and OpenVINO, on the same models, inputs and machine, in one run.
 
-usage: bench.py [--infold COMMAND] [--rounds N] [--threads N] [--json FILE] [FOLDER…]
+usage: bench.py [--infold COMMAND] [--rounds N] [--threads N] [--json FILE] [--peers onnxruntime,openvino] [FOLDER…]
 
-A folder holds model.onnx and inputs.npz; without folders, those of models/. Engines take turns, some runs each, so that
-a noisy machine is noisy for all; the figure is the median of all runs. infold optimizes the file by itself as it loads;
-ONNX Runtime has all its optimizations on."""
+A folder holds model.onnx and inputs.npz; without folders, those of models/. Engines take turns of some runs each, so
+that a noisy machine is noisy for all. A figure is the median over the rounds of an engine's median in its turn; the
+last column is the median over the rounds of (the faster peer / infold) in that round: above 1, infold is faster.
+infold optimizes the file by itself as it loads; the peers have all their optimizations on, and their telemetry off.
+A peer that is not installed or does not run a model is left out."""
 
 import argparse
 import json
@@ -15,16 +17,18 @@ import subprocess
 import sys
 import time
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ["OPENVINO_TELEMETRY_OPTOUT"] = "1"
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+TURN = 0.05  # seconds, about
 
 
 class Infold:
     name = "infold"
 
-    def __init__(self, command, folder, threads):
-        words = [command, "bench", str(folder / "model.onnx"), "--inputs", str(folder / "inputs.npz"), "--threads",
-                 str(threads), "--interactive"]
+    def __init__(self, folder, arguments):
+        words = [arguments.infold, "bench", str(folder / "model.onnx"), "--inputs", str(folder / "inputs.npz"),
+                 "--threads", str(arguments.threads), "--interactive"]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         text=True)
 
@@ -44,55 +48,95 @@ class Infold:
         self.process.wait()
 
 
-class OnnxRuntime:
-    name = "onnxruntime"
-
-    def __init__(self, folder, threads):
-        import numpy as np
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        self.session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
-        with np.load(folder / "inputs.npz") as archive:
-            self.feeds = {i.name: archive[i.name] for i in self.session.get_inputs()}
+class Peer:
+    """An engine of this process; call() runs the model once."""
 
     def run(self, n):
         seconds = []
         for _ in range(n):
             start = time.perf_counter()
-            self.session.run(None, self.feeds)
+            self.call()
             seconds.append(time.perf_counter() - start)
         return seconds
 
     def close(self):
-        del self.session
+        self.call = None
 
 
-def measure(engines, rounds):
-    """Median seconds by engine; runs of a turn take about a twentieth of a second."""
-    seconds = {e.name: [] for e in engines}
-    turn = {}
-    for e in engines:
+def read_inputs(folder):
+    import numpy as np
+    with np.load(folder / "inputs.npz", allow_pickle=True) as archive:
+        return dict(archive)
+
+
+class OnnxRuntime(Peer):
+    name = "onnxruntime"
+
+    def __init__(self, folder, arguments):
+        import onnxruntime as ort
+        ort.disable_telemetry_events()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = arguments.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        inputs = read_inputs(folder)
+        feeds = {i.name: inputs[i.name] for i in session.get_inputs()}
+        self.call = lambda: session.run(None, feeds)
+
+
+class OpenVino(Peer):
+    name = "openvino"
+
+    def __init__(self, folder, arguments):
+        import openvino as ov
+        config = {"INFERENCE_NUM_THREADS": arguments.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32",
+                  "ENABLE_CPU_PINNING": False}
+        compiled = ov.Core().compile_model(str(folder / "model.onnx"), "CPU", config)
+        request = compiled.create_infer_request()
+        inputs = read_inputs(folder)
+        feeds = {i: inputs[next(n for n in i.get_names() if n in inputs)] for i in compiled.inputs}
+        self.call = lambda: request.infer(feeds, share_inputs=True, share_outputs=True)
+
+
+PEERS = {peer.name: peer for peer in (OnnxRuntime, OpenVino)}
+
+
+def start(engine, folder, arguments):
+    """The engine and how many runs make a turn, or None where it cannot run the model."""
+    try:
+        e = engine(folder, arguments)
         e.run(1)
-        turn[e.name] = max(1, min(200, round(0.05 / max(1e-6, e.run(1)[0]))))
-    for _ in range(rounds):
-        for e in engines:
-            seconds[e.name] += e.run(turn[e.name])
-    return {name: statistics.median(s) for name, s in seconds.items()}
+        return e, max(1, min(200, round(TURN / max(1e-6, min(e.run(2))))))
+    except Exception as error:
+        if engine is Infold:
+            raise
+        arguments.complaints.append(f"{folder.name}: {engine.name}: {' '.join(str(error).split())[:120]}")
+        return None
 
 
 def compare(folder, arguments):
-    engines = []
+    """Medians by engine of each round."""
+    engines = [Infold] + [PEERS[name] for name in arguments.peers.split(",") if name]
+    started = [s for s in (start(e, folder, arguments) for e in engines) if s]
     try:
-        engines.append(Infold(arguments.infold, folder, arguments.threads))
-        engines.append(OnnxRuntime(folder, arguments.threads))
-        return measure(engines, arguments.rounds)
+        rounds = {e.name: [] for e, _ in started}
+        for _ in range(arguments.rounds):
+            for e, turn in started:
+                rounds[e.name].append(statistics.median(e.run(turn)))
+        return rounds
     finally:
-        for e in engines:
+        for e, _ in started:
             e.close()
+
+
+def summarize(rounds):
+    """Median seconds by engine, and the paired ratio of the faster peer to infold (None without a peer)."""
+    row = {name: statistics.median(s) for name, s in rounds.items()}
+    mine = rounds["infold"]
+    best = [min(turn) for turn in zip(*(s for name, s in rounds.items() if name != "infold"))]
+    row["ratio"] = statistics.median(b / m for b, m in zip(best, mine)) if best else None
+    return row
 
 
 def main():
@@ -101,24 +145,29 @@ def main():
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json")
+    parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("folders", nargs="*", type=pathlib.Path)
     arguments = parser.parse_args()
+    arguments.complaints = []
     folders = arguments.folders or sorted(p.parent for p in (ROOT / "models").glob("*/model.onnx"))
+    names = ["infold"] + [name for name in arguments.peers.split(",") if name]
     rows = []
-    print(f"{'model':<32}{'infold ms':>12}{'onnxruntime ms':>16}{'ratio':>8}")
+    print(f"{'milliseconds':<32}" + "".join(f"{name:>14}" for name in names) + f"{'peer/infold':>14}")
     for folder in folders:
         try:
-            seconds = compare(folder, arguments)
+            row = summarize(compare(folder, arguments))
         except Exception as e:
-            print(f"{folder.name:<32}{' '.join(str(e).split())[:100]}", flush=True)
+            print(f"{folder.name:<32}  {' '.join(str(e).split())[:100]}", flush=True)
             continue
-        mine, theirs = seconds["infold"], seconds["onnxruntime"]
-        rows.append({"model": folder.name, "infold": mine, "onnxruntime": theirs})
-        print(f"{folder.name:<32}{1e3 * mine:>12.3f}{1e3 * theirs:>16.3f}{mine / theirs:>8.2f}", flush=True)
-    if rows:
-        ratios = [r["infold"] / r["onnxruntime"] for r in rows]
-        print(f"{len(rows)} models, geometric mean of ratios {statistics.geometric_mean(ratios):.2f}, "
-              f"worst {max(ratios):.2f}")
+        rows.append({"model": folder.name, **row})
+        times = "".join(f"{1e3 * row[n]:>14.3f}" if n in row else f"{'-':>14}" for n in names)
+        print(f"{folder.name:<32}{times}" + (f"{row['ratio']:>14.2f}" if row["ratio"] else f"{'-':>14}"), flush=True)
+    ratios = [r["ratio"] for r in rows if r["ratio"]]
+    if ratios:
+        print(f"{len(ratios)} models at {arguments.threads} threads: geometric mean {statistics.geometric_mean(ratios):.2f}, "
+              f"least {min(ratios):.2f}")
+    for complaint in arguments.complaints:
+        print(complaint)
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps({"threads": arguments.threads, "models": rows}, indent=1))
     return 0 if rows else 1
