@@ -4,14 +4,6 @@
  * Transpose in order, Slice of all, Pad by nothing, Concat of one, Add of 0, Mul by 1 … Each is decided from
  * types and constants, never from declared shapes. */
 
-static bool same_shape(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b) {
-  int rank = ifd_rw_rank(rw, a);
-  if (rank < 0 || rank != ifd_rw_rank(rw, b)) return false;
-  for (int i = 0; i < rank; i++)
-    if (ifd_rw_dim(rw, a, i) != ifd_rw_dim(rw, b, i)) return false;
-  return true;
-}
-
 static ifd_status forward(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], node->inputs[0]);
 }
@@ -23,7 +15,7 @@ static ifd_status cast(ifd_rewrite *rw, ifd_node *node) {
 
 /* Outputs hold the input's elements in its order: the same shape is the same tensor. */
 static ifd_status reshape(ifd_rewrite *rw, ifd_node *node) {
-  return same_shape(rw, node->inputs[0], node->outputs[0]) ? forward(rw, node) : IFD_OK;
+  return ifd_rw_same_shape(rw, node->inputs[0], node->outputs[0]) ? forward(rw, node) : IFD_OK;
 }
 
 static ifd_status transpose(ifd_rewrite *rw, ifd_node *node) {
@@ -66,7 +58,7 @@ static ifd_status neutral(ifd_rewrite *rw, ifd_node *node) {
   if (node->n_inputs != 2 || node->opset < 7) return IFD_OK;
   for (int i = 1; i >= (commutes ? 0 : 1); i--)
     if (ifd_rw_is_filled_with(rw, node->inputs[i], neutral_value) &&
-        same_shape(rw, node->inputs[1 - i], node->outputs[0]) &&
+        ifd_rw_same_shape(rw, node->inputs[1 - i], node->outputs[0]) &&
         ifd_rw_dtype(rw, node->inputs[1 - i]) == ifd_rw_dtype(rw, node->outputs[0]))
       return ifd_rw_replace(rw, node->outputs[0], node->inputs[1 - i]);
   return IFD_OK;

@@ -15,18 +15,10 @@ typedef struct tree {
 
 static bool scalar(void *rw, const ifd_value *v, double *out) { return ifd_rw_scalar(rw, v, out); }
 
-static bool same_shape(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b) {
-  int rank = ifd_rw_rank(rw, a);
-  if (rank < 0 || rank != ifd_rw_rank(rw, b)) return false;
-  for (int i = 0; i < rank; i++)
-    if (ifd_rw_dim(rw, a, i) != ifd_rw_dim(rw, b, i)) return false;
-  return true;
-}
-
 /* What a unary step reads has an element for each of the result's; other operands may broadcast. */
 static bool fits(ifd_rewrite *rw, const ifd_value *operand, const ifd_value *result, bool alone) {
   if (!operand || ifd_rw_dtype(rw, operand) != IFD_FLOAT || ifd_rw_rank(rw, operand) < 0) return false;
-  return !alone || same_shape(rw, operand, result);
+  return !alone || ifd_rw_same_shape(rw, operand, result);
 }
 
 static bool part_of(ifd_rewrite *rw, const ifd_node *node, ifd_chain_part *part) {
@@ -41,7 +33,7 @@ static bool part_of(ifd_rewrite *rw, const ifd_node *node, ifd_chain_part *part)
 /* The node that makes v, if it may vanish into the tree: `held` results wait while it is computed. */
 static const ifd_node *own_part(tree *t, const ifd_value *v, int held, ifd_chain_part *part) {
   if (ifd_value_n_readers(v) != 1 || v->graph != t->shape->graph || held >= IFD_CHAIN_HELD ||
-      !same_shape(t->rw, v, t->shape))
+      !ifd_rw_same_shape(t->rw, v, t->shape))
     return NULL;
   if (!part_of(t->rw, v->producer, part)) return NULL;
   if (t->leaves + part->n_operands - 1 > IFD_CHAIN_INPUTS || t->steps_due + part->n_steps > IFD_CHAIN_STEPS)
@@ -91,7 +83,7 @@ static bool is_taken(ifd_rewrite *rw, const ifd_value *v) {
   ifd_chain_part part;
   const ifd_node *reader = ifd_value_only_reader(v);
   return reader && reader->graph == v->graph && reader->n_outputs == 1 &&
-         same_shape(rw, reader->outputs[0], v) && part_of(rw, reader, &part) &&
+         ifd_rw_same_shape(rw, reader->outputs[0], v) && part_of(rw, reader, &part) &&
          !(part.squares && reader->inputs[0] == v);
 }
 

@@ -69,14 +69,6 @@ static ifd_status fuse_activation(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], fused->outputs[0]);
 }
 
-static bool same_shape(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b) {
-  int rank = ifd_rw_rank(rw, a);
-  if (rank < 0 || rank != ifd_rw_rank(rw, b)) return false;
-  for (int i = 0; i < rank; i++)
-    if (ifd_rw_dim(rw, a, i) != ifd_rw_dim(rw, b, i)) return false;
-  return true;
-}
-
 /* Whether `value` is made by a node that stands before `node`: a residual must be there when the convolution
  * runs. */
 static bool made_before(const ifd_value *value, const ifd_node *node) {
@@ -92,7 +84,7 @@ static ifd_status fuse_join(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *mine = node->inputs[side], *other = node->inputs[1 - side];
   ifd_node *conv = open_conv(mine), *fused;
   if (!conv || mine == other || joined(conv) || (multiplies && !activated(conv)) ||
-      !same_shape(rw, mine, other))
+      !ifd_rw_same_shape(rw, mine, other))
     return IFD_OK;
   ifd_value *inputs[4] = {conv->inputs[0], conv->inputs[1], ifd_node_input(conv, 2), other};
   TRY(ifd_rw_add_like(rw, &fused, conv, inputs, 4));

@@ -39,14 +39,6 @@ static bool shape_for(ifd_rewrite *rw, const ifd_value *x, const ifd_value *y, i
   return rest <= 1;
 }
 
-static bool same_shape(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b) {
-  int rank = ifd_rw_rank(rw, a);
-  if (rank < 0 || rank != ifd_rw_rank(rw, b)) return false;
-  for (int i = 0; i < rank; i++)
-    if (ifd_rw_dim(rw, a, i) != ifd_rw_dim(rw, b, i)) return false;
-  return true;
-}
-
 /* Nobody but views reads it: it may vanish, reader by reader. */
 static bool only_views_read(ifd_rewrite *rw, const ifd_value *v) {
   for (int i = 0; i < v->uses.n; i++)
@@ -63,7 +55,7 @@ static ifd_value *farthest(ifd_rewrite *rw, const ifd_node *last, int *n_views) 
   for (int n = 1; n <= MOST && is_view(rw, node) && node->graph == last->graph; n++) {
     ifd_value *x = node->inputs[0];
     *n_views = n;
-    if (same_shape(rw, x, last->outputs[0])) return x;
+    if (ifd_rw_same_shape(rw, x, last->outputs[0])) return x;
     if (shape_for(rw, x, last->outputs[0], shape)) best = x;
     node = x->producer;
   }
@@ -85,7 +77,7 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *last) {
     return computed
                ? ifd_rw_refuse(rw, "more than one dimension of its shape is neither known nor its input's")
                : IFD_OK;
-  if (same_shape(rw, x, y)) return ifd_rw_replace(rw, y, x);
+  if (ifd_rw_same_shape(rw, x, y)) return ifd_rw_replace(rw, y, x);
   bool shortens = n_views > 1 && only_views_read(rw, last->inputs[0]);
   if (!computed && !shortens && !ifd_node_is(last, "Transpose")) return IFD_OK;
   if (!shortens && shape_for(rw, last->inputs[0], y, shape)) x = last->inputs[0];

@@ -78,6 +78,8 @@ ifd_node *ifd_rw_own_producer(const ifd_value *value, const char *op_type);
 /* Rank or -1; the dim, or an unknown when the rank is unknown. Dims compare with ==. */
 int ifd_rw_rank(ifd_rewrite *rw, const ifd_value *value);
 ifd_dim ifd_rw_dim(ifd_rewrite *rw, const ifd_value *value, int axis);
+/* Whether both ranks are known and each dimension is the same, be it a number or an expression. */
+bool ifd_rw_same_shape(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b);
 ifd_dtype ifd_rw_dtype(ifd_rewrite *rw, const ifd_value *value);
 /* True when every element equals x exactly. */
 bool ifd_rw_is_filled_with(ifd_rewrite *rw, const ifd_value *value, double x);

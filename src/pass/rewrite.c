@@ -74,6 +74,14 @@ ifd_dim ifd_rw_dim(ifd_rewrite *rw, const ifd_value *value, int axis) {
                                   : ifd_dim_unknown(rw->manager->inf.dims);
 }
 
+bool ifd_rw_same_shape(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b) {
+  int rank = ifd_rw_rank(rw, a);
+  if (rank < 0 || rank != ifd_rw_rank(rw, b)) return false;
+  for (int i = 0; i < rank; i++)
+    if (ifd_rw_dim(rw, a, i) != ifd_rw_dim(rw, b, i)) return false;
+  return true;
+}
+
 ifd_dtype ifd_rw_dtype(ifd_rewrite *rw, const ifd_value *value) {
   const ifd_type *t = ifd_rw_facts(rw, value)->type;
   return t->kind == IFD_KIND_TENSOR ? t->dtype : IFD_UNDEFINED;
