@@ -89,6 +89,8 @@ typedef struct infold_optimize_options {
   long max_rewrites;  /* bisects a bad rewrite */
   int grow;           /* the file may become larger */
   int verify_patches; /* check every rewrite's structure (slow) */
+  int bn_inference;   /* first put BatchNormalization exported in training mode into inference mode, where its
+                         statistics look trained: this changes what the model computes */
 } infold_optimize_options;
 
 /* A new, optimized model; `model` is left as it was. report may be NULL. */

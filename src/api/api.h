@@ -19,7 +19,8 @@ struct infold_model {
 
 struct infold_report {
   ifd_optimize_report passes;
-  infold_model *before, *after;
+  ifd_optimize_report untrained; /* of what was asked for first: empty unless it was */
+  infold_model *before, *after;  /* before: after that */
   double seconds;
   char *verified; /* what running both showed, or NULL */
 };
@@ -57,6 +58,12 @@ ifd_status ifd_api_text(ifd_error *err, char **out, const char *text);
 /* A deep copy whose constants are borrowed from `model`, which it keeps alive. */
 ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory);
 infold_model *ifd_api_ref(const infold_model *model);
+/* A copy whose training-mode BatchNormalization is in inference mode, where its statistics look trained; the
+ * report (its arena initialized) says which was changed, and why others were not. */
+ifd_status ifd_api_untrain(ifd_error *err, infold_model **out, ifd_optimize_report *report,
+                           const infold_model *model);
+/* "changed: …" and "left: …", a line for each reason. */
+void ifd_api_print_untrained(const ifd_optimize_report *report, FILE *to);
 /* A tensor of this element type and shape: how is "random" (seeded: floats in [-1, 1), integers in [0, 4),
  * any boolean, one-letter strings) or "zeros". */
 ifd_status ifd_api_make_tensor(ifd_error *err, ifd_datum *out, ifd_dtype dtype, const ifd_shape *shape,

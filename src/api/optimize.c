@@ -32,11 +32,17 @@ static ifd_status run(ifd_error *err, infold_model **out, infold_report **out_re
   infold_model *after;
   ALLOC(err, report, calloc(1, sizeof *report));
   ifd_arena_init(&report->passes.arena, NULL);
-  report->before = ifd_api_ref(model);
-  ifd_status status = ifd_api_clone(err, &after, model, model->budget.limit);
+  ifd_arena_init(&report->untrained.arena, NULL);
+  if (!options) options = &usual;
+  ifd_status status = IFD_OK;
+  if (options->bn_inference)
+    status = ifd_api_untrain(err, &report->before, &report->untrained, model);
+  else
+    report->before = ifd_api_ref(model);
+  if (status == IFD_OK) status = ifd_api_clone(err, &after, report->before, model->budget.limit);
   if (status == IFD_OK) {
     report->after = after;
-    status = optimize(err, after, report, options ? options : &usual);
+    status = optimize(err, after, report, options);
   }
   if (status == IFD_OK) *out = ifd_api_ref(after);
   if (status == IFD_OK && out_report)
@@ -57,6 +63,7 @@ infold_status infold_optimize_model(infold_error *to, infold_model **out, infold
 void infold_destroy_report(infold_report *report) {
   if (!report) return;
   ifd_arena_free(&report->passes.arena);
+  ifd_arena_free(&report->untrained.arena);
   infold_destroy_model(report->before);
   infold_destroy_model(report->after);
   free(report->verified);
@@ -194,6 +201,7 @@ static ifd_status print_table(comparison *c, FILE *to, int width) {
   ifd_table table;
   TRY(fill_table(c, &table));
   ifd_table_print(&table, to, width);
+  ifd_api_print_untrained(&c->report->untrained, to);
   print_passes(c, to);
   print_left(c, to);
   return IFD_OK;
@@ -204,6 +212,7 @@ static ifd_status print_markdown(comparison *c, FILE *to, int width) {
   (void)width;
   TRY(fill_table(c, &table));
   ifd_table_print_markdown(&table, to);
+  ifd_api_print_untrained(&c->report->untrained, to);
   print_passes(c, to);
   print_left(c, to);
   return IFD_OK;
@@ -211,25 +220,27 @@ static ifd_status print_markdown(comparison *c, FILE *to, int width) {
 
 static ifd_status print_json(comparison *c, FILE *to, int width) {
   const ifd_optimize_report *p = &c->report->passes;
-  json_t *passes = json_object(), *warnings = json_array(), *left = json_array();
+  json_t *passes = json_object(), *warnings = json_array(), *left = json_array(), *untrained = json_array();
   (void)width;
   for (int i = 0; i < p->counts.n; i++)
     if (p->counts.v[i].rewrites)
       json_object_set_new(passes, p->counts.v[i].pass, json_integer(p->counts.v[i].rewrites));
   for (int i = 0; i < p->warnings.n; i++) json_array_append_new(warnings, ifd_json_text(p->warnings.v[i]));
+  for (int i = 0; i < c->report->untrained.warnings.n; i++)
+    json_array_append_new(untrained, ifd_json_text(c->report->untrained.warnings.v[i]));
   for (int i = 0; i < p->refusals.n; i++) {
     const ifd_refusal *r = &p->refusals.v[i];
     json_array_append_new(left, json_pack("{s:o, s:o, s:s, s:o}", "node", ifd_json_text(r->node), "operator",
                                           ifd_json_text(r->op_type), "pass", r->pass, "reason",
                                           ifd_json_text(r->reason)));
   }
-  return ifd_json_print(c->err,
-                        json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:f}", "before",
-                                  ifd_json_survey(c->before, false), "after",
-                                  ifd_json_survey(c->after, false), "rewrites", (json_int_t)p->rewrites,
-                                  "passes", passes, "warnings", warnings, "left", left, "verification",
-                                  ifd_json_text(c->report->verified), "seconds", c->report->seconds),
-                        to);
+  return ifd_json_print(
+      c->err,
+      json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:f}", "before", ifd_json_survey(c->before, false),
+                "after", ifd_json_survey(c->after, false), "rewrites", (json_int_t)p->rewrites, "passes",
+                passes, "untrained", untrained, "warnings", warnings, "left", left, "verification",
+                ifd_json_text(c->report->verified), "seconds", c->report->seconds),
+      to);
 }
 
 static ifd_status format_report(ifd_error *err, FILE *to, const infold_report *report, const char *format,

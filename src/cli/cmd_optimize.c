@@ -9,7 +9,7 @@ typedef struct optimize_record {
   texts only, skip, why;
   long max_rewrites, threads; /* max_rewrites is one more than given */
   double tolerance, seconds;
-  int no_verify, grow;
+  int no_verify, grow, bn_inference;
 } optimize_record;
 
 static const option options[] = {
@@ -35,6 +35,9 @@ static const option options[] = {
     {"--threads", NULL, "N", "threads for verifying", OPTION_NUMBER, offsetof(optimize_record, threads), 1,
      4096},
     {"--grow", NULL, NULL, "the file may become larger", OPTION_FLAG, offsetof(optimize_record, grow)},
+    {"--bn-inference", NULL, NULL,
+     "training-mode BatchNormalization exported by mistake: into inference mode", OPTION_FLAG,
+     offsetof(optimize_record, bn_inference)},
     {"--external-data", NULL, "FILE", "put the weights into this file beside OUT.onnx", OPTION_TEXT,
      offsetof(optimize_record, external_data)},
     MODEL_OPTIONS(optimize_record),
@@ -113,7 +116,8 @@ static int run(void *record, char **args, int n_args) {
                                       .skip = r->skip.v,
                                       .has_max_rewrites = r->max_rewrites > 0,
                                       .max_rewrites = r->max_rewrites - 1,
-                                      .grow = r->grow};
+                                      .grow = r->grow,
+                                      .bn_inference = r->bn_inference};
   cli_begin("optimizing", args[0]);
   infold_status status = infold_optimize_model(&err, &optimized, &report, model, &optimize);
   cli_end();
