@@ -16,8 +16,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 PASSING = HERE / "passing.txt"
-# What these expect was drawn from NumPy's generator: no other implementation can give it but by chance.
-DRAWN = re.compile(r"/test_(bernoulli|training_dropout(?!.*zero_ratio))")
+# What these expect was drawn from NumPy's generator after it had drawn their inputs: they pass but by chance.
+DRAWN = re.compile(r"/test_bernoulli")
 
 
 def main():
