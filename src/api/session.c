@@ -141,6 +141,17 @@ static ifd_status bind_dim(ifd_error *err, const infold_session *s, ifd_map *bou
   return IFD_OK;
 }
 
+/* Whether the elements inside a sequence, optional or map are of the declared types; shapes are not asked. */
+static bool elements_fit(const ifd_datum *d, const ifd_type *t) {
+  if (!t || t->kind == IFD_KIND_UNKNOWN) return true;
+  if (t->kind != d->kind) return false;
+  bool has_tensor = t->kind == IFD_KIND_TENSOR || t->kind == IFD_KIND_MAP;
+  if (has_tensor && t->dtype && t->dtype != d->tensor.dtype) return false;
+  for (int i = 0; d->list && i < d->list->n; i++)
+    if (!elements_fit(&d->list->items[i], t->elem)) return false;
+  return true;
+}
+
 static ifd_status check_input(ifd_error *err, const infold_session *s, int i, const ifd_datum *d,
                               ifd_map *bound, ifd_arena *arena) {
   const ifd_value *v = graph_of(s)->inputs.v[i];
@@ -148,6 +159,8 @@ static ifd_status check_input(ifd_error *err, const infold_session *s, int i, co
   if (t->kind == IFD_KIND_UNKNOWN) return IFD_OK;
   EXPECT(err, t->kind == d->kind, BAD_INPUT, "input '%s' has another kind than the model's %s", v->name,
          s->input_types[i]);
+  EXPECT(err, t->kind == IFD_KIND_TENSOR || elements_fit(d, t), BAD_INPUT,
+         "input '%s' holds elements of other types than the model's %s", v->name, s->input_types[i]);
   if (t->kind != IFD_KIND_TENSOR) return IFD_OK;
   EXPECT(err, !t->dtype || t->dtype == d->tensor.dtype, BAD_INPUT,
          "input '%s' has elements of type %s; the model has %s", v->name, ifd_dtype_name(d->tensor.dtype),

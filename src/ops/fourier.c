@@ -129,12 +129,14 @@ static ifd_dim scalar_dim(ifd_infer *x, int i) {
   return e && e->n == 1 ? e->d[0] : ifd_dim_unknown(x->dims);
 }
 
+/* Without a known axis the dimensions are still those of the input, if none of them changes. */
 static ifd_status infer_dft(ifd_infer *x, bool knows_axis, int64_t axis) {
   int rank = ifd_known_rank(x, 0), at;
   bool inverse = dft_flag(x->node, "inverse"), onesided = dft_flag(x->node, "onesided");
+  bool keeps = knows_axis || (!onesided && !ifd_node_has_input(x->node, 1));
   ifd_dim dims[IFD_MAX_RANK];
   if (rank < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
-  for (int i = 0; i < rank; i++) dims[i] = knows_axis ? ifd_infer_dim(x, 0, i) : ifd_dim_unknown(x->dims);
+  for (int i = 0; i < rank; i++) dims[i] = keeps ? ifd_infer_dim(x, 0, i) : ifd_dim_unknown(x->dims);
   dims[rank - 1] = onesided && inverse ? 1 : 2;
   if (knows_axis) {
     TRY(dft_axis(x->err, &at, axis, rank));

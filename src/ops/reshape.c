@@ -219,23 +219,28 @@ static ifd_status infer_Flatten(ifd_infer *x) { return infer(x, flatten, -1, NUL
 static ifd_status eval_Flatten(ifd_eval *x) { return eval(x, flatten, NULL); }
 static ifd_status infer_Squeeze_1(ifd_infer *x) { return infer_by_attr(x, squeeze, "axes"); }
 static ifd_status eval_Squeeze_1(ifd_eval *x) { return eval(x, squeeze, "axes"); }
-static ifd_status infer_Squeeze(ifd_infer *x) { return infer_by_input(x, squeeze); }
 static ifd_status eval_Squeeze(ifd_eval *x) { return eval(x, squeeze, NULL); }
 static ifd_status infer_Unsqueeze_1(ifd_infer *x) { return infer_by_attr(x, unsqueeze, "axes"); }
 static ifd_status eval_Unsqueeze_1(ifd_eval *x) { return eval(x, unsqueeze, "axes"); }
-static ifd_status infer_Unsqueeze(ifd_infer *x) { return infer_by_input(x, unsqueeze); }
 static ifd_status eval_Unsqueeze(ifd_eval *x) { return eval(x, unsqueeze, NULL); }
 
-/* A shape that is not known still has a length, which is the rank. */
-static ifd_status infer_Reshape(ifd_infer *x) {
-  if (ifd_elements_find(x, 1) || ifd_infer_rank(x, 1) != 1) return infer_by_input(x, reshape);
+/* Input 1, a shape or axes, still has a length where its elements are not known, and the output's rank is
+ * `base` and `times` that. */
+static ifd_status infer_rank(ifd_infer *x, rule *rule, int base, int times) {
+  if (ifd_elements_find(x, 1) || ifd_infer_rank(x, 1) != 1) return infer_by_input(x, rule);
   ifd_dim n = ifd_infer_dim(x, 1, 0), dims[IFD_MAX_RANK];
-  if (!ifd_dim_is_number(n)) return give_unranked(x);
-  EXPECT(x->err, n <= IFD_MAX_RANK, UNSUPPORTED, "a shape of %lld dimensions; at most %d are supported",
-         (long long)n, IFD_MAX_RANK);
-  for (int i = 0; i < n; i++) dims[i] = ifd_dim_unknown(x->dims);
-  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), (int)n, dims);
+  if (!ifd_dim_is_number(n) || base < 0) return give_unranked(x);
+  EXPECT(x->err, n <= IFD_MAX_RANK && base + times * n <= IFD_MAX_RANK, UNSUPPORTED,
+         "the output would have more than the %d dimensions that are supported", IFD_MAX_RANK);
+  int rank = base + times * (int)n;
+  EXPECT(x->err, rank >= 0, BAD_MODEL, "%lld axes of an input of rank %d", (long long)n, base);
+  for (int i = 0; i < rank; i++) dims[i] = ifd_dim_unknown(x->dims);
+  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, dims);
 }
+
+static ifd_status infer_Reshape(ifd_infer *x) { return infer_rank(x, reshape, 0, 1); }
+static ifd_status infer_Squeeze(ifd_infer *x) { return infer_rank(x, squeeze, ifd_known_rank(x, 0), -1); }
+static ifd_status infer_Unsqueeze(ifd_infer *x) { return infer_rank(x, unsqueeze, ifd_known_rank(x, 0), 1); }
 
 #define ROW(name_, since_, infer_, eval_)                                                                    \
   { .name = #name_, .since = since_, .flags = IFD_OP_VIEW, .infer = infer_, .eval = eval_ }

@@ -391,9 +391,17 @@ static ifd_status eval_one_hot(ifd_eval *x, bool from_end) {
 static ifd_status eval_OneHot_9(ifd_eval *x) { return eval_one_hot(x, false); }
 static ifd_status eval_OneHot_11(ifd_eval *x) { return eval_one_hot(x, true); }
 
+/* The depth, which may be of any number type. */
+static ifd_dim infer_depth(ifd_infer *x) {
+  const ifd_elements *e = ifd_elements_find(x, 1);
+  const ifd_tensor *t = x->constant[1];
+  if (e && e->n == 1) return e->d[0];
+  double depth = t && t->data && ifd_tensor_count(t) == 1 ? ifd_tensor_get_f64(t, 0) : -1;
+  return depth >= 0 && depth < 0x1p31 ? (ifd_dim)depth : ifd_dim_unknown(x->dims);
+}
+
 static ifd_status infer_OneHot(ifd_infer *x) {
   int rank = ifd_known_rank(x, 0), axis;
-  const ifd_elements *depth = ifd_elements_find(x, 1);
   ifd_dim dims[IFD_MAX_RANK + 1];
   if (rank < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 2));
   TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", -1), rank + 1));
@@ -401,7 +409,7 @@ static ifd_status infer_OneHot(ifd_infer *x) {
     if (i != axis)
       dims[i] = ifd_infer_dim(x, 0, from++);
     else
-      dims[i] = depth && depth->n == 1 ? depth->d[0] : ifd_dim_unknown(x->dims);
+      dims[i] = infer_depth(x);
   return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 2), rank + 1, dims);
 }
 

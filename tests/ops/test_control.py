@@ -306,6 +306,8 @@ def test_sequences():
     at = model(13, "(seq(float[]) s, int64 at) => (float[] a)", "a = SequenceAt(s, at)")
     refuses(at, [items, np.int64(3)], "position 3")
     refuses(at, [[], np.int64(0)])
+    refuses(at, [[np.array([1], np.int64)], np.int64(0)], "'s'", "elements of other types")
+    refuses(at, [[items[0], np.array([1.])], np.int64(0)], "'s'")
 
 
 def test_sequence_split_and_concat():

@@ -1,4 +1,4 @@
-"""Every case of ONNX's own that is known to pass does; see score.py."""
+"""Every case of ONNX's own that is known to pass does (score.py), and what is inferred of it is true (inference.py)."""
 
 import os
 import pathlib
@@ -7,14 +7,22 @@ import sys
 
 import pytest
 
+from inference import judge_all
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 SHARED = pathlib.Path(os.environ.get("INFOLD_SHARED", ROOT / "../shared")).resolve()
+WORK = pathlib.Path(os.environ.get("INFOLD_BUILD", ROOT / "build/release")) / "conformance"
+COMMAND = os.environ.get("INFOLD", str(ROOT / "build/release/infold"))
+
+pytestmark = pytest.mark.skipif(not (SHARED / "tools/conformance").is_dir(),
+                                reason=f"{SHARED}/tools/conformance is absent")
 
 
-@pytest.mark.skipif(not (SHARED / "tools/conformance").is_dir(), reason=f"{SHARED}/tools/conformance is absent")
 def test_onnx_cases():
-    work = pathlib.Path(os.environ.get("INFOLD_BUILD", ROOT / "build/release")) / "conformance"
-    infold = os.environ.get("INFOLD", ROOT / "build/release/infold")
-    done = subprocess.run([sys.executable, HERE / "score.py", infold, "--work", work], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, HERE / "score.py", COMMAND, "--work", WORK], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_inference():
+    assert not judge_all(COMMAND, WORK / "cases")
