@@ -73,14 +73,6 @@ static bool compose(const range *a, const range *b, range *out) {
   return ifd_mul_i64(&out->step, a->step, b->step);
 }
 
-static bool only_slices_read(const ifd_value *v) {
-  for (int i = 0; i < v->uses.n; i++)
-    if (!ifd_node_is(v->uses.v[i].node, "Slice") || v->uses.v[i].index ||
-        v->uses.v[i].node->graph != v->graph)
-      return false;
-  return !v->n_outputs;
-}
-
 static ifd_status build(ifd_rewrite *rw, ifd_node **out, const ifd_node *like, ifd_value *x,
                         const slicing *s) {
   int64_t list[4][MAX_AXES];
@@ -104,26 +96,54 @@ static ifd_status build(ifd_rewrite *rw, ifd_node **out, const ifd_node *like, i
   return IFD_OK;
 }
 
-static ifd_status merge(ifd_rewrite *rw, ifd_node *outer) {
-  slicing a, b, both;
-  ifd_node *inner = ifd_rw_producer(outer->inputs[0], "Slice"), *merged;
+static ifd_status drop_slice_of_all(ifd_rewrite *rw, ifd_node *node) {
+  slicing s;
   bool all = true;
-  if (!slicing_of(rw, outer, &b)) return ifd_rw_refuse(rw, "where it starts, ends and steps is not constant");
-  for (int i = 0; i < b.rank; i++) all &= is_all(&b.axis[i]);
-  if (all) return ifd_rw_replace(rw, outer->outputs[0], outer->inputs[0]);
-  if (!inner || inner->graph != outer->graph) return IFD_OK;
-  if (!slicing_of(rw, inner, &a) || a.rank != b.rank || !only_slices_read(outer->inputs[0]))
-    return ifd_rw_refuse(rw, "the Slice before it is read by others, or is not constant");
-  both.rank = a.rank;
-  for (int i = 0; i < a.rank; i++)
-    if (!compose(&a.axis[i], &b.axis[i], &both.axis[i]))
-      return ifd_rw_refuse(rw, "both slice axis %d, of unknown length, one of them from its end", i);
-  TRY(build(rw, &merged, outer, inner->inputs[0], &both));
-  return ifd_rw_replace(rw, outer->outputs[0], merged->outputs[0]);
+  if (!slicing_of(rw, node, &s)) return ifd_rw_refuse(rw, "where it starts, ends and steps is not constant");
+  for (int i = 0; i < s.rank; i++) all &= is_all(&s.axis[i]);
+  return all ? ifd_rw_replace(rw, node->outputs[0], node->inputs[0]) : IFD_OK;
+}
+
+/* One Slice in place of `outer`, which reads what `inner` gives; false says why not. */
+static ifd_status merge_one(ifd_rewrite *rw, const ifd_node *inner, const slicing *a, ifd_node *outer,
+                            bool *merged) {
+  slicing b, both = {.rank = a->rank};
+  ifd_node *node;
+  *merged = false;
+  if (!slicing_of(rw, outer, &b) || b.rank != a->rank)
+    return ifd_rw_refuse(rw, "where the Slice behind starts, ends and steps is not constant");
+  for (int i = 0; i < a->rank; i++)
+    if (!compose(&a->axis[i], &b.axis[i], &both.axis[i]))
+      return ifd_rw_refuse(
+          rw, "it and the Slice behind slice axis %d, of unknown length, one of them from its end", i);
+  TRY(build(rw, &node, outer, inner->inputs[0], &both));
+  *merged = true;
+  return ifd_rw_replace(rw, outer->outputs[0], node->outputs[0]);
+}
+
+static bool any_slice(const ifd_value *v) {
+  for (int i = 0; i < v->uses.n; i++)
+    if (ifd_node_is(v->uses.v[i].node, "Slice")) return true;
+  return false;
+}
+
+/* All readers at once: the inner Slice goes only when none is left. */
+static ifd_status merge_readers(ifd_rewrite *rw, ifd_node *inner) {
+  slicing a;
+  const ifd_value *v = inner->outputs[0];
+  bool merged = true;
+  for (int i = 0; i < v->uses.n; i++)
+    if (!ifd_node_is(v->uses.v[i].node, "Slice") || v->uses.v[i].index ||
+        v->uses.v[i].node->graph != inner->graph)
+      return any_slice(v) ? ifd_rw_refuse(rw, "it is read by others than Slices, too") : IFD_OK;
+  if (v->n_outputs || !v->uses.n || !slicing_of(rw, inner, &a)) return IFD_OK;
+  for (int i = 0; i < v->uses.n && merged; i++) TRY(merge_one(rw, inner, &a, v->uses.v[i].node, &merged));
+  return IFD_OK;
 }
 
 const ifd_pass ifd_pass_merge_slice = {
-    .summary = "merges Slice of Slice",
+    .summary = "merges Slice of Slice, drops Slice of all",
     .phase = IFD_PHASE_SIMPLIFY,
-    .rules = (const ifd_rule[]){{"Slice", IFD_EXACT, merge}, {0}},
+    .rules =
+        (const ifd_rule[]){{"Slice", IFD_EXACT, drop_slice_of_all}, {"Slice", IFD_EXACT, merge_readers}, {0}},
 };

@@ -30,9 +30,6 @@ typedef struct ifd_attr_origin {
   ifd_attr as_read;
 } ifd_attr_origin;
 
-/* metadata_props of a node: the names of the nodes it came from (ifd_node.provenance). */
-#define IFD_PROVENANCE_KEY "infold.from"
-
 /* "" for an absent string. */
 static inline const char *ifd_text(const char *s) { return s ? s : ""; }
 

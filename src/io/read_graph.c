@@ -105,7 +105,10 @@ static ifd_status read_sparse_initializer(ifd_reader *r, ifd_graph *graph, const
                                           const Onnx__SparseTensorProto *proto) {
   ifd_tensor tensor;
   TRY(ifd_read_sparse_tensor(r, &tensor, proto));
-  return add_initializer(r, graph, name, &tensor, &proto->base);
+  TRY(add_initializer(r, graph, name, &tensor, &proto->base));
+  ifd_value *value = ifd_map_find(&graph->values, name);
+  value->sparse_bytes = (int64_t)protobuf_c_message_get_packed_size(&proto->base);
+  return IFD_OK;
 }
 
 static ifd_status read_initializers(ifd_reader *r, ifd_graph *graph, const Onnx__GraphProto *proto) {

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "io/read.h"
@@ -10,6 +11,7 @@ typedef struct graph_writer {
   const Onnx__GraphProto *origin; /* or NULL */
   ifd_map alive;                  /* names that the written graph defines */
   ifd_map was;                    /* names that the origin defined */
+  ifd_map shapes;                 /* of splats: their text -> name of the initializer */
   IFD_VEC(Onnx__NodeProto *) nodes;
   IFD_VEC(Onnx__TensorProto *) initializers;
   IFD_VEC(Onnx__SparseTensorProto *) sparse;
@@ -97,41 +99,6 @@ static ifd_status put_value_attr(ifd_message_writer *w, Onnx__NodeProto *p, cons
 
 /* ---- constants ---- */
 
-/* The operator set since which ConstantOfShape makes a type (Changelog.md); 0 for those it does not. */
-static const int constant_of_shape_since[IFD_N_DTYPES] = {[IFD_FLOAT] = 9,
-                                                          [IFD_UINT8] = 9,
-                                                          [IFD_INT8] = 9,
-                                                          [IFD_UINT16] = 9,
-                                                          [IFD_INT16] = 9,
-                                                          [IFD_INT32] = 9,
-                                                          [IFD_INT64] = 9,
-                                                          [IFD_BOOL] = 9,
-                                                          [IFD_FLOAT16] = 9,
-                                                          [IFD_DOUBLE] = 9,
-                                                          [IFD_UINT32] = 9,
-                                                          [IFD_UINT64] = 9,
-                                                          [IFD_BFLOAT16] = 20,
-                                                          [IFD_FLOAT8E4M3FN] = 20,
-                                                          [IFD_FLOAT8E4M3FNUZ] = 20,
-                                                          [IFD_FLOAT8E5M2] = 20,
-                                                          [IFD_FLOAT8E5M2FNUZ] = 20,
-                                                          [IFD_UINT4] = 21,
-                                                          [IFD_INT4] = 21,
-                                                          [IFD_FLOAT4E2M1] = 23,
-                                                          [IFD_FLOAT8E8M0] = 24,
-                                                          [IFD_UINT2] = 25,
-                                                          [IFD_INT2] = 25};
-
-/* A splat larger than the node that makes it is written as one. */
-static bool is_written_as_node(const ifd_value *value) {
-  enum { SMALL = 1024 };
-  const ifd_tensor *t = value->constant;
-  if (!t->splat || (value->is_input && value->graph->model->ir_version >= 4)) return false;
-  int since = constant_of_shape_since[t->dtype];
-  return since && ifd_graph_opset(value->graph, "") >= since &&
-         ifd_packed_bytes(t->dtype, ifd_tensor_count(t)) > SMALL;
-}
-
 /* A name no value of the model has, and none that was made up before. */
 static ifd_status make_name(ifd_message_writer *w, const char **out, const char *base, const char *suffix) {
   const char *name;
@@ -164,20 +131,36 @@ static ifd_status add_initializer(graph_writer *g, Onnx__TensorProto *p) {
   return IFD_OK;
 }
 
+/* The initializer that holds a splat's shape: one for all splats of that shape. */
+static ifd_status put_shape(graph_writer *g, const char **out, const ifd_value *value) {
+  ifd_message_writer *w = g->w;
+  const ifd_shape *dims = &value->constant->shape;
+  ifd_tensor shape = {
+      .dtype = IFD_INT64, .shape = {.rank = 1, .dim = {dims->rank}}, .data = (void *)dims->dim};
+  char key[IFD_MAX_RANK * 21 + 1] = "";
+  for (int i = 0, at = 0; i < dims->rank; i++)
+    at += snprintf(key + at, sizeof key - (size_t)at, "%lld,", (long long)dims->dim[i]);
+  *out = ifd_map_find(&g->shapes, key);
+  if (*out) return IFD_OK;
+  char *kept;
+  Onnx__TensorProto *p;
+  ALLOC(w->err, kept, ifd_arena_strdup(w->arena, key));
+  TRY(make_name(w, out, value->name, "shape"));
+  EXPECT(w->err, ifd_map_set(&g->shapes, kept, (void *)*out), NO_MEMORY, "out of memory");
+  TRY(ifd_write_tensor(w, &p, &shape, *out));
+  TRY(add_initializer(g, p));
+  return list_as_input(g, *out, &shape);
+}
+
 static ifd_status put_splat(graph_writer *g, const ifd_value *value) {
   ifd_message_writer *w = g->w;
   const ifd_tensor *t = value->constant;
-  ifd_shape rank = {.rank = 1, .dim = {t->shape.rank}}, one = {.rank = 1, .dim = {1}};
-  ifd_tensor shape = {.dtype = IFD_INT64, .shape = rank, .data = (void *)t->shape.dim};
-  ifd_tensor element = {.dtype = t->dtype, .packed = t->packed, .shape = one, .data = t->data};
-  const char *name;
-  Onnx__TensorProto *p;
+  ifd_tensor element = {
+      .dtype = t->dtype, .packed = t->packed, .shape = {.rank = 1, .dim = {1}}, .data = t->data};
+  const char *shape;
   Onnx__NodeProto *node;
-  TRY(make_name(w, &name, value->name, "shape"));
-  TRY(ifd_write_tensor(w, &p, &shape, name));
-  TRY(add_initializer(g, p));
-  TRY(list_as_input(g, name, &shape));
-  TRY(make_node(w, &node, "ConstantOfShape", name, value->name));
+  TRY(put_shape(g, &shape, value));
+  TRY(make_node(w, &node, "ConstantOfShape", shape, value->name));
   TRY(put_value_attr(w, node, &element));
   IFD_PUSH(w->err, w->arena, &g->nodes, node);
   return IFD_OK;
@@ -213,7 +196,7 @@ static ifd_status put_constant(graph_writer *g, const ifd_value *value) {
     IFD_PUSH(w->err, w->arena, &g->sparse, (Onnx__SparseTensorProto *)origin->proto);
     return IFD_OK;
   }
-  if (is_written_as_node(value)) return put_splat(g, value);
+  if (ifd_value_is_splat_node(value)) return put_splat(g, value);
   if (!origin && !value->is_input) TRY(list_as_input(g, value->name, value->constant));
   return put_dense(g, value, same && !is_sparse(origin) ? (const Onnx__TensorProto *)origin->proto : NULL);
 }
@@ -247,7 +230,7 @@ static bool is_alive_constant(const ifd_value *value) { return value->is_initial
 /* An input of IR version 3 goes with its initializer. */
 static bool is_written_input(const ifd_value *value) {
   bool was_default = value->is_initializer && value->graph->model->ir_version < 4;
-  return !was_default || (is_alive_constant(value) && !is_written_as_node(value));
+  return !was_default || (is_alive_constant(value) && !ifd_value_is_splat_node(value));
 }
 
 static ifd_status note_alive(graph_writer *g) {
@@ -375,6 +358,7 @@ static void begin(graph_writer *g, ifd_message_writer *w, const ifd_graph *graph
   *g = (graph_writer){.w = w, .graph = graph, .origin = graph->origin};
   ifd_map_init(&g->alive, w->arena);
   ifd_map_init(&g->was, w->arena);
+  ifd_map_init(&g->shapes, w->arena);
 }
 
 ifd_status ifd_write_graph(ifd_message_writer *w, Onnx__GraphProto **out, const ifd_graph *graph) {

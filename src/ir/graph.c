@@ -139,6 +139,7 @@ static void remove_input(ifd_graph *graph, ifd_value *value) {
 void ifd_graph_remove_constant(ifd_value *value) {
   value->constant = NULL;
   value->constant_origin = NULL;
+  value->sparse_bytes = 0;
   if (value->is_input) remove_input(value->graph, value);
 }
 

@@ -18,6 +18,9 @@
 struct ifd_op;     /* ops/op.h */
 struct ifd_schema; /* ops/schema.h */
 
+/* metadata_props of a node: the names of the nodes it came from (ifd_node.provenance). */
+#define IFD_PROVENANCE_KEY "infold.from"
+
 typedef struct ifd_type ifd_type;
 typedef struct ifd_value ifd_value;
 typedef struct ifd_node ifd_node;
@@ -50,6 +53,7 @@ struct ifd_value {
   const ifd_tensor *constant; /* initializer; see ifd_value_constant */
   bool is_input;              /* graph input of its graph */
   bool is_initializer;   /* in the graph's initializer list (constants of an IR 3 model are inputs as well) */
+  int64_t sparse_bytes;  /* of the constant in its file, where it is sparse there; else 0 */
   int n_outputs;         /* how often its graph lists it as output */
   IFD_VEC(ifd_use) uses; /* readers, in no order; graph outputs are not among them */
   const void *origin;    /* io: ValueInfoProto */
@@ -263,6 +267,9 @@ static inline ifd_value *ifd_node_output(const ifd_node *n, int i) {
  * initializer that is also a graph input is a default since IR 4; IR 3 lists all of them as inputs and they
  * count as constant). Else NULL. */
 const ifd_tensor *ifd_value_constant(const ifd_value *value);
+/* Whether a constant, a tensor of one repeated value, is written to files as the ConstantOfShape that makes
+ * it, which is shorter. */
+bool ifd_value_is_splat_node(const ifd_value *value);
 /* How many nodes read it plus how often it is a graph output. */
 int ifd_value_n_readers(const ifd_value *value);
 /* The node that made it, or NULL; the one reader when there is exactly one and it is no graph output, else

@@ -66,3 +66,37 @@ int ifd_value_n_readers(const ifd_value *value) { return value->uses.n + value->
 ifd_node *ifd_value_only_reader(const ifd_value *value) {
   return value->uses.n == 1 && !value->n_outputs ? value->uses.v[0].node : NULL;
 }
+
+/* The operator set since which ConstantOfShape makes a type (Changelog.md); 0 for those it does not. */
+static const int constant_of_shape_since[IFD_N_DTYPES] = {[IFD_FLOAT] = 9,
+                                                          [IFD_UINT8] = 9,
+                                                          [IFD_INT8] = 9,
+                                                          [IFD_UINT16] = 9,
+                                                          [IFD_INT16] = 9,
+                                                          [IFD_INT32] = 9,
+                                                          [IFD_INT64] = 9,
+                                                          [IFD_BOOL] = 9,
+                                                          [IFD_FLOAT16] = 9,
+                                                          [IFD_DOUBLE] = 9,
+                                                          [IFD_UINT32] = 9,
+                                                          [IFD_UINT64] = 9,
+                                                          [IFD_BFLOAT16] = 20,
+                                                          [IFD_FLOAT8E4M3FN] = 20,
+                                                          [IFD_FLOAT8E4M3FNUZ] = 20,
+                                                          [IFD_FLOAT8E5M2] = 20,
+                                                          [IFD_FLOAT8E5M2FNUZ] = 20,
+                                                          [IFD_UINT4] = 21,
+                                                          [IFD_INT4] = 21,
+                                                          [IFD_FLOAT4E2M1] = 23,
+                                                          [IFD_FLOAT8E8M0] = 24,
+                                                          [IFD_UINT2] = 25,
+                                                          [IFD_INT2] = 25};
+
+bool ifd_value_is_splat_node(const ifd_value *value) {
+  enum { SMALL = 256 }; /* bytes of about what the node takes */
+  const ifd_tensor *t = value->constant;
+  if (!t->splat || (value->is_input && value->graph->model->ir_version >= 4)) return false;
+  int since = constant_of_shape_since[t->dtype];
+  return since && ifd_graph_opset(value->graph, "") >= since &&
+         ifd_packed_bytes(t->dtype, ifd_tensor_count(t)) > SMALL;
+}

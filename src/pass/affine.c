@@ -228,7 +228,7 @@ ifd_status ifd_affine_goes_on(ifd_rewrite *rw, const ifd_node *last, bool *goes_
 
 /* One number many times stays short, as it was before. */
 static bool is_splat(const double *v, int64_t n) {
-  enum { SHORT = 256 };
+  enum { SHORT = 64 };
   for (int64_t i = 1; i < n; i++)
     if (v[i] != v[0]) return false;
   return n >= SHORT;

@@ -235,19 +235,46 @@ static ifd_status run_phases(sweep *s) {
 }
 
 static ifd_status add_bytes(ifd_graph *graph, void *context) {
-  int64_t *bytes = context;
+  ifd_manager *m = context;
   for (int i = 0; i < graph->constants.n; i++)
-    if (graph->constants.v[i]->constant) *bytes += ifd_constant_bytes(graph->constants.v[i]->constant);
-  IFD_EACH_NODE(node, graph) *bytes += ifd_node_bytes(node);
+    if (graph->constants.v[i]->constant) m->bytes += ifd_constant_bytes(graph->constants.v[i]);
+  IFD_EACH_NODE(node, graph) {
+    m->bytes += ifd_node_bytes(node);
+    m->provenance_bytes += ifd_provenance_bytes(node);
+  }
   return IFD_OK;
+}
+
+/* Where nodes came from is said as long as the file does not grow by it. */
+static ifd_status trim_provenance(ifd_graph *graph, void *context) {
+  int64_t *room = context;
+  IFD_EACH_NODE(node, graph) {
+    int64_t bytes = ifd_provenance_bytes(node);
+    if (bytes > *room)
+      node->provenance = NULL;
+    else
+      *room -= bytes;
+  }
+  return IFD_OK;
+}
+
+static ifd_status finish(ifd_manager *m) {
+  ifd_model *model = m->model;
+  int64_t room = m->bytes_allowed - m->bytes + m->provenance_bytes;
+  for (int i = 0; i < model->functions.n && !m->options->grow; i++)
+    TRY(ifd_graph_visit(model->functions.v[i]->body, trim_provenance, &room));
+  if (!m->options->grow) TRY(ifd_graph_visit(model->graph, trim_provenance, &room));
+  /* The types that stay on the values live as long as the model. */
+  TRY(ifd_inference_init(&m->inf, m->err, &model->arena, model->dims, model->n_values));
+  return ifd_infer_model(&m->inf, model);
 }
 
 static ifd_status prepare(ifd_manager *m, phase *phases) {
   TRY(check_names(m->err, m->options->only));
   TRY(check_names(m->err, m->options->skip));
-  TRY(ifd_graph_visit(m->model->graph, add_bytes, &m->bytes));
+  TRY(ifd_graph_visit(m->model->graph, add_bytes, m));
   for (int i = 0; i < m->model->functions.n; i++)
-    TRY(ifd_graph_visit(m->model->functions.v[i]->body, add_bytes, &m->bytes));
+    TRY(ifd_graph_visit(m->model->functions.v[i]->body, add_bytes, m));
   m->bytes_allowed = m->bytes;
   for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {
     ifd_pass_count c = {.pass = p->name};
@@ -269,11 +296,7 @@ ifd_status ifd_optimize(ifd_error *err, ifd_model *model, const ifd_optimize_opt
   ifd_arena_init(&m.facts_arena, model->arena.budget);
   ifd_status status = prepare(&m, phases);
   if (status == IFD_OK) status = run_phases(&s);
-  if (status == IFD_OK) {
-    /* The types that stay on the values live as long as the model. */
-    status = ifd_inference_init(&m.inf, err, &model->arena, model->dims, model->n_values);
-    if (status == IFD_OK) status = ifd_infer_model(&m.inf, model);
-  }
+  if (status == IFD_OK) status = finish(&m);
   for (int i = 0; i < IFD_N_PHASES; i++) ifd_arena_free(&phases[i].arena);
   ifd_arena_free(&m.facts_arena);
   return status;

@@ -15,7 +15,8 @@ typedef struct ifd_manager {
   const ifd_tensor **known; /* by value id: content computed but not put into the file, or NULL */
   int n_known;
   int64_t known_bytes;
-  int64_t bytes, bytes_allowed; /* estimate of the file's size: now, and at most */
+  int64_t bytes, bytes_allowed; /* of the file's nodes and constants: now, and at most */
+  int64_t provenance_bytes;     /* that the file had */
   long rewrites_left;
   bool changed;
   bool last_look; /* nothing changes any more: refusals are recorded */
@@ -53,8 +54,10 @@ void ifd_patch_drop(ifd_rewrite *rw);
 ifd_status ifd_remove_dead(ifd_manager *m, ifd_node *node);
 /* Removes a constant that nobody reads. */
 void ifd_remove_unread_constant(ifd_manager *m, ifd_value *value);
-/* Bytes that a node or constant takes in the file, roughly. */
+/* Bytes that a node (without the graphs in it, and without its provenance), its provenance, or a constant
+ * takes in the file. */
 int64_t ifd_node_bytes(const ifd_node *node);
-int64_t ifd_constant_bytes(const ifd_tensor *tensor);
+int64_t ifd_provenance_bytes(const ifd_node *node);
+int64_t ifd_constant_bytes(const ifd_value *value);
 
 #endif

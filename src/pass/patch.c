@@ -5,45 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- sizes ---- */
-
-int64_t ifd_constant_bytes(const ifd_tensor *t) {
-  int64_t n = t->splat ? 1 : ifd_tensor_count(t);
-  if (t->dtype != IFD_STRING) return 16 + (n * ifd_dtypes[t->dtype].bits + 7) / 8;
-  int64_t bytes = 16;
-  for (int64_t i = 0; i < n; i++) bytes += 2 + (int64_t)((const ifd_str *)t->data)[i].len;
-  return bytes;
-}
-
-static int64_t attr_bytes(const ifd_attr *a) {
-  int64_t bytes = 8 + (int64_t)strlen(a->name);
-  switch (a->type) {
-  case IFD_ATTR_TENSOR: return bytes + ifd_constant_bytes(a->tensor);
-  case IFD_ATTR_STRING: return bytes + (int64_t)a->s.len;
-  case IFD_ATTR_FLOATS: return bytes + 4 * a->n;
-  case IFD_ATTR_INTS: return bytes + 2 * a->n;
-  case IFD_ATTR_STRINGS:
-    for (int i = 0; i < a->n; i++) bytes += 2 + (int64_t)a->strings[i].len;
-    return bytes;
-  default: return bytes;
-  }
-}
-
-int64_t ifd_node_bytes(const ifd_node *node) {
-  int64_t bytes = 8 + (int64_t)(strlen(node->name) + strlen(node->op_type));
-  for (int i = 0; i < node->n_inputs; i++)
-    bytes += 2 + (node->inputs[i] ? (int64_t)strlen(node->inputs[i]->name) : 0);
-  for (int i = 0; i < node->n_outputs; i++)
-    bytes += 2 + (node->outputs[i] ? (int64_t)strlen(node->outputs[i]->name) : 0);
-  for (int i = 0; i < node->n_attrs; i++) bytes += attr_bytes(&node->attrs[i]);
-  return bytes;
-}
-
 /* ---- removal ---- */
 
 void ifd_remove_unread_constant(ifd_manager *m, ifd_value *v) {
   if (!v->constant || ifd_value_n_readers(v) || !ifd_value_constant(v)) return;
-  m->bytes -= ifd_constant_bytes(v->constant) + 2 * (int64_t)strlen(v->name);
+  m->bytes -= ifd_constant_bytes(v);
   ifd_graph_remove_constant(v);
 }
 
@@ -226,7 +192,7 @@ static ifd_status bytes_freed(const ifd_rewrite *rw, int64_t *freed) {
       if (losses.v[i].value == v) left -= losses.v[i].n;
     if (left > 0) continue;
     if (ifd_value_constant(v)) {
-      *freed += ifd_constant_bytes(v->constant) + 2 * (int64_t)strlen(v->name);
+      *freed += ifd_constant_bytes(v);
       continue;
     }
     const ifd_node *p = v->producer;
@@ -257,8 +223,7 @@ done:
 static int64_t bytes_added(const ifd_rewrite *rw) {
   int64_t bytes = 0;
   for (int i = 0; i < rw->nodes.n; i++) bytes += ifd_node_bytes(rw->nodes.v[i]);
-  for (int i = 0; i < rw->constants.n; i++)
-    bytes += ifd_constant_bytes(rw->constants.v[i]->constant) + 2 * (int64_t)strlen(rw->constants.v[i]->name);
+  for (int i = 0; i < rw->constants.n; i++) bytes += ifd_constant_bytes(rw->constants.v[i]);
   return bytes;
 }
 

@@ -1,6 +1,7 @@
 #include "pass/manager.h"
 
 #include "ir/clone.h"
+#include "ir/equal.h"
 #include "pass/inline.h"
 
 #include <stdio.h>
@@ -161,11 +162,28 @@ ifd_status ifd_rw_add_constant(ifd_rewrite *rw, ifd_value **out, const ifd_tenso
   return IFD_OK;
 }
 
+static bool is_same_constant(const ifd_value *v, const ifd_tensor *t, const char *hint) {
+  const ifd_tensor *c = ifd_value_constant(v);
+  return c && strncmp(v->name, hint, strlen(hint)) == 0 && ifd_tensor_equal(c, t);
+}
+
+/* The same numbers under the same name: made by this patch, or among the graph's latest. */
+static ifd_value *find_ints(const ifd_rewrite *rw, const ifd_tensor *t, const char *hint) {
+  enum { LATEST = 32 };
+  const ifd_graph *graph = rw->root->graph;
+  for (int k = 0; k < rw->constants.n; k++)
+    if (is_same_constant(rw->constants.v[k], t, hint)) return rw->constants.v[k];
+  for (int k = graph->constants.n - 1; k >= 0 && k >= graph->constants.n - LATEST; k--)
+    if (is_same_constant(graph->constants.v[k], t, hint)) return graph->constants.v[k];
+  return NULL;
+}
+
 ifd_status ifd_rw_add_ints(ifd_rewrite *rw, ifd_value **out, const int64_t *v, int n, const char *hint) {
   ifd_tensor t;
   TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), IFD_INT64, &(ifd_shape){1, {n}}));
   if (n) memcpy(t.data, v, (size_t)n * sizeof *v);
-  return ifd_rw_add_constant(rw, out, &t, hint);
+  *out = find_ints(rw, &t, hint);
+  return *out ? IFD_OK : ifd_rw_add_constant(rw, out, &t, hint);
 }
 
 ifd_status ifd_rw_add_scalar(ifd_rewrite *rw, ifd_value **out, ifd_dtype dtype, double x, const char *hint) {

@@ -404,7 +404,7 @@ static void sparse_tensors_are_made_dense(void **state) {
     ifd_budget budget = {.limit = 1 << 20};
     ifd_error err = {0};
     double out[8];
-    int n;
+    int n = 0;
     char text[2048];
     ifd_status status = read_sparse(&err, &sparse, out, &n, &budget);
     snprintf(text, sizeof text, "%s%s", err.where, err.text);
