@@ -79,6 +79,10 @@ INFOLD_API infold_status infold_save_model(infold_error *err, const infold_model
 /* Fixes dimensions of an input: `name` is a graph input, dims its whole shape. The model is changed. */
 INFOLD_API infold_status infold_set_input_shape(infold_error *err, infold_model *model, const char *name,
                                                 const int64_t *dims, int rank);
+/* Fixes a free dimension wherever inputs have it: the one of this name (dim_param), or, when name is NULL,
+ * the first of every input. The model is changed. */
+INFOLD_API infold_status infold_fix_dim(infold_error *err, infold_model *model, const char *name,
+                                        int64_t number);
 
 /* ---- optimizing ---- */
 
@@ -86,8 +90,10 @@ typedef struct infold_optimize_options {
   const char *const *only; /* names of passes, NULL-ended, or NULL for the usual ones */
   const char *const *skip;
   int has_max_rewrites;
-  long max_rewrites;  /* bisects a bad rewrite */
-  int grow;           /* the file may become larger */
+  long max_rewrites; /* bisects a bad rewrite */
+  int grow;          /* the file may become larger */
+  int keep_bn; /* every BatchNormalization that is read stays, its parameters its own: for training on */
+  int no_provenance;  /* do not note on new nodes, in metadata_props, which ones they came from */
   int verify_patches; /* check every rewrite's structure (slow) */
   int bn_inference;   /* first put BatchNormalization exported in training mode into inference mode, where its
                          statistics look trained: this changes what the model computes */
@@ -102,9 +108,13 @@ INFOLD_API void infold_destroy_report(infold_report *report);
  * takes). */
 INFOLD_API infold_status infold_format_report(infold_error *err, char **out, const infold_report *report,
                                               const char *format, int width);
-/* Why a node that is left was left: one line for each pass that refused. USAGE when there is no such node. */
+/* Why a node was left as it is: what each pass said that could have changed it; or what became of it. node is
+ * a name, or that of an output. USAGE when there is no such node. */
 INFOLD_API infold_status infold_explain_node(infold_error *err, char **out, const infold_report *report,
                                              const char *node);
+/* The same of every BatchNormalization, Mul, Add, Reshape and Transpose that is left, and of every new node
+ * the nodes that it came from. */
+INFOLD_API infold_status infold_explain_report(infold_error *err, char **out, const infold_report *report);
 
 /* ---- values ---- */
 

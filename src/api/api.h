@@ -22,6 +22,7 @@ struct infold_report {
   ifd_optimize_report untrained; /* of what was asked for first: empty unless it was */
   infold_model *before, *after;  /* before: after that */
   double seconds;
+  bool stopped; /* by max_rewrites */
   char *verified; /* what running both showed, or NULL */
 };
 
@@ -64,6 +65,8 @@ ifd_status ifd_api_untrain(ifd_error *err, infold_model **out, ifd_optimize_repo
                            const infold_model *model);
 /* "changed: …" and "left: …", a line for each reason. */
 void ifd_api_print_untrained(const ifd_optimize_report *report, FILE *to);
+/* Infers the types of all values anew. */
+ifd_status ifd_api_infer(ifd_error *err, ifd_model *ir);
 /* A tensor of this element type and shape: how is "random" (seeded: floats in [-1, 1), integers in [0, 4),
  * any boolean, one-letter strings) or "zeros". */
 ifd_status ifd_api_make_tensor(ifd_error *err, ifd_datum *out, ifd_dtype dtype, const ifd_shape *shape,

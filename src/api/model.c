@@ -79,9 +79,7 @@ static ifd_status check_declared(ifd_error *err, const ifd_graph *graph) {
 /* A model that was read becomes usable once every graph keeps the rules and every type is inferred. */
 static ifd_status settle(ifd_error *err, infold_model *m) {
   TRY(ifd_verify_model(err, m->ir));
-  ifd_inference inf;
-  TRY(ifd_inference_init(&inf, err, &m->ir->arena, m->ir->dims, m->ir->n_values));
-  TRY(ifd_infer_model(&inf, m->ir));
+  TRY(ifd_api_infer(err, m->ir));
   return check_declared(err, m->ir->graph);
 }
 
@@ -144,30 +142,4 @@ ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model 
   } else
     infold_destroy_model(m);
   return status;
-}
-
-static ifd_status set_shape(ifd_error *err, ifd_model *ir, const char *name, const int64_t *dims, int rank) {
-  ifd_value *v = ifd_graph_find_value(ir->graph, name);
-  EXPECT(err, v && v->is_input, USAGE, "the model has no input '%s'", name);
-  EXPECT(err, v->type->kind == IFD_KIND_TENSOR, USAGE, "input '%s' is not a tensor", name);
-  EXPECT(err, !v->type->has_rank || v->type->rank == rank, USAGE,
-         "input '%s' has rank %d; %d dimensions were given", name, v->type->rank, rank);
-  for (int i = 0; i < rank; i++) {
-    EXPECT(err, dims[i] >= 0, USAGE, "input '%s': dimension %d is %lld", name, i, (long long)dims[i]);
-    EXPECT(err, !v->type->has_rank || !ifd_dim_is_number(v->type->dims[i]) || v->type->dims[i] == dims[i],
-           USAGE, "input '%s': dimension %d is %lld in the model; %lld was given", name, i,
-           (long long)v->type->dims[i], (long long)dims[i]);
-  }
-  ALLOC(err, v->type, ifd_type_tensor(&ir->arena, v->type->dtype, rank, dims));
-  v->declared = v->type;
-  v->origin = NULL;
-  ifd_inference inf;
-  TRY(ifd_inference_init(&inf, err, &ir->arena, ir->dims, ir->n_values));
-  return ifd_infer_model(&inf, ir);
-}
-
-infold_status infold_set_input_shape(infold_error *to, infold_model *model, const char *name,
-                                     const int64_t *dims, int rank) {
-  ifd_error err = {0};
-  return ifd_api_report(to, &err, NULL, set_shape(&err, model->ir, name, dims, rank));
 }

@@ -1,15 +1,16 @@
 /* infold optimize: a model that does the same with less. */
 #include "cli.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct optimize_record {
   model_options model;
   const char *output, *report, *inputs, *external_data;
-  texts only, skip, why;
-  long max_rewrites, threads; /* max_rewrites is one more than given */
+  texts only, skip, why, fix_dims;
+  long max_rewrites, batch, threads; /* max_rewrites and batch are one more than given */
   double tolerance, seconds;
-  int no_verify, grow, bn_inference;
+  int no_verify, grow, keep_bn, no_provenance, explain, bn_inference;
 } optimize_record;
 
 static const option options[] = {
@@ -18,8 +19,19 @@ static const option options[] = {
     {"--only", NULL, "P,…", "only these passes; 'infold passes' lists them", OPTION_NAMES,
      offsetof(optimize_record, only)},
     {"--skip", NULL, "P,…", "not these passes", OPTION_NAMES, offsetof(optimize_record, skip)},
-    {"--why", NULL, "NODE", "say why a node was left as it is; may be repeated", OPTION_TEXTS,
-     offsetof(optimize_record, why)},
+    {"--keep-bn", NULL, NULL, "fold and remove no BatchNormalization: for training on", OPTION_FLAG,
+     offsetof(optimize_record, keep_bn)},
+    {"--batch", NULL, "N", "fix the free first dimension of all inputs", OPTION_COUNT,
+     offsetof(optimize_record, batch), 1, LONG_MAX - 1},
+    {"--fix-dim", NULL, "NAME=N", "fix a free dimension by its name; may be repeated", OPTION_TEXTS,
+     offsetof(optimize_record, fix_dims)},
+    {"--why", NULL, "NODE", "say why a node was left as it is, or what became of it; may be repeated",
+     OPTION_TEXTS, offsetof(optimize_record, why)},
+    {"--explain", NULL, NULL,
+     "say so of every BatchNormalization, Mul, Add, Reshape, Transpose; and where new nodes came from",
+     OPTION_FLAG, offsetof(optimize_record, explain)},
+    {"--no-provenance", NULL, NULL, "do not note in new nodes' metadata_props where they came from",
+     OPTION_FLAG, offsetof(optimize_record, no_provenance)},
     {"--max-rewrites", NULL, "N", "stop after so many rewrites (bisects a bad one)", OPTION_COUNT,
      offsetof(optimize_record, max_rewrites), 0, LONG_MAX - 1},
     {"--report", NULL, "table|json|markdown", "form of the before/after report", OPTION_TEXT,
@@ -70,16 +82,23 @@ static int print_report(const optimize_record *r, const infold_report *report, c
   return 0;
 }
 
-static int explain(const optimize_record *r, const infold_report *report, const char *path) {
-  for (int i = 0; i < r->why.n; i++) {
-    infold_error err;
-    char *text;
-    if (infold_explain_node(&err, &text, report, r->why.v[i])) return cli_fail(&err, path);
-    cli_print("\n");
-    cli_print(text);
-    infold_free(text);
-  }
+/* One node's explanation, or all of them. */
+static int explain_node(const infold_report *report, const char *node, const char *path) {
+  infold_error err;
+  char *text;
+  infold_status status =
+      node ? infold_explain_node(&err, &text, report, node) : infold_explain_report(&err, &text, report);
+  if (status) return cli_fail(&err, path);
+  cli_print("\n");
+  cli_print(text);
+  infold_free(text);
   return 0;
+}
+
+static int explain(const optimize_record *r, const infold_report *report, const char *path) {
+  int code = 0;
+  for (int i = 0; i < r->why.n && !code; i++) code = explain_node(report, r->why.v[i], path);
+  return r->explain && !code ? explain_node(report, NULL, path) : code;
 }
 
 /* The file is written last, when nothing else can fail. */
@@ -101,6 +120,30 @@ static bool known_format(const char *format) {
          strcmp(format, "markdown") == 0;
 }
 
+/* NAME=N; the name may hold '=' itself. */
+static int fix_dim(infold_model *model, const char *path, const char *text) {
+  infold_error err;
+  char *end, *name = strdup(text), *equals = name ? strrchr(name, '=') : NULL;
+  long long n = equals ? strtoll(equals + 1, &end, 10) : 0;
+  int code = 0;
+  if (!equals || equals == name || end == equals + 1 || *end || n < 0)
+    code = cli_usage("optimize: --fix-dim takes NAME=N with a whole number, not '%s'", text);
+  else {
+    *equals = 0;
+    if (infold_fix_dim(&err, model, name, n)) code = cli_fail(&err, path);
+  }
+  free(name);
+  return code;
+}
+
+static int specialise(const optimize_record *r, infold_model *model, const char *path) {
+  infold_error err;
+  int code = 0;
+  if (r->batch && infold_fix_dim(&err, model, NULL, r->batch - 1)) code = cli_fail(&err, path);
+  for (int i = 0; i < r->fix_dims.n && !code; i++) code = fix_dim(model, path, r->fix_dims.v[i]);
+  return code;
+}
+
 static int run(void *record, char **args, int n_args) {
   optimize_record *r = record;
   infold_error err;
@@ -111,12 +154,18 @@ static int run(void *record, char **args, int n_args) {
     return cli_usage("optimize: --report is table, json or markdown, not '%s'", r->report);
   if (r->external_data && !r->output) return cli_usage("optimize: --external-data needs -o OUT.onnx");
   int code = cli_load(&model, args[0], &r->model);
-  if (code) return code;
+  if (!code) code = specialise(r, model, args[0]);
+  if (code) {
+    infold_destroy_model(model);
+    return code;
+  }
   infold_optimize_options optimize = {.only = r->only.v,
                                       .skip = r->skip.v,
                                       .has_max_rewrites = r->max_rewrites > 0,
                                       .max_rewrites = r->max_rewrites - 1,
                                       .grow = r->grow,
+                                      .keep_bn = r->keep_bn,
+                                      .no_provenance = r->no_provenance,
                                       .bn_inference = r->bn_inference};
   cli_begin("optimizing", args[0]);
   infold_status status = infold_optimize_model(&err, &optimized, &report, model, &optimize);

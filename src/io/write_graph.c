@@ -33,11 +33,12 @@ static ifd_status put_names(ifd_message_writer *w, char ***out, size_t *n_out, i
   return IFD_OK;
 }
 
-/* Which nodes this one came from, where the IR version has a place to say so (10, metadata_props). */
+/* Which nodes this one came from. The place for it, metadata_props, is known since IR version 10; readers of
+ * earlier ones skip it, as protobuf has them skip any field. */
 static ifd_status put_provenance(ifd_message_writer *w, Onnx__NodeProto *p, const char *from) {
   static const char key[] = IFD_PROVENANCE_KEY;
   Onnx__StringStringEntryProto *entry, **entries;
-  if (!from || w->model->ir_version < 10) return IFD_OK;
+  if (!from) return IFD_OK;
   size_t n = p->n_metadata_props, at = 0;
   while (at < n && strcmp(ifd_text(p->metadata_props[at]->key), key) != 0) at++;
   if (at < n && strcmp(ifd_text(p->metadata_props[at]->value), from) == 0) return IFD_OK;

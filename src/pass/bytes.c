@@ -84,7 +84,7 @@ static int64_t names(ifd_value *const *values, int n) {
 }
 
 int64_t ifd_provenance_bytes(const ifd_node *node) {
-  if (!node->provenance || node->graph->model->ir_version < 10) return 0;
+  if (!node->provenance) return 0;
   return message(text(IFD_PROVENANCE_KEY) + text(node->provenance));
 }
 

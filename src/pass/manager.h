@@ -44,6 +44,7 @@ struct ifd_rewrite {
   IFD_VEC(ifd_value *) constants; /* new */
   IFD_VEC(ifd_edit_value) values;
   IFD_VEC(ifd_edit_input) inputs;
+  IFD_VEC(ifd_node *) doomed; /* what nobody reads once it is applied */
 };
 
 /* Applies what the attempt staged, whole or not at all; *applied says which. */

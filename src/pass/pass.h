@@ -150,6 +150,7 @@ typedef struct ifd_optimize_options {
   bool grow;                  /* the file may grow */
   bool verify;                /* run the verifier after every patch (tests) */
   bool provenance;            /* note on each new node which ones it came from */
+  bool keep_bn;               /* no BatchNormalization is folded, merged or removed while it is read */
   bool exact_only;            /* only rules of the exact class */
   bool for_running;           /* the plan phase too: the model is for a session, not for a file */
 } ifd_optimize_options;

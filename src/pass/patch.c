@@ -158,66 +158,71 @@ static int readers_after(const ifd_rewrite *rw, const ifd_value *v) {
   return n;
 }
 
-typedef struct loss {
-  const ifd_value *value;
-  int n;
-} loss;
+typedef IFD_VEC(ifd_value *) values;
 
-/* Bytes of what the patch will leave unread: nodes and constants behind replaced values and dropped inputs.
- */
-static ifd_status bytes_freed(const ifd_rewrite *rw, int64_t *freed) {
+/* What dies with the patch: values to look at, and how many of their readers are dead by now. */
+typedef struct deaths {
+  ifd_rewrite *rw;
+  values suspects, lost; /* lost: one entry a reader */
+  int64_t bytes;
+} deaths;
+
+static bool is_doomed(const ifd_rewrite *rw, const ifd_node *node) {
+  for (int i = 0; i < rw->doomed.n; i++)
+    if (rw->doomed.v[i] == node) return true;
+  return false;
+}
+
+static int readers_left(const deaths *d, const ifd_value *v) {
+  int n = readers_after(d->rw, v);
+  for (int i = 0; i < d->lost.n; i++) n -= d->lost.v[i] == v;
+  return n;
+}
+
+static bool dies(const deaths *d, const ifd_node *node) {
+  if (!node || is_new(d->rw, node) || is_doomed(d->rw, node)) return false;
+  for (int i = 0; i < node->n_outputs; i++)
+    if (node->outputs[i] && readers_left(d, node->outputs[i]) > 0) return false;
+  return true;
+}
+
+static ifd_status bury(deaths *d, ifd_node *node) {
+  ifd_error *err = d->rw->manager->err;
+  ifd_arena *arena = &d->rw->scratch;
+  int first = d->lost.n;
+  IFD_PUSH(err, arena, &d->rw->doomed, node);
+  d->bytes += ifd_node_bytes(node);
+  TRY(collect_reads(err, arena, node, &d->lost));
+  for (int i = first; i < d->lost.n; i++) IFD_PUSH(err, arena, &d->suspects, d->lost.v[i]);
+  return IFD_OK;
+}
+
+/* A constant may be suspected once for each reader that it loses: it is freed with the last. */
+static bool is_suspected(const deaths *d, const ifd_value *v) {
+  for (int i = 0; i < d->suspects.n; i++)
+    if (d->suspects.v[i] == v) return true;
+  return false;
+}
+
+/* Finds the nodes that the patch will leave unread, and the bytes of them and of their constants. */
+static ifd_status find_doomed(ifd_rewrite *rw, int64_t *bytes) {
   ifd_manager *m = rw->manager;
-  ifd_arena arena;
-  IFD_VEC(const ifd_value *) work = {0};
-  IFD_VEC(loss) losses = {0};
-  *freed = 0;
-  ifd_arena_init(&arena, NULL);
-  ifd_status status = IFD_OK;
-#define GROW_PUSH(vec, item)                                                                                 \
-  do {                                                                                                       \
-    if ((vec)->n == (vec)->cap &&                                                                            \
-        !((vec)->v = ifd_vec_grow(&arena, (vec)->v, (vec)->n, &(vec)->cap, sizeof *(vec)->v)))               \
-      goto no_memory;                                                                                        \
-    (vec)->v[(vec)->n++] = (item);                                                                           \
-  } while (0)
-  for (int k = 0; k < rw->values.n; k++) GROW_PUSH(&work, rw->values.v[k].old);
+  deaths d = {.rw = rw};
+  for (int k = 0; k < rw->values.n; k++) IFD_PUSH(m->err, &rw->scratch, &d.suspects, rw->values.v[k].old);
   for (int k = 0; k < rw->inputs.n; k++) {
-    const ifd_value *v = rw->inputs.v[k].reader->inputs[rw->inputs.v[k].index];
-    if (v) GROW_PUSH(&work, v);
+    ifd_value *v = rw->inputs.v[k].reader->inputs[rw->inputs.v[k].index];
+    if (v) IFD_PUSH(m->err, &rw->scratch, &d.suspects, v);
   }
-  while (work.n) {
-    const ifd_value *v = work.v[--work.n];
-    int left = readers_after(rw, v);
-    for (int i = 0; i < losses.n; i++)
-      if (losses.v[i].value == v) left -= losses.v[i].n;
-    if (left > 0) continue;
+  while (d.suspects.n) {
+    ifd_value *v = d.suspects.v[--d.suspects.n];
+    if (readers_left(&d, v) > 0) continue;
     if (ifd_value_constant(v)) {
-      *freed += ifd_constant_bytes(v);
-      continue;
-    }
-    const ifd_node *p = v->producer;
-    if (!p || is_new(rw, p)) continue;
-    bool dead = true;
-    for (int i = 0; i < p->n_outputs; i++) {
-      const ifd_value *o = p->outputs[i];
-      dead &= !o || o == v || readers_after(rw, o) == 0;
-    }
-    if (!dead) continue;
-    *freed += ifd_node_bytes(p);
-    for (int i = 0; i < p->n_inputs; i++) {
-      if (!p->inputs[i]) continue;
-      loss one = {p->inputs[i], 1};
-      GROW_PUSH(&losses, one);
-      GROW_PUSH(&work, p->inputs[i]);
-    }
+      if (!is_suspected(&d, v)) d.bytes += ifd_constant_bytes(v);
+    } else if (dies(&d, v->producer))
+      TRY(bury(&d, v->producer));
   }
-#undef GROW_PUSH
-  goto done;
-no_memory:
-  status = ifd_error_set(m->err, IFD_NO_MEMORY, __FILE__, "out of memory");
-done:
-  ifd_arena_free(&arena);
-  return status;
+  *bytes = d.bytes;
+  return IFD_OK;
 }
 
 static int64_t bytes_added(const ifd_rewrite *rw) {
@@ -237,24 +242,39 @@ static const char *label(const ifd_node *n) {
   return n->op_type;
 }
 
+static bool has_name(const char *list, const char *name, size_t len) {
+  for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+    if (strcspn(at, ",") == len && strncmp(at, name, len) == 0) return true;
+  return false;
+}
+
+/* The names of `list` that *to lacks, behind those it has. */
+static ifd_status add_names(ifd_manager *m, const char **to, const char *list) {
+  for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+    size_t len = strcspn(at, ",");
+    if (!len || (*to && has_name(*to, at, len))) continue;
+    ALLOC(m->err, *to,
+          ifd_arena_printf(&m->model->arena, "%s%s%.*s", *to ? *to : "", *to ? "," : "", (int)len, at));
+  }
+  return IFD_OK;
+}
+
+/* New nodes come from all that dies for them, named in the order of the graph. */
 static ifd_status note_provenance(ifd_rewrite *rw) {
   ifd_manager *m = rw->manager;
   const char *from = NULL;
-  for (int k = 0; k < rw->values.n; k++) {
-    const ifd_node *p = rw->values.v[k].old->producer;
-    if (!p) continue;
-    if (!from)
-      ALLOC(m->err, from, ifd_arena_strdup(&m->model->arena, label(p)));
-    else if (!strstr(from, label(p)))
-      ALLOC(m->err, from, ifd_arena_printf(&m->model->arena, "%s,%s", from, label(p)));
+  for (long last = -1;;) {
+    const ifd_node *next = NULL;
+    for (int i = 0; i < rw->doomed.n; i++) {
+      const ifd_node *n = rw->doomed.v[i];
+      if (n->graph == rw->root->graph && n->rank > last && (!next || n->rank < next->rank)) next = n;
+    }
+    if (!next) break;
+    last = next->rank;
+    TRY(add_names(m, &from, label(next)));
   }
-  for (int k = 0; from && k < rw->nodes.n; k++) {
-    ifd_node *n = rw->nodes.v[k];
-    if (!n->provenance && *n->name && !strstr(from, n->name))
-      ALLOC(m->err, n->provenance, ifd_arena_printf(&m->model->arena, "%s,%s", n->name, from));
-    else
-      n->provenance = from;
-  }
+  for (int k = 0; from && k < rw->nodes.n; k++)
+    if (strcmp(rw->nodes.v[k]->name, from) != 0) rw->nodes.v[k]->provenance = from;
   return IFD_OK;
 }
 
@@ -334,7 +354,6 @@ static ifd_status commit(ifd_rewrite *rw, ifd_node *before) {
   }
   m->bytes += bytes_added(rw);
   TRY(place_constants(rw));
-  if (m->options->provenance) TRY(note_provenance(rw));
   for (int k = 0; k < rw->nodes.n; k++) ifd_node_insert(rw->nodes.v[k], before);
   for (int k = 0; k < rw->values.n; k++) TRY(replace_value(rw, &rw->values.v[k]));
   for (int k = 0; k < rw->nodes.n; k++) TRY(count_reads(rw, rw->nodes.v[k]));
@@ -358,6 +377,22 @@ void ifd_patch_drop(ifd_rewrite *rw) {
     (void)ifd_map_set(&rw->root->graph->values, rw->constants.v[k]->name, NULL);
 }
 
+/* A BatchNormalization that dies and does not come back with its parameters, or NULL. */
+static const ifd_node *lost_batch_norm(const ifd_rewrite *rw) {
+  for (int i = 0; i < rw->doomed.n; i++) {
+    const ifd_node *bn = rw->doomed.v[i];
+    bool back = false;
+    if (!ifd_node_is(bn, "BatchNormalization")) continue;
+    for (int k = 0; k < rw->nodes.n && !back; k++) {
+      const ifd_node *n = rw->nodes.v[k];
+      back = ifd_node_is(n, "BatchNormalization") && n->n_inputs == bn->n_inputs &&
+             memcmp(n->inputs + 1, bn->inputs + 1, (size_t)(bn->n_inputs - 1) * sizeof *bn->inputs) == 0;
+    }
+    if (!back) return bn;
+  }
+  return NULL;
+}
+
 ifd_status ifd_patch_apply(ifd_rewrite *rw, bool *applied) {
   ifd_manager *m = rw->manager;
   ifd_node *before;
@@ -375,7 +410,11 @@ ifd_status ifd_patch_apply(ifd_rewrite *rw, bool *applied) {
   if (!find_place(rw, &before))
     return ifd_rw_refuse(
         rw, "no place in the order of nodes has what the new ones read and precedes their readers");
-  TRY(bytes_freed(rw, &freed));
+  TRY(find_doomed(rw, &freed));
+  const ifd_node *bn = m->options->keep_bn ? lost_batch_norm(rw) : NULL;
+  if (bn && bn == rw->root) return ifd_rw_refuse(rw, "it is to be kept (--keep-bn)");
+  if (bn) return ifd_rw_refuse(rw, "BatchNormalization '%s' is to be kept (--keep-bn)", label(bn));
+  if (m->options->provenance) TRY(note_provenance(rw));
   int64_t growth = bytes_added(rw) - freed;
   if (!ifd_rw_may_grow(rw, growth))
     return ifd_rw_refuse(rw, "the file would grow by %lld bytes (--grow allows it)", (long long)growth);

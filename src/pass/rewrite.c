@@ -246,8 +246,17 @@ void ifd_rw_remove_constant(ifd_rewrite *rw, ifd_value *value) {
   ifd_remove_unread_constant(rw->manager, value);
 }
 
+/* Merged parameters would be trained as one. */
+static bool is_of_batch_norm(const ifd_value *v) {
+  if (v->producer && ifd_node_is(v->producer, "BatchNormalization")) return true;
+  for (int i = 0; i < v->uses.n; i++)
+    if (v->uses.v[i].index && ifd_node_is(v->uses.v[i].node, "BatchNormalization")) return true;
+  return false;
+}
+
 ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into) {
   ifd_manager *m = rw->manager;
+  if (m->options->keep_bn && (is_of_batch_norm(from) || is_of_batch_norm(into))) return IFD_OK;
   TRY(ifd_value_replace(m->err, from, into, false));
   m->changed = true;
   if (from->producer) return ifd_remove_dead(m, from->producer);

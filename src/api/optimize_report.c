@@ -1,0 +1,226 @@
+/* What optimizing did, as a table, JSON or Markdown. */
+#include "api/api.h"
+
+#include "api/explain.h"
+#include "inspect/json.h"
+#include "inspect/view.h"
+#include <string.h>
+
+/* Surveys of both models, on copies of theirs. */
+typedef struct comparison {
+  ifd_error *err;
+  ifd_arena arena;
+  infold_model *copies[2];
+  ifd_survey *before, *after;
+  const infold_report *report;
+} comparison;
+
+static ifd_status survey(comparison *c, int which, const infold_model *model, ifd_survey **out) {
+  TRY(ifd_api_clone(c->err, &c->copies[which], model, model->budget.limit));
+  return ifd_survey_new(c->err, out, c->copies[which]->ir, &c->arena);
+}
+
+static int nodes_of(const ifd_survey *s, const ifd_operator_row *like) {
+  int n = 0;
+  for (int i = 0; i < s->operators.n; i++)
+    if (strcmp(s->operators.v[i].label, like->label) == 0) n += s->operators.v[i].n_nodes;
+  return n;
+}
+
+/* Each label of both models once, in the order of the first. */
+static bool is_first(const comparison *c, const ifd_survey *s, int i) {
+  for (int k = 0; k < i; k++)
+    if (strcmp(s->operators.v[k].label, s->operators.v[i].label) == 0) return false;
+  return s == c->before || !nodes_of(c->before, &s->operators.v[i]);
+}
+
+static const char *change(comparison *c, double before, double after) {
+  if (before == after) return "";
+  if (before == 0) return "new";
+  return ifd_arena_printf(&c->arena, "%+.1f %%", 100 * (after - before) / before);
+}
+
+static ifd_status add_row(comparison *c, ifd_table *table, const char *name, const char *before,
+                          const char *after, const char *change) {
+  const char *cells[4] = {name, before, after, change};
+  for (int i = 0; i < 4; i++) EXPECT(c->err, cells[i], NO_MEMORY, "out of memory");
+  return ifd_table_add(table, cells);
+}
+
+static ifd_status add_numbers(comparison *c, ifd_table *table, const char *name, double before, double after,
+                              const char *(*text)(ifd_arena *arena, double n)) {
+  return add_row(c, table, name, text(&c->arena, before), text(&c->arena, after), change(c, before, after));
+}
+
+static ifd_status add_quantities(comparison *c, ifd_table *table, const char *name,
+                                 const ifd_quantity *before, const ifd_quantity *after,
+                                 const char *(*text)(ifd_arena *arena, double n)) {
+  const char *title = name;
+  if (!before->has_number || !after->has_number) return IFD_OK;
+  if (!before->is_exact || !after->is_exact)
+    ALLOC(c->err, title, ifd_arena_printf(&c->arena, "%s at %s", name, c->before->probe_text));
+  return add_numbers(c, table, title, before->number, after->number, text);
+}
+
+static ifd_status fill_table(comparison *c, ifd_table *table) {
+  static const ifd_column columns[] = {{"Operator", .flexible = true},
+                                       {"Before", .right = true},
+                                       {"After", .right = true},
+                                       {"Change", .right = true},
+                                       {0}};
+  const ifd_survey *a = c->before, *b = c->after;
+  ifd_table_init(table, c->err, &c->arena, columns);
+  for (int side = 0; side < 2; side++) {
+    const ifd_survey *s = side ? b : a;
+    for (int i = 0; i < s->operators.n; i++)
+      if (is_first(c, s, i))
+        TRY(add_numbers(c, table, s->operators.v[i].label, nodes_of(a, &s->operators.v[i]),
+                        nodes_of(b, &s->operators.v[i]), ifd_text_count));
+  }
+  TRY(ifd_table_add_rule(table));
+  TRY(add_numbers(c, table, "Nodes", a->n_nodes, b->n_nodes, ifd_text_count));
+  if (!a->n_batch_norms && !b->n_batch_norms) /* else it has its own line above */
+    TRY(add_numbers(c, table, "BatchNormalization", 0, 0, ifd_text_count));
+  TRY(add_numbers(c, table, "Parameters", a->elements, b->elements, ifd_text_count));
+  TRY(add_numbers(c, table, "Bytes of parameters", a->bytes, b->bytes, ifd_text_bytes));
+  TRY(add_quantities(c, table, "Multiply-accumulates", &a->macs, &b->macs, ifd_text_short));
+  return add_quantities(c, table, "Memory of values", &a->memory, &b->memory, ifd_text_bytes);
+}
+
+static void print_passes(const comparison *c, FILE *to) {
+  const ifd_optimize_report *p = &c->report->passes;
+  int n = 0;
+  fprintf(to, "\n%ld rewrite%s in %.0f ms", p->rewrites, p->rewrites == 1 ? "" : "s",
+          c->report->seconds * 1e3);
+  for (int i = 0; i < p->counts.n; i++)
+    if (p->counts.v[i].rewrites)
+      fprintf(to, "%s%s %ld", n++ ? ", " : ": ", p->counts.v[i].pass, p->counts.v[i].rewrites);
+  fputc('\n', to);
+  for (int i = 0; i < p->warnings.n; i++) {
+    fputs("warning: ", to);
+    ifd_put_clean(to, p->warnings.v[i]);
+    fputc('\n', to);
+  }
+  if (c->report->verified) fprintf(to, "%s\n", c->report->verified);
+}
+
+/* Why BatchNormalization nodes were left: each reason once, with how many nodes it holds for. */
+static void print_left(const comparison *c, FILE *to) {
+  const ifd_optimize_report *p = &c->report->passes;
+  for (int i = 0; i < p->refusals.n; i++) {
+    const ifd_refusal *r = &p->refusals.v[i];
+    int n = 0;
+    bool first = true;
+    if (strcmp(r->op_type, "BatchNormalization") != 0) continue;
+    for (int k = 0; k < p->refusals.n; k++) {
+      const ifd_refusal *other = &p->refusals.v[k];
+      if (strcmp(other->op_type, r->op_type) != 0 || strcmp(other->reason, r->reason) != 0 ||
+          strcmp(other->pass, r->pass) != 0)
+        continue;
+      first &= k >= i;
+      n++;
+    }
+    if (!first) continue;
+    fputs("left: BatchNormalization '", to);
+    ifd_put_clean(to, r->node);
+    fputc('\'', to);
+    if (n > 1) fprintf(to, " and %d more", n - 1);
+    fprintf(to, ": %s: ", r->pass);
+    ifd_put_clean(to, r->reason);
+    fputc('\n', to);
+  }
+}
+
+static ifd_status print_table(comparison *c, FILE *to, int width) {
+  ifd_table table;
+  TRY(fill_table(c, &table));
+  ifd_table_print(&table, to, width);
+  ifd_api_print_untrained(&c->report->untrained, to);
+  print_passes(c, to);
+  print_left(c, to);
+  return IFD_OK;
+}
+
+static ifd_status print_markdown(comparison *c, FILE *to, int width) {
+  ifd_table table;
+  (void)width;
+  TRY(fill_table(c, &table));
+  ifd_table_print_markdown(&table, to);
+  ifd_api_print_untrained(&c->report->untrained, to);
+  print_passes(c, to);
+  print_left(c, to);
+  return IFD_OK;
+}
+
+static ifd_status add_new(const ifd_node *node, void *list) {
+  const char *at = node->provenance, *name;
+  json_t *from = at ? json_array() : NULL;
+  for (size_t len; (name = ifd_next_origin(&at, &len));) {
+    char text[256];
+    snprintf(text, sizeof text, "%.*s", (int)len, name);
+    json_array_append_new(from, ifd_json_text(text));
+  }
+  if (from)
+    json_array_append_new(list,
+                          json_pack("{s:o, s:o, s:o}", "node", ifd_json_text(ifd_survey_node_name(node)),
+                                    "operator", ifd_json_text(node->op_type), "from", from));
+  return IFD_OK;
+}
+
+static ifd_status print_json(comparison *c, FILE *to, int width) {
+  const ifd_optimize_report *p = &c->report->passes;
+  json_t *passes = json_object(), *warnings = json_array(), *left = json_array(), *new = json_array(),
+         *untrained = json_array();
+  (void)width;
+  for (int i = 0; i < p->counts.n; i++)
+    if (p->counts.v[i].rewrites)
+      json_object_set_new(passes, p->counts.v[i].pass, json_integer(p->counts.v[i].rewrites));
+  for (int i = 0; i < p->warnings.n; i++) json_array_append_new(warnings, ifd_json_text(p->warnings.v[i]));
+  for (int i = 0; i < c->report->untrained.warnings.n; i++)
+    json_array_append_new(untrained, ifd_json_text(c->report->untrained.warnings.v[i]));
+  for (int i = 0; i < p->refusals.n; i++) {
+    const ifd_refusal *r = &p->refusals.v[i];
+    json_array_append_new(left, json_pack("{s:o, s:o, s:s, s:o}", "node", ifd_json_text(r->node), "operator",
+                                          ifd_json_text(r->op_type), "pass", r->pass, "reason",
+                                          ifd_json_text(r->reason)));
+  }
+  TRY(ifd_api_each_node(c->report->after->ir, add_new, new));
+  return ifd_json_print(c->err,
+                        json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:f}", "before",
+                                  ifd_json_survey(c->before, false), "after",
+                                  ifd_json_survey(c->after, false), "rewrites", (json_int_t)p->rewrites,
+                                  "passes", passes, "untrained", untrained, "warnings", warnings, "left",
+                                  left, "new", new, "verification", ifd_json_text(c->report->verified),
+                                  "seconds", c->report->seconds),
+                        to);
+}
+
+static ifd_status format_report(ifd_error *err, FILE *to, const infold_report *report, const char *format,
+                                int width) {
+  static const struct {
+    const char *name;
+    ifd_status (*print)(comparison *c, FILE *to, int width);
+  } formats[] = {{"table", print_table}, {"json", print_json}, {"markdown", print_markdown}};
+  size_t f = 0;
+  while (f < 3 && strcmp(formats[f].name, format) != 0) f++;
+  EXPECT(err, f < 3, USAGE, "a report is a table, json or markdown, not '%s'", format);
+  comparison c = {.err = err, .report = report};
+  ifd_arena_init(&c.arena, NULL);
+  ifd_status status = survey(&c, 0, report->before, &c.before);
+  if (status == IFD_OK) status = survey(&c, 1, report->after, &c.after);
+  if (status == IFD_OK) status = formats[f].print(&c, to, width);
+  infold_destroy_model(c.copies[0]);
+  infold_destroy_model(c.copies[1]);
+  ifd_arena_free(&c.arena);
+  return status;
+}
+
+infold_status infold_format_report(infold_error *to, char **out, const infold_report *report,
+                                   const char *format, int width) {
+  ifd_error err = {0};
+  size_t len;
+  *out = NULL;
+  FILE *f = open_memstream(out, &len);
+  ifd_status status = f ? format_report(&err, f, report, format, width) : IFD_OK;
+  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
+}
