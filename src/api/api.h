@@ -22,7 +22,7 @@ struct infold_report {
   ifd_optimize_report untrained; /* of what was asked for first: empty unless it was */
   infold_model *before, *after;  /* before: after that */
   double seconds;
-  bool stopped; /* by max_rewrites */
+  bool stopped;   /* by max_rewrites */
   char *verified; /* what running both showed, or NULL */
 };
 
