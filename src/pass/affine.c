@@ -197,7 +197,7 @@ ifd_status ifd_affine_chain(ifd_rewrite *rw, ifd_node *last, ifd_affine *out, co
   bool is_affine;
   TRY(ifd_affine_of(rw, last, out, &is_affine, why));
   if (!is_affine) {
-    out->n_nodes = 0;
+    *out = (ifd_affine){0};
     return IFD_OK;
   }
   for (;;) {
