@@ -255,8 +255,12 @@ bool ifd_node_is(const ifd_node *node, const char *op_type); /* of domain ai.onn
 /* "node 'conv1' (Conv)" into text; returns text. For errors. A node without a name goes by its first output.
  */
 const char *ifd_node_label(const ifd_node *node, char *text, size_t n);
-static inline bool ifd_node_has_input(const ifd_node *n, int i) { return i < n->n_inputs && n->inputs[i]; }
-static inline bool ifd_node_has_output(const ifd_node *n, int i) { return i < n->n_outputs && n->outputs[i]; }
+static inline bool ifd_node_has_input(const ifd_node *n, int i) {
+  return i >= 0 && i < n->n_inputs && n->inputs[i];
+}
+static inline bool ifd_node_has_output(const ifd_node *n, int i) {
+  return i >= 0 && i < n->n_outputs && n->outputs[i];
+}
 static inline ifd_value *ifd_node_input(const ifd_node *n, int i) {
   return i < n->n_inputs ? n->inputs[i] : NULL;
 }
