@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/os.h"
+
 enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20 };
 
 struct ifd_arena_block {
@@ -15,6 +17,15 @@ struct ifd_arena_block {
 static bool injected_failure(ifd_budget *budget) {
   return atomic_load_explicit(&budget->fail_after, memory_order_relaxed) > 0 &&
          atomic_fetch_sub(&budget->fail_after, 1) == 1;
+}
+
+/* Weights and activations are read in streams: of small pages, every few microseconds would wait for an
+ * address. */
+static void *alloc_pages(size_t size) {
+  if (size < IFD_LARGE_PAGE) return aligned_alloc(64, size);
+  void *p = aligned_alloc(IFD_LARGE_PAGE, size);
+  if (p) ifd_memory_prefer_large_pages(p, size);
+  return p;
 }
 
 void *ifd_budget_alloc(ifd_budget *budget, size_t size) {
@@ -35,7 +46,7 @@ void *ifd_budget_alloc(ifd_budget *budget, size_t size) {
     while (used > peak && !atomic_compare_exchange_weak(&budget->peak, &peak, used)) {
     }
   }
-  void *p = aligned_alloc(64, size);
+  void *p = alloc_pages(size);
   if (!p && budget) atomic_fetch_sub(&budget->used, size);
   return p;
 }

@@ -19,6 +19,16 @@ double ifd_now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+void ifd_memory_prefer_large_pages(void *p, size_t size) {
+#ifdef MADV_HUGEPAGE
+  int reason = errno;
+  madvise(p, size / IFD_LARGE_PAGE * IFD_LARGE_PAGE, MADV_HUGEPAGE);
+  errno = reason;
+#else
+  (void)p, (void)size;
+#endif
+}
+
 /* ---- reading ---- */
 
 ifd_file ifd_file_from_memory(const void *p, size_t size) {

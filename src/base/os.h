@@ -48,6 +48,11 @@ void ifd_writer_abort(ifd_writer *writer);
 /* All of it at once. */
 ifd_status ifd_file_replace(ifd_error *err, const char *path, const void *p, size_t len);
 
+/* Asks for large pages of memory that will be used for long: the whole pages of IFD_LARGE_PAGE bytes of
+ * [p, p + size), where p is aligned to one. Only time depends on whether the system gives them. */
+enum { IFD_LARGE_PAGE = 1 << 21 };
+void ifd_memory_prefer_large_pages(void *p, size_t size);
+
 /* Seconds of a clock that only goes forward. */
 double ifd_now(void);
 
