@@ -1,5 +1,6 @@
 /* Which algorithm a convolution takes and how it splits: from the shape alone, the same for every ISA. */
 #include "kernels/conv/first.h"
+#include "kernels/conv/line.h"
 #include "kernels/conv/phase.h"
 #include "kernels/conv/winograd.h"
 #include "kernels/gemm/gemm.h"
@@ -8,10 +9,6 @@
 enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 4, MAX_FIRST_STEPS = 4096 };
 
 /* ---- choice ---- */
-
-static bool whole_blocks(const ifd_k_conv_shape *s) {
-  return s->groups == 1 || (s->c / s->groups % 16 == 0 && s->m / s->groups % 16 == 0);
-}
 
 /* A 3×3 kernel of stride 1 whose tiles of 4×4 outputs are full enough, of enough channels to pay for the
  * transforms. */
@@ -30,11 +27,18 @@ static bool suits_first(const ifd_k_conv_shape *s) {
          (stride == 1 || stride == 2 || stride == 4) && s->c * ifd_conv_volume(s->kernel) <= MAX_FIRST_STEPS;
 }
 
+/* Groups that are no whole blocks fill the lanes of a product only in part; of too few channels, it is
+ * cheaper to spread each input channel over the lanes that read it, the more so where many taps meet it
+ * there. */
+static bool suits_product(const ifd_k_conv_shape *s) {
+  int64_t least = ifd_conv_volume(s->kernel) == 1 ? 8 : 13;
+  return ifd_conv_n_phases(s) <= MAX_PHASES && (ifd_conv_whole_blocks(s) || s->m / s->groups >= least);
+}
+
 ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *s, bool exact, bool plain_input) {
-  if (whole_blocks(s) && ifd_conv_n_phases(s) <= MAX_PHASES) {
-    if (plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
-    return !exact && suits_winograd(s) ? IFD_K_CONV_WINOGRAD : IFD_K_CONV_DIRECT;
-  }
+  if (plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
+  if (!exact && suits_winograd(s)) return IFD_K_CONV_WINOGRAD;
+  if (suits_product(s)) return IFD_K_CONV_DIRECT;
   return s->groups == s->c && s->groups == s->m ? IFD_K_CONV_DEPTHWISE : IFD_K_CONV_GROUPED;
 }
 
@@ -75,15 +79,15 @@ static void plan_direct(ifd_k_conv_plan *p) {
   const ifd_k_conv_shape *s = &p->shape;
   int64_t c = s->c / s->groups, m = s->m / s->groups, taps = ifd_conv_volume(s->kernel), places = 1;
   for (int d = 0; d < IFD_K_DIMS; d++) places *= most_places(s, d);
-  p->spans_batch = places == 1 && !s->transposed;
+  bool scatters = ifd_conv_scatters(s);
+  p->spans_batch = places == 1 && !scatters;
   int64_t n_rows = p->spans_batch ? p->batch : places;
   ifd_k_gemm_grid grid = ifd_k_gemm_split(n_rows, m, c * taps, true);
   p->n_parts = s->groups * ifd_conv_n_phases(s);
   split_rows(p, n_rows, grid.n_m);
   split_blocks(p, ifd_ceil_div(m, 16), grid.n_tasks / grid.n_m);
   int64_t segments = ifd_ceil_div(c, 16) * taps;
-  p->scratch_len =
-      ifd_product_scratch_of(p->rows, p->blocks * 16, c * taps, segments, true, s->transposed).len;
+  p->scratch_len = ifd_product_scratch_of(p->rows, p->blocks * 16, c * taps, segments, true, scatters).len;
   p->packed_len = sizeof(float) * 16 * (size_t)(s->c * taps * p->n_blocks);
 }
 
@@ -120,18 +124,18 @@ static void plan_lines(ifd_k_conv_plan *p) {
   p->packed_len = sizeof(float) * 16 * (size_t)(c * taps * blocks);
 }
 
-/* As many rows as leave the lines of one input channel in L2. */
+/* As many rows as let the lines of all channels of a group stay in L2, but more than the kernel is high. */
 static void plan_grouped(ifd_k_conv_plan *p) {
   const ifd_k_conv_shape *s = &p->shape;
-  enum { VECTORS = 1 << 13 };
+  enum { VECTORS = 1 << 12 };
   plan_lines(p);
-  int64_t per_row = s->in[IFD_K_W] * s->stride[IFD_K_H] * s->kernel[IFD_K_D] + s->out[IFD_K_W];
-  int64_t fit = ifd_max_i64(1, VECTORS / per_row);
+  int64_t per_row = s->in[IFD_K_W] * s->stride[IFD_K_H] * s->kernel[IFD_K_D] * (s->c / s->groups);
+  int64_t fit = ifd_max_i64(2 * s->kernel[IFD_K_H], VECTORS / per_row);
   split_rows(p, p->n_rows, ifd_max_i64(p->row_tasks, ifd_ceil_div(p->n_rows, fit)));
-  int64_t lines =
-      ifd_min_i64(s->in[IFD_K_H], p->rows * s->stride[IFD_K_H] + s->kernel[IFD_K_H] * s->dilation[IFD_K_H]);
-  int64_t planes = ifd_min_i64(s->in[IFD_K_D], s->kernel[IFD_K_D] * s->dilation[IFD_K_D]);
-  p->scratch_len = sizeof(float) * 16 * (size_t)(p->rows * s->out[IFD_K_W] + planes * lines * s->in[IFD_K_W]);
+  ifd_conv_grouped_sizes z = ifd_conv_grouped_sizes_of(s, p->rows);
+  bool waits = z.channels < s->c / s->groups;
+  p->scratch_len = sizeof(float) * (size_t)(z.channels * z.x_channel);
+  if (waits) p->scratch_len += sizeof(float) * 16 * (size_t)(p->rows * s->out[IFD_K_W]);
 }
 
 static void plan_first(ifd_k_conv_plan *p) {

@@ -51,6 +51,8 @@ IFD_INLINE m16 v16_eq(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ
 IFD_INLINE m16 v16_isnan(v16 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 /* mask ? a : b */
 IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) { return _mm512_mask_blend_ps(m, b, a); }
+/* lane k is lane i[k] of a, 0 <= i[k] < 16 */
+IFD_INLINE v16 v16_permute(v16 a, i16 i) { return _mm512_permutexvar_ps(i, a); }
 IFD_INLINE m16 m16_and(m16 a, m16 b) { return a & b; }
 IFD_INLINE m16 m16_or(m16 a, m16 b) { return a | b; }
 IFD_INLINE m16 m16_andnot(m16 a, m16 b) { return (m16)(a & ~b); }
@@ -144,6 +146,11 @@ IFD_INLINE m16 v16_isnan(v16 a) {
 IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) {
   return (v16){_mm256_blendv_ps(b.l, a.l, m.l), _mm256_blendv_ps(b.h, a.h, m.h)};
 }
+IFD_INLINE __m256 ifd_permute8(v16 a, __m256i i) {
+  __m256 high = _mm256_castsi256_ps(_mm256_slli_epi32(i, 28));
+  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a.l, i), _mm256_permutevar8x32_ps(a.h, i), high);
+}
+IFD_INLINE v16 v16_permute(v16 a, i16 i) { return (v16){ifd_permute8(a, i.l), ifd_permute8(a, i.h)}; }
 #define M2_(name, call)                                                                                      \
   IFD_INLINE m16 name(m16 a, m16 b) { return (m16){call(a.l, b.l), call(a.h, b.h)}; }
 M2_(m16_and, _mm256_and_ps)
@@ -219,6 +226,7 @@ IFD_INLINE m16 v16_le(v16 a, v16 b) { LANES_(m16, b, a.f[k] <= b.f[k]); }
 IFD_INLINE m16 v16_eq(v16 a, v16 b) { LANES_(m16, b, a.f[k] == b.f[k]); }
 IFD_INLINE m16 v16_isnan(v16 a) { LANES_(m16, b, a.f[k] != a.f[k]); }
 IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) { LANES_(v16, f, m.b[k] ? a.f[k] : b.f[k]); }
+IFD_INLINE v16 v16_permute(v16 a, i16 i) { LANES_(v16, f, a.f[i.i[k]]); }
 IFD_INLINE m16 m16_and(m16 x, m16 y) { LANES_(m16, b, x.b[k] & y.b[k]); }
 IFD_INLINE m16 m16_or(m16 x, m16 y) { LANES_(m16, b, x.b[k] | y.b[k]); }
 IFD_INLINE m16 m16_andnot(m16 x, m16 y) { LANES_(m16, b, x.b[k] & !y.b[k]); }
@@ -258,6 +266,20 @@ IFD_INLINE i16 i16_sra(i16 a, int n) { LANES_(i16, i, a.i[k] >> n); }
 #undef LANES_
 #endif
 
+/* a, which the compiler then keeps in a register, where it would rather load it again at each use */
+#if defined(IFD_ISA_avx512)
+IFD_INLINE v16 v16_keep(v16 a) {
+  __asm__("" : "+v"(a));
+  return a;
+}
+#elif defined(IFD_ISA_avx2)
+IFD_INLINE v16 v16_keep(v16 a) {
+  __asm__("" : "+x"(a.l), "+x"(a.h));
+  return a;
+}
+#else
+IFD_INLINE v16 v16_keep(v16 a) { return a; }
+#endif
 IFD_INLINE v16 v16_zero(void) { return v16_set1(0); }
 IFD_INLINE v16 v16_neg(v16 a) { return i16_float(i16_xor(v16_bits(a), i16_set1(INT32_MIN))); }
 IFD_INLINE v16 v16_abs(v16 a) { return i16_float(i16_and(v16_bits(a), i16_set1(INT32_MAX))); }

@@ -275,6 +275,7 @@ static void check_all(const ifd_k_conv_shape *s, uint64_t *state) {
   check(s, algo, batch, state);
   if (exact != algo) check(s, exact, batch, state);
   if (rand_in(state, 0, 3) == 0) check(s, IFD_K_CONV_GROUPED, batch, state);
+  if (rand_in(state, 0, 1)) check(s, IFD_K_CONV_DIRECT, batch, state);
 }
 
 static void dense(void **unused) {
@@ -304,9 +305,10 @@ static void groups(void **unused) {
   for (int i = 0; i < 150; i++) {
     ifd_k_conv_shape s = random_shape((int)rand_in(&state, 1, 2), rand_in(&state, 0, 3) == 0, &state);
     s.groups = rand_in(&state, 2, 40);
-    int64_t kind = rand_in(&state, 0, 3);
-    s.c = s.groups * (kind == 0 ? rand_in(&state, 1, 5) : 1);
-    s.m = s.groups * (kind <= 1 ? rand_in(&state, 1, 5) : 1);
+    int64_t kind = rand_in(&state, 0, 3), wide = rand_in(&state, 0, 2) ? 5 : 40;
+    if (wide > 5) s.groups = rand_in(&state, 2, 5);
+    s.c = s.groups * (kind == 0 ? rand_in(&state, 1, wide) : 1);
+    s.m = s.groups * (kind <= 1 ? rand_in(&state, 1, wide) : 1);
     if (kind == 3) s.groups = 2, s.c = 32, s.m = 64;
     check_all(&s, &state);
   }

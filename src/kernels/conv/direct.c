@@ -1,6 +1,7 @@
-/* The convolution as a product of places and taps: A's segments are (block of 16 input channels, tap),
+/* The convolution as a product of places and taps: A's segments are (16 input channels of the group, tap),
  * gathered from x as they are needed, or x itself where a place reads only its own pixel. A part is a phase
- * and a group. */
+ * and a group. A group may begin and end within a block: its segments then come from two blocks of x, and its
+ * columns go to the lanes of y that are its own. */
 #include "kernels/conv/task.h"
 
 /* Rows of the product: output places of a phase, from `first` on; where a sample has one place alone,
@@ -8,7 +9,9 @@
 typedef struct places {
   const ifd_conv_task *task;
   ifd_conv_phase phase;
-  const float *x; /* first block of channels of the group */
+  const float *x;  /* the block in which the group's channels begin */
+  int64_t lane;    /* of the first of them */
+  int64_t channel; /* of the output, of the product's first column */
   int64_t first;
 } places;
 
@@ -57,9 +60,21 @@ static void copy_pixels(float *to, const float *line, int64_t width, int64_t i, 
   for (; k < n; k++) v16_store(to + k * 16, v16_zero());
 }
 
+/* The same of 16 channels from lane `lane` of the block on; where they reach into the next block, that is
+ * `next` further. */
+static void copy_lanes(float *to, const float *line, int64_t width, int64_t i, int64_t step, int64_t n,
+                       int lane, int64_t next) {
+  for (int64_t k = 0; k < n; k++, i += step, to += 16) {
+    bool inside = i >= 0 && i < width;
+    v16_store(to, inside ? v16_load_n(line + i * 16 + lane, 16 - lane) : v16_zero());
+    if (inside && next) v16_store_n(to + 16 - lane, v16_load(line + i * 16 + next), lane);
+  }
+}
+
 static void gather_tap(const places *p, float *to, const run *r, const tap *t) {
   const ifd_conv_task *task = p->task;
-  const int64_t *in = task->plan->shape.in;
+  const ifd_k_conv_shape *s = &task->plan->shape;
+  const int64_t *in = s->in;
   const ifd_conv_axis *a = p->phase.axis;
   int64_t line = 0;
   bool inside = true;
@@ -69,8 +84,13 @@ static void gather_tap(const places *p, float *to, const run *r, const tap *t) {
     line = line * in[d] + i;
   }
   const float *x = r->x + (t->block * task->x_plane + (inside ? line : 0) * in[IFD_K_W]) * 16;
-  copy_pixels(to, x, inside ? in[IFD_K_W] : 0, input_place(&a[IFD_K_W], r->at[IFD_K_W], t->at[IFD_K_W]),
-              a[IFD_K_W].step, r->n);
+  int64_t width = inside ? in[IFD_K_W] : 0, i = input_place(&a[IFD_K_W], r->at[IFD_K_W], t->at[IFD_K_W]);
+  int64_t channels = ifd_min_i64(16, s->c / s->groups - t->block * 16);
+  if (p->lane == 0)
+    copy_pixels(to, x, width, i, a[IFD_K_W].step, r->n);
+  else
+    copy_lanes(to, x, width, i, a[IFD_K_W].step, r->n, (int)p->lane,
+               p->lane + channels > 16 ? task->x_plane * 16 : 0);
 }
 
 static void gather(const void *source, float *to, int64_t i0, int64_t i1, int64_t s0, int64_t s1) {
@@ -84,32 +104,43 @@ static void gather(const void *source, float *to, int64_t i0, int64_t i1, int64_
   }
 }
 
-/* A block of sums to the outputs of its phase, which are y_step apart. */
+/* Sums of n pixels `apart` from one another to channels [channel, channel + n_cols) of one block, and zeros
+ * to the lanes that no channel has. */
+static void put_lanes(const places *p, const float *sums, int64_t sums_rs, int64_t pixel, int64_t n,
+                      int64_t apart, int64_t channel, int64_t n_cols) {
+  const ifd_conv_task *t = p->task;
+  const ifd_k_epilogue *e = &t->epilogue;
+  int64_t lane = channel % 16, at = (channel / 16 * t->y_plane + pixel) * 16 + lane;
+  IFD_K(ifd_k_finish)
+  (e, &(ifd_k_tile){.sums = sums,
+                    .sums_rs = sums_rs,
+                    .y = t->y + at,
+                    .y_rs = apart * 16,
+                    .other = e->join ? e->other + at : NULL,
+                    .other_rs = apart * 16,
+                    .bias = e->bias ? e->bias + channel : NULL,
+                    .n_rows = n,
+                    .n_cols = n_cols});
+  int beyond = channel + n_cols == t->plan->shape.m ? (int)(16 - lane - n_cols) : 0;
+  for (int64_t i = 0; i < n && beyond; i++)
+    v16_store_n(t->y + at + n_cols + i * apart * 16, v16_zero(), beyond);
+}
+
+/* A block of sums to the outputs of its phase, which are y_step apart, and to its group's channels. */
 static void scatter(const ifd_product *product, const float *sums, int64_t columns, int64_t i0, int64_t i1,
                     int64_t j0, int64_t j1) {
   const places *p = product->source;
-  const ifd_conv_task *t = p->task;
-  const ifd_k_epilogue *e = product->epilogue;
+  const ifd_conv_axis *a = p->phase.axis;
   for (int64_t i = i0; i < i1;) {
     run r = run_from(p, i, i1);
     int64_t y = 0;
     for (int d = 0; d < IFD_K_DIMS; d++)
-      y = y * t->plan->shape.out[d] + p->phase.axis[d].y_begin + r.at[d] * p->phase.axis[d].y_step;
-    int64_t apart = p->phase.axis[IFD_K_W].y_step * 16, at = (y + j0 / 16 * t->y_plane) * 16;
-    IFD_K(ifd_k_finish)
-    (e, &(ifd_k_tile){.sums = sums + (i - i0) * columns,
-                      .sums_rs = columns,
-                      .sums_vs = 16,
-                      .y = product->c + at,
-                      .y_rs = apart,
-                      .y_vs = product->c_vs,
-                      .other = e->join ? e->other + at : NULL,
-                      .other_rs = apart,
-                      .other_vs = product->other_vs,
-                      .bias = e->bias ? e->bias + j0 : NULL,
-                      .n_rows = r.n,
-                      .n_cols = j1 - j0,
-                      .fill = true});
+      y = y * p->task->plan->shape.out[d] + a[d].y_begin + r.at[d] * a[d].y_step;
+    for (int64_t j = j0, n; j < j1; j += n) {
+      int64_t channel = p->channel + j;
+      n = ifd_min_i64(16 - channel % 16, j1 - j);
+      put_lanes(p, sums + (i - i0) * columns + j - j0, columns, y, r.n, a[IFD_K_W].y_step, channel, n);
+    }
     i += r.n;
   }
 }
@@ -124,35 +155,37 @@ static int64_t packed_before(const ifd_k_conv_shape *s, int64_t phase, int64_t g
 void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
   const ifd_k_conv_shape *s = &t->plan->shape;
   int64_t group = t->part % s->groups, phase = t->part / s->groups;
-  int64_t c = s->c / s->groups, m = s->m / s->groups, column = group * m + t->b0 * 16;
-  places p = {
-      .task = t, .phase = ifd_conv_phase_at(s, phase), .x = t->x + group * c * t->x_plane, .first = t->r0};
-  bool spans = t->plan->spans_batch, in_place = ifd_conv_pointwise(s) && !spans;
+  int64_t c = s->c / s->groups, m = s->m / s->groups, from = group * c;
+  places p = {.task = t,
+              .phase = ifd_conv_phase_at(s, phase),
+              .x = t->x + from / 16 * t->x_plane * 16,
+              .lane = from % 16,
+              .channel = group * m + t->b0 * 16,
+              .first = t->r0};
+  bool spans = t->plan->spans_batch, in_place = ifd_conv_pointwise(s) && !spans && p.lane == 0;
   int64_t n_rows = ifd_min_i64(t->r1, spans ? t->plan->batch : p.phase.n_places) - t->r0;
   if (n_rows <= 0) return;
-  int64_t y_row = spans ? t->y_sample : 16, other_row = spans ? t->other_sample : 16;
-  int64_t from = s->transposed ? 0 : t->r0; /* scatter finds its places itself */
+  ifd_product product = {.m = n_rows,
+                         .n = ifd_min_i64(t->b1 * 16, m) - t->b0 * 16,
+                         .n_full = p.phase.n_full,
+                         .n_part = p.phase.n_part,
+                         .k_part = p.phase.k_part,
+                         .pack = in_place ? NULL : gather,
+                         .source = &p,
+                         .a = p.x + t->r0 * 16,
+                         .a_segment = t->x_plane * 16,
+                         .b = t->packed + packed_before(s, phase, group) + t->b0 * 16 * p.phase.steps,
+                         .fill = true,
+                         .store = ifd_conv_scatters(s) ? scatter : NULL};
   ifd_k_epilogue e = t->epilogue;
-  if (e.join) e.other += column * t->y_plane + from * other_row;
-  if (e.bias) e.bias += column;
-  IFD_K(ifd_product_run)
-  (&(ifd_product){.m = n_rows,
-                  .n = ifd_min_i64(t->b1 * 16, m) - t->b0 * 16,
-                  .n_full = p.phase.n_full,
-                  .n_part = p.phase.n_part,
-                  .k_part = p.phase.k_part,
-                  .pack = in_place ? NULL : gather,
-                  .source = &p,
-                  .a = p.x + t->r0 * 16,
-                  .a_segment = t->x_plane * 16,
-                  .b = t->packed + packed_before(s, phase, group) + t->b0 * 16 * p.phase.steps,
-                  .c = t->y + column * t->y_plane + from * y_row,
-                  .c_rs = y_row,
-                  .c_vs = t->y_plane * 16,
-                  .other_rs = other_row,
-                  .other_vs = t->y_plane * 16,
-                  .fill = true,
-                  .store = s->transposed ? scatter : NULL,
-                  .epilogue = &e},
-   scratch);
+  if (!product.store) {
+    product.c_rs = spans ? t->y_sample : 16;
+    product.other_rs = spans ? t->other_sample : 16;
+    product.c_vs = product.other_vs = t->y_plane * 16;
+    product.c = t->y + p.channel * t->y_plane + t->r0 * product.c_rs;
+    if (e.join) e.other += p.channel * t->y_plane + t->r0 * product.other_rs;
+    if (e.bias) e.bias += p.channel;
+  }
+  product.epilogue = &e;
+  IFD_K(ifd_product_run)(&product, scratch);
 }

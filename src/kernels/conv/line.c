@@ -3,10 +3,13 @@
 /* Neighbouring outputs whose sums are in registers together. */
 #if defined(IFD_ISA_avx512)
 enum { AT_ONCE = 8 };
+#define TILES(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
 #else
 enum { AT_ONCE = 4 };
+#define TILES(X) X(1) X(2) X(3) X(4)
 #endif
-#define UNROLL_ _Pragma("GCC unroll 8")
+#define UNROLL_ _Pragma("GCC unroll 32")
+enum { MAX_TAPS = 7 }; /* of the kernels made for so many */
 
 IFD_INLINE v16 first_sum(const ifd_conv_sink *to, int64_t o) {
   return to->init ? v16_load(to->init + o * 16) : v16_zero();
@@ -17,77 +20,110 @@ IFD_INLINE void put(const ifd_conv_sink *to, int64_t o, v16 sum) {
   v16_store(to->y + o * 16, sum);
 }
 
-/* As many times N outputs from o on as come before end, all their taps inside the line. Where n_w, step and
- * tap_step are constants, each vector of x is loaded once for all the taps it meets. */
-IFD_INLINE int64_t sum_inside(const int N, const ifd_conv_line *l, int64_t o, int64_t end,
-                              const ifd_conv_sink *to) {
-  for (; o + N <= end; o += N) {
-    v16 sum[AT_ONCE];
-    UNROLL_ for (int i = 0; i < N; i++) sum[i] = first_sum(to, o + i);
-    const float *x_d = l->x + (l->begin + o * l->step) * 16, *w_d = l->w;
-    for (int64_t d = 0; d < l->n_d; d++, x_d += l->x_d, w_d += l->w_d) {
-      const float *x = x_d, *w = w_d;
-      for (int64_t h = 0; h < l->n_h; h++, x += l->x_h, w += l->w_h)
-        UNROLL_ for (int64_t k = 0; k < l->n_w; k++) {
-          v16 wv = v16_load(w + k * 16);
-          UNROLL_ for (int i = 0; i < N; i++) sum[i] =
-              v16_fma(v16_load(x + (i * l->step + k * l->tap_step) * 16), wv, sum[i]);
-        }
-    }
-    UNROLL_ for (int i = 0; i < N; i++) put(to, o + i, sum[i]);
+/* The taps of one line of x, for N outputs side by side. */
+IFD_INLINE void sum_taps(const int N, const ifd_conv_line *l, const float *x, const float *w, v16 *sum) {
+  for (int64_t k = 0; k < l->n_w; k++) {
+    v16 wv = v16_load(w + k * 16);
+    UNROLL_ for (int i = 0; i < N; i++) sum[i] =
+        v16_fma(v16_load(x + (i * l->step + k * l->tap_step) * 16), wv, sum[i]);
   }
-  return o;
 }
 
-/* Outputs up to `end` of which some tap lies outside the line. */
-IFD_INLINE int64_t sum_edge(const ifd_conv_line *l, int64_t o, int64_t end, const ifd_conv_sink *to) {
+/* The same of n_w taps side by side: each column of x is loaded once for all the outputs that it meets. */
+IFD_INLINE void sum_columns(const int N, const int n_w, const int step, const float *x, const float *w,
+                            v16 *sum) {
+  v16 wv[MAX_TAPS];
+  UNROLL_ for (int k = 0; k < n_w; k++) wv[k] = v16_load(w + k * 16);
+  UNROLL_ for (int j = 0; j < (N - 1) * step + n_w; j++) {
+    v16 xv = v16_keep(v16_load(x + j * 16));
+    UNROLL_ for (int k = 0; k < n_w; k++) {
+      int i = (j - k) / step;
+      if (j >= k && (j - k) % step == 0 && i < N) sum[i] = v16_fma(xv, wv[k], sum[i]);
+    }
+  }
+}
+
+/* Outputs [o, o + N), all their taps inside the line. n_w and step are constants, or n_w is 0. */
+IFD_INLINE void sum_inside(const int N, const int n_w, const int step, const ifd_conv_line *l, int64_t o,
+                           const ifd_conv_sink *to) {
+  v16 sum[AT_ONCE];
+  UNROLL_ for (int i = 0; i < N; i++) sum[i] = first_sum(to, o + i);
+  const float *x_c = l->x + (l->begin + o * l->step) * 16, *w_c = l->w;
+  for (int64_t c = 0; c < l->n_c; c++, x_c += l->x_c, w_c += l->w_c)
+    for (int64_t d = 0; d < l->n_d; d++) {
+      const float *x = x_c + d * l->x_d, *w = w_c + d * l->w_d;
+      for (int64_t h = 0; h < l->n_h; h++, x += l->x_h, w += l->w_h)
+        if (n_w)
+          sum_columns(N, n_w, step, x, w, sum);
+        else
+          sum_taps(N, l, x, w, sum);
+    }
+  UNROLL_ for (int i = 0; i < N; i++) put(to, o + i, sum[i]);
+}
+
+/* Output o, of which some tap lies outside the line. */
+IFD_INLINE void sum_edge(const ifd_conv_line *l, int64_t o, const ifd_conv_sink *to) {
   const ifd_conv_axis axis = {.begin = l->begin, .step = l->step, .n_taps = l->n_w, .tap_step = l->tap_step};
-  for (; o < end; o++) {
-    v16 sum = first_sum(to, o);
-    int64_t first, n = ifd_conv_taps_inside(&axis, l->width, o, &first), n_d = n ? l->n_d : 0;
-    for (int64_t d = 0; d < n_d; d++)
+  int64_t first, n = ifd_conv_taps_inside(&axis, l->width, o, &first);
+  int64_t x0 = (l->begin + o * l->step + first * l->tap_step) * 16, w0 = first * 16;
+  v16 sum = first_sum(to, o);
+  for (int64_t c = 0; c < l->n_c; c++)
+    for (int64_t d = 0; d < l->n_d; d++)
       for (int64_t h = 0; h < l->n_h; h++) {
-        const float *x = l->x + d * l->x_d + h * l->x_h + (l->begin + o * l->step + first * l->tap_step) * 16;
-        const float *w = l->w + d * l->w_d + h * l->w_h + first * 16;
+        const float *x = l->x + c * l->x_c + d * l->x_d + h * l->x_h + x0;
+        const float *w = l->w + c * l->w_c + d * l->w_d + h * l->w_h + w0;
         for (int64_t k = 0; k < n; k++)
           sum = v16_fma(v16_load(x + k * l->tap_step * 16), v16_load(w + k * 16), sum);
       }
-    put(to, o, sum);
-  }
-  return o;
+  put(to, o, sum);
 }
 
-IFD_INLINE void run_line(const ifd_conv_line *l, int64_t o, int64_t end, const ifd_conv_sink *to) {
+/* Outputs [o, end) inside the line, in tiles as even as may be. */
+IFD_INLINE void run_inside(const int n_w, const int step, const ifd_conv_line *l, int64_t o, int64_t end,
+                           const ifd_conv_sink *to) {
+#define TILE(N)                                                                                              \
+  case N: sum_inside(N, n_w, step, l, at, to); break;
+  int64_t n = end - o, n_tiles = ifd_ceil_div(n, AT_ONCE), at = o;
+  for (int64_t i = 0; i < n_tiles; i++) {
+    int64_t next = o + n * (i + 1) / n_tiles;
+    switch (next - at) { TILES(TILE) }
+    at = next;
+  }
+}
+
+IFD_INLINE void run_line(const int n_w, const int step, const ifd_conv_line *l, int64_t o, int64_t end,
+                         const ifd_conv_sink *to) {
   int64_t reach = (l->n_w - 1) * l->tap_step, least = l->begin + ifd_min_i64(0, reach);
   int64_t most = l->begin + ifd_max_i64(0, reach);
   int64_t inside = least < 0 ? ifd_ceil_div(-least, l->step) : 0;
   int64_t inside_end = most < l->width ? (l->width - 1 - most) / l->step + 1 : 0;
   inside_end = l->n_d * l->n_h * l->n_w == 0 ? 0 : ifd_min_i64(inside_end, end);
-  o = sum_edge(l, o, ifd_min_i64(end, inside), to);
-  o = sum_inside(AT_ONCE, l, o, inside_end, to);
-  o = sum_inside(AT_ONCE / 2, l, o, inside_end, to);
-  o = sum_inside(1, l, o, inside_end, to);
-  sum_edge(l, o, end, to);
+  for (; o < ifd_min_i64(end, inside); o++) sum_edge(l, o, to);
+  if (o < inside_end) {
+    run_inside(n_w, step, l, o, inside_end, to);
+    o = inside_end;
+  }
+  for (; o < end; o++) sum_edge(l, o, to);
 }
 
-/* Copies, so that stores to y are known to leave them alone; with constants where it matters. */
-IFD_INLINE void run_copy(const ifd_conv_line *line, int64_t n_w, int64_t step, int64_t tap_step, int64_t o,
-                         int64_t end, const ifd_conv_sink *sink) {
+/* Copies, so that stores to y are known to leave them alone; with constants where there are. */
+IFD_INLINE void run_copy(const ifd_conv_line *line, const int n_w, const int step, int64_t o, int64_t end,
+                         const ifd_conv_sink *sink) {
   ifd_conv_line l = *line;
   ifd_conv_sink to = *sink;
-  l.n_w = n_w, l.step = step, l.tap_step = tap_step;
-  run_line(&l, o, end, &to);
+  if (n_w) l.n_w = n_w, l.step = step, l.tap_step = 1;
+  run_line(n_w, step, &l, o, end, &to);
 }
 
-#define KERNELS(X) X(3, 1) X(3, 2) X(5, 1) X(5, 2) X(7, 1)
+#define KERNELS(X) X(1, 1) X(3, 1) X(3, 2) X(5, 1) X(5, 2) X(7, 1)
 #define KERNEL(n_w, step)                                                                                    \
   static __attribute__((noinline)) void line_##n_w##_##step(const ifd_conv_line *l, int64_t o, int64_t end,  \
                                                             const ifd_conv_sink *to) {                       \
-    run_copy(l, n_w, step, 1, o, end, to);                                                                   \
+    run_copy(l, n_w, step, o, end, to);                                                                      \
   }
 KERNELS(KERNEL)
 static void line_any(const ifd_conv_line *l, int64_t o, int64_t end, const ifd_conv_sink *to) {
-  run_copy(l, l->n_w, l->step, l->tap_step, o, end, to);
+  run_copy(l, 0, 0, o, end, to);
 }
 
 ifd_conv_line_kernel IFD_K(ifd_conv_line_find)(const ifd_conv_line *l) {

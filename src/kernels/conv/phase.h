@@ -74,6 +74,15 @@ static inline int64_t ifd_conv_sample(int64_t c, const int64_t *size, bool plain
   return (plain ? c : ifd_ceil_div(c, 16) * 16) * ifd_conv_volume(size);
 }
 
+/* Whether groups are whole blocks of channels, or all there is. */
+static inline bool ifd_conv_whole_blocks(const ifd_k_conv_shape *s) {
+  return s->groups == 1 || (s->c / s->groups % 16 == 0 && s->m / s->groups % 16 == 0);
+}
+/* Whether sums of the product go to places or lanes that are not side by side. */
+static inline bool ifd_conv_scatters(const ifd_k_conv_shape *s) {
+  return s->transposed || (s->groups > 1 && s->m / s->groups % 16 != 0);
+}
+
 /* Whether output place i reads input place i and no other: x is then the operand of the product as it lies.
  */
 static inline bool ifd_conv_pointwise(const ifd_k_conv_shape *s) {

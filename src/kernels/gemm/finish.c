@@ -11,7 +11,8 @@ IFD_INLINE void finish(const ifd_k_act act, const ifd_k_epilogue *e, const ifd_k
     int n = t->n_cols - j < 16 ? (int)(t->n_cols - j) : 16;
     v16 bias = t->bias ? v16_load_n(t->bias + j, n) : v16_zero();
     for (int64_t i = 0; i < t->n_rows; i++) {
-      v16 v = v16_load(t->sums + i * t->sums_rs + j / 16 * t->sums_vs);
+      const float *sums = t->sums + i * t->sums_rs + j / 16 * t->sums_vs;
+      v16 v = n == 16 ? v16_load(sums) : v16_load_n(sums, n);
       v16 other = t->other ? v16_load_n(t->other + i * t->other_rs + j / 16 * t->other_vs, n) : v16_zero();
       v = v16_add(v16_mul(v, scale), bias);
       if (t->row_bias) v = v16_add(v, v16_set1(t->row_bias[i]));
