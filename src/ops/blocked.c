@@ -18,6 +18,7 @@ enum { BLOCK = 16 };
 static ifd_status infer_block(ifd_infer *x) {
   int rank = ifd_infer_rank(x, 0);
   ifd_dim out[IFD_MAX_RANK];
+  if (rank < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
   EXPECT(x->err, rank >= 3 && rank < IFD_MAX_RANK, BAD_MODEL, "Block takes a batch of images");
   memcpy(out, x->in[0]->dims, (size_t)rank * sizeof *out);
   out[1] = ifd_dim_ceil_div(x->dims, out[1], BLOCK);
@@ -28,6 +29,7 @@ static ifd_status infer_block(ifd_infer *x) {
 static ifd_status infer_unblock(ifd_infer *x) {
   int rank = ifd_infer_rank(x, 0);
   ifd_dim out[IFD_MAX_RANK];
+  if (rank < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
   EXPECT(x->err, rank >= 4, BAD_MODEL, "Unblock takes blocked images");
   memcpy(out, x->in[0]->dims, (size_t)(rank - 1) * sizeof *out);
   out[1] = ifd_node_int(x->node, "channels", 0);
@@ -87,6 +89,7 @@ static ifd_status infer_conv_as(ifd_infer *x, bool transposed) {
   int rank = ifd_infer_rank(x, 0), plain_rank = rank - !ifd_node_int(x->node, "plain_input", 0);
   ifd_dim out[IFD_MAX_RANK];
   const ifd_type *w = x->in[1];
+  if (rank < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
   EXPECT(x->err, rank >= 3 && w->has_rank && w->rank == plain_rank, BAD_MODEL,
          "the weights do not fit the input");
   if (transposed)

@@ -1,0 +1,555 @@
+"""Random models around what the passes rewrite.
+
+A model is a walk: starting from inputs, fragments append a few nodes each (a convolution and what may follow it, a
+chain of views, slices of slices …) with random attributes, constants and broadcast forms, as the drawn opset and IR
+version write them. Values met on the way may get further readers or become outputs."""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+BATCH = 3  # what the symbolic first dimension is when it runs
+
+
+class Graph:
+    """Nodes, initializers and shapes of one graph; a body writes constants into itself or into its outer graph."""
+
+    def __init__(self, rng, opset, ir, outer=None):
+        self.rng, self.opset, self.ir, self.outer = rng, opset, ir, outer
+        self.nodes, self.initializers, self.outputs = [], [], []
+        self.shapes = {}  # of float values, as they run
+        self.names = outer.names if outer else [0]
+
+    def name(self, stem):
+        self.names[0] += 1
+        return f"{stem}{self.names[0]}"
+
+    def chance(self, p):
+        return self.rng.random() < p
+
+    def pick(self, *items):
+        return items[self.rng.integers(len(items))]
+
+    # ---- nodes ----
+
+    def add(self, op, inputs, shape=None, n_outputs=1, **attributes):
+        outputs = [self.name(op.lower()) for _ in range(n_outputs)]
+        self.nodes.append(helper.make_node(op, inputs, outputs, **{k: v for k, v in attributes.items() if v is not None}))
+        if shape is not None:
+            for o in outputs:
+                self.shapes[o] = tuple(shape)
+        return outputs[0] if n_outputs == 1 else outputs
+
+    def constant(self, array, form=None):
+        """An initializer, a Constant node, or a node that makes it; here or in the outer graph."""
+        array = np.asarray(array)
+        g = self.outer if self.outer and self.chance(0.5) else self
+        form = form or self.pick("initializer", "initializer", "initializer", "node", "identity")
+        if g.ir < 4 and g.outer:
+            form = "node"
+        if g.opset < 9 and array.dtype != np.float32 and form == "node":
+            g, form = g.outer or g, "initializer"
+        name = g.name("c")
+        if form == "initializer" or (form == "identity" and g.ir < 4):
+            g.initializers.append(numpy_helper.from_array(array, name))
+            return name
+        if form == "identity":
+            g.initializers.append(numpy_helper.from_array(array, name))
+            return g.add("Identity", [name])
+        g.nodes.append(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array)))
+        return name
+
+    def ints(self, *values):
+        return self.constant(np.array(values, np.int64))
+
+    def floats(self, *shape, low=-1.5, high=1.5):
+        if self.chance(0.1):
+            return np.full(shape, self.pick(0.0, 1.0, 0.5, -2.0), np.float32)
+        return self.rng.uniform(low, high, shape).astype(np.float32)
+
+    # ---- operators whose form depends on the opset ----
+
+    def axes_op(self, op, x, axes, since, shape, **attributes):
+        if self.opset < since:
+            return self.add(op, [x], shape, axes=axes, **attributes)
+        return self.add(op, [x, self.ints(*axes)], shape, **attributes)
+
+    def squeeze(self, x, axes):
+        shape = [d for i, d in enumerate(self.shapes[x]) if i not in axes]
+        return self.axes_op("Squeeze", x, axes, 13, shape)
+
+    def unsqueeze(self, x, axes):
+        shape = list(self.shapes[x])
+        for a in sorted(axes):
+            shape.insert(a, 1)
+        return self.axes_op("Unsqueeze", x, axes, 13, shape)
+
+    def reduce(self, op, x, axes, keepdims):
+        shape = [1 if i in axes else d for i, d in enumerate(self.shapes[x]) if keepdims or i not in axes]
+        return self.axes_op(op, x, axes, 13 if op == "ReduceSum" else 18, shape, keepdims=keepdims)
+
+    def reshape(self, x, shape, written=None):
+        return self.add("Reshape", [x, self.ints(*(written or shape))], shape)
+
+    def clip(self, x, low, high):
+        if self.opset < 11:
+            return self.add("Clip", [x], self.shapes[x], min=low, max=high)
+        bounds = ["" if v is None else self.constant(np.float32(v)) for v in (low, high)]
+        return self.add("Clip", [x, *bounds], self.shapes[x])
+
+    def slice(self, x, axes, starts, ends, steps=None):
+        shape = list(self.shapes[x])
+        for i, a in enumerate(axes):
+            shape[a] = len(range(shape[a])[slice(starts[i], None if ends[i] < -shape[a] else ends[i], steps[i] if steps else 1)])
+        if 0 in shape:
+            return x
+        if self.opset < 10:
+            return self.add("Slice", [x], shape, axes=axes, starts=starts, ends=ends)
+        lists = [starts, ends, axes] + ([steps] if steps else [])
+        return self.add("Slice", [x, *(self.ints(*v) for v in lists)], shape)
+
+    def pad(self, x, pads, value=0.0):
+        rank = len(self.shapes[x])
+        shape = [d + pads[i] + pads[rank + i] for i, d in enumerate(self.shapes[x])]
+        if min(shape) < 1:
+            return x
+        if self.opset < 11:
+            return self.add("Pad", [x], shape, pads=pads, value=value)
+        extra = [self.constant(np.float32(value))] if value or self.chance(0.3) else []
+        return self.add("Pad", [x, self.ints(*pads), *extra], shape)
+
+    def dropout(self, x):
+        if self.opset < 12:
+            return self.add("Dropout", [x], self.shapes[x], ratio=0.3)
+        return self.add("Dropout", [x] + ([self.constant(np.float32(0.3))] if self.chance(0.5) else []), self.shapes[x])
+
+    def softmax(self, x, axis):
+        return self.add("Softmax", [x], self.shapes[x], axis=axis)
+
+    def same(self, op, x, **attributes):
+        return self.add(op, [x], self.shapes[x], **attributes)
+
+    # ---- arithmetic ----
+
+    def along(self, x, axis, array):
+        """A vector along an axis, in one of the shapes that broadcast so."""
+        rank = len(self.shapes[x])
+        ones = [1] * (rank - axis - 1)
+        lead = self.pick(0, 0, axis)
+        return array.reshape([1] * lead + [len(array)] + ones)
+
+    def batch_norm(self, x):
+        c = self.shapes[x][1]
+        stats = [self.floats(c), self.floats(c), self.floats(c), self.rng.uniform(0.3, 2, c).astype(np.float32)]
+        attributes = {"epsilon": self.pick(None, 1e-3, 1e-5)}
+        if self.opset < 9 and self.chance(0.3):
+            attributes["spatial"] = 1
+        return self.add("BatchNormalization", [x, *map(self.constant, stats)], self.shapes[x], **attributes)
+
+    def arithmetic(self, x, axis=1):
+        op = self.pick("Add", "Sub", "Mul", "Div")
+        n = self.shapes[x][axis]
+        kind = self.pick("channel", "channel", "scalar", "one", "element") if n else "scalar"
+        low = 0.5 if op == "Div" else -1.5
+        if kind == "channel":
+            c = self.along(x, axis, self.floats(n, low=low, high=2))
+        elif kind == "element" and self.chance(0.3):
+            c = self.floats(*self.shapes[x][1:], low=low, high=2)
+        else:
+            c = self.floats(*([1] if kind == "one" else []), low=low, high=2)
+        if op == "Div":
+            c = np.where(c == 0, np.float32(1), c)
+        operands = [x, self.constant(c)]
+        if op != "Div" and self.chance(0.3):
+            operands.reverse()
+        return self.add(op, operands, self.shapes[x])
+
+    def affine(self, x, axis=1):
+        kind = self.rng.random()
+        if kind < 0.4 and axis == 1 and len(self.shapes[x]) > 1:
+            return self.batch_norm(x)
+        if kind < 0.5:
+            return self.same("Neg", x)
+        return self.arithmetic(x, axis)
+
+    def between(self, x):
+        """What may stand between two nodes that belong together."""
+        if self.chance(0.12):
+            x = self.same("Identity", x)
+        if self.chance(0.08):
+            x = self.dropout(x)
+        if self.chance(0.08):
+            self.outputs.append(self.same("Relu", x))
+        if self.chance(0.05):
+            self.outputs.append(x)
+        return x
+
+    def affines(self, x, axis=1):
+        for _ in range(self.rng.integers(0, 4)):
+            x = self.affine(self.between(x), axis)
+        return x
+
+
+# ---- fragments: from a value to a value ----
+
+
+def conv(g, x):
+    n, c, *image = g.shapes[x]
+    groups = g.pick(1, 1, 2, c) if c % 2 == 0 else g.pick(1, 1, c)
+    kernel = [int(g.rng.integers(1, min(3, d) + 1)) for d in image]
+    pads = [int(g.rng.integers(0, k)) for k in kernel] + [int(g.rng.integers(0, k)) for k in kernel]
+    if g.chance(0.5):
+        pads = [0] * len(pads)
+    strides = [int(g.rng.integers(1, 3)) for _ in image]
+    out = groups * int(g.rng.integers(1, 4))
+    half = len(image)
+    shape = [n, out] + [(image[i] + pads[i] + pads[half + i] - kernel[i]) // strides[i] + 1 for i in range(half)]
+    inputs = [x, g.constant(g.floats(out, c // groups, *kernel))]
+    if g.chance(0.5):
+        inputs.append(g.constant(g.floats(out)))
+    given = any(pads) or g.chance(0.5)
+    return g.add("Conv", inputs, shape, group=groups, pads=pads if given else None, strides=strides)
+
+
+def conv_transpose(g, x):
+    n, c, *image = g.shapes[x]
+    groups = g.pick(1, 2) if c % 2 == 0 else 1
+    kernel = [int(g.rng.integers(1, 4)) for _ in image]
+    strides = [int(g.rng.integers(1, 3)) for _ in image]
+    wide = int(g.rng.integers(1, 3))
+    shape = [n, groups * wide] + [(d - 1) * s + k for d, s, k in zip(image, strides, kernel)]
+    if max(shape[2:]) > 16:
+        return x
+    inputs = [x, g.constant(g.floats(c, wide, *kernel))]
+    if g.chance(0.5):
+        inputs.append(g.constant(g.floats(groups * wide)))
+    return g.add("ConvTranspose", inputs, shape, group=groups, strides=strides)
+
+
+def conv_block(g, x):
+    x = g.affines(x) if g.chance(0.4) else x
+    if g.chance(0.25):
+        rank = len(g.shapes[x])
+        pads = [0] * (2 * rank)
+        for i in range(2, rank):
+            pads[i], pads[rank + i] = int(g.rng.integers(-1, 3)), int(g.rng.integers(0, 3))
+        x = g.pad(x, pads, g.pick(0.0, 0.0, 1.0))
+    x = g.between(g.pick(conv, conv, conv, conv_transpose)(g, g.between(x)))
+    return activation(g, g.affines(x)) if g.chance(0.5) else g.affines(x)
+
+
+def parallel(g, x):
+    n, c, *image = g.shapes[x]
+    big = g.add("Conv", [x, g.constant(g.floats(c, c, *[3] * len(image)))], g.shapes[x], pads=[1] * (2 * len(image)))
+    small = g.add("Conv", [x, g.constant(g.floats(c, c, *[1] * len(image)))], g.shapes[x])
+    terms = [g.affines(big), g.affines(small)] + ([g.affines(x)] if g.chance(0.5) else [])
+    order = g.rng.permutation(len(terms))
+    y = terms[order[0]]
+    for i in order[1:]:
+        y = g.add("Add", [y, terms[i]], g.shapes[x])
+    return y
+
+
+def product(g, x):
+    """Gemm of a matrix, or MatMul and Add, with scales and shifts around."""
+    shape = g.shapes[x]
+    k, m = shape[-1], int(g.rng.integers(1, 7))
+    last = len(shape) - 1
+    if g.chance(0.4):
+        x = g.affines(x, last)
+    out = [*shape[:-1], m]
+    if len(shape) == 2 and g.chance(0.6):
+        turned = g.chance(0.5)
+        inputs = [x, g.constant(g.floats(m, k) if turned else g.floats(k, m))]
+        if g.opset < 11 or g.chance(0.6):
+            inputs.append(g.constant(g.floats(*g.pick([m], [1, m], [1], []))))
+        y = g.add("Gemm", inputs, out, transB=int(turned), alpha=g.pick(None, 0.5), beta=g.pick(None, 2.0))
+    else:
+        y = g.add("MatMul", [x, g.constant(g.floats(k, m))], out)
+        if g.chance(0.6):
+            y = g.add("Add", [g.between(y), g.constant(g.floats(m))], out)
+    return g.affines(g.between(y), last)
+
+
+def scalar(g, value):
+    return g.constant(np.array(value, np.float32).reshape(g.pick([], [1])))
+
+
+def binary(g, op, a, b, shape):
+    return g.add(op, [a, b] if op in ("Div", "Sub", "Pow") or g.chance(0.5) else [b, a], shape)
+
+
+def hard_gate(g, x):
+    s = g.shapes[x]
+    y = g.clip(binary(g, "Add", x, scalar(g, 3.0), s), 0.0, 6.0)
+    if g.chance(0.7):
+        y = binary(g, "Mul", x, y, s)
+    return g.add("Div", [y, scalar(g, 6.0)], s)
+
+
+def silu(g, x):
+    return binary(g, "Mul", x, g.same("Sigmoid", x), g.shapes[x])
+
+
+def gelu(g, x):
+    s = g.shapes[x]
+    if g.opset < 9:
+        return x
+    if g.chance(0.4):
+        cube = g.add("Pow", [x, scalar(g, 3.0)], s) if g.chance(0.5) else binary(g, "Mul", x, g.add("Mul", [x, x], s), s)
+        inner = binary(g, "Add", x, binary(g, "Mul", cube, scalar(g, 0.044715), s), s)
+        e = g.same("Tanh", binary(g, "Mul", inner, scalar(g, 0.7978845608), s))
+    else:
+        e = g.same("Erf", g.add("Div", [x, scalar(g, 1.4142135)], s) if g.chance(0.5)
+                   else binary(g, "Mul", x, scalar(g, 0.70710678), s))
+    one = binary(g, "Add", e, scalar(g, 1.0), s)
+    if g.chance(0.5):
+        return binary(g, "Mul", binary(g, "Mul", x, one, s), scalar(g, 0.5), s)
+    return binary(g, "Mul", binary(g, "Mul", x, scalar(g, 0.5), s), one, s)
+
+
+def mish(g, x):
+    return binary(g, "Mul", x, g.same("Tanh", g.same("Softplus", x)), g.shapes[x])
+
+
+def softplus(g, x):
+    s = g.shapes[x]
+    return g.same("Log", binary(g, "Add", g.same("Exp", x), scalar(g, 1.0), s))
+
+
+def clips(g, x):
+    for _ in range(g.rng.integers(1, 4)):
+        low, high = sorted(float(v) for v in g.rng.uniform(-2, 2, 2).astype(np.float32))
+        x = g.pick(lambda: g.clip(x, low, high), lambda: g.clip(x, 0.0, high), lambda: g.same("Relu", x),
+                   lambda: g.same("Abs", x), lambda: g.same("Neg", x))()
+    return x
+
+
+def plain(g, x):
+    return g.same(g.pick("Relu", "Sigmoid", "Tanh", "Abs", "Exp"), g.clip(x, -3.0, 3.0))
+
+
+def activation(g, x):
+    return g.pick(hard_gate, silu, gelu, mish, softplus, clips, plain, plain)(g, x)
+
+
+def layer_norm(g, x):
+    """Mean taken away, divided by the root of the mean square; with its scale and shift, or without."""
+    s, last = g.shapes[x], len(g.shapes[x]) - 1
+    axes = [last] if g.chance(0.6) else [-1]
+    one = [*s[:-1], 1]
+
+    def mean(v):
+        return g.axes_op("ReduceMean", v, axes, 18, one, keepdims=1)
+
+    d = x if g.chance(0.3) else g.add("Sub", [x, mean(x)], s)
+    square = g.add("Pow", [d, scalar(g, 2.0)], s) if g.chance(0.5) else g.add("Mul", [d, d], s)
+    root = g.add("Sqrt", [binary(g, "Add", mean(square), scalar(g, 1e-5), one)], one)
+    if g.chance(0.3):
+        y = binary(g, "Mul", d, g.add("Reciprocal", [root], one), s)
+    else:
+        y = g.add("Div", [d, root], s)
+    if g.chance(0.7):
+        y = binary(g, "Mul", y, g.constant(g.floats(s[-1])), s)
+    if g.chance(0.7):
+        y = binary(g, "Add", y, g.constant(g.floats(s[-1])), s)
+    return y
+
+
+def instance_norm(g, x):
+    n, c, *image = g.shapes[x]
+    groups = c if c % 2 or g.chance(0.5) else 2
+    flat = g.reshape(x, [n, groups, c // groups * int(np.prod(image))], [0, groups, -1])
+    y = g.add("InstanceNormalization", [flat, g.constant(g.floats(groups)), g.constant(g.floats(groups))], g.shapes[flat])
+    return g.affines(g.reshape(y, [n, c, *image], [-1, c, *image]))
+
+
+def transposes(g, x):
+    rank = len(g.shapes[x])
+    for _ in range(g.rng.integers(1, 4)):
+        perm = [int(i) for i in g.rng.permutation(rank)]
+        x = g.add("Transpose", [x], [g.shapes[x][i] for i in perm], perm=perm)
+        for _ in range(g.rng.integers(0, 3)):
+            x = g.between(g.pick(plain, lambda g, x: g.arithmetic(x, int(g.rng.integers(rank))), pad_any, slices, joins)(g, x))
+        if len(g.shapes[x]) != rank:
+            break
+    return x
+
+
+def pad_any(g, x):
+    pads = [int(v) for v in g.rng.integers(-1, 3, 2 * len(g.shapes[x]))]
+    pads[0] = pads[len(g.shapes[x])] = 0
+    return g.pad(x, pads, g.pick(0.0, 0.5))
+
+
+def slices(g, x):
+    for _ in range(g.rng.integers(1, 4)):
+        rank = len(g.shapes[x])
+        axes = [int(a) for a in g.rng.permutation(rank)[:g.rng.integers(1, 3)] if a > 0 or g.chance(0.1)]
+        if not axes:
+            continue
+        far = 2**62
+        starts = [int(g.rng.integers(-2, 3)) for _ in axes]
+        ends = [g.pick(far, int(g.rng.integers(2, 6)), -1) for _ in axes]
+        steps = [g.pick(1, 1, 2) for _ in axes] if g.opset >= 10 and g.chance(0.5) else None
+        x = g.between(g.slice(x, axes, starts, ends, steps))
+    return x
+
+
+def joins(g, x):
+    rank = len(g.shapes[x])
+    axis = int(g.rng.integers(1, rank)) if rank > 1 else 0
+    parts = [x, plain(g, x)] + ([g.same("Neg", x)] if g.chance(0.3) else [])
+
+    def concat(parts, axis):
+        shape = list(g.shapes[parts[0]])
+        shape[axis] = sum(g.shapes[p][axis] for p in parts)
+        return g.add("Concat", parts, shape, axis=axis - (rank if g.opset >= 11 and g.chance(0.3) else 0))
+
+    y = concat(parts, axis)
+    if g.shapes[y][axis] > 24:
+        return x
+    if g.chance(0.4):
+        y = concat([g.between(y), g.same("Tanh", y)], axis)
+    if g.chance(0.4) and g.shapes[y][axis] % 2 == 0:
+        shape = [d // 2 if i == axis else d for i, d in enumerate(g.shapes[y])]
+        split = None if g.opset >= 13 else [shape[axis]] * 2
+        halves = g.add("Split", [y] + ([g.ints(shape[axis], shape[axis])] if g.opset >= 13 else []), shape, 2, axis=axis,
+                       split=split)
+        y = concat(halves if g.chance(0.6) else halves[::-1], axis)
+    return y
+
+
+def views(g, x):
+    for _ in range(g.rng.integers(1, 5)):
+        s = g.shapes[x]
+        kind = g.pick("flat", "split", "unsqueeze", "squeeze", "flatten", "computed")
+        if kind == "flat" and len(s) > 2:
+            x = g.reshape(x, [s[0], int(np.prod(s[1:]))], g.pick([0, -1], [-1, int(np.prod(s[1:]))]))
+        elif kind == "split" and len(s) < 5 and s[-1] % 2 == 0:
+            x = g.reshape(x, [*s[:-1], 2, s[-1] // 2], [-1, *s[1:-1], 2, s[-1] // 2])
+        elif kind == "unsqueeze" and len(s) < 5:
+            x = g.unsqueeze(x, [int(g.rng.integers(0, len(s) + 1))])
+        elif kind == "squeeze" and 1 in s[1:]:
+            x = g.squeeze(x, [1 + s[1:].index(1)])
+        elif kind == "flatten":
+            axis = int(g.rng.integers(0, len(s) + 1))
+            x = g.add("Flatten", [x], [int(np.prod(s[:axis])), int(np.prod(s[axis:]))], axis=axis)
+        elif kind == "computed":
+            x = computed_reshape(g, x)
+        x = g.between(x)
+    return x
+
+
+def computed_reshape(g, x):
+    """To [its first dimension, …], as exporters write view(x.size(0), -1)."""
+    s = g.shapes[x]
+    shape = g.add("Shape", [x])
+    if g.chance(0.5):
+        first = g.add("Gather", [shape, g.constant(np.int64(0))], axis=0)
+        first = g.add("Unsqueeze", [first], axes=[0]) if g.opset < 13 else g.add("Unsqueeze", [first, g.ints(0)])
+    else:
+        first = g.add("Gather", [shape, g.ints(0)], axis=0)
+    rest = [int(np.prod(s[1:]))] if g.chance(0.5) else list(s[1:])
+    written = [-1, *rest[1:]] if g.chance(0.5) else rest
+    return g.add("Reshape", [x, g.add("Concat", [first, g.ints(*written)], axis=0)], [s[0], *rest])
+
+
+def reductions(g, x):
+    for _ in range(g.rng.integers(1, 3)):
+        rank = len(g.shapes[x])
+        if rank < 2:
+            break
+        x = g.between(g.reduce(g.pick("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), x, [int(g.rng.integers(1, rank))],
+                               int(g.rng.integers(2))))
+    return x
+
+
+def pools(g, x):
+    if len(g.shapes[x]) < 3 or min(g.shapes[x][2:]) < 3:
+        return x
+    n, c, *image = g.shapes[x]
+    rank = len(image)
+    if g.chance(0.5):
+        x = g.pad(x, [0, 0, *[1] * rank, 0, 0, *[g.pick(0, 1)] * rank], g.pick(0.0, -1e30, 0.5))
+        image = g.shapes[x][2:]
+    op = g.pick("MaxPool", "AveragePool")
+    shape = [n, c] + [(d - 2) // 2 + 1 for d in image]
+    return g.add(op, [g.clip(x, -10.0, 10.0) if op == "AveragePool" else x], shape, kernel_shape=[2] * rank, strides=[2] * rank)
+
+
+def casts(g, x):
+    for to in g.rng.permutation([TensorProto.FLOAT, TensorProto.DOUBLE])[:g.rng.integers(1, 3)]:
+        x = g.add("Cast", [x], g.shapes[x], to=int(to))
+    return g.add("Cast", [x], g.shapes[x], to=TensorProto.FLOAT)
+
+
+def duplicates(g, x):
+    y = g.pick(plain, conv_block if len(g.shapes[x]) > 2 else product)
+    state = g.rng.bit_generator.state
+    a = y(g, x)
+    g.rng.bit_generator.state = state
+    b = y(g, x)
+    return g.add("Add", [a, b], g.shapes[a])
+
+
+def described(g, y):
+    """As an output: its rank, no more."""
+    return helper.make_tensor_value_info(y, TensorProto.FLOAT, [None] * len(g.shapes[y]))
+
+
+def branch(g, x):
+    """An If whose condition is constant, or comes from x; branches of the same shape."""
+    shape = g.shapes[x]
+    bodies = []
+    for _ in range(2):
+        body = Graph(g.rng, g.opset, g.ir, outer=g)
+        body.shapes[x] = shape
+        y = x
+        for _ in range(g.rng.integers(1, 3)):
+            y = g.pick(lambda b, v: b.arithmetic(v), lambda b, v: b.affine(v) if len(shape) > 1 else b.same("Neg", v), plain)(body, y)
+        y = body.same("Identity", y)
+        bodies.append(helper.make_graph(body.nodes, g.name("body"), [], [described(body, y)],
+                                        body.initializers))
+    if g.chance(0.5):
+        condition = g.constant(np.array(g.chance(0.5)))
+    else:
+        every = g.add("ReduceMean", [x], keepdims=0)
+        condition = g.add("Greater", [every, g.constant(np.float32(0))])
+    return g.add("If", [condition], shape, then_branch=bodies[0], else_branch=bodies[1])
+
+
+IMAGE = [conv_block, conv_block, conv_block, parallel, pools, instance_norm]
+ANY = [activation, activation, transposes, slices, joins, views, reductions, casts, duplicates, product, layer_norm, branch, clips,
+       pad_any]
+
+
+def make(seed):
+    """A model and its inputs."""
+    rng = np.random.default_rng(seed)
+    opset = int(rng.integers(7, 24))
+    ir = 3 if opset < 9 and rng.random() < 0.6 else max(4, min(10, opset - 5))
+    g = Graph(rng, opset, ir)
+    shape = [BATCH, int(rng.integers(1, 5)), *[int(d) for d in rng.integers(3, 8, g.pick(0, 1, 2, 2, 2, 3))]]
+    x = "x"
+    g.shapes[x] = tuple(shape)
+    for _ in range(rng.integers(1, 5)):
+        image = len(g.shapes[x]) in (3, 4, 5) and all(d >= 1 for d in g.shapes[x])
+        fragments = ANY + (3 * IMAGE if image else [])
+        if len(g.shapes[x]) < 2:
+            fragments = [activation, clips, casts]
+        y = g.pick(*fragments)(g, x)
+        if np.prod(g.shapes[y]) > 20000:
+            break
+        x = y
+        if g.chance(0.1):
+            g.outputs.append(x)
+    outputs = list(dict.fromkeys(o for o in [*g.outputs, x] if o != "x")) or [g.same("Relu", x)]
+    declared = [f"N" if i == 0 and rng.random() < 0.7 else d for i, d in enumerate(shape)]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, declared)]
+    if ir < 4:
+        inputs += [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in g.initializers]
+    graph = helper.make_graph(g.nodes, "random", inputs,
+                              [described(g, o) for o in outputs], g.initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+    return model, {"x": rng.uniform(-2, 2, shape).astype(np.float32)}
