@@ -1,7 +1,8 @@
 #include "pass/linear.h"
 
 /* W (a·x + b) + bias = (W·a) x + (W b + bias): BatchNormalization, and scales and shifts, go into the Conv,
- * Gemm or MatMul behind them. A shift cannot pass zero padding: the zeros around x are not shifted. */
+ * ConvTranspose, Gemm or MatMul behind them. A shift cannot pass zero padding: the zeros around x are not
+ * shifted. */
 
 static ifd_status fold(ifd_rewrite *rw, ifd_node *node, const ifd_affine *f, const ifd_linear *l) {
   ifd_tensor weight = *l->weight;
@@ -38,7 +39,8 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *node) {
 }
 
 const ifd_pass ifd_pass_fuse_bn_forward = {
-    .summary = "folds BatchNormalization, Mul, Add, Sub, Div into the Conv, Gemm or MatMul behind",
+    .summary = "folds BatchNormalization, Mul, Add, Sub, Div into the Conv, ConvTranspose, Gemm or "
+               "MatMul behind",
     .phase = IFD_PHASE_FUSE,
-    .rules = (const ifd_rule[]){{"Conv Gemm MatMul", IFD_REASSOCIATES, fuse}, {0}},
+    .rules = (const ifd_rule[]){{"Conv ConvTranspose Gemm MatMul", IFD_REASSOCIATES, fuse}, {0}},
 };

@@ -46,7 +46,8 @@ static bool only_views_read(ifd_rewrite *rw, const ifd_value *v) {
   return !v->n_outputs;
 }
 
-/* The value farthest back along views of which y is a view that can be written down; or one of y's shape. */
+/* The value farthest back along views, *n_views of them, of which y is a view that can be written down; or
+ * one of y's shape. */
 static ifd_value *farthest(ifd_rewrite *rw, const ifd_node *last, int *n_views) {
   enum { MOST = 64 };
   int64_t shape[IFD_MAX_RANK];

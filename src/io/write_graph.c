@@ -178,6 +178,22 @@ static ifd_status put_dense(graph_writer *g, const ifd_value *value, const Onnx_
   return add_initializer(g, p);
 }
 
+static ifd_status put_constant_node(graph_writer *g, const ifd_value *value) {
+  Onnx__NodeProto *node;
+  TRY(make_node(g->w, &node, "Constant", NULL, value->name));
+  TRY(put_value_attr(g->w, node, value->constant));
+  IFD_PUSH(g->w->err, g->w->arena, &g->nodes, node);
+  return IFD_OK;
+}
+
+/* Before IR version 4 initializers are inputs, and the graphs of If and Loop cannot have such. */
+static bool cannot_be_initializer(const graph_writer *g, const ifd_value *value) {
+  ifd_dtype dtype = value->constant->dtype;
+  bool is_plain_float = dtype == IFD_FLOAT || dtype == IFD_DOUBLE || dtype == IFD_FLOAT16;
+  return g->graph->outer && g->w->model->ir_version < 4 &&
+         (is_plain_float || ifd_graph_opset(g->graph, "") >= 9); /* what Constant makes */
+}
+
 static bool is_sparse(const ifd_tensor_origin *origin) {
   return origin->proto->descriptor == &onnx__sparse_tensor_proto__descriptor;
 }
@@ -197,6 +213,7 @@ static ifd_status put_constant(graph_writer *g, const ifd_value *value) {
     IFD_PUSH(w->err, w->arena, &g->sparse, (Onnx__SparseTensorProto *)origin->proto);
     return IFD_OK;
   }
+  if (!origin && cannot_be_initializer(g, value)) return put_constant_node(g, value);
   if (ifd_value_is_splat_node(value)) return put_splat(g, value);
   if (!origin && !value->is_input) TRY(list_as_input(g, value->name, value->constant));
   return put_dense(g, value, same && !is_sparse(origin) ? (const Onnx__TensorProto *)origin->proto : NULL);
@@ -390,15 +407,8 @@ ifd_status ifd_write_graph(ifd_message_writer *w, Onnx__GraphProto **out, const 
 
 /* A function has no initializers: what passes made constant becomes nodes. */
 static ifd_status put_constant_nodes(graph_writer *g) {
-  ifd_message_writer *w = g->w;
-  for (int i = 0; i < g->graph->constants.n; i++) {
-    const ifd_value *value = g->graph->constants.v[i];
-    Onnx__NodeProto *node;
-    if (!value->constant) continue;
-    TRY(make_node(w, &node, "Constant", NULL, value->name));
-    TRY(put_value_attr(w, node, value->constant));
-    IFD_PUSH(w->err, w->arena, &g->nodes, node);
-  }
+  for (int i = 0; i < g->graph->constants.n; i++)
+    if (g->graph->constants.v[i]->constant) TRY(put_constant_node(g, g->graph->constants.v[i]));
   return IFD_OK;
 }
 

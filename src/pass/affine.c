@@ -47,8 +47,9 @@ static ifd_status check_variance(ifd_rewrite *rw, const ifd_node *bn, const ifd_
       char *text = ifd_arena_printf(ifd_rw_scratch(rw), "its %s of channel %lld is %g", stat_names[i],
                                     (long long)c, v);
       ALLOC(ifd_rw_error(rw), *why, text);
-      return ifd_rw_warn(rw, "node '%s' (BatchNormalization): %s of channel %lld is %g: left alone", bn->name,
-                         stat_names[i], (long long)c, v);
+      char label[256];
+      return ifd_rw_warn(rw, "%s: %s of channel %lld is %g: left alone",
+                         ifd_node_label(bn, label, sizeof label), stat_names[i], (long long)c, v);
     }
   return IFD_OK;
 }

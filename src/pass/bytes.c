@@ -41,11 +41,13 @@ static int64_t as_node(const ifd_value *value) {
   return message(shape) + message(shape_name + 2 * name + text("ConstantOfShape") + message(attribute));
 }
 
-/* Before IR version 4 constants are listed among the inputs, with their types. */
+/* Before IR version 4 constants are listed among the inputs, with their types; in bodies they are nodes. */
 static int64_t as_input(const ifd_value *value) {
+  enum { NODE = 24 }; /* what a Constant node takes more, but for its name */
   const ifd_tensor *t = value->constant;
   int64_t shape = 0;
-  if (value->graph->model->ir_version >= 4 || value->graph->outer) return 0;
+  if (value->graph->model->ir_version >= 4) return 0;
+  if (value->graph->outer) return NODE + text(value->name);
   for (int i = 0; i < t->shape.rank; i++) shape += message(number(t->shape.dim[i]));
   int64_t type = number(t->dtype) + message(shape);
   return message(text(value->name) + message(message(type)));

@@ -34,6 +34,7 @@ typedef struct sweep {
   ifd_manager *m;
   phase *phases; /* IFD_N_PHASES */
   int current;
+  int depth; /* of nodes made while others, made by rules too, are visited */
 } sweep;
 
 /* ---- which passes run ---- */
@@ -118,7 +119,19 @@ static ifd_status attempt(ifd_manager *m, const rooted *r, ifd_node *node, ifd_r
 
 static ifd_status visit_node(sweep *s, ifd_node *node);
 
-/* Tries one list of rules until one applies; the nodes it made are visited at once. */
+/* The nodes that a rule made: at once, or, where rules feed each other for long, in the next sweep. */
+static ifd_status visit_made(sweep *s, const ifd_rewrite *rw) {
+  enum { MAX_DEPTH = 64 };
+  ifd_status status = IFD_OK;
+  if (s->depth == MAX_DEPTH) return IFD_OK;
+  s->depth++;
+  for (int i = 0; i < rw->nodes.n && status == IFD_OK; i++)
+    if (rw->nodes.v[i]->rank >= 0) status = visit_node(s, rw->nodes.v[i]);
+  s->depth--;
+  return status;
+}
+
+/* Tries one list of rules until the node is gone; the nodes they made are visited at once. */
 static ifd_status try_rules(sweep *s, const rooted *list, ifd_node *node) {
   ifd_manager *m = s->m;
   for (const rooted *r = list; r && node->rank >= 0 && m->rewrites_left; r = r->next) {
@@ -126,8 +139,7 @@ static ifd_status try_rules(sweep *s, const rooted *list, ifd_node *node) {
     long before = m->report->rewrites;
     ifd_arena_init(&rw.scratch, NULL);
     ifd_status status = attempt(m, r, node, &rw);
-    for (int i = 0; i < rw.nodes.n && status == IFD_OK && m->report->rewrites > before; i++)
-      if (rw.nodes.v[i]->rank >= 0) status = visit_node(s, rw.nodes.v[i]);
+    if (status == IFD_OK && m->report->rewrites > before) status = visit_made(s, &rw);
     ifd_arena_free(&rw.scratch);
     TRY(status);
   }

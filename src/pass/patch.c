@@ -297,9 +297,24 @@ static ifd_status take_over(ifd_rewrite *rw, ifd_value *old, ifd_value *with) {
   return ifd_node_set_output(err, maker, output, old);
 }
 
+/* A constant that takes the place of what computed it goes by its name. */
+static ifd_status take_name(ifd_rewrite *rw, ifd_value *old, ifd_value *with) {
+  const char *name = with->name;
+  bool made_here = false;
+  for (int k = 0; k < rw->constants.n; k++) made_here |= rw->constants.v[k] == with;
+  if (!made_here || !old->producer || old->graph != with->graph) return IFD_OK;
+  ifd_map *names = &with->graph->values;
+  EXPECT(rw->manager->err, ifd_map_set(names, old->name, with) && ifd_map_set(names, name, old), NO_MEMORY,
+         "out of memory");
+  with->name = old->name;
+  old->name = name;
+  return IFD_OK;
+}
+
 static ifd_status replace_value(ifd_rewrite *rw, ifd_edit_value *e) {
   ifd_value *old = e->old, *with = e->with;
   if (old == with) return IFD_OK;
+  TRY(take_name(rw, old, with));
   bool fresh = with->producer && is_new(rw, with->producer) && old->producer;
   if (fresh || old->n_outputs) return take_over(rw, old, with);
   return ifd_value_replace(rw->manager->err, old, with, false);

@@ -314,7 +314,7 @@ def mish(g, x):
 
 def softplus(g, x):
     s = g.shapes[x]
-    return g.same("Log", binary(g, "Add", g.same("Exp", x), scalar(g, 1.0), s))
+    return g.same("Log", binary(g, "Add", g.same("Exp", g.clip(x, -20.0, 20.0)), scalar(g, 1.0), s))
 
 
 def clips(g, x):
