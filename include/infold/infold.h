@@ -46,6 +46,7 @@ typedef struct infold_model infold_model;
 typedef struct infold_session infold_session;
 typedef struct infold_value infold_value;
 typedef struct infold_report infold_report;
+typedef struct infold_diagnosis infold_diagnosis;
 
 INFOLD_API const char *infold_version(void);
 /* Exit code of the command for a status: 0 fine, 1 differs, 2 usage, 3 bad file, 4 unsupported, 5 limit. */
@@ -237,6 +238,22 @@ INFOLD_API infold_status infold_verify_bits(infold_error *err, char **out, const
  * width in columns; 0: as wide as it takes. */
 INFOLD_API infold_status infold_inspect_model(infold_error *err, char **out, const infold_model *model,
                                               const char *what, int width);
+/* ---- BatchNormalization ---- */
+
+typedef enum infold_severity { INFOLD_NOTE, INFOLD_WARNING, INFOLD_ERROR } infold_severity;
+
+/* Examines every BatchNormalization of a model, in subgraphs and functions too: its mode, its statistics
+ * channel by channel, and what the optimizer does with it and why (docs/batch_normalization.md has the
+ * rules). */
+INFOLD_API infold_status infold_diagnose_model(infold_error *err, infold_diagnosis **out,
+                                               const infold_model *model);
+INFOLD_API void infold_destroy_diagnosis(infold_diagnosis *diagnosis);
+INFOLD_API int infold_count_findings(const infold_diagnosis *diagnosis, infold_severity severity);
+/* format "table", "json" or "sarif" (SARIF 2.1.0); width in columns for tables (0: as wide as it takes). */
+INFOLD_API infold_status infold_format_diagnosis(infold_error *err, char **out,
+                                                 const infold_diagnosis *diagnosis, const char *format,
+                                                 int width);
+
 /* The operators infold runs, or one of them in detail; the passes of the optimizer, or one. */
 INFOLD_API infold_status infold_describe_operators(infold_error *err, char **out, const char *name,
                                                    int width);

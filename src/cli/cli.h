@@ -55,7 +55,7 @@ typedef struct command {
 extern const command *const cli_commands[];
 const command *cli_find_command(const char *name);
 
-enum { EXIT_USAGE = 2, EXIT_FILE = 3, EXIT_LIMIT = 5 };
+enum { EXIT_FINDINGS = 1, EXIT_USAGE = 2, EXIT_FILE = 3, EXIT_LIMIT = 5 };
 
 /* ---- options.c ---- */
 

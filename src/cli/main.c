@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const command cmd_optimize, cmd_run, cmd_inspect, cmd_verify, cmd_bench, cmd_ops, cmd_passes, cmd_help,
-    cmd_version;
+extern const command cmd_optimize, cmd_run, cmd_inspect, cmd_doctor, cmd_verify, cmd_bench, cmd_ops,
+    cmd_passes, cmd_help, cmd_version;
 
-const command *const cli_commands[] = {&cmd_optimize, &cmd_run,    &cmd_inspect, &cmd_verify,  &cmd_bench,
-                                       &cmd_ops,      &cmd_passes, &cmd_help,    &cmd_version, NULL};
+const command *const cli_commands[] = {&cmd_optimize, &cmd_run,     &cmd_inspect, &cmd_doctor,
+                                       &cmd_verify,   &cmd_bench,   &cmd_ops,     &cmd_passes,
+                                       &cmd_help,     &cmd_version, NULL};
 
 const command *cli_find_command(const char *name) {
   for (int i = 0; cli_commands[i]; i++)

@@ -130,11 +130,13 @@ static json_t *operators_json(const ifd_survey *s) {
 static json_t *norms_json(const ifd_survey *s) {
   json_t *list = json_array();
   for (int i = 0; i < s->norms.n; i++) {
-    const ifd_norm_row *n = &s->norms.v[i];
-    json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:o, s:i, s:b}", "operator",
-                                          ifd_json_text(n->label), "mode", n->mode, "after",
-                                          ifd_json_text(n->after), "first", ifd_json_text(n->first), "nodes",
-                                          n->n_nodes, "mixes_batch", n->mixes_batch));
+    const ifd_norm_row *r = &s->norms.v[i];
+    json_array_append_new(
+        list,
+        json_pack("{s:o, s:s, s:b, s:o, s:s, s:o, s:b}", "node", ifd_json_text(ifd_survey_node_name(r->node)),
+                  "normalization", r->norm.label, "written_out", r->norm.written_out, "over",
+                  ifd_json_text(r->norm.over), "statistics", ifd_norm_statistics_text(r->norm.statistics),
+                  "after", ifd_json_text(r->after), "mixes_batch", r->norm.statistics == IFD_NORM_OF_BATCH));
   }
   return list;
 }

@@ -154,25 +154,47 @@ static ifd_status print_operators(const ifd_survey *s, FILE *to, int width) {
   return IFD_OK;
 }
 
+/* Normalizations that read alike are one line. */
+static bool same_norm(const ifd_norm_row *a, const ifd_norm_row *b) {
+  return strcmp(a->norm.label, b->norm.label) == 0 && a->norm.written_out == b->norm.written_out &&
+         a->norm.statistics == b->norm.statistics && strcmp(a->norm.over, b->norm.over) == 0 &&
+         strcmp(a->after, b->after) == 0;
+}
+
+static ifd_status add_norm_row(const ifd_survey *s, ifd_table *table, const ifd_norm_row *r, int n) {
+  const char *cells[6] = {r->norm.written_out ? ifd_arena_printf(s->arena, "%s, written out", r->norm.label)
+                                              : r->norm.label,
+                          r->norm.over,
+                          ifd_norm_statistics_text(r->norm.statistics),
+                          r->after,
+                          ifd_arena_printf(s->arena, "%d", n),
+                          ifd_survey_node_name(r->node)};
+  for (int c = 0; c < 6; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
+  return ifd_table_add(table, cells);
+}
+
 static ifd_status print_norms(const ifd_survey *s, FILE *to, int width) {
-  static const ifd_column columns[] = {{"Normalization", .flexible = true}, {"Mode"},
-                                       {"After", .flexible = true},         {"Nodes", .right = true},
-                                       {"First", .flexible = true},         {0}};
+  static const ifd_column columns[] = {{"Normalization", .flexible = true},
+                                       {"Over", .flexible = true},
+                                       {"Statistics"},
+                                       {"After", .flexible = true},
+                                       {"Nodes", .right = true},
+                                       {"First", .flexible = true},
+                                       {0}};
   ifd_table table;
   bool mixes = false;
   if (!s->norms.n) return IFD_OK;
   ifd_table_init(&table, s->err, s->arena, columns);
   for (int i = 0; i < s->norms.n; i++) {
-    const ifd_norm_row *n = &s->norms.v[i];
-    const char *cells[5] = {n->label, n->mode, n->after, ifd_arena_printf(s->arena, "%d", n->n_nodes),
-                            n->first};
-    EXPECT(s->err, cells[3], NO_MEMORY, "out of memory");
-    TRY(ifd_table_add(&table, cells));
-    mixes |= n->mixes_batch;
+    int first = 0, n = 0;
+    while (!same_norm(&s->norms.v[first], &s->norms.v[i])) first++;
+    for (int k = i; first == i && k < s->norms.n; k++) n += same_norm(&s->norms.v[i], &s->norms.v[k]);
+    if (n) TRY(add_norm_row(s, &table, &s->norms.v[i], n));
+    mixes |= s->norms.v[i].norm.statistics == IFD_NORM_OF_BATCH;
   }
   fputc('\n', to);
   ifd_table_print(&table, to, width);
-  if (mixes) fputs("In training mode a sample's result depends on its batch.\n", to);
+  if (mixes) fputs("Where statistics are of the batch, a sample's result depends on its batch.\n", to);
   return IFD_OK;
 }
 

@@ -186,44 +186,17 @@ static int compare_operators(const void *a, const void *b) {
 
 /* ---- normalization ---- */
 
-static bool normalizes(const ifd_node *node) {
-  static const char *const names[] = {"BatchNormalization",
-                                      "InstanceNormalization",
-                                      "LayerNormalization",
-                                      "GroupNormalization",
-                                      "RMSNormalization",
-                                      "LpNormalization",
-                                      "LRN",
-                                      "MeanVarianceNormalization"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (ifd_node_is(node, names[i])) return true;
-  return false;
-}
-
-static const char *what_is_before(const ifd_node *node) {
-  const ifd_value *x = ifd_node_input(node, 0);
-  if (!x) return "nothing";
+static const char *what_is_before(const ifd_value *x) {
   if (x->producer) return x->producer->op_type;
   return x->constant ? "a constant" : "an input";
 }
 
 static ifd_status add_norm(ifd_survey *s, const ifd_node *node) {
-  bool mixes = ifd_op_mixes_batch(node);
-  const char *mode = ifd_node_is(node, "BatchNormalization") ? mixes ? "training" : "inference" : "";
-  ifd_norm_row row = {.label = node->op_type,
-                      .mode = mode,
-                      .after = what_is_before(node),
-                      .first = ifd_survey_node_name(node),
-                      .n_nodes = 1,
-                      .mixes_batch = mixes};
+  ifd_norm_row row = {.node = node};
+  TRY(ifd_norm_of(s->err, s->arena, node, &row.norm));
+  if (!row.norm.label) return IFD_OK;
+  row.after = what_is_before(row.norm.x);
   if (ifd_node_is(node, "BatchNormalization")) s->n_batch_norms++;
-  for (int i = 0; i < s->norms.n; i++) {
-    ifd_norm_row *r = &s->norms.v[i];
-    if (strcmp(r->label, row.label) == 0 && strcmp(r->mode, mode) == 0 && strcmp(r->after, row.after) == 0) {
-      r->n_nodes++;
-      return IFD_OK;
-    }
-  }
   IFD_PUSH(s->err, s->arena, &s->norms, row);
   return IFD_OK;
 }
@@ -248,7 +221,7 @@ static ifd_status add_node(ifd_survey *s, const ifd_node *node) {
   s->n_nodes++;
   IFD_PUSH(s->err, s->arena, &s->nodes, row);
   TRY(add_operator(s, node, &row));
-  return normalizes(node) ? add_norm(s, node) : IFD_OK;
+  return add_norm(s, node);
 }
 
 static ifd_status add_graph(ifd_graph *graph, void *context) {

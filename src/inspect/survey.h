@@ -8,6 +8,7 @@
 #define IFD_INSPECT_SURVEY_H
 
 #include "inspect/cost.h"
+#include "inspect/norm.h"
 
 typedef struct ifd_weight_row {
   const char *name;
@@ -32,11 +33,11 @@ typedef struct ifd_operator_row {
   int64_t elements; /* of weights that its nodes read first */
 } ifd_operator_row;
 
-/* Nodes that normalize, by operator, mode and what stands before them. */
+/* One normalization. */
 typedef struct ifd_norm_row {
-  const char *label, *mode, *after, *first; /* first: the name of one of them */
-  int n_nodes;
-  bool mixes_batch; /* a sample's result depends on its batch */
+  const ifd_node *node;
+  ifd_norm norm;
+  const char *after; /* the operator before it, "an input" or "a constant" */
 } ifd_norm_row;
 
 typedef struct ifd_type_row {
