@@ -85,6 +85,30 @@ INFOLD_API infold_status infold_set_input_shape(infold_error *err, infold_model 
 INFOLD_API infold_status infold_fix_dim(infold_error *err, infold_model *model, const char *name,
                                         int64_t number);
 
+/* ---- editing ---- */
+
+/* These change the model, which no session may be using. They need no types but those that are said. */
+
+/* Cuts the model down to what computes `outputs` from `inputs`: names of values of the main graph, ended by
+ * NULL, which become its inputs and outputs. inputs may be NULL (those of the model that are needed),
+ * outputs, too (the model's). Types of new inputs must be known. */
+INFOLD_API infold_status infold_extract_model(infold_error *err, infold_model *model,
+                                              const char *const *inputs, const char *const *outputs);
+/* Renames a value wherever it is read, in subgraphs, too: one of the main graph, or else every one of this
+ * name in subgraphs. */
+INFOLD_API infold_status infold_rename_value(infold_error *err, infold_model *model, const char *from,
+                                             const char *to);
+/* Makes a value of the main graph an output, the last one. */
+INFOLD_API infold_status infold_add_output(infold_error *err, infold_model *model, const char *name);
+/* Removes an output, and what only it needed. */
+INFOLD_API infold_status infold_remove_output(infold_error *err, infold_model *model, const char *name);
+/* Gives the inputs another first dimension: a number, or a name that makes it free. These are the inputs that
+ * have the first one's, and further dimensions of its name. Shapes of Reshape that hold the old one are made
+ * to follow where this is proven to mean the same for each sample. *notes (may be NULL) says, line by line,
+ * what was changed and what may still hold the old one. */
+INFOLD_API infold_status infold_set_batch(infold_error *err, char **notes, infold_model *model,
+                                          const char *batch);
+
 /* ---- optimizing ---- */
 
 typedef struct infold_optimize_options {

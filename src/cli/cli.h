@@ -108,6 +108,9 @@ typedef struct model_options {
 /* Loads and fixes shapes. Exit codes here and below; a failure was printed. */
 int cli_load(infold_model **out, const char *path, model_options *options);
 
+/* Writes a model; external_data may be NULL. */
+int cli_save(const infold_model *model, const char *path, const char *external_data);
+
 typedef struct input_options {
   const char *inputs; /* folder or .npz */
   texts input;        /* NAME=FILE|random|zeros */

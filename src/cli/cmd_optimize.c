@@ -104,15 +104,10 @@ static int explain(const optimize_record *r, const infold_report *report, const 
 /* The file is written last, when nothing else can fail. */
 static int finish(const optimize_record *r, infold_model *optimized, infold_report *report,
                   const char *path) {
-  infold_error err;
   int code = r->no_verify ? 0 : verify(r, report, path);
   if (!code) code = print_report(r, report, path);
   if (!code) code = explain(r, report, path);
-  if (code || !r->output) return code;
-  cli_begin("writing", r->output);
-  infold_status status = infold_save_model(&err, optimized, r->output, r->external_data);
-  cli_end();
-  return status ? cli_fail(&err, r->output) : 0;
+  return code || !r->output ? code : cli_save(optimized, r->output, r->external_data);
 }
 
 static bool known_format(const char *format) {

@@ -5,12 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const command cmd_optimize, cmd_run, cmd_inspect, cmd_doctor, cmd_verify, cmd_bench, cmd_ops,
-    cmd_passes, cmd_help, cmd_version;
+/* In the order of help. */
+// clang-format off
+#define COMMANDS(X) \
+  X(optimize) X(extract) X(edit) \
+  X(run) X(inspect) X(doctor) X(verify) \
+  X(bench) X(ops) X(passes) \
+  X(help) X(version)
+// clang-format on
 
-const command *const cli_commands[] = {&cmd_optimize, &cmd_run,     &cmd_inspect, &cmd_doctor,
-                                       &cmd_verify,   &cmd_bench,   &cmd_ops,     &cmd_passes,
-                                       &cmd_help,     &cmd_version, NULL};
+#define X(name) extern const command cmd_##name;
+COMMANDS(X)
+#undef X
+
+#define X(name) &cmd_##name,
+const command *const cli_commands[] = {COMMANDS(X) NULL};
+#undef X
 
 const command *cli_find_command(const char *name) {
   for (int i = 0; cli_commands[i]; i++)

@@ -76,6 +76,14 @@ int cli_load(infold_model **out, const char *path, model_options *options) {
   return code;
 }
 
+int cli_save(const infold_model *model, const char *path, const char *external_data) {
+  infold_error err;
+  cli_begin("writing", path);
+  infold_status status = infold_save_model(&err, model, path, external_data);
+  cli_end();
+  return status ? cli_fail(&err, path) : 0;
+}
+
 int cli_create_session(infold_session **out, const infold_model *model, const char *path,
                        const session_flags *flags, const model_options *options, bool profile) {
   infold_error err;

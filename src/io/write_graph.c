@@ -9,7 +9,8 @@ typedef struct graph_writer {
   ifd_message_writer *w;
   const ifd_graph *graph;
   const Onnx__GraphProto *origin; /* or NULL */
-  ifd_map alive;                  /* names that the written graph defines */
+  ifd_map alive;                  /* values that the written graph defines, by their names in the origin */
+  ifd_map ports;                  /* names of the origin's inputs and outputs */
   ifd_map was;                    /* names that the origin defined */
   ifd_map shapes;                 /* of splats: their text -> name of the initializer */
   IFD_VEC(Onnx__NodeProto *) nodes;
@@ -209,7 +210,7 @@ static ifd_status put_constant(graph_writer *g, const ifd_value *value) {
   ifd_message_writer *w = g->w;
   const ifd_tensor_origin *origin = value->constant_origin;
   bool same = origin && ifd_tensor_is(value->constant, &origin->as_read);
-  if (same && is_kept_sparse(g, origin)) {
+  if (same && !value->old_name && is_kept_sparse(g, origin)) {
     IFD_PUSH(w->err, w->arena, &g->sparse, (Onnx__SparseTensorProto *)origin->proto);
     return IFD_OK;
   }
@@ -251,16 +252,24 @@ static bool is_written_input(const ifd_value *value) {
   return !was_default || (is_alive_constant(value) && !ifd_value_is_splat_node(value));
 }
 
+static const char *name_in_origin(const ifd_value *value) {
+  return value->old_name ? value->old_name : value->name;
+}
+
+static ifd_status note_value(graph_writer *g, const ifd_value *value) {
+  EXPECT(g->w->err, ifd_map_set(&g->alive, name_in_origin(value), (void *)value), NO_MEMORY, "out of memory");
+  return IFD_OK;
+}
+
 static ifd_status note_alive(graph_writer *g) {
   const ifd_graph *graph = g->graph;
-  ifd_error *err = g->w->err;
   for (int i = 0; i < graph->inputs.n; i++)
-    if (is_written_input(graph->inputs.v[i])) TRY(note(err, &g->alive, graph->inputs.v[i]->name));
+    if (is_written_input(graph->inputs.v[i])) TRY(note_value(g, graph->inputs.v[i]));
   for (int i = 0; i < graph->constants.n; i++)
-    if (is_alive_constant(graph->constants.v[i])) TRY(note(err, &g->alive, graph->constants.v[i]->name));
+    if (is_alive_constant(graph->constants.v[i])) TRY(note_value(g, graph->constants.v[i]));
   IFD_EACH_NODE(node, graph)
   for (int i = 0; i < node->n_outputs; i++)
-    if (node->outputs[i]) TRY(note(err, &g->alive, node->outputs[i]->name));
+    if (node->outputs[i]) TRY(note_value(g, node->outputs[i]));
   return IFD_OK;
 }
 
@@ -290,19 +299,23 @@ static bool still_holds(const ifd_map *alive, const ifd_map *was, const char *na
 static ifd_status write_value_info(ifd_message_writer *w, Onnx__ValueInfoProto **out, const ifd_value *value,
                                    const Onnx__ValueInfoProto *origin) {
   const ifd_type *type = value->declared ? value->declared : value->type;
+  bool same_name = origin && strcmp(ifd_text(origin->name), value->name) == 0;
+  bool same_type = origin && (!value->declared || ifd_type_is_written(w->model->dims, type, origin->type));
   *out = (Onnx__ValueInfoProto *)origin;
-  if (origin && (!value->declared || ifd_type_is_written(w->model->dims, type, origin->type))) return IFD_OK;
+  if (same_name && same_type) return IFD_OK;
   Onnx__ValueInfoProto *p;
   ALLOC(w->err, p, ifd_copy_message(w, &onnx__value_info_proto__descriptor, origin));
   p->name = (char *)value->name;
   *out = p;
-  return ifd_write_type(w, &p->type, type);
+  return same_type ? IFD_OK : ifd_write_type(w, &p->type, type);
 }
 
 /* Entries of the origin by name. */
-static ifd_status index_infos(ifd_error *err, ifd_map *map, Onnx__ValueInfoProto **infos, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    EXPECT(err, ifd_map_set(map, ifd_text(infos[i]->name), infos[i]), NO_MEMORY, "out of memory");
+static ifd_status index_ports(graph_writer *g, ifd_map *map, Onnx__ValueInfoProto **infos, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    EXPECT(g->w->err, ifd_map_set(map, ifd_text(infos[i]->name), infos[i]), NO_MEMORY, "out of memory");
+    TRY(note(g->w->err, &g->ports, ifd_text(infos[i]->name)));
+  }
   return IFD_OK;
 }
 
@@ -310,12 +323,12 @@ static ifd_status put_inputs(graph_writer *g) {
   ifd_message_writer *w = g->w;
   ifd_map infos;
   ifd_map_init(&infos, w->arena);
-  if (g->origin) TRY(index_infos(w->err, &infos, g->origin->input, g->origin->n_input));
+  if (g->origin) TRY(index_ports(g, &infos, g->origin->input, g->origin->n_input));
   for (int i = 0; i < g->graph->inputs.n; i++) {
     const ifd_value *value = g->graph->inputs.v[i];
     Onnx__ValueInfoProto *info;
     if (!is_written_input(value)) continue;
-    TRY(write_value_info(w, &info, value, ifd_map_find(&infos, value->name)));
+    TRY(write_value_info(w, &info, value, ifd_map_find(&infos, name_in_origin(value))));
     IFD_PUSH(w->err, w->arena, &g->inputs, info);
   }
   return IFD_OK;
@@ -325,13 +338,26 @@ static ifd_status put_outputs(graph_writer *g, Onnx__GraphProto *p) {
   ifd_message_writer *w = g->w;
   ifd_map infos;
   ifd_map_init(&infos, w->arena);
-  if (g->origin) TRY(index_infos(w->err, &infos, g->origin->output, g->origin->n_output));
+  if (g->origin) TRY(index_ports(g, &infos, g->origin->output, g->origin->n_output));
   p->n_output = (size_t)g->graph->outputs.n;
   ALLOC(w->err, p->output, ifd_new_array(w->arena, Onnx__ValueInfoProto *, p->n_output));
   for (int i = 0; i < g->graph->outputs.n; i++) {
     const ifd_value *value = g->graph->outputs.v[i];
-    TRY(write_value_info(w, &p->output[i], value, ifd_map_find(&infos, value->name)));
+    TRY(write_value_info(w, &p->output[i], value, ifd_map_find(&infos, name_in_origin(value))));
   }
+  return IFD_OK;
+}
+
+/* An entry that says what became of its value. One that only repeats what an input or output says, and always
+ * did, stays; what has become an input or output since has its type there. */
+static ifd_status put_value_info(graph_writer *g, Onnx__GraphProto *p, Onnx__ValueInfoProto *info) {
+  const ifd_value *value = ifd_map_find(&g->alive, ifd_text(info->name));
+  if (!still_holds(&g->alive, &g->was, ifd_text(info->name))) return IFD_OK;
+  if (value && (value->is_input || value->n_outputs) && !ifd_map_find(&g->ports, ifd_text(info->name)))
+    return IFD_OK;
+  if (value && (!value->origin || value->origin == info || value->old_name))
+    TRY(write_value_info(g->w, &info, value, info));
+  p->value_info[p->n_value_info++] = info;
   return IFD_OK;
 }
 
@@ -340,10 +366,37 @@ static ifd_status put_value_infos(graph_writer *g, Onnx__GraphProto *p) {
   const Onnx__GraphProto *o = g->origin;
   ALLOC(w->err, p->value_info, ifd_new_array(w->arena, Onnx__ValueInfoProto *, o->n_value_info));
   p->n_value_info = 0;
-  for (size_t i = 0; i < o->n_value_info; i++) {
-    const char *name = ifd_text(o->value_info[i]->name);
-    if (still_holds(&g->alive, &g->was, name)) p->value_info[p->n_value_info++] = o->value_info[i];
+  for (size_t i = 0; i < o->n_value_info; i++) TRY(put_value_info(g, p, o->value_info[i]));
+  return IFD_OK;
+}
+
+static const char *new_name(const graph_writer *g, const char *name) {
+  const ifd_value *value = ifd_map_find(&g->alive, name);
+  return value ? value->name : name;
+}
+
+/* The annotation under the present names of the tensors it speaks of. */
+static ifd_status write_annotation(graph_writer *g, Onnx__TensorAnnotation **out, Onnx__TensorAnnotation *a) {
+  ifd_message_writer *w = g->w;
+  size_t n = a->n_quant_parameter_tensor_names;
+  bool same = strcmp(new_name(g, ifd_text(a->tensor_name)), ifd_text(a->tensor_name)) == 0;
+  for (size_t i = 0; i < n && same; i++) {
+    const char *name = ifd_text(a->quant_parameter_tensor_names[i]->value);
+    same = strcmp(new_name(g, name), name) == 0;
   }
+  *out = a;
+  if (same) return IFD_OK;
+  Onnx__StringStringEntryProto **names;
+  ALLOC(w->err, *out, ifd_copy_message(w, &onnx__tensor_annotation__descriptor, a));
+  ALLOC(w->err, names, ifd_new_array(w->arena, Onnx__StringStringEntryProto *, n));
+  for (size_t i = 0; i < n; i++) {
+    ALLOC(w->err, names[i],
+          ifd_copy_message(w, &onnx__string_string_entry_proto__descriptor,
+                           a->quant_parameter_tensor_names[i]));
+    names[i]->value = (char *)new_name(g, ifd_text(names[i]->value));
+  }
+  (*out)->tensor_name = (char *)new_name(g, ifd_text(a->tensor_name));
+  (*out)->quant_parameter_tensor_names = names;
   return IFD_OK;
 }
 
@@ -356,7 +409,7 @@ static ifd_status put_annotations(graph_writer *g, Onnx__GraphProto *p) {
   for (size_t i = 0; i < o->n_quantization_annotation; i++) {
     Onnx__TensorAnnotation *a = o->quantization_annotation[i];
     if (still_holds(&g->alive, &g->was, ifd_text(a->tensor_name)))
-      p->quantization_annotation[p->n_quantization_annotation++] = a;
+      TRY(write_annotation(g, &p->quantization_annotation[p->n_quantization_annotation++], a));
   }
   return IFD_OK;
 }
@@ -375,6 +428,7 @@ static ifd_status put_nodes(graph_writer *g) {
 static void begin(graph_writer *g, ifd_message_writer *w, const ifd_graph *graph) {
   *g = (graph_writer){.w = w, .graph = graph, .origin = graph->origin};
   ifd_map_init(&g->alive, w->arena);
+  ifd_map_init(&g->ports, w->arena);
   ifd_map_init(&g->was, w->arena);
   ifd_map_init(&g->shapes, w->arena);
 }

@@ -65,6 +65,7 @@ static ifd_status copy_value(copier *c, ifd_value **out, ifd_graph *to, const if
   (*out)->type = from->type;
   (*out)->declared = from->declared;
   (*out)->origin = c->rename ? NULL : from->origin; /* which holds the old name */
+  (*out)->old_name = c->rename ? NULL : from->old_name;
   return set_pair(c, from, *out);
 }
 

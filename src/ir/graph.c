@@ -49,24 +49,39 @@ static const char *function_key(char key[24], const char *domain, const char *na
   return key;
 }
 
+/* Puts a function at the end of the model's list, to be found by its key. */
+static ifd_status list_function(ifd_error *err, ifd_model *model, ifd_function *f) {
+  char text[24];
+  const char *key;
+  ALLOC(err, key, ifd_arena_strdup(&model->arena, function_key(text, f->domain, f->name, f->overload)));
+  f->id = model->functions.n;
+  f->same_key = ifd_map_find(&model->function_keys, key);
+  EXPECT(err, ifd_map_set(&model->function_keys, key, f), NO_MEMORY, "out of memory");
+  IFD_PUSH(err, &model->arena, &model->functions, f);
+  return IFD_OK;
+}
+
+ifd_status ifd_model_keep_functions(ifd_error *err, ifd_model *model, const bool *keep) {
+  int n = model->functions.n;
+  model->functions.n = 0;
+  ifd_map_init(&model->function_keys, &model->arena);
+  for (int i = 0; i < n; i++)
+    if (keep[i]) TRY(list_function(err, model, model->functions.v[i]));
+  return IFD_OK;
+}
+
 ifd_status ifd_function_new(ifd_error *err, ifd_function **out, ifd_model *model, const char *domain,
                             const char *name, const char *overload) {
   EXPECT(err, !ifd_model_find_function(model, domain, name, overload), BAD_MODEL,
          "function %s of domain \"%s\" is defined twice", name, domain);
   ifd_function *f;
-  char text[24];
-  const char *key;
   ALLOC(err, f, ifd_new(&model->arena, ifd_function));
   ALLOC(err, f->domain, ifd_arena_strdup(&model->arena, ifd_domain(domain)));
   ALLOC(err, f->name, ifd_arena_strdup(&model->arena, name));
   ALLOC(err, f->overload, ifd_arena_strdup(&model->arena, overload ? overload : ""));
   ALLOC(err, f->body, ifd_graph_new(model, NULL));
-  ALLOC(err, key, ifd_arena_strdup(&model->arena, function_key(text, domain, name, overload)));
   f->body->function = f;
-  f->id = model->functions.n;
-  f->same_key = ifd_map_find(&model->function_keys, key);
-  EXPECT(err, ifd_map_set(&model->function_keys, key, f), NO_MEMORY, "out of memory");
-  IFD_PUSH(err, &model->arena, &model->functions, f);
+  TRY(list_function(err, model, f));
   *out = f;
   return IFD_OK;
 }

@@ -37,6 +37,8 @@ struct ifd_type {
   const ifd_dim *dims;
 };
 
+typedef IFD_VEC(ifd_value *) ifd_values;
+
 typedef struct ifd_use {
   ifd_node *node;
   int index; /* which input of node */
@@ -56,7 +58,8 @@ struct ifd_value {
   int64_t sparse_bytes;  /* of the constant in its file, where it is sparse there; else 0 */
   int n_outputs;         /* how often its graph lists it as output */
   IFD_VEC(ifd_use) uses; /* readers, in no order; graph outputs are not among them */
-  const void *origin;    /* io: ValueInfoProto */
+  const void *origin;    /* io: ValueInfoProto; NULL also when `declared` is not what it says any more */
+  const char *old_name;  /* under which its origins know it, once it was renamed; else NULL */
   const void *constant_origin; /* io: TensorProto or SparseTensorProto of the initializer */
 };
 
@@ -195,6 +198,8 @@ ifd_status ifd_graph_add_output(ifd_error *err, ifd_graph *graph, ifd_value *val
 /* Makes the value an initializer; *tensor is copied, its data borrowed. */
 ifd_status ifd_graph_add_constant(ifd_error *err, ifd_graph *graph, ifd_value *value,
                                   const ifd_tensor *tensor);
+/* Drops the functions of the model whose place in `keep` is false. */
+ifd_status ifd_model_keep_functions(ifd_error *err, ifd_model *model, const bool *keep);
 /* The value is no initializer any more. */
 void ifd_graph_remove_constant(ifd_value *value);
 /* A node with room for its inputs and outputs (all NULL), not yet in any list. Resolves opset, schema and op.
@@ -223,6 +228,8 @@ void ifd_node_move(ifd_node *node, ifd_node *before);
 /* Out of the list, for good; inputs (of its subgraphs' nodes, too) lose this reader, outputs lose their
  * producer. */
 void ifd_node_remove(ifd_node *node);
+/* Gives a value another name (copied), which no value that sees it, or that it sees, may have: USAGE else. */
+ifd_status ifd_value_rename(ifd_error *err, ifd_value *value, const char *name);
 /* All readers of `from`, and its places among the outputs of its graph when `outputs`, now read `to`. */
 ifd_status ifd_value_replace(ifd_error *err, ifd_value *from, ifd_value *to, bool outputs);
 
@@ -289,6 +296,10 @@ extern const ifd_type ifd_type_unknown;
 bool ifd_type_equal(const ifd_type *a, const ifd_type *b);
 /* "float[N,3,224,224]", "seq(float[?])" into text; returns text. */
 const char *ifd_type_text(const ifd_dims *dims, const ifd_type *type, char *text, size_t n);
+
+/* Adds the values that a node reads, those read by the nodes of graphs inside it included; once for each time
+ * it is read. */
+ifd_status ifd_node_add_reads(ifd_error *err, ifd_arena *arena, const ifd_node *node, ifd_values *reads);
 
 /* for each node, outer to inner not included; safe against removal of `node` itself */
 #define IFD_EACH_NODE(node, graph)                                                                           \

@@ -334,3 +334,15 @@ const char *ifd_node_label(const ifd_node *node, char *text, size_t n) {
   snprintf(text, n, "node '%s' (%s)", name, node->op_type);
   return text;
 }
+
+ifd_status ifd_node_add_reads(ifd_error *err, ifd_arena *arena, const ifd_node *node, ifd_values *reads) {
+  for (int i = 0; i < node->n_inputs; i++)
+    if (node->inputs[i]) IFD_PUSH(err, arena, reads, node->inputs[i]);
+  for (int i = 0; i < node->n_attrs; i++) {
+    ifd_graph *const *graphs;
+    int n = ifd_attr_graphs(&node->attrs[i], &graphs);
+    for (int k = 0; k < n; k++)
+      IFD_EACH_NODE(inner, graphs[k]) TRY(ifd_node_add_reads(err, arena, inner, reads));
+  }
+  return IFD_OK;
+}

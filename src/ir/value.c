@@ -22,6 +22,43 @@ ifd_status ifd_value_new(ifd_error *err, ifd_value **out, ifd_graph *graph, cons
   return IFD_OK;
 }
 
+/* ---- renaming ---- */
+
+typedef struct name_search {
+  const ifd_value *value;
+  const char *name;
+  bool taken;
+} name_search;
+
+static ifd_status search_name(ifd_graph *graph, void *context) {
+  name_search *s = context;
+  const ifd_value *found = ifd_map_find(&graph->values, s->name);
+  s->taken |= found && found != s->value;
+  return IFD_OK;
+}
+
+ifd_status ifd_value_rename(ifd_error *err, ifd_value *value, const char *name) {
+  ifd_model *model = value->graph->model;
+  name_search s = {value, name, false};
+  const char *copy;
+  EXPECT(err, *name, USAGE, "the new name of '%s' is empty", value->name);
+  if (strcmp(name, value->name) == 0) return IFD_OK;
+  for (ifd_graph *g = value->graph->outer; g; g = g->outer) TRY(search_name(g, &s));
+  TRY(ifd_graph_visit(value->graph, search_name, &s));
+  EXPECT(err, !s.taken, USAGE, "'%s' cannot be renamed to '%s': there is such a value", value->name, name);
+  ALLOC(err, copy, ifd_arena_strdup(&model->arena, name));
+  EXPECT(err,
+         ifd_map_set(&value->graph->values, value->name, NULL) &&
+             ifd_map_set(&value->graph->values, copy, value) &&
+             (ifd_map_find(&model->names, copy) || ifd_map_set(&model->names, copy, (void *)1)),
+         NO_MEMORY, "out of memory");
+  if (!value->old_name) value->old_name = value->name;
+  value->name = copy;
+  return IFD_OK;
+}
+
+/* ---- replacing ---- */
+
 static ifd_status replace_readers(ifd_error *err, ifd_value *from, ifd_value *to) {
   int first = to->uses.n;
   for (int i = 0; i < from->uses.n; i++) IFD_PUSH(err, &to->graph->model->arena, &to->uses, from->uses.v[i]);

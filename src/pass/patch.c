@@ -19,29 +19,16 @@ static bool unread(const ifd_node *node) {
   return true;
 }
 
-/* Values that a node reads, those read by graphs inside it included. */
-static ifd_status collect_reads(ifd_error *err, ifd_arena *arena, const ifd_node *node, void *list) {
-  IFD_VEC(ifd_value *) *reads = list;
-  for (int i = 0; i < node->n_inputs; i++)
-    if (node->inputs[i]) IFD_PUSH(err, arena, reads, node->inputs[i]);
-  for (int i = 0; i < node->n_attrs; i++) {
-    ifd_graph *const *graphs;
-    int n = ifd_attr_graphs(&node->attrs[i], &graphs);
-    for (int k = 0; k < n; k++) IFD_EACH_NODE(inner, graphs[k]) TRY(collect_reads(err, arena, inner, list));
-  }
-  return IFD_OK;
-}
-
 ifd_status ifd_remove_dead(ifd_manager *m, ifd_node *node) {
   ifd_arena arena;
   IFD_VEC(ifd_node *) work = {0};
-  IFD_VEC(ifd_value *) reads = {0};
+  ifd_values reads = {0};
   ifd_status status = IFD_OK;
   ifd_arena_init(&arena, NULL);
   for (; node && status == IFD_OK; node = work.n ? work.v[--work.n] : NULL) {
     if (node->rank < 0 || !unread(node)) continue;
     reads.n = 0;
-    status = collect_reads(m->err, &arena, node, &reads);
+    status = ifd_node_add_reads(m->err, &arena, node, &reads);
     if (status != IFD_OK) break;
     m->bytes -= ifd_node_bytes(node);
     m->changed = true;
@@ -158,12 +145,10 @@ static int readers_after(const ifd_rewrite *rw, const ifd_value *v) {
   return n;
 }
 
-typedef IFD_VEC(ifd_value *) values;
-
 /* What dies with the patch: values to look at, and how many of their readers are dead by now. */
 typedef struct deaths {
   ifd_rewrite *rw;
-  values suspects, lost; /* lost: one entry a reader */
+  ifd_values suspects, lost; /* lost: one entry a reader */
   int64_t bytes;
 } deaths;
 
@@ -192,7 +177,7 @@ static ifd_status bury(deaths *d, ifd_node *node) {
   int first = d->lost.n;
   IFD_PUSH(err, arena, &d->rw->doomed, node);
   d->bytes += ifd_node_bytes(node);
-  TRY(collect_reads(err, arena, node, &d->lost));
+  TRY(ifd_node_add_reads(err, arena, node, &d->lost));
   for (int i = first; i < d->lost.n; i++) IFD_PUSH(err, arena, &d->suspects, d->lost.v[i]);
   return IFD_OK;
 }
