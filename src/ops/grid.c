@@ -1,23 +1,17 @@
-/* Sampling at positions that are data: GridSample, AffineGrid, which makes such positions, and DeformConv, a
- * convolution whose taps are moved by them. Images have any number of spatial dimensions. */
+/* Sampling at positions that are data: GridSample, and AffineGrid, which makes such positions. Images have
+ * any number of spatial dimensions. */
 #include <math.h>
 #include <string.h>
 
 #include "ops/shared/elementwise.h"
+#include "ops/shared/rows.h"
+#include "ops/shared/taps.h"
 #include "ops/shared/values.h"
 #include "ops/shared/window.h"
 
 /* ---- samples ---- */
 
 typedef enum outside { ZEROS, BORDER, REFLECTION } outside;
-
-/* The neighbours of a position along one axis: index (-1: outside, zero) and weight. */
-enum { MAX_NEIGHBOURS = 4, MAX_AXES = 8 };
-typedef struct neighbours {
-  int n;
-  int64_t index[MAX_NEIGHBOURS];
-  double weight[MAX_NEIGHBOURS];
-} neighbours;
 
 /* x mirrored at low and high until it lies between them. */
 static double reflect(double x, double low, double high) {
@@ -52,26 +46,6 @@ static void cubic_weights(double t, double *w) {
   }
 }
 
-/* The sum over all combinations of neighbours of weight products times elements of the plane. */
-static double weigh(const neighbours *at, int n_axes, const int64_t *size, const double *plane) {
-  double sum = 0;
-  int k[MAX_AXES] = {0};
-  for (;;) {
-    double weight = 1;
-    int64_t index = 0;
-    bool inside = true;
-    for (int a = 0; a < n_axes && inside; a++) {
-      inside = at[a].index[k[a]] >= 0;
-      index = index * size[a] + at[a].index[k[a]];
-      weight *= at[a].weight[k[a]];
-    }
-    if (inside) sum += weight * plane[index];
-    int a = n_axes - 1;
-    while (a >= 0 && ++k[a] == at[a].n) k[a--] = 0;
-    if (a < 0) return sum;
-  }
-}
-
 /* ---- GridSample ---- */
 
 typedef enum interpolation { NEAREST, LINEAR, CUBIC } interpolation;
@@ -81,14 +55,14 @@ typedef struct sampler {
   outside outside;
   bool align_corners;
   int n;
-  int64_t size[MAX_AXES];
+  int64_t size[IFD_TAPS_AXES];
 } sampler;
 
 /* Neighbours of the normalized coordinate v on axis a. */
-static neighbours neighbours_of(const sampler *s, int a, double v) {
+static ifd_neighbours neighbours_of(const sampler *s, int a, double v) {
   double n = (double)s->size[a], low = s->align_corners ? 0 : -.5, high = s->align_corners ? n - 1 : n - .5;
   double x = s->align_corners ? (v + 1) / 2 * (n - 1) : ((v + 1) * n - 1) / 2;
-  neighbours r = {.n = s->mode == NEAREST ? 1 : s->mode == LINEAR ? 2 : 4};
+  ifd_neighbours r = {.n = s->mode == NEAREST ? 1 : s->mode == LINEAR ? 2 : 4};
   if (s->mode == NEAREST) x = nearbyint(x);
   /* Under BORDER the taps of cubic go to the border one by one, as in PyTorch, whose grid_sample this is. */
   if (x < low || x > high) {
@@ -124,20 +98,20 @@ static ifd_status choose(ifd_error *err, const ifd_node *node, const char *attr,
   FAIL(err, BAD_MODEL, "attribute %s has an unknown value", attr);
 }
 
-static ifd_status read_sampler(ifd_eval *x, sampler *s) {
+static ifd_status read_sampler(ifd_error *err, const ifd_node *node, const ifd_shape *in,
+                               const ifd_shape *grid, sampler *s) {
   static const char *const modes[] = {"linear", "nearest", "cubic", "bilinear", "bicubic"};
   static const interpolation meaning[] = {LINEAR, NEAREST, CUBIC, LINEAR, CUBIC};
   static const char *const paddings[] = {"zeros", "border", "reflection"};
-  const ifd_shape *in = ifd_eval_shape(x, 0), *grid = ifd_eval_shape(x, 1);
   int mode, padding;
-  TRY(choose(x->err, x->node, "mode", modes, 5, &mode));
-  TRY(choose(x->err, x->node, "padding_mode", paddings, 3, &padding));
-  EXPECT(x->err, in->rank >= 3 && in->rank - 2 <= MAX_AXES, BAD_INPUT, "X has rank %d", in->rank);
+  TRY(choose(err, node, "mode", modes, 5, &mode));
+  TRY(choose(err, node, "padding_mode", paddings, 3, &padding));
+  EXPECT(err, in->rank >= 3 && in->rank - 2 <= IFD_TAPS_AXES, BAD_INPUT, "X has rank %d", in->rank);
   *s = (sampler){.mode = meaning[mode],
                  .outside = (outside)padding,
-                 .align_corners = ifd_attr_int(x->node, "align_corners") != 0,
+                 .align_corners = ifd_attr_int(node, "align_corners") != 0,
                  .n = in->rank - 2};
-  EXPECT(x->err, grid->rank == in->rank && grid->dim[grid->rank - 1] == s->n && grid->dim[0] == in->dim[0],
+  EXPECT(err, grid->rank == in->rank && grid->dim[grid->rank - 1] == s->n && grid->dim[0] == in->dim[0],
          BAD_INPUT, "grid is not [%lld, …, %d]", (long long)in->dim[0], s->n);
   for (int a = 0; a < s->n; a++) s->size[a] = in->dim[2 + a];
   return IFD_OK;
@@ -147,7 +121,7 @@ static ifd_status eval_grid_sample(ifd_eval *x) {
   sampler s;
   const double *in, *grid;
   double *y;
-  TRY(read_sampler(x, &s));
+  TRY(read_sampler(x->err, x->node, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1), &s));
   const ifd_shape *shape = ifd_eval_shape(x, 0), *positions = ifd_eval_shape(x, 1);
   ifd_shape out = {.rank = shape->rank, .dim = {shape->dim[0], shape->dim[1]}};
   for (int i = 2; i < out.rank; i++) out.dim[i] = positions->dim[i - 1];
@@ -159,12 +133,50 @@ static ifd_status eval_grid_sample(ifd_eval *x) {
   TRY(ifd_eval_zeros(x, &y, ifd_shape_count(&out)));
   for (int64_t n = 0; n < shape->dim[0]; n++)
     for (int64_t p = 0; p < points; p++, grid += s.n) {
-      neighbours at[MAX_AXES];
+      ifd_neighbours at[IFD_TAPS_AXES];
       for (int a = 0; a < s.n; a++) at[a] = neighbours_of(&s, a, grid[s.n - 1 - a]);
       for (int64_t c = n * channels; c < (n + 1) * channels; c++)
-        y[c * points + p] = weigh(at, s.n, s.size, in + c * plane);
+        y[c * points + p] = ifd_taps_weigh(at, s.n, s.size, in + c * plane);
     }
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &out, y);
+}
+
+/* A task is a block of points of one image, in all channels. */
+typedef struct sampling {
+  sampler s;
+  int64_t channels, plane, points, blocks;
+} sampling;
+
+static void run_grid_sample(const void *params, const ifd_args *args, int task) {
+  const sampling *g = params;
+  ifd_taps *taps = args->scratch;
+  int n_axes = g->s.n;
+  int64_t image = task / g->blocks, first = task % g->blocks * IFD_TAPS_BLOCK;
+  const float *grid = (const float *)args->in[1] + (image * g->points + first) * n_axes;
+  taps->n_points = (int)ifd_min_i64(IFD_TAPS_BLOCK, g->points - first);
+  for (int i = 0; i < taps->n_points; i++, grid += n_axes) {
+    ifd_neighbours at[IFD_TAPS_AXES];
+    for (int a = 0; a < n_axes; a++) at[a] = neighbours_of(&g->s, a, grid[n_axes - 1 - a]);
+    ifd_taps_set(taps, i, at, n_axes, g->s.size, 1);
+  }
+  for (int64_t c = image * g->channels; c < (image + 1) * g->channels; c++)
+    ifd_taps_apply(taps, (const float *)args->in[0] + c * g->plane,
+                   (float *)args->out[0] + c * g->points + first);
+}
+
+static ifd_status lower_grid_sample(ifd_lower *x) {
+  sampling g;
+  if (!ifd_lower_all_float(x, 2)) return IFD_OK;
+  const ifd_shape *in = &x->in[0]->shape, *out = &x->out[0]->shape;
+  TRY(read_sampler(x->err, x->node, in, &x->in[1]->shape, &g.s));
+  g.channels = in->dim[1];
+  g.plane = ifd_shape_span(in, 2, in->rank);
+  g.points = ifd_shape_span(out, 2, out->rank);
+  g.blocks = ifd_ceil_div(g.points, IFD_TAPS_BLOCK);
+  double taps = pow(g.s.mode == NEAREST ? 1 : g.s.mode == LINEAR ? 2 : 4, g.s.n);
+  if (taps > IFD_TAPS || g.plane > INT32_MAX) return IFD_OK;
+  x->work->algorithm = "taps";
+  return ifd_lower_launch(x, run_grid_sample, &g, sizeof g, in->dim[0] * g.blocks, sizeof(ifd_taps));
 }
 
 /* ---- AffineGrid ---- */
@@ -222,124 +234,11 @@ static ifd_status eval_affine_grid(ifd_eval *x) {
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &out, y);
 }
 
-/* ---- DeformConv ---- */
-
-static ifd_status infer_deform_conv(ifd_infer *x) {
-  int rank = ifd_infer_rank(x, 0), w_rank = ifd_infer_rank(x, 1);
-  ifd_dim out[IFD_MAX_RANK];
-  if (rank < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
-  EXPECT(x->err, w_rank < 0 || w_rank == rank, BAD_MODEL, "W has rank %d, X %d", w_rank, rank);
-  const ifd_dim *w = w_rank < 0 ? NULL : x->in[1]->dims;
-  TRY(ifd_window_infer(x, rank, x->in[0]->dims, w ? w + 2 : NULL, out));
-  out[0] = ifd_infer_dim(x, 0, 0);
-  out[1] = w ? w[0] : ifd_dim_unknown(x->dims);
-  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, out);
-}
-
-/* X [n, c, image…], W [m, c / group, kernel…]; offset [n, offset_group, taps, axes, windows…]; mask [n,
- * offset_group, taps, windows…] or NULL. */
-typedef struct deform {
-  ifd_window w;
-  int64_t n, c, m, group, offset_group;
-  int64_t taps, image, windows;
-  const double *x, *weights, *offset, *bias, *mask;
-  double *columns; /* [c, taps]: the samples of one window */
-} deform;
-
-static ifd_status check_deform(ifd_eval *x, deform *d) {
-  const ifd_shape *in = ifd_eval_shape(x, 0), *w = ifd_eval_shape(x, 1), *offset = ifd_eval_shape(x, 2);
-  TRY(ifd_window_init(x->err, &d->w, x->node, in, w));
-  EXPECT(x->err, d->w.n <= MAX_AXES, UNSUPPORTED, "X has rank %d", in->rank);
-  d->n = in->dim[0], d->c = in->dim[1], d->m = w->dim[0];
-  d->group = ifd_attr_int(x->node, "group");
-  d->offset_group = ifd_attr_int(x->node, "offset_group");
-  EXPECT(x->err, d->group > 0 && d->c % d->group == 0 && d->m % d->group == 0 && w->dim[1] == d->c / d->group,
-         BAD_INPUT, "X has %lld channels in %lld groups; W is for %lld in each", (long long)d->c,
-         (long long)d->group, (long long)w->dim[1]);
-  EXPECT(x->err, d->offset_group > 0 && d->c % d->offset_group == 0, BAD_INPUT,
-         "%lld channels cannot be divided in %lld offset groups", (long long)d->c,
-         (long long)d->offset_group);
-  d->taps = ifd_window_product(&d->w, d->w.kernel);
-  d->image = ifd_window_product(&d->w, d->w.image);
-  d->windows = ifd_window_product(&d->w, d->w.windows);
-  bool fits = offset->rank == in->rank && offset->dim[0] == d->n &&
-              offset->dim[1] == d->offset_group * d->taps * (in->rank - 2);
-  for (int i = 2; i < in->rank && fits; i++) fits = offset->dim[i] == d->w.windows[i - 2];
-  EXPECT(x->err, fits && in->rank > 2, BAD_INPUT, "offset has not the shape that attributes and X imply");
-  return IFD_OK;
-}
-
-/* The sample of tap k, of window o (the index-th), in a plane of channel c of image n. */
-static double deformed_sample(const deform *d, int64_t n, int64_t g, const int64_t *k, int64_t tap,
-                              const int64_t *o, int64_t index, const double *plane) {
-  neighbours at[MAX_AXES];
-  int64_t row = (n * d->offset_group + g) * d->taps + tap;
-  for (int a = 0; a < d->w.n; a++) {
-    double v =
-        (double)ifd_window_at(&d->w, a, o[a], k[a]) + d->offset[(row * d->w.n + a) * d->windows + index];
-    at[a].n = 2;
-    linear_weights(v - floor(v), at[a].weight);
-    for (int i = 0; i < 2; i++) at[a].index[i] = resolve(ZEROS, floor(v) + i, d->w.image[a], 0, 0);
-  }
-  double sample = weigh(at, d->w.n, d->w.image, plane);
-  return d->mask ? sample * d->mask[row * d->windows + index] : sample;
-}
-
-static void deform_window(const deform *d, int64_t n, const int64_t *o, int64_t index, double *y) {
-  int64_t in_group = d->c / d->group, out_group = d->m / d->group;
-  for (int64_t c = 0; c < d->c; c++) {
-    ifd_box taps = ifd_box_of(d->w.n, d->w.kernel);
-    int64_t tap = 0, g = c / (d->c / d->offset_group);
-    for (bool more = ifd_box_start(&taps); more; more = ifd_box_next(&taps), tap++)
-      d->columns[c * d->taps + tap] =
-          deformed_sample(d, n, g, taps.at, tap, o, index, d->x + (n * d->c + c) * d->image);
-  }
-  for (int64_t m = 0; m < d->m; m++) {
-    const double *w = d->weights + m * in_group * d->taps,
-                 *v = d->columns + m / out_group * in_group * d->taps;
-    double sum = d->bias ? d->bias[m] : 0;
-    for (int64_t i = 0; i < in_group * d->taps; i++) sum += w[i] * v[i];
-    y[(n * d->m + m) * d->windows + index] = sum;
-  }
-}
-
-static ifd_status eval_deform_conv(ifd_eval *x) {
-  deform d = {0};
-  double *y;
-  TRY(check_deform(x, &d));
-  ifd_shape out = ifd_window_shape(&d.w, ifd_eval_shape(x, 0)->rank, d.n, d.m);
-  TRY(ifd_shape_check(x->err, &out, sizeof(double)));
-  TRY(ifd_eval_f64(x, &d.x, 0));
-  TRY(ifd_eval_f64(x, &d.weights, 1));
-  TRY(ifd_eval_f64(x, &d.offset, 2));
-  TRY(ifd_eval_find_f64_n(x, &d.bias, 3, d.m, "B"));
-  TRY(ifd_eval_find_f64_n(x, &d.mask, 4, d.n * d.offset_group * d.taps * d.windows, "mask"));
-  TRY(ifd_eval_zeros(x, &d.columns, d.c * d.taps));
-  TRY(ifd_eval_zeros(x, &y, ifd_shape_count(&out)));
-  ifd_box windows = ifd_box_of(d.w.n, d.w.windows);
-  for (int64_t n = 0; n < d.n; n++) {
-    int64_t index = 0;
-    for (bool more = ifd_box_start(&windows); more; more = ifd_box_next(&windows))
-      deform_window(&d, n, windows.at, index++, y);
-  }
-  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &out, y);
-}
-
-/* Each output takes the weights of its channel once. */
-static double cost_deform_conv(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
-  (void)node;
-  double cost = 1;
-  for (int i = 0; i < out[0].rank; i++) cost *= (double)out[0].dim[i];
-  for (int i = 1; i < in[1].rank; i++) cost *= (double)in[1].dim[i];
-  return cost;
-}
-
 const ifd_op ifd_ops_grid[] = {
-    {.name = "GridSample", .since = 16, .infer = infer_grid_sample, .eval = eval_grid_sample},
+    {.name = "GridSample",
+     .since = 16,
+     .infer = infer_grid_sample,
+     .eval = eval_grid_sample,
+     .lower = lower_grid_sample},
     {.name = "AffineGrid", .since = 20, .infer = infer_affine_grid, .eval = eval_affine_grid},
-    {.name = "DeformConv",
-     .since = 19,
-     .infer = infer_deform_conv,
-     .eval = eval_deform_conv,
-     .cost = cost_deform_conv},
     {0}};

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "ops/shared/elementwise.h"
+#include "ops/shared/rows.h"
 #include "ops/shared/values.h"
 
 /* ---- shared by both ---- */
@@ -15,12 +16,12 @@ typedef struct pooled {
   ifd_shape out;
 } pooled;
 
-static ifd_status pooled_init(ifd_eval *x, pooled *p, int64_t height, int64_t width, int64_t columns) {
-  const ifd_shape *in = ifd_eval_shape(x, 0), *rois = ifd_eval_shape(x, 1);
-  EXPECT(x->err, in->rank == 4, BAD_INPUT, "X has rank %d, not 4", in->rank);
-  EXPECT(x->err, rois->rank == 2 && rois->dim[1] == columns, BAD_INPUT, "rois are not [number, %lld]",
+static ifd_status pooled_init(ifd_error *err, pooled *p, const ifd_shape *in, const ifd_shape *rois,
+                              int64_t height, int64_t width, int64_t columns) {
+  EXPECT(err, in->rank == 4, BAD_INPUT, "X has rank %d, not 4", in->rank);
+  EXPECT(err, rois->rank == 2 && rois->dim[1] == columns, BAD_INPUT, "rois are not [number, %lld]",
          (long long)columns);
-  EXPECT(x->err, height > 0 && height <= INT32_MAX && width > 0 && width <= INT32_MAX, BAD_MODEL,
+  EXPECT(err, height > 0 && height <= INT32_MAX && width > 0 && width <= INT32_MAX, BAD_MODEL,
          "a pooled shape of %lld by %lld", (long long)height, (long long)width);
   *p = (pooled){.regions = rois->dim[0],
                 .images = in->dim[0],
@@ -30,7 +31,7 @@ static ifd_status pooled_init(ifd_eval *x, pooled *p, int64_t height, int64_t wi
                 .height = height,
                 .width = width};
   p->out = (ifd_shape){4, {p->regions, p->channels, height, width}};
-  return ifd_shape_check(x->err, &p->out, sizeof(double));
+  return ifd_shape_check(err, &p->out, sizeof(double));
 }
 
 static ifd_status check_image(ifd_eval *x, const pooled *p, double image) {
@@ -76,28 +77,46 @@ static int64_t pixel(double v) {
   return (int64_t)round(v > far ? far : v > -far ? v : -far);
 }
 
-static double greatest_in(const double *plane, int64_t width, const int64_t *rows, const int64_t *columns) {
-  double best = -INFINITY;
-  if (rows[0] >= rows[1] || columns[0] >= columns[1]) return 0;
-  for (int64_t r = rows[0]; r < rows[1]; r++)
-    for (int64_t c = columns[0]; c < columns[1]; c++)
-      if (plane[r * width + c] > best || isnan(plane[r * width + c])) best = plane[r * width + c];
-  return best;
-}
-
-static void max_roi_pool(const pooled *p, const double *image, const double *roi, double scale, double *y) {
-  int64_t left = pixel(roi[1] * scale), top = pixel(roi[2] * scale);
-  int64_t width = ifd_max_i64(pixel(roi[3] * scale) - left + 1, 1);
-  int64_t height = ifd_max_i64(pixel(roi[4] * scale) - top + 1, 1);
-  for (int64_t c = 0; c < p->channels; c++, image += p->in_height * p->in_width)
-    for (int64_t i = 0; i < p->height; i++)
-      for (int64_t j = 0; j < p->width; j++) {
-        int64_t rows[2], columns[2];
-        bin_range(i, p->height, top, height, p->in_height, &rows[0], &rows[1]);
-        bin_range(j, p->width, left, width, p->in_width, &columns[0], &columns[1]);
-        *y++ = greatest_in(image, p->in_width, rows, columns);
-      }
-}
+/* The greatest elements of the bins of one region in all channels: 0 where a bin is empty, NaN where an
+ * element is.
+ */
+#define MAX_ROI_POOL(type)                                                                                   \
+  static type greatest_in_##type(const type *plane, int64_t width, const int64_t *rows,                      \
+                                 const int64_t *columns) {                                                   \
+    enum { LANES = 8 };                                                                                      \
+    int nan = 0;                                                                                             \
+    type best[LANES], greatest = -INFINITY;                                                                  \
+    for (int k = 0; k < LANES; k++) best[k] = -INFINITY;                                                     \
+    if (rows[0] >= rows[1] || columns[0] >= columns[1]) return 0;                                            \
+    for (int64_t r = rows[0]; r < rows[1]; r++)                                                              \
+      for (int64_t c = columns[0]; c < columns[1]; c += LANES) {                                             \
+        const type *v = plane + r * width + c;                                                               \
+        int64_t n = ifd_min_i64(LANES, columns[1] - c);                                                      \
+        for (int64_t k = 0; k < n; k++) {                                                                    \
+          best[k] = v[k] > best[k] ? v[k] : best[k];                                                         \
+          nan |= v[k] != v[k];                                                                               \
+        }                                                                                                    \
+      }                                                                                                      \
+    for (int k = 0; k < LANES; k++) greatest = best[k] > greatest ? best[k] : greatest;                      \
+    return nan ? (type)NAN : greatest;                                                                       \
+  }                                                                                                          \
+  static void max_roi_pool_##type(const pooled *p, const type *image, const type *roi, double scale,         \
+                                  type *y) {                                                                 \
+    int64_t left = pixel(roi[1] * scale), top = pixel(roi[2] * scale), plane = p->in_height * p->in_width;   \
+    int64_t width = ifd_max_i64(pixel(roi[3] * scale) - left + 1, 1);                                        \
+    int64_t height = ifd_max_i64(pixel(roi[4] * scale) - top + 1, 1), bins = p->height * p->width;           \
+    for (int64_t i = 0; i < p->height; i++)                                                                  \
+      for (int64_t j = 0; j < p->width; j++) {                                                               \
+        int64_t rows[2], columns[2];                                                                         \
+        bin_range(i, p->height, top, height, p->in_height, &rows[0], &rows[1]);                              \
+        bin_range(j, p->width, left, width, p->in_width, &columns[0], &columns[1]);                          \
+        for (int64_t c = 0; c < p->channels; c++)                                                            \
+          y[c * bins + i * p->width + j] =                                                                   \
+              greatest_in_##type(image + c * plane, p->in_width, rows, columns);                             \
+      }                                                                                                      \
+  }
+MAX_ROI_POOL(float)
+MAX_ROI_POOL(double)
 
 static ifd_status eval_max_roi_pool(ifd_eval *x) {
   const int64_t *sizes;
@@ -107,16 +126,45 @@ static ifd_status eval_max_roi_pool(ifd_eval *x) {
   TRY(pooled_shape(x->err, x->node, &sizes));
   EXPECT(x->err, sizes[0] <= INT32_MAX && sizes[1] <= INT32_MAX, LIMIT,
          "attribute pooled_shape is too large");
-  TRY(pooled_init(x, &p, sizes[0], sizes[1], 5));
+  TRY(pooled_init(x->err, &p, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1), sizes[0], sizes[1], 5));
   TRY(ifd_eval_f64(x, &in, 0));
   TRY(ifd_eval_f64(x, &rois, 1));
   TRY(ifd_eval_zeros(x, &y, ifd_shape_count(&p.out)));
   for (int64_t r = 0; r < p.regions; r++) {
     TRY(check_image(x, &p, rois[r * 5]));
-    max_roi_pool(&p, in + (int64_t)rois[r * 5] * p.channels * p.in_height * p.in_width, rois + r * 5, scale,
-                 y + r * p.channels * p.height * p.width);
+    max_roi_pool_double(&p, in + (int64_t)rois[r * 5] * p.channels * p.in_height * p.in_width, rois + r * 5,
+                        scale, y + r * p.channels * p.height * p.width);
   }
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &p.out, y);
+}
+
+typedef struct max_pool_work {
+  pooled p;
+  double scale;
+} max_pool_work;
+
+/* A task is a region. */
+static void run_max_roi_pool(const void *params, const ifd_args *args, int task) {
+  const max_pool_work *w = params;
+  const pooled *p = &w->p;
+  const float *roi = (const float *)args->in[1] + task * 5;
+  if (!(roi[0] >= 0 && roi[0] < (float)p->images)) {
+    *args->failed = 1;
+    return;
+  }
+  max_roi_pool_float(p,
+                     (const float *)args->in[0] + (int64_t)roi[0] * p->channels * p->in_height * p->in_width,
+                     roi, w->scale, (float *)args->out[0] + task * p->channels * p->height * p->width);
+}
+
+static ifd_status lower_max_roi_pool(ifd_lower *x) {
+  const int64_t *sizes;
+  max_pool_work w = {.scale = ifd_attr_float(x->node, "spatial_scale")};
+  if (!ifd_lower_all_float(x, 2)) return IFD_OK;
+  TRY(pooled_shape(x->err, x->node, &sizes));
+  TRY(pooled_init(x->err, &w.p, &x->in[0]->shape, &x->in[1]->shape, sizes[0], sizes[1], 5));
+  x->work->algorithm = "regions";
+  return ifd_lower_launch(x, run_max_roi_pool, &w, sizeof w, w.p.regions, 0);
 }
 
 /* ---- RoiAlign ---- */
@@ -159,14 +207,14 @@ typedef struct span {
   int64_t samples;
 } span;
 
-static ifd_status span_of(ifd_eval *x, const align *a, double from, double to, int64_t bins, span *s) {
+static ifd_status span_of(ifd_error *err, const align *a, double from, double to, int64_t bins, span *s) {
   double offset = a->half_pixel ? .5 : 0;
   s->start = from * a->scale - offset;
   double length = to * a->scale - offset - s->start;
   if (!a->half_pixel && !(length > 1)) length = 1;
   s->bin = length / (double)bins;
   double samples = a->ratio > 0 ? (double)a->ratio : ceil(s->bin);
-  EXPECT(x->err, !(samples > MAX_SAMPLES), LIMIT, "%g samples for a bin of a region", samples);
+  EXPECT(err, !(samples > MAX_SAMPLES), LIMIT, "%g samples for a bin of a region", samples);
   s->samples = samples > 0 ? (int64_t)samples : 0;
   return IFD_OK;
 }
@@ -201,8 +249,8 @@ static double align_bin(const align *a, const pooled *p, const double *plane, co
 static ifd_status align_region(ifd_eval *x, const align *a, const pooled *p, const double *image,
                                const double *roi, double *y) {
   span rows, columns;
-  TRY(span_of(x, a, roi[1], roi[3], p->height, &rows));
-  TRY(span_of(x, a, roi[0], roi[2], p->width, &columns));
+  TRY(span_of(x->err, a, roi[1], roi[3], p->height, &rows));
+  TRY(span_of(x->err, a, roi[0], roi[2], p->width, &columns));
   EXPECT(x->err, rows.samples * columns.samples <= MAX_SAMPLES, LIMIT, "%lld samples for a bin of a region",
          (long long)(rows.samples * columns.samples));
   if (p->in_height == 0 || p->in_width == 0) return IFD_OK;
@@ -212,19 +260,31 @@ static ifd_status align_region(ifd_eval *x, const align *a, const pooled *p, con
   return IFD_OK;
 }
 
-static ifd_status roi_align(ifd_eval *x, bool half_pixel) {
-  align a = {.half_pixel = half_pixel,
-             .greatest = ifd_node_string_is(x->node, "mode", "avg", "max"),
-             .ratio = ifd_attr_int(x->node, "sampling_ratio"),
-             .scale = ifd_attr_float(x->node, "spatial_scale")};
+/* From the node and the shapes of features and regions; from version 16 on it `chooses` what coordinates
+ * mean. */
+static ifd_status read_align(ifd_error *err, const ifd_node *node, bool chooses, const ifd_shape *in,
+                             const ifd_shape *rois, align *a, pooled *p) {
+  const char *name = "coordinate_transformation_mode";
+  *a = (align){.half_pixel = chooses && ifd_node_string_is(node, name, "half_pixel", "half_pixel"),
+               .greatest = ifd_node_string_is(node, "mode", "avg", "max"),
+               .ratio = ifd_attr_int(node, "sampling_ratio"),
+               .scale = ifd_attr_float(node, "spatial_scale")};
+  EXPECT(err, !chooses || a->half_pixel || ifd_node_string_is(node, name, "half_pixel", "output_half_pixel"),
+         BAD_MODEL, "attribute %s is neither half_pixel nor output_half_pixel", name);
+  EXPECT(err, a->greatest || ifd_node_string_is(node, "mode", "avg", "avg"), BAD_MODEL,
+         "attribute mode is neither avg nor max");
+  return pooled_init(err, p, in, rois, ifd_attr_int(node, "output_height"),
+                     ifd_attr_int(node, "output_width"), 4);
+}
+
+static ifd_status eval_roi_align(ifd_eval *x, bool chooses) {
+  align a;
   pooled p;
   const double *in, *rois;
   const int64_t *images;
   int64_t n;
   double *y;
-  EXPECT(x->err, a.greatest || ifd_node_string_is(x->node, "mode", "avg", "avg"), BAD_MODEL,
-         "attribute mode is neither avg nor max");
-  TRY(pooled_init(x, &p, ifd_attr_int(x->node, "output_height"), ifd_attr_int(x->node, "output_width"), 4));
+  TRY(read_align(x->err, x->node, chooses, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1), &a, &p));
   TRY(ifd_eval_f64(x, &in, 0));
   TRY(ifd_eval_f64(x, &rois, 1));
   TRY(ifd_eval_ints(x, &images, &n, 2));
@@ -239,17 +299,112 @@ static ifd_status roi_align(ifd_eval *x, bool half_pixel) {
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &p.out, y);
 }
 
-static ifd_status eval_roi_align_10(ifd_eval *x) { return roi_align(x, false); }
-static ifd_status eval_roi_align_16(ifd_eval *x) {
-  const char *name = "coordinate_transformation_mode";
-  bool half_pixel = ifd_node_string_is(x->node, name, "half_pixel", "half_pixel");
-  EXPECT(x->err, half_pixel || ifd_node_string_is(x->node, name, "half_pixel", "output_half_pixel"),
-         BAD_MODEL, "attribute %s is neither half_pixel nor output_half_pixel", name);
-  return roi_align(x, half_pixel);
+/* ---- RoiAlign lowered: the mean over a bin is separable, so a bin has taps along each axis ---- */
+
+enum { MOST_TAPS = 64 };
+
+typedef struct axis_taps {
+  int n;
+  int32_t index[MOST_TAPS];
+  float weight[MOST_TAPS];
+} axis_taps;
+
+/* Neighbouring samples share elements: the weight joins that of the last two taps where it can. */
+static void add_tap(axis_taps *t, int64_t index, double weight) {
+  for (int k = t->n - 1; k >= 0 && k >= t->n - 2; k--)
+    if (t->index[k] == index) {
+      t->weight[k] += (float)weight;
+      return;
+    }
+  t->index[t->n] = (int32_t)index;
+  t->weight[t->n++] = (float)weight;
 }
 
-const ifd_op ifd_ops_roi[] = {
-    {.name = "MaxRoiPool", .since = 1, .infer = infer_max_roi_pool, .eval = eval_max_roi_pool},
-    {.name = "RoiAlign", .since = 10, .infer = infer_roi_align, .eval = eval_roi_align_10},
-    {.name = "RoiAlign", .since = 16, .infer = infer_roi_align, .eval = eval_roi_align_16},
-    {0}};
+/* The taps of each bin along one axis; false where a bin has too many. */
+static bool find_axis_taps(const span *s, int64_t bins, int64_t size, axis_taps *t) {
+  if (2 * s->samples > MOST_TAPS) return false;
+  for (int64_t i = 0; i < bins; i++) {
+    t[i].n = 0;
+    for (int64_t k = 0; k < s->samples; k++) {
+      sample at;
+      if (!sample_at(sample_of(s, i, k), size, &at)) continue;
+      add_tap(&t[i], at.low, at.low_weight / (double)s->samples);
+      add_tap(&t[i], at.high, at.high_weight / (double)s->samples);
+    }
+  }
+  return true;
+}
+
+static float mean_of(const float *plane, int64_t width, const axis_taps *rows, const axis_taps *columns) {
+  float sum = 0;
+  for (int r = 0; r < rows->n; r++) {
+    const float *row = plane + rows->index[r] * width;
+    float part = 0;
+    for (int c = 0; c < columns->n; c++) part += columns->weight[c] * row[columns->index[c]];
+    sum += rows->weight[r] * part;
+  }
+  return sum;
+}
+
+typedef struct align_work {
+  align a;
+  pooled p;
+} align_work;
+
+/* A task is a region. */
+static void run_roi_align(const void *params, const ifd_args *args, int task) {
+  const align_work *w = params;
+  const pooled *p = &w->p;
+  const float *roi = (const float *)args->in[1] + task * 4;
+  int64_t image = ((const int64_t *)args->in[2])[task], plane = p->in_height * p->in_width;
+  axis_taps *rows = args->scratch, *columns = rows + p->height;
+  ifd_error err = {0};
+  span down, across;
+  bool fits = image >= 0 && image < p->images && !span_of(&err, &w->a, roi[1], roi[3], p->height, &down) &&
+              !span_of(&err, &w->a, roi[0], roi[2], p->width, &across) &&
+              find_axis_taps(&down, p->height, p->in_height, rows) &&
+              find_axis_taps(&across, p->width, p->in_width, columns);
+  if (!fits) {
+    *args->failed = 1;
+    return;
+  }
+  const float *in = (const float *)args->in[0] + image * p->channels * plane;
+  float *y = (float *)args->out[0] + task * p->channels * p->height * p->width;
+  for (int64_t c = 0; c < p->channels; c++, in += plane)
+    for (int64_t i = 0; i < p->height; i++)
+      for (int64_t j = 0; j < p->width; j++) *y++ = mean_of(in, p->in_width, &rows[i], &columns[j]);
+}
+
+static ifd_status lower_roi_align(ifd_lower *x, bool chooses) {
+  align_work w;
+  if (!ifd_lower_all_float(x, 2) || !x->in[2] || x->in[2]->dtype != IFD_INT64) return IFD_OK;
+  TRY(read_align(x->err, x->node, chooses, &x->in[0]->shape, &x->in[1]->shape, &w.a, &w.p));
+  bool fits = !w.a.greatest && ifd_tensor_count(x->in[2]) == w.p.regions && w.p.in_height <= INT32_MAX &&
+              w.p.in_width <= INT32_MAX && w.p.height + w.p.width <= 1 << 16;
+  if (!fits) return IFD_OK;
+  x->work->algorithm = "separable taps";
+  return ifd_lower_launch(x, run_roi_align, &w, sizeof w, w.p.regions,
+                          (size_t)(w.p.height + w.p.width) * sizeof(axis_taps));
+}
+
+static ifd_status eval_roi_align_10(ifd_eval *x) { return eval_roi_align(x, false); }
+static ifd_status eval_roi_align_16(ifd_eval *x) { return eval_roi_align(x, true); }
+static ifd_status lower_roi_align_10(ifd_lower *x) { return lower_roi_align(x, false); }
+static ifd_status lower_roi_align_16(ifd_lower *x) { return lower_roi_align(x, true); }
+
+const ifd_op ifd_ops_roi[] = {{.name = "MaxRoiPool",
+                               .since = 1,
+                               .infer = infer_max_roi_pool,
+                               .eval = eval_max_roi_pool,
+                               .lower = lower_max_roi_pool},
+                              {.name = "RoiAlign",
+                               .since = 10,
+                               .infer = infer_roi_align,
+                               .eval = eval_roi_align_10,
+                               .lower = lower_roi_align_10},
+                              {.name = "RoiAlign",
+                               .since = 16,
+                               .infer = infer_roi_align,
+                               .eval = eval_roi_align_16,
+                               .lower = lower_roi_align_16},
+                              {0}};

@@ -153,10 +153,54 @@ def quantize(rng):
     return n
 
 
+def grid_sample(rng):
+    n = Nodes(22)
+    for mode in "nearest", "linear", "cubic":
+        for padding in "zeros", "border", "reflection":
+            for rank in (1, 2, 3):
+                x = samples(F32, (2, 3, *rng.integers(1, 9, rank)), rng, -1, 1)
+                grid = samples(F32, (2, *rng.integers(1, 14, rank), rank), rng, -1.6, 1.6)
+                n.add("GridSample", [x, grid], [0], mode=mode, padding_mode=padding, align_corners=int(rng.integers(0, 2)))
+    x[:, :, 0], x[:, :, -1] = np.inf, np.nan
+    return n.add("GridSample", [x, grid], [0])
+
+
+def deform_conv(rng):
+    n = Nodes(22)
+    for rank, group, offset_group, mask, bias in ((2, 1, 1, 0, 0), (2, 2, 1, 1, 0), (2, 1, 2, 1, 1), (1, 2, 2, 0, 1), (3, 1, 1, 1, 1)):
+        size, kernel = rng.integers(6, 13, rank), rng.integers(1, 4, rank)
+        x, w = samples(F32, (2, 4, *size), rng, -1, 1), samples(F32, (6, 4 // group, *kernel), rng, -.3, .3)
+        out, taps = (size + 2 - kernel) // 2 + 1, int(np.prod(kernel))
+        n.add("DeformConv", [x, w, samples(F32, (2, offset_group * taps * rank, *out), rng, -2, 2),
+                             samples(F32, 6, rng) if bias else None,
+                             samples(F32, (2, offset_group * taps, *out), rng, 0, 1) if mask else None], [0],
+              group=group, offset_group=offset_group, pads=[1] * (2 * rank), strides=[2] * rank)
+    return n
+
+
+def regions(rng):
+    n = Nodes(22)
+    x = samples(F32, (2, 3, 12, 10), rng, -1, 1)
+    boxes = np.concatenate([p := rng.uniform(-3, 8, (9, 2)), p + rng.uniform(-1, 9, (9, 2))], 1).astype(F32)
+    image = rng.integers(0, 2, 9)
+    for ratio in 0, 1, 2, 5:
+        for corners in "half_pixel", "output_half_pixel":
+            for mode in "avg", "max":
+                n.add("RoiAlign", [x, boxes, image], [0], output_height=3, output_width=4, sampling_ratio=ratio, mode=mode,
+                      coordinate_transformation_mode=corners, spatial_scale=.9)
+    n.add("RoiAlign", [x, 40 * boxes, image], [0])
+    x = x.copy()
+    x[0, 0, 3, 3], x[1, 1, 2] = np.nan, np.inf
+    for shape in (1, 1), (3, 4), (20, 2):
+        n.add("MaxRoiPool", [x, np.concatenate([image[:, None], boxes], 1).astype(F32)], [0], pooled_shape=shape)
+    return n
+
+
 CASES = {**{f"{o}": (unary, o) for o in UNARY}, **{f"{o}-binary": (binary, o) for o in BINARY},
          **{f"{o}-variadic": (variadic, o) for o in VARIADIC}, **{o: (reduce, o) for o in REDUCE},
          "ArgMax": (argument, "ArgMax"), "ArgMin": (argument, "ArgMin"), "Clip": (clip,), "Where": (where,),
-         "Cast": (cast,), "CumSum": (cumulate,), "Quantize": (quantize,)}
+         "Cast": (cast,), "CumSum": (cumulate,), "Quantize": (quantize,),
+         "GridSample": (grid_sample,), "DeformConv": (deform_conv,), "Regions": (regions,)}
 
 
 def made(case):
@@ -218,6 +262,13 @@ def test_rows_of_a_batch(case):
     for y in whole.run():
         for row in y:
             assert row.tobytes() == next(samples_of).tobytes()
+
+
+def test_regions_of_no_image_are_refused():
+    x, boxes = np.zeros((2, 1, 4, 4), F32), np.ones((1, 4), F32)
+    lib.refuses(Nodes(22).add("RoiAlign", [x, boxes, np.array([2])], [0]), "image 2")
+    lib.refuses(Nodes(22).add("RoiAlign", [x, boxes, np.array([-1])], [0]), "image -1")
+    lib.refuses(Nodes(22).add("MaxRoiPool", [x, np.full((1, 5), 7, F32)], [0], pooled_shape=[1, 1]), "image 7")
 
 
 def test_division_by_zero_is_refused():

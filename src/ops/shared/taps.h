@@ -1,0 +1,35 @@
+/* Samples of an image as weighted sums of its elements. A position has neighbours along each axis; the
+ * combinations of neighbours are its taps, each an element of the plane and the product of the weights. The
+ * taps of a block of positions serve all channels: GridSample, DeformConv. */
+#ifndef IFD_OPS_SHARED_TAPS_H
+#define IFD_OPS_SHARED_TAPS_H
+
+#include "ops/op.h"
+
+enum { IFD_NEIGHBOURS = 4, IFD_TAPS_AXES = 8, IFD_TAPS = 64, IFD_TAPS_BLOCK = 64 };
+
+/* Of a position along one axis: index (-1: outside, zero) and weight. */
+typedef struct ifd_neighbours {
+  int n;
+  int64_t index[IFD_NEIGHBOURS];
+  double weight[IFD_NEIGHBOURS];
+} ifd_neighbours;
+
+/* The sum over all taps of weight times element of the plane: the reference. */
+double ifd_taps_weigh(const ifd_neighbours *at, int n_axes, const int64_t *size, const double *plane);
+
+/* The taps of up to IFD_TAPS_BLOCK positions, tap by tap. */
+typedef struct ifd_taps {
+  int n, n_points;
+  int32_t index[IFD_TAPS][IFD_TAPS_BLOCK]; /* in the plane; -1: nothing */
+  float weight[IFD_TAPS][IFD_TAPS_BLOCK];
+} ifd_taps;
+
+/* Point i has these neighbours, its weights times `scale`. The product of at[].n is at most IFD_TAPS, and of
+ * size[] at most INT32_MAX; all points of a block have equally many neighbours. */
+void ifd_taps_set(ifd_taps *t, int i, const ifd_neighbours *at, int n_axes, const int64_t *size,
+                  double scale);
+/* out[i] = the weighted sum of point i, in the order of its taps. The plane is not empty. */
+void ifd_taps_apply(const ifd_taps *t, const float *plane, float *out);
+
+#endif
