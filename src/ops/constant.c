@@ -138,6 +138,8 @@ static ifd_status count_floats(ifd_error *err, double start, double limit, doubl
   return IFD_OK;
 }
 
+enum { CHUNK = 256 }; /* elements stored at a time */
+
 static ifd_status range_of_integers(ifd_eval *x, ifd_dtype dtype) {
   ifd_shape shape = {.rank = 1};
   ifd_tensor *out;
@@ -145,8 +147,12 @@ static ifd_status range_of_integers(ifd_eval *x, ifd_dtype dtype) {
   for (int k = 0; k < 3; k++) v[k] = ifd_tensor_get_i64(ifd_eval_in(x, k), 0);
   TRY(count_integers(x->err, v[0], v[1], v[2], &shape.dim[0]));
   TRY(ifd_eval_out(x, &out, 0, dtype, &shape));
-  for (int64_t i = 0; i < shape.dim[0]; i++)
-    ifd_tensor_set_i64(out, i, (int64_t)((uint64_t)v[0] + (uint64_t)i * (uint64_t)v[2]));
+  char *to = out->data;
+  for (int64_t i = 0; i < shape.dim[0]; i += CHUNK) {
+    int64_t chunk[CHUNK], n = ifd_min_i64(CHUNK, shape.dim[0] - i);
+    for (int64_t k = 0; k < n; k++) chunk[k] = (int64_t)((uint64_t)v[0] + (uint64_t)(i + k) * (uint64_t)v[2]);
+    ifd_store_i64(dtype, to + (size_t)i * ifd_dtype_size(dtype), chunk, n);
+  }
   return IFD_OK;
 }
 
@@ -160,9 +166,15 @@ static ifd_status range_of_floats(ifd_eval *x, ifd_dtype dtype) {
   for (int k = 0; k < 3; k++) v[k] = ifd_tensor_get_f64(ifd_eval_in(x, k), 0);
   TRY(count_floats(x->err, v[0], v[1], v[2], &shape.dim[0]));
   TRY(ifd_eval_out(x, &out, 0, dtype, &shape));
-  for (int64_t i = 0; i < shape.dim[0]; i++) {
-    double value = v[0] + (double)i * v[2];
-    ifd_tensor_set_f64(out, i, narrow ? (float)value : value);
+  char *to = out->data;
+  for (int64_t i = 0; i < shape.dim[0]; i += CHUNK) {
+    double chunk[CHUNK];
+    int64_t n = ifd_min_i64(CHUNK, shape.dim[0] - i);
+    for (int64_t k = 0; k < n; k++) {
+      chunk[k] = v[0] + (double)(i + k) * v[2];
+      if (narrow) chunk[k] = (float)chunk[k];
+    }
+    ifd_store_f64(out->dtype, to + (size_t)i * ifd_dtype_size(out->dtype), chunk, n);
   }
   return IFD_OK;
 }

@@ -1,5 +1,4 @@
 /* NonMaxSuppression. */
-#include "ops/shared/order.h"
 #include "ops/shared/move.h"
 #include "base/vec.h"
 #include <string.h>
@@ -70,29 +69,52 @@ static bool overlap(const box *a, const box *b, float most) {
   return common > 0 && a->area > 0 && b->area > 0 && all > 0 && common / all > most;
 }
 
-static int by_score(const void *context, int64_t a, int64_t b) {
-  const float *scores = context;
-  return (scores[a] < scores[b]) - (scores[a] > scores[b]);
+/* Candidates as a heap: the best is first, and taking it leaves the others a heap. Of all the boxes only
+ * those up to the last that is kept need an order. */
+typedef struct candidate {
+  float score;
+  int32_t box;
+} candidate;
+
+static bool is_better(candidate a, candidate b) {
+  return a.score != b.score ? a.score > b.score : a.box < b.box;
+}
+
+static void sift_down(candidate *heap, int64_t n, int64_t at) {
+  candidate moved = heap[at];
+  for (int64_t child; (child = 2 * at + 1) < n; at = child) {
+    if (child + 1 < n && is_better(heap[child + 1], heap[child])) child++;
+    if (!is_better(heap[child], moved)) break;
+    heap[at] = heap[child];
+  }
+  heap[at] = moved;
+}
+
+static candidate take_best(candidate *heap, int64_t *n) {
+  candidate best = heap[0];
+  heap[0] = heap[--*n];
+  if (*n) sift_down(heap, *n, 0);
+  return best;
 }
 
 /* Selects boxes of one class of one sample, best score first; of equal scores the earlier box. */
 static ifd_status select_class(ifd_eval *x, const request *r, int64_t batch, int64_t class, const box *boxes,
-                               int64_t *order, box *kept, selection *out) {
+                               candidate *heap, box *kept, selection *out) {
   const float *scores = r->scores + (batch * r->n_classes + class) * r->n_boxes;
   int64_t n = 0, n_kept = 0;
   for (int64_t i = 0; i < r->n_boxes; i++)
-    if (!r->has_least || scores[i] > r->least) order[n++] = i;
-  TRY(ifd_order_sort(x->err, order, n, x->scratch, by_score, scores));
-  for (int64_t i = 0; i < n && n_kept < r->most; i++) {
+    if (!r->has_least || scores[i] > r->least) heap[n++] = (candidate){scores[i], (int32_t)i};
+  for (int64_t i = n / 2; i-- > 0;) sift_down(heap, n, i);
+  while (n > 0 && n_kept < r->most) {
+    int32_t best = take_best(heap, &n).box;
     bool suppressed = false;
-    for (int64_t k = 0; k < n_kept && !suppressed; k++)
-      suppressed = overlap(&boxes[order[i]], &kept[k], r->iou);
+    for (int64_t k = 0; k < n_kept && !suppressed; k++) suppressed = overlap(&boxes[best], &kept[k], r->iou);
     if (suppressed) continue;
-    kept[n_kept++] = boxes[order[i]];
+    kept[n_kept++] = boxes[best];
     EXPECT(x->err, out->n <= INT32_MAX - 3, LIMIT, "too many boxes");
     IFD_PUSH(x->err, x->scratch, out, batch);
     IFD_PUSH(x->err, x->scratch, out, class);
-    IFD_PUSH(x->err, x->scratch, out, order[i]);
+    IFD_PUSH(x->err, x->scratch, out, best);
   }
   return IFD_OK;
 }
@@ -100,18 +122,19 @@ static ifd_status select_class(ifd_eval *x, const request *r, int64_t batch, int
 static ifd_status eval_NonMaxSuppression(ifd_eval *x) {
   request r;
   selection selected = {0};
-  int64_t *order;
+  candidate *heap;
   box *boxes, *kept;
   bool center = ifd_node_int(x->node, "center_point_box", 0);
   TRY(read_request(x, &r));
-  ALLOC(x->err, order, ifd_new_array(x->scratch, int64_t, r.n_boxes));
+  EXPECT(x->err, r.n_boxes <= INT32_MAX, LIMIT, "%lld boxes", (long long)r.n_boxes);
+  ALLOC(x->err, heap, ifd_new_array(x->scratch, candidate, r.n_boxes));
   ALLOC(x->err, boxes, ifd_new_array(x->scratch, box, r.n_boxes));
   ALLOC(x->err, kept, ifd_new_array(x->scratch, box, r.n_boxes));
   for (int64_t batch = 0; batch < r.n_batches && r.most > 0; batch++) {
     for (int64_t i = 0; i < r.n_boxes; i++)
       boxes[i] = read_box(r.boxes + (batch * r.n_boxes + i) * 4, center);
     for (int64_t class = 0; class < r.n_classes; class ++)
-      TRY(select_class(x, &r, batch, class, boxes, order, kept, &selected));
+      TRY(select_class(x, &r, batch, class, boxes, heap, kept, &selected));
   }
   ifd_tensor *out;
   TRY(ifd_eval_out(x, &out, 0, IFD_INT64, &(ifd_shape){2, {selected.n / 3, 3}}));

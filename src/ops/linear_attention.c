@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ops/shared/elementwise.h"
+#include "ops/shared/rows.h"
 #include "ops/shared/values.h"
 
 /* ---- RotaryEmbedding ---- */
@@ -13,80 +14,117 @@ typedef struct rotary {
   int64_t batch, heads, length, size, turned; /* turned: how many elements of a head take part */
   int64_t head_stride, token_stride;
   bool interleaved;
-  const double *cos, *sin;
-  const int64_t *positions; /* [batch, length] or NULL: the caches are [batch, length, turned / 2] */
+  bool by_position; /* caches are [n_positions, turned / 2], else [batch, length, turned / 2] */
   int64_t n_positions;
 } rotary;
 
-static ifd_status read_rotary(ifd_eval *x, rotary *r) {
-  const ifd_shape *s = ifd_eval_shape(x, 0);
-  EXPECT(x->err, s->rank == 3 || s->rank == 4, BAD_INPUT, "X has rank %d, not 3 or 4", s->rank);
+static ifd_status read_rotary(ifd_error *err, const ifd_node *node, const ifd_shape *s, rotary *r) {
+  EXPECT(err, s->rank == 3 || s->rank == 4, BAD_INPUT, "X has rank %d, not 3 or 4", s->rank);
   r->batch = s->dim[0];
-  r->heads = s->rank == 4 ? s->dim[1] : ifd_attr_int(x->node, "num_heads");
+  r->heads = s->rank == 4 ? s->dim[1] : ifd_attr_int(node, "num_heads");
   r->length = s->dim[s->rank - 2];
-  EXPECT(x->err, s->rank == 4 || (r->heads > 0 && s->dim[2] % r->heads == 0), BAD_INPUT,
+  EXPECT(err, s->rank == 4 || (r->heads > 0 && s->dim[2] % r->heads == 0), BAD_INPUT,
          "attribute num_heads, %lld, does not divide the last dimension, %lld", (long long)r->heads,
          (long long)s->dim[s->rank - 1]);
   r->size = s->rank == 4 ? s->dim[3] : s->dim[2] / r->heads;
   r->head_stride = s->rank == 4 ? r->length * r->size : r->size;
   r->token_stride = s->rank == 4 ? r->size : r->heads * r->size;
-  r->turned = ifd_attr_int(x->node, "rotary_embedding_dim");
+  r->turned = ifd_attr_int(node, "rotary_embedding_dim");
   if (r->turned == 0) r->turned = r->size;
-  EXPECT(x->err, r->turned > 0 && r->turned <= r->size && r->turned % 2 == 0, BAD_INPUT,
+  EXPECT(err, r->turned > 0 && r->turned <= r->size && r->turned % 2 == 0, BAD_INPUT,
          "%lld elements of a head of %lld cannot be turned in pairs", (long long)r->turned,
          (long long)r->size);
-  r->interleaved = ifd_attr_int(x->node, "interleaved") != 0;
+  r->interleaved = ifd_attr_int(node, "interleaved") != 0;
   return IFD_OK;
 }
 
-static ifd_status read_caches(ifd_eval *x, rotary *r) {
-  const ifd_shape *cos = ifd_eval_shape(x, 1), *sin = ifd_eval_shape(x, 2);
-  int64_t half = r->turned / 2, n;
-  bool by_position = ifd_eval_has(x, 3);
-  EXPECT(x->err,
-         ifd_shape_equal(cos, sin) && cos->rank == (by_position ? 2 : 3) && cos->dim[cos->rank - 1] == half &&
-             (by_position || (cos->dim[0] == r->batch && cos->dim[1] == r->length)),
+/* positions: input position_ids, or NULL. */
+static ifd_status read_caches(ifd_error *err, const ifd_shape *cos, const ifd_shape *sin,
+                              const ifd_tensor *positions, rotary *r) {
+  int64_t half = r->turned / 2, tokens = r->batch * r->length;
+  r->by_position = positions != NULL;
+  EXPECT(err,
+         ifd_shape_equal(cos, sin) && cos->rank == (positions ? 2 : 3) && cos->dim[cos->rank - 1] == half &&
+             (positions || (cos->dim[0] == r->batch && cos->dim[1] == r->length)),
          BAD_INPUT, "the caches do not have the shape for %lld pairs", (long long)half);
-  TRY(ifd_eval_f64(x, &r->cos, 1));
-  TRY(ifd_eval_f64(x, &r->sin, 2));
-  if (!by_position) return IFD_OK;
-  TRY(ifd_eval_ints(x, &r->positions, &n, 3));
-  EXPECT(x->err, n == r->batch * r->length, BAD_INPUT, "%lld position_ids for %lld tokens", (long long)n,
-         (long long)(r->batch * r->length));
-  for (int64_t i = 0; i < n; i++)
-    EXPECT(x->err, r->positions[i] >= 0 && r->positions[i] < cos->dim[0], BAD_INPUT,
-           "position %lld; the caches have %lld", (long long)r->positions[i], (long long)cos->dim[0]);
+  EXPECT(err, !positions || ifd_tensor_count(positions) == tokens, BAD_INPUT,
+         "%lld position_ids for %lld tokens", (long long)ifd_tensor_count(positions), (long long)tokens);
+  r->n_positions = cos->dim[0];
   return IFD_OK;
 }
 
 /* Turns the pairs of one head: halves of the turned part, or neighbours. */
-static void turn(const rotary *r, const double *in, const double *cos, const double *sin, double *y) {
-  int64_t half = r->turned / 2, step = r->interleaved ? 2 : 1, other = r->interleaved ? 1 : half;
-  for (int64_t i = 0; i < half; i++) {
-    double a = in[i * step], b = in[i * step + other];
-    y[i * step] = cos[i] * a - sin[i] * b;
-    y[i * step + other] = sin[i] * a + cos[i] * b;
+#define TURN(type)                                                                                           \
+  static void turn_##type(const rotary *r, const type *restrict in, const type *restrict cos,                \
+                          const type *restrict sin, type *restrict y) {                                      \
+    int64_t half = r->turned / 2;                                                                            \
+    for (int64_t i = 0; !r->interleaved && i < half; i++) {                                                  \
+      y[i] = cos[i] * in[i] - sin[i] * in[half + i];                                                         \
+      y[half + i] = sin[i] * in[i] + cos[i] * in[half + i];                                                  \
+    }                                                                                                        \
+    for (int64_t i = 0; r->interleaved && i < half; i++) {                                                   \
+      y[2 * i] = cos[i] * in[2 * i] - sin[i] * in[2 * i + 1];                                                \
+      y[2 * i + 1] = sin[i] * in[2 * i] + cos[i] * in[2 * i + 1];                                            \
+    }                                                                                                        \
+    for (int64_t i = r->turned; i < r->size; i++) y[i] = in[i];                                              \
+  }                                                                                                          \
+  /* All heads of a token; false where its position has no place in the caches. */                           \
+  static bool turn_token_##type(const rotary *r, int64_t token, const type *in, const type *cos,             \
+                                const type *sin, const int64_t *positions, type *y) {                        \
+    int64_t row = r->by_position ? positions[token] : token, b = token / r->length;                          \
+    if (r->by_position && (row < 0 || row >= r->n_positions)) return false;                                  \
+    int64_t at = b * r->heads * r->length * r->size + token % r->length * r->token_stride;                   \
+    row *= r->turned / 2;                                                                                    \
+    for (int64_t h = 0; h < r->heads; h++, at += r->head_stride)                                             \
+      turn_##type(r, in + at, cos + row, sin + row, y + at);                                                 \
+    return true;                                                                                             \
   }
-  for (int64_t i = r->turned; i < r->size; i++) y[i] = in[i];
-}
+TURN(float)
+TURN(double)
 
 static ifd_status eval_rotary_embedding(ifd_eval *x) {
   rotary r = {0};
-  const double *in;
+  const double *in, *cos, *sin;
+  const int64_t *positions = NULL;
+  int64_t n;
   double *y;
-  TRY(read_rotary(x, &r));
-  TRY(read_caches(x, &r));
+  TRY(read_rotary(x->err, x->node, ifd_eval_shape(x, 0), &r));
+  TRY(read_caches(x->err, ifd_eval_shape(x, 1), ifd_eval_shape(x, 2),
+                  ifd_eval_has(x, 3) ? ifd_eval_in(x, 3) : NULL, &r));
   TRY(ifd_eval_f64(x, &in, 0));
+  TRY(ifd_eval_f64(x, &cos, 1));
+  TRY(ifd_eval_f64(x, &sin, 2));
+  if (r.by_position) TRY(ifd_eval_ints(x, &positions, &n, 3));
   TRY(ifd_eval_zeros(x, &y, ifd_tensor_count(ifd_eval_in(x, 0))));
-  for (int64_t b = 0; b < r.batch; b++)
-    for (int64_t t = 0; t < r.length; t++) {
-      int64_t token = b * r.length + t, row = (r.positions ? r.positions[token] : token) * (r.turned / 2);
-      for (int64_t h = 0; h < r.heads; h++) {
-        int64_t at = b * r.heads * r.length * r.size + h * r.head_stride + t * r.token_stride;
-        turn(&r, in + at, r.cos + row, r.sin + row, y + at);
-      }
-    }
+  for (int64_t token = 0; token < r.batch * r.length; token++)
+    EXPECT(x->err, turn_token_double(&r, token, in, cos, sin, positions, y), BAD_INPUT,
+           "position %lld; the caches have %lld", (long long)positions[token], (long long)r.n_positions);
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), ifd_eval_shape(x, 0), y);
+}
+
+typedef struct rotary_work {
+  rotary r;
+  ifd_rows tokens;
+} rotary_work;
+
+static void run_rotary(const void *params, const ifd_args *args, int task) {
+  const rotary_work *w = params;
+  const int64_t *positions = w->r.by_position ? args->in[3] : NULL;
+  int64_t from, to;
+  ifd_rows_of(&w->tokens, task, &from, &to);
+  for (; from < to; from++)
+    if (!turn_token_float(&w->r, from, args->in[0], args->in[1], args->in[2], positions, args->out[0]))
+      *args->failed = 1;
+}
+
+static ifd_status lower_rotary_embedding(ifd_lower *x) {
+  rotary_work w = {0};
+  if (!ifd_lower_all_float(x, 3)) return IFD_OK;
+  TRY(read_rotary(x->err, x->node, &x->in[0]->shape, &w.r));
+  TRY(read_caches(x->err, &x->in[1]->shape, &x->in[2]->shape, x->node->n_inputs > 3 ? x->in[3] : NULL, &w.r));
+  w.tokens = ifd_rows_split(w.r.batch * w.r.length, 2 * (double)(w.r.heads * w.r.size));
+  x->work->algorithm = "pairs";
+  return ifd_lower_rows(x, run_rotary, &w, sizeof w, &w.tokens, 0);
 }
 
 /* ---- LinearAttention ---- */
@@ -251,11 +289,14 @@ static double cost_linear_attention(const ifd_node *node, const ifd_shape *in, c
          (double)in[VALUE].dim[2] * 3;
 }
 
-const ifd_op ifd_ops_linear_attention[] = {
-    {.name = "RotaryEmbedding", .since = 23, .infer = ifd_infer_like_first, .eval = eval_rotary_embedding},
-    {.name = "LinearAttention",
-     .since = 27,
-     .infer = infer_linear_attention,
-     .eval = eval_linear_attention,
-     .cost = cost_linear_attention},
-    {0}};
+const ifd_op ifd_ops_linear_attention[] = {{.name = "RotaryEmbedding",
+                                            .since = 23,
+                                            .infer = ifd_infer_like_first,
+                                            .eval = eval_rotary_embedding,
+                                            .lower = lower_rotary_embedding},
+                                           {.name = "LinearAttention",
+                                            .since = 27,
+                                            .infer = infer_linear_attention,
+                                            .eval = eval_linear_attention,
+                                            .cost = cost_linear_attention},
+                                           {0}};

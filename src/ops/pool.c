@@ -1,5 +1,5 @@
 /* Pools: the greatest element, the mean or the p-norm of each window of an image, or of the whole image, for
- * images of any rank; and MaxUnpool, which puts the greatest elements back where they were. */
+ * images of any rank. */
 #include <math.h>
 #include <string.h>
 
@@ -219,11 +219,97 @@ static ifd_status lower_lanes(ifd_lower *x, const ifd_shape *image, int lanes, b
 }
 
 static ifd_status lower_pool(ifd_lower *x, bool average) {
-  if (!ifd_lower_all_float(x, 1) || ifd_node_has_output(x->node, 1)) return IFD_OK;
-  return lower_lanes(x, &x->in[0]->shape, 1, average);
+  return ifd_lower_all_float(x, 1) ? lower_lanes(x, &x->in[0]->shape, 1, average) : IFD_OK;
 }
-static ifd_status lower_max_pool(ifd_lower *x) { return lower_pool(x, false); }
 static ifd_status lower_average_pool(ifd_lower *x) { return lower_pool(x, true); }
+
+/* ---- windows tap by tap: a task is a plane, whose windows meet one tap after another ---- */
+
+typedef struct tap_params {
+  ifd_window w;
+  int64_t in_plane, out_plane;
+  float power;
+  bool by_column;
+} tap_params;
+
+static ifd_status lower_taps(ifd_lower *x, ifd_kernel run, tap_params p) {
+  pool of = {0};
+  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
+  TRY(pool_init(x->err, &of, x->node, &x->in[0]->shape));
+  p.w = of.window, p.in_plane = of.in_plane, p.out_plane = of.out_plane;
+  x->work->algorithm = "taps";
+  return ifd_lower_launch(x, run, &p, sizeof p, of.planes, 0);
+}
+
+/* The greatest element that the tap gives so far, and where it is; NaN is greatest of all. */
+static void take_greater(const ifd_window_rows *r, const float *in, int64_t first, float *y, int64_t *index) {
+  y += r->window, index += r->window;
+  for (int64_t i = 0; i < r->n; i++) {
+    int64_t at = r->image + i * r->step;
+    bool greater = (in[at] > y[i]) | (in[at] != in[at]) | (index[i] < 0);
+    y[i] = greater ? in[at] : y[i];
+    index[i] = greater ? first + at : index[i];
+  }
+}
+
+static void run_max_indices(const void *params, const ifd_args *args, int plane) {
+  const tap_params *p = params;
+  int64_t first = plane * p->in_plane;
+  const float *in = (const float *)args->in[0] + first;
+  float *y = (float *)args->out[0] + plane * p->out_plane;
+  int64_t *index = (int64_t *)args->out[1] + plane * p->out_plane;
+  for (int64_t i = 0; i < p->out_plane; i++) y[i] = -INFINITY, index[i] = -1;
+  ifd_box taps = ifd_box_of(p->w.n, p->w.kernel);
+  ifd_window_rows r;
+  for (bool more = ifd_box_start(&taps); more; more = ifd_box_next(&taps))
+    for (bool row = ifd_window_rows_start(&r, &p->w, taps.at); row; row = ifd_window_rows_next(&r))
+      take_greater(&r, in, first, y, index);
+  for (int64_t i = 0; i < p->out_plane; i++) {
+    int64_t at = index[i] < 0 ? 0 : index[i] - first;
+    index[i] = first + (p->by_column ? column_major(&p->w, at) : at);
+  }
+}
+
+static ifd_status lower_max_pool(ifd_lower *x) {
+  tap_params p = {.by_column = ifd_node_int(x->node, "storage_order", 0) == 1};
+  return ifd_node_has_output(x->node, 1) && x->out[1] ? lower_taps(x, run_max_indices, p)
+                                                      : lower_pool(x, false);
+}
+
+static void add_powers(const ifd_window_rows *r, const float *in, float power, float *y) {
+  y += r->window, in += r->image;
+  if (power == 2)
+    for (int64_t i = 0; i < r->n; i++) y[i] += in[i * r->step] * in[i * r->step];
+  else if (power == 1)
+    for (int64_t i = 0; i < r->n; i++) y[i] += fabsf(in[i * r->step]);
+  else
+    for (int64_t i = 0; i < r->n; i++) y[i] += (float)pow(fabsf(in[i * r->step]), power);
+}
+
+static void take_root(float *y, int64_t n, float power) {
+  if (power == 1) return;
+  for (int64_t i = 0; i < n; i++) y[i] = power == 2 ? sqrtf(y[i]) : (float)pow(y[i], 1 / (double)power);
+}
+
+static void run_lp(const void *params, const ifd_args *args, int plane) {
+  const tap_params *p = params;
+  const float *in = (const float *)args->in[0] + plane * p->in_plane;
+  float *y = (float *)args->out[0] + plane * p->out_plane;
+  memset(y, 0, (size_t)p->out_plane * sizeof *y);
+  ifd_box taps = ifd_box_of(p->w.n, p->w.kernel);
+  ifd_window_rows r;
+  for (bool more = ifd_box_start(&taps); more; more = ifd_box_next(&taps))
+    for (bool row = ifd_window_rows_start(&r, &p->w, taps.at); row; row = ifd_window_rows_next(&r))
+      add_powers(&r, in, p->power, y);
+  take_root(y, p->out_plane, p->power);
+}
+
+static ifd_status lower_lp_pool_1(ifd_lower *x) {
+  return lower_taps(x, run_lp, (tap_params){.power = (float)power_1(x->node)});
+}
+static ifd_status lower_lp_pool_2(ifd_lower *x) {
+  return lower_taps(x, run_lp, (tap_params){.power = (float)power_2(x->node)});
+}
 
 /* infold's own, on images whose channels lie in blocks (blocked.c): [N, blocks, image…, 16]. */
 static ifd_status infer_blocked(ifd_infer *x) {
@@ -317,77 +403,12 @@ static ifd_status lower_global(ifd_lower *x, ifd_reduce op) {
 }
 static ifd_status lower_global_average_pool(ifd_lower *x) { return lower_global(x, IFD_REDUCE_Mean); }
 static ifd_status lower_global_max_pool(ifd_lower *x) { return lower_global(x, IFD_REDUCE_Max); }
-
-/* ---- MaxUnpool ---- */
-
-static ifd_status infer_max_unpool(ifd_infer *x) {
-  int rank = ifd_infer_rank(x, 0);
-  ifd_dim out[IFD_MAX_RANK];
-  if (rank < 0) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
-  TRY(ifd_window_infer_transposed(x, rank, x->in[0]->dims, NULL, out));
-  out[0] = ifd_infer_dim(x, 0, 0);
-  out[1] = ifd_infer_dim(x, 0, 1);
-  if (ifd_node_has_input(x->node, 2)) {
-    const ifd_elements *e = x->elements[2];
-    for (int i = 0; i < rank; i++) out[i] = e && e->n == rank ? e->d[i] : ifd_dim_unknown(x->dims);
-  }
-  return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, out);
+static ifd_status lower_global_lp_pool(ifd_lower *x, double power) {
+  if (power != 1 && power != 2) return IFD_OK;
+  return lower_global(x, power == 1 ? IFD_REDUCE_L1 : IFD_REDUCE_L2);
 }
-
-/* The output's shape: input output_shape, or what the attributes say. */
-static ifd_status unpool_shape(ifd_eval *x, const ifd_shape *natural, ifd_shape *out) {
-  *out = *natural;
-  if (!ifd_eval_has(x, 2)) return IFD_OK;
-  const int64_t *sizes;
-  int64_t n;
-  TRY(ifd_eval_ints(x, &sizes, &n, 2));
-  EXPECT(x->err, n == natural->rank, BAD_INPUT, "output_shape has %lld elements for an input of rank %d",
-         (long long)n, natural->rank);
-  for (int i = 0; i < natural->rank; i++) out->dim[i] = sizes[i];
-  return ifd_shape_check(x->err, out, sizeof(double));
-}
-
-/* Where element `index` of a tensor of shape `from` lies in one of shape `to`, at the same coordinates. */
-static ifd_status move_index(ifd_error *err, int64_t index, const ifd_shape *from, const ifd_shape *to,
-                             int64_t *out) {
-  int64_t rest = index, stride = 1;
-  EXPECT(err, index >= 0 && index < ifd_shape_count(from), BAD_INPUT,
-         "index %lld of an image of %lld elements", (long long)index, (long long)ifd_shape_count(from));
-  *out = 0;
-  for (int a = from->rank - 1; a >= 0; a--) {
-    int64_t at = rest % from->dim[a];
-    EXPECT(err, at < to->dim[a], BAD_INPUT, "index %lld is outside the output", (long long)index);
-    *out += at * stride;
-    stride *= to->dim[a];
-    rest /= from->dim[a];
-  }
-  return IFD_OK;
-}
-
-/* Indices count in the image that the attributes imply, also where output_shape asks for another: the image
- * then stands at the start of the output (ONNX's reference implementation and test cases). */
-static ifd_status eval_max_unpool(ifd_eval *x) {
-  const ifd_shape *in = ifd_eval_shape(x, 0);
-  ifd_window w;
-  const double *v;
-  const int64_t *indices;
-  int64_t n, to;
-  double *y;
-  TRY(ifd_window_init_transposed(x->err, &w, x->node, in, NULL));
-  ifd_shape natural = ifd_window_image_shape(&w, in->rank, in->dim[0], in->dim[1]), out;
-  TRY(ifd_shape_check(x->err, &natural, sizeof(double)));
-  TRY(unpool_shape(x, &natural, &out));
-  TRY(ifd_eval_f64(x, &v, 0));
-  TRY(ifd_eval_ints(x, &indices, &n, 1));
-  EXPECT(x->err, n == ifd_shape_count(in), BAD_INPUT, "%lld indices for %lld elements", (long long)n,
-         (long long)ifd_shape_count(in));
-  TRY(ifd_eval_zeros(x, &y, ifd_shape_count(&out)));
-  for (int64_t i = 0; i < n; i++) {
-    TRY(move_index(x->err, indices[i], &natural, &out, &to));
-    y[to] = v[i];
-  }
-  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &out, y);
-}
+static ifd_status lower_global_lp_pool_1(ifd_lower *x) { return lower_global_lp_pool(x, power_1(x->node)); }
+static ifd_status lower_global_lp_pool_2(ifd_lower *x) { return lower_global_lp_pool(x, power_2(x->node)); }
 
 const ifd_op ifd_ops_pool[] = {
     {.name = "MaxPool", .since = 1, .infer = infer_pool, .eval = eval_max_pool, .lower = lower_max_pool},
@@ -398,8 +419,8 @@ const ifd_op ifd_ops_pool[] = {
      .lower = lower_average_pool},
     {.name = "MaxPool", .domain = "infold", .infer = infer_blocked, .lower = lower_blocked_max_pool},
     {.name = "AveragePool", .domain = "infold", .infer = infer_blocked, .lower = lower_blocked_average_pool},
-    {.name = "LpPool", .since = 1, .infer = infer_pool, .eval = eval_lp_pool_1},
-    {.name = "LpPool", .since = 2, .infer = infer_pool, .eval = eval_lp_pool_2},
+    {.name = "LpPool", .since = 1, .infer = infer_pool, .eval = eval_lp_pool_1, .lower = lower_lp_pool_1},
+    {.name = "LpPool", .since = 2, .infer = infer_pool, .eval = eval_lp_pool_2, .lower = lower_lp_pool_2},
     {.name = "GlobalMaxPool",
      .since = 1,
      .infer = infer_global,
@@ -410,7 +431,14 @@ const ifd_op ifd_ops_pool[] = {
      .infer = infer_global,
      .eval = eval_global_average_pool,
      .lower = lower_global_average_pool},
-    {.name = "GlobalLpPool", .since = 1, .infer = infer_global, .eval = eval_global_lp_pool_1},
-    {.name = "GlobalLpPool", .since = 2, .infer = infer_global, .eval = eval_global_lp_pool_2},
-    {.name = "MaxUnpool", .since = 9, .infer = infer_max_unpool, .eval = eval_max_unpool},
+    {.name = "GlobalLpPool",
+     .since = 1,
+     .infer = infer_global,
+     .eval = eval_global_lp_pool_1,
+     .lower = lower_global_lp_pool_1},
+    {.name = "GlobalLpPool",
+     .since = 2,
+     .infer = infer_global,
+     .eval = eval_global_lp_pool_2,
+     .lower = lower_global_lp_pool_2},
     {0}};

@@ -1,7 +1,10 @@
 /* Functions of a whole line of elements along an axis: Softmax, LogSoftmax, Hardmax, LpNormalization. */
 #include <math.h>
 
+#include <string.h>
+
 #include "kernels/kernels.h"
+#include "kernels/reduce/reduce.h"
 #include "kernels/softmax/softmax.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
@@ -153,17 +156,22 @@ static void run_softmax(const void *params, const ifd_args *args, int task) {
   }
 }
 
-static ifd_status lower_lines(ifd_lower *x, bool log, bool from_axis_on) {
+/* Elements of a line, and how far they are apart. */
+static ifd_status measure_lines(ifd_lower *x, bool from_axis_on, int64_t *n, int64_t *inner) {
   const ifd_shape *s = &x->in[0]->shape;
   int axis;
-  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
   TRY(ifd_axis(x->err, &axis, ifd_attr_int(x->node, "axis"), s->rank));
-  softmax_params p = {.kernels = ifd_k_softmax(x->isa),
-                      .log = log,
-                      .n = from_axis_on ? ifd_shape_span(s, axis, s->rank) : s->dim[axis],
-                      .inner = from_axis_on ? 1 : ifd_shape_span(s, axis + 1, s->rank)};
-  p.lines = ifd_rows_split(ifd_shape_count(s) / p.n, 16 * (double)p.n);
-  x->work->algorithm = p.inner == 1 ? "rows" : "columns";
+  *n = from_axis_on ? ifd_shape_span(s, axis, s->rank) : s->dim[axis];
+  *inner = from_axis_on ? 1 : ifd_shape_span(s, axis + 1, s->rank);
+  x->work->algorithm = *inner == 1 ? "rows" : "columns";
+  return IFD_OK;
+}
+
+static ifd_status lower_lines(ifd_lower *x, bool log, bool from_axis_on) {
+  softmax_params p = {.kernels = ifd_k_softmax(x->isa), .log = log};
+  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
+  TRY(measure_lines(x, from_axis_on, &p.n, &p.inner));
+  p.lines = ifd_rows_split(ifd_tensor_count(x->in[0]) / p.n, 16 * (double)p.n);
   return ifd_lower_rows(x, run_softmax, &p, sizeof p, &p.lines, 0);
 }
 
@@ -172,13 +180,89 @@ static ifd_status lower_Softmax(ifd_lower *x) { return lower_lines(x, false, fal
 static ifd_status lower_LogSoftmax_1(ifd_lower *x) { return lower_lines(x, true, true); }
 static ifd_status lower_LogSoftmax(ifd_lower *x) { return lower_lines(x, true, false); }
 
+/* Lines that are first reduced to a number each: Hardmax to the place of the greatest, LpNormalization to the
+ * norm. */
+enum { LINES = 64 };
+typedef struct line_params line_params;
+struct line_params {
+  const struct ifd_k_reduce_table *kernels;
+  /* count <= LINES lines: rows, or neighbouring columns of one matrix. */
+  void (*run)(const line_params *p, const float *in, float *out, int64_t count);
+  ifd_reduce norm;
+  int64_t n, inner;
+  ifd_rows lines;
+};
+
+static void run_hardmax(const line_params *p, const float *in, float *out, int64_t count) {
+  int64_t best[LINES], line = p->inner == 1 ? p->n : 1;
+  if (p->inner == 1)
+    p->kernels->arg_rows(false, false, in, (size_t)p->n, (size_t)count, (size_t)p->n, best);
+  else
+    p->kernels->arg_columns(false, false, in, (size_t)p->inner, (size_t)p->n, (size_t)count, best);
+  if (p->inner == 1) memset(out, 0, (size_t)(count * p->n) * sizeof *out);
+  for (int64_t i = 0; p->inner > 1 && i < p->n; i++)
+    memset(out + i * p->inner, 0, (size_t)count * sizeof *out);
+  for (int64_t l = 0; l < count; l++) out[l * line + best[l] * p->inner] = 1;
+}
+
+static void divide(const float *in, float *out, int64_t n, float norm) {
+  for (int64_t i = 0; i < n; i++) out[i] = norm == 0 ? 0 : in[i] / norm;
+}
+
+static void run_lp(const line_params *p, const float *in, float *out, int64_t count) {
+  float norm[LINES];
+  if (p->inner == 1) {
+    p->kernels->rows(p->norm, in, (size_t)p->n, (size_t)count, (size_t)p->n, norm);
+    for (int64_t l = 0; l < count; l++) divide(in + l * p->n, out + l * p->n, p->n, norm[l]);
+    return;
+  }
+  p->kernels->columns(p->norm, in, (size_t)p->inner, (size_t)p->n, (size_t)count, norm);
+  for (int64_t i = 0; i < p->n; i++, in += p->inner, out += p->inner)
+    for (int64_t l = 0; l < count; l++) out[l] = norm[l] == 0 ? 0 : in[l] / norm[l];
+}
+
+static void run_lines(const void *params, const ifd_args *args, int task) {
+  const line_params *p = params;
+  int64_t from, to;
+  ifd_rows_of(&p->lines, task, &from, &to);
+  while (from < to) { /* columns of one matrix at a time */
+    int64_t column = from % p->inner, count = ifd_min_i64(LINES, to - from);
+    if (p->inner > 1) count = ifd_min_i64(count, p->inner - column);
+    int64_t at = from / p->inner * p->n * p->inner + column;
+    p->run(p, (const float *)args->in[0] + at, (float *)args->out[0] + at, count);
+    from += count;
+  }
+}
+
+static ifd_status lower_reduced(ifd_lower *x, line_params p, bool from_axis_on) {
+  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
+  TRY(measure_lines(x, from_axis_on, &p.n, &p.inner));
+  if (p.n > INT32_MAX) return IFD_OK;
+  p.kernels = ifd_k_reduce(x->isa);
+  p.lines = ifd_rows_split(ifd_tensor_count(x->in[0]) / p.n, 2 * (double)p.n);
+  return ifd_lower_rows(x, run_lines, &p, sizeof p, &p.lines, 0);
+}
+
+static ifd_status lower_Hardmax_1(ifd_lower *x) {
+  return lower_reduced(x, (line_params){.run = run_hardmax}, true);
+}
+static ifd_status lower_Hardmax(ifd_lower *x) {
+  return lower_reduced(x, (line_params){.run = run_hardmax}, false);
+}
+static ifd_status lower_LpNormalization(ifd_lower *x) {
+  int64_t p = ifd_attr_int(x->node, "p");
+  if (p != 1 && p != 2) return IFD_OK;
+  return lower_reduced(x, (line_params){.run = run_lp, .norm = p == 1 ? IFD_REDUCE_L1 : IFD_REDUCE_L2},
+                       false);
+}
+
 #define ROW(name_, since_, eval_, lower_)                                                                    \
   { .name = #name_, .since = since_, .infer = infer_line, .eval = eval_, .lower = lower_ }
 const ifd_op ifd_ops_softmax[] = {ROW(Softmax, 1, eval_Softmax_1, lower_Softmax_1),
                                   ROW(Softmax, 13, eval_Softmax, lower_Softmax),
                                   ROW(LogSoftmax, 1, eval_LogSoftmax_1, lower_LogSoftmax_1),
                                   ROW(LogSoftmax, 13, eval_LogSoftmax, lower_LogSoftmax),
-                                  ROW(Hardmax, 1, eval_Hardmax_1, NULL),
-                                  ROW(Hardmax, 13, eval_Hardmax, NULL),
-                                  ROW(LpNormalization, 1, eval_LpNormalization, NULL),
+                                  ROW(Hardmax, 1, eval_Hardmax_1, lower_Hardmax_1),
+                                  ROW(Hardmax, 13, eval_Hardmax, lower_Hardmax),
+                                  ROW(LpNormalization, 1, eval_LpNormalization, lower_LpNormalization),
                                   {0}};

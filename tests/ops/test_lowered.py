@@ -196,11 +196,57 @@ def regions(rng):
     return n
 
 
+def lines(name, rng):
+    n = Nodes(22)
+    for rank in (1, 2, 3, 4):
+        for axis in range(rank):
+            x = samples(F32, shape_of(rng, rank), rng)
+            if name == "Hardmax" and x.size > 3:
+                x.flat[x.size // 2], x.flat[x.size // 3] = np.nan, np.inf
+            if name == "LpNormalization":
+                x[..., 0] = 0
+                n.add(name, [x], [0], axis=axis, p=1)
+            n.add(name, [x], [0], axis=axis)
+    return n
+
+
+def windows(rng):
+    n = Nodes(22)
+    for rank in (1, 2, 3):
+        for _ in range(4):
+            x = samples(F32, (2, 3, *rng.integers(4, 12, rank)), rng)
+            k = {"kernel_shape": rng.integers(1, 4, rank), "strides": rng.integers(1, 3, rank), "pads": [1] * rank + [0] * rank,
+                 "dilations": rng.integers(1, 3, rank), "ceil_mode": int(rng.integers(0, 2))}
+            k = {a: v if a == "ceil_mode" else [int(i) for i in v] for a, v in k.items()}
+            k["kernel_shape"][0] = max(2, k["kernel_shape"][0])
+            for p in (1, 2, 3):
+                n.add("LpPool", [x], [0], p=p, **k)
+                n.add("GlobalLpPool", [x], [0], p=p)
+            x.flat[rng.integers(0, x.size, 9)] = np.nan, np.inf, -np.inf, np.nan, np.inf, 7, 7, 7, 7
+            n.add("MaxPool", [np.round(x)], [0, 0], storage_order=int(rng.integers(0, 2)), **k)
+    return n
+
+
+def rotary(rng):
+    n = Nodes(23)
+    x, at = samples(F32, (2, 3, 5, 8), rng), rng.integers(0, 9, (2, 5))
+    for turned in (0, 4, 6):
+        for interleaved in (0, 1):
+            cache = [samples(F32, (9, (turned or 8) // 2), rng, -1, 1) for _ in range(2)]
+            attrs = {"rotary_embedding_dim": turned, "interleaved": interleaved, "num_heads": 3}
+            n.add("RotaryEmbedding", [x, *cache, at], [0], **attrs)
+            n.add("RotaryEmbedding", [x, *(c[at] for c in cache)], [0], **attrs)
+            n.add("RotaryEmbedding", [x.transpose(0, 2, 1, 3).reshape(2, 5, 24), *cache, at], [0], **attrs)
+    return n
+
+
 CASES = {**{f"{o}": (unary, o) for o in UNARY}, **{f"{o}-binary": (binary, o) for o in BINARY},
          **{f"{o}-variadic": (variadic, o) for o in VARIADIC}, **{o: (reduce, o) for o in REDUCE},
          "ArgMax": (argument, "ArgMax"), "ArgMin": (argument, "ArgMin"), "Clip": (clip,), "Where": (where,),
          "Cast": (cast,), "CumSum": (cumulate,), "Quantize": (quantize,),
-         "GridSample": (grid_sample,), "DeformConv": (deform_conv,), "Regions": (regions,)}
+         "GridSample": (grid_sample,), "DeformConv": (deform_conv,), "Regions": (regions,),
+         "Hardmax": (lines, "Hardmax"), "LpNormalization": (lines, "LpNormalization"), "Pools": (windows,),
+         "RotaryEmbedding": (rotary,)}
 
 
 def made(case):
@@ -269,6 +315,12 @@ def test_regions_of_no_image_are_refused():
     lib.refuses(Nodes(22).add("RoiAlign", [x, boxes, np.array([2])], [0]), "image 2")
     lib.refuses(Nodes(22).add("RoiAlign", [x, boxes, np.array([-1])], [0]), "image -1")
     lib.refuses(Nodes(22).add("MaxRoiPool", [x, np.full((1, 5), 7, F32)], [0], pooled_shape=[1, 1]), "image 7")
+
+
+def test_positions_outside_are_refused():
+    x, cache = np.zeros((1, 2, 3, 4), F32), np.zeros((5, 2), F32)
+    for bad in 5, -1:
+        lib.refuses(Nodes(23).add("RotaryEmbedding", [x, cache, cache, np.array([[0, 1, bad]])], [0]), f"position {bad}")
 
 
 def test_division_by_zero_is_refused():

@@ -82,7 +82,11 @@ ifd_el_unary_row *const IFD_K(ifd_el_unary_f32)[IFD_EL_N_UNARY] = {
     _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++) y[i] = (to_type)(expression);                        \
   }
 PLAIN(is_nan, float, uint8_t, x[i] != x[i])
-PLAIN(is_inf, float, uint8_t, (x[i] == -INFINITY && p[0] != 0) | (x[i] == INFINITY && p[1] != 0))
+static void is_inf(const float *p, const void *from, void *to, size_t n) {
+  const float *x = from, low = p[0] != 0 ? -INFINITY : NAN, high = p[1] != 0 ? INFINITY : NAN;
+  uint8_t *y = to;
+  _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++) y[i] = (x[i] == low) | (x[i] == high);
+}
 PLAIN(not_bool, uint8_t, uint8_t, !x[i])
 #define INTEGER_ROWS(t, u)                                                                                   \
   PLAIN(identity_##t, t, t, x[i])                                                                            \

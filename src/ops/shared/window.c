@@ -225,53 +225,51 @@ void ifd_window_taps(const ifd_window *w, int a, int64_t o, int64_t *from, int64
   *to = clamp(multiples_below(w->image[a] - start, w->dilation[a]), *from, w->kernel[a]);
 }
 
-/* The rows of windows that a tap reaches: offsets of their first elements and the range on the last axis. */
-typedef struct rows {
-  ifd_box box;
-  int64_t from, n, step; /* on the last axis */
-} rows;
+/* Offsets of the row that the box is at. */
+static void place_row(ifd_window_rows *r) {
+  const ifd_window *w = r->w;
+  int last = w->n - 1;
+  r->window = r->image = 0;
+  for (int a = 0; a < last; a++) {
+    r->window = (r->window + r->box.at[a]) * w->windows[a + 1];
+    r->image = (r->image + ifd_window_at(w, a, r->box.at[a], r->tap[a])) * w->image[a + 1];
+  }
+  r->window += r->from;
+  r->image += ifd_window_at(w, last, r->from, r->tap[last]);
+}
 
-static bool reach_rows(const ifd_window *w, const int64_t *tap, rows *r) {
+bool ifd_window_rows_start(ifd_window_rows *r, const ifd_window *w, const int64_t *tap) {
   int last = w->n - 1;
   int64_t to;
+  r->w = w, r->tap = tap;
   r->box.n = last;
   for (int a = 0; a < last; a++) ifd_window_reach(w, a, tap[a], &r->box.from[a], &r->box.to[a]);
   ifd_window_reach(w, last, tap[last], &r->from, &to);
   r->n = to - r->from;
   r->step = w->stride[last];
-  return r->n > 0 && ifd_box_start(&r->box);
+  if (r->n <= 0 || !ifd_box_start(&r->box)) return false;
+  place_row(r);
+  return true;
 }
 
-static void row_offsets(const ifd_window *w, const int64_t *tap, const rows *r, int64_t *window,
-                        int64_t *image) {
-  int last = w->n - 1;
-  *window = *image = 0;
-  for (int a = 0; a < last; a++) {
-    *window = (*window + r->box.at[a]) * w->windows[a + 1];
-    *image = (*image + ifd_window_at(w, a, r->box.at[a], tap[a])) * w->image[a + 1];
-  }
-  *window += r->from;
-  *image += ifd_window_at(w, last, r->from, tap[last]);
+bool ifd_window_rows_next(ifd_window_rows *r) {
+  if (!ifd_box_next(&r->box)) return false;
+  place_row(r);
+  return true;
 }
 
 void ifd_window_gather(const ifd_window *w, const int64_t *tap, double weight, const double *image,
                        double *windows) {
-  rows r;
-  int64_t to, from;
-  for (bool more = reach_rows(w, tap, &r); more; more = ifd_box_next(&r.box)) {
-    row_offsets(w, tap, &r, &to, &from);
-    for (int64_t i = 0; i < r.n; i++) windows[to + i] += weight * image[from + i * r.step];
-  }
+  ifd_window_rows r;
+  for (bool more = ifd_window_rows_start(&r, w, tap); more; more = ifd_window_rows_next(&r))
+    for (int64_t i = 0; i < r.n; i++) windows[r.window + i] += weight * image[r.image + i * r.step];
 }
 
 void ifd_window_scatter(const ifd_window *w, const int64_t *tap, double weight, const double *windows,
                         double *image) {
-  rows r;
-  int64_t to, from;
-  for (bool more = reach_rows(w, tap, &r); more; more = ifd_box_next(&r.box)) {
-    row_offsets(w, tap, &r, &from, &to);
-    for (int64_t i = 0; i < r.n; i++) image[to + i * r.step] += weight * windows[from + i];
-  }
+  ifd_window_rows r;
+  for (bool more = ifd_window_rows_start(&r, w, tap); more; more = ifd_window_rows_next(&r))
+    for (int64_t i = 0; i < r.n; i++) image[r.image + i * r.step] += weight * windows[r.window + i];
 }
 
 /* ---- boxes ---- */

@@ -47,13 +47,6 @@ static inline int64_t ifd_window_at(const ifd_window *w, int a, int64_t o, int64
   return o * w->stride[a] + k * w->dilation[a] - w->begin[a];
 }
 
-/* windows[o] += weight * image[o, tap] for every window whose tap lies in the image; and the transposed,
- * image[o, tap] += weight * windows[o]. Planes are dense. */
-void ifd_window_gather(const ifd_window *w, const int64_t *tap, double weight, const double *image,
-                       double *windows);
-void ifd_window_scatter(const ifd_window *w, const int64_t *tap, double weight, const double *windows,
-                        double *image);
-
 /* The dimensions of the windows, or of a transposed convolution's output, from those of the input, in
  * symbols: rank dims with the first two left alone. kernel: rank - 2 sizes, or NULL for attribute
  * kernel_shape. */
@@ -74,5 +67,26 @@ bool ifd_box_next(ifd_box *b);
 ifd_box ifd_box_of(int n, const int64_t *size);
 /* The box of the taps of window o that lie in the image. */
 ifd_box ifd_box_of_taps(const ifd_window *w, const int64_t *o);
+
+/* The rows of windows, along the last axis, whose tap lies in the image: windows [window, window + n) of the
+ * plane read the elements at image, image + step, … for (bool more = ifd_window_rows_start(&r, w, tap); more;
+ * more = ifd_window_rows_next(&r)) … */
+typedef struct ifd_window_rows {
+  int64_t window, image, n, step;
+  /* private */
+  const ifd_window *w;
+  const int64_t *tap;
+  ifd_box box;
+  int64_t from;
+} ifd_window_rows;
+bool ifd_window_rows_start(ifd_window_rows *r, const ifd_window *w, const int64_t *tap);
+bool ifd_window_rows_next(ifd_window_rows *r);
+
+/* windows[o] += weight * image[o, tap] for every window whose tap lies in the image; and the transposed,
+ * image[o, tap] += weight * windows[o]. Planes are dense. */
+void ifd_window_gather(const ifd_window *w, const int64_t *tap, double weight, const double *image,
+                       double *windows);
+void ifd_window_scatter(const ifd_window *w, const int64_t *tap, double weight, const double *windows,
+                        double *image);
 
 #endif
