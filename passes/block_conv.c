@@ -4,8 +4,9 @@
  * Unblock(infold.Conv(Block(x))). The conversions go away where such operators meet, and sink where elements
  * are worked on (sink_unblock). */
 
-/* Few channels (a picture's) are read as they lie: blocks would be mostly zeros. */
-enum { FEW_CHANNELS = 4 };
+/* Few channels (a picture's) are read as they lie: blocks would be partly zeros. Few channels of many taps
+ * each are made as they lie, too: lanes are then places, not channels. */
+enum { FEW_IN = 15, FEW_OUT = 8, MANY_TAPS = 9 };
 
 static bool fits(ifd_rewrite *rw, const ifd_node *conv) {
   int rank = ifd_rw_rank(rw, conv->inputs[0]);
@@ -31,10 +32,9 @@ static ifd_status blocked(ifd_rewrite *rw, ifd_value **out, ifd_value *x) {
   return IFD_OK;
 }
 
-static ifd_status block_as(ifd_rewrite *rw, ifd_node *conv, const char *op_type, int64_t channels_in,
+static ifd_status block_as(ifd_rewrite *rw, ifd_node *conv, const char *op_type, bool plain,
                            int64_t channels_out) {
   ifd_value *inputs[3] = {conv->inputs[0], conv->inputs[1], ifd_node_input(conv, 2)};
-  bool plain = channels_in <= FEW_CHANNELS && !ifd_rw_own_producer(inputs[0], "Unblock");
   ifd_node *node, *unblock;
   if (!plain) TRY(blocked(rw, &inputs[0], inputs[0]));
   TRY(ifd_rw_add_node(rw, &node, op_type, inputs, inputs[2] ? 3 : 2, 1));
@@ -45,16 +45,42 @@ static ifd_status block_as(ifd_rewrite *rw, ifd_node *conv, const char *op_type,
   return ifd_rw_replace(rw, conv->outputs[0], unblock->outputs[0]);
 }
 
+static ifd_status make_plain(ifd_rewrite *rw, ifd_node *conv) {
+  ifd_value *inputs[3] = {conv->inputs[0], conv->inputs[1], ifd_node_input(conv, 2)};
+  ifd_node *node;
+  TRY(ifd_rw_add_node(rw, &node, "infold.Conv", inputs, inputs[2] ? 3 : 2, 1));
+  TRY(copy_attrs(rw, node, conv));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), node, "plain_input", 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), node, "plain_output", 1));
+  return ifd_rw_replace(rw, conv->outputs[0], node->outputs[0]);
+}
+
 static ifd_status block_conv(ifd_rewrite *rw, ifd_node *conv) {
   if (!fits(rw, conv)) return IFD_OK;
   const ifd_shape *w = &ifd_rw_constant(rw, conv->inputs[1])->shape;
-  return block_as(rw, conv, "infold.Conv", w->dim[1] * ifd_node_int(conv, "group", 1), w->dim[0]);
+  int64_t group = ifd_node_int(conv, "group", 1);
+  if (group == 1 && w->dim[0] <= FEW_OUT && ifd_shape_span(w, 2, w->rank) >= MANY_TAPS)
+    return make_plain(rw, conv);
+  bool plain = group == 1 && w->dim[1] <= FEW_IN && !ifd_rw_own_producer(conv->inputs[0], "Unblock");
+  return block_as(rw, conv, "infold.Conv", plain, w->dim[0]);
 }
 
 static ifd_status block_conv_transpose(ifd_rewrite *rw, ifd_node *conv) {
   if (!fits(rw, conv)) return IFD_OK;
   const ifd_shape *w = &ifd_rw_constant(rw, conv->inputs[1])->shape;
-  return block_as(rw, conv, "infold.ConvTranspose", w->dim[0], w->dim[1] * ifd_node_int(conv, "group", 1));
+  return block_as(rw, conv, "infold.ConvTranspose", false, w->dim[1] * ifd_node_int(conv, "group", 1));
+}
+
+/* What turned out to be blocked is read so. */
+static ifd_status read_blocked(ifd_rewrite *rw, ifd_node *conv) {
+  ifd_node *unblock = ifd_rw_own_producer(conv->inputs[0], "Unblock"), *node;
+  if (!unblock || !ifd_node_int(conv, "plain_input", 0) || ifd_node_int(conv, "plain_output", 0))
+    return IFD_OK;
+  ifd_value *inputs[4] = {unblock->inputs[0], conv->inputs[1], ifd_node_input(conv, 2),
+                          ifd_node_input(conv, 3)};
+  TRY(ifd_rw_add_like(rw, &node, conv, inputs, conv->n_inputs));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), node, "plain_input", 0));
+  return ifd_rw_replace(rw, conv->outputs[0], node->outputs[0]);
 }
 
 /* Block of Unblock is what both began with. */
@@ -68,6 +94,7 @@ const ifd_pass ifd_pass_block_conv = {
     .phase = IFD_PHASE_PLAN,
     .rules = (const ifd_rule[]){{"Conv", IFD_EXACT, block_conv},
                                 {"ConvTranspose", IFD_EXACT, block_conv_transpose},
+                                {"infold.Conv", IFD_EXACT, read_blocked},
                                 {"infold.Block", IFD_EXACT, cancel},
                                 {0}},
 };

@@ -105,13 +105,16 @@ static void pack_winograd(const weights *w, float *to) {
         }
 }
 
+/* As they are: a plane of outputs reads them one by one. */
+static void pack_planar(const weights *w, float *to) {
+  memcpy(to, w->w, sizeof *to * (size_t)(w->s->m * w->c_group * w->taps));
+}
+
 void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed) {
-  static void (*const packs[IFD_K_N_CONV_ALGOS])(const weights *,
-                                                 float *) = {[IFD_K_CONV_DIRECT] = pack_direct,
-                                                             [IFD_K_CONV_WINOGRAD] = pack_winograd,
-                                                             [IFD_K_CONV_DEPTHWISE] = pack_lanes,
-                                                             [IFD_K_CONV_GROUPED] = pack_lanes,
-                                                             [IFD_K_CONV_FIRST] = pack_lanes};
+  static void (*const packs[IFD_K_N_CONV_ALGOS])(const weights *, float *) = {
+      [IFD_K_CONV_DIRECT] = pack_direct,   [IFD_K_CONV_WINOGRAD] = pack_winograd,
+      [IFD_K_CONV_DEPTHWISE] = pack_lanes, [IFD_K_CONV_GROUPED] = pack_lanes,
+      [IFD_K_CONV_FIRST] = pack_lanes,     [IFD_K_CONV_PLANAR] = pack_planar};
   const ifd_k_conv_shape *s = &plan->shape;
   weights all = {s, w, s->c / s->groups, s->m / s->groups, ifd_conv_volume(s->kernel)};
   packs[plan->algo](&all, packed);

@@ -1,12 +1,12 @@
 /* Which algorithm a convolution takes and how it splits: from the shape alone, the same for every ISA. */
-#include "kernels/conv/first.h"
+#include "kernels/conv/band.h"
 #include "kernels/conv/line.h"
 #include "kernels/conv/phase.h"
 #include "kernels/conv/winograd.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/product.h"
 
-enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 4, MAX_FIRST_STEPS = 4096 };
+enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 15, MAX_FIRST_STEPS = 4096 };
 
 /* ---- choice ---- */
 
@@ -21,10 +21,12 @@ static bool suits_winograd(const ifd_k_conv_shape *s) {
   return s->groups == 1 && !s->transposed && s->c >= 16 && s->m >= 16 && gain >= 1.5;
 }
 
+/* A tile is of some outputs side by side: lines so short that half of it is idle are worth it only where
+ * blocks of channels would be mostly idle, too. */
 static bool suits_first(const ifd_k_conv_shape *s) {
-  int64_t stride = s->stride[IFD_K_W];
-  return s->groups == 1 && !s->transposed && s->c <= MAX_FIRST_CHANNELS &&
-         (stride == 1 || stride == 2 || stride == 4) && s->c * ifd_conv_volume(s->kernel) <= MAX_FIRST_STEPS;
+  int64_t width = s->out[IFD_K_W];
+  return s->groups == 1 && !s->transposed && s->c <= MAX_FIRST_CHANNELS && (s->c <= 4 || width >= 7) &&
+         s->c * ifd_conv_volume(s->kernel) <= MAX_FIRST_STEPS;
 }
 
 /* Groups that are no whole blocks fill the lanes of a product only in part; of too few channels, it is
@@ -35,16 +37,17 @@ static bool suits_product(const ifd_k_conv_shape *s) {
   return ifd_conv_n_phases(s) <= MAX_PHASES && (ifd_conv_whole_blocks(s) || s->m / s->groups >= least);
 }
 
-ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *s, bool exact, bool plain_input) {
-  if (plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
-  if (!exact && suits_winograd(s)) return IFD_K_CONV_WINOGRAD;
+ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *s, ifd_k_conv_wish wish) {
+  if (wish.plain_output) return IFD_K_CONV_PLANAR;
+  if (wish.plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
+  if (!wish.exact && suits_winograd(s)) return IFD_K_CONV_WINOGRAD;
   if (suits_product(s)) return IFD_K_CONV_DIRECT;
   return s->groups == s->c && s->groups == s->m ? IFD_K_CONV_DEPTHWISE : IFD_K_CONV_GROUPED;
 }
 
 const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
-  static const char *const names[IFD_K_N_CONV_ALGOS] = {"direct", "winograd 4x4", "depthwise", "grouped",
-                                                        "first"};
+  static const char *const names[IFD_K_N_CONV_ALGOS] = {"direct",  "winograd 4x4", "depthwise",
+                                                        "grouped", "first",        "planar"};
   return names[algo];
 }
 
@@ -138,21 +141,26 @@ static void plan_grouped(ifd_k_conv_plan *p) {
   if (waits) p->scratch_len += sizeof(float) * 16 * (size_t)(p->rows * s->out[IFD_K_W]);
 }
 
-static void plan_first(ifd_k_conv_plan *p) {
+/* Unblocked x: parts are planes in depth, rows are lines, as many as leave their band in L2. */
+static void plan_band(ifd_k_conv_plan *p, ifd_conv_band (*band_of)(const ifd_k_conv_shape *, int64_t),
+                      int64_t n_blocks) {
   const ifd_k_conv_shape *s = &p->shape;
-  enum { FLOATS = 1 << 15 };
+  enum { FLOATS = 1 << 16 };
   int64_t blocks = ifd_ceil_div(s->m, 16), out = s->out[IFD_K_H];
   p->n_parts = s->out[IFD_K_D];
-  split_blocks(p, blocks, 1);
-  ifd_conv_band one = ifd_conv_band_of(s, 1);
+  ifd_conv_band one = band_of(s, 1);
   int64_t tasks = tasks_worth((double)one.taps * (double)blocks * (double)s->out[IFD_K_W] * (double)out);
-  int64_t fit = ifd_max_i64(1, FLOATS / (one.planes * one.columns * s->stride[IFD_K_H]));
+  int64_t fit = ifd_max_i64(1, FLOATS / (one.planes * ifd_conv_band_line(&one) * s->stride[IFD_K_H]));
   split_rows(p, out, ifd_max_i64(tasks, ifd_ceil_div(out, fit)));
-  ifd_conv_band band = ifd_conv_band_of(s, p->rows);
-  p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)band.taps) +
-                   sizeof(float) * (size_t)(band.planes * band.lines * band.columns);
+  split_blocks(p, n_blocks, ifd_min_i64(tasks / p->row_tasks, n_blocks / 4));
+  ifd_conv_band band = band_of(s, p->rows);
+  p->scratch_len = ifd_conv_band_scratch(&band);
   p->packed_len = sizeof(float) * 16 * (size_t)(band.taps * blocks);
 }
+static void plan_first(ifd_k_conv_plan *p) {
+  plan_band(p, ifd_conv_band_first, ifd_ceil_div(p->shape.m, 16));
+}
+static void plan_planar(ifd_k_conv_plan *p) { plan_band(p, ifd_conv_band_planar, 1); }
 
 /* Nothing that is computed from the shape reaches 2^60: the largest are bytes of weights transformed, of
  * scratch and numbers of tasks. */
@@ -174,11 +182,10 @@ static bool sizes_fit(const ifd_k_conv_shape *s, int64_t batch) {
 
 bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, ifd_k_conv_algo algo,
                           int64_t batch) {
-  static void (*const plans[IFD_K_N_CONV_ALGOS])(ifd_k_conv_plan *) = {[IFD_K_CONV_DIRECT] = plan_direct,
-                                                                       [IFD_K_CONV_WINOGRAD] = plan_winograd,
-                                                                       [IFD_K_CONV_DEPTHWISE] = plan_lines,
-                                                                       [IFD_K_CONV_GROUPED] = plan_grouped,
-                                                                       [IFD_K_CONV_FIRST] = plan_first};
+  static void (*const plans[IFD_K_N_CONV_ALGOS])(ifd_k_conv_plan *) = {
+      [IFD_K_CONV_DIRECT] = plan_direct,   [IFD_K_CONV_WINOGRAD] = plan_winograd,
+      [IFD_K_CONV_DEPTHWISE] = plan_lines, [IFD_K_CONV_GROUPED] = plan_grouped,
+      [IFD_K_CONV_FIRST] = plan_first,     [IFD_K_CONV_PLANAR] = plan_planar};
   *plan = (ifd_k_conv_plan){.shape = *shape, .algo = algo, .batch = batch};
   if (!sizes_fit(shape, batch)) return false;
   plans[algo](plan);

@@ -3,7 +3,8 @@
  * back. Such a tensor is an ordinary one of its shape, so operators of elements run on it as they are. Conv
  * and ConvTranspose take and give it, with what follows them (bias, activation, a residual) in their stores:
  * attribute `activation` names it, `activation_p` has its parameters, `join` says how input 3 takes part.
- * Input 0 may also be plain ([N, C, image…]): attribute plain_input. */
+ * Input 0 may also be plain ([N, C, image…]): attribute plain_input; so may the output, then: plain_output.
+ */
 #include "kernels/conv/conv.h"
 #include "kernels/kernels.h"
 #include "ops/op.h"
@@ -97,10 +98,11 @@ static ifd_status infer_conv_as(ifd_infer *x, bool transposed) {
   else
     TRY(ifd_window_infer(x, plain_rank, x->in[0]->dims, w->dims + 2, out));
   ifd_dim m = transposed ? ifd_dim_mul(x->dims, w->dims[1], ifd_node_int(x->node, "group", 1)) : w->dims[0];
+  bool plain_output = ifd_node_int(x->node, "plain_output", 0);
   out[0] = ifd_infer_dim(x, 0, 0);
-  out[1] = ifd_dim_ceil_div(x->dims, m, BLOCK);
+  out[1] = plain_output ? m : ifd_dim_ceil_div(x->dims, m, BLOCK);
   out[plain_rank] = BLOCK;
-  return ifd_infer_tensor(x, 0, IFD_FLOAT, plain_rank + 1, out);
+  return ifd_infer_tensor(x, 0, IFD_FLOAT, plain_rank + !plain_output, out);
 }
 
 static ifd_status infer_conv(ifd_infer *x) { return infer_conv_as(x, false); }
@@ -185,18 +187,20 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
     TRY(ifd_window_init(x->err, &window, x->node, &plain, &w->shape));
   int64_t groups = ifd_node_int(x->node, "group", 1),
           m = transposed ? w->shape.dim[1] * groups : w->shape.dim[0];
-  bool is_plain = ifd_node_int(x->node, "plain_input", 0);
+  ifd_k_conv_wish wish = {.exact = ifd_node_int(x->node, "exact", 0),
+                          .plain_input = ifd_node_int(x->node, "plain_input", 0),
+                          .plain_output = ifd_node_int(x->node, "plain_output", 0)};
   EXPECT(x->err, x->constant[1] && window.n <= IFD_K_DIMS, UNSUPPORTED,
          "blocked convolutions need constant weights and at most three axes");
   if (ifd_shape_count(&x->out[0]->shape) == 0) return IFD_OK;
   ifd_k_conv_shape shape = shape_of(&window, plain.dim[1], m, groups, transposed);
-  ifd_k_conv_algo algo = ifd_k_conv_choose(&shape, ifd_node_int(x->node, "exact", 0), is_plain);
+  ifd_k_conv_algo algo = ifd_k_conv_choose(&shape, wish);
   conv_params p = {.kernels = ifd_k_conv(x->isa), .epilogue = epilogue_of(x->node)};
   EXPECT(x->err, ifd_k_conv_plan_init(&p.plan, &shape, algo, plain.dim[0]), LIMIT,
          "the convolution is larger than memory");
   p.has_bias = x->node->n_inputs > 2 && x->in[2];
   p.has_other = x->node->n_inputs > 3 && x->in[3];
-  p.from_shared = is_plain && algo != IFD_K_CONV_FIRST;
+  p.from_shared = wish.plain_input && !ifd_k_conv_reads_plain(algo);
   p.epilogue.other_rs = ifd_shape_span(&x->out[0]->shape, 1, x->out[0]->shape.rank);
   ifd_k_conv_plan key = packing_key(&p.plan);
   const void *packed;

@@ -73,7 +73,11 @@ static double sum_at(const problem *p, int64_t n, int64_t m, const int64_t *o, d
   return sum;
 }
 
+static bool plain_output(const problem *p) { return p->algo == IFD_K_CONV_PLANAR; }
+static int64_t y_planes(const problem *p) { return plain_output(p) ? p->s.m : blocks(p->s.m) * 16; }
+
 static int64_t y_at(const problem *p, int64_t n, int64_t m, int64_t pixel) {
+  if (plain_output(p)) return n * p->y_sample + m * volume(p->s.out) + pixel;
   return n * p->y_sample + (m / 16 * volume(p->s.out) + pixel) * 16 + m % 16;
 }
 
@@ -98,7 +102,7 @@ static void block_input(problem *p) {
   const struct ifd_k_conv_table *t = ifd_k_conv(IFD_ISA_REF);
   int64_t plane = volume(p->s.in);
   for (int64_t n = 0; n < p->batch; n++)
-    if (p->algo == IFD_K_CONV_FIRST)
+    if (ifd_k_conv_reads_plain(p->algo))
       memcpy(p->x.f + n * p->x_sample, p->planar.f + n * p->s.c * plane,
              sizeof(float) * (size_t)(p->s.c * plane));
     else
@@ -110,14 +114,14 @@ static problem make(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, int64_t bat
                     uint64_t *state) {
   problem p = {.s = *s, .algo = algo, .batch = batch, .odd = odd};
   int64_t in = volume(s->in), out = volume(s->out);
-  p.x_planes = algo == IFD_K_CONV_FIRST ? s->c : blocks(s->c) * 16;
+  p.x_planes = ifd_k_conv_reads_plain(algo) ? s->c : blocks(s->c) * 16;
   p.x_sample = (p.x_planes + 16 * rand_in(state, 0, 1)) * in;
-  p.y_sample = (blocks(s->m) + rand_in(state, 0, 1)) * 16 * out;
+  p.y_sample = (y_planes(&p) + 16 * rand_in(state, 0, 1)) * out;
   p.planar = buffer_floats(batch * s->c * in);
   p.x = buffer_floats((batch - 1) * p.x_sample + p.x_planes * in);
   p.w = buffer_floats(s->c * (s->m / s->groups) * volume(s->kernel));
   p.bias = buffer_floats(s->m);
-  p.other = buffer_floats((batch - 1) * p.y_sample + blocks(s->m) * 16 * out);
+  p.other = buffer_floats((batch - 1) * p.y_sample + y_planes(&p) * out);
   p.want = buffer_floats(p.other.len / sizeof(float));
   buffer_fill(&p.planar, state, odd);
   buffer_fill(&p.w, state, odd && rand_in(state, 0, 1));
@@ -158,7 +162,7 @@ static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint6
     plan.n_tasks = (plan.spans_batch ? 1 : batch) * plan.n_parts * plan.row_tasks * plan.block_tasks;
   }
   bool in_place = p->e.join && rand_in(split, 0, 1);
-  buffer y = buffer_floats((batch - 1) * p->y_sample + blocks(p->s.m) * 16 * volume(p->s.out));
+  buffer y = buffer_floats((batch - 1) * p->y_sample + y_planes(p) * volume(p->s.out));
   buffer packed = buffer_new(plan.packed_len), scratch = buffer_new(plan.scratch_len);
   ifd_k_conv_pack(&plan, p->w.f, packed.f);
   ifd_k_epilogue e = p->e;
@@ -184,7 +188,7 @@ static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint6
 static void check_values(const problem *p, const buffer *y) {
   const ifd_k_conv_shape *s = &p->s;
   for (int64_t n = 0; n < p->batch; n++)
-    for (int64_t m = 0; m < blocks(s->m) * 16; m++)
+    for (int64_t m = 0; m < y_planes(p); m++)
       for (int64_t o = 0; o < volume(s->out); o++) {
         float got = y->f[y_at(p, n, m, o)];
         if (m >= s->m) {
@@ -213,7 +217,7 @@ static void check_values(const problem *p, const buffer *y) {
 
 static void check_same(const problem *p, const buffer *a, const buffer *b, int64_t n, int64_t batch,
                        const char *what) {
-  int64_t len = blocks(p->s.m) * 16 * volume(p->s.out);
+  int64_t len = y_planes(p) * volume(p->s.out);
   for (int64_t i = 0; i < batch; i++)
     if (!same_floats(a->f + (n + i) * p->y_sample, b->f + i * p->y_sample, len)) {
       char text[300];
@@ -271,11 +275,13 @@ static ifd_k_conv_shape random_shape(int dims, bool transposed, uint64_t *state)
 /* As the planner would choose, and what else can compute it. */
 static void check_all(const ifd_k_conv_shape *s, uint64_t *state) {
   int64_t batch = rand_in(state, 1, 3);
-  ifd_k_conv_algo algo = ifd_k_conv_choose(s, false, true), exact = ifd_k_conv_choose(s, true, false);
+  ifd_k_conv_algo algo = ifd_k_conv_choose(s, (ifd_k_conv_wish){.plain_input = true}),
+                  exact = ifd_k_conv_choose(s, (ifd_k_conv_wish){.exact = true});
   check(s, algo, batch, state);
   if (exact != algo) check(s, exact, batch, state);
   if (rand_in(state, 0, 3) == 0) check(s, IFD_K_CONV_GROUPED, batch, state);
   if (rand_in(state, 0, 1)) check(s, IFD_K_CONV_DIRECT, batch, state);
+  if (s->groups == 1 && !s->transposed) check(s, IFD_K_CONV_PLANAR, batch, state);
 }
 
 static void dense(void **unused) {
@@ -330,14 +336,20 @@ static void windows_of_three(void **unused) {
     if (i % 4 == 0) check(&s, IFD_K_CONV_DIRECT, 1, &state);
   }
 }
-static void first_layers(void **unused) {
+/* Unblocked images: strides of kernels made for them and others, long lines and kernels. */
+static void unblocked(void **unused) {
   (void)unused;
   uint64_t state = 5;
-  for (int i = 0; i < 40; i++) {
-    ifd_k_conv_shape s;
-    do s = random_shape(2, false, &state), s.c = rand_in(&state, 1, 4), s.m = rand_in(&state, 1, 70);
-    while (ifd_k_conv_choose(&s, false, true) != IFD_K_CONV_FIRST);
-    check(&s, IFD_K_CONV_FIRST, rand_in(&state, 1, 2), &state);
+  for (int i = 0; i < 60; i++) {
+    ifd_k_conv_shape s = random_shape(2, false, &state);
+    if (i % 4 == 0) {
+      s.in[2] = rand_in(&state, 60, 400), s.kernel[2] = rand_in(&state, 1, 50),
+      s.stride[2] = rand_in(&state, 1, 20);
+      s.dilation[2] = 1, s.pad[2] = rand_in(&state, 0, s.kernel[2] - 1);
+      s.out[2] = (s.in[2] + s.pad[2] - s.kernel[2]) / s.stride[2] + 1;
+    }
+    s.c = rand_in(&state, 1, i % 4 ? 15 : 3), s.m = rand_in(&state, 1, i % 2 ? 8 : 70);
+    check(&s, i % 2 ? IFD_K_CONV_PLANAR : IFD_K_CONV_FIRST, rand_in(&state, 1, 2), &state);
   }
 }
 /* More than one block of k, rows and columns of the product. */
@@ -388,9 +400,9 @@ static void sizes_overflow(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(layouts),      cmocka_unit_test(dense),
-                                     cmocka_unit_test(volumes),      cmocka_unit_test(groups),
-                                     cmocka_unit_test(first_layers), cmocka_unit_test(windows_of_three),
-                                     cmocka_unit_test(large),        cmocka_unit_test(sizes_overflow)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(layouts),   cmocka_unit_test(dense),
+                                     cmocka_unit_test(volumes),   cmocka_unit_test(groups),
+                                     cmocka_unit_test(unblocked), cmocka_unit_test(windows_of_three),
+                                     cmocka_unit_test(large),     cmocka_unit_test(sizes_overflow)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

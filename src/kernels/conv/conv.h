@@ -27,12 +27,21 @@ typedef enum ifd_k_conv_algo {
   IFD_K_CONV_DEPTHWISE, /* groups = C = M */
   IFD_K_CONV_GROUPED,   /* groups of few channels */
   IFD_K_CONV_FIRST,     /* few input channels: x is [N, C, D, H, W], not blocked */
+  IFD_K_CONV_PLANAR,    /* few output channels: neither x nor y is blocked */
   IFD_K_N_CONV_ALGOS
 } ifd_k_conv_algo;
 
-/* The algorithm for a shape. `exact` refuses Winograd, whose rounding errors follow the largest element of a
- * tile, and lets NaN and infinity spread over it. `plain_input`: x may be had unblocked at no cost. */
-ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *shape, bool exact, bool plain_input);
+/* What is asked of an algorithm. */
+typedef struct ifd_k_conv_wish {
+  bool exact; /* no Winograd, whose rounding errors follow the largest element of a tile, and which lets NaN
+                 and infinity spread over it */
+  bool plain_input;  /* x may be had unblocked at no cost */
+  bool plain_output; /* y must be unblocked; x is, then, and there is one group */
+} ifd_k_conv_wish;
+
+/* The algorithm for a shape. */
+ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *shape, ifd_k_conv_wish wish);
+static inline bool ifd_k_conv_reads_plain(ifd_k_conv_algo algo) { return algo >= IFD_K_CONV_FIRST; }
 const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo);
 
 typedef struct ifd_k_conv_plan {

@@ -24,6 +24,7 @@ void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_grouped)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_first)(const ifd_conv_task *t, void *scratch);
+void IFD_K(ifd_conv_planar)(const ifd_conv_task *t, void *scratch);
 
 void IFD_K(ifd_conv_planar_to_blocked)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t b0,
                                        int64_t b1);
