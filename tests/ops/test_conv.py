@@ -1,0 +1,148 @@
+"""Convolutions of constant weights as sessions run them, in models of several: groups of every size, few channels on
+either side, long kernels and large strides, residuals and concatenations. Against the reference evaluation, and the same
+bits for every ISA and number of threads."""
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import nodes as lib
+
+
+class Net:
+    def __init__(self, rng, shape):
+        self.rng, self.nodes, self.weights, self.n, self.shape = rng, [], [], 0, shape
+
+    def node(self, op, inputs, **attrs):
+        self.n += 1
+        self.nodes.append(helper.make_node(op, inputs, [f"v{self.n}"], **attrs))
+        return f"v{self.n}"
+
+    def constant(self, *shape):
+        self.n += 1
+        a = (self.rng.standard_normal(shape) / max(1, np.prod(shape[1:])) ** 0.5).astype(np.float32)
+        self.weights.append(numpy_helper.from_array(a, f"w{self.n}"))
+        return f"w{self.n}"
+
+    def conv(self, x, m, c, *kernel, groups=1, **attrs):
+        inputs = [x, self.constant(m, c // groups, *kernel), self.constant(m)]
+        return self.node("Conv", inputs, group=groups, kernel_shape=kernel, **attrs)
+
+    def bn(self, x, c):
+        positive = numpy_helper.from_array(self.rng.uniform(0.5, 2, c).astype(np.float32), f"p{self.n}")
+        self.weights.append(positive)
+        return self.node("BatchNormalization", [x, self.constant(c), self.constant(c), self.constant(c), positive.name])
+
+    def relu(self, x):
+        return self.node("Relu", [x])
+
+    def model(self, y):
+        graph = helper.make_graph(self.nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, self.shape)],
+                                  [helper.make_tensor_value_info(y, TensorProto.FLOAT, None)], self.weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+
+
+def shuffle_net(rng):
+    n = Net(rng, [2, 24, 9, 11])
+    y = n.relu(n.conv("x", 68, 24, 1, 1, groups=4))
+    y = n.conv(y, 68, 68, 3, 3, groups=68, pads=[1, 1, 1, 1], strides=[2, 2])
+    return n.model(n.relu(n.conv(y, 136, 68, 1, 1, groups=4)))
+
+
+def small_groups(rng):
+    n = Net(rng, [1, 48, 10, 13])
+    y = n.relu(n.conv("x", 48, 48, 3, 3, groups=12, pads=[1, 1, 1, 1]))
+    z = n.conv(y, 48, 48, 5, 3, groups=6, pads=[2, 1, 2, 1])
+    return n.model(n.relu(n.node("Add", [z, y])))
+
+
+def odd_groups(rng):
+    n = Net(rng, [2, 60, 8, 9])
+    y = n.conv("x", 51, 60, 3, 3, groups=3, strides=[2, 1], dilations=[1, 2], pads=[1, 2, 1, 2])
+    return n.model(n.node("Sigmoid", [y]))
+
+
+def few_outputs(rng):
+    n = Net(rng, [2, 8, 14, 37])
+    y = n.relu(n.conv("x", 8, 8, 3, 9, pads=[1, 4, 1, 4]))
+    z = n.conv(y, 8, 8, 3, 3, pads=[1, 1, 1, 1])
+    y = n.relu(n.node("Add", [y, z]))
+    y = n.relu(n.conv(y, 32, 8, 5, 5, strides=[1, 3], pads=[2, 1, 2, 1]))
+    y = n.conv(y, 1, 32, 7, 3, pads=[3, 1, 3, 1])
+    return n.model(n.node("Sigmoid", [y]))
+
+
+def long_kernels(rng):
+    n = Net(rng, [2, 1, 1200])
+    y = n.conv("x", 33, 1, 128, strides=[40])
+    z = n.conv("x", 33, 1, 128, strides=[40])
+    return n.model(n.node("Concat", [n.node("Mul", [y, y]), n.node("Mul", [z, z])], axis=1))
+
+
+def half_bands(rng):
+    n = Net(rng, [1, 1, 1, 900])
+    y = n.conv("x", 1, 1, 1, 64, strides=[1, 2])
+    return n.model(n.conv(y, 20, 1, 1, 64, strides=[1, 7]))
+
+
+def few_inputs(rng):
+    n = Net(rng, [2, 15, 70])
+    y = n.relu(n.conv("x", 32, 15, 7, strides=[2], pads=[3, 3]))
+    z = n.conv(y, 32, 32, 5, pads=[8, 8], dilations=[4])
+    return n.model(n.relu(n.node("Add", [y, z])))
+
+
+def narrow(rng):
+    n = Net(rng, [2, 12, 40, 1])
+    y = n.relu(n.conv("x", 12, 12, 5, 1, pads=[2, 0, 2, 0]))
+    y = n.relu(n.conv(y, 8, 12, 9, 1))
+    return n.model(n.conv(y, 24, 8, 3, 1))
+
+
+def dense_block(rng):
+    n = Net(rng, [1, 3, 28, 28])
+    y, c = n.relu(n.conv("x", 32, 3, 3, 3, pads=[1, 1, 1, 1], strides=[2, 2])), 32
+    for _ in range(3):
+        z = n.conv(n.relu(n.bn(y, c)), 64, c, 1, 1)
+        z = n.conv(n.relu(n.bn(z, 64)), 16, 64, 3, 3, pads=[1, 1, 1, 1])
+        y, c = n.node("Concat", [y, z], axis=1), c + 16
+    y = n.conv(n.relu(n.bn(y, c)), 40, c, 1, 1)
+    return n.model(n.node("AveragePool", [y], kernel_shape=[2, 2], strides=[2, 2]))
+
+
+def volume(rng):
+    n = Net(rng, [1, 2, 6, 9, 20])
+    y = n.relu(n.conv("x", 6, 2, 3, 3, 3, pads=[1, 1, 1, 1, 1, 1], strides=[1, 2, 1]))
+    return n.model(n.conv(y, 6, 6, 2, 2, 3, groups=2))
+
+
+NETS = [shuffle_net, small_groups, odd_groups, few_outputs, long_kernels, half_bands, few_inputs, narrow, dense_block, volume]
+
+
+def run(folder, *options, **environment):
+    out = folder / "out.npz"
+    lib.subprocess.run([*lib.COMMAND, "run", folder / "model.onnx", "--inputs", folder / "in.npz", "--output", out, *options],
+                       check=True, stdout=lib.subprocess.DEVNULL, env={**os.environ, **environment})
+    with np.load(out) as archive:
+        return archive[archive.files[0]]
+
+
+@pytest.mark.parametrize("net", NETS, ids=lambda f: f.__name__)
+def test_net(net):
+    rng = np.random.default_rng(sum(net.__name__.encode()))
+    model = net(rng)
+    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        onnx.save(model, folder / "model.onnx")
+        np.savez(folder / "in.npz", x=rng.standard_normal(shape).astype(np.float32))
+        want = run(folder, *lib.REFERENCE)
+        bits = run(folder, "--threads", "1", INFOLD_CPU="ref")
+        assert bits.shape == want.shape
+        np.testing.assert_allclose(bits, want, rtol=1e-4, atol=1e-4 * float(np.abs(want).max()))
+        for isa, threads in ("avx2", "1"), ("avx512", "1"), ("avx512", "3"):
+            assert run(folder, "--threads", threads, INFOLD_CPU=isa).tobytes() == bits.tobytes(), (isa, threads)
