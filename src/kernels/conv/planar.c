@@ -2,19 +2,20 @@
  * side. */
 #include "kernels/conv/band.h"
 
+#define VECTORS_2(X, M) X(M, 1) X(M, 2)
+#define VECTORS_3(X, M) VECTORS_2(X, M) X(M, 3)
+#define VECTORS_4(X, M) VECTORS_3(X, M) X(M, 4)
+#define VECTORS_6(X, M) VECTORS_4(X, M) X(M, 5) X(M, 6)
+#define VECTORS_8(X, M) VECTORS_6(X, M) X(M, 7) X(M, 8)
 #if defined(IFD_ISA_avx512)
 enum { MAX_M = 8, MAX_VECTORS = 8 };
-#define TILES(X)                                                                                             \
-  X(1, 1)                                                                                                    \
-  X(1, 2)                                                                                                    \
-  X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6) X(2, 7)    \
-      X(2, 8) X(4, 1) X(4, 2) X(4, 3) X(4, 4) X(4, 5) X(4, 6) X(8, 1) X(8, 2) X(8, 3)
+#define TILES(X) VECTORS_8(X, 1) VECTORS_8(X, 2) VECTORS_6(X, 4) VECTORS_3(X, 8)
 #elif defined(IFD_ISA_avx2)
 enum { MAX_M = 4, MAX_VECTORS = 4 };
-#define TILES(X) X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(2, 1) X(2, 2) X(4, 1)
+#define TILES(X) VECTORS_4(X, 1) VECTORS_2(X, 2) X(4, 1)
 #else
 enum { MAX_M = 2, MAX_VECTORS = 2 };
-#define TILES(X) X(1, 1) X(1, 2) X(2, 1)
+#define TILES(X) VECTORS_2(X, 1) X(2, 1)
 #endif
 #define UNROLL_ _Pragma("GCC unroll 8")
 
