@@ -31,6 +31,16 @@ static ifd_isa at_most(ifd_isa best, const char *name) {
 ifd_isa ifd_cpu_isa(void) { return at_most(best_isa(), getenv("INFOLD_CPU")); }
 ifd_isa ifd_cpu_isa_at_most(const char *name) { return at_most(ifd_cpu_isa(), name); }
 
+ifd_dot ifd_cpu_dot(ifd_isa isa) {
+#ifdef IFD_X86
+  __builtin_cpu_init();
+  if (isa == IFD_ISA_AVX512 && __builtin_cpu_supports("avx512vnni")) return IFD_DOT_VNNI;
+  if (isa == IFD_ISA_AVX2 && __builtin_cpu_supports("avxvnni")) return IFD_DOT_VNNI;
+#endif
+  (void)isa;
+  return IFD_DOT_PLAIN;
+}
+
 /* cgroup v2: "QUOTA PERIOD" or "max PERIOD" in cpu.max; v1: two files. */
 static int cgroup_cpus(void) {
   double quota = -1, period = 100000;

@@ -10,6 +10,12 @@ ifd_isa ifd_cpu_isa(void);
 /* The same, and not above the one named (NULL: no bound; unknown names bound nothing). */
 ifd_isa ifd_cpu_isa_at_most(const char *name);
 const char *ifd_isa_name(ifd_isa isa);
+/* How bytes are multiplied and summed by fours. All give the same integers: the ISA's ordinary instructions,
+ * its dot product (AVX512_VNNI, AVX_VNNI), tiles (AMX_INT8). */
+typedef enum ifd_dot { IFD_DOT_PLAIN, IFD_DOT_VNNI, IFD_DOT_AMX, IFD_N_DOTS } ifd_dot;
+
+/* The best one that this machine has beside the ISA. */
+ifd_dot ifd_cpu_dot(ifd_isa isa);
 /* Processors that this process may run on: the smaller of its affinity mask and its cgroup's quota, at
  * least 1. */
 int ifd_cpu_count(void);

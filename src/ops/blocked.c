@@ -5,10 +5,9 @@
  * attribute `activation` names it, `activation_p` has its parameters, `join` says how input 3 takes part.
  * Input 0 may also be plain ([N, C, image…]): attribute plain_input; so may the output, then: plain_output.
  */
-#include "kernels/conv/conv.h"
 #include "kernels/kernels.h"
 #include "ops/op.h"
-#include "ops/shared/window.h"
+#include "ops/shared/conv_shape.h"
 
 #include <string.h>
 
@@ -136,21 +135,6 @@ static void run_block_to_shared(const void *params, const ifd_args *args, int ta
   run_layout(params, &to_shared, task);
 }
 
-/* The last of up to three axes is W, the one before H, then D. */
-static ifd_k_conv_shape shape_of(const ifd_window *w, int64_t c, int64_t m, int64_t groups, bool transposed) {
-  ifd_k_conv_shape s = {.c = c, .m = m, .groups = groups, .transposed = transposed};
-  for (int d = 0; d < IFD_K_DIMS; d++) {
-    int a = d - (IFD_K_DIMS - w->n);
-    s.in[d] = a < 0 ? 1 : transposed ? w->windows[a] : w->image[a];
-    s.out[d] = a < 0 ? 1 : transposed ? w->image[a] : w->windows[a];
-    s.kernel[d] = a < 0 ? 1 : w->kernel[a];
-    s.stride[d] = a < 0 ? 1 : w->stride[a];
-    s.dilation[d] = a < 0 ? 1 : w->dilation[a];
-    s.pad[d] = a < 0 ? 0 : w->begin[a];
-  }
-  return s;
-}
-
 static ifd_k_epilogue epilogue_of(const ifd_node *node) {
   static const char *const joins[] = {[IFD_K_JOIN_NONE] = "None",
                                       [IFD_K_JOIN_ADD] = "AddAct",
@@ -193,7 +177,7 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
   EXPECT(x->err, x->constant[1] && window.n <= IFD_K_DIMS, UNSUPPORTED,
          "blocked convolutions need constant weights and at most three axes");
   if (ifd_shape_count(&x->out[0]->shape) == 0) return IFD_OK;
-  ifd_k_conv_shape shape = shape_of(&window, plain.dim[1], m, groups, transposed);
+  ifd_k_conv_shape shape = ifd_conv_shape_of(&window, plain.dim[1], m, groups, transposed);
   ifd_k_conv_algo algo = ifd_k_conv_choose(&shape, wish);
   conv_params p = {.kernels = ifd_k_conv(x->isa), .epilogue = epilogue_of(x->node)};
   EXPECT(x->err, ifd_k_conv_plan_init(&p.plan, &shape, algo, plain.dim[0]), LIMIT,

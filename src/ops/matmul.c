@@ -5,6 +5,7 @@
 #include "ops/shared/product.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/gemm_work.h"
+#include "ops/shared/quant_work.h"
 #include "ops/shared/values.h"
 #include "ops/shared/walk.h"
 
@@ -142,6 +143,11 @@ static ifd_status eval_matmul_integer(ifd_eval *x) {
   return ifd_eval_put_i64(x, 0, IFD_INT32, &p.out, whole);
 }
 
+/* In float, as the kernels have it. */
+static double rescale(double sum, double a_scale, double b_scale, double y_scale) {
+  return (float)sum * ((float)a_scale * (float)b_scale / (float)y_scale);
+}
+
 static ifd_status eval_qlinear_matmul(ifd_eval *x) {
   enum { A, A_SCALE, A_ZERO, B, B_SCALE, B_ZERO, Y_SCALE, Y_ZERO, N_PARAMETERS = 4 };
   static const int parameters[N_PARAMETERS] = {A_SCALE, B_SCALE, Y_SCALE, Y_ZERO};
@@ -162,11 +168,21 @@ static ifd_status eval_qlinear_matmul(ifd_eval *x) {
   while (ifd_walk_next(&w))
     for (int64_t j = 0; j < w.n; j++, y++) {
 #define AT(i) v[i][w.offset[i] + j * w.step[i]]
-      double scaled = *y * (AT(0) * AT(1) / AT(2));
+      double scaled = whole ? rescale(*y, AT(0), AT(1), AT(2)) : *y * (AT(0) * AT(1) / AT(2));
       *y = (whole ? nearbyint(scaled) : scaled) + AT(3);
 #undef AT
     }
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, Y_ZERO), &p.out, c);
+}
+
+static ifd_status lower_matmul_integer(ifd_lower *x) {
+  static const ifd_quant_roles roles = {0, -1, 2, 1, -1, 3, -1, -1, -1};
+  return ifd_lower_quant_matmul(x, &roles, -INFINITY, INFINITY, false);
+}
+
+static ifd_status lower_qlinear_matmul(ifd_lower *x) {
+  static const ifd_quant_roles roles = {0, 1, 2, 3, 4, 5, 6, 7, -1};
+  return ifd_lower_quant_matmul(x, &roles, -INFINITY, INFINITY, false);
 }
 
 /* ---- Gemm ---- */
@@ -347,11 +363,13 @@ const ifd_op ifd_ops_matmul[] = {{.name = "MatMul",
                                   .since = 10,
                                   .infer = infer_matmul_integer,
                                   .eval = eval_matmul_integer,
+                                  .lower = lower_matmul_integer,
                                   .cost = cost_matmul},
                                  {.name = "QLinearMatMul",
                                   .since = 10,
                                   .infer = infer_qlinear_matmul,
                                   .eval = eval_qlinear_matmul,
+                                  .lower = lower_qlinear_matmul,
                                   .cost = cost_matmul},
                                  {.name = "Gemm",
                                   .since = 1,

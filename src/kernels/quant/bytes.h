@@ -1,0 +1,101 @@
+/* Bytes in lanes of 32 bits, and their dot products by fours. */
+#ifndef IFD_KERNELS_QUANT_BYTES_H
+#define IFD_KERNELS_QUANT_BYTES_H
+
+#include "kernels/simd.h"
+
+/* Four bytes of each lane, ready for dot_plain: even and odd ones as 16-bit integers. */
+#if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
+typedef struct quads {
+  i16 even, odd;
+} quads;
+#else
+typedef i16 quads;
+#endif
+
+#if defined(IFD_ISA_avx512)
+IFD_INLINE i16 i16_load_bytes(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
+IFD_INLINE void i16_store_bytes(void *p, i16 a) { _mm_storeu_si128(p, _mm512_cvtepi32_epi8(a)); }
+IFD_INLINE quads quads_unsigned(i16 a) {
+  const i16 low = _mm512_set1_epi16(0xff);
+  return (quads){_mm512_and_si512(a, low), _mm512_srli_epi16(a, 8)};
+}
+IFD_INLINE quads quads_signed(i16 a) {
+  return (quads){_mm512_srai_epi16(_mm512_slli_epi16(a, 8), 8), _mm512_srai_epi16(a, 8)};
+}
+IFD_INLINE i16 dot_plain(i16 sum, quads a, quads b) {
+  sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a.even, b.even));
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(a.odd, b.odd));
+}
+__attribute__((target("avx512vnni"))) IFD_INLINE i16 dot_vnni(i16 sum, i16 a, i16 b) {
+  return _mm512_dpbusd_epi32(sum, a, b);
+}
+#define IFD_VNNI_TARGET __attribute__((target("avx512vnni")))
+
+#elif defined(IFD_ISA_avx2)
+IFD_INLINE i16 i16_load_bytes(const void *p) {
+  __m128i x = _mm_loadu_si128(p);
+  return (i16){_mm256_cvtepu8_epi32(x), _mm256_cvtepu8_epi32(_mm_srli_si128(x, 8))};
+}
+IFD_INLINE void i16_store_bytes(void *p, i16 a) {
+  const __m256i low = _mm256_set1_epi32(0xff);
+  __m256i words = _mm256_packus_epi32(_mm256_and_si256(a.l, low), _mm256_and_si256(a.h, low));
+  words = _mm256_permute4x64_epi64(words, 0xd8);
+  _mm_storeu_si128(p, _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+}
+IFD_INLINE quads quads_unsigned(i16 a) {
+  const __m256i low = _mm256_set1_epi16(0xff);
+  return (quads){{_mm256_and_si256(a.l, low), _mm256_and_si256(a.h, low)},
+                 {_mm256_srli_epi16(a.l, 8), _mm256_srli_epi16(a.h, 8)}};
+}
+IFD_INLINE quads quads_signed(i16 a) {
+  return (quads){
+      {_mm256_srai_epi16(_mm256_slli_epi16(a.l, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16(a.h, 8), 8)},
+      {_mm256_srai_epi16(a.l, 8), _mm256_srai_epi16(a.h, 8)}};
+}
+IFD_INLINE i16 dot_plain(i16 sum, quads a, quads b) {
+  sum.l = _mm256_add_epi32(sum.l, _mm256_madd_epi16(a.even.l, b.even.l));
+  sum.h = _mm256_add_epi32(sum.h, _mm256_madd_epi16(a.even.h, b.even.h));
+  sum.l = _mm256_add_epi32(sum.l, _mm256_madd_epi16(a.odd.l, b.odd.l));
+  sum.h = _mm256_add_epi32(sum.h, _mm256_madd_epi16(a.odd.h, b.odd.h));
+  return sum;
+}
+__attribute__((target("avxvnni"))) IFD_INLINE i16 dot_vnni(i16 sum, i16 a, i16 b) {
+  return (i16){_mm256_dpbusd_avx_epi32(sum.l, a.l, b.l), _mm256_dpbusd_avx_epi32(sum.h, a.h, b.h)};
+}
+#define IFD_VNNI_TARGET __attribute__((target("avxvnni")))
+
+#else
+IFD_INLINE i16 i16_load_bytes(const void *p) {
+  i16 r;
+  for (int k = 0; k < 16; k++) r.i[k] = ((const uint8_t *)p)[k];
+  return r;
+}
+IFD_INLINE void i16_store_bytes(void *p, i16 a) {
+  for (int k = 0; k < 16; k++) ((uint8_t *)p)[k] = (uint8_t)a.i[k];
+}
+IFD_INLINE quads quads_unsigned(i16 a) { return a; }
+IFD_INLINE quads quads_signed(i16 a) { return a; }
+IFD_INLINE i16 dot_plain(i16 sum, quads a, quads b) {
+  for (int k = 0; k < 16; k++)
+    for (int shift = 0; shift < 32; shift += 8) {
+      int32_t x = (uint8_t)((uint32_t)a.i[k] >> shift), y = (int8_t)((uint32_t)b.i[k] >> shift);
+      sum.i[k] = (int32_t)((uint32_t)sum.i[k] + (uint32_t)(x * y));
+    }
+  return sum;
+}
+#endif
+
+IFD_INLINE void i16_store_bytes_n(void *p, i16 a, int n) {
+  uint8_t all[16];
+  i16_store_bytes(all, a);
+  for (int k = 0; k < n; k++) ((uint8_t *)p)[k] = all[k];
+}
+/* Four bytes to every lane. */
+IFD_INLINE i16 i16_set_quad(const uint8_t *p) {
+  int32_t quad;
+  memcpy(&quad, p, sizeof quad);
+  return i16_set1(quad);
+}
+
+#endif

@@ -1,0 +1,60 @@
+/* From sums in registers to memory; see ifd_k_quant_finish. */
+#ifndef IFD_KERNELS_QUANT_FINISH_H
+#define IFD_KERNELS_QUANT_FINISH_H
+
+#include "kernels/quant/bytes.h"
+#include "kernels/quant/quant.h"
+
+/* Where a tile's sums go; pointers are those of its first row and column. */
+typedef struct ifd_quant_store {
+  ifd_k_quant_finish f;
+  const int32_t *row_sums; /* where f.b_zero is given */
+  char *c;
+  int64_t c_rs, size; /* bytes between rows, of an element */
+  int64_t lanes;      /* columns of the last panel */
+} ifd_quant_store;
+
+/* The finish of a panel's columns, in registers. */
+typedef struct ifd_quant_column {
+  i16 add, b_zero;
+  v16 scale, shift;
+} ifd_quant_column;
+
+IFD_INLINE ifd_quant_column ifd_quant_column_at(const ifd_quant_store *s, int64_t j) {
+  ifd_quant_column c = {.add = i16_load(s->f.add + j)};
+  if (s->f.b_zero) c.b_zero = i16_load(s->f.b_zero + j);
+  if (s->f.out == IFD_K_QUANT_INT32) return c;
+  c.scale = v16_load(s->f.scale + j);
+  c.shift = v16_load(s->f.shift + j);
+  return c;
+}
+
+IFD_INLINE i16 ifd_quant_total(const ifd_quant_store *s, const ifd_quant_column *c, i16 sum, int64_t row) {
+  sum = i16_add(sum, c->add);
+  return s->f.b_zero ? i16_sub(sum, i16_mul(c->b_zero, i16_set1(s->row_sums[row]))) : sum;
+}
+
+IFD_INLINE v16 ifd_quant_value(const ifd_quant_store *s, const ifd_quant_column *c, i16 total) {
+  v16 v = v16_fma(i16_to_v16(total), c->scale, c->shift);
+  return v16_min(v16_max(v, v16_set1(s->f.lo)), v16_set1(s->f.hi));
+}
+
+/* `out` is a constant where this is inlined; n lanes. */
+IFD_INLINE void ifd_quant_put(const ifd_k_quant_out out, const ifd_quant_store *s, const ifd_quant_column *c,
+                              i16 sum, int64_t row, int64_t j, int n) {
+  char *to = s->c + row * s->c_rs + j * s->size;
+  i16 total = ifd_quant_total(s, c, sum, row);
+  if (out == IFD_K_QUANT_INT8) {
+    i16 q = i16_add(v16_to_i16(ifd_quant_value(s, c, total)), i16_set1(s->f.zero));
+    if (n == 16)
+      i16_store_bytes(to, q);
+    else
+      i16_store_bytes_n(to, q, n);
+  } else {
+    /* an int32 is stored as the bits of a float */
+    v16 v = out == IFD_K_QUANT_FLOAT ? ifd_quant_value(s, c, total) : i16_float(total);
+    v16_store_n((float *)to, v, n);
+  }
+}
+
+#endif

@@ -1,0 +1,24 @@
+/* Images whose channels lie together, [N, D, H, W, C], as convolutions read them. */
+#ifndef IFD_KERNELS_QUANT_IMAGE_H
+#define IFD_KERNELS_QUANT_IMAGE_H
+
+#include "base/checked.h"
+#include "kernels/quant/quant.h"
+#include "kernels/simd.h"
+
+void IFD_K(ifd_quant_gather)(const void *source, uint8_t *to, int64_t stride, int64_t i0, int64_t i1);
+void IFD_K(ifd_quant_depthwise)(const ifd_k_quant_image *g, const int8_t *packed, const ifd_k_quant_finish *f,
+                                void *y, int64_t r0, int64_t r1, void *scratch);
+
+/* The line of x that tap (d, h) of an output place meets, from its column 0 and the image's first channel on;
+ * NULL: padding. */
+IFD_INLINE const uint8_t *ifd_quant_line(const ifd_k_quant_image *g, int64_t sample, const int64_t *at,
+                                         int64_t d, int64_t h) {
+  const ifd_k_conv_shape *s = g->shape;
+  int64_t i_d = at[IFD_K_D] * s->stride[IFD_K_D] + d * s->dilation[IFD_K_D] - s->pad[IFD_K_D];
+  int64_t i_h = at[IFD_K_H] * s->stride[IFD_K_H] + h * s->dilation[IFD_K_H] - s->pad[IFD_K_H];
+  if (i_d < 0 || i_d >= s->in[IFD_K_D] || i_h < 0 || i_h >= s->in[IFD_K_H]) return NULL;
+  return g->x + ((sample * s->in[IFD_K_D] + i_d) * s->in[IFD_K_H] + i_h) * s->in[IFD_K_W] * s->c;
+}
+
+#endif

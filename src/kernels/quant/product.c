@@ -1,0 +1,75 @@
+#include "base/checked.h"
+#include "kernels/quant/image.h"
+#include "kernels/quant/sizes.h"
+#include "kernels/quant/tile.h"
+
+/* Sums of n bytes. */
+static int32_t sum_bytes(const uint8_t *a, int64_t n) {
+  uint32_t sum = 0;
+  for (int64_t k = 0; k < n; k++) sum += a[k];
+  return (int32_t)sum;
+}
+
+/* How many panels a tile takes: one or two, or four where few rows are left. */
+static int64_t vectors_of(ifd_dot dot, int64_t rows, int64_t panels) {
+  int64_t v = IFD_K(ifd_quant_rows)(dot, 4) >= rows ? 4 : IFD_K(ifd_quant_rows)(dot, 2) >= 8 ? 2 : 1;
+  while (v > panels) v /= 2;
+  return v;
+}
+
+typedef struct block {
+  const ifd_k_quant_product *p;
+  const uint8_t *a; /* row i0 */
+  int64_t a_rs, i0, i1, j0, j1;
+  const int32_t *row_sums;
+} block;
+
+static void run_tiles(const block *k) {
+  const ifd_k_quant_product *p = k->p;
+  int64_t rows = k->i1 - k->i0, size = p->finish.out == IFD_K_QUANT_INT8 ? 1 : 4;
+  int64_t panel = ifd_quant_quads(p->k) * 64;
+  ifd_quant_tile t = {.a_rs = k->a_rs, .quads = ifd_ceil_div(p->k, 4), .b_vs = panel};
+  for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
+    v = vectors_of(p->dot, rows, ifd_ceil_div(k->j1 - j, 16));
+    int64_t n_tiles = ifd_ceil_div(rows, IFD_K(ifd_quant_rows)(p->dot, v));
+    t.b = p->b + j / 16 * panel;
+    t.store = (ifd_quant_store){.f = p->finish,
+                                .c_rs = p->c_rs * size,
+                                .size = size,
+                                .lanes = ifd_min_i64(v * 16, k->j1 - j) - (v - 1) * 16};
+    ifd_k_quant_finish *f = &t.store.f;
+    f->add += j;
+    if (f->b_zero) f->b_zero += j;
+    if (f->scale) f->scale += j, f->shift += j;
+    for (int64_t r = 0; r < n_tiles; r++) {
+      int64_t i = rows * r / n_tiles, end = rows * (r + 1) / n_tiles;
+      t.a = k->a + i * k->a_rs;
+      t.store.row_sums = k->row_sums + i;
+      t.store.c = (char *)p->c + (k->i0 + i) * t.store.c_rs + j * size;
+      IFD_K(ifd_quant_find)(p->dot, end - i, v)(&t);
+    }
+  }
+}
+
+static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch) {
+  if (i0 >= i1 || j0 >= j1) return;
+  ifd_quant_sizes z = ifd_quant_sizes_of(i1 - i0, p->k);
+  int32_t *row_sums = (int32_t *)((char *)scratch + z.a_len);
+  int64_t n_blocks = ifd_ceil_div(i1 - i0, z.rows);
+  for (int64_t r = 0; r < n_blocks; r++) {
+    block k = {.p = p, .j0 = j0, .j1 = j1, .row_sums = row_sums};
+    k.i0 = i0 + (i1 - i0) * r / n_blocks, k.i1 = i0 + (i1 - i0) * (r + 1) / n_blocks;
+    if (p->pack) {
+      p->pack(p->source, scratch, z.stride, k.i0, k.i1);
+      k.a = scratch, k.a_rs = z.stride;
+    } else {
+      k.a = p->a + k.i0 * p->a_rs, k.a_rs = p->a_rs;
+    }
+    for (int64_t i = 0; p->finish.b_zero && i < k.i1 - k.i0; i++)
+      row_sums[i] = sum_bytes(k.a + i * k.a_rs, p->k);
+    run_tiles(&k);
+  }
+}
+
+const struct ifd_k_quant_table IFD_K(ifd_k_quant) = {
+    .run = run, .gather = IFD_K(ifd_quant_gather), .depthwise = IFD_K(ifd_quant_depthwise)};

@@ -1,0 +1,93 @@
+/* Products of 8-bit integers, exact in 32 bits: C = finish(A · B), A [m, k] of bytes, B [k, n] packed.
+ *
+ * A's bytes are read as uint8, whose zero point is a_zero; int8 operands are offset by 128, and so is their
+ * zero point. B is packed as int8 in panels of 16 columns by quads of k, [ceil(n / 16)][quads][16][4], zeros
+ * beyond n and k, where quads is ceil(k / 4) rounded up to whole tiles of 16; behind it stand the sums of its
+ * columns, int32, padded to panels. Sums wrap modulo 2^32. Since integers add exactly, no order, split, ISA
+ * or instruction changes a bit; what follows in floats is the same few operations everywhere. */
+#ifndef IFD_KERNELS_QUANT_QUANT_H
+#define IFD_KERNELS_QUANT_QUANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cpu.h"
+#include "kernels/conv/conv.h"
+
+typedef enum ifd_k_quant_out { IFD_K_QUANT_INT32, IFD_K_QUANT_FLOAT, IFD_K_QUANT_INT8 } ifd_k_quant_out;
+
+/* What becomes of a sum of column j and row i:
+ *
+ *     t = sum + add[j] - b_zero[j] * row_sum[i]                                INT32: t
+ *     v = min(max(float(t) * scale[j] + shift[j], lo), hi), one fma             FLOAT: v
+ *                                                                       INT8: the low byte of rint(v) + zero
+ * The arrays are padded to whole panels. A NaN becomes lo. */
+typedef struct ifd_k_quant_finish {
+  ifd_k_quant_out out;
+  const int32_t *add;
+  const int32_t *b_zero; /* NULL: all 0 */
+  const float *scale, *shift;
+  float lo, hi;
+  int32_t zero;
+} ifd_k_quant_finish;
+
+typedef struct ifd_k_quant_product {
+  int64_t m, n, k;
+  ifd_dot dot;
+  /* Row i of A is a + i * a_rs, k bytes and readable up to a multiple of 4; or pack copies rows [i0, i1),
+   * `stride` apart, a multiple of 64; of what lies beyond k nothing is read but its place, and 64 bytes
+   * behind the last row are spare. */
+  const uint8_t *a;
+  int64_t a_rs;
+  void (*pack)(const void *source, uint8_t *to, int64_t stride, int64_t i0, int64_t i1);
+  const void *source;
+  const int8_t *b; /* packed */
+  void *c;         /* of the type of finish.out; row i is c_rs elements after row i - 1 */
+  int64_t c_rs;
+  ifd_k_quant_finish finish;
+} ifd_k_quant_product;
+
+/* Bytes of packed B, sums of columns included; where these are. */
+size_t ifd_k_quant_packed_len(int64_t n, int64_t k);
+const int32_t *ifd_k_quant_column_sums(const int8_t *packed, int64_t n, int64_t k);
+/* B as it lies: element (i, j) is b[i / inner * outer_rs + i % inner * inner_rs + j * b_cs], so that a row
+ * may be channel i % inner of tap i / inner. */
+typedef struct ifd_k_quant_matrix {
+  const void *b;
+  bool is_unsigned; /* packed offset by -128 */
+  int64_t n, k;
+  int64_t inner, inner_rs, outer_rs, b_cs;
+} ifd_k_quant_matrix;
+void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from);
+size_t ifd_k_quant_scratch_len(int64_t m, int64_t k);
+
+/* C split in tasks: rows fastest. n_step is a multiple of 64. */
+typedef struct ifd_k_quant_grid {
+  int64_t m_step, n_step, n_m, n_tasks;
+} ifd_k_quant_grid;
+ifd_k_quant_grid ifd_k_quant_split(int64_t m, int64_t n, int64_t k);
+
+/* The operand of a convolution, of images whose channels lie together, [N, D, H, W, C]. Row i of the product
+ * is output place i of all samples, the bytes of a row are [tap][channel of the group]. */
+typedef struct ifd_k_quant_image {
+  const ifd_k_conv_shape *shape;
+  const uint8_t *x; /* from the group's first channel on */
+  uint8_t flip;     /* 128 where x is int8: bytes ^ flip are uint8 */
+  uint8_t fill;     /* the zero point of uint8: what padding holds */
+} ifd_k_quant_image;
+
+size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape);
+
+struct ifd_k_quant_table {
+  /* Rows [i0, i1) and columns [j0, j1); j0 is a multiple of 16. Scratch: ifd_k_quant_scratch_len(rows, k). */
+  void (*run)(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch);
+  /* A product's pack, whose source is an ifd_k_quant_image. */
+  void (*gather)(const void *image, uint8_t *to, int64_t stride, int64_t i0, int64_t i1);
+  /* groups = C = M, weights packed as one matrix [taps, C]: output lines [r0, r1) of all samples and planes,
+   * whose first is at y. */
+  void (*depthwise)(const ifd_k_quant_image *image, const int8_t *packed, const ifd_k_quant_finish *finish,
+                    void *y, int64_t r0, int64_t r1, void *scratch);
+};
+
+#endif

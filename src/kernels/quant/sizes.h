@@ -1,0 +1,43 @@
+/* Sizes that the planner and the kernels of integer products agree on. */
+#ifndef IFD_KERNELS_QUANT_SIZES_H
+#define IFD_KERNELS_QUANT_SIZES_H
+
+#include "base/checked.h"
+#include "kernels/quant/quant.h"
+
+/* Quads of a packed column: whole tiles of 16. */
+static inline int64_t ifd_quant_quads(int64_t k) { return ifd_ceil_div(k, 64) * 16; }
+
+/* A block of rows that are packed together: they stay in L2. */
+typedef struct ifd_quant_sizes {
+  int64_t rows, stride;
+  size_t a_len, len; /* bytes of packed rows, with the sums behind them */
+} ifd_quant_sizes;
+
+static inline ifd_quant_sizes ifd_quant_sizes_of(int64_t m, int64_t k) {
+  enum { BYTES = 1 << 18, LEAST = 28, ROUND = 64 };
+  ifd_quant_sizes z = {.stride = ifd_ceil_div(k, ROUND) * ROUND};
+  if (z.stride == 0) z.stride = ROUND;
+  z.rows = ifd_min_i64(m, ifd_max_i64(LEAST, BYTES / z.stride));
+  z.a_len = (size_t)(z.rows * z.stride);
+  z.len = z.a_len + (sizeof(int32_t) * (size_t)z.rows + ROUND) / ROUND * ROUND;
+  return z;
+}
+
+/* What a line of depthwise outputs needs: weights of 16 channels as int32, lines of x with padding. */
+typedef struct ifd_quant_depthwise_sizes {
+  int64_t taps, columns;
+  size_t weights, len; /* bytes */
+} ifd_quant_depthwise_sizes;
+
+static inline ifd_quant_depthwise_sizes ifd_quant_depthwise_sizes_of(const ifd_k_conv_shape *s) {
+  int64_t lines = s->kernel[IFD_K_D] * s->kernel[IFD_K_H];
+  ifd_quant_depthwise_sizes z = {.taps = lines * s->kernel[IFD_K_W]};
+  z.columns =
+      (s->out[IFD_K_W] - 1) * s->stride[IFD_K_W] + (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W] + 1;
+  z.weights = (size_t)z.taps * 64;
+  z.len = z.weights + (size_t)(lines * z.columns) * 16;
+  return z;
+}
+
+#endif

@@ -1,0 +1,114 @@
+#include "kernels/quant/tile.h"
+
+#define UNROLL_     _Pragma("GCC unroll 16")
+#define EACH_ROW    UNROLL_ for (int i = 0; i < M; i++)
+#define EACH_VECTOR UNROLL_ for (int v = 0; v < NV; v++)
+
+/* M, NV and `out` are constants where this is inlined. */
+IFD_INLINE void store_as(const ifd_k_quant_out out, const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS],
+                         const ifd_quant_store *s) {
+  EACH_VECTOR {
+    ifd_quant_column c = ifd_quant_column_at(s, v * 16);
+    if (v < NV - 1 || s->lanes == 16) {
+      EACH_ROW ifd_quant_put(out, s, &c, sum[i][v], i, v * 16, 16);
+    } else {
+      EACH_ROW ifd_quant_put(out, s, &c, sum[i][v], i, v * 16, (int)s->lanes);
+    }
+  }
+}
+
+IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], const ifd_quant_store *s) {
+  switch (s->f.out) {
+  case IFD_K_QUANT_INT8: store_as(IFD_K_QUANT_INT8, M, NV, sum, s); break;
+  case IFD_K_QUANT_FLOAT: store_as(IFD_K_QUANT_FLOAT, M, NV, sum, s); break;
+  case IFD_K_QUANT_INT32: store_as(IFD_K_QUANT_INT32, M, NV, sum, s); break;
+  }
+}
+
+/* Rows by threes from one pointer: a processor adds one or two strides as it loads. */
+#define ROW_(i) (a[(i) / 3] + (i) % 3 * rs)
+
+#define TILE(name, target, operand, ready_a, ready_b, dot)                                                   \
+  target IFD_INLINE void name(const int M, const int NV, const ifd_quant_tile *t) {                          \
+    i16 sum[IFD_QUANT_MOST_ROWS][IFD_QUANT_VECTORS];                                                         \
+    EACH_VECTOR EACH_ROW sum[i][v] = i16_set1(0);                                                            \
+    const int64_t rs = t->a_rs, b_vs = t->b_vs;                                                              \
+    const uint8_t *a[(IFD_QUANT_MOST_ROWS + 2) / 3];                                                         \
+    UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = t->a + i * rs;                                         \
+    const int8_t *b = t->b;                                                                                  \
+    for (int64_t k = 0; k < t->quads; k++, b += 64) {                                                        \
+      operand bv[IFD_QUANT_VECTORS];                                                                         \
+      EACH_VECTOR bv[v] = ready_b(i16_load((const int32_t *)(b + v * b_vs)));                                \
+      EACH_ROW {                                                                                             \
+        operand av = ready_a(i16_set_quad(ROW_(i)));                                                         \
+        EACH_VECTOR sum[i][v] = dot(sum[i][v], av, bv[v]);                                                   \
+      }                                                                                                      \
+      UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] += 4;                                                  \
+    }                                                                                                        \
+    store(M, NV, sum, &t->store);                                                                            \
+  }
+
+#define ROWS_1(X, NV)  X(1, NV)
+#define ROWS_2(X, NV)  X(1, NV) X(2, NV)
+#define ROWS_3(X, NV)  ROWS_2(X, NV) X(3, NV)
+#define ROWS_4(X, NV)  ROWS_3(X, NV) X(4, NV)
+#define ROWS_6(X, NV)  ROWS_4(X, NV) X(5, NV) X(6, NV)
+#define ROWS_7(X, NV)  ROWS_6(X, NV) X(7, NV)
+#define ROWS_12(X, NV) ROWS_7(X, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) X(12, NV)
+#define ROWS_14(X, NV) ROWS_12(X, NV) X(13, NV) X(14, NV)
+
+#define AS_IS_(x)      (x)
+#define ENTRY_P(M, NV) [NV][M] = plain_##M##x##NV,
+#define KERNEL_P(M, NV)                                                                                      \
+  static __attribute__((noinline)) void plain_##M##x##NV(const ifd_quant_tile *t) { plain(M, NV, t); }
+#define ENTRY_V(M, NV) [NV][M] = vnni_##M##x##NV,
+#define KERNEL_V(M, NV)                                                                                      \
+  IFD_VNNI_TARGET static __attribute__((noinline)) void vnni_##M##x##NV(const ifd_quant_tile *t) {           \
+    vnni(M, NV, t);                                                                                          \
+  }
+#if defined(IFD_ISA_avx512)
+#define PLAIN(X) ROWS_12(X, 1) ROWS_12(X, 2) ROWS_6(X, 4)
+#define VNNI(X)  ROWS_14(X, 1) ROWS_14(X, 2) ROWS_6(X, 4)
+enum { PLAIN_ROWS = 12, VNNI_ROWS = 14, MOST_SUMS = 28 };
+#elif defined(IFD_ISA_avx2)
+#define PLAIN(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
+#define VNNI(X)  ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 4)
+enum { PLAIN_ROWS = 4, VNNI_ROWS = 6 };
+#else
+#define PLAIN(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
+enum { PLAIN_ROWS = 4, VNNI_ROWS = 4 };
+#endif
+
+typedef ifd_quant_kernel kernels[IFD_QUANT_VECTORS + 1][IFD_QUANT_MOST_ROWS + 1];
+TILE(plain, , quads, quads_unsigned, quads_signed, dot_plain)
+PLAIN(KERNEL_P)
+#ifdef VNNI
+TILE(vnni, IFD_VNNI_TARGET, i16, AS_IS_, AS_IS_, dot_vnni)
+VNNI(KERNEL_V)
+#endif
+
+ifd_quant_kernel IFD_K(ifd_quant_find)(ifd_dot dot, int64_t rows, int64_t vectors) {
+  static const kernels plains = {PLAIN(ENTRY_P)};
+#ifdef VNNI
+  static const kernels vnnis = {VNNI(ENTRY_V)};
+  if (dot >= IFD_DOT_VNNI) return vnnis[vectors][rows];
+#endif
+  (void)dot;
+  return plains[vectors][rows];
+}
+
+int64_t IFD_K(ifd_quant_rows)(ifd_dot dot, int64_t vectors) {
+  static const int8_t rows[2][IFD_QUANT_VECTORS + 1] = {
+#if defined(IFD_ISA_avx512)
+    {0, 12, 12, 0, 6},
+    {0, 14, 14, 0, 6}
+#elif defined(IFD_ISA_avx2)
+    {0, 4, 2, 0, 1},
+    {0, 6, 3, 0, 1}
+#else
+    {0, 4, 2, 0, 1},
+    {0, 4, 2, 0, 1}
+#endif
+  };
+  return rows[dot >= IFD_DOT_VNNI][vectors];
+}

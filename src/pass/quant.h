@@ -1,0 +1,43 @@
+/* What passes of quantized models look for and make: values that are dequantized integers, and what becomes
+ * of a result before it is quantized. For sessions alone. */
+#ifndef IFD_PASS_QUANT_H
+#define IFD_PASS_QUANT_H
+
+#include "pass/pass.h"
+
+/* v = DequantizeLinear(q, scale, zero): float, of bytes, not in blocks. `zero` may be NULL. */
+typedef struct ifd_dequantized {
+  ifd_node *node;
+  ifd_value *q, *scale, *zero;
+} ifd_dequantized;
+bool ifd_rw_dequantized(ifd_rewrite *rw, const ifd_value *v, ifd_dequantized *out);
+/* The same, and one scale for all. */
+bool ifd_rw_dequantized_whole(ifd_rewrite *rw, const ifd_value *v, ifd_dequantized *out);
+/* Whether q has one scale, or one for each index of an axis of its tensor. */
+bool ifd_rw_scales_along(ifd_rewrite *rw, const ifd_dequantized *d, int axis);
+/* NULL or a value of one element. */
+bool ifd_rw_is_one(ifd_rewrite *rw, const ifd_value *v);
+/* The same value, or constants of the same elements; both may be NULL. */
+bool ifd_rw_same_content(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b);
+
+/* What is done to a result that nobody else reads: a clip of real values, then a quantization. */
+typedef struct ifd_requantized {
+  ifd_value *result; /* the last value of the chain */
+  bool clipped;
+  float clip[2];
+  ifd_value *scale, *zero; /* NULL: it stays float */
+} ifd_requantized;
+ifd_status ifd_rw_requantized(ifd_rewrite *rw, ifd_value *v, ifd_requantized *out);
+ifd_status ifd_rw_set_clip(ifd_rewrite *rw, ifd_node *node, const ifd_requantized *r);
+
+/* x [N, C, image…] with its channels last, and back. */
+ifd_status ifd_rw_channels_last(ifd_rewrite *rw, ifd_value **out, ifd_value *x);
+ifd_status ifd_rw_channels_first(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int rank);
+/* The channels-last form of x where that is what it is made from; else NULL. */
+ifd_value *ifd_rw_find_channels_last(ifd_rewrite *rw, const ifd_value *x);
+
+/* Whether a session may yet run this DequantizeLinear of a constant as the integers it has: then it is not
+ * folded before the last phase. */
+bool ifd_rw_stays_quantized(ifd_rewrite *rw, const ifd_node *node);
+
+#endif
