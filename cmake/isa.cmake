@@ -2,8 +2,8 @@
 # the build its vector type and IFD_K(name) its suffix. gen/kernels.inc lists the families: X(gemm) … OUT gets the objects.
 function(ifd_isa_kernels target out)
   set(ref_flags "")
-  set(avx2_flags -mavx2 -mfma -mf16c)
-  set(avx512_flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512)
+  set(avx2_flags -mavx2 -mfma -mf16c -mprfchw)
+  set(avx512_flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprfchw -mprefer-vector-width=512)
   set(isas ref)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     list(APPEND isas avx2 avx512)

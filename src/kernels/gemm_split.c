@@ -6,6 +6,14 @@ size_t ifd_k_gemm_packed_len(int64_t n, int64_t k) {
   return sizeof(float) * 16 * (size_t)ifd_ceil_div(n, 16) * (size_t)k;
 }
 
+size_t ifd_k_gemm_packed_a_len(int64_t m, int64_t k) {
+  return sizeof(float) * 16 * (size_t)ifd_ceil_div(k, 16) * (size_t)m;
+}
+
+bool ifd_k_gemm_shares_a(const ifd_k_gemm_grid *grid, int64_t m, int64_t a_cs) {
+  return grid->n_tasks > grid->n_m && (m > 1 || a_cs != 1);
+}
+
 size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packed) {
   return ifd_product_scratch_of(grid->m_step, grid->n_step, k, ifd_ceil_div(k, 16), packed, false).len;
 }

@@ -81,8 +81,19 @@ static void drop(operands *o) {
   for (int i = 0; i < 6; i++) buffer_free(all[i]);
 }
 
-static void run(const operands *o, const struct ifd_k_gemm_table *t, bool pack, const ifd_k_gemm_grid *grid,
-                const ifd_k_product *g) {
+static void pack_a(const struct ifd_k_gemm_table *t, const ifd_k_gemm_grid *grid, const ifd_k_product *g,
+                   float *packed) {
+  int64_t n = (g->k + 15) / 16, middle = n / 2;
+  for (int64_t i = 0; i < g->m; i += grid->m_step) {
+    int64_t end = i + grid->m_step < g->m ? i + grid->m_step : g->m;
+    t->pack_a_f32(packed, g, i, end, middle, n);
+    t->pack_a_f32(packed, g, i, end, 0, middle);
+  }
+}
+
+static void run(const operands *o, const struct ifd_k_gemm_table *t, bool pack, bool share,
+                const ifd_k_gemm_grid *grid, const ifd_k_product *g) {
+  buffer a = buffer_new(ifd_k_gemm_packed_a_len(o->m, o->k));
   buffer packed = buffer_new(ifd_k_gemm_packed_len(o->n, o->k));
   buffer scratch = buffer_new(ifd_k_gemm_scratch_len(grid, o->k, pack));
   ifd_k_product p = *g;
@@ -92,13 +103,19 @@ static void run(const operands *o, const struct ifd_k_gemm_table *t, bool pack, 
     t->pack_f32(packed.f, o->b.f, o->b_rs, o->b_cs, o->k, middle, o->n);
     p.b = packed.f, p.b_rs = p.b_cs = 0;
   }
+  if (share) {
+    pack_a(t, grid, g, a.f);
+    p.a = a.f, p.a_rs = p.a_cs = 0;
+  }
   for (int64_t task = grid->n_tasks; task-- > 0;) ifd_k_gemm_run(t, &p, grid, task, scratch.f);
+  buffer_free(&a);
   buffer_free(&packed);
   buffer_free(&scratch);
 }
 
 static void check(const operands *o, ifd_isa isa, uint64_t *state) {
-  bool pack = rand_in(state, 0, 1), in_place = o->e.join && rand_in(state, 0, 1);
+  bool pack = rand_in(state, 0, 1), share = rand_in(state, 0, 1),
+       in_place = o->e.join && rand_in(state, 0, 1);
   ifd_k_gemm_grid grid = ifd_k_gemm_split(o->m, o->n, o->k, pack);
   if (rand_in(state, 0, 1)) { /* a random split */
     grid.m_step = rand_in(state, 1, o->m), grid.n_step = 16 * rand_in(state, 1, (o->n + 15) / 16);
@@ -110,11 +127,11 @@ static void check(const operands *o, ifd_isa isa, uint64_t *state) {
   ifd_k_epilogue e = o->e;
   if (in_place) e.other = c.f;
   ifd_k_product g = {o->m, o->n, o->k, o->a.f, o->a_rs, o->a_cs, o->b.f, o->b_rs, o->b_cs, c.f, o->c_rs, &e};
-  run(o, ifd_k_gemm(isa), pack, &grid, &g);
+  run(o, ifd_k_gemm(isa), pack, share, &grid, &g);
   for (int64_t i = 0; i < o->m; i++) {
     if (!same_floats(c.f + i * o->c_rs, o->want.f + i * o->c_rs, o->n))
-      fail_msg("%s %dx%dx%d row %d pack %d act %d join %d", ifd_isa_name(isa), (int)o->m, (int)o->n,
-               (int)o->k, (int)i, pack, o->e.act, o->e.join);
+      fail_msg("%s %dx%dx%d row %d pack %d share %d act %d join %d", ifd_isa_name(isa), (int)o->m, (int)o->n,
+               (int)o->k, (int)i, pack, share, o->e.act, o->e.join);
     uint32_t gap = 0xa5a5a5a5;
     for (int64_t j = o->n; j < o->c_rs && i + 1 < o->m && !in_place; j++)
       assert_memory_equal(c.f + i * o->c_rs + j, &gap, 4);
@@ -148,6 +165,7 @@ static void blocks(void **unused) { /* beyond one block of rows, columns and k *
   check_shape(3, 300, 1100, &state);
   check_shape(1, 530, 2100, &state);
   check_shape(120, 33, 1030, &state);
+  check_shape(60, 33, 2500, &state);
 }
 
 static void doubles(void **unused) {

@@ -140,7 +140,7 @@ static void multiply(const work *k, int64_t b0, int64_t b1) {
         int64_t i = k->n_tiles * r / n, end = k->n_tiles * (r + 1) / n;
         t.a = k->v + plane * z->v_plane + i * 16;
         t.c = k->m + plane * z->m_plane + ((b - b0) * k->n_tiles + i) * 16;
-        t.b_ahead = ifd_ukr_ahead(k->n_tiles, r, n, v, t.b_vs);
+        ifd_ukr_share(&t, r, n, v);
         IFD_K(ifd_ukr_find)(end - i, v)(&t);
       }
     }

@@ -9,6 +9,9 @@ static void pack_segments(const void *source, float *to, int64_t i0, int64_t i1,
   IFD_K(ifd_k_pack_a)(to, g->a + i0 * g->a_rs + k0 * g->a_cs, g->a_rs, g->a_cs, i1 - i0, k1 - k0);
 }
 
+/* Floats of packed A before row i. */
+static int64_t segments_before(const ifd_k_product *g, int64_t i) { return ifd_ceil_div(g->k, 16) * 16 * i; }
+
 static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch) {
   if (i0 >= i1 || j0 >= j1) return;
   ifd_k_epilogue e = g->epilogue ? *g->epilogue : IFD_K_EPILOGUE_NONE;
@@ -16,18 +19,18 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
   if (e.bias) e.bias += j0;
   if (e.row_bias) e.row_bias += i0;
   ifd_k_product task = *g;
-  task.a += i0 * g->a_rs;
-  bool packed = g->b_rs == 0 && g->b_cs == 0;
+  bool packed = g->b_rs == 0 && g->b_cs == 0, packed_a = g->a_rs == 0 && g->a_cs == 0;
+  task.a += packed_a ? segments_before(g, i0) : i0 * g->a_rs;
   IFD_K(ifd_product_run)
   (&(ifd_product){.m = i1 - i0,
                   .n = j1 - j0,
                   .n_full = g->k / 16,
                   .n_part = g->k % 16 != 0,
                   .k_part = g->k % 16,
-                  .pack = i1 - i0 > 1 || g->a_cs != 1 ? pack_segments : NULL,
+                  .pack = packed_a || (i1 - i0 == 1 && g->a_cs == 1) ? NULL : pack_segments,
                   .source = &task,
                   .a = task.a,
-                  .a_segment = 16,
+                  .a_segment = packed_a ? (i1 - i0) * 16 : 16,
                   .b = g->b + (packed ? j0 * g->k : j0 * g->b_cs),
                   .b_rs = g->b_rs,
                   .b_cs = g->b_cs,
@@ -43,6 +46,11 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
 static void pack_f32(float *packed, const float *b, int64_t b_rs, int64_t b_cs, int64_t k, int64_t j0,
                      int64_t j1) {
   IFD_K(ifd_k_pack_b)(packed + j0 * k, b + j0 * b_cs, b_rs, b_cs, k, j1 - j0);
+}
+
+static void pack_a_f32(float *packed, const ifd_k_product *g, int64_t i0, int64_t i1, int64_t s0,
+                       int64_t s1) {
+  pack_segments(g, packed + segments_before(g, i0) + s0 * (i1 - i0) * 16, i0, i1, s0, s1);
 }
 
 /* Plain: one fused chain for each element. */
@@ -63,4 +71,4 @@ static void run_f64(const ifd_k_product_f64 *g, int64_t i0, int64_t i1) {
 }
 
 const struct ifd_k_gemm_table IFD_K(ifd_k_gemm) = {
-    .pack_f32 = pack_f32, .run_f32 = run_f32, .run_f64 = run_f64};
+    .pack_f32 = pack_f32, .pack_a_f32 = pack_a_f32, .run_f32 = run_f32, .run_f64 = run_f64};

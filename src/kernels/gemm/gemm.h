@@ -4,7 +4,9 @@
  * tiles, the ISA, and whether B was packed. So any split of C in tasks gives the same bits.
  *
  * B is read by panels of 16 columns, [ceil(n / 16)][k][16] with zeros beyond n, the same on every ISA: a
- * constant B is packed once (pack_f32, ifd_k_gemm_packed_len), any other by each task into its scratch. */
+ * constant B is packed once (pack_f32, ifd_k_gemm_packed_len), any other by each task into its scratch. A is
+ * read by segments of k, [ceil(k / 16)][rows of a task][16]: packed by each task, or, where several read the
+ * same rows, before them all (pack_a_f32). */
 #ifndef IFD_KERNELS_GEMM_GEMM_H
 #define IFD_KERNELS_GEMM_GEMM_H
 
@@ -12,7 +14,7 @@
 
 typedef struct ifd_k_product {
   int64_t m, n, k;
-  const float *a; /* A[i, k] = a[i * a_rs + k * a_cs] */
+  const float *a; /* A[i, k] = a[i * a_rs + k * a_cs]; both strides 0: packed */
   int64_t a_rs, a_cs;
   const float *b; /* B[k, j] = b[k * b_rs + j * b_cs]; both strides 0: packed */
   int64_t b_rs, b_cs;
@@ -43,6 +45,10 @@ typedef struct ifd_k_gemm_grid {
 /* A split that gives a few threads work of at least some ten microseconds each; from the shape alone.
  * `packed`: B is packed already. m, n, k >= 1. */
 ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed);
+/* Whether A should be packed before the tasks of a grid, several of which read the same rows. */
+bool ifd_k_gemm_shares_a(const ifd_k_gemm_grid *grid, int64_t m, int64_t a_cs);
+/* Bytes of packed A. */
+size_t ifd_k_gemm_packed_a_len(int64_t m, int64_t k);
 /* Bytes of packed B. */
 size_t ifd_k_gemm_packed_len(int64_t n, int64_t k);
 /* Bytes of scratch that run_f32 needs for a task of the grid; any smaller task of the same k needs no more.
@@ -54,6 +60,9 @@ struct ifd_k_gemm_table {
    * of 16, and so is j1 unless it is n. */
   void (*pack_f32)(float *packed, const float *b, int64_t b_rs, int64_t b_cs, int64_t k, int64_t j0,
                    int64_t j1);
+  /* Packs segments [s0, s1) of rows [i0, i1) of g's A to their place in `packed`: those of the tasks that
+   * will read them. */
+  void (*pack_a_f32)(float *packed, const ifd_k_product *g, int64_t i0, int64_t i1, int64_t s0, int64_t s1);
   /* Rows [i0, i1) and columns [j0, j1) of C; j0 is a multiple of 16. Scratch is 64-aligned. k = 0 gives
    * sums of 0. */
   void (*run_f32)(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch);

@@ -34,9 +34,21 @@ static void pack_rows(float *to, const float *from, int64_t rs, int64_t ls, int6
     pick_rows(to, from, rs, ls, n, n_lanes);
 }
 
+/* The whole segments of rows whose k are side by side: row by row, each from begin to end. */
+static void copy_segments(float *to, const float *a, int64_t a_rs, int64_t rows, int64_t n_segments) {
+  for (int64_t i = 0; i < rows; i++, a += a_rs)
+    for (int64_t s = 0; s < n_segments; s++) {
+      __builtin_prefetch(a + s * 16 + 2 * a_rs);
+      v16_store(to + (s * rows + i) * 16, v16_load(a + s * 16));
+    }
+}
+
 void IFD_K(ifd_k_pack_a)(float *to, const float *a, int64_t a_rs, int64_t a_cs, int64_t rows, int64_t k) {
-  for (int64_t k0 = 0; k0 < k; k0 += 16, to += rows * 16)
-    pack_rows(to, a + k0 * a_cs, a_rs, a_cs, rows, k - k0 < 16 ? (int)(k - k0) : 16);
+  const int64_t whole = a_cs == 1 ? k / 16 : 0;
+  copy_segments(to, a, a_rs, rows, whole);
+  for (int64_t s = whole; s * 16 < k; s++)
+    pack_rows(to + s * rows * 16, a + s * 16 * a_cs, a_rs, a_cs, rows,
+              k - s * 16 < 16 ? (int)(k - s * 16) : 16);
 }
 
 /* Rows of k that are read for all columns before the next, so that memory far apart is met less often. */

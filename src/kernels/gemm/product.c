@@ -11,6 +11,7 @@ typedef struct block {
   float *sums;    /* of the block, [rows][columns], where they wait between blocks of k */
   int64_t columns;
   bool first, last; /* block of k */
+  int64_t at[IFD_PRODUCT_SEGMENTS];
 } block;
 
 /* Whether the kernels can do the whole epilogue in registers, as min(max(sum + bias + other, lo), hi). */
@@ -48,13 +49,21 @@ static const float *padded(float *to, const float *bias, int64_t n, int64_t n_ve
   return to;
 }
 
-static void run_tile(const block *k, int64_t i, int64_t n_rows, int64_t j, int64_t n_vectors) {
+/* One of the n_tiles over the same panels. */
+typedef struct place {
+  int64_t i, n_rows, j, n_vectors, tile, n_tiles;
+} place;
+
+/* Apart, lest arguments that all tiles share be written anew for each. */
+static __attribute__((noinline)) void run_tile(const block *k, const place *at) {
+  const int64_t i = at->i, n_rows = at->n_rows, j = at->j, n_vectors = at->n_vectors;
   const ifd_product *p = k->p;
   float tile[IFD_UKR_TILE] __attribute__((aligned(64)));
   float bias[IFD_UKR_MAX_VECTORS * 16];
   int64_t n_cols = ifd_min_i64(n_vectors * 16, p->n - j);
   bool whole = n_cols == n_vectors * 16;
   ifd_ukr_args t = k->t;
+  ifd_ukr_share(&t, at->tile, at->n_tiles, n_vectors);
   t.a += (i - k->i0) * 16;
   t.b = k->b + (j - k->j0) / 16 * t.b_vs;
   float *waiting = k->sums + (i - k->i0) * k->columns + (j - k->j0);
@@ -75,15 +84,14 @@ static void run_tile(const block *k, int64_t i, int64_t n_rows, int64_t j, int64
 }
 
 /* Panels of B outside, so that one stays near while the rows of A pass by. */
-static void run_tiles(block *k) {
+static void run_tiles(const block *k) {
   int64_t n_rows = k->i1 - k->i0;
   for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
     v = ifd_ukr_vectors(n_rows, ifd_ceil_div(k->j1 - j, 16));
     int64_t n_tiles = ifd_ceil_div(n_rows, ifd_ukr_rows(v));
     for (int64_t r = 0; r < n_tiles; r++) {
       int64_t i = n_rows * r / n_tiles, end = n_rows * (r + 1) / n_tiles;
-      k->t.b_ahead = ifd_ukr_ahead(n_rows, r, n_tiles, v, k->t.b_vs);
-      run_tile(k, k->i0 + i, end - i, j, v);
+      run_tile(k, &(place){k->i0 + i, end - i, j, v, r, n_tiles});
     }
   }
 }
@@ -93,25 +101,24 @@ static int64_t steps_before(const ifd_product *p, int64_t s) {
   return s <= p->n_full ? s * 16 : p->n_full * 16 + (s - p->n_full) * p->k_part;
 }
 
-/* The block's rows and columns over all k. `a` holds the packed A of a block; it is packed unless `kept`. */
-static void run_segments(block *k, const float *b, float *a, bool kept) {
+/* The block's rows and columns over all k. `a` holds packed A: of all k, or, where it is not `kept`, of a
+ * block of k that is packed here. */
+static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool kept) {
   const ifd_product *p = k->p;
-  int64_t at[IFD_PRODUCT_SEGMENTS], n_segments = p->n_full + p->n_part, rows = k->i1 - k->i0;
-  k->t.at = at;
-  k->s0 = 0;
-  do {
-    k->s1 = ifd_min_i64(k->s0 + IFD_PRODUCT_SEGMENTS, n_segments);
-    k->first = k->s0 == 0, k->last = k->s1 == n_segments;
+  int64_t n_segments = p->n_full + p->n_part, apart = p->pack ? (k->i1 - k->i0) * 16 : p->a_segment;
+  for (int64_t s = 0; s < IFD_PRODUCT_SEGMENTS; s++) k->at[s] = s * apart;
+  k->t.at = k->at;
+  for (int64_t i = 0; i < n_k; i++) {
+    k->s0 = n_segments * i / n_k, k->s1 = n_segments * (i + 1) / n_k;
+    k->first = i == 0, k->last = i == n_k - 1;
     k->t.n_full = ifd_max_i64(0, ifd_min_i64(k->s1, p->n_full) - k->s0);
     k->t.n_part = k->s1 - k->s0 - k->t.n_full;
     if (p->pack && !kept) p->pack(p->source, a, k->i0, k->i1, k->s0, k->s1);
-    k->t.a = p->pack ? a : p->a + k->s0 * p->a_segment + k->i0 * 16;
-    int64_t apart = p->pack ? rows * 16 : p->a_segment;
-    for (int64_t s = 0; s < k->s1 - k->s0; s++) at[s] = s * apart;
+    k->t.a = p->pack ? a : p->a + k->i0 * 16;
+    if (kept || !p->pack) k->t.a += k->s0 * apart;
     k->b = b + steps_before(p, k->s0) * 16;
     run_tiles(k);
-    k->s0 = k->s1;
-  } while (k->s0 < n_segments);
+  }
   if (p->store) p->store(p, k->sums, k->columns, k->i0, k->i1, k->j0, k->j1);
 }
 
@@ -129,15 +136,16 @@ void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
                        .other_vs = p->other_vs};
   k.t.other = p->epilogue->join ? p->epilogue->other : NULL;
   k.t.finish = set_finish(&k.t, p);
-  int64_t n_blocks = ifd_ceil_div(p->m, size.rows), rows = ifd_ceil_div(p->m, n_blocks);
-  for (k.j0 = 0; k.j0 < p->n; k.j0 = k.j1) {
-    k.j1 = ifd_min_i64(k.j0 + size.columns, p->n);
+  int64_t n_i = ifd_ceil_div(p->m, size.rows), n_j = ifd_ceil_div(p->n, size.columns);
+  bool kept = p->pack && ifd_ceil_div(p->m, n_i) * n_segments <= IFD_PRODUCT_A && (packed || n_i == 1);
+  for (int64_t x = 0; x < n_i * n_j; x++) { /* what is packed once stays while the other passes by */
+    int64_t i = kept ? x / n_j : x % n_i, j = kept ? x % n_j : x / n_i;
+    k.i0 = p->m * i / n_i, k.i1 = p->m * (i + 1) / n_i;
+    k.j0 = j * size.columns, k.j1 = ifd_min_i64(k.j0 + size.columns, p->n);
     k.columns = ifd_ceil_div(k.j1 - k.j0, 16) * 16;
-    if (!packed) IFD_K(ifd_k_pack_b)(own_b, p->b + k.j0 * p->b_cs, p->b_rs, p->b_cs, steps, k.j1 - k.j0);
-    for (k.i0 = 0; k.i0 < p->m; k.i0 = k.i1) {
-      k.i1 = ifd_min_i64(k.i0 + rows, p->m);
-      bool kept = k.j0 > 0 && n_blocks == 1 && n_segments <= IFD_PRODUCT_SEGMENTS;
-      run_segments(&k, packed ? p->b + k.j0 * steps : own_b, scratch, kept);
-    }
+    if (kept && j == 0) p->pack(p->source, scratch, k.i0, k.i1, 0, n_segments);
+    if (!packed && i == 0)
+      IFD_K(ifd_k_pack_b)(own_b, p->b + k.j0 * p->b_cs, p->b_rs, p->b_cs, steps, k.j1 - k.j0);
+    run_segments(&k, size.n_k, packed ? p->b + k.j0 * steps : own_b, scratch, kept);
   }
 }

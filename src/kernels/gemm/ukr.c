@@ -6,10 +6,9 @@
 
 /* M and NV are constants wherever this is inlined: the sums then live in registers. */
 IFD_INLINE void step(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *a,
-                     const float *b, int64_t b_vs, int64_t ahead) {
+                     const float *b, int64_t b_vs) {
   v16 bv[IFD_UKR_MAX_VECTORS];
   EACH_VECTOR bv[v] = v16_load(b + v * b_vs);
-  EACH_VECTOR __builtin_prefetch(b + v * b_vs + ahead, 0, 2);
   EACH_ROW {
     v16 av = v16_set1(a[i * 16]);
     EACH_VECTOR sum[i][v] = v16_fma(av, bv[v], sum[i][v]);
@@ -37,23 +36,33 @@ IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_
   }
 }
 
+/* Rows of C fetched with each segment: all at once they would hold up A and B. */
+enum { C_ROWS_AHEAD = 2 };
+
 IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
   static const float zeros[16];
   const float *init = t->init ? t->init : zeros;
   const int64_t init_rs = t->init ? t->init_rs : 0, init_vs = t->init ? t->init_vs : 0;
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   EACH_VECTOR EACH_ROW sum[i][v] = v16_load(init + i * init_rs + v * init_vs);
-  const int64_t b_vs = t->b_vs, ahead = t->b_ahead;
+  const int64_t b_vs = t->b_vs, ahead = t->b_ahead, n_ahead = 2 * t->n_ahead;
   const float *b = t->b;
   const int64_t *at = t->at, *full = at + t->n_full, *end = full + t->n_part;
+  const float *c = t->c;
+  int64_t c_left = M;
   for (; at < end; at++) {
     const float *a = t->a + *at;
+    for (int i = 0; i < C_ROWS_AHEAD && c_left > 0; i++, c_left--, c += t->c_rs)
+      EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
     if (at < full) {
-      _Pragma("GCC unroll 2") for (int64_t k = 0; k < 16; k++)
-          step(M, NV, sum, a + k, b + k * 16, b_vs, ahead);
+      for (int64_t k = 0; k < 16; k += 2) {
+        if (k < n_ahead) EACH_VECTOR __builtin_prefetch(b + v * b_vs + ahead + k * 8, 0, 2);
+        step(M, NV, sum, a + k, b + k * 16, b_vs);
+        step(M, NV, sum, a + k + 1, b + k * 16 + 16, b_vs);
+      }
       b += 16 * 16;
     } else
-      for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, a + k, b, b_vs, ahead);
+      for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, a + k, b, b_vs);
   }
   if (t->finish)
     store_finished(M, NV, sum, t);

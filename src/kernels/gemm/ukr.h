@@ -26,7 +26,8 @@ typedef struct ifd_ukr_args {
   int64_t n_full, n_part, k_part;
   const float *b;
   int64_t b_vs;
-  int64_t b_ahead;   /* what to fetch of B meanwhile, so far from what is read; 0: nothing more */
+  int64_t b_ahead;   /* what to fetch of B meanwhile: so far from what is read */
+  int64_t n_ahead;   /* steps of each 16, at most 8 */
   const float *init; /* sums so far; NULL: 0. It may be c. */
   int64_t init_rs, init_vs;
   float *c;
@@ -37,7 +38,8 @@ typedef struct ifd_ukr_args {
   const float *other; /* or NULL: not added. It may be c. */
   int64_t other_rs, other_vs;
   float lo, hi;
-} ifd_ukr_args;
+} __attribute__((aligned(64)))
+ifd_ukr_args; /* copied by whole lines, which then forward to what reads them */
 
 typedef void (*ifd_ukr)(const ifd_ukr_args *t);
 
@@ -56,10 +58,12 @@ IFD_INLINE int64_t ifd_ukr_vectors(int64_t n_rows, int64_t n_vectors) {
   while (v > n_vectors) v /= 2;
   return v;
 }
-/* b_ahead of tile r of the n over the same panels: where several share them, the last fetches what the next
- * panels begin with, which would otherwise come from memory all at once. */
-IFD_INLINE int64_t ifd_ukr_ahead(int64_t n_rows, int64_t r, int64_t n, int64_t vectors, int64_t b_vs) {
-  return n_rows >= 24 && r == n - 1 ? vectors * b_vs : 0;
+/* Tile r of the n over the same panels fetches its share of the next panels, which would otherwise come from
+ * memory all at once; a single tile leaves that to the hardware. */
+IFD_INLINE void ifd_ukr_share(ifd_ukr_args *t, int64_t r, int64_t n, int64_t vectors) {
+  int64_t first = 16 * r / n;
+  t->b_ahead = vectors * t->b_vs + first * 16;
+  t->n_ahead = n > 1 ? 16 * (r + 1) / n - first : 0;
 }
 
 #endif

@@ -49,6 +49,8 @@ typedef struct params {
   int a, b;
   const float *packed; /* B, or NULL */
   int64_t packed_stride;
+  bool shares_a;    /* A is packed by a launch before, to shared memory */
+  size_t a_shared;  /* its place there */
   int64_t b_stride; /* of matrices in B where it is packed */
   ifd_gemm_epilogue e;
 } params;
@@ -72,6 +74,31 @@ static void locate(const ifd_products *p, int64_t index, int64_t *a, int64_t *b,
   }
 }
 
+static float *packed_a(const params *p, const ifd_args *args) {
+  return (float *)((char *)args->shared + p->a_shared);
+}
+
+enum { PACKED_SEGMENTS = 16 }; /* of A by one task */
+
+static void run_pack_a(const void *context, const ifd_args *args, int task) {
+  const params *p = context;
+  ifd_k_product g = p->g;
+  g.a = args->in[p->a];
+  int64_t i0 = task % p->grid.n_m * p->grid.m_step, i1 = ifd_min_i64(i0 + p->grid.m_step, g.m);
+  int64_t s0 = task / p->grid.n_m * PACKED_SEGMENTS,
+          s1 = ifd_min_i64(s0 + PACKED_SEGMENTS, ifd_ceil_div(g.k, 16));
+  p->kernels->pack_a_f32(packed_a(p, args), &g, i0, i1, s0, s1);
+}
+
+static ifd_status lower_pack_a(ifd_lower *x, params *p) {
+  p->shares_a = p->batches == 1 && ifd_k_gemm_shares_a(&p->grid, p->g.m, p->g.a_cs);
+  if (!p->shares_a) return IFD_OK;
+  p->a_shared = (x->work->shared + 63) / 64 * 64;
+  x->work->shared = p->a_shared + ifd_k_gemm_packed_a_len(p->g.m, p->g.k);
+  return ifd_lower_launch(x, run_pack_a, p, sizeof *p,
+                          p->grid.n_m * ifd_ceil_div(p->g.k, 16 * PACKED_SEGMENTS), 0);
+}
+
 static void run_products(const void *context, const ifd_args *args, int task) {
   const params *p = context;
   int64_t first = p->group > 1 ? task * p->group : task / p->grid.n_tasks;
@@ -86,6 +113,7 @@ static void run_products(const void *context, const ifd_args *args, int task) {
     e.row_bias = operand(p->e.row_bias, p, args, i);
     e.other = operand(p->e.other, p, args, i);
     g.a = (const float *)args->in[p->a] + a;
+    if (p->shares_a) g.a = packed_a(p, args), g.a_rs = g.a_cs = 0;
     g.c = (float *)(p->p.c_shared ? args->shared : args->out[0]) + c;
     g.b = p->packed ? p->packed + (p->b_stride ? b / p->b_stride * p->packed_stride : 0)
                     : (const float *)args->in[p->b] + b;
@@ -122,6 +150,7 @@ ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
                         .c_rs = p->c_rs};
   TRY(pack_b(x, &k, b));
   k.grid = ifd_k_gemm_split(p->m, p->n, p->k, k.packed != NULL);
+  TRY(lower_pack_a(x, &k));
   k.group =
       k.grid.n_tasks > 1 ? 1 : ifd_lower_grain(k.batches, (double)p->m * (double)p->n * (double)p->k / 8);
   int64_t tasks = k.group > 1 ? ifd_ceil_div(k.batches, k.group) : k.batches * k.grid.n_tasks;
