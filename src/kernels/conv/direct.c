@@ -145,13 +145,6 @@ static void scatter(const ifd_product *product, const float *sums, int64_t colum
   }
 }
 
-/* Floats of packed weights before the part's. */
-static int64_t packed_before(const ifd_k_conv_shape *s, int64_t phase, int64_t group) {
-  int64_t panels = ifd_ceil_div(s->m / s->groups, 16) * 16, before = 0;
-  for (int64_t i = 0; i < phase; i++) before += ifd_conv_phase_at(s, i).steps * s->groups;
-  return (before + ifd_conv_phase_at(s, phase).steps * group) * panels;
-}
-
 void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
   const ifd_k_conv_shape *s = &t->plan->shape;
   int64_t group = t->part % s->groups, phase = t->part / s->groups;
@@ -162,6 +155,7 @@ void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
               .lane = from % 16,
               .channel = group * m + t->b0 * 16,
               .first = t->r0};
+  int64_t steps_before = p.phase.taps_before * s->c + p.phase.steps * group;
   bool spans = t->plan->spans_batch, in_place = ifd_conv_pointwise(s) && !spans && p.lane == 0;
   int64_t n_rows = ifd_min_i64(t->r1, spans ? t->plan->batch : p.phase.n_places) - t->r0;
   if (n_rows <= 0) return;
@@ -174,7 +168,8 @@ void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
                          .source = &p,
                          .a = p.x + t->r0 * 16,
                          .a_segment = t->x_plane * 16,
-                         .b = t->packed + packed_before(s, phase, group) + t->b0 * 16 * p.phase.steps,
+                         .b =
+                             t->packed + steps_before * ifd_ceil_div(m, 16) * 16 + t->b0 * 16 * p.phase.steps,
                          .fill = true,
                          .store = ifd_conv_scatters(s) ? scatter : NULL};
   ifd_k_epilogue e = t->epilogue;

@@ -54,9 +54,8 @@ static int64_t output_at(const lines *g, int64_t row) {
 
 static const float *weights_of(const lines *g) {
   const ifd_k_conv_shape *s = &g->t->plan->shape;
-  int64_t phase = g->t->part / s->out[IFD_K_D], c = s->c / s->groups, before = 0;
-  for (int64_t i = 0; i < phase; i++) before += ifd_conv_phase_at(s, i).n_taps;
-  return g->t->packed + (before * ifd_ceil_div(s->m, 16) + g->block * g->phase.n_taps) * c * 16;
+  int64_t taps = g->phase.taps_before * ifd_ceil_div(s->m, 16) + g->block * g->phase.n_taps;
+  return g->t->packed + taps * (s->c / s->groups) * 16;
 }
 
 /* A row that goes on from `init` (NULL: from 0) and is finished, of outputs that are apart or whose epilogue
