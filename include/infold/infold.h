@@ -55,9 +55,11 @@ INFOLD_API void infold_free(void *p);
 
 /* ---- models ---- */
 
+/* Limits of memory are bytes, SIZE_MAX for none. The default is 2 GiB, 8 times the bytes of the model's
+ * weights and 64 times those of a run's inputs, and at most half of what this process can hold. */
 typedef struct infold_load_options {
   int allow_links;   /* external data may be reached through symbolic or hard links */
-  size_t max_memory; /* bytes that the model may hold besides mapped files; 0: no limit */
+  size_t max_memory; /* bytes that the model may hold besides mapped files; 0: the default */
 } infold_load_options;
 
 /* Reads and validates a model. External data is mapped from the model's folder when it is needed. options may
@@ -189,7 +191,7 @@ typedef struct infold_session_options {
   int reference;     /* every node by its reference kernel */
   int float64;       /* a float32 model in double, by reference kernels */
   int no_optimize;   /* run the graph as it is, on the same kernels */
-  size_t max_memory; /* bytes that the session may hold; 0: no limit */
+  size_t max_memory; /* bytes that the session may hold; 0: the default */
   int64_t max_steps; /* loop trips of one run; 0: the default of a million */
   int profile;       /* keep times of each node of the last run */
   const char *cpu;   /* at most this instruction set: \"ref\", \"avx2\", \"avx512\"; NULL: the best, or what
@@ -238,7 +240,7 @@ typedef struct infold_verify_options {
   uint64_t seed;
   double tolerance; /* float outputs may differ by this times the output's largest magnitude; 0: 1e-4 */
   int threads;
-  size_t max_memory;
+  size_t max_memory;  /* of each session; 0: the default */
   double max_seconds; /* give up with LIMIT after about this time; 0: no limit */
 } infold_verify_options;
 

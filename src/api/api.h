@@ -6,6 +6,7 @@
 #include "infold/infold.h"
 #include "ops/infer.h"
 #include "pass/pass.h"
+#include <fenv.h>
 #include <stdio.h>
 
 /* A model shared by its handle and by sessions; `source` is kept alive for constants that are borrowed from
@@ -36,8 +37,9 @@ struct infold_value {
 struct infold_session {
   infold_model *model; /* as given: names, types */
   infold_model *ready; /* what runs */
-  ifd_budget budget;
+  ifd_budget *budget;  /* lives as long as the session's results */
   infold_session_options options;
+  size_t base_limit, most_memory; /* the default limit without inputs, and with any */
   ifd_program *program;
   ifd_pool *pool;
   char **input_types, **output_types;
@@ -56,6 +58,20 @@ ifd_status ifd_api_text_end(ifd_error *err, FILE *f, char **out, ifd_status stat
 /* A heap copy for the caller; NO_MEMORY when that fails. */
 ifd_status ifd_api_text(ifd_error *err, char **out, const char *text);
 
+/* First in functions that compute: the default floating-point environment (rounding to nearest, subnormals
+ * kept, no traps) until they return, then the caller's again, flags included. */
+#define IFD_API_COMPUTES __attribute__((cleanup(ifd_api_leave))) fenv_t callers_ = ifd_api_enter()
+static inline fenv_t ifd_api_enter(void) {
+  fenv_t callers;
+  fegetenv(&callers);
+  fesetenv(FE_DFL_ENV);
+  return callers;
+}
+static inline void ifd_api_leave(const fenv_t *callers) { fesetenv(callers); }
+/* The limit that was asked for, or the default (see infold.h) where that is 0, before there are inputs. */
+size_t ifd_api_memory_limit(size_t asked, const ifd_model *model);
+/* Says in the error when memory ran out for the budget's limit; returns the status. */
+ifd_status ifd_api_name_limit(ifd_error *err, ifd_status status, const ifd_budget *budget);
 /* A deep copy whose constants are borrowed from `model`, which it keeps alive. */
 ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory);
 infold_model *ifd_api_ref(const infold_model *model);

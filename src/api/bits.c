@@ -205,6 +205,7 @@ static ifd_status check(checker *c) {
 
 infold_status infold_verify_bits(infold_error *to, char **out, const infold_model *model,
                                  const infold_verify_options *options) {
+  IFD_API_COMPUTES;
   static const infold_verify_options usual = {0};
   ifd_error err = {0};
   size_t len;

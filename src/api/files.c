@@ -114,6 +114,7 @@ static ifd_status make_value(ifd_error *err, infold_value **out, const infold_se
 
 infold_status infold_make_value(infold_error *to, infold_value **out, const infold_session *session,
                                 int input, const char *how, uint64_t seed, int64_t free_dim) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   *out = NULL;
   return ifd_api_report(to, &err, NULL, make_value(&err, out, session, input, how, seed, free_dim));

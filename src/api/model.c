@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include "base/os.h"
 #include "io/onnx_read.h"
 #include "io/onnx_write.h"
 #include "ir/clone.h"
@@ -33,6 +34,29 @@ infold_status ifd_api_report(infold_error *to, const ifd_error *from, const char
     snprintf(to->message, sizeof to->message, "%s%s%s%s", file ? file : "", file ? ": " : "", from->where,
              *from->text ? from->text : ifd_status_text(status));
   return (infold_status)status;
+}
+
+/* ---- limits ---- */
+
+static ifd_status add_constants(ifd_graph *graph, void *bytes) {
+  for (int i = 0; i < graph->constants.n; i++)
+    if (graph->constants.v[i]->constant)
+      *(size_t *)bytes += ifd_tensor_bytes(graph->constants.v[i]->constant);
+  return IFD_OK;
+}
+
+size_t ifd_api_memory_limit(size_t asked, const ifd_model *model) {
+  size_t weights = 0, half = ifd_memory_size() / 2;
+  if (asked) return asked;
+  if (ifd_graph_visit(model->graph, add_constants, &weights) != IFD_OK || weights > half) return half;
+  size_t enough = ((size_t)2 << 30) + 8 * weights;
+  return enough < half ? enough : half;
+}
+
+ifd_status ifd_api_name_limit(ifd_error *err, ifd_status status, const ifd_budget *budget) {
+  if (status == IFD_NO_MEMORY && budget->was_exceeded)
+    snprintf(err->text, sizeof err->text, "it takes more memory than its limit of %zu bytes", budget->limit);
+  return status;
 }
 
 ifd_status ifd_api_text(ifd_error *err, char **out, const char *text) {
@@ -84,45 +108,53 @@ static ifd_status settle(ifd_error *err, infold_model *m) {
 }
 
 static infold_status finish(infold_error *to, ifd_error *err, infold_model **out, infold_model *m,
-                            const char *path, ifd_status status) {
+                            const char *path, size_t max_memory, ifd_status status) {
   if (status == IFD_OK) status = settle(err, m);
-  if (status == IFD_OK)
+  if (status == IFD_OK) {
+    m->budget.limit = ifd_api_memory_limit(max_memory, m->ir);
     *out = m;
-  else
+  } else {
+    if (m) status = ifd_api_name_limit(err, status, &m->budget);
     infold_destroy_model(m);
+  }
   return ifd_api_report(to, err, path, status);
 }
 
 infold_status infold_load_model(infold_error *to, infold_model **out, const char *path,
                                 const infold_load_options *options) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   infold_model *m = NULL;
   *out = NULL;
-  ifd_status status = create(&err, &m, options ? options->max_memory : 0);
+  size_t max_memory = options ? options->max_memory : 0;
+  ifd_status status = create(&err, &m, max_memory ? max_memory : ifd_memory_size() / 2);
   ifd_read_options read = {.allow_links = options && options->allow_links};
   if (status == IFD_OK) status = ifd_onnx_read_file(&err, &m->ir, path, &read, &m->budget);
-  return finish(to, &err, out, m, path, status);
+  return finish(to, &err, out, m, path, max_memory, status);
 }
 
 infold_status infold_load_model_from_memory(infold_error *to, infold_model **out, const void *bytes,
                                             size_t len, const char *folder,
                                             const infold_load_options *options) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   infold_model *m = NULL;
   *out = NULL;
-  ifd_status status = create(&err, &m, options ? options->max_memory : 0);
+  size_t max_memory = options ? options->max_memory : 0;
+  ifd_status status = create(&err, &m, max_memory ? max_memory : ifd_memory_size() / 2);
   ifd_read_options read = {.allow_links = options && options->allow_links, .directory = folder};
   if (status == IFD_OK) status = ifd_onnx_read_memory(&err, &m->ir, bytes, len, &read, &m->budget);
-  return finish(to, &err, out, m, NULL, status);
+  return finish(to, &err, out, m, NULL, max_memory, status);
 }
 
 infold_status infold_parse_model(infold_error *to, infold_model **out, const char *text, size_t len) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   infold_model *m = NULL;
   *out = NULL;
-  ifd_status status = create(&err, &m, 0);
+  ifd_status status = create(&err, &m, ifd_memory_size() / 2);
   if (status == IFD_OK) status = ifd_text_parse(&err, &m->ir, text, len, &m->budget);
-  return finish(to, &err, out, m, NULL, status);
+  return finish(to, &err, out, m, NULL, 0, status);
 }
 
 infold_status infold_save_model(infold_error *to, const infold_model *model, const char *path,

@@ -40,6 +40,7 @@ static ifd_status run(ifd_error *err, infold_model **out, infold_report **out_re
   if (status == IFD_OK) {
     report->after = after;
     status = optimize(err, after, report, options);
+    status = ifd_api_name_limit(err, status, &after->budget);
   }
   if (status == IFD_OK) *out = ifd_api_ref(after);
   if (status == IFD_OK && out_report)
@@ -51,6 +52,7 @@ static ifd_status run(ifd_error *err, infold_model **out, infold_report **out_re
 
 infold_status infold_optimize_model(infold_error *to, infold_model **out, infold_report **report,
                                     const infold_model *model, const infold_optimize_options *options) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   *out = NULL;
   if (report) *report = NULL;

@@ -40,7 +40,7 @@ static ifd_status plan_passes(ifd_error *err, ifd_arena *arena, const char *cons
 
 /* The model made ready: local functions and gradients written out, then optimized for running. */
 static ifd_status make_ready(ifd_error *err, infold_session *s) {
-  TRY(ifd_api_clone(err, &s->ready, s->model, s->options.max_memory));
+  TRY(ifd_api_clone(err, &s->ready, s->model, s->budget->limit));
   TRY(ifd_inline_functions(err, s->ready->ir));
   TRY(ifd_expand_gradients(err, s->ready->ir));
   if (s->options.reference) return IFD_OK;
@@ -60,13 +60,14 @@ static ifd_status create_session(ifd_error *err, infold_session *s) {
   ifd_program_options options = {.isa = ifd_cpu_isa_at_most(s->options.cpu),
                                  .reference = s->options.reference,
                                  .float64 = s->options.float64};
-  TRY(ifd_program_create(err, &s->program, s->ready->ir->graph, NULL, &options, &s->budget));
+  TRY(ifd_program_create(err, &s->program, s->ready->ir->graph, NULL, &options, s->budget));
   if (threads > 1) ALLOC(err, s->pool, ifd_pool_create(threads));
   return IFD_OK;
 }
 
 infold_status infold_create_session(infold_error *to, infold_session **out, const infold_model *model,
                                     const infold_session_options *options) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   *out = NULL;
   infold_session *s = calloc(1, sizeof *s);
@@ -74,15 +75,21 @@ infold_status infold_create_session(infold_error *to, infold_session **out, cons
     return ifd_api_report(to, &err, NULL, ifd_error_set(&err, IFD_NO_MEMORY, __FILE__, "out of memory"));
   if (options) s->options = *options;
   s->model = ifd_api_ref(model);
-  s->budget.limit = s->options.max_memory;
-  ifd_arena_init(&s->arena, &s->budget);
+  s->base_limit = ifd_api_memory_limit(s->options.max_memory, model->ir);
+  s->most_memory = s->options.max_memory ? s->options.max_memory : ifd_memory_size() / 2;
+  s->budget = ifd_budget_create(s->base_limit);
+  ifd_arena_init(&s->arena, s->budget);
   ifd_arena_init(&s->profile.arena, NULL);
   pthread_mutex_init(&s->lock, NULL);
-  ifd_status status = create_session(&err, s);
+  ifd_status status =
+      s->budget ? create_session(&err, s) : ifd_error_set(&err, IFD_NO_MEMORY, __FILE__, "out of memory");
   if (status == IFD_OK)
     *out = s;
-  else
+  else {
+    if (s->budget) status = ifd_api_name_limit(&err, status, s->budget);
+    if (s->ready) status = ifd_api_name_limit(&err, status, &s->ready->budget);
     infold_destroy_session(s);
+  }
   return ifd_api_report(to, &err, NULL, status);
 }
 
@@ -95,6 +102,7 @@ void infold_destroy_session(infold_session *s) {
   infold_destroy_model(s->model);
   ifd_arena_free(&s->arena);
   ifd_arena_free(&s->profile.arena);
+  ifd_budget_close(s->budget);
   pthread_mutex_destroy(&s->lock);
   free(s);
 }
@@ -281,6 +289,14 @@ static ifd_status run_program(ifd_error *err, infold_session *s, const ifd_datum
   return status;
 }
 
+/* What a caller brings may be worked on: the default limit is for what a file asks. */
+static void allow_for_inputs(infold_session *s, const ifd_datum *inputs, int n) {
+  size_t limit = s->base_limit;
+  for (int i = 0; i < n; i++)
+    if (inputs[i].kind == IFD_KIND_TENSOR) limit += 64 * ifd_tensor_bytes(&inputs[i].tensor);
+  ifd_budget_raise(s->budget, limit < s->most_memory ? limit : s->most_memory);
+}
+
 static ifd_status run(ifd_error *err, infold_value **outputs, infold_session *s,
                       const infold_value *const *inputs, const char *wanted, ifd_arena *arena) {
   int n_in = graph_of(s)->inputs.n, n_out = graph_of(s)->outputs.n;
@@ -290,21 +306,24 @@ static ifd_status run(ifd_error *err, infold_value **outputs, infold_session *s,
   ALLOC(err, made, ifd_new_array(arena, ifd_datum, n_out));
   TRY(bind_inputs(err, s, inputs, given, arena));
   TRY(order_inputs(err, s, given, ordered));
+  allow_for_inputs(s, given, n_in);
   TRY(run_program(err, s, ordered, made));
   return wrap_outputs(err, outputs, made, n_out, wanted);
 }
 
 infold_status infold_run(infold_error *to, infold_value **outputs, const infold_session *session,
                          const infold_value *const *inputs, const char *wanted) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   ifd_arena arena;
   infold_session *s =
       (infold_session *)session; /* immutable but for its profile and counters, which are locked */
   memset(outputs, 0, (size_t)graph_of(s)->outputs.n * sizeof *outputs);
-  ifd_arena_init(&arena, &s->budget);
+  ifd_arena_init(&arena, s->budget);
   ifd_status status = run(&err, outputs, s, inputs, wanted, &arena);
   ifd_arena_free(&arena);
-  return ifd_api_report(to, &err, NULL, status);
+  ifd_budget_end_round(s->budget);
+  return ifd_api_report(to, &err, NULL, ifd_api_name_limit(&err, status, s->budget));
 }
 
 static ifd_status peak(ifd_error *err, size_t *out, infold_session *s, const infold_value *const *inputs,
@@ -323,7 +342,7 @@ infold_status infold_get_peak_memory(infold_error *to, size_t *out, const infold
   ifd_error err = {0};
   ifd_arena arena;
   infold_session *s = (infold_session *)session;
-  ifd_arena_init(&arena, &s->budget);
+  ifd_arena_init(&arena, s->budget);
   ifd_status status = peak(&err, out, s, inputs, &arena);
   ifd_arena_free(&arena);
   return ifd_api_report(to, &err, NULL, status);

@@ -477,6 +477,7 @@ static ifd_status print_outcomes(verifier *v, FILE *to) {
 
 infold_status infold_verify_models(infold_error *to, char **out, const infold_model *a, const infold_model *b,
                                    const infold_verify_options *options) {
+  IFD_API_COMPUTES;
   static const infold_verify_options usual = {0};
   ifd_error err = {0};
   verifier v = {.err = &err, .a = a, .b = b, .options = options ? options : &usual};
@@ -515,6 +516,7 @@ static ifd_status describe(verifier *v, char **out) {
 
 infold_status infold_verify_report(infold_error *to, infold_report *report,
                                    const infold_verify_options *options) {
+  IFD_API_COMPUTES;
   static const infold_verify_options usual = {0};
   ifd_error err = {0};
   verifier v = {.err = &err, .a = report->before, .b = report->after, .options = options ? options : &usual};

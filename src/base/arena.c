@@ -5,59 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/os.h"
-
 enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20 };
 
 struct ifd_arena_block {
   ifd_arena_block *next;
   size_t size; /* with this header */
 };
-
-static bool injected_failure(ifd_budget *budget) {
-  return atomic_load_explicit(&budget->fail_after, memory_order_relaxed) > 0 &&
-         atomic_fetch_sub(&budget->fail_after, 1) == 1;
-}
-
-/* Weights and activations are read in streams: of small pages, every few microseconds would wait for an
- * address. */
-static void *alloc_pages(size_t size) {
-  if (size < IFD_LARGE_PAGE) return aligned_alloc(64, size);
-  void *p = aligned_alloc(IFD_LARGE_PAGE, size);
-  if (p) ifd_memory_prefer_large_pages(p, size);
-  return p;
-}
-
-void *ifd_budget_alloc(ifd_budget *budget, size_t size) {
-  if (size > SIZE_MAX / 2) return NULL;
-  size = (size + 63) & ~(size_t)63;
-  if (!size) size = 64;
-  if (budget) {
-    if (injected_failure(budget)) {
-      atomic_store(&budget->fail_after, 1); /* and every later one, as when memory is gone */
-      return NULL;
-    }
-    size_t used = atomic_fetch_add(&budget->used, size) + size;
-    if (budget->limit && used > budget->limit) {
-      atomic_fetch_sub(&budget->used, size);
-      return NULL;
-    }
-    size_t peak = atomic_load(&budget->peak);
-    while (used > peak && !atomic_compare_exchange_weak(&budget->peak, &peak, used)) {
-    }
-  }
-  void *p = alloc_pages(size);
-  if (!p && budget) atomic_fetch_sub(&budget->used, size);
-  return p;
-}
-
-void ifd_budget_free(ifd_budget *budget, void *p, size_t size) {
-  if (!p) return;
-  size = (size + 63) & ~(size_t)63;
-  if (!size) size = 64;
-  if (budget) atomic_fetch_sub(&budget->used, size);
-  free(p);
-}
 
 void ifd_arena_init(ifd_arena *arena, ifd_budget *budget) { *arena = (ifd_arena){.budget = budget}; }
 

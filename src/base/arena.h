@@ -1,27 +1,9 @@
-/* Memory with a budget, and arenas.
- * A budget counts what one owner (a model, a session, a run) holds and refuses what goes over its limit; it
- * can be told to fail the n-th request, for tests. An arena gives zeroed memory that lives until the arena is
- * reset or freed: nothing in it is freed alone. A pointer points only into its own arena or a longer-lived
- * one. */
+/* Arenas: zeroed memory that lives until its arena is freed; nothing in it is freed alone. A pointer points
+ * only into its own arena or a longer-lived one. */
 #ifndef IFD_BASE_ARENA_H
 #define IFD_BASE_ARENA_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-typedef struct ifd_budget {
-  size_t limit;            /* bytes; 0 is no limit */
-  _Atomic size_t used;     /* bytes held now */
-  _Atomic size_t peak;     /* most bytes ever held */
-  _Atomic long fail_after; /* > 0: requests until one fails; 0: never */
-} ifd_budget;
-
-/* Memory of at least `size` bytes, aligned to 64, not zeroed; NULL when the budget or the machine refuses. */
-void *ifd_budget_alloc(ifd_budget *budget, size_t size);
-/* Frees what ifd_budget_alloc gave for the same size; NULL is fine. */
-void ifd_budget_free(ifd_budget *budget, void *p, size_t size);
+#include "base/budget.h"
 
 typedef struct ifd_arena_block ifd_arena_block;
 typedef struct ifd_arena {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,6 +28,24 @@ void ifd_memory_prefer_large_pages(void *p, size_t size) {
 #else
   (void)p, (void)size;
 #endif
+}
+
+static size_t read_limit(const char *path) {
+  FILE *f = fopen(path, "re");
+  unsigned long long n;
+  size_t limit = f && fscanf(f, "%llu", &n) == 1 ? (size_t)n : SIZE_MAX;
+  if (f) fclose(f);
+  return limit;
+}
+
+size_t ifd_memory_size(void) {
+  size_t limit = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+  size_t group = read_limit("/sys/fs/cgroup/memory.max"); /* version 2; else version 1 */
+  if (group == SIZE_MAX) group = read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+  struct rlimit address;
+  if (group < limit) limit = group;
+  if (getrlimit(RLIMIT_AS, &address) == 0 && address.rlim_cur < limit) limit = address.rlim_cur;
+  return limit;
 }
 
 /* ---- reading ---- */

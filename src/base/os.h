@@ -1,6 +1,6 @@
 /* What infold asks of the operating system: files mapped to read, files opened without leaving a folder,
- * files replaced whole or not at all, time. Paths are named in errors, which are IO when the system refuses,
- * BAD_FILE when infold does. */
+ * files replaced whole or not at all, memory, time. Paths are named in errors, which are IO when the system
+ * refuses, BAD_FILE when infold does. */
 #ifndef IFD_BASE_OS_H
 #define IFD_BASE_OS_H
 
@@ -52,6 +52,10 @@ ifd_status ifd_file_replace(ifd_error *err, const char *path, const void *p, siz
  * [p, p + size), where p is aligned to one. Only time depends on whether the system gives them. */
 enum { IFD_LARGE_PAGE = 1 << 21 };
 void ifd_memory_prefer_large_pages(void *p, size_t size);
+
+/* Bytes that this process can hold: the machine's memory, or less where its control group or its limits say
+ * so. */
+size_t ifd_memory_size(void);
 
 /* Seconds of a clock that only goes forward. */
 double ifd_now(void);

@@ -98,7 +98,7 @@ typedef struct model_options {
    "NAME=1,3,224,224", "fix the shape of an input; may be repeated",                                         \
    OPTION_TEXTS,       offsetof(record, model.shapes)},                                                      \
       {"--max-memory", NULL,                                                                                 \
-       "BYTES",        "most memory to hold (K, M, G; default: what the machine has)",                       \
+       "BYTES",        "most memory to hold (K, M, G; default: 2G and some times the weights and inputs)",   \
        OPTION_BYTES,   offsetof(record, model.max_memory)},                                                  \
   {                                                                                                          \
     "--allow-links", NULL, NULL, "external data may be behind symbolic or hard links", OPTION_FLAG,          \
@@ -106,7 +106,7 @@ typedef struct model_options {
   }
 
 /* Loads and fixes shapes. Exit codes here and below; a failure was printed. */
-int cli_load(infold_model **out, const char *path, model_options *options);
+int cli_load(infold_model **out, const char *path, const model_options *options);
 
 /* Writes a model; external_data may be NULL. */
 int cli_save(const infold_model *model, const char *path, const char *external_data);

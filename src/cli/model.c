@@ -4,30 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 enum { MAX_RANK = 12 };
-
-/* ---- limits ---- */
-
-static size_t read_limit(const char *path) {
-  FILE *f = fopen(path, "r");
-  unsigned long long n;
-  size_t limit = f && fscanf(f, "%llu", &n) == 1 ? (size_t)n : SIZE_MAX;
-  if (f) fclose(f);
-  return limit;
-}
-
-/* What this process can hold: the machine's memory, or less where its group or its limits say so. */
-static size_t machine_memory(void) {
-  size_t limit = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-  size_t group = read_limit("/sys/fs/cgroup/memory.max");
-  struct rlimit address;
-  if (group < limit) limit = group;
-  if (getrlimit(RLIMIT_AS, &address) == 0 && address.rlim_cur < limit) limit = address.rlim_cur;
-  return limit;
-}
 
 /* ---- loading ---- */
 
@@ -60,10 +38,9 @@ static int set_shape(infold_model *model, const char *path, const char *shape) {
   return code;
 }
 
-int cli_load(infold_model **out, const char *path, model_options *options) {
+int cli_load(infold_model **out, const char *path, const model_options *options) {
   infold_error err;
   int code = 0;
-  if (!options->max_memory) options->max_memory = machine_memory();
   infold_load_options load = {.allow_links = options->allow_links, .max_memory = options->max_memory};
   cli_begin("loading", path);
   if (infold_load_model(&err, out, path, &load)) code = cli_fail(&err, path);

@@ -1,46 +1,10 @@
-/* Budgets and arenas: limits, injected failures, alignment, zeroing, reuse. */
+/* Arenas: alignment, zeroing, limits, reuse. */
 #include "base/arena.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
 #include <cmocka.h>
-
-static void budget_counts_and_refuses(void **state) {
-  (void)state;
-  ifd_budget budget = {.limit = 1024};
-  void *a = ifd_budget_alloc(&budget, 1), *b = ifd_budget_alloc(&budget, 900);
-  assert_non_null(a);
-  assert_non_null(b);
-  assert_int_equal((uintptr_t)a % 64 + (uintptr_t)b % 64, 0);
-  size_t both = budget.used;
-  assert_true(both >= 901 && both <= 1024);
-  assert_null(ifd_budget_alloc(&budget, 256));
-  assert_int_equal(budget.used, both);
-  ifd_budget_free(&budget, b, 900);
-  b = ifd_budget_alloc(&budget, 256);
-  assert_non_null(b);
-  ifd_budget_free(&budget, b, 256);
-  ifd_budget_free(&budget, a, 1);
-  ifd_budget_free(&budget, NULL, 77);
-  assert_int_equal(budget.used, 0);
-  assert_int_equal(budget.peak, both);
-  assert_null(ifd_budget_alloc(&budget, SIZE_MAX));
-  assert_null(ifd_budget_alloc(NULL, SIZE_MAX - 3));
-  assert_int_equal(budget.used, 0);
-}
-
-static void budget_fails_the_nth_and_later(void **state) {
-  (void)state;
-  ifd_budget budget = {.fail_after = 3};
-  void *a = ifd_budget_alloc(&budget, 8), *b = ifd_budget_alloc(&budget, 8);
-  assert_non_null(a);
-  assert_non_null(b);
-  for (int i = 0; i < 4; i++) assert_null(ifd_budget_alloc(&budget, 8));
-  ifd_budget_free(&budget, a, 8);
-  ifd_budget_free(&budget, b, 8);
-  assert_int_equal(budget.used, 0);
-}
 
 /* Every piece is zero when given, aligned, and apart from all others. */
 static void arena_pieces_are_zero_and_apart(void **state) {
@@ -99,8 +63,6 @@ static void arena_copies_text(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(budget_counts_and_refuses),
-      cmocka_unit_test(budget_fails_the_nth_and_later),
       cmocka_unit_test(arena_pieces_are_zero_and_apart),
       cmocka_unit_test(arena_refuses_overflow_and_over_budget),
       cmocka_unit_test(arena_copies_text),

@@ -1,0 +1,124 @@
+/* Sessions from outside: what outlives them, and what their results do not depend on. */
+#include "infold/infold.h"
+
+#include <fenv.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static infold_session *open_text(const char *text) {
+  infold_error err;
+  infold_model *model;
+  infold_session *session;
+  if (infold_parse_model(&err, &model, text, strlen(text))) fail_msg("%s", err.message);
+  infold_session_options options = {.threads = 2};
+  if (infold_create_session(&err, &session, model, &options)) fail_msg("%s", err.message);
+  infold_destroy_model(model);
+  return session;
+}
+
+static infold_value *run_random(infold_session *session, int64_t rows) {
+  infold_error err;
+  infold_value *in, *out;
+  if (infold_make_value(&err, &in, session, 0, "random", 7, rows)) fail_msg("%s", err.message);
+  const infold_value *ins[] = {in};
+  if (infold_run(&err, &out, session, ins, NULL)) fail_msg("%s", err.message);
+  infold_destroy_value(in);
+  return out;
+}
+
+static size_t bytes_of(const infold_value *v) {
+  size_t n = sizeof(float);
+  for (int i = 0; i < infold_get_rank(v); i++) n *= (size_t)infold_get_dims(v)[i];
+  return n;
+}
+
+static const char net[] =
+    "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+    "g (float[N,3,19,19] x) => (float[N,24,17,17] y)\n"
+    "<float[24,3,3,3] w = random 1, float[24] b = random 2, float[24,1,1] s = random 3>\n"
+    "{ c = Conv(x, w, b)\n m = Mul(c, s)\n e = Exp(m)\n t = Tanh(e)\n y = Div(t, m) }\n";
+
+static void outputs_outlive_the_session(void **state) {
+  (void)state;
+  infold_session *session = open_text(net);
+  infold_value *first = run_random(session, 2), *second = run_random(session, 2);
+  infold_destroy_value(first);
+  void *before = malloc(bytes_of(second));
+  memcpy(before, infold_get_data(second), bytes_of(second));
+  infold_destroy_session(session);
+  assert_memory_equal(infold_get_data(second), before, bytes_of(second));
+  infold_destroy_value(second);
+  free(before);
+}
+
+/* A kept block must not be handed out while a value still has it. */
+static void outputs_of_runs_are_apart(void **state) {
+  (void)state;
+  infold_session *session = open_text(net);
+  infold_value *values[6];
+  for (int i = 0; i < 6; i++) values[i] = run_random(session, 1 + i % 3);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(bytes_of(values[i]), bytes_of(values[i + 3]));
+    assert_memory_equal(infold_get_data(values[i]), infold_get_data(values[i + 3]), bytes_of(values[i]));
+  }
+  for (int i = 0; i < 6; i++)
+    for (int k = 0; k < i; k++) assert_true(infold_get_data(values[i]) != infold_get_data(values[k]));
+  for (int i = 0; i < 6; i++) infold_destroy_value(values[i]);
+  infold_destroy_session(session);
+}
+
+static void set_environment(int rounding, bool flush) {
+  fesetround(rounding);
+#if defined(__x86_64__)
+  unsigned mxcsr = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(flush ? mxcsr | 0x8040 : mxcsr & ~0x8040u);
+#else
+  (void)flush;
+#endif
+}
+
+static const char small[] = "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+                            "g (float[N,40] x) => (float[N,40] y)\n"
+                            "<float tiny = {1e-38}, float third = {0.333333}, float big = {1e38},\n"
+                            " float a = {1.1}, float b = {0.7}>\n"
+                            "{ c = Mul(x, tiny)\n d = Mul(c, third)\n e = Mul(d, big)\n f = Div(a, b)\n"
+                            "  y = Add(e, f) }\n";
+
+/* Rounding and flushing of subnormals are the caller's own affair, while a session is made and while it runs.
+ */
+static void bits_do_not_depend_on_the_callers_environment(void **state) {
+  static const int roundings[] = {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
+  (void)state;
+  for (int m = 0; m < 2; m++) {
+    infold_session *session = open_text(m ? small : net);
+    infold_value *expected = run_random(session, 3);
+    for (int i = 0; i < 3; i++) {
+      set_environment(roundings[i], true);
+      infold_session *again = open_text(m ? small : net);
+      infold_value *a = run_random(session, 3), *b = run_random(again, 3);
+      int rounding = fegetround();
+      set_environment(FE_TONEAREST, false);
+      assert_int_equal(rounding, roundings[i]);
+      assert_memory_equal(infold_get_data(a), infold_get_data(expected), bytes_of(expected));
+      assert_memory_equal(infold_get_data(b), infold_get_data(expected), bytes_of(expected));
+      infold_destroy_value(a);
+      infold_destroy_value(b);
+      infold_destroy_session(again);
+    }
+    infold_destroy_value(expected);
+    infold_destroy_session(session);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(outputs_outlive_the_session),
+      cmocka_unit_test(outputs_of_runs_are_apart),
+      cmocka_unit_test(bits_do_not_depend_on_the_callers_environment),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
