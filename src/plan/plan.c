@@ -328,6 +328,7 @@ static void sum_memory(maker *m) {
     for (int i = 0; i < w->n_launches; i++)
       if (w->launches[i].scratch > p->scratch) p->scratch = w->launches[i].scratch;
   }
+  p->scratch = (p->scratch + 63) & ~(size_t)63; /* each worker's begins aligned */
   p->peak = p->slab + p->shared + p->scratch;
   for (int s = 0; s < m->program->n_slots; s++)
     if (m->slots[s].place == IFD_PLACE_OUTPUT) p->peak += m->slots[s].bytes;
