@@ -3,6 +3,7 @@ batch. Many random nodes of one operator are run at a time, of random shapes tha
 import os
 import zlib
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ import nodes as lib
 from nodes import REFERENCE, Nodes, equal, samples
 
 F32, F64, F16 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16)
+BF16 = np.dtype(ml_dtypes.bfloat16)
 I64, I32, U8, I8, BOOL = (np.dtype(t) for t in (np.int64, np.int32, np.uint8, np.int8, np.bool_))
 NUMBERS = (F32, F64, I64, I32)
 
@@ -240,13 +242,34 @@ def rotary(rng):
     return n
 
 
+def narrow(dtype, rng):
+    """What computes in float for narrow types."""
+    n = Nodes(22)
+    x, w = samples(dtype, (2, 4, 9, 7), rng, -1, 1), samples(dtype, (6, 4, 3, 3), rng, -1, 1)
+    a, b, c = samples(dtype, (3, 5, 8), rng, -1, 1), samples(dtype, (8, 6), rng, -1, 1), samples(dtype, 8, rng, .5, 1)
+    four = [samples(dtype, 4, rng, .5, 1) for _ in range(4)]
+    n.add("Conv", [x, w], [0]).add("ConvTranspose", [x, w.transpose(1, 0, 2, 3)], [0]).add("MatMul", [a, b], [0])
+    n.add("Gemm", [a[0], b, b[0]], [0]).add("LayerNormalization", [a, c, c], [0, 0]).add("Hardmax", [a], [0])
+    n.add("BatchNormalization", [x, *four], [0]).add("InstanceNormalization", [x, *four[:2]], [0])
+    n.add("GroupNormalization", [x, *four[:2]], [0], num_groups=2).add("LRN", [x], [0], size=3).add("ArgMax", [a], [0])
+    n.add("MaxPool", [x], [0, 0], kernel_shape=[2, 2]).add("AveragePool", [x], [0], kernel_shape=[3, 2])
+    n.add("LpPool", [x], [0], kernel_shape=[2, 2]).add("GlobalAveragePool", [x], [0]).add("LpNormalization", [a], [0])
+    n.add("Resize", [x, None, np.array([1, 1, 1.5, .6], F32)], [0], mode="linear").add("CumSum", [np.abs(a), np.array(1)], [0])
+    n.add("GRU", [a, samples(dtype, (1, 12, 8), rng, -1, 1), samples(dtype, (1, 12, 4), rng, -1, 1)], [0, 0], hidden_size=4)
+    for op in REDUCE:
+        n.add(op, [np.abs(a) + dtype.type(.5), np.array([1])], [0])
+    for axis in 0, 1, -1:
+        n.add("Softmax", [a], [0], axis=axis).add("LogSoftmax", [a], [0], axis=axis)
+    return n
+
+
 CASES = {**{f"{o}": (unary, o) for o in UNARY}, **{f"{o}-binary": (binary, o) for o in BINARY},
          **{f"{o}-variadic": (variadic, o) for o in VARIADIC}, **{o: (reduce, o) for o in REDUCE},
          "ArgMax": (argument, "ArgMax"), "ArgMin": (argument, "ArgMin"), "Clip": (clip,), "Where": (where,),
          "Cast": (cast,), "CumSum": (cumulate,), "Quantize": (quantize,),
          "GridSample": (grid_sample,), "DeformConv": (deform_conv,), "Regions": (regions,),
          "Hardmax": (lines, "Hardmax"), "LpNormalization": (lines, "LpNormalization"), "Pools": (windows,),
-         "RotaryEmbedding": (rotary,)}
+         "RotaryEmbedding": (rotary,), "float16": (narrow, F16), "bfloat16": (narrow, BF16)}
 
 
 def made(case):
@@ -276,7 +299,7 @@ def test_values(case):
         terms = np.size(inputs[0]) / max(1, np.size(want)) if "Reduce" in op else 1
         if op == "ReduceSumSquare":
             scale *= scale
-        same = equal(got, want, 8 * terms if got.dtype != F16 else 1, 4e-7 * scale * terms if got.dtype == F32 else 0)
+        same = equal(got, want, 8 * terms if got.dtype not in (F16, BF16) else 1, 4e-7 * scale * terms if got.dtype == F32 else 0)
         assert same.all(), f"{what}: {got[~same][:5]} instead of {want[~same][:5]}"
 
 

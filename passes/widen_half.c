@@ -1,0 +1,110 @@
+#include "pass/pass.h"
+
+#include "tensor/convert.h"
+
+/* Operators whose kernels compute in float do so for float16 and bfloat16, too: what comes in is cast,
+ * exactly, and what goes out is rounded once. Elementwise operators and those that move elements take the
+ * narrow types as they are.
+ */
+static const char widened[] =
+    "Conv ConvTranspose DeformConv MatMul Gemm Einsum Col2Im "
+    "Hardmax LpNormalization LayerNormalization RMSNormalization GroupNormalization "
+    "InstanceNormalization MeanVarianceNormalization BatchNormalization LRN "
+    "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceSumSquare ReduceL1 ReduceL2 ReduceLogSum "
+    "ReduceLogSumExp ArgMax ArgMin CumSum MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool "
+    "GlobalLpPool "
+    "LSTM GRU RNN Attention LinearAttention RotaryEmbedding Resize Upsample GridSample RoiAlign MaxRoiPool";
+
+static bool is_half(ifd_dtype t) { return t == IFD_FLOAT16 || t == IFD_BFLOAT16; }
+
+static ifd_status cast(ifd_rewrite *rw, ifd_value **out, ifd_value *value, ifd_dtype to) {
+  ifd_node *node;
+  TRY(ifd_rw_add_node(rw, &node, "Cast", &value, 1, 1));
+  *out = node->outputs[0];
+  return ifd_node_set_int(ifd_rw_error(rw), node, "to", to);
+}
+
+static ifd_status widen_constant(ifd_rewrite *rw, ifd_value **out, const ifd_value *value,
+                                 const ifd_tensor *c) {
+  ifd_tensor narrow, wide;
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &narrow, ifd_rw_scratch(rw), c->dtype, &c->shape));
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &wide, ifd_rw_arena(rw), IFD_FLOAT, &c->shape));
+  ifd_tensor_expand(c, narrow.data);
+  ifd_load_f32(c->dtype, narrow.data, wide.data, ifd_tensor_count(c));
+  return ifd_rw_add_constant(rw, out, &wide, value->name);
+}
+
+static ifd_status widen(ifd_rewrite *rw, ifd_node *node) {
+  ifd_dtype half = ifd_rw_dtype(rw, ifd_node_input(node, 0));
+  ifd_value **inputs;
+  ifd_node *wide;
+  if (!is_half(half) || ifd_rw_opset(node) < (half == IFD_BFLOAT16 ? 13 : 6)) return IFD_OK;
+  ALLOC(ifd_rw_error(rw), inputs, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, node->n_inputs));
+  for (int i = 0; i < node->n_inputs; i++) {
+    inputs[i] = node->inputs[i];
+    if (!inputs[i] || !is_half(ifd_rw_dtype(rw, inputs[i]))) continue;
+    const ifd_tensor *constant = ifd_rw_constant(rw, inputs[i]);
+    if (constant)
+      TRY(widen_constant(rw, &inputs[i], node->inputs[i], constant));
+    else
+      TRY(cast(rw, &inputs[i], node->inputs[i], IFD_FLOAT));
+  }
+  TRY(ifd_rw_add_like(rw, &wide, node, inputs, node->n_inputs));
+  for (int i = 0; i < node->n_outputs; i++) {
+    ifd_value *made = wide->outputs[i];
+    if (!node->outputs[i]) continue;
+    if (is_half(ifd_rw_dtype(rw, node->outputs[i]))) TRY(cast(rw, &made, made, half));
+    TRY(ifd_rw_replace(rw, node->outputs[i], made));
+  }
+  return IFD_OK;
+}
+
+/* Softmax and LogSoftmax are defined by other operators, each of which rounds, and in narrow types that
+ * shows: they become those. */
+typedef struct steps {
+  ifd_rewrite *rw;
+  int64_t axis;
+} steps;
+
+static ifd_status step(steps *s, ifd_value **out, const char *op, ifd_value *a, ifd_value *b) {
+  ifd_node *node;
+  TRY(ifd_rw_add_node(s->rw, &node, op, (ifd_value *[]){a, b}, b ? 2 : 1, 1));
+  *out = node->outputs[0];
+  return IFD_OK;
+}
+
+/* Reduced along the axis, which is kept; axes are an input of ReduceSum since version 13, of ReduceMax
+ * since 18. */
+static ifd_status reduce_step(steps *s, ifd_value **out, const char *op, ifd_value *a, bool as_input) {
+  ifd_value *axes = NULL;
+  if (as_input) TRY(ifd_rw_add_ints(s->rw, &axes, &s->axis, 1, "axes"));
+  TRY(step(s, out, op, a, axes));
+  return as_input ? IFD_OK : ifd_node_set_ints(ifd_rw_error(s->rw), (*out)->producer, "axes", &s->axis, 1);
+}
+
+static ifd_status take_steps(ifd_rewrite *rw, ifd_node *node) {
+  steps s = {rw, ifd_node_int(node, "axis", -1)};
+  ifd_value *top, *shifted, *exps, *sum, *y;
+  int opset = ifd_rw_opset(node);
+  if (!is_half(ifd_rw_dtype(rw, ifd_node_input(node, 0)))) return IFD_OK;
+  if (opset < 13) return widen(rw, node);
+  TRY(reduce_step(&s, &top, "ReduceMax", node->inputs[0], opset >= 18));
+  TRY(step(&s, &shifted, "Sub", node->inputs[0], top));
+  TRY(step(&s, &exps, "Exp", shifted, NULL));
+  TRY(reduce_step(&s, &sum, "ReduceSum", exps, true));
+  if (ifd_node_is(node, "Softmax")) {
+    TRY(step(&s, &y, "Div", exps, sum));
+  } else {
+    TRY(step(&s, &y, "Log", sum, NULL));
+    TRY(step(&s, &y, "Sub", shifted, y));
+  }
+  return ifd_rw_replace(rw, node->outputs[0], y);
+}
+
+const ifd_pass ifd_pass_widen_half = {
+    .summary = "operators with float kernels compute in float for float16 and bfloat16",
+    .phase = IFD_PHASE_PLAN,
+    .rules = (const ifd_rule[]){{widened, IFD_REASSOCIATES, widen},
+                                {"Softmax LogSoftmax", IFD_REASSOCIATES, take_steps},
+                                {0}},
+};
