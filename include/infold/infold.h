@@ -242,6 +242,8 @@ typedef struct infold_verify_options {
   int threads;
   size_t max_memory;  /* of each session; 0: the default */
   double max_seconds; /* give up with LIMIT after about this time; 0: no limit */
+  int measure; /* of a report: also run the first model in double and keep how far both are from that, for a
+                  certificate */
 } infold_verify_options;
 
 /* Runs both models on the same inputs. DIFFERS names the first output and element that differ; *out (may be
@@ -251,6 +253,21 @@ INFOLD_API infold_status infold_verify_models(infold_error *err, char **out, con
 /* The same for a report's model before and after; the outcome becomes part of the report. */
 INFOLD_API infold_status infold_verify_report(infold_error *err, infold_report *report,
                                               const infold_verify_options *options);
+
+/* Writes what is known of an optimization as JSON, so that others can check it: SHA-256 of the files of both
+ * models and of their external data, passes and their rewrites, inputs tried, and the worst error of each
+ * output of the original and of the optimized model against the original run in double. The report must have
+ * been verified with `measure`; the paths are those of the model that was loaded and of the optimized one as
+ * it was saved, which is read again. */
+INFOLD_API infold_status infold_write_certificate(infold_error *err, const infold_report *report,
+                                                  const char *path, const char *original,
+                                                  const char *optimized);
+/* Checks a certificate: the files' hashes, then the errors, by running both again on the same inputs. DIFFERS
+ * says what does not hold. original and optimized may be NULL: where the certificate says, as seen from its
+ * folder. *out (may be NULL) gets a table. Of the options max_memory, max_seconds and threads count. */
+INFOLD_API infold_status infold_verify_certificate(infold_error *err, char **out, const char *path,
+                                                   const char *original, const char *optimized,
+                                                   const infold_verify_options *options);
 
 /* The promise of same bits, checked on this model: its outputs with 1 to 4 threads, on each instruction set
  * of this machine, and, where the batch is free, of each row alone. DIFFERS says where they differ; *out (may

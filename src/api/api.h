@@ -23,8 +23,10 @@ struct infold_report {
   ifd_optimize_report untrained; /* of what was asked for first: empty unless it was */
   infold_model *before, *after;  /* before: after that */
   double seconds;
-  bool stopped;   /* by max_rewrites */
-  char *verified; /* what running both showed, or NULL */
+  bool stopped;            /* by max_rewrites */
+  bool bn_inference;       /* asked for: before is not the model that was given */
+  char *verified;          /* what running both showed, or NULL */
+  struct json_t *evidence; /* the same for a certificate, where it was measured, or NULL */
 };
 
 /* Values own what they hold, through datum's counted memory, `borrowed` tensors aside. */

@@ -2,6 +2,7 @@
 #include "api/api.h"
 
 #include "base/os.h"
+#include <jansson.h>
 #include <stdlib.h>
 
 /* ---- optimizing ---- */
@@ -31,6 +32,7 @@ static ifd_status run(ifd_error *err, infold_model **out, infold_report **out_re
   ifd_arena_init(&report->passes.arena, NULL);
   ifd_arena_init(&report->untrained.arena, NULL);
   if (!options) options = &usual;
+  report->bn_inference = options->bn_inference;
   ifd_status status = IFD_OK;
   if (options->bn_inference)
     status = ifd_api_untrain(err, &report->before, &report->untrained, model);
@@ -66,5 +68,6 @@ void infold_destroy_report(infold_report *report) {
   infold_destroy_model(report->before);
   infold_destroy_model(report->after);
   free(report->verified);
+  json_decref(report->evidence);
   free(report);
 }

@@ -3,9 +3,8 @@
  * Both run as they are, not optimized again. Floats may differ by a part of the output's largest magnitude;
  * where they differ by more, the first model is run in double as well, and what it is itself away from that
  * is taken as the noise of its arithmetic: ten times that is allowed. */
-#include "api/api.h"
+#include "api/verify.h"
 
-#include "api/compare.h"
 #include "base/os.h"
 #include "inspect/table.h"
 #include <math.h>
@@ -15,37 +14,13 @@
 enum { NOISE = 10, CHUNK = 32 };
 static const double usual_tolerance = 1e-4;
 
-/* The worst that was seen of an output, over all runs. */
-typedef struct outcome {
-  double worst, allowed; /* as parts of the scale */
-  int64_t n, n_nan;
-  bool is_float;
-} outcome;
-
-typedef struct verifier {
-  ifd_error *err;
-  ifd_arena arena;
-  const infold_verify_options *options;
-  const infold_model *a, *b;
-  infold_session *run_a, *run_b, *wide; /* wide: a in double, made when needed */
-  double deadline;                      /* 0: none */
-  double tolerance;
-  double epsilon; /* of the coarsest float type that the models compute in */
-  int n_in, n_out;
-  infold_value **inputs; /* by a's inputs */
-  outcome *outcomes;     /* by a's outputs */
-  int n_runs;
-  bool late;        /* time was up before all cases were run */
-  const char *what; /* on which inputs, for errors */
-} verifier;
-
-static ifd_status fail_as(verifier *v, const infold_error *e, const char *prefix) {
+static ifd_status fail_as(ifd_verifier *v, const infold_error *e, const char *prefix) {
   return ifd_error_set(v->err, (ifd_status)e->status, __FILE__, "%s%s", prefix, e->message);
 }
 
 static const ifd_graph *graph_of(const infold_session *s) { return s->model->ir->graph; }
 
-static ifd_status open_session(verifier *v, infold_session **out, const infold_model *model, bool wide) {
+static ifd_status open_session(ifd_verifier *v, infold_session **out, const infold_model *model, bool wide) {
   infold_session_options options = {.threads = v->options->threads,
                                     .reference = wide,
                                     .float64 = wide,
@@ -65,7 +40,7 @@ static int find_name(const ifd_value *const *values, int n, const char *name) {
   return -1;
 }
 
-static ifd_status check_signature(verifier *v) {
+static ifd_status check_signature(ifd_verifier *v) {
   const ifd_graph *a = graph_of(v->run_a), *b = graph_of(v->run_b);
   for (int i = 0; i < b->inputs.n; i++)
     EXPECT(v->err,
@@ -90,7 +65,7 @@ static void free_values(infold_value **values, int n) {
 }
 
 /* a's inputs in the order of another model's. */
-static ifd_status run(verifier *v, infold_session *s, infold_value **outputs, infold_error *e) {
+static ifd_status run(ifd_verifier *v, infold_session *s, infold_value **outputs, infold_error *e) {
   const ifd_graph *a = graph_of(v->run_a), *g = graph_of(s);
   const infold_value **in;
   ALLOC(v->err, in, ifd_new_array(&v->arena, const infold_value *, g->inputs.n));
@@ -103,11 +78,11 @@ static ifd_status run(verifier *v, infold_session *s, infold_value **outputs, in
 
 /* ---- differences ---- */
 
-static double tolerance_for(const verifier *v, const ifd_difference *d) {
+static double tolerance_for(const ifd_verifier *v, const ifd_difference *d) {
   return d->is_float ? fmax(v->tolerance, 8 * fmax(v->epsilon, d->epsilon)) * d->scale : 0;
 }
 
-static const char *place_text(verifier *v, const ifd_value *value, const ifd_difference *d,
+static const char *place_text(ifd_verifier *v, const ifd_value *value, const ifd_difference *d,
                               const ifd_datum *datum) {
   const ifd_datum *t = d->item >= 0 && datum->list ? &datum->list->items[d->item] : datum;
   const char *text = d->item >= 0 ? ifd_arena_printf(&v->arena, "'%s' item %d [", value->name, d->item)
@@ -122,26 +97,33 @@ static const char *place_text(verifier *v, const ifd_value *value, const ifd_dif
   return text ? text : value->name;
 }
 
-/* What a's own arithmetic may be off by, from a run in double; NAN when that cannot be had. */
-static double noise_of(verifier *v, int output, const infold_value *narrow) {
-  infold_value **wide = calloc((size_t)v->n_out + 1, sizeof *wide);
+/* Runs a in double; false when that cannot be had. */
+static bool run_wide(ifd_verifier *v, infold_value **outputs) {
   ifd_error *kept = v->err, ignored = {0};
   infold_error e;
-  double noise = NAN;
   v->err = &ignored;
-  if (wide && (v->wide || open_session(v, &v->wide, v->a, true) == IFD_OK) &&
-      run(v, v->wide, wide, &e) == IFD_OK) {
+  bool ran = !v->no_wide && (v->wide || open_session(v, &v->wide, v->a, true) == IFD_OK) &&
+             run(v, v->wide, outputs, &e) == IFD_OK;
+  v->err = kept;
+  return ran;
+}
+
+/* What a's own arithmetic may be off by, from a run in double; NAN when that cannot be had. */
+static double noise_of(ifd_verifier *v, int output, const infold_value *narrow) {
+  infold_value **wide = calloc((size_t)v->n_out + 1, sizeof *wide);
+  double noise = NAN;
+  if (wide && run_wide(v, wide)) {
     ifd_difference d;
     ifd_compare(&narrow->datum, &wide[output]->datum, true, &d);
     noise = d.worst;
   }
-  v->err = kept;
   free_values(wide, v->n_out);
   free(wide);
   return noise;
 }
 
-static bool fits(verifier *v, int output, const infold_value *a, const infold_value *b, ifd_difference *d) {
+static bool fits(ifd_verifier *v, int output, const infold_value *a, const infold_value *b,
+                 ifd_difference *d) {
   ifd_compare(&a->datum, &b->datum, false, d);
   double allowed = tolerance_for(v, d);
   bool fine = d->same_form && d->worst <= allowed;
@@ -149,7 +131,7 @@ static bool fits(verifier *v, int output, const infold_value *a, const infold_va
     allowed = NOISE * noise_of(v, output, a);
     fine = d->worst <= allowed;
   }
-  outcome *o = &v->outcomes[output];
+  ifd_outcome *o = &v->outcomes[output];
   double scale = d->scale > 0 ? d->scale : 1;
   if (d->worst / scale >= o->worst) {
     o->worst = d->worst / scale;
@@ -170,7 +152,7 @@ typedef struct shared_value {
 typedef IFD_VEC(shared_value) shared_values;
 
 /* Tensors that nodes of both main graphs make under one name, in a's order. */
-static ifd_status find_shared(verifier *v, shared_values *out) {
+static ifd_status find_shared(ifd_verifier *v, shared_values *out) {
   const ifd_graph *b = v->b->ir->graph;
   IFD_EACH_NODE(node, v->a->ir->graph)
   for (int i = 0; i < node->n_outputs; i++) {
@@ -183,7 +165,7 @@ static ifd_status find_shared(verifier *v, shared_values *out) {
 }
 
 /* A copy of the model whose outputs are some of its inner values. */
-static ifd_status expose(verifier *v, infold_session **out, const infold_model *model,
+static ifd_status expose(ifd_verifier *v, infold_session **out, const infold_model *model,
                          const shared_value *values, int n) {
   infold_model *copy;
   TRY(ifd_api_clone(v->err, &copy, model, v->options->max_memory));
@@ -199,7 +181,7 @@ static ifd_status expose(verifier *v, infold_session **out, const infold_model *
 }
 
 /* The first of n values that differs, or -1. */
-static int search_values(verifier *v, const shared_value *values, int n, ifd_difference *d) {
+static int search_values(ifd_verifier *v, const shared_value *values, int n, ifd_difference *d) {
   infold_session *a = NULL, *b = NULL;
   infold_value *of_a[CHUNK] = {0}, *of_b[CHUNK] = {0};
   infold_error e;
@@ -218,7 +200,7 @@ static int search_values(verifier *v, const shared_value *values, int n, ifd_dif
 }
 
 /* Says where the two part, as far as that can be found out. */
-static const char *first_difference(verifier *v) {
+static const char *first_difference(ifd_verifier *v) {
   shared_values shared = {0};
   ifd_error *kept = v->err, ignored = {0};
   ifd_difference d;
@@ -239,7 +221,8 @@ static const char *first_difference(verifier *v) {
   return text ? text : "out of memory";
 }
 
-static ifd_status report_difference(verifier *v, int output, const infold_value *a, const ifd_difference *d) {
+static ifd_status report_difference(ifd_verifier *v, int output, const infold_value *a,
+                                    const ifd_difference *d) {
   const ifd_value *value = graph_of(v->run_a)->outputs.v[output];
   if (!d->same_form)
     FAIL(v->err, DIFFERS, "output '%s' (%s): %s differ; %s", value->name, v->what, d->form,
@@ -248,19 +231,59 @@ static ifd_status report_difference(verifier *v, int output, const infold_value 
        place_text(v, value, d, &a->datum), v->what, d->a, d->b, d->scale, first_difference(v));
 }
 
-/* ---- one case ---- */
+/* ---- one run ---- */
 
-static ifd_status compare_outputs(verifier *v, infold_value **a, infold_value **b) {
+static ifd_status compare_outputs(ifd_verifier *v, infold_value **a, infold_value **b) {
   for (int i = 0; i < v->n_out; i++) {
     ifd_difference d;
     if (!fits(v, i, a[i], b[i], &d)) return report_difference(v, i, a[i], &d);
   }
-  v->n_runs++;
   return IFD_OK;
 }
 
-/* Runs both; *ran says whether a did. Where a fails b need not run. */
-static ifd_status run_case(verifier *v, bool *ran, infold_error *e) {
+static void add_evidence(ifd_verifier *v, infold_value **a, infold_value **b, infold_value **exact) {
+  for (int i = 0; i < v->n_out; i++) {
+    ifd_difference d;
+    ifd_compare(&a[i]->datum, &b[i]->datum, false, &d);
+    v->evidence[i].n += d.n;
+    ifd_deviation_add(&v->evidence[i].original, &a[i]->datum, &exact[i]->datum);
+    ifd_deviation_add(&v->evidence[i].optimized, &b[i]->datum, &exact[i]->datum);
+  }
+}
+
+/* Errors against a in double; where a does not run so, in float. All runs are measured alike. */
+static ifd_status collect_evidence(ifd_verifier *v, infold_value **a, infold_value **b) {
+  infold_value **wide;
+  ALLOC(v->err, wide, calloc((size_t)v->n_out + 1, sizeof *wide));
+  bool is_wide = run_wide(v, wide);
+  if (!is_wide && v->wide && v->deadline > 0 && ifd_now() > v->deadline) {
+    free(wide);
+    FAIL(v->err, LIMIT, "the run in double takes longer than the time that was given for it");
+  }
+  v->no_wide = !is_wide;
+  add_evidence(v, a, b, is_wide ? wide : a);
+  free_values(wide, v->n_out);
+  free(wide);
+  return IFD_OK;
+}
+
+static ifd_status note_trial(ifd_verifier *v, const ifd_trial *trial) {
+  ifd_trial t = *trial;
+  ifd_shape *shapes;
+  ALLOC(v->err, shapes, ifd_new_array(&v->arena, ifd_shape, v->n_in));
+  for (int i = 0; i < v->n_in; i++) {
+    const infold_value *x = v->inputs[i];
+    shapes[i].rank = -1;
+    if (x && x->datum.kind == IFD_KIND_TENSOR) shapes[i] = x->datum.tensor.shape;
+  }
+  t.shapes = shapes;
+  if (v->evidence && strcmp(t.how, "given") == 0) ifd_certificate_hash_inputs(v, t.sha256);
+  IFD_PUSH(v->err, &v->arena, &v->trials, t);
+  return IFD_OK;
+}
+
+/* Where a fails b need not run. */
+ifd_status ifd_verifier_run(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e) {
   infold_value **a = calloc((size_t)v->n_out + 1, sizeof *a), **b = calloc((size_t)v->n_out + 1, sizeof *b);
   ifd_status status = a && b ? IFD_OK : ifd_error_set(v->err, IFD_NO_MEMORY, __FILE__, "out of memory");
   *ran = status == IFD_OK && run(v, v->run_a, a, e) == IFD_OK;
@@ -274,6 +297,9 @@ static ifd_status run_case(verifier *v, bool *ran, infold_error *e) {
                              of_b.message);
     else
       status = compare_outputs(v, a, b);
+    if (status == IFD_OK && v->evidence) status = collect_evidence(v, a, b);
+    if (status == IFD_OK) status = note_trial(v, trial);
+    v->n_runs += status == IFD_OK;
   }
   free_values(a, v->n_out);
   free_values(b, v->n_out);
@@ -282,129 +308,34 @@ static ifd_status run_case(verifier *v, bool *ran, infold_error *e) {
   return status;
 }
 
-/* ---- made inputs ---- */
+/* ---- all runs ---- */
 
-/* Numbers for free dimensions: first ones, and symbols that are first somewhere, are the batch. */
-typedef struct numbers {
-  int64_t batch, other;
-} numbers;
-
-static bool is_batch_symbol(const ifd_graph *g, ifd_dim d) {
-  for (int i = 0; i < g->inputs.n; i++) {
-    const ifd_type *t = g->inputs.v[i]->type;
-    if (t->kind == IFD_KIND_TENSOR && t->has_rank && t->rank && t->dims[0] == d) return true;
-  }
-  return false;
-}
-
-/* The batch is what comes first, or second behind a number when it is the only one without a name: the layers
- * of recurrent nets stand before the batch in their states. */
-static bool is_batch(const ifd_graph *g, const ifd_dims *dims, const ifd_type *t, int k) {
-  if (is_batch_symbol(g, t->dims[k])) return true;
-  if (k != 1 || !ifd_dim_is_number(t->dims[0]) || ifd_dim_name(dims, t->dims[1])) return false;
-  for (int i = 2; i < t->rank; i++)
-    if (!ifd_dim_is_number(t->dims[i])) return false;
-  return true;
-}
-
-static bool has_free(const verifier *v, bool batch) {
-  const ifd_graph *g = graph_of(v->run_a);
-  for (int i = 0; i < g->inputs.n; i++) {
-    const ifd_type *t = g->inputs.v[i]->type;
-    for (int k = 0; t->kind == IFD_KIND_TENSOR && t->has_rank && k < t->rank; k++)
-      if (!ifd_dim_is_number(t->dims[k]) && is_batch(g, v->a->ir->dims, t, k) == batch) return true;
-  }
-  return false;
-}
-
-static ifd_status make_input(verifier *v, int i, const numbers *free_dims, const char *how) {
-  const ifd_graph *g = graph_of(v->run_a);
-  const ifd_type *t = g->inputs.v[i]->type;
-  uint64_t seed = v->options->seed + (uint64_t)i * 7919 + (uint64_t)free_dims->batch;
-  if (infold_input_has_default(v->run_a, i)) return IFD_OK;
-  if (t->kind != IFD_KIND_TENSOR || !t->has_rank || t->rank > IFD_MAX_RANK) {
-    infold_error e;
-    return infold_make_value(&e, &v->inputs[i], v->run_a, i, how, seed, free_dims->other) ? fail_as(v, &e, "")
-                                                                                          : IFD_OK;
-  }
-  ifd_shape shape = {.rank = t->rank};
-  for (int k = 0; k < t->rank; k++)
-    shape.dim[k] = ifd_dim_is_number(t->dims[k])       ? t->dims[k]
-                   : is_batch(g, v->a->ir->dims, t, k) ? free_dims->batch
-                                                       : free_dims->other;
-  ifd_datum d = {0};
-  TRY(ifd_api_make_tensor(v->err, &d, t->dtype, &shape, how, seed));
-  return ifd_api_value(v->err, &v->inputs[i], &d);
-}
-
-static ifd_status try_made(verifier *v, const numbers *free_dims, const char *how, bool *ran,
-                           infold_error *e) {
-  ifd_status status = IFD_OK;
-  for (int i = 0; i < v->n_in && status == IFD_OK; i++) status = make_input(v, i, free_dims, how);
-  ALLOC(v->err, v->what,
-        has_free(v, true)
-            ? ifd_arena_printf(&v->arena, "%s inputs, batch %lld", how, (long long)free_dims->batch)
-            : ifd_arena_printf(&v->arena, "%s inputs", how));
-  if (status == IFD_OK) status = run_case(v, ran, e);
-  free_values(v->inputs, v->n_in);
-  return status;
-}
-
-/* Not every number does for every free dimension (some nets halve them five times, some want a second of
- * sound), nor every integer for an index: the first that a runs on. */
-static ifd_status run_made(verifier *v, int64_t batch, numbers *good, const char **good_how) {
-  static const int64_t others[] = {16, 64, 224, 512, 1280, 1};
-  static const char *const hows[] = {"random", "zeros"};
-  infold_error first = {0};
-  bool ran = false;
-  if (good->other) {
-    good->batch = batch;
-    TRY(try_made(v, good, *good_how, &ran, &first));
-    return ran || first.status != INFOLD_LIMIT ? IFD_OK : fail_as(v, &first, "");
-  }
-  size_t n = has_free(v, false) ? sizeof others / sizeof *others : 1;
-  for (size_t k = 0; k < 2 * n && !ran; k++) {
-    infold_error e;
-    numbers free_dims = {batch, others[k % n]};
-    TRY(try_made(v, &free_dims, hows[k / n], &ran, &e));
-    if (!ran && !first.status) first = e;
-    if (!ran && (e.status == INFOLD_LIMIT || e.status == INFOLD_NO_MEMORY)) break;
-    if (ran) {
-      *good = free_dims;
-      *good_how = hows[k / n];
-    }
-  }
-  return ran ? IFD_OK : fail_as(v, &first, "");
-}
-
-/* ---- all cases ---- */
-
-static ifd_status run_given(verifier *v) {
+static ifd_status run_given(ifd_verifier *v) {
+  static const ifd_trial given = {.how = "given"};
   infold_error e;
   bool ran;
   if (infold_read_inputs(&e, v->inputs, v->run_a, v->options->inputs)) return fail_as(v, &e, "");
   v->what = "given inputs";
-  ifd_status status = run_case(v, &ran, &e);
+  ifd_status status = ifd_verifier_run(v, &given, &ran, &e);
   free_values(v->inputs, v->n_in);
   return status == IFD_OK && !ran ? fail_as(v, &e, "") : status;
 }
 
-static ifd_status run_cases(verifier *v) {
+ifd_status ifd_verifier_run_all(ifd_verifier *v) {
   static const int64_t usual[] = {1, 3};
   const int64_t *batches = v->options->batches ? v->options->batches : usual;
   int n = v->options->batches ? v->options->n_batches : 2;
-  numbers good = {0};
-  const char *how = NULL;
+  ifd_trial good = {0};
   if (v->options->inputs) return run_given(v);
-  if (!has_free(v, true)) n = 1;
+  if (!ifd_trial_has_free(v, true)) n = 1;
   ifd_status status = IFD_OK;
-  for (int i = 0; i < n && status == IFD_OK; i++) status = run_made(v, batches[i], &good, &how);
+  for (int i = 0; i < n && status == IFD_OK; i++) status = ifd_trial_find(v, batches[i], &good);
   v->late = status == IFD_LIMIT && v->n_runs && v->deadline > 0 && ifd_now() > v->deadline;
   if (v->late) ifd_error_clear(v->err);
   return v->late ? IFD_OK : status;
 }
 
-static void note_epsilon(verifier *v, const ifd_type *t) {
+static void note_epsilon(ifd_verifier *v, const ifd_type *t) {
   double e = t->kind != IFD_KIND_TENSOR ? 0
              : t->dtype == IFD_FLOAT16  ? 0x1p-10
              : t->dtype == IFD_BFLOAT16 ? 0x1p-7
@@ -420,27 +351,34 @@ static ifd_status find_epsilon(ifd_graph *graph, void *context) {
   return IFD_OK;
 }
 
-static ifd_status verify(verifier *v) {
-  TRY(ifd_graph_visit(v->a->ir->graph, find_epsilon, v));
-  v->tolerance = v->options->tolerance > 0 ? v->options->tolerance : usual_tolerance;
-  if (v->options->max_seconds > 0) v->deadline = ifd_now() + v->options->max_seconds;
+static ifd_status open_both(ifd_verifier *v) {
   TRY(open_session(v, &v->run_a, v->a, false));
   ifd_status status = open_session(v, &v->run_b, v->b, false);
-  if (status != IFD_OK && status != IFD_LIMIT && status != IFD_NO_MEMORY) {
-    ifd_error why = *v->err;
-    ifd_error_clear(v->err);
-    FAIL(v->err, DIFFERS, "the second model cannot run: %s%s", why.where, why.text);
-  }
-  TRY(status);
-  v->n_in = graph_of(v->run_a)->inputs.n;
-  v->n_out = graph_of(v->run_a)->outputs.n;
-  ALLOC(v->err, v->inputs, ifd_new_array(&v->arena, infold_value *, v->n_in));
-  ALLOC(v->err, v->outcomes, ifd_new_array(&v->arena, outcome, v->n_out));
-  TRY(check_signature(v));
-  return run_cases(v);
+  if (status == IFD_OK || status == IFD_LIMIT || status == IFD_NO_MEMORY) return status;
+  ifd_error why = *v->err;
+  ifd_error_clear(v->err);
+  FAIL(v->err, DIFFERS, "the second model cannot run: %s%s", why.where, why.text);
 }
 
-static void close_verifier(verifier *v) {
+ifd_status ifd_verifier_begin(ifd_verifier *v, ifd_error *err, const infold_model *a, const infold_model *b,
+                              const infold_verify_options *options) {
+  static const infold_verify_options usual = {0};
+  *v = (ifd_verifier){.err = err, .a = a, .b = b, .options = options ? options : &usual};
+  ifd_arena_init(&v->arena, NULL);
+  v->tolerance = v->options->tolerance > 0 ? v->options->tolerance : usual_tolerance;
+  if (v->options->max_seconds > 0) v->deadline = ifd_now() + v->options->max_seconds;
+  TRY(ifd_graph_visit(a->ir->graph, find_epsilon, v));
+  TRY(open_both(v));
+  v->n_in = graph_of(v->run_a)->inputs.n;
+  v->n_out = graph_of(v->run_a)->outputs.n;
+  ALLOC(err, v->inputs, ifd_new_array(&v->arena, infold_value *, v->n_in));
+  ALLOC(err, v->outcomes, ifd_new_array(&v->arena, ifd_outcome, v->n_out));
+  if (v->options->measure) ALLOC(err, v->evidence, ifd_new_array(&v->arena, ifd_evidence, v->n_out));
+  return check_signature(v);
+}
+
+void ifd_verifier_end(ifd_verifier *v) {
+  free_values(v->inputs, v->n_in);
   infold_destroy_session(v->run_a);
   infold_destroy_session(v->run_b);
   infold_destroy_session(v->wide);
@@ -449,7 +387,7 @@ static void close_verifier(verifier *v) {
 
 /* ---- what was found ---- */
 
-static ifd_status print_outcomes(verifier *v, FILE *to) {
+static ifd_status print_outcomes(ifd_verifier *v, FILE *to) {
   static const ifd_column columns[] = {{"Output", .flexible = true},
                                        {"Elements", .right = true},
                                        {"Worst difference", .right = true},
@@ -459,7 +397,7 @@ static ifd_status print_outcomes(verifier *v, FILE *to) {
   bool nan = false;
   ifd_table_init(&table, v->err, &v->arena, columns);
   for (int i = 0; i < v->n_out; i++) {
-    const outcome *o = &v->outcomes[i];
+    const ifd_outcome *o = &v->outcomes[i];
     const char *cells[4] = {graph_of(v->run_a)->outputs.v[i]->name, ifd_text_count(&v->arena, (double)o->n),
                             o->worst > 0 ? ifd_arena_printf(&v->arena, "%.2g", o->worst) : "0",
                             o->is_float ? ifd_arena_printf(&v->arena, "%.2g", o->allowed) : "0"};
@@ -478,12 +416,11 @@ static ifd_status print_outcomes(verifier *v, FILE *to) {
 infold_status infold_verify_models(infold_error *to, char **out, const infold_model *a, const infold_model *b,
                                    const infold_verify_options *options) {
   IFD_API_COMPUTES;
-  static const infold_verify_options usual = {0};
   ifd_error err = {0};
-  verifier v = {.err = &err, .a = a, .b = b, .options = options ? options : &usual};
-  ifd_arena_init(&v.arena, NULL);
+  ifd_verifier v;
   if (out) *out = NULL;
-  ifd_status status = verify(&v);
+  ifd_status status = ifd_verifier_begin(&v, &err, a, b, options);
+  if (status == IFD_OK) status = ifd_verifier_run_all(&v);
   if (out && v.n_runs && (status == IFD_OK || status == IFD_DIFFERS)) {
     size_t len;
     ifd_error print_err = {0};
@@ -493,11 +430,11 @@ infold_status infold_verify_models(infold_error *to, char **out, const infold_mo
     ifd_status ended = ifd_api_text_end(&print_err, f, out, IFD_OK);
     if (status == IFD_OK) status = ended;
   }
-  close_verifier(&v);
+  ifd_verifier_end(&v);
   return ifd_api_report(to, &err, NULL, status);
 }
 
-static ifd_status describe(verifier *v, char **out) {
+static ifd_status describe(ifd_verifier *v, char **out) {
   double worst = 0;
   int64_t n_nan = 0;
   const char *text;
@@ -517,14 +454,16 @@ static ifd_status describe(verifier *v, char **out) {
 infold_status infold_verify_report(infold_error *to, infold_report *report,
                                    const infold_verify_options *options) {
   IFD_API_COMPUTES;
-  static const infold_verify_options usual = {0};
   ifd_error err = {0};
-  verifier v = {.err = &err, .a = report->before, .b = report->after, .options = options ? options : &usual};
-  ifd_arena_init(&v.arena, NULL);
+  ifd_verifier v;
   free(report->verified);
   report->verified = NULL;
-  ifd_status status = verify(&v);
+  json_decref(report->evidence);
+  report->evidence = NULL;
+  ifd_status status = ifd_verifier_begin(&v, &err, report->before, report->after, options);
+  if (status == IFD_OK) status = ifd_verifier_run_all(&v);
   if (status == IFD_OK) status = describe(&v, &report->verified);
-  close_verifier(&v);
+  if (status == IFD_OK && v.evidence) status = ifd_certificate_evidence(&v, &report->evidence);
+  ifd_verifier_end(&v);
   return ifd_api_report(to, &err, NULL, status);
 }

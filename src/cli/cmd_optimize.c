@@ -6,9 +6,9 @@
 
 typedef struct optimize_record {
   model_options model;
-  const char *output, *report, *inputs, *external_data;
+  const char *output, *report, *inputs, *external_data, *certificate;
   texts only, skip, why, fix_dims;
-  long max_rewrites, batch, threads; /* max_rewrites and batch are one more than given */
+  long max_rewrites, batch, threads, seed; /* max_rewrites and batch are one more than given */
   double tolerance, seconds;
   int no_verify, grow, keep_bn, no_provenance, explain, bn_inference;
 } optimize_record;
@@ -42,8 +42,13 @@ static const option options[] = {
      offsetof(optimize_record, inputs)},
     {"--tolerance", NULL, "X", "allowed difference, as part of an output's largest value (1e-4)", OPTION_REAL,
      offsetof(optimize_record, tolerance)},
-    {"--seconds", NULL, "S", "most time for verifying (default: 5)", OPTION_REAL,
+    {"--seconds", NULL, "S", "most time for verifying (default: 5; for a certificate: no limit)", OPTION_REAL,
      offsetof(optimize_record, seconds)},
+    {"--certificate", NULL, "FILE",
+     "write what was done and how exact it is, against a run in double; 'infold verify' checks it",
+     OPTION_TEXT, offsetof(optimize_record, certificate)},
+    {"--seed", NULL, "N", "of random inputs to verify with", OPTION_NUMBER, offsetof(optimize_record, seed),
+     0, LONG_MAX},
     {"--threads", NULL, "N", "threads for verifying", OPTION_NUMBER, offsetof(optimize_record, threads), 1,
      4096},
     {"--grow", NULL, NULL, "the file may become larger", OPTION_FLAG, offsetof(optimize_record, grow)},
@@ -62,12 +67,14 @@ static int verify(const optimize_record *r, infold_report *report, const char *p
                                   .tolerance = r->tolerance,
                                   .threads = (int)r->threads,
                                   .max_memory = r->model.max_memory,
-                                  .max_seconds = r->seconds > 0 ? r->seconds : 5};
+                                  .seed = (uint64_t)r->seed,
+                                  .max_seconds = r->seconds > 0 || r->certificate ? r->seconds : 5,
+                                  .measure = r->certificate != NULL};
   cli_begin("verifying", path);
   infold_status status = infold_verify_report(&err, report, &verify);
   cli_end();
   if (!status) return 0;
-  if (status == INFOLD_DIFFERS || r->inputs) return cli_fail(&err, path);
+  if (status == INFOLD_DIFFERS || r->inputs || r->certificate) return cli_fail(&err, path);
   cli_say("%s: not verified: %s", path, err.message);
   return 0;
 }
@@ -101,13 +108,21 @@ static int explain(const optimize_record *r, const infold_report *report, const 
   return r->explain && !code ? explain_node(report, NULL, path) : code;
 }
 
+static int certify(const optimize_record *r, const infold_report *report, const char *path) {
+  infold_error err;
+  if (infold_write_certificate(&err, report, r->certificate, path, r->output))
+    return cli_fail(&err, r->certificate);
+  return 0;
+}
+
 /* The file is written last, when nothing else can fail. */
 static int finish(const optimize_record *r, infold_model *optimized, infold_report *report,
                   const char *path) {
   int code = r->no_verify ? 0 : verify(r, report, path);
   if (!code) code = print_report(r, report, path);
   if (!code) code = explain(r, report, path);
-  return code || !r->output ? code : cli_save(optimized, r->output, r->external_data);
+  if (!code && r->output) code = cli_save(optimized, r->output, r->external_data);
+  return code || !r->certificate ? code : certify(r, report, path);
 }
 
 static bool known_format(const char *format) {
@@ -148,6 +163,9 @@ static int run(void *record, char **args, int n_args) {
   if (!known_format(r->report))
     return cli_usage("optimize: --report is table, json or markdown, not '%s'", r->report);
   if (r->external_data && !r->output) return cli_usage("optimize: --external-data needs -o OUT.onnx");
+  if (r->certificate && !r->output) return cli_usage("optimize: --certificate needs -o OUT.onnx");
+  if (r->certificate && r->no_verify)
+    return cli_usage("optimize: --certificate needs what --no-verify skips");
   int code = cli_load(&model, args[0], &r->model);
   if (!code) code = specialise(r, model, args[0]);
   if (code) {

@@ -5,7 +5,7 @@
 
 typedef struct verify_record {
   model_options model;
-  const char *inputs;
+  const char *inputs, *certificate;
   texts batches;
   long seed, threads;
   double tolerance, seconds;
@@ -24,6 +24,8 @@ static const option options[] = {
     {"--seed", NULL, "N", "of random inputs", OPTION_NUMBER, offsetof(verify_record, seed), 0, LONG_MAX},
     {"--bits", NULL, NULL, "one model: the same bits for any batch, threads and instruction set", OPTION_FLAG,
      offsetof(verify_record, bits)},
+    {"--certificate", NULL, "FILE", "check a certificate of 'infold optimize': hashes, then errors, again",
+     OPTION_TEXT, offsetof(verify_record, certificate)},
     {"--threads", NULL, "N", "threads to use", OPTION_NUMBER, offsetof(verify_record, threads), 1, 4096},
     MODEL_OPTIONS(verify_record),
     {0}};
@@ -76,9 +78,26 @@ static int check_bits(verify_record *r, const infold_model *model, const char *p
   return status ? cli_fail(&err, path) : 0;
 }
 
+/* The models lie where the certificate says, unless they are given. */
+static int check_certificate(verify_record *r, char **args, int n_args) {
+  infold_verify_options verify = {
+      .threads = (int)r->threads, .max_memory = r->model.max_memory, .max_seconds = r->seconds};
+  infold_error err;
+  char *text = NULL;
+  if (n_args == 1) return cli_usage("verify: --certificate takes no model, or both");
+  cli_begin("checking", r->certificate);
+  infold_status status = infold_verify_certificate(&err, &text, r->certificate, n_args ? args[0] : NULL,
+                                                   n_args ? args[1] : NULL, &verify);
+  cli_end();
+  if (text) cli_print(text);
+  infold_free(text);
+  return status ? cli_fail(&err, r->certificate) : 0;
+}
+
 static int run(void *record, char **args, int n_args) {
   verify_record *r = record;
   infold_model *a = NULL, *b = NULL;
+  if (r->certificate) return check_certificate(r, args, n_args);
   if (n_args != (r->bits ? 1 : 2)) return cli_usage("verify: takes two models, or one with --bits");
   if (r->bits) {
     int failed = cli_load(&a, args[0], &r->model);
@@ -97,7 +116,7 @@ static int run(void *record, char **args, int n_args) {
 const command cmd_verify = {.name = "verify",
                             .arguments = "A.onnx [B.onnx]",
                             .summary = "runs two models and compares their outputs",
-                            .min_args = 1,
+                            .min_args = 0,
                             .max_args = 2,
                             .options = options,
                             .record_size = sizeof(verify_record),

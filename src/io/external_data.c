@@ -10,7 +10,8 @@ struct ifd_files {
   const char *in_folder; /* a path in the folder of external data, or NULL */
   ifd_read_options options;
   IFD_VEC(ifd_file *) all;
-  ifd_map external; /* location -> ifd_file */
+  IFD_VEC(const char *) locations; /* of all; NULL for the model's own */
+  ifd_map external;                /* location -> ifd_file */
 };
 
 ifd_status ifd_files_new(ifd_error *err, ifd_files **out, ifd_arena *arena, const char *path,
@@ -34,8 +35,9 @@ void ifd_files_release(ifd_files *files) {
 }
 
 /* Room for one more file, to be unmapped with the others. */
-static ifd_status new_file(ifd_error *err, ifd_file **out, ifd_files *files) {
+static ifd_status new_file(ifd_error *err, ifd_file **out, ifd_files *files, const char *location) {
   ifd_file *file;
+  IFD_PUSH(err, files->arena, &files->locations, location);
   ALLOC(err, file, ifd_new(files->arena, ifd_file));
   *file = ifd_file_from_memory(NULL, 0);
   IFD_PUSH(err, files->arena, &files->all, file);
@@ -46,7 +48,7 @@ static ifd_status new_file(ifd_error *err, ifd_file **out, ifd_files *files) {
 ifd_status ifd_files_map_model(ifd_error *err, ifd_files *files, const char *path, const void **data,
                                size_t *len) {
   ifd_file *file;
-  TRY(new_file(err, &file, files));
+  TRY(new_file(err, &file, files, NULL));
   TRY(ifd_file_map(err, file, path));
   *data = file->data;
   *len = file->size;
@@ -77,7 +79,7 @@ static ifd_status find_file(ifd_error *err, ifd_file **out, ifd_files *files, co
   *out = ifd_map_find(&files->external, location);
   if (*out) return IFD_OK;
   ifd_file *file;
-  TRY(new_file(err, &file, files));
+  TRY(new_file(err, &file, files, location));
   TRY(map_external(err, file, files, location));
   EXPECT(err, ifd_map_set(&files->external, location, file), NO_MEMORY, "out of memory");
   *out = file;
@@ -122,4 +124,12 @@ ifd_status ifd_files_find(ifd_error *err, const void **out, ifd_files *files, co
          "'%s' has %zu bytes, the tensor needs %zu at offset %zu", location, file->size, len, offset);
   *out = file->data + offset;
   return IFD_OK;
+}
+
+bool ifd_files_get(const ifd_files *files, int i, const char **location, const void **data, size_t *len) {
+  if (i >= files->all.n) return false;
+  *location = files->locations.v[i];
+  *data = files->all.v[i]->data;
+  *len = files->all.v[i]->size;
+  return true;
 }

@@ -23,6 +23,8 @@ ifd_status ifd_files_map_model(ifd_error *err, ifd_files *files, const char *pat
  * when given); other keys are ignored. */
 ifd_status ifd_files_find(ifd_error *err, const void **out, ifd_files *files, const Onnx__TensorProto *proto,
                           size_t len);
+/* The i-th file in the order of mapping; *location is NULL for the model's own. False past the last one. */
+bool ifd_files_get(const ifd_files *files, int i, const char **location, const void **data, size_t *len);
 /* The value of a key of external_data, or NULL. */
 const char *ifd_external_value(const Onnx__TensorProto *proto, const char *key);
 

@@ -143,3 +143,7 @@ ifd_status ifd_onnx_read_memory(ifd_error *err, ifd_model **out, const void *byt
                                 const ifd_read_options *options, ifd_budget *budget) {
   return read_into_new(err, out, NULL, bytes, len, options, budget);
 }
+
+bool ifd_onnx_file(const ifd_model *model, int i, const char **location, const void **data, size_t *len) {
+  return model->files && ifd_files_get(model->files, i, location, data, len);
+}

@@ -29,6 +29,10 @@ typedef struct ifd_read_options {
  * name node and field, not the file. */
 ifd_status ifd_onnx_read_file(ifd_error *err, ifd_model **out, const char *path,
                               const ifd_read_options *options, ifd_budget *budget);
+/* The i-th file that a model borrows from: itself when it was read from a file, then its external data, in
+ * the order of their first use. *location is the name of external data, NULL for the model. False when there
+ * are no more. */
+bool ifd_onnx_file(const ifd_model *model, int i, const char **location, const void **data, size_t *len);
 /* The bytes are borrowed: they must live as long as the model. */
 ifd_status ifd_onnx_read_memory(ifd_error *err, ifd_model **out, const void *bytes, size_t len,
                                 const ifd_read_options *options, ifd_budget *budget);

@@ -1,0 +1,75 @@
+/* Comparing two models by running them: what the files that do it share. */
+#ifndef IFD_API_VERIFY_H
+#define IFD_API_VERIFY_H
+
+#include "api/api.h"
+#include "api/compare.h"
+#include "api/evidence.h"
+#include "base/sha256.h"
+
+/* The worst that was seen of an output, over all runs. */
+typedef struct ifd_outcome {
+  double worst, allowed; /* as parts of the scale */
+  int64_t n, n_nan;
+  bool is_float;
+} ifd_outcome;
+
+/* How the inputs of a run are made. */
+typedef struct ifd_trial {
+  const char *how;         /* "random", "zeros" or "given" */
+  int64_t batch, other;    /* numbers for free dimensions */
+  const ifd_shape *shapes; /* of all inputs (rank -1: not a tensor, or its default), where known; else NULL */
+  char sha256[IFD_SHA256_TEXT]; /* of given inputs, once they were run on */
+} ifd_trial;
+
+typedef struct ifd_verifier {
+  ifd_error *err;
+  ifd_arena arena;
+  const infold_verify_options *options;
+  const infold_model *a, *b;
+  infold_session *run_a, *run_b, *wide; /* wide: a in double, made when needed */
+  double deadline;                      /* 0: none */
+  double tolerance;
+  double epsilon; /* of the coarsest float type that the models compute in */
+  int n_in, n_out;
+  infold_value **inputs;  /* by a's inputs */
+  ifd_outcome *outcomes;  /* by a's outputs */
+  ifd_evidence *evidence; /* by a's outputs: errors against a run in double; NULL when they are not wanted */
+  bool no_wide;           /* a does not run in double */
+  IFD_VEC(ifd_trial) trials; /* that both ran on */
+  int n_runs;
+  bool late;        /* time was up before all cases were run */
+  const char *what; /* on which inputs, for errors */
+} ifd_verifier;
+
+/* Sessions are opened, inputs and outputs agree; ends with ifd_verifier_end, whatever the status. */
+ifd_status ifd_verifier_begin(ifd_verifier *v, ifd_error *err, const infold_model *a, const infold_model *b,
+                              const infold_verify_options *options);
+void ifd_verifier_end(ifd_verifier *v);
+/* Runs both on v->inputs and compares. *ran says whether a did; if not, *e says why. */
+ifd_status ifd_verifier_run(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e);
+/* The runs that the options ask for. */
+ifd_status ifd_verifier_run_all(ifd_verifier *v);
+
+/* ---- certificate.c ---- */
+
+/* What a certificate says of runs and outputs. */
+ifd_status ifd_certificate_evidence(ifd_verifier *v, json_t **out);
+/* Of the inputs at hand: kinds, types, shapes, elements. */
+void ifd_certificate_hash_inputs(const ifd_verifier *v, char text[IFD_SHA256_TEXT]);
+#define IFD_CERTIFICATE_FORMAT "infold certificate 1"
+/* Name, size and SHA-256 of the files of a model that was read from one, called `name`; NULL when out of
+ * memory.
+ */
+json_t *ifd_certificate_files(const infold_model *model, const char *name);
+
+/* ---- trials.c: made inputs ---- */
+
+/* Whether a has a free dimension that is (or is not) the batch. */
+bool ifd_trial_has_free(const ifd_verifier *v, bool batch);
+/* Makes the inputs and runs. */
+ifd_status ifd_trial_run(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e);
+/* Runs on inputs of this batch: the first kind that a runs on, which *good keeps for the next time. */
+ifd_status ifd_trial_find(ifd_verifier *v, int64_t batch, ifd_trial *good);
+
+#endif
