@@ -122,8 +122,10 @@ typedef struct infold_optimize_options {
   int keep_bn; /* every BatchNormalization that is read stays, its parameters its own: for training on */
   int no_provenance;  /* do not note on new nodes, in metadata_props, which ones they came from */
   int verify_patches; /* check every rewrite's structure (slow) */
-  int bn_inference;   /* first put BatchNormalization exported in training mode into inference mode, where its
-                         statistics look trained: this changes what the model computes */
+  int raise_opset;  /* first to this version of ai.onnx (13 or later) if it has an older one: newer operators
+                       replace more; 0: the version stays. UNSUPPORTED where that would change the meaning */
+  int bn_inference; /* first put BatchNormalization exported in training mode into inference mode, where its
+                       statistics look trained: this changes what the model computes */
 } infold_optimize_options;
 
 /* A new, optimized model; `model` is left as it was. report may be NULL. */

@@ -2,6 +2,7 @@
 #include "api/api.h"
 
 #include "base/os.h"
+#include "pass/raise.h"
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -41,7 +42,8 @@ static ifd_status run(ifd_error *err, infold_model **out, infold_report **out_re
   if (status == IFD_OK) status = ifd_api_clone(err, &after, report->before, model->budget.limit);
   if (status == IFD_OK) {
     report->after = after;
-    status = optimize(err, after, report, options);
+    if (options->raise_opset) status = ifd_raise_opset(err, after->ir, options->raise_opset);
+    if (status == IFD_OK) status = optimize(err, after, report, options);
     status = ifd_api_name_limit(err, status, &after->budget);
   }
   if (status == IFD_OK) *out = ifd_api_ref(after);

@@ -8,7 +8,7 @@ typedef struct optimize_record {
   model_options model;
   const char *output, *report, *inputs, *external_data, *certificate;
   texts only, skip, why, fix_dims;
-  long max_rewrites, batch, threads, seed; /* max_rewrites and batch are one more than given */
+  long max_rewrites, batch, threads, seed, raise_opset; /* max_rewrites and batch are one more than given */
   double tolerance, seconds;
   int no_verify, grow, keep_bn, no_provenance, explain, bn_inference;
 } optimize_record;
@@ -25,6 +25,8 @@ static const option options[] = {
      offsetof(optimize_record, batch), 1, LONG_MAX - 1},
     {"--fix-dim", NULL, "NAME=N", "fix a free dimension by its name; may be repeated", OPTION_TEXTS,
      offsetof(optimize_record, fix_dims)},
+    {"--raise-opset", NULL, "N", "first raise the model to this version of ai.onnx, which has more operators",
+     OPTION_NUMBER, offsetof(optimize_record, raise_opset), 13, 100},
     {"--why", NULL, "NODE", "say why a node was left as it is, or what became of it; may be repeated",
      OPTION_TEXTS, offsetof(optimize_record, why)},
     {"--explain", NULL, NULL,
@@ -177,6 +179,7 @@ static int run(void *record, char **args, int n_args) {
                                       .has_max_rewrites = r->max_rewrites > 0,
                                       .max_rewrites = r->max_rewrites - 1,
                                       .grow = r->grow,
+                                      .raise_opset = (int)r->raise_opset,
                                       .keep_bn = r->keep_bn,
                                       .no_provenance = r->no_provenance,
                                       .bn_inference = r->bn_inference};

@@ -259,6 +259,8 @@ ifd_graph *ifd_node_graph(const ifd_node *node, const char *name);
 /* The graphs of an attribute (GRAPH or GRAPHS): how many, and the array. */
 int ifd_attr_graphs(const ifd_attr *attr, ifd_graph *const **out);
 bool ifd_node_is(const ifd_node *node, const char *op_type); /* of domain ai.onnx */
+/* One of these of ai.onnx, separated by spaces. */
+bool ifd_node_is_any(const ifd_node *node, const char *op_types);
 /* "node 'conv1' (Conv)" into text; returns text. For errors. A node without a name goes by its first output.
  */
 const char *ifd_node_label(const ifd_node *node, char *text, size_t n);

@@ -327,6 +327,14 @@ bool ifd_node_is(const ifd_node *node, const char *op_type) {
   return !*node->domain && strcmp(node->op_type, op_type) == 0;
 }
 
+bool ifd_node_is_any(const ifd_node *node, const char *op_types) {
+  size_t len = strlen(node->op_type);
+  if (*node->domain) return false;
+  for (const char *at = op_types; (at = strstr(at, node->op_type)); at += len)
+    if ((at == op_types || at[-1] == ' ') && (at[len] == ' ' || !at[len])) return true;
+  return false;
+}
+
 const char *ifd_node_label(const ifd_node *node, char *text, size_t n) {
   const char *name = node->name;
   for (int i = 0; !*name && i < node->n_outputs; i++)

@@ -315,6 +315,7 @@ static ifd_status lower_lp_pool_2(ifd_lower *x) {
 static ifd_status infer_blocked(ifd_infer *x) {
   int rank = ifd_infer_rank(x, 0);
   ifd_dim out[IFD_MAX_RANK];
+  if (rank < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
   EXPECT(x->err, rank >= 4 && rank <= IFD_MAX_RANK, BAD_MODEL, "the input is no batch of blocked images");
   memcpy(out, x->in[0]->dims, (size_t)rank * sizeof *out);
   TRY(ifd_window_infer(x, rank - 1, x->in[0]->dims, NULL, out));

@@ -476,18 +476,11 @@ static const family families[] = {
     {"Resize", 11, 1, 0, -1, find_resize, build_resize},
 };
 
-static bool is_word(const char *words, const char *word) {
-  size_t len = strlen(word);
-  for (const char *at = words; (at = strstr(at, word)); at += len)
-    if ((at == words || at[-1] == ' ') && (at[len] == ' ' || !at[len])) return true;
-  return false;
-}
-
 static const family *family_of(const ifd_node *node) {
   if (*node->domain || !node->op || (node->op->flags & IFD_OP_IMPURE)) return NULL;
   if (node->op->flags & IFD_OP_ELEMENTWISE) return &elementwise;
   for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-    if (node->opset >= families[i].since && is_word(families[i].op_types, node->op_type)) return &families[i];
+    if (node->opset >= families[i].since && ifd_node_is_any(node, families[i].op_types)) return &families[i];
   return NULL;
 }
 

