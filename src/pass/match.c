@@ -1,0 +1,95 @@
+#include "pass/match.h"
+
+#include "pass/affine.h"
+#include <math.h>
+
+/* ---- numbers ---- */
+
+bool ifd_is_near(double x, double exact, ifd_dtype dtype) {
+  double unit = dtype == IFD_FLOAT16 ? 1e-3 : dtype == IFD_BFLOAT16 ? 8e-3 : 1e-6;
+  return fabs(x - exact) <= unit * fabs(exact);
+}
+
+/* ---- products ---- */
+
+static bool add_factors(ifd_rewrite *rw, ifd_value *v, const ifd_node *reader, ifd_product *p);
+
+static bool add_node(ifd_rewrite *rw, const ifd_node *node, ifd_product *p) {
+  double c;
+  bool div = ifd_node_is(node, "Div");
+  if (node->n_inputs != 2 || node->opset < 7) return false;
+  if (div && (!ifd_rw_scalar(rw, node->inputs[1], &c) || c == 0)) return false;
+  p->n_nodes++;
+  if (div) p->scale /= c;
+  return add_factors(rw, node->inputs[0], node, p) && (div || add_factors(rw, node->inputs[1], node, p));
+}
+
+static bool add_factors(ifd_rewrite *rw, ifd_value *v, const ifd_node *reader, ifd_product *p) {
+  double c;
+  ifd_node *maker = ifd_made_by(v, "Mul") ? v->producer : ifd_made_by(v, "Div");
+  if (ifd_rw_scalar(rw, v, &c)) return p->scale *= c, true;
+  if (maker && maker->graph == reader->graph) {
+    ifd_product before = *p;
+    if (add_node(rw, maker, p)) return true;
+    *p = before;
+  }
+  if (p->n == IFD_MAX_FACTORS) return false;
+  p->factors[p->n++] = v;
+  return true;
+}
+
+bool ifd_product_of(ifd_rewrite *rw, ifd_node *last, ifd_product *out) {
+  *out = (ifd_product){.scale = 1};
+  return ifd_node_is_any(last, "Mul Div") && add_node(rw, last, out) && isfinite(out->scale);
+}
+
+bool ifd_product_goes_on(ifd_rewrite *rw, const ifd_node *last) {
+  const ifd_node *reader = ifd_value_only_reader(last->outputs[0]);
+  double c;
+  if (!reader || reader->graph != last->graph || !ifd_node_is_any(reader, "Mul Div") || reader->n_inputs != 2)
+    return false;
+  if (ifd_rw_scalar(rw, reader->inputs[1], &c)) return true;
+  return ifd_node_is(reader, "Mul") && ifd_rw_scalar(rw, reader->inputs[0], &c);
+}
+
+/* ---- pieces ---- */
+
+ifd_status ifd_line_of(ifd_rewrite *rw, ifd_value *v, double *a, double *b, ifd_value **x, int *n_nodes) {
+  ifd_affine f = {0};
+  const char *why;
+  *a = 1, *b = 0, *x = v;
+  if (!v->producer || ifd_value_n_readers(v) != 1) return IFD_OK;
+  TRY(ifd_affine_chain(rw, v->producer, &f, &why));
+  if (!f.n_nodes || f.n != 1 || f.n_bn) return IFD_OK;
+  *a = f.a[0], *b = f.b[0], *x = f.x;
+  *n_nodes += f.n_nodes;
+  return IFD_OK;
+}
+
+ifd_node *ifd_made_by(ifd_value *v, const char *op_type) { return ifd_rw_sole_producer(v, op_type); }
+
+bool ifd_is_square(ifd_rewrite *rw, const ifd_value *v, ifd_value **x) {
+  const ifd_node *mul = ifd_rw_producer(v, "Mul"), *pow = ifd_rw_producer(v, "Pow");
+  double e;
+  if (mul && mul->inputs[0] == mul->inputs[1]) return *x = mul->inputs[0], true;
+  if (pow && ifd_rw_scalar(rw, pow->inputs[1], &e) && e == 2) return *x = pow->inputs[0], true;
+  return false;
+}
+
+ifd_value *ifd_mean_of(ifd_rewrite *rw, const ifd_value *v, int *n) {
+  const ifd_node *node = ifd_rw_producer(v, "ReduceMean");
+  const int64_t *attr = NULL;
+  if (!node || !ifd_node_int(node, "keepdims", 1)) return NULL;
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  const ifd_tensor *input = ifd_rw_constant(rw, ifd_node_input(node, 1));
+  *n = node->opset < 18 ? ifd_node_ints(node, "axes", &attr) : input ? (int)ifd_tensor_count(input) : 0;
+  if (rank < 1 || *n < 1 || *n > rank) return NULL;
+  unsigned seen = 0;
+  for (int i = 0; i < *n; i++) {
+    int64_t axis = attr ? attr[i] : ifd_tensor_get_i64(input, i);
+    if (axis < 0) axis += rank;
+    if (axis < rank - *n || axis >= rank || seen & 1u << axis) return NULL;
+    seen |= 1u << axis;
+  }
+  return node->inputs[0];
+}

@@ -1,0 +1,33 @@
+/* Pieces of formulas that exporters write out in elementary operators, as rules look for them. */
+#ifndef IFD_PASS_MATCH_H
+#define IFD_PASS_MATCH_H
+
+#include "pass/pass.h"
+
+/* scale · factors[0] · factors[1] … : a tree of Mul, and of Div by one number, whose inner values nobody else
+ * reads. */
+enum { IFD_MAX_FACTORS = 4 };
+typedef struct ifd_product {
+  double scale;
+  int n, n_nodes;
+  ifd_value *factors[IFD_MAX_FACTORS];
+} ifd_product;
+
+/* False when `last` is no such product, or one of too many factors. */
+bool ifd_product_of(ifd_rewrite *rw, ifd_node *last, ifd_product *out);
+/* Whether the one reader of the node only scales it by a number: then that one is the product's end. */
+bool ifd_product_goes_on(ifd_rewrite *rw, const ifd_node *last);
+
+/* Whether x is `exact` as an element type holds it, or as float32 does. */
+bool ifd_is_near(double x, double exact, ifd_dtype dtype);
+/* a·x + b of one pair of numbers that v is of *x; x itself is 1·x + 0. Inner values are read by the next
+ * alone, v by one reader. */
+ifd_status ifd_line_of(ifd_rewrite *rw, ifd_value *v, double *a, double *b, ifd_value **x, int *n_nodes);
+/* The node of this type that makes v for one reader alone, or NULL. */
+ifd_node *ifd_made_by(ifd_value *v, const char *op_type);
+/* Whether v is x², as Pow or Mul. */
+bool ifd_is_square(ifd_rewrite *rw, const ifd_value *v, ifd_value **x);
+/* The value of which v is the mean over the last n dimensions, which stay as ones; else NULL. */
+ifd_value *ifd_mean_of(ifd_rewrite *rw, const ifd_value *v, int *n);
+
+#endif
