@@ -167,11 +167,11 @@ INFOLD_API infold_status infold_borrow_tensor(infold_error *err, infold_value **
  * OptionalProto file (.pb), of the type that input `input` of the session has. */
 INFOLD_API infold_status infold_read_value(infold_error *err, infold_value **out, const char *path,
                                            const infold_session *session, int input);
-/* Fills the input's type with seeded random values ("random"), or zeros ("zeros"); free dims become
- * `free_dim`. */
+/* Fills the input's type with seeded random values ("random"), or zeros ("zeros"). Free dimensions that are
+ * first in some input are the batch and become `batch`, others become `size`. */
 INFOLD_API infold_status infold_make_value(infold_error *err, infold_value **out,
                                            const infold_session *session, int input, const char *how,
-                                           uint64_t seed, int64_t free_dim);
+                                           uint64_t seed, int64_t batch, int64_t size);
 INFOLD_API void infold_destroy_value(infold_value *value);
 INFOLD_API infold_kind infold_get_kind(const infold_value *value);
 INFOLD_API int

@@ -89,6 +89,10 @@ ifd_status ifd_api_infer(ifd_error *err, ifd_model *ir);
  * any boolean, one-letter strings) or "zeros". */
 ifd_status ifd_api_make_tensor(ifd_error *err, ifd_datum *out, ifd_dtype dtype, const ifd_shape *shape,
                                const char *how, uint64_t seed);
+/* Whether dimension k of an input's type, a free one, is the batch. The batch is what comes first, or second
+ * behind a number when it is the only one without a name: the layers of recurrent nets stand before the batch
+ * in their states. */
+bool ifd_api_is_batch(const ifd_model *model, const ifd_type *t, int k);
 /* .npz archives, as infold_read_inputs and infold_write_outputs take them; values that were read stay on
  * failure. */
 ifd_status ifd_api_read_archive(ifd_error *err, infold_value **values, const infold_session *s,

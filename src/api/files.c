@@ -87,8 +87,24 @@ ifd_status ifd_api_make_tensor(ifd_error *err, ifd_datum *out, ifd_dtype dtype, 
   return IFD_OK;
 }
 
+static bool is_batch_symbol(const ifd_graph *g, ifd_dim d) {
+  for (int i = 0; i < g->inputs.n; i++) {
+    const ifd_type *t = g->inputs.v[i]->type;
+    if (t->kind == IFD_KIND_TENSOR && t->has_rank && t->rank && t->dims[0] == d) return true;
+  }
+  return false;
+}
+
+bool ifd_api_is_batch(const ifd_model *model, const ifd_type *t, int k) {
+  if (is_batch_symbol(model->graph, t->dims[k])) return true;
+  if (k != 1 || !ifd_dim_is_number(t->dims[0]) || ifd_dim_name(model->dims, t->dims[1])) return false;
+  for (int i = 2; i < t->rank; i++)
+    if (!ifd_dim_is_number(t->dims[i])) return false;
+  return true;
+}
+
 static ifd_status make_of_type(ifd_error *err, ifd_datum *out, const infold_session *s, int input,
-                               const char *how, uint64_t seed, int64_t free_dim) {
+                               const char *how, uint64_t seed, int64_t batch, int64_t size) {
   const ifd_value *v = graph_of(s)->inputs.v[input];
   const ifd_type *t = v->type;
   ifd_shape shape = {.rank = t->rank};
@@ -100,24 +116,27 @@ static ifd_status make_of_type(ifd_error *err, ifd_datum *out, const infold_sess
   EXPECT(err, t->kind == IFD_KIND_TENSOR && t->dtype && t->has_rank && t->rank <= IFD_MAX_RANK, BAD_INPUT,
          "input '%s' (%s) has no known element type and rank: it must be given", v->name,
          s->input_types[input]);
-  for (int i = 0; i < t->rank; i++) shape.dim[i] = ifd_dim_is_number(t->dims[i]) ? t->dims[i] : free_dim;
+  for (int i = 0; i < t->rank; i++)
+    shape.dim[i] = ifd_dim_is_number(t->dims[i])          ? t->dims[i]
+                   : ifd_api_is_batch(s->model->ir, t, i) ? batch
+                                                          : size;
   return ifd_api_make_tensor(err, out, t->dtype, &shape, how, seed);
 }
 
 static ifd_status make_value(ifd_error *err, infold_value **out, const infold_session *s, int input,
-                             const char *how, uint64_t seed, int64_t free_dim) {
+                             const char *how, uint64_t seed, int64_t batch, int64_t size) {
   ifd_datum d = {0};
   EXPECT(err, input >= 0 && input < graph_of(s)->inputs.n, USAGE, "the model has no input %d", input);
-  TRY(make_of_type(err, &d, s, input, how, seed, free_dim));
+  TRY(make_of_type(err, &d, s, input, how, seed, batch, size));
   return ifd_api_value(err, out, &d);
 }
 
 infold_status infold_make_value(infold_error *to, infold_value **out, const infold_session *session,
-                                int input, const char *how, uint64_t seed, int64_t free_dim) {
+                                int input, const char *how, uint64_t seed, int64_t batch, int64_t size) {
   IFD_API_COMPUTES;
   ifd_error err = {0};
   *out = NULL;
-  return ifd_api_report(to, &err, NULL, make_value(&err, out, session, input, how, seed, free_dim));
+  return ifd_api_report(to, &err, NULL, make_value(&err, out, session, input, how, seed, batch, size));
 }
 
 /* ---- folders ---- */

@@ -1,34 +1,14 @@
 /* Inputs that are made up for comparing two models. */
 #include "api/verify.h"
 
-/* ---- which free dimension is the batch ---- */
-
 static const ifd_graph *graph_of(const ifd_verifier *v) { return v->run_a->model->ir->graph; }
-
-static bool is_batch_symbol(const ifd_graph *g, ifd_dim d) {
-  for (int i = 0; i < g->inputs.n; i++) {
-    const ifd_type *t = g->inputs.v[i]->type;
-    if (t->kind == IFD_KIND_TENSOR && t->has_rank && t->rank && t->dims[0] == d) return true;
-  }
-  return false;
-}
-
-/* The batch is what comes first, or second behind a number when it is the only one without a name: the layers
- * of recurrent nets stand before the batch in their states. */
-static bool is_batch(const ifd_graph *g, const ifd_dims *dims, const ifd_type *t, int k) {
-  if (is_batch_symbol(g, t->dims[k])) return true;
-  if (k != 1 || !ifd_dim_is_number(t->dims[0]) || ifd_dim_name(dims, t->dims[1])) return false;
-  for (int i = 2; i < t->rank; i++)
-    if (!ifd_dim_is_number(t->dims[i])) return false;
-  return true;
-}
 
 bool ifd_trial_has_free(const ifd_verifier *v, bool batch) {
   const ifd_graph *g = graph_of(v);
   for (int i = 0; i < g->inputs.n; i++) {
     const ifd_type *t = g->inputs.v[i]->type;
     for (int k = 0; t->kind == IFD_KIND_TENSOR && t->has_rank && k < t->rank; k++)
-      if (!ifd_dim_is_number(t->dims[k]) && is_batch(g, v->a->ir->dims, t, k) == batch) return true;
+      if (!ifd_dim_is_number(t->dims[k]) && ifd_api_is_batch(v->a->ir, t, k) == batch) return true;
   }
   return false;
 }
@@ -40,9 +20,9 @@ static ifd_shape shape_for(const ifd_verifier *v, const ifd_trial *trial, int i)
   if (trial->shapes) return trial->shapes[i];
   ifd_shape shape = {.rank = t->rank};
   for (int k = 0; k < t->rank; k++)
-    shape.dim[k] = ifd_dim_is_number(t->dims[k])                 ? t->dims[k]
-                   : is_batch(graph_of(v), v->a->ir->dims, t, k) ? trial->batch
-                                                                 : trial->other;
+    shape.dim[k] = ifd_dim_is_number(t->dims[k])      ? t->dims[k]
+                   : ifd_api_is_batch(v->a->ir, t, k) ? trial->batch
+                                                      : trial->other;
   return shape;
 }
 
@@ -52,7 +32,8 @@ static ifd_status make_input(ifd_verifier *v, int i, const ifd_trial *trial) {
   if (infold_input_has_default(v->run_a, i)) return IFD_OK;
   if (t->kind != IFD_KIND_TENSOR || !t->has_rank || t->rank > IFD_MAX_RANK) {
     infold_error e;
-    if (!infold_make_value(&e, &v->inputs[i], v->run_a, i, trial->how, seed, trial->other)) return IFD_OK;
+    if (!infold_make_value(&e, &v->inputs[i], v->run_a, i, trial->how, seed, trial->batch, trial->other))
+      return IFD_OK;
     return ifd_error_set(v->err, (ifd_status)e.status, __FILE__, "%s", e.message);
   }
   ifd_shape shape = shape_for(v, trial, i);

@@ -6,6 +6,8 @@
 #include <string.h>
 
 enum { MAX_RANK = 12 };
+/* Free dimensions of made inputs: the batch, and others, which inspect counts by too. */
+enum { BATCH = 1, SIZE = 64 };
 
 /* ---- loading ---- */
 
@@ -112,7 +114,7 @@ static int read_input(infold_value **values, const infold_session *session, cons
   values[i] = NULL;
   bool made = strcmp(value, "random") == 0 || strcmp(value, "zeros") == 0;
   infold_status status =
-      made ? infold_make_value(&err, &values[i], session, i, value, (uint64_t)seed + (uint64_t)i, 1)
+      made ? infold_make_value(&err, &values[i], session, i, value, (uint64_t)seed + (uint64_t)i, BATCH, SIZE)
            : infold_read_value(&err, &values[i], value, session, i);
   return status ? cli_fail(&err, made ? path : value) : 0;
 }
@@ -138,7 +140,7 @@ int cli_fill_inputs(infold_value **values, const infold_session *session, const 
   infold_error err;
   for (int i = 0; i < infold_get_n_inputs(session); i++)
     if (!values[i] && !infold_input_has_default(session, i) &&
-        infold_make_value(&err, &values[i], session, i, "random", (uint64_t)seed + (uint64_t)i, 1))
+        infold_make_value(&err, &values[i], session, i, "random", (uint64_t)seed + (uint64_t)i, BATCH, SIZE))
       return cli_fail(&err, path);
   return 0;
 }

@@ -75,7 +75,7 @@ static infold_status go(way *w, const char *path) {
   if (!s) s = infold_create_session(&w->err, &w->session, w->small, &options);
   for (int i = 0; !s && i < infold_get_n_inputs(w->session); i++)
     if (!infold_input_has_default(w->session, i))
-      s = infold_make_value(&w->err, &w->inputs[i], w->session, i, "random", 1, 2);
+      s = infold_make_value(&w->err, &w->inputs[i], w->session, i, "random", 1, 2, 2);
   if (!s) s = infold_run(&w->err, w->outputs, w->session, (const infold_value *const *)w->inputs, NULL);
   return s;
 }

@@ -23,7 +23,7 @@ static infold_session *open_text(const char *text) {
 static infold_value *run_random(infold_session *session, int64_t rows) {
   infold_error err;
   infold_value *in, *out;
-  if (infold_make_value(&err, &in, session, 0, "random", 7, rows)) fail_msg("%s", err.message);
+  if (infold_make_value(&err, &in, session, 0, "random", 7, rows, 1)) fail_msg("%s", err.message);
   const infold_value *ins[] = {in};
   if (infold_run(&err, &out, session, ins, NULL)) fail_msg("%s", err.message);
   infold_destroy_value(in);
