@@ -60,38 +60,40 @@ static void pack_lanes(const weights *w, float *to) {
   }
 }
 
-/* G of F(4×4, 3×3) with a = 3/4, b = 3/2: the rows of the finite points p are (1, p, p²) / Π (p - q) over the
- * other points q. */
-static void winograd_g(double g[IFD_WINOGRAD_IN][3]) {
-  static const double points[IFD_WINOGRAD_IN - 1] = {0, 0.75, -0.75, 1.5, -1.5};
-  for (int i = 0; i < IFD_WINOGRAD_IN - 1; i++) {
-    double p = points[i], n = 1;
-    for (int j = 0; j < IFD_WINOGRAD_IN - 1; j++)
-      if (j != i) n *= p - points[j];
-    g[i][0] = 1 / n, g[i][1] = p / n, g[i][2] = p * p / n;
+/* G of F(n×n, 3×3), whose finite points are a, b and their negatives: the rows of points p are (1, p, p²) / Π
+ * (p - q) over the other points q. (Of n = 2 the first row's sign is in Bᵀ instead.) */
+static void winograd_g(int64_t in, double g[IFD_WINOGRAD_IN][3]) {
+  static const double points[2][IFD_WINOGRAD_IN - 1] = {{0, 1, -1}, {0, 0.75, -0.75, 1.5, -1.5}};
+  const double *of = points[in == IFD_WINOGRAD_IN];
+  int n = (int)in - 1;
+  for (int i = 0; i < n; i++) {
+    double p = of[i], scale = in == 4 && i == 0 ? -1 : 1;
+    for (int j = 0; j < n; j++)
+      if (j != i) scale *= p - of[j];
+    g[i][0] = 1 / scale, g[i][1] = p / scale, g[i][2] = p * p / scale;
   }
-  g[5][0] = g[5][1] = 0, g[5][2] = 1;
+  g[n][0] = g[n][1] = 0, g[n][2] = 1;
 }
 
 /* G w Gᵀ of one 3×3 kernel in each lane. */
-static void transform_lanes(const double g[IFD_WINOGRAD_IN][3], const double w[9][LANES], float *to,
-                            int64_t plane) {
-  for (int i = 0; i < IFD_WINOGRAD_IN; i++) {
+static void transform_lanes(const double g[IFD_WINOGRAD_IN][3], int64_t in, const double w[9][LANES],
+                            float *to, int64_t plane) {
+  for (int64_t i = 0; i < in; i++) {
     double row[3][LANES];
     for (int x = 0; x < 3; x++)
       for (int l = 0; l < LANES; l++)
         row[x][l] = g[i][0] * w[x][l] + g[i][1] * w[3 + x][l] + g[i][2] * w[6 + x][l];
-    for (int j = 0; j < IFD_WINOGRAD_IN; j++, to += plane)
+    for (int64_t j = 0; j < in; j++, to += plane)
       for (int l = 0; l < LANES; l++)
         to[l] = (float)(row[0][l] * g[j][0] + row[1][l] * g[j][1] + row[2][l] * g[j][2]);
   }
 }
 
 /* [plane][panel][block of channels][tap of depth][channel][16] */
-static void pack_winograd(const weights *w, float *to) {
+static void pack_winograd(const weights *w, float *to, int64_t in) {
   const ifd_k_conv_shape *s = w->s;
   double g[IFD_WINOGRAD_IN][3];
-  winograd_g(g);
+  winograd_g(in, g);
   int64_t depth = s->kernel[IFD_K_D], plane = ifd_ceil_div(s->m, LANES) * s->c * depth * LANES;
   for (int64_t m = 0; m < s->m; m += LANES)
     for (int64_t b = 0; b < s->c; b += LANES)
@@ -101,9 +103,11 @@ static void pack_winograd(const weights *w, float *to) {
           for (int t = 0; t < 9; t++)
             for (int l = 0; l < LANES; l++)
               kernel[t][l] = m + l < s->m ? (double)weight_at(w, m + l, c, d * 9 + t) : 0;
-          transform_lanes(g, kernel, to, plane);
+          transform_lanes(g, in, kernel, to, plane);
         }
 }
+static void pack_winograd_4(const weights *w, float *to) { pack_winograd(w, to, 6); }
+static void pack_winograd_2(const weights *w, float *to) { pack_winograd(w, to, 4); }
 
 /* As they are: a plane of outputs reads them one by one. */
 static void pack_planar(const weights *w, float *to) {
@@ -112,9 +116,10 @@ static void pack_planar(const weights *w, float *to) {
 
 void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed) {
   static void (*const packs[IFD_K_N_CONV_ALGOS])(const weights *, float *) = {
-      [IFD_K_CONV_DIRECT] = pack_direct,   [IFD_K_CONV_WINOGRAD] = pack_winograd,
-      [IFD_K_CONV_DEPTHWISE] = pack_lanes, [IFD_K_CONV_GROUPED] = pack_lanes,
-      [IFD_K_CONV_FIRST] = pack_lanes,     [IFD_K_CONV_PLANAR] = pack_planar};
+      [IFD_K_CONV_DIRECT] = pack_direct,         [IFD_K_CONV_WINOGRAD] = pack_winograd_4,
+      [IFD_K_CONV_WINOGRAD_2] = pack_winograd_2, [IFD_K_CONV_DEPTHWISE] = pack_lanes,
+      [IFD_K_CONV_GROUPED] = pack_lanes,         [IFD_K_CONV_FIRST] = pack_lanes,
+      [IFD_K_CONV_PLANAR] = pack_planar};
   const ifd_k_conv_shape *s = &plan->shape;
   weights all = {s, w, s->c / s->groups, s->m / s->groups, ifd_conv_volume(s->kernel)};
   packs[plan->algo](&all, packed);

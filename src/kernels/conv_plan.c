@@ -1,4 +1,6 @@
 /* Which algorithm a convolution takes and how it splits: from the shape alone, the same for every ISA. */
+#include <math.h>
+
 #include "kernels/conv/band.h"
 #include "kernels/conv/line.h"
 #include "kernels/conv/phase.h"
@@ -10,15 +12,25 @@ enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 15, MAX_FIRST_STEPS = 4096 };
 
 /* ---- choice ---- */
 
-/* A 3×3 kernel of stride 1 whose tiles of 4×4 outputs are full enough, of enough channels to pay for the
- * transforms. */
-static bool suits_winograd(const ifd_k_conv_shape *s) {
+/* What a 3×3 convolution takes, in vector operations for each pair of an input channel and 16 output
+ * channels: products of the places (or tiles) of each plane of weights; reading these once, which for a
+ * sample's few places takes longer; and the transforms of tiles. */
+static double winograd_cost(const ifd_k_conv_shape *s, int64_t out) {
+  const double weight = 8, transform = out == 4 ? 16 * 90 : 16 * 35;
+  double planes = out ? (double)((out + 2) * (out + 2)) : 9, side = out ? (double)out : 1;
+  double places = ceil((double)s->out[IFD_K_H] / side) * ceil((double)s->out[IFD_K_W] / side);
+  double channels = 2.0 * (double)s->c * (double)s->m / (double)(s->c + s->m);
+  return planes * (places + weight) + (out ? places * transform / channels : 0);
+}
+
+/* A 3×3 kernel of stride 1 of enough channels to pay for the transforms: the cheapest way. */
+static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s) {
   for (int d = IFD_K_H; d <= IFD_K_W; d++)
-    if (s->kernel[d] != 3 || s->stride[d] != 1 || s->dilation[d] != 1) return false;
-  int64_t down = ifd_ceil_div(s->out[IFD_K_H], 4), across = ifd_ceil_div(s->out[IFD_K_W], 4);
-  double gain =
-      9.0 * (double)s->out[IFD_K_H] * (double)s->out[IFD_K_W] / (36.0 * (double)down * (double)across);
-  return s->groups == 1 && !s->transposed && s->c >= 16 && s->m >= 16 && gain >= 1.5;
+    if (s->kernel[d] != 3 || s->stride[d] != 1 || s->dilation[d] != 1) return IFD_K_CONV_DIRECT;
+  if (s->groups != 1 || s->transposed || s->c < 16 || s->m < 16) return IFD_K_CONV_DIRECT;
+  double direct = winograd_cost(s, 0), two = winograd_cost(s, 2), four = winograd_cost(s, 4);
+  if (direct < two && direct < four) return IFD_K_CONV_DIRECT;
+  return two < four ? IFD_K_CONV_WINOGRAD_2 : IFD_K_CONV_WINOGRAD;
 }
 
 /* A tile is of some outputs side by side: lines so short that half of it is idle are worth it only where
@@ -40,14 +52,18 @@ static bool suits_product(const ifd_k_conv_shape *s) {
 ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *s, ifd_k_conv_wish wish) {
   if (wish.plain_output) return IFD_K_CONV_PLANAR;
   if (wish.plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
-  if (!wish.exact && suits_winograd(s)) return IFD_K_CONV_WINOGRAD;
-  if (suits_product(s)) return IFD_K_CONV_DIRECT;
+  if (suits_product(s)) return wish.exact ? IFD_K_CONV_DIRECT : choose_winograd(s);
   return s->groups == s->c && s->groups == s->m ? IFD_K_CONV_DEPTHWISE : IFD_K_CONV_GROUPED;
 }
 
 const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
-  static const char *const names[IFD_K_N_CONV_ALGOS] = {"direct",  "winograd 4x4", "depthwise",
-                                                        "grouped", "first",        "planar"};
+  static const char *const names[IFD_K_N_CONV_ALGOS] = {[IFD_K_CONV_DIRECT] = "direct",
+                                                        [IFD_K_CONV_WINOGRAD] = "winograd 4x4",
+                                                        [IFD_K_CONV_WINOGRAD_2] = "winograd 2x2",
+                                                        [IFD_K_CONV_DEPTHWISE] = "depthwise",
+                                                        [IFD_K_CONV_GROUPED] = "grouped",
+                                                        [IFD_K_CONV_FIRST] = "first",
+                                                        [IFD_K_CONV_PLANAR] = "planar"};
   return names[algo];
 }
 
@@ -97,10 +113,10 @@ static void plan_direct(ifd_k_conv_plan *p) {
 static void plan_winograd(ifd_k_conv_plan *p) {
   const ifd_k_conv_shape *s = &p->shape;
   int64_t blocks = ifd_ceil_div(s->m, 16);
-  ifd_winograd_sizes all = ifd_winograd_sizes_of(s, 1, blocks);
+  int64_t out = ifd_winograd_out(p->algo);
+  ifd_winograd_sizes all = ifd_winograd_sizes_of(s, out, 1, blocks);
   int64_t tiles = p->batch * all.tiles;
-  int64_t tasks =
-      tasks_worth((double)IFD_WINOGRAD_PLANES * (double)tiles * (double)all.steps * (double)blocks);
+  int64_t tasks = tasks_worth((double)all.planes * (double)tiles * (double)all.steps * (double)blocks);
   /* Every task of rows reads all its weights, every task of blocks transforms all its inputs: few of each. */
   int64_t least_tiles = all.stays || tiles < 112 ? 24 : 56;
   p->spans_batch = true;
@@ -108,10 +124,10 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   split_rows(p, tiles, ifd_min_i64(tasks, tiles / least_tiles));
   int64_t block_tasks = ifd_min_i64(ifd_ceil_div(ifd_min_i64(tasks, 4), p->row_tasks), blocks / 4);
   split_blocks(p, blocks, block_tasks);
-  ifd_winograd_sizes z = ifd_winograd_sizes_of(s, p->rows, p->blocks);
+  ifd_winograd_sizes z = ifd_winograd_sizes_of(s, out, p->rows, p->blocks);
   p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) +
-                   sizeof(float) * IFD_WINOGRAD_PLANES * (size_t)(z.v_plane + z.m_plane);
-  p->packed_len = sizeof(float) * IFD_WINOGRAD_PLANES * 16 * (size_t)(blocks * z.steps);
+                   sizeof(float) * (size_t)z.planes * (size_t)(z.v_plane + z.m_plane);
+  p->packed_len = sizeof(float) * (size_t)z.planes * 16 * (size_t)(blocks * z.steps);
 }
 
 /* Lanes: parts are phases and planes in depth, rows are lines. */
@@ -183,9 +199,10 @@ static bool sizes_fit(const ifd_k_conv_shape *s, int64_t batch) {
 bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, ifd_k_conv_algo algo,
                           int64_t batch) {
   static void (*const plans[IFD_K_N_CONV_ALGOS])(ifd_k_conv_plan *) = {
-      [IFD_K_CONV_DIRECT] = plan_direct,   [IFD_K_CONV_WINOGRAD] = plan_winograd,
-      [IFD_K_CONV_DEPTHWISE] = plan_lines, [IFD_K_CONV_GROUPED] = plan_grouped,
-      [IFD_K_CONV_FIRST] = plan_first,     [IFD_K_CONV_PLANAR] = plan_planar};
+      [IFD_K_CONV_DIRECT] = plan_direct,       [IFD_K_CONV_WINOGRAD] = plan_winograd,
+      [IFD_K_CONV_WINOGRAD_2] = plan_winograd, [IFD_K_CONV_DEPTHWISE] = plan_lines,
+      [IFD_K_CONV_GROUPED] = plan_grouped,     [IFD_K_CONV_FIRST] = plan_first,
+      [IFD_K_CONV_PLANAR] = plan_planar};
   *plan = (ifd_k_conv_plan){.shape = *shape, .algo = algo, .batch = batch};
   if (!sizes_fit(shape, batch)) return false;
   plans[algo](plan);

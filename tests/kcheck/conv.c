@@ -204,7 +204,7 @@ static void check_values(const problem *p, const buffer *y) {
         double steep = p->e.act == IFD_K_ACT_EXP ? exp(v) : 1;
         v = activate(&p->e, v);
         v = p->e.join == IFD_K_JOIN_ADD_ACT ? v + other : p->e.join == IFD_K_JOIN_MUL_ACT ? v * other : v;
-        double error = p->algo == IFD_K_CONV_WINOGRAD
+        double error = p->algo == IFD_K_CONV_WINOGRAD || p->algo == IFD_K_CONV_WINOGRAD_2
                            ? 1e-5 * sqrt((double)(s->c * s->kernel[0])) + 1e-6 * size
                            : 1e-6 * size;
         if (!(fabs(got - v) <= error * (1 + fabs(v)) * (1 + steep))) {
@@ -332,7 +332,7 @@ static void windows_of_three(void **unused) {
       s.pad[d] = rand_in(&state, 0, 2);
       s.out[d] = s.in[d] - 2 + s.pad[d] + rand_in(&state, 0, 1);
     }
-    check(&s, IFD_K_CONV_WINOGRAD, rand_in(&state, 1, 3), &state);
+    check(&s, i % 2 ? IFD_K_CONV_WINOGRAD : IFD_K_CONV_WINOGRAD_2, rand_in(&state, 1, 3), &state);
     if (i % 4 == 0) check(&s, IFD_K_CONV_DIRECT, 1, &state);
   }
 }
@@ -361,6 +361,7 @@ static void large(void **unused) {
   s.in[1] = 13, s.in[2] = 11, s.kernel[1] = s.kernel[2] = 3, s.out[1] = 11, s.out[2] = 9;
   check(&s, IFD_K_CONV_DIRECT, 1, &state);
   check(&s, IFD_K_CONV_WINOGRAD, 2, &state);
+  check(&s, IFD_K_CONV_WINOGRAD_2, 2, &state);
 }
 
 static void layouts(void **unused) {

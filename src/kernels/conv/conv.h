@@ -22,12 +22,13 @@ typedef struct ifd_k_conv_shape {
 } ifd_k_conv_shape;
 
 typedef enum ifd_k_conv_algo {
-  IFD_K_CONV_DIRECT,    /* a product for each group */
-  IFD_K_CONV_WINOGRAD,  /* F(4×4, 3×3) on each slice */
-  IFD_K_CONV_DEPTHWISE, /* groups = C = M */
-  IFD_K_CONV_GROUPED,   /* groups of few channels */
-  IFD_K_CONV_FIRST,     /* few input channels: x is [N, C, D, H, W], not blocked */
-  IFD_K_CONV_PLANAR,    /* few output channels: neither x nor y is blocked */
+  IFD_K_CONV_DIRECT,     /* a product for each group */
+  IFD_K_CONV_WINOGRAD,   /* F(4×4, 3×3) on each slice */
+  IFD_K_CONV_WINOGRAD_2, /* F(2×2, 3×3): fewer weights to read */
+  IFD_K_CONV_DEPTHWISE,  /* groups = C = M */
+  IFD_K_CONV_GROUPED,    /* groups of few channels */
+  IFD_K_CONV_FIRST,      /* few input channels: x is [N, C, D, H, W], not blocked */
+  IFD_K_CONV_PLANAR,     /* few output channels: neither x nor y is blocked */
   IFD_K_N_CONV_ALGOS
 } ifd_k_conv_algo;
 

@@ -2,7 +2,7 @@
 #include "kernels/conv/task.h"
 #include "kernels/gemm/ukr.h"
 
-enum { IN = IFD_WINOGRAD_IN, OUT = IFD_WINOGRAD_OUT, PLANES = IFD_WINOGRAD_PLANES };
+enum { MAX_IN = IFD_WINOGRAD_IN, MAX_OUT = IFD_WINOGRAD_OUT, MAX_PLANES = IFD_WINOGRAD_PLANES };
 #define UNROLL_ _Pragma("GCC unroll 6")
 
 /* The points' a = 3/4 and b = 3/2 and what the transforms make of them, all exact. */
@@ -16,8 +16,13 @@ enum { IN = IFD_WINOGRAD_IN, OUT = IFD_WINOGRAD_OUT, PLANES = IFD_WINOGRAD_PLANE
 #define A2B2_  C_(1.265625f)
 #define A2_B2_ C_(2.8125f) /* a² + b² */
 
-/* Bᵀ d */
-IFD_INLINE void transform_in(const v16 d[IN], v16 o[IN]) {
+/* Bᵀ d. OUT, here and below, is a constant where this is inlined: 4 or 2. */
+IFD_INLINE void transform_in(const int OUT, const v16 *d, v16 *o) {
+  if (OUT == 2) {
+    o[0] = v16_sub(d[0], d[2]), o[1] = v16_add(d[1], d[2]);
+    o[2] = v16_sub(d[2], d[1]), o[3] = v16_sub(d[1], d[3]);
+    return;
+  }
   o[0] = v16_fma(A2B2_, d[0], v16_fnma(A2_B2_, d[2], d[4]));
   v16 p = v16_fnma(B2_, d[2], d[4]), q = v16_fnma(B2_, d[1], d[3]);
   v16 r = v16_fnma(A2_, d[2], d[4]), s = v16_fnma(A2_, d[1], d[3]);
@@ -29,8 +34,12 @@ IFD_INLINE void transform_in(const v16 d[IN], v16 o[IN]) {
 }
 
 /* Aᵀ m */
-IFD_INLINE void transform_out(const v16 m[IN], v16 o[OUT]) {
+IFD_INLINE void transform_out(const int OUT, const v16 *m, v16 *o) {
   v16 s1 = v16_add(m[1], m[2]), e1 = v16_sub(m[1], m[2]);
+  if (OUT == 2) {
+    o[0] = v16_add(m[0], s1), o[1] = v16_sub(e1, m[3]);
+    return;
+  }
   v16 s2 = v16_add(m[3], m[4]), e2 = v16_sub(m[3], m[4]);
   o[0] = v16_add(v16_add(m[0], s1), s2);
   o[1] = v16_fma(B_, e2, v16_mul(A_, e1));
@@ -38,32 +47,34 @@ IFD_INLINE void transform_out(const v16 m[IN], v16 o[OUT]) {
   o[3] = v16_fma(B3_, e2, v16_fma(A3_, e1, m[5]));
 }
 
-/* Bᵀ x B of 6×6 pixels, lines `apart` floats apart, to the planes of v. */
-IFD_INLINE void tile_in(const float *x, int64_t apart, float *v, int64_t plane) {
-  v16 t[IN][IN];
+/* Bᵀ x B of a tile of pixels, lines `apart` floats apart, to the planes of v. */
+IFD_INLINE void tile_in(const int OUT, const float *x, int64_t apart, float *v, int64_t plane) {
+  const int IN = OUT + 2;
+  v16 t[MAX_IN][MAX_IN];
   UNROLL_ for (int j = 0; j < IN; j++) {
-    v16 d[IN], o[IN];
+    v16 d[MAX_IN], o[MAX_IN];
     UNROLL_ for (int i = 0; i < IN; i++) d[i] = v16_load(x + i * apart + j * 16);
-    transform_in(d, o);
+    transform_in(OUT, d, o);
     UNROLL_ for (int i = 0; i < IN; i++) t[i][j] = o[i];
   }
   UNROLL_ for (int i = 0; i < IN; i++) {
-    v16 o[IN];
-    transform_in(t[i], o);
+    v16 o[MAX_IN];
+    transform_in(OUT, t[i], o);
     UNROLL_ for (int j = 0; j < IN; j++) v16_store(v + (i * IN + j) * plane, o[j]);
   }
 }
 
 /* Aᵀ m A of the planes of m. */
-IFD_INLINE void tile_out(const float *m, int64_t plane, v16 y[OUT][OUT]) {
-  v16 t[OUT][IN];
+IFD_INLINE void tile_out(const int OUT, const float *m, int64_t plane, v16 y[MAX_OUT][MAX_OUT]) {
+  const int IN = OUT + 2;
+  v16 t[MAX_OUT][MAX_IN];
   UNROLL_ for (int j = 0; j < IN; j++) {
-    v16 d[IN], o[OUT];
+    v16 d[MAX_IN], o[MAX_OUT];
     UNROLL_ for (int i = 0; i < IN; i++) d[i] = v16_load(m + (i * IN + j) * plane);
-    transform_out(d, o);
+    transform_out(OUT, d, o);
     UNROLL_ for (int i = 0; i < OUT; i++) t[i][j] = o[i];
   }
-  UNROLL_ for (int i = 0; i < OUT; i++) transform_out(t[i], y[i]);
+  UNROLL_ for (int i = 0; i < OUT; i++) transform_out(OUT, t[i], y[i]);
 }
 
 /* Where a tile lies. */
@@ -73,8 +84,8 @@ typedef struct place {
 
 static place place_of(const ifd_winograd_sizes *z, int64_t tile) {
   int64_t plane = z->down * z->across, in_sample = tile % z->tiles;
-  return (place){tile / z->tiles, in_sample / plane, in_sample % plane / z->across * OUT,
-                 in_sample % z->across * OUT};
+  return (place){tile / z->tiles, in_sample / plane, in_sample % plane / z->across * z->out,
+                 in_sample % z->across * z->out};
 }
 
 /* A block of tiles and output blocks in hand. */
@@ -86,15 +97,15 @@ typedef struct work {
   int64_t tile, n_tiles;
 } work;
 
-/* 6×6 pixels of the plane x of a block that reach beyond its edges: copied, zeros outside. x is NULL where
+/* n×n pixels of the plane x of a block that reach beyond its edges: copied, zeros outside. x is NULL where
  * the plane itself is outside. */
-static void copy_edge(const ifd_k_conv_shape *s, const float *x, int64_t h, int64_t w,
-                      float to[PLANES * 16]) {
-  for (int i = 0; i < IN; i++)
-    for (int j = 0; j < IN; j++) {
+static void copy_edge(const ifd_k_conv_shape *s, const float *x, int64_t h, int64_t w, int64_t n,
+                      float to[MAX_PLANES * 16]) {
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < n; j++) {
       int64_t y = h + i, c = w + j;
       bool inside = x && y >= 0 && y < s->in[IFD_K_H] && c >= 0 && c < s->in[IFD_K_W];
-      v16_store(to + (i * IN + j) * 16, inside ? v16_load(x + (y * s->in[IFD_K_W] + c) * 16) : v16_zero());
+      v16_store(to + (i * n + j) * 16, inside ? v16_load(x + (y * s->in[IFD_K_W] + c) * 16) : v16_zero());
     }
 }
 
@@ -107,13 +118,18 @@ static void transform_input(const work *k, place p, int64_t segment, float *to) 
   const float *x = NULL;
   if (d >= 0 && d < s->in[IFD_K_D])
     x = k->t->x + p.sample * k->t->x_sample + (block * k->t->x_plane + d * s->in[IFD_K_H] * width) * 16;
-  if (x && h >= 0 && w >= 0 && h + IN <= s->in[IFD_K_H] && w + IN <= width) {
-    tile_in(x + (h * width + w) * 16, width * 16, to, k->z.v_plane);
+  int64_t n = k->z.in, apart = width * 16;
+  float edge[MAX_PLANES * 16] __attribute__((aligned(64)));
+  if (x && h >= 0 && w >= 0 && h + n <= s->in[IFD_K_H] && w + n <= width) {
+    x += (h * width + w) * 16;
   } else {
-    float edge[PLANES * 16] __attribute__((aligned(64)));
-    copy_edge(s, x, h, w, edge);
-    tile_in(edge, IN * 16, to, k->z.v_plane);
+    copy_edge(s, x, h, w, n, edge);
+    x = edge, apart = n * 16;
   }
+  if (k->z.out == 2)
+    tile_in(2, x, apart, to, k->z.v_plane);
+  else
+    tile_in(4, x, apart, to, k->z.v_plane);
 }
 
 static void transform_inputs(const work *k) {
@@ -131,7 +147,7 @@ static void multiply(const work *k, int64_t b0, int64_t b1) {
   t.n_full = s->c / 16 * s->kernel[IFD_K_D];
   t.n_part = s->c % 16 ? s->kernel[IFD_K_D] : 0;
   t.k_part = s->c % 16;
-  for (int64_t plane = 0; plane < PLANES; plane++)
+  for (int64_t plane = 0; plane < z->planes; plane++)
     for (int64_t b = b0, v; b < b1; b += v) {
       v = ifd_ukr_vectors(k->n_tiles, b1 - b);
       int64_t n = ifd_ceil_div(k->n_tiles, ifd_ukr_rows(v));
@@ -147,15 +163,16 @@ static void multiply(const work *k, int64_t b0, int64_t b1) {
 }
 
 /* One tile of output block b from place `m` of the products. */
-static void transform_output(const work *k, place p, int64_t b, const ifd_conv_fused *fused, const float *m) {
+IFD_INLINE void transform_output(const int OUT, const work *k, place p, int64_t b,
+                                 const ifd_conv_fused *fused, const float *m) {
   const ifd_k_conv_shape *s = &k->t->plan->shape;
   ifd_conv_task t = *k->t;
-  v16 y[OUT][OUT];
+  v16 y[MAX_OUT][MAX_OUT];
   int64_t width = s->out[IFD_K_W], pixel = (p.d * s->out[IFD_K_H] + p.h) * width + p.w;
   int64_t rows = ifd_min_i64(OUT, s->out[IFD_K_H] - p.h), columns = ifd_min_i64(OUT, width - p.w);
   t.y += p.sample * t.y_sample;
   if (t.epilogue.join) t.epilogue.other += p.sample * t.other_sample;
-  tile_out(m, k->z.m_plane, y);
+  tile_out(OUT, m, k->z.m_plane, y);
   if (fused->fits && rows == OUT && columns == OUT) {
     int64_t at = (b * t.y_plane + pixel) * 16;
     const float *other = t.epilogue.join ? t.epilogue.other + at : NULL;
@@ -165,7 +182,7 @@ static void transform_output(const work *k, place p, int64_t b, const ifd_conv_f
     }
     return;
   }
-  float sums[OUT * OUT * 16] __attribute__((aligned(64)));
+  float sums[MAX_OUT * MAX_OUT * 16] __attribute__((aligned(64)));
   UNROLL_ for (int i = 0; i < OUT; i++) UNROLL_ for (int j = 0; j < OUT; j++)
       v16_store(sums + (i * OUT + j) * 16, y[i][j]);
   for (int64_t i = 0; i < rows; i++)
@@ -175,16 +192,24 @@ static void transform_output(const work *k, place p, int64_t b, const ifd_conv_f
 static void transform_outputs(const work *k, int64_t b0, int64_t b1) {
   for (int64_t b = b0; b < b1; b++) {
     ifd_conv_fused fused = ifd_conv_fuse(k->t, b);
-    for (int64_t i = 0; i < k->n_tiles; i++)
-      transform_output(k, place_of(&k->z, k->tile + i), b, &fused, k->m + ((b - b0) * k->n_tiles + i) * 16);
+    for (int64_t i = 0; i < k->n_tiles; i++) {
+      const float *m = k->m + ((b - b0) * k->n_tiles + i) * 16;
+      place p = place_of(&k->z, k->tile + i);
+      if (k->z.out == 2)
+        transform_output(2, k, p, b, &fused, m);
+      else
+        transform_output(4, k, p, b, &fused, m);
+    }
   }
 }
 
 void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch) {
-  work k = {
-      .t = t, .z = ifd_winograd_sizes_of(&t->plan->shape, t->plan->rows, t->plan->blocks), .at = scratch};
+  const ifd_k_conv_plan *plan = t->plan;
+  work k = {.t = t,
+            .z = ifd_winograd_sizes_of(&plan->shape, ifd_winograd_out(plan->algo), plan->rows, plan->blocks),
+            .at = scratch};
   k.v = (float *)((char *)scratch + ifd_round_64(sizeof *k.at * (size_t)k.z.segments));
-  k.m = k.v + PLANES * k.z.v_plane;
+  k.m = k.v + k.z.planes * k.z.v_plane;
   int64_t n = ifd_ceil_div(t->r1 - t->r0, k.z.at_once);
   for (int64_t i = 0; i < n; i++) {
     k.tile = t->r0 + (t->r1 - t->r0) * i / n;
