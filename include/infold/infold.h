@@ -299,6 +299,38 @@ INFOLD_API infold_status infold_format_diagnosis(infold_error *err, char **out,
                                                  const infold_diagnosis *diagnosis, const char *format,
                                                  int width);
 
+/* How running statistics come from data. */
+typedef enum infold_estimate {
+  INFOLD_EXACT, /* mean and variance of all data together, layer by layer: each is measured behind the earlier
+                   ones as they are by then */
+  INFOLD_AVERAGE, /* the average over batches, in each of which every layer normalizes by the batch's
+                     statistics */
+  INFOLD_MOMENTUM /* the same, old * momentum + new * (1 - momentum) from the model's statistics on */
+} infold_estimate;
+
+typedef struct infold_recalibrate_options {
+  const char *data; /* an .npz archive with an array for each input, whose first dimension counts samples; or
+                       a folder of such archives, or of folders of input_0.pb … (a batch each) */
+  int64_t batch;    /* samples at a time, where the model leaves that free; 0: 32 */
+  infold_estimate estimate;
+  double momentum;     /* the part that is kept, as ONNX has it */
+  int sample_variance; /* divide by n - 1, not by n */
+  int threads;
+  size_t max_memory;  /* bytes to hold; 0: the default. Half of it is for values between layers, which are
+                         computed  again where they do not fit */
+  const char *format; /* of the report: "table" (or NULL), "json" */
+  int width;
+  void (*progress)(void *context, const char *text); /* told what is being done; or NULL */
+  void *progress_context;
+} infold_recalibrate_options;
+
+/* A model with the running statistics of BatchNormalization that its inputs' data has; nothing else changes.
+ * Layers in subgraphs, and those whose statistics are no constants, stay; *report (may be NULL) says so, and
+ * how far the others moved. UNSUPPORTED when there is none to measure. */
+INFOLD_API infold_status infold_recalibrate_model(infold_error *err, infold_model **out, char **report,
+                                                  const infold_model *model,
+                                                  const infold_recalibrate_options *options);
+
 /* The operators infold runs, or one of them in detail; the passes of the optimizer, or one. */
 INFOLD_API infold_status infold_describe_operators(infold_error *err, char **out, const char *name,
                                                    int width);

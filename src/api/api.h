@@ -97,6 +97,9 @@ bool ifd_api_is_batch(const ifd_model *model, const ifd_type *t, int k);
  * failure. */
 ifd_status ifd_api_read_archive(ifd_error *err, infold_value **values, const infold_session *s,
                                 const char *path);
+/* The same of an archive that may hold other arrays too. */
+ifd_status ifd_api_read_among(ifd_error *err, infold_value **values, const infold_session *s,
+                              const char *path);
 /* The array that has the name of this input. */
 ifd_status ifd_api_read_from_archive(ifd_error *err, infold_value **out, const infold_session *s,
                                      const char *path, int input);

@@ -89,20 +89,23 @@ static ifd_status read_input(ifd_error *err, infold_value **out, ifd_npz *npz, c
 static ifd_status read_all(ifd_error *err, infold_value **values, const infold_session *s, ifd_npz *npz,
                            ifd_arena *arena) {
   const ifd_graph *g = s->model->ir->graph;
-  TRY(check_names(err, s, npz));
   for (int i = 0; i < g->inputs.n; i++) TRY(read_input(err, &values[i], npz, g->inputs.v[i], arena));
   return IFD_OK;
 }
 
-/* input < 0: all of them, and the archive holds nothing else. */
+enum { ALL = -1, ALL_AND_NO_MORE = -2 };
+
+/* One input, or all of them. */
 static ifd_status read_archive(ifd_error *err, infold_value **values, const infold_session *s,
                                const char *path, int input) {
   ifd_npz *npz;
   ifd_arena arena;
   TRY(ifd_npz_open(err, &npz, path, NULL));
   ifd_arena_init(&arena, NULL);
-  ifd_status status = input < 0 ? read_all(err, values, s, npz, &arena)
-                                : read_input(err, values, npz, s->model->ir->graph->inputs.v[input], &arena);
+  ifd_status status = input == ALL_AND_NO_MORE ? check_names(err, s, npz) : IFD_OK;
+  if (status == IFD_OK)
+    status = input < 0 ? read_all(err, values, s, npz, &arena)
+                       : read_input(err, values, npz, s->model->ir->graph->inputs.v[input], &arena);
   ifd_arena_free(&arena);
   ifd_npz_close(npz);
   return status;
@@ -110,7 +113,12 @@ static ifd_status read_archive(ifd_error *err, infold_value **values, const info
 
 ifd_status ifd_api_read_archive(ifd_error *err, infold_value **values, const infold_session *s,
                                 const char *path) {
-  return read_archive(err, values, s, path, -1);
+  return read_archive(err, values, s, path, ALL_AND_NO_MORE);
+}
+
+ifd_status ifd_api_read_among(ifd_error *err, infold_value **values, const infold_session *s,
+                              const char *path) {
+  return read_archive(err, values, s, path, ALL);
 }
 
 ifd_status ifd_api_read_from_archive(ifd_error *err, infold_value **out, const infold_session *s,

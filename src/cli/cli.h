@@ -82,6 +82,8 @@ int cli_fail(const infold_error *err, const char *file);
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* What is being done, shown on standard error when it is a terminal and more than a second passes. */
 void cli_begin(const char *what, const char *file);
+/* What of it is being done now. */
+void cli_show(const char *text);
 void cli_end(void);
 /* Reports what could not be written to standard output; the exit code. */
 int cli_close_output(int exit_code);

@@ -9,7 +9,7 @@
 // clang-format off
 #define COMMANDS(X) \
   X(optimize) X(extract) X(edit) \
-  X(run) X(inspect) X(doctor) X(verify) \
+  X(run) X(inspect) X(doctor) X(recalibrate) X(verify) \
   X(bench) X(ops) X(passes) \
   X(help) X(version)
 // clang-format on

@@ -131,7 +131,7 @@ void cli_free_record(const command *c, void *record) {
 static void print_overview(void) {
   printf("infold optimizes, runs and inspects ONNX models on CPUs.\n\n");
   for (int i = 0; cli_commands[i]; i++)
-    printf("  infold %-8s %-16s %s\n", cli_commands[i]->name, cli_commands[i]->arguments,
+    printf("  infold %-11s %-16s %s\n", cli_commands[i]->name, cli_commands[i]->arguments,
            cli_commands[i]->summary);
   printf("\n'infold help COMMAND' lists a command's options.\n"
          "Exit codes: 0 fine, 1 a check found a difference, 2 wrong usage, 3 bad file, 4 not supported, 5 a "

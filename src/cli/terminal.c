@@ -102,13 +102,14 @@ static struct {
   pthread_t thread;
   bool running, ending, shown;
   struct timespec since;
-  char text[200];
+  char text[200], detail[100];
 } progress = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void show_progress(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  fprintf(stderr, "\r\033[K%s … %ld s", progress.text, (long)(now.tv_sec - progress.since.tv_sec));
+  fprintf(stderr, "\r\033[K%s%s%s … %ld s", progress.text, *progress.detail ? ": " : "", progress.detail,
+          (long)(now.tv_sec - progress.since.tv_sec));
   progress.shown = true;
 }
 
@@ -138,9 +139,17 @@ void cli_begin(const char *what, const char *file) {
   snprintf(progress.text, sizeof progress.text, "%s %s", what, file);
   for (char *s = progress.text; *s; s++)
     if ((unsigned char)*s < 0x20 || *s == 0x7f) *s = '?';
+  *progress.detail = 0;
   progress.ending = progress.shown = false;
   clock_gettime(CLOCK_MONOTONIC, &progress.since);
   progress.running = pthread_create(&progress.thread, NULL, watch, NULL) == 0;
+}
+
+void cli_show(const char *text) {
+  if (!progress.running) return;
+  pthread_mutex_lock(&progress.lock);
+  snprintf(progress.detail, sizeof progress.detail, "%s", text);
+  pthread_mutex_unlock(&progress.lock);
 }
 
 void cli_end(void) {

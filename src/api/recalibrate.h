@@ -1,0 +1,54 @@
+/* Re-estimating the running statistics of BatchNormalization: what the files recalibrate*.c share.
+ *
+ * Work is done on a copy with local functions written out. A layer is a BatchNormalization of its main graph
+ * whose mean and variance are constants of the given model's main graph; its depth is the largest number of
+ * layers on a way from the inputs to it, itself included. Layers of one depth do not depend on each other. */
+#ifndef IFD_API_RECALIBRATE_H
+#define IFD_API_RECALIBRATE_H
+
+#include "api/calibration.h"
+#include "api/moments.h"
+
+typedef struct ifd_stat_layer {
+  ifd_node *node; /* of the work model */
+  const char *name;
+  const char *skipped;    /* why it is left as it was; NULL: it is not */
+  const char *mean, *var; /* names of the constants */
+  bool shares;            /* other layers read these constants, too, and are not the same layer */
+  int depth;
+  int twin;             /* the first layer with the same parameters, whose statistics are one; else itself */
+  int64_t n;            /* statistics of each kind */
+  ifd_moments *moments; /* n, of the data */
+  double *new_mean, *new_var; /* n */
+} ifd_stat_layer;
+
+typedef struct ifd_recalibration {
+  ifd_error *err;
+  ifd_arena arena;
+  const infold_recalibrate_options *options;
+  const infold_model *model;
+  infold_model *work;
+  ifd_calibration data;
+  IFD_VEC(ifd_stat_layer) layers;
+  int n_left; /* layers that are not skipped */
+  int n_depths;
+  int *depth_of;    /* by node id of the work model: layers on the longest way to it, itself included */
+  bool *is_fed;     /* by node id: an input of the model reaches it */
+  ifd_values reads; /* scratch: what a node reads */
+} ifd_recalibration;
+
+/* recalibrate_layers.c: finds the layers and their depths; the work model's are then in inference mode. */
+ifd_status ifd_recalibrate_find_layers(ifd_recalibration *r);
+/* The node in another mode: a new one in its place. */
+ifd_status ifd_recalibrate_set_mode(ifd_error *err, ifd_node **node, bool trains);
+
+/* recalibrate_measure.c: fills the layers' new statistics. */
+/* Exact: of all data together, depth by depth, each layer behind the earlier ones as they now are. */
+ifd_status ifd_recalibrate_exactly(ifd_recalibration *r);
+/* As training does: batch by batch, every layer normalizing by the batch's own statistics. */
+ifd_status ifd_recalibrate_by_batches(ifd_recalibration *r);
+
+/* recalibrate_report.c */
+ifd_status ifd_recalibrate_report(ifd_recalibration *r, char **out);
+
+#endif
