@@ -31,11 +31,11 @@ static void hash_datum(ifd_sha256 *h, const ifd_datum *d) {
   }
 }
 
-void ifd_certificate_hash_inputs(const ifd_verifier *v, char text[IFD_SHA256_TEXT]) {
+void ifd_certificate_hash_inputs(infold_value *const *inputs, int n, char text[IFD_SHA256_TEXT]) {
   ifd_sha256 h;
   ifd_sha256_init(&h);
-  for (int i = 0; i < v->n_in; i++)
-    if (v->inputs[i]) hash_datum(&h, &v->inputs[i]->datum);
+  for (int i = 0; i < n; i++)
+    if (inputs[i]) hash_datum(&h, &inputs[i]->datum);
   ifd_sha256_text(&h, text);
 }
 
@@ -46,7 +46,7 @@ static json_t *shape_json(const ifd_shape *shape) {
 }
 
 static json_t *trial_json(const ifd_verifier *v, const ifd_trial *t) {
-  const ifd_graph *g = v->run_a->model->ir->graph;
+  const ifd_graph *g = v->a->ir->graph;
   json_t *shapes = json_object();
   for (int i = 0; i < v->n_in; i++)
     if (t->shapes[i].rank >= 0) json_object_set_new(shapes, g->inputs.v[i]->name, shape_json(&t->shapes[i]));
@@ -61,7 +61,7 @@ static json_t *trial_json(const ifd_verifier *v, const ifd_trial *t) {
 }
 
 static json_t *outputs_json(const ifd_verifier *v) {
-  const ifd_graph *g = v->run_a->model->ir->graph;
+  const ifd_graph *g = v->a->ir->graph;
   json_t *list = json_array();
   for (int i = 0; i < v->n_out; i++) {
     const ifd_evidence *e = &v->evidence[i];
@@ -75,7 +75,7 @@ static json_t *outputs_json(const ifd_verifier *v) {
 
 ifd_status ifd_certificate_evidence(ifd_verifier *v, json_t **out) {
   json_t *runs = json_array();
-  for (int i = 0; i < v->trials.n; i++) json_array_append_new(runs, trial_json(v, &v->trials.v[i]));
+  for (int i = 0; i < v->n_runs; i++) json_array_append_new(runs, trial_json(v, &v->trials.v[i]));
   ALLOC(v->err, *out,
         json_pack("{s:f, s:o, s:s, s:o}", "tolerance", v->tolerance, "runs", runs, "reference",
                   v->no_wide ? "the original in float32" : "the original in float64", "outputs",

@@ -1,7 +1,7 @@
 /* Inputs that are made up for comparing two models. */
 #include "api/verify.h"
 
-static const ifd_graph *graph_of(const ifd_verifier *v) { return v->run_a->model->ir->graph; }
+static const ifd_graph *graph_of(const ifd_verifier *v) { return v->a->ir->graph; }
 
 bool ifd_trial_has_free(const ifd_verifier *v, bool batch) {
   const ifd_graph *g = graph_of(v);
@@ -43,18 +43,8 @@ static ifd_status make_input(ifd_verifier *v, int i, const ifd_trial *trial) {
 }
 
 ifd_status ifd_trial_run(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e) {
-  ifd_status status = IFD_OK;
-  for (int i = 0; i < v->n_in && status == IFD_OK; i++) status = make_input(v, i, trial);
-  ALLOC(v->err, v->what,
-        ifd_trial_has_free(v, true)
-            ? ifd_arena_printf(&v->arena, "%s inputs, batch %lld", trial->how, (long long)trial->batch)
-            : ifd_arena_printf(&v->arena, "%s inputs", trial->how));
-  if (status == IFD_OK) status = ifd_verifier_run(v, trial, ran, e);
-  for (int i = 0; i < v->n_in; i++) {
-    infold_destroy_value(v->inputs[i]);
-    v->inputs[i] = NULL;
-  }
-  return status;
+  for (int i = 0; i < v->n_in; i++) TRY(make_input(v, i, trial));
+  return ifd_verifier_try(v, trial, ran, e);
 }
 
 static ifd_status fail_as(ifd_verifier *v, const infold_error *e) {

@@ -18,7 +18,11 @@ static ifd_status fail_as(ifd_verifier *v, const infold_error *e, const char *pr
   return ifd_error_set(v->err, (ifd_status)e->status, __FILE__, "%s%s", prefix, e->message);
 }
 
-static const ifd_graph *graph_of(const infold_session *s) { return s->model->ir->graph; }
+static const ifd_graph *graph_of(const infold_model *m) { return m->ir->graph; }
+
+static bool has_default(const ifd_value *input) {
+  return input->constant || input->type->kind == IFD_KIND_OPTIONAL;
+}
 
 static ifd_status open_session(ifd_verifier *v, infold_session **out, const infold_model *model, bool wide) {
   infold_session_options options = {.threads = v->options->threads,
@@ -41,11 +45,11 @@ static int find_name(const ifd_value *const *values, int n, const char *name) {
 }
 
 static ifd_status check_signature(ifd_verifier *v) {
-  const ifd_graph *a = graph_of(v->run_a), *b = graph_of(v->run_b);
+  const ifd_graph *a = graph_of(v->a), *b = graph_of(v->b);
   for (int i = 0; i < b->inputs.n; i++)
     EXPECT(v->err,
            find_name((const ifd_value *const *)a->inputs.v, a->inputs.n, b->inputs.v[i]->name) >= 0 ||
-               infold_input_has_default(v->run_b, i),
+               has_default(b->inputs.v[i]),
            DIFFERS, "input '%s' is only in the second model", b->inputs.v[i]->name);
   EXPECT(v->err, a->outputs.n == b->outputs.n, DIFFERS, "%d outputs against %d", a->outputs.n, b->outputs.n);
   for (int i = 0; i < a->outputs.n; i++)
@@ -65,13 +69,14 @@ static void free_values(infold_value **values, int n) {
 }
 
 /* a's inputs in the order of another model's. */
-static ifd_status run(ifd_verifier *v, infold_session *s, infold_value **outputs, infold_error *e) {
-  const ifd_graph *a = graph_of(v->run_a), *g = graph_of(s);
+static ifd_status run(ifd_verifier *v, infold_session *s, infold_value *const *inputs, infold_value **outputs,
+                      infold_error *e) {
+  const ifd_graph *a = graph_of(v->a), *g = graph_of(s->model);
   const infold_value **in;
   ALLOC(v->err, in, ifd_new_array(&v->arena, const infold_value *, g->inputs.n));
   for (int i = 0; i < g->inputs.n; i++) {
     int k = find_name((const ifd_value *const *)a->inputs.v, a->inputs.n, g->inputs.v[i]->name);
-    in[i] = k < 0 ? NULL : v->inputs[k];
+    in[i] = k < 0 ? NULL : inputs[k];
   }
   return (ifd_status)infold_run(e, outputs, s, in, NULL);
 }
@@ -98,23 +103,23 @@ static const char *place_text(ifd_verifier *v, const ifd_value *value, const ifd
 }
 
 /* Runs a in double; false when that cannot be had. */
-static bool run_wide(ifd_verifier *v, infold_value **outputs) {
+static bool run_wide(ifd_verifier *v, const ifd_trial *t, infold_value **outputs) {
   ifd_error *kept = v->err, ignored = {0};
   infold_error e;
   v->err = &ignored;
   bool ran = !v->no_wide && (v->wide || open_session(v, &v->wide, v->a, true) == IFD_OK) &&
-             run(v, v->wide, outputs, &e) == IFD_OK;
+             run(v, v->wide, t->inputs, outputs, &e) == IFD_OK;
   v->err = kept;
   return ran;
 }
 
 /* What a's own arithmetic may be off by, from a run in double; NAN when that cannot be had. */
-static double noise_of(ifd_verifier *v, int output, const infold_value *narrow) {
+static double noise_of(ifd_verifier *v, const ifd_trial *t, int output) {
   infold_value **wide = calloc((size_t)v->n_out + 1, sizeof *wide);
   double noise = NAN;
-  if (wide && run_wide(v, wide)) {
+  if (wide && run_wide(v, t, wide)) {
     ifd_difference d;
-    ifd_compare(&narrow->datum, &wide[output]->datum, true, &d);
+    ifd_compare(&t->outputs[output]->datum, &wide[output]->datum, true, &d);
     noise = d.worst;
   }
   free_values(wide, v->n_out);
@@ -122,13 +127,12 @@ static double noise_of(ifd_verifier *v, int output, const infold_value *narrow) 
   return noise;
 }
 
-static bool fits(ifd_verifier *v, int output, const infold_value *a, const infold_value *b,
-                 ifd_difference *d) {
-  ifd_compare(&a->datum, &b->datum, false, d);
+static bool fits(ifd_verifier *v, const ifd_trial *t, int output, const infold_value *b, ifd_difference *d) {
+  ifd_compare(&t->outputs[output]->datum, &b->datum, false, d);
   double allowed = tolerance_for(v, d);
   bool fine = d->same_form && d->worst <= allowed;
   if (!fine && d->same_form && isfinite(d->worst)) {
-    allowed = NOISE * noise_of(v, output, a);
+    allowed = NOISE * noise_of(v, t, output);
     fine = d->worst <= allowed;
   }
   ifd_outcome *o = &v->outcomes[output];
@@ -181,13 +185,14 @@ static ifd_status expose(ifd_verifier *v, infold_session **out, const infold_mod
 }
 
 /* The first of n values that differs, or -1. */
-static int search_values(ifd_verifier *v, const shared_value *values, int n, ifd_difference *d) {
+static int search_values(ifd_verifier *v, const ifd_trial *t, const shared_value *values, int n,
+                         ifd_difference *d) {
   infold_session *a = NULL, *b = NULL;
   infold_value *of_a[CHUNK] = {0}, *of_b[CHUNK] = {0};
   infold_error e;
   int found = -1;
   if (expose(v, &a, v->a, values, n) == IFD_OK && expose(v, &b, v->b, values, n) == IFD_OK &&
-      run(v, a, of_a, &e) == IFD_OK && run(v, b, of_b, &e) == IFD_OK)
+      run(v, a, t->inputs, of_a, &e) == IFD_OK && run(v, b, t->inputs, of_b, &e) == IFD_OK)
     for (int i = 0; i < n && found < 0; i++) {
       ifd_compare(&of_a[i]->datum, &of_b[i]->datum, false, d);
       if (!d->same_form || d->worst > tolerance_for(v, d)) found = i;
@@ -200,7 +205,7 @@ static int search_values(ifd_verifier *v, const shared_value *values, int n, ifd
 }
 
 /* Says where the two part, as far as that can be found out. */
-static const char *first_difference(ifd_verifier *v) {
+static const char *first_difference(ifd_verifier *v, const ifd_trial *t) {
   shared_values shared = {0};
   ifd_error *kept = v->err, ignored = {0};
   ifd_difference d;
@@ -209,7 +214,7 @@ static const char *first_difference(ifd_verifier *v) {
   if (find_shared(v, &shared) != IFD_OK || !shared.n) text = "the models share no inner values";
   for (int i = 0; i < shared.n; i += CHUNK) {
     int n = shared.n - i < CHUNK ? shared.n - i : CHUNK;
-    int found = search_values(v, &shared.v[i], n, &d);
+    int found = search_values(v, t, &shared.v[i], n, &d);
     if (ignored.code != IFD_OK) text = "inner values could not be compared";
     if (found < 0) continue;
     const ifd_value *x = shared.v[i + found].a;
@@ -221,25 +226,86 @@ static const char *first_difference(ifd_verifier *v) {
   return text ? text : "out of memory";
 }
 
-static ifd_status report_difference(ifd_verifier *v, int output, const infold_value *a,
-                                    const ifd_difference *d) {
-  const ifd_value *value = graph_of(v->run_a)->outputs.v[output];
-  if (!d->same_form)
-    FAIL(v->err, DIFFERS, "output '%s' (%s): %s differ; %s", value->name, v->what, d->form,
-         first_difference(v));
-  FAIL(v->err, DIFFERS, "output %s (%s): %g against %g, where the largest value is %g; %s",
-       place_text(v, value, d, &a->datum), v->what, d->a, d->b, d->scale, first_difference(v));
+/* On which inputs, for errors. */
+static const char *text_of(ifd_verifier *v, const ifd_trial *t) {
+  const char *text = t->batch && ifd_trial_has_free(v, true)
+                         ? ifd_arena_printf(&v->arena, "%s inputs, batch %lld", t->how, (long long)t->batch)
+                         : ifd_arena_printf(&v->arena, "%s inputs", t->how);
+  return text ? text : t->how;
 }
 
-/* ---- one run ---- */
+static ifd_status report_difference(ifd_verifier *v, const ifd_trial *t, int output,
+                                    const ifd_difference *d) {
+  const ifd_value *value = graph_of(v->a)->outputs.v[output];
+  if (!d->same_form)
+    FAIL(v->err, DIFFERS, "output '%s' (%s): %s differ; %s", value->name, text_of(v, t), d->form,
+         first_difference(v, t));
+  FAIL(v->err, DIFFERS, "output %s (%s): %g against %g, where the largest value is %g; %s",
+       place_text(v, value, d, &t->outputs[output]->datum), text_of(v, t), d->a, d->b, d->scale,
+       first_difference(v, t));
+}
 
-static ifd_status compare_outputs(ifd_verifier *v, infold_value **a, infold_value **b) {
-  for (int i = 0; i < v->n_out; i++) {
-    ifd_difference d;
-    if (!fits(v, i, a[i], b[i], &d)) return report_difference(v, i, a[i], &d);
+/* ---- the first model ---- */
+
+static void drop_trial(ifd_verifier *v, ifd_trial *t) {
+  free_values(t->inputs, v->n_in);
+  free_values(t->outputs, v->n_out);
+}
+
+static ifd_status keep_trial(ifd_verifier *v, ifd_trial *t) {
+  ifd_shape *shapes;
+  ALLOC(v->err, shapes, ifd_new_array(&v->arena, ifd_shape, v->n_in));
+  for (int i = 0; i < v->n_in; i++) {
+    const infold_value *x = t->inputs[i];
+    shapes[i].rank = -1;
+    if (x && x->datum.kind == IFD_KIND_TENSOR) shapes[i] = x->datum.tensor.shape;
   }
+  t->shapes = shapes;
+  if (v->evidence && strcmp(t->how, "given") == 0) ifd_certificate_hash_inputs(t->inputs, v->n_in, t->sha256);
+  IFD_PUSH(v->err, &v->arena, &v->trials, *t);
   return IFD_OK;
 }
+
+ifd_status ifd_verifier_try(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e) {
+  ifd_trial t = *trial;
+  *ran = false;
+  ALLOC(v->err, t.inputs, ifd_arena_memdup(&v->arena, v->inputs, (size_t)v->n_in * sizeof *v->inputs));
+  ALLOC(v->err, t.outputs, ifd_new_array(&v->arena, infold_value *, v->n_out));
+  memset(v->inputs, 0, (size_t)v->n_in * sizeof *v->inputs);
+  *ran = run(v, v->run_a, t.inputs, t.outputs, e) == IFD_OK;
+  ifd_status status = *ran ? keep_trial(v, &t) : IFD_OK;
+  if (!*ran || status != IFD_OK) drop_trial(v, &t);
+  return status;
+}
+
+static ifd_status try_given(ifd_verifier *v) {
+  static const ifd_trial given = {.how = "given"};
+  infold_error e;
+  bool ran;
+  if (infold_read_inputs(&e, v->inputs, v->run_a, v->options->inputs)) return fail_as(v, &e, "");
+  ifd_status status = ifd_verifier_try(v, &given, &ran, &e);
+  return status == IFD_OK && !ran ? fail_as(v, &e, "") : status;
+}
+
+static bool time_is_up(const ifd_verifier *v, double deadline) {
+  return v->deadline > 0 && ifd_now() > deadline;
+}
+
+ifd_status ifd_verifier_try_all(ifd_verifier *v) {
+  static const int64_t usual[] = {1, 3};
+  const int64_t *batches = v->options->batches ? v->options->batches : usual;
+  int n = v->options->batches ? v->options->n_batches : 2;
+  ifd_trial good = {0};
+  if (v->options->inputs) return try_given(v);
+  if (!ifd_trial_has_free(v, true)) n = 1;
+  ifd_status status = IFD_OK;
+  for (int i = 0; i < n && status == IFD_OK; i++) status = ifd_trial_find(v, batches[i], &good);
+  v->late = status == IFD_LIMIT && v->trials.n && time_is_up(v, v->run_a->deadline);
+  if (v->late) ifd_error_clear(v->err);
+  return v->late ? IFD_OK : status;
+}
+
+/* ---- the second model ---- */
 
 static void add_evidence(ifd_verifier *v, infold_value **a, infold_value **b, infold_value **exact) {
   for (int i = 0; i < v->n_out; i++) {
@@ -252,88 +318,61 @@ static void add_evidence(ifd_verifier *v, infold_value **a, infold_value **b, in
 }
 
 /* Errors against a in double; where a does not run so, in float. All runs are measured alike. */
-static ifd_status collect_evidence(ifd_verifier *v, infold_value **a, infold_value **b) {
+static ifd_status collect_evidence(ifd_verifier *v, const ifd_trial *t, infold_value **b) {
   infold_value **wide;
   ALLOC(v->err, wide, calloc((size_t)v->n_out + 1, sizeof *wide));
-  bool is_wide = run_wide(v, wide);
-  if (!is_wide && v->wide && v->deadline > 0 && ifd_now() > v->deadline) {
-    free(wide);
-    FAIL(v->err, LIMIT, "the run in double takes longer than the time that was given for it");
-  }
+  bool is_wide = run_wide(v, t, wide), late = !is_wide && v->wide && time_is_up(v, v->deadline);
+  if (!late) add_evidence(v, t->outputs, b, is_wide ? wide : t->outputs);
   v->no_wide = !is_wide;
-  add_evidence(v, a, b, is_wide ? wide : a);
   free_values(wide, v->n_out);
   free(wide);
+  EXPECT(v->err, !late, LIMIT, "the run in double takes longer than the time that was given for it");
   return IFD_OK;
 }
 
-static ifd_status note_trial(ifd_verifier *v, const ifd_trial *trial) {
-  ifd_trial t = *trial;
-  ifd_shape *shapes;
-  ALLOC(v->err, shapes, ifd_new_array(&v->arena, ifd_shape, v->n_in));
-  for (int i = 0; i < v->n_in; i++) {
-    const infold_value *x = v->inputs[i];
-    shapes[i].rank = -1;
-    if (x && x->datum.kind == IFD_KIND_TENSOR) shapes[i] = x->datum.tensor.shape;
+static ifd_status compare_outputs(ifd_verifier *v, const ifd_trial *t, infold_value **b) {
+  infold_error e;
+  ifd_status status = run(v, v->run_b, t->inputs, b, &e);
+  if (status == IFD_LIMIT || status == IFD_NO_MEMORY) return fail_as(v, &e, "");
+  EXPECT(v->err, status == IFD_OK, DIFFERS, "the second model fails (%s): %s", text_of(v, t), e.message);
+  for (int i = 0; i < v->n_out; i++) {
+    ifd_difference d;
+    if (!fits(v, t, i, b[i], &d)) return report_difference(v, t, i, &d);
   }
-  t.shapes = shapes;
-  if (v->evidence && strcmp(t.how, "given") == 0) ifd_certificate_hash_inputs(v, t.sha256);
-  IFD_PUSH(v->err, &v->arena, &v->trials, t);
-  return IFD_OK;
+  return v->evidence ? collect_evidence(v, t, b) : IFD_OK;
 }
 
-/* Where a fails b need not run. */
-ifd_status ifd_verifier_run(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e) {
-  infold_value **a = calloc((size_t)v->n_out + 1, sizeof *a), **b = calloc((size_t)v->n_out + 1, sizeof *b);
-  ifd_status status = a && b ? IFD_OK : ifd_error_set(v->err, IFD_NO_MEMORY, __FILE__, "out of memory");
-  *ran = status == IFD_OK && run(v, v->run_a, a, e) == IFD_OK;
-  if (*ran) {
-    infold_error of_b;
-    ifd_status b_status = run(v, v->run_b, b, &of_b);
-    if (b_status == IFD_LIMIT || b_status == IFD_NO_MEMORY)
-      status = fail_as(v, &of_b, "");
-    else if (b_status != IFD_OK)
-      status = ifd_error_set(v->err, IFD_DIFFERS, __FILE__, "the second model fails (%s): %s", v->what,
-                             of_b.message);
-    else
-      status = compare_outputs(v, a, b);
-    if (status == IFD_OK && v->evidence) status = collect_evidence(v, a, b);
-    if (status == IFD_OK) status = note_trial(v, trial);
-    v->n_runs += status == IFD_OK;
-  }
-  free_values(a, v->n_out);
+static ifd_status compare_trial(ifd_verifier *v, ifd_trial *t) {
+  infold_value **b;
+  ALLOC(v->err, b, calloc((size_t)v->n_out + 1, sizeof *b));
+  ifd_status status = compare_outputs(v, t, b);
+  v->n_runs += status == IFD_OK;
   free_values(b, v->n_out);
-  free(a);
   free(b);
   return status;
 }
 
-/* ---- all runs ---- */
-
-static ifd_status run_given(ifd_verifier *v) {
-  static const ifd_trial given = {.how = "given"};
-  infold_error e;
-  bool ran;
-  if (infold_read_inputs(&e, v->inputs, v->run_a, v->options->inputs)) return fail_as(v, &e, "");
-  v->what = "given inputs";
-  ifd_status status = ifd_verifier_run(v, &given, &ran, &e);
-  free_values(v->inputs, v->n_in);
-  return status == IFD_OK && !ran ? fail_as(v, &e, "") : status;
+static ifd_status open_second(ifd_verifier *v) {
+  ifd_status status = open_session(v, &v->run_b, v->b, false);
+  if (status == IFD_OK || status == IFD_LIMIT || status == IFD_NO_MEMORY) return status;
+  ifd_error why = *v->err;
+  ifd_error_clear(v->err);
+  FAIL(v->err, DIFFERS, "the second model cannot run: %s%s", why.where, why.text);
 }
 
-ifd_status ifd_verifier_run_all(ifd_verifier *v) {
-  static const int64_t usual[] = {1, 3};
-  const int64_t *batches = v->options->batches ? v->options->batches : usual;
-  int n = v->options->batches ? v->options->n_batches : 2;
-  ifd_trial good = {0};
-  if (v->options->inputs) return run_given(v);
-  if (!ifd_trial_has_free(v, true)) n = 1;
+ifd_status ifd_verifier_compare(ifd_verifier *v) {
+  infold_destroy_session(v->run_a);
+  v->run_a = NULL;
+  TRY(open_second(v));
   ifd_status status = IFD_OK;
-  for (int i = 0; i < n && status == IFD_OK; i++) status = ifd_trial_find(v, batches[i], &good);
-  v->late = status == IFD_LIMIT && v->n_runs && v->deadline > 0 && ifd_now() > v->deadline;
-  if (v->late) ifd_error_clear(v->err);
-  return v->late ? IFD_OK : status;
+  for (int i = 0; i < v->trials.n && status == IFD_OK; i++) status = compare_trial(v, &v->trials.v[i]);
+  bool late = status == IFD_LIMIT && v->n_runs && time_is_up(v, v->deadline);
+  if (late) ifd_error_clear(v->err);
+  v->late |= late;
+  return late ? IFD_OK : status;
 }
+
+/* ---- beginning and end ---- */
 
 static void note_epsilon(ifd_verifier *v, const ifd_type *t) {
   double e = t->kind != IFD_KIND_TENSOR ? 0
@@ -351,33 +390,29 @@ static ifd_status find_epsilon(ifd_graph *graph, void *context) {
   return IFD_OK;
 }
 
-static ifd_status open_both(ifd_verifier *v) {
-  TRY(open_session(v, &v->run_a, v->a, false));
-  ifd_status status = open_session(v, &v->run_b, v->b, false);
-  if (status == IFD_OK || status == IFD_LIMIT || status == IFD_NO_MEMORY) return status;
-  ifd_error why = *v->err;
-  ifd_error_clear(v->err);
-  FAIL(v->err, DIFFERS, "the second model cannot run: %s%s", why.where, why.text);
-}
-
 ifd_status ifd_verifier_begin(ifd_verifier *v, ifd_error *err, const infold_model *a, const infold_model *b,
                               const infold_verify_options *options) {
   static const infold_verify_options usual = {0};
   *v = (ifd_verifier){.err = err, .a = a, .b = b, .options = options ? options : &usual};
   ifd_arena_init(&v->arena, NULL);
   v->tolerance = v->options->tolerance > 0 ? v->options->tolerance : usual_tolerance;
-  if (v->options->max_seconds > 0) v->deadline = ifd_now() + v->options->max_seconds;
-  TRY(ifd_graph_visit(a->ir->graph, find_epsilon, v));
-  TRY(open_both(v));
-  v->n_in = graph_of(v->run_a)->inputs.n;
-  v->n_out = graph_of(v->run_a)->outputs.n;
+  v->n_in = graph_of(a)->inputs.n;
+  v->n_out = graph_of(a)->outputs.n;
   ALLOC(err, v->inputs, ifd_new_array(&v->arena, infold_value *, v->n_in));
   ALLOC(err, v->outcomes, ifd_new_array(&v->arena, ifd_outcome, v->n_out));
   if (v->options->measure) ALLOC(err, v->evidence, ifd_new_array(&v->arena, ifd_evidence, v->n_out));
-  return check_signature(v);
+  TRY(ifd_graph_visit(a->ir->graph, find_epsilon, v));
+  TRY(check_signature(v));
+  TRY(open_session(v, &v->run_a, a, false));
+  if (v->options->max_seconds <= 0) return IFD_OK;
+  /* Half of the time is for the first. */
+  v->deadline = ifd_now() + v->options->max_seconds;
+  v->run_a->deadline = v->deadline - v->options->max_seconds / 2;
+  return IFD_OK;
 }
 
 void ifd_verifier_end(ifd_verifier *v) {
+  for (int i = 0; i < v->trials.n; i++) drop_trial(v, &v->trials.v[i]);
   free_values(v->inputs, v->n_in);
   infold_destroy_session(v->run_a);
   infold_destroy_session(v->run_b);
@@ -398,7 +433,7 @@ static ifd_status print_outcomes(ifd_verifier *v, FILE *to) {
   ifd_table_init(&table, v->err, &v->arena, columns);
   for (int i = 0; i < v->n_out; i++) {
     const ifd_outcome *o = &v->outcomes[i];
-    const char *cells[4] = {graph_of(v->run_a)->outputs.v[i]->name, ifd_text_count(&v->arena, (double)o->n),
+    const char *cells[4] = {graph_of(v->a)->outputs.v[i]->name, ifd_text_count(&v->arena, (double)o->n),
                             o->worst > 0 ? ifd_arena_printf(&v->arena, "%.2g", o->worst) : "0",
                             o->is_float ? ifd_arena_printf(&v->arena, "%.2g", o->allowed) : "0"};
     for (int c = 0; c < 4; c++) EXPECT(v->err, cells[c], NO_MEMORY, "out of memory");
@@ -420,7 +455,8 @@ infold_status infold_verify_models(infold_error *to, char **out, const infold_mo
   ifd_verifier v;
   if (out) *out = NULL;
   ifd_status status = ifd_verifier_begin(&v, &err, a, b, options);
-  if (status == IFD_OK) status = ifd_verifier_run_all(&v);
+  if (status == IFD_OK) status = ifd_verifier_try_all(&v);
+  if (status == IFD_OK) status = ifd_verifier_compare(&v);
   if (out && v.n_runs && (status == IFD_OK || status == IFD_DIFFERS)) {
     size_t len;
     ifd_error print_err = {0};
@@ -461,7 +497,8 @@ infold_status infold_verify_report(infold_error *to, infold_report *report,
   json_decref(report->evidence);
   report->evidence = NULL;
   ifd_status status = ifd_verifier_begin(&v, &err, report->before, report->after, options);
-  if (status == IFD_OK) status = ifd_verifier_run_all(&v);
+  if (status == IFD_OK) status = ifd_verifier_try_all(&v);
+  if (status == IFD_OK) status = ifd_verifier_compare(&v);
   if (status == IFD_OK) status = describe(&v, &report->verified);
   if (status == IFD_OK && v.evidence) status = ifd_certificate_evidence(&v, &report->evidence);
   ifd_verifier_end(&v);

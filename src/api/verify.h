@@ -19,7 +19,8 @@ typedef struct ifd_trial {
   const char *how;         /* "random", "zeros" or "given" */
   int64_t batch, other;    /* numbers for free dimensions */
   const ifd_shape *shapes; /* of all inputs (rank -1: not a tensor, or its default), where known; else NULL */
-  char sha256[IFD_SHA256_TEXT]; /* of given inputs, once they were run on */
+  char sha256[IFD_SHA256_TEXT];     /* of given inputs, once they were run on */
+  infold_value **inputs, **outputs; /* once a has run: by a's inputs and outputs */
 } ifd_trial;
 
 typedef struct ifd_verifier {
@@ -27,8 +28,9 @@ typedef struct ifd_verifier {
   ifd_arena arena;
   const infold_verify_options *options;
   const infold_model *a, *b;
-  infold_session *run_a, *run_b, *wide; /* wide: a in double, made when needed */
-  double deadline;                      /* 0: none */
+  infold_session *run_a, *run_b; /* never both at once: each holds its weights, packed */
+  infold_session *wide;          /* a in double, made when needed */
+  double deadline;               /* 0: none */
   double tolerance;
   double epsilon; /* of the coarsest float type that the models compute in */
   int n_in, n_out;
@@ -36,27 +38,28 @@ typedef struct ifd_verifier {
   ifd_outcome *outcomes;  /* by a's outputs */
   ifd_evidence *evidence; /* by a's outputs: errors against a run in double; NULL when they are not wanted */
   bool no_wide;           /* a does not run in double */
-  IFD_VEC(ifd_trial) trials; /* that both ran on */
-  int n_runs;
-  bool late;        /* time was up before all cases were run */
-  const char *what; /* on which inputs, for errors */
+  IFD_VEC(ifd_trial) trials; /* that a ran on */
+  int n_runs;                /* that were compared */
+  bool late;                 /* time was up before all cases were run */
 } ifd_verifier;
 
-/* Sessions are opened, inputs and outputs agree; ends with ifd_verifier_end, whatever the status. */
+/* Inputs and outputs agree, a is open; ends with ifd_verifier_end, whatever the status. */
 ifd_status ifd_verifier_begin(ifd_verifier *v, ifd_error *err, const infold_model *a, const infold_model *b,
                               const infold_verify_options *options);
 void ifd_verifier_end(ifd_verifier *v);
-/* Runs both on v->inputs and compares. *ran says whether a did; if not, *e says why. */
-ifd_status ifd_verifier_run(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e);
-/* The runs that the options ask for. */
-ifd_status ifd_verifier_run_all(ifd_verifier *v);
+/* Runs a on v->inputs, which the trial takes over; *ran says whether a ran; if not, *e says why. */
+ifd_status ifd_verifier_try(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e);
+/* The trials that the options ask for. */
+ifd_status ifd_verifier_try_all(ifd_verifier *v);
+/* Closes a, runs b on all trials and compares. */
+ifd_status ifd_verifier_compare(ifd_verifier *v);
 
 /* ---- certificate.c ---- */
 
 /* What a certificate says of runs and outputs. */
 ifd_status ifd_certificate_evidence(ifd_verifier *v, json_t **out);
-/* Of the inputs at hand: kinds, types, shapes, elements. */
-void ifd_certificate_hash_inputs(const ifd_verifier *v, char text[IFD_SHA256_TEXT]);
+/* Of a's inputs: kinds, types, shapes, elements. */
+void ifd_certificate_hash_inputs(infold_value *const *inputs, int n, char text[IFD_SHA256_TEXT]);
 #define IFD_CERTIFICATE_FORMAT "infold certificate 1"
 /* Name, size and SHA-256 of the files of a model that was read from one, called `name`; NULL when out of
  * memory.
@@ -67,9 +70,9 @@ json_t *ifd_certificate_files(const infold_model *model, const char *name);
 
 /* Whether a has a free dimension that is (or is not) the batch. */
 bool ifd_trial_has_free(const ifd_verifier *v, bool batch);
-/* Makes the inputs and runs. */
+/* Makes the inputs and runs a. */
 ifd_status ifd_trial_run(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e);
-/* Runs on inputs of this batch: the first kind that a runs on, which *good keeps for the next time. */
+/* Runs a on inputs of this batch: the first kind that a runs on, which *good keeps for the next time. */
 ifd_status ifd_trial_find(ifd_verifier *v, int64_t batch, ifd_trial *good);
 
 #endif

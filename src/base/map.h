@@ -21,7 +21,7 @@ void ifd_map_init(ifd_map *map, ifd_arena *arena);
 void *ifd_map_find(const ifd_map *map, const char *key);
 /* Sets or replaces; false when out of memory. A value of NULL unsets. */
 bool ifd_map_set(ifd_map *map, const char *key, void *value);
-/* FNV-1a with a final mix. */
+/* For tables in this process: not against those who look for collisions, and not the same for ever. */
 uint64_t ifd_hash_bytes(const void *p, size_t n);
 uint64_t ifd_hash_mix(uint64_t a, uint64_t b);
 
