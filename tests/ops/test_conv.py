@@ -53,6 +53,22 @@ def shuffle_net(rng):
     return n.model(n.relu(n.conv(y, 136, 68, 1, 1, groups=4)))
 
 
+def shuffled_channels(rng):
+    n = Net(rng, [2, 3, 12, 10])
+    n.weights += [numpy_helper.from_array(np.array(a), name) for a, name in
+                  (([2, 2, 19, 6, 5], "parted"), ([0, 38, 6, 5], "whole"), ([20, 18], "parts"))]
+    y = n.relu(n.conv("x", 19, 3, 3, 3, pads=[1, 1, 1, 1], strides=[2, 2]))
+    z = n.relu(n.conv(y, 19, 19, 1, 1))
+    y = n.node("Concat", [y, z], axis=1)
+    y = n.node("Transpose", [n.node("Reshape", [y, "parted"])], perm=[0, 2, 1, 3, 4])
+    y = n.node("Reshape", [y, "whole"])
+    n.nodes.append(helper.make_node("Split", [y, "parts"], ["left", "right"], axis=1))
+    y = n.conv("left", 20, 20, 3, 3, groups=20, pads=[1, 1, 1, 1])
+    y = n.relu(n.conv(n.node("Concat", ["right", y, z], axis=1), 21, 57, 1, 1))
+    n.weights += [numpy_helper.from_array(np.array([a]), name) for a, name in ((-9, "from"), (99, "to"), (1, "axis"))]
+    return n.model(n.conv(n.node("Slice", [y, "from", "to", "axis"]), 9, 9, 3, 3))
+
+
 def small_groups(rng):
     n = Net(rng, [1, 48, 10, 13])
     y = n.relu(n.conv("x", 48, 48, 3, 3, groups=12, pads=[1, 1, 1, 1]))
@@ -120,7 +136,7 @@ def volume(rng):
     return n.model(n.conv(y, 6, 6, 2, 2, 3, groups=2))
 
 
-NETS = [shuffle_net, small_groups, odd_groups, few_outputs, long_kernels, half_bands, few_inputs, narrow, dense_block, volume]
+NETS = [shuffle_net, shuffled_channels, small_groups, odd_groups, few_outputs, long_kernels, half_bands, few_inputs, narrow, dense_block, volume]
 
 
 def run(folder, *options, **environment):

@@ -39,4 +39,5 @@ const struct ifd_k_conv_table IFD_K(ifd_k_conv) = {.run = run,
                                                    .planar_to_blocked = IFD_K(ifd_conv_planar_to_blocked),
                                                    .blocked_to_planar = IFD_K(ifd_conv_blocked_to_planar),
                                                    .pixels_to_blocked = IFD_K(ifd_conv_pixels_to_blocked),
-                                                   .blocked_to_pixels = IFD_K(ifd_conv_blocked_to_pixels)};
+                                                   .blocked_to_pixels = IFD_K(ifd_conv_blocked_to_pixels),
+                                                   .pick = IFD_K(ifd_conv_pick)};

@@ -74,6 +74,13 @@ typedef struct ifd_k_conv_args {
   const ifd_k_epilogue *epilogue; /* bias [m]; other blocked as y. NULL: the sums alone */
 } ifd_k_conv_args;
 
+/* Lanes of a block that come from one other block: lane l of y is lane from[l] of x where that is not
+ * negative. */
+typedef struct ifd_k_lanes {
+  const float *x; /* pixel 0 */
+  int32_t from[16];
+} ifd_k_lanes;
+
 struct ifd_k_conv_table {
   /* Task in [0, plan->n_tasks): an own part of y, zeros in its channels beyond m included. Scratch is
    * 64-aligned. */
@@ -85,6 +92,8 @@ struct ifd_k_conv_table {
   /* pixels [p0, p1), all channels */
   void (*pixels_to_blocked)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t p0, int64_t p1);
   void (*blocked_to_pixels)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t p0, int64_t p1);
+  /* A block y of n_pixels from the lanes of n <= 16 others; zeros in lanes that none gives. */
+  void (*pick)(float *y, const ifd_k_lanes *lanes, int n, int64_t n_pixels);
 };
 
 #endif

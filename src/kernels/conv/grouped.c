@@ -103,60 +103,36 @@ static void run_depthwise(lines *g) {
 
 /* ---- groups ---- */
 
-/* The lanes of a block of outputs that read one block of x, and the lane of it that each reads. */
-typedef struct source {
-  const float *x; /* the block's first pixel */
-  m16 lanes;
-  i16 from;
-} source;
-
-static int sources_of(const lines *g, int64_t channel, source sources[16]) {
+/* The blocks of x from which the lanes of a block of outputs read one input channel of their groups. */
+static int sources_of(const lines *g, int64_t channel, ifd_k_lanes sources[16]) {
   const ifd_k_conv_shape *s = &g->t->plan->shape;
-  int64_t m = s->m / s->groups, c = s->c / s->groups, first = g->block * 16;
-  int32_t from[16] = {0};
-  int n = 0, n_lanes = (int)ifd_min_i64(16, s->m - first);
-  for (int lane = 0; lane < n_lanes; lane++) from[lane] = (int32_t)(((first + lane) / m * c + channel) % 16);
-  for (int lane = 0, end; lane < n_lanes; lane = end) {
-    int64_t block = ((first + lane) / m * c + channel) / 16;
-    for (end = lane; end < n_lanes && ((first + end) / m * c + channel) / 16 == block;) end++;
-    sources[n++] = (source){.x = g->t->x + block * g->t->x_plane * 16,
-                            .lanes = m16_andnot(m16_first(end), m16_first(lane)),
-                            .from = i16_load(from)};
+  int64_t m = s->m / s->groups, c = s->c / s->groups, first = g->block * 16, last = -1;
+  int n = 0;
+  for (int lane = 0; lane < ifd_min_i64(16, s->m - first); lane++) {
+    int64_t at = (first + lane) / m * c + channel;
+    if (at / 16 != last) {
+      last = at / 16;
+      sources[n].x = g->t->x + last * g->t->x_plane * 16;
+      memset(sources[n++].from, -1, sizeof sources->from);
+    }
+    sources[n - 1].from[lane] = (int32_t)(at % 16);
   }
   return n;
-}
-
-/* n_pixels from `pixel` on; n is a constant where there are few sources, as there mostly are. */
-IFD_INLINE void spread_from(const int n, const source *sources, int64_t pixel, int64_t n_pixels, float *to) {
-  source s[16];
-  for (int i = 0; i < n; i++) s[i] = sources[i];
-  for (int64_t p = pixel; p < pixel + n_pixels; p++, to += 16) {
-    v16 v = v16_zero();
-    for (int i = 0; i < n; i++)
-      v = v16_select(s[i].lanes, v16_permute(v16_load(s[i].x + p * 16), s[i].from), v);
-    v16_store(to, v);
-  }
-}
-
-static void spread_line(int n, const source *sources, int64_t pixel, int64_t n_pixels, float *to) {
-  switch (n) {
-  case 1: spread_from(1, sources, pixel, n_pixels, to); break;
-  case 2: spread_from(2, sources, pixel, n_pixels, to); break;
-  default: spread_from(n, sources, pixel, n_pixels, to);
-  }
 }
 
 /* Input channel `channel` of every group to the lanes that read it, lines padded. */
 static void spread(const lines *g, int64_t channel, float *to) {
   const int64_t *in = g->t->plan->shape.in;
-  source sources[16];
+  ifd_k_lanes sources[16], at[16];
   int n = sources_of(g, channel, sources);
   int64_t first = ifd_max_i64(0, g->column), end = ifd_min_i64(g->column + g->n_columns, in[IFD_K_W]);
   int64_t inside = ifd_max_i64(0, end - first), left = ifd_min_i64(first - g->column, g->n_columns);
   for (int64_t plane = g->plane; plane < g->plane + g->n_planes; plane++)
     for (int64_t line = g->line; line < g->line + g->n_lines; line++, to += g->n_columns * 16) {
       memset(to, 0, sizeof *to * 16 * (size_t)left);
-      spread_line(n, sources, (plane * in[IFD_K_H] + line) * in[IFD_K_W] + first, inside, to + left * 16);
+      int64_t pixel = (plane * in[IFD_K_H] + line) * in[IFD_K_W] + first;
+      for (int i = 0; i < n; i++) at[i] = sources[i], at[i].x += pixel * 16;
+      IFD_K(ifd_conv_pick)(to + left * 16, at, n, inside);
       memset(to + (left + inside) * 16, 0, sizeof *to * 16 * (size_t)(g->n_columns - left - inside));
     }
 }

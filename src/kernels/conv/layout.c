@@ -55,3 +55,31 @@ void IFD_K(ifd_conv_blocked_to_pixels)(float *y, const float *x, int64_t c, int6
     }
   }
 }
+
+/* n is a constant where there are few, as there mostly are. */
+IFD_INLINE void pick_from(const int n, float *y, const ifd_k_lanes *lanes, int64_t n_pixels) {
+  const float *x[16];
+  i16 from[16];
+  m16 taken[16];
+  for (int i = 0; i < n; i++) {
+    i16 lane = i16_load(lanes[i].from);
+    x[i] = lanes[i].x;
+    from[i] = i16_and(lane, i16_set1(15));
+    taken[i] = v16_le(v16_zero(), i16_to_v16(lane));
+  }
+  for (int64_t p = 0; p < n_pixels; p++) {
+    v16 v = v16_zero();
+    for (int i = 0; i < n; i++) v = v16_select(taken[i], v16_permute(v16_load(x[i] + p * 16), from[i]), v);
+    v16_store(y + p * 16, v);
+  }
+}
+
+void IFD_K(ifd_conv_pick)(float *y, const ifd_k_lanes *lanes, int n, int64_t n_pixels) {
+  switch (n) {
+  case 1: pick_from(1, y, lanes, n_pixels); break;
+  case 2: pick_from(2, y, lanes, n_pixels); break;
+  case 3: pick_from(3, y, lanes, n_pixels); break;
+  case 4: pick_from(4, y, lanes, n_pixels); break;
+  default: pick_from(n, y, lanes, n_pixels);
+  }
+}

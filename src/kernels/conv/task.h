@@ -35,6 +35,8 @@ void IFD_K(ifd_conv_pixels_to_blocked)(float *y, const float *x, int64_t c, int6
 void IFD_K(ifd_conv_blocked_to_pixels)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t p0,
                                        int64_t p1);
 
+void IFD_K(ifd_conv_pick)(float *y, const ifd_k_lanes *lanes, int n, int64_t n_pixels);
+
 /* Columns of output block b that are channels: 16, or fewer in the last. */
 IFD_INLINE int64_t ifd_conv_columns(const ifd_conv_task *t, int64_t b) {
   return ifd_min_i64(16, t->plan->shape.m - b * 16);

@@ -1,0 +1,177 @@
+#include "pass/pass.h"
+
+/* Channels of blocked images (ops/blocked.c) that are joined, parted or shuffled within blocks: f(Unblock(x),
+ * …) becomes Unblock(infold.PickChannels(x, …)) (ops/pick.c), and picks of picks are one. */
+
+typedef struct picking {
+  ifd_value **inputs; /* blocked */
+  int64_t *channels;  /* of each input */
+  int n_inputs;
+  int64_t *order;
+  int64_t n;
+} picking;
+
+static ifd_status new_picking(ifd_rewrite *rw, picking *p, int n_inputs, int64_t n) {
+  *p = (picking){.n_inputs = n_inputs, .n = n};
+  ALLOC(ifd_rw_error(rw), p->inputs, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, n_inputs));
+  ALLOC(ifd_rw_error(rw), p->channels, ifd_new_array(ifd_rw_scratch(rw), int64_t, n_inputs));
+  ALLOC(ifd_rw_error(rw), p->order, ifd_new_array(ifd_rw_scratch(rw), int64_t, n));
+  return IFD_OK;
+}
+
+static ifd_status add_pick(ifd_rewrite *rw, ifd_node **out, const picking *p) {
+  TRY(ifd_rw_add_node(rw, out, "infold.PickChannels", p->inputs, p->n_inputs, 1));
+  TRY(ifd_node_set_ints(ifd_rw_error(rw), *out, "channels", p->channels, p->n_inputs));
+  return ifd_node_set_ints(ifd_rw_error(rw), *out, "order", p->order, (int)p->n);
+}
+
+/* y = Unblock(PickChannels(…)) */
+static ifd_status replace(ifd_rewrite *rw, ifd_value *y, const picking *p) {
+  ifd_node *pick, *unblock;
+  TRY(add_pick(rw, &pick, p));
+  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", pick->outputs, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", p->n));
+  return ifd_rw_replace(rw, y, unblock->outputs[0]);
+}
+
+static int64_t channels_of(const ifd_node *unblock) { return ifd_node_int(unblock, "channels", 0); }
+
+/* Axis 1 of an image. */
+static bool along_channels(ifd_rewrite *rw, const ifd_node *node, int64_t absent) {
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  int64_t axis = ifd_node_int(node, "axis", absent);
+  return rank >= 3 && (axis < 0 ? axis + rank : axis) == 1;
+}
+
+static ifd_status concat(ifd_rewrite *rw, ifd_node *node) {
+  int64_t n = 0;
+  bool whole = true; /* blocks: sink_unblock's */
+  picking p;
+  if (!along_channels(rw, node, 1)) return IFD_OK;
+  for (int i = 0; i < node->n_inputs; i++) {
+    ifd_node *unblock = ifd_rw_own_producer(node->inputs[i], "Unblock");
+    if (!unblock) return ifd_rw_refuse(rw, "part %d is not blocked", i);
+    whole = whole && n % 16 == 0;
+    n += channels_of(unblock);
+  }
+  if (whole) return IFD_OK;
+  TRY(new_picking(rw, &p, node->n_inputs, n));
+  for (int i = 0; i < node->n_inputs; i++) {
+    p.inputs[i] = node->inputs[i]->producer->inputs[0];
+    p.channels[i] = channels_of(node->inputs[i]->producer);
+  }
+  for (int64_t i = 0; i < n; i++) p.order[i] = i;
+  return replace(rw, node->outputs[0], &p);
+}
+
+static ifd_status part(ifd_rewrite *rw, ifd_value *y, const ifd_node *unblock, int64_t first, int64_t n) {
+  picking p;
+  TRY(new_picking(rw, &p, 1, n));
+  p.inputs[0] = unblock->inputs[0];
+  p.channels[0] = channels_of(unblock);
+  for (int64_t i = 0; i < n; i++) p.order[i] = first + i;
+  return replace(rw, y, &p);
+}
+
+static ifd_status split(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *unblock = ifd_rw_own_producer(node->inputs[0], "Unblock");
+  int64_t first = 0;
+  if (!unblock || !along_channels(rw, node, 0)) return IFD_OK;
+  for (int i = 0; i < node->n_outputs; i++) {
+    ifd_dim n = node->outputs[i] ? ifd_rw_dim(rw, node->outputs[i], 1) : -1;
+    if (!ifd_dim_is_number(n) || n < 1) return ifd_rw_refuse(rw, "part %d has no known length", i);
+  }
+  for (int i = 0; i < node->n_outputs; i++) {
+    int64_t n = ifd_rw_dim(rw, node->outputs[i], 1);
+    TRY(part(rw, node->outputs[i], unblock, first, n));
+    first += n;
+  }
+  return IFD_OK;
+}
+
+/* The one integer of an attribute (before opset 10) or input; false where there is not one. */
+static bool only_int(ifd_rewrite *rw, const ifd_node *node, const char *attr, int input, int64_t *out) {
+  const int64_t *v;
+  if (node->opset < 10) {
+    if (ifd_node_ints(node, attr, &v) != 1) return false;
+    *out = v[0];
+    return true;
+  }
+  const ifd_tensor *t = ifd_node_has_input(node, input) ? ifd_rw_constant(rw, node->inputs[input]) : NULL;
+  if (!t || ifd_tensor_count(t) != 1) return false;
+  *out = ifd_tensor_get_i64(t, 0);
+  return true;
+}
+
+static ifd_status slice(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *unblock = ifd_rw_own_producer(node->inputs[0], "Unblock");
+  int64_t first, axis, step = 1;
+  if (!unblock || !only_int(rw, node, "starts", 1, &first) || !only_int(rw, node, "axes", 3, &axis))
+    return IFD_OK;
+  if (node->opset >= 10 && ifd_node_has_input(node, 4) && !only_int(rw, node, "steps", 4, &step))
+    return IFD_OK;
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  ifd_dim n = ifd_rw_dim(rw, node->outputs[0], 1);
+  if (first < 0) first += channels_of(unblock);
+  if ((axis < 0 ? axis + rank : axis) != 1 || step != 1 || !ifd_dim_is_number(n) || n < 1 || first < 0 ||
+      first + n > channels_of(unblock))
+    return IFD_OK;
+  return part(rw, node->outputs[0], unblock, first, n);
+}
+
+/* [N, a·b, …] seen as [N, a, b, …] and transposed to [N, b, a, …]. */
+static bool is_shuffle(ifd_rewrite *rw, const ifd_node *last, const ifd_node **unblock, int64_t *a) {
+  const ifd_node *transpose = ifd_rw_sole_producer(last->inputs[0], "Transpose"), *first;
+  first = transpose ? ifd_rw_sole_producer(transpose->inputs[0], "Reshape") : NULL;
+  *unblock = first ? ifd_rw_own_producer(first->inputs[0], "Unblock") : NULL;
+  if (!*unblock || !ifd_rw_same_shape(rw, last->outputs[0], first->inputs[0])) return false;
+  const ifd_value *x = first->inputs[0], *parted = first->outputs[0];
+  const int64_t *perm;
+  int rank = ifd_rw_rank(rw, x), n = ifd_node_ints(transpose, "perm", &perm);
+  if (n != rank + 1 || ifd_rw_rank(rw, parted) != n || perm[0] != 0 || perm[1] != 2 || perm[2] != 1)
+    return false;
+  for (int i = 2; i < rank; i++)
+    if (perm[i + 1] != i + 1 || ifd_rw_dim(rw, parted, i + 1) != ifd_rw_dim(rw, x, i)) return false;
+  *a = ifd_rw_dim(rw, parted, 1);
+  ifd_dim b = ifd_rw_dim(rw, parted, 2);
+  return ifd_dim_is_number(*a) && ifd_dim_is_number(b) && *a > 0 && *a * b == channels_of(*unblock);
+}
+
+static ifd_status shuffle(ifd_rewrite *rw, ifd_node *node) {
+  const ifd_node *unblock;
+  picking p;
+  int64_t a;
+  if (!is_shuffle(rw, node, &unblock, &a)) return IFD_OK;
+  int64_t n = channels_of(unblock), b = n / a;
+  TRY(new_picking(rw, &p, 1, n));
+  p.inputs[0] = unblock->inputs[0], p.channels[0] = n;
+  for (int64_t i = 0; i < n; i++) p.order[i] = i % a * b + i / a;
+  return replace(rw, node->outputs[0], &p);
+}
+
+static ifd_status merge(ifd_rewrite *rw, ifd_node *outer) {
+  const ifd_node *inner = ifd_rw_own_producer(outer->inputs[0], "PickChannels");
+  const int64_t *channels, *order, *through;
+  ifd_node *merged;
+  if (!inner || outer->n_inputs != 1) return IFD_OK;
+  picking p;
+  ifd_node_ints(inner, "channels", &channels);
+  int64_t n = ifd_node_ints(outer, "order", &order);
+  TRY(new_picking(rw, &p, inner->n_inputs, n));
+  ifd_node_ints(inner, "order", &through);
+  for (int i = 0; i < p.n_inputs; i++) p.inputs[i] = inner->inputs[i], p.channels[i] = channels[i];
+  for (int64_t i = 0; i < n; i++) p.order[i] = through[order[i]];
+  TRY(add_pick(rw, &merged, &p));
+  return ifd_rw_replace(rw, outer->outputs[0], merged->outputs[0]);
+}
+
+const ifd_pass ifd_pass_pick_channels = {
+    .summary = "joins, parts and shuffles channels of blocked images as they are",
+    .phase = IFD_PHASE_PLAN,
+    .rules = (const ifd_rule[]){{"Concat", IFD_EXACT, concat},
+                                {"Split", IFD_EXACT, split},
+                                {"Slice", IFD_EXACT, slice},
+                                {"Reshape", IFD_EXACT, shuffle},
+                                {"infold.PickChannels", IFD_EXACT, merge},
+                                {0}},
+};
