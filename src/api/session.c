@@ -59,7 +59,8 @@ static ifd_status create_session(ifd_error *err, infold_session *s) {
   TRY(make_ready(err, s));
   ifd_program_options options = {.isa = ifd_cpu_isa_at_most(s->options.cpu),
                                  .reference = s->options.reference,
-                                 .float64 = s->options.float64};
+                                 .float64 = s->options.float64,
+                                 .exact_conv = s->options.exact_conv};
   TRY(ifd_program_create(err, &s->program, s->ready->ir->graph, NULL, &options, s->budget));
   if (threads > 1) ALLOC(err, s->pool, ifd_pool_create(threads));
   return IFD_OK;

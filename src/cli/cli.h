@@ -141,6 +141,7 @@ typedef struct session_flags {
   int no_optimize;
   const char *backend;
   int float64;
+  int exact_conv;
   long max_steps;
 } session_flags;
 #define SESSION_OPTIONS(record)                                                                              \
@@ -160,6 +161,9 @@ typedef struct session_flags {
       {"--float64", NULL,                                                                                    \
        NULL,        "run a float32 model in double, by reference kernels",                                   \
        OPTION_FLAG, offsetof(record, session.float64)},                                                      \
+      {"--exact-conv", NULL,                                                                                 \
+       NULL,           "no convolution by Winograd's algorithm",                                             \
+       OPTION_FLAG,    offsetof(record, session.exact_conv)},                                                \
   {                                                                                                          \
     "--max-steps", NULL, "N", "most loop trips of a run", OPTION_NUMBER,                                     \
         offsetof(record, session.max_steps), 1, LONG_MAX                                                     \

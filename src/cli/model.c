@@ -74,6 +74,7 @@ int cli_create_session(infold_session **out, const infold_model *model, const ch
                                     .reference = reference || flags->float64,
                                     .float64 = flags->float64,
                                     .no_optimize = flags->no_optimize,
+                                    .exact_conv = flags->exact_conv,
                                     .max_memory = options->max_memory,
                                     .max_steps = flags->max_steps,
                                     .profile = profile};

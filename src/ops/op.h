@@ -123,6 +123,7 @@ typedef struct ifd_lower {
   const ifd_node *node;
   ifd_arena *arena; /* the plan's: parameters live here */
   ifd_isa isa;
+  bool exact_conv; /* the session wants no Winograd */
   /* Type and shape of each input and output (numbers only); NULL where absent. An input whose content is
    * known already has data (it may be splat or packed: read it with ifd_tensor_get_* or have it packed). */
   const ifd_tensor *const *in;

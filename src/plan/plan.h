@@ -24,8 +24,9 @@ typedef struct ifd_plan ifd_plan;
 
 typedef struct ifd_program_options {
   ifd_isa isa;
-  bool reference; /* evaluate everything by its reference */
-  bool float64;   /* float32 in double; implies reference */
+  bool reference;  /* evaluate everything by its reference */
+  bool float64;    /* float32 in double; implies reference */
+  bool exact_conv; /* no convolution by Winograd's algorithm */
 } ifd_program_options;
 
 /* A value of an outer graph that this program reads. */

@@ -17,6 +17,7 @@ ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program
                  .node = node,
                  .arena = arena,
                  .isa = program->options.isa,
+                 .exact_conv = program->options.exact_conv,
                  .in = in,
                  .out = out,
                  .constant = constant,

@@ -162,3 +162,20 @@ def test_net(net):
         np.testing.assert_allclose(bits, want, rtol=1e-4, atol=1e-4 * float(np.abs(want).max()))
         for isa, threads in ("avx2", "1"), ("avx512", "1"), ("avx512", "3"):
             assert run(folder, "--threads", threads, INFOLD_CPU=isa).tobytes() == bits.tobytes(), (isa, threads)
+
+
+def test_exact_conv():
+    """An infinity reaches the outputs whose windows hold it, and no others, where Winograd's algorithm is refused."""
+    rng = np.random.default_rng(7)
+    n = Net(rng, [1, 64, 32, 32])
+    model = n.model(n.conv("x", 64, 64, 3, 3, pads=[1, 1, 1, 1]))
+    x = rng.standard_normal([1, 64, 32, 32]).astype(np.float32)
+    x[0, 5, 10, 11] = np.inf
+    reached = np.zeros(x.shape, bool)
+    reached[:, :, 9:12, 10:13] = True
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        onnx.save(model, folder / "model.onnx")
+        np.savez(folder / "in.npz", x=x)
+        assert (~np.isfinite(run(folder, "--exact-conv")) == reached).all()
+        assert (~np.isfinite(run(folder)) & ~reached).any(), "the algorithm that is refused is not in use"
