@@ -64,7 +64,8 @@ static ifd_status dense_input(ifd_rewrite *rw, ifd_tensor *out, const ifd_tensor
   return IFD_OK;
 }
 
-static ifd_status eval(ifd_rewrite *rw, ifd_node *node, bool one, ifd_datum *out) {
+static ifd_status eval_on(ifd_rewrite *rw, const ifd_node *node, const ifd_tensor *const *inputs, bool one,
+                          ifd_datum *out) {
   ifd_error *err = ifd_rw_error(rw);
   ifd_arena *scratch = ifd_rw_scratch(rw);
   ifd_datum *in;
@@ -74,10 +75,10 @@ static ifd_status eval(ifd_rewrite *rw, ifd_node *node, bool one, ifd_datum *out
   ALLOC(err, in, ifd_new_array(scratch, ifd_datum, node->n_inputs));
   ALLOC(err, pointers, ifd_new_array(scratch, const ifd_datum *, node->n_inputs));
   for (int i = 0; i < node->n_inputs; i++) {
-    if (!node->inputs[i]) continue;
+    if (!inputs[i]) continue;
     in[i].kind = IFD_KIND_TENSOR;
     pointers[i] = &in[i];
-    TRY(dense_input(rw, &in[i].tensor, ifd_rw_known(rw, node->inputs[i]), one));
+    TRY(dense_input(rw, &in[i].tensor, inputs[i], one));
   }
   ifd_eval x = {.err = err,
                 .node = node,
@@ -91,6 +92,14 @@ static ifd_status eval(ifd_rewrite *rw, ifd_node *node, bool one, ifd_datum *out
                 .random = &random,
                 .steps_left = &steps};
   return ifd_eval_node(&x);
+}
+
+static ifd_status eval(ifd_rewrite *rw, ifd_node *node, bool one, ifd_datum *out) {
+  const ifd_tensor **inputs;
+  ALLOC(ifd_rw_error(rw), inputs, ifd_new_array(ifd_rw_scratch(rw), const ifd_tensor *, node->n_inputs));
+  for (int i = 0; i < node->n_inputs; i++)
+    if (node->inputs[i]) inputs[i] = ifd_rw_known(rw, node->inputs[i]);
+  return eval_on(rw, node, inputs, one, out);
 }
 
 /* What was computed moves into the model's arena. */
@@ -223,4 +232,13 @@ ifd_status ifd_rw_fold(ifd_rewrite *rw, ifd_node *node) {
   if (known && ifd_shape_count(&shape) > MAX_ELEMENTS)
     return ifd_rw_refuse(rw, "its result has more than 2^28 elements");
   return evaluate(rw, node, NULL);
+}
+
+ifd_status ifd_rw_evaluate(ifd_rewrite *rw, ifd_tensor *out, const ifd_node *node,
+                           const ifd_tensor *const *inputs) {
+  ifd_datum made = {0};
+  ifd_status status = eval_on(rw, node, inputs, false, &made);
+  if (status == IFD_OK) status = keep(rw, out, &made.tensor);
+  ifd_datum_unref(&made);
+  return status;
 }

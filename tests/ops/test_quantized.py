@@ -134,3 +134,186 @@ def test_convolutions(constant):
         for got, (name, want) in zip(run(model, inputs, *options), expected):
             assert got.dtype == want.dtype and got.shape == want.shape, name
             assert np.array_equal(got, want), f"{name}: {got[got != want][:5]} instead of {want[got != want][:5]}"
+
+
+# ---- QDQ: what stands between DequantizeLinear and QuantizeLinear ----
+
+class Qdq:
+    """A graph of float operators between quantizations, as quantizers write them."""
+
+    def __init__(self, dtype, opset=21):
+        self.dtype, self.opset, self.nodes, self.inputs, self.constants, self.n = dtype, opset, [], {}, {}, 0
+
+    def name(self, stem):
+        self.n += 1
+        return f"{stem}{self.n}"
+
+    def constant(self, value, stem="c"):
+        name = self.name(stem)
+        self.constants[name] = np.asarray(value)
+        return name
+
+    def node(self, op, inputs, n_outputs=1, **attrs):
+        outs = [self.name(op.lower()) for _ in range(n_outputs)]
+        self.nodes.append(helper.make_node(op, inputs, outs, **attrs))
+        return outs[0]
+
+    def parameters(self, scale=None):
+        zero = np.asarray(RNG.integers(np.iinfo(self.dtype).min, np.iinfo(self.dtype).max + 1)).astype(self.dtype)
+        return [self.constant(F32(scale or RNG.uniform(.01, .1)), "scale"), self.constant(zero, "zero")]
+
+    def input(self, shape, parameters=None):
+        name = self.name("x")
+        self.inputs[name] = random_bytes(self.dtype, shape)
+        return self.node("DequantizeLinear", [name, *(parameters or self.parameters())])
+
+    def weights(self, shape, axis, per_axis):
+        n = shape[axis]
+        scale = RNG.uniform(.005, .02, n if per_axis else ()).astype(F32)
+        w = self.constant(random_bytes(np.int8, shape), "w")
+        attrs = {"axis": axis} if per_axis else {}
+        return self.node("DequantizeLinear", [w, self.constant(scale), self.constant(np.zeros(scale.shape, np.int8))], **attrs)
+
+    def quantize(self, value, parameters=None):
+        return self.node("QuantizeLinear", [value, *(parameters or self.parameters())])
+
+    def again(self, value, parameters=None):
+        parameters = parameters or self.parameters()
+        return self.node("DequantizeLinear", [self.quantize(value, parameters), *parameters])
+
+    def check(self, outputs, expect, absent=(), steps=1):
+        """Bytes within so many steps of the float evaluation, by the operators expected."""
+        model = model_of(self.nodes, self.inputs, self.constants, outputs, self.opset)
+        want = run(model, self.inputs, "--no-optimize")
+        for options in ((), ("--threads", "3")):
+            for a, b in zip(run(model, self.inputs, *options), want):
+                assert a.dtype == b.dtype and a.shape == b.shape
+                if a.dtype == np.float32:
+                    assert np.allclose(a, b, rtol=1e-4, atol=1e-4 * max(1, np.abs(b).max())), (a, b)
+                else:
+                    worst = np.abs(a.astype(int) - b.astype(int)).max(initial=0)
+                    assert worst <= steps, f"{worst} steps: {[n.op_type for n in self.nodes]}"
+        found = operators_of(model, self.inputs)
+        assert set(expect) <= found and not set(absent) & found, found
+
+
+def operators_of(model, inputs):
+    """The operators that a session runs."""
+    import subprocess
+    import tempfile
+    with tempfile.TemporaryDirectory() as tmp:
+        onnx.save(model, f"{tmp}/m.onnx")
+        np.savez(f"{tmp}/i.npz", **inputs)
+        text = subprocess.run([*lib.COMMAND, "run", f"{tmp}/m.onnx", "--inputs", f"{tmp}/i.npz", "--profile"], capture_output=True,
+                              text=True, check=True).stdout
+    lines = text.split("Operator ", 1)[1].splitlines()[2:]
+    return {line.split()[0] for line in itertools.takewhile(str.strip, lines)}
+
+
+FLOATS = ("Conv", "MatMul", "Gemm", "DequantizeLinear", "QuantizeLinear")
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("end", ["quantized", "relu", "clip", "float"])
+def test_qdq_conv(dtype, end):
+    for _ in range(8):
+        g = Qdq(dtype)
+        x_shape, w_shape, attrs = random_conv()
+        m = w_shape[0]
+        inputs = [g.input(x_shape), g.weights(w_shape, 0, RNG.random() < .5)]
+        if RNG.random() < .7:
+            inputs.append(g.constant(RNG.uniform(-2, 2, m).astype(F32)))
+        y = g.node("Conv", inputs, **attrs)
+        y = g.node("Relu", [y]) if end == "relu" else g.node("Clip", [y, g.constant(F32(-1)), g.constant(F32(6))]) if end == "clip" else y
+        g.check([y if end == "float" else g.quantize(y)], {"QConv"}, FLOATS)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("quantized", [True, False])
+def test_qdq_products(dtype, quantized):
+    for kind in ("MatMul", "Gemm", "activations", "bias", "batch"):
+        g = Qdq(dtype)
+        m, n, k = (int(v) for v in RNG.integers(1, 40, 3))
+        if kind == "Gemm":
+            trans_b = int(RNG.integers(0, 2))
+            w = g.weights((n, k) if trans_b else (k, n), 0 if trans_b else 1, True)
+            y = g.node("Gemm", [g.input((m, k)), w, g.constant(RNG.uniform(-2, 2, n).astype(F32))], transB=trans_b)
+        elif kind in ("activations", "batch"):
+            y = g.node("MatMul", [g.input((2, 3, m, k)), g.input((2, 3, k, n) if kind == "batch" else (k, n))])
+        else:
+            y = g.node("MatMul", [g.input((2, m, k)), g.weights((k, n), 1, True)])
+            y = g.node("Add", [g.constant(RNG.uniform(-2, 2, n).astype(F32)), y]) if kind == "bias" else y
+        g.check([g.quantize(y) if quantized else y], {"QMatMul"}, FLOATS)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_qdq_elements(dtype):
+    for op in ("Add", "Sub", "Mul"):
+        for a, b in [((2, 5, 6, 7), (2, 5, 6, 7)), ((2, 5, 6, 7), (2, 5, 1, 1)), ((3, 1, 33), (4, 33))]:
+            g = Qdq(dtype)
+            y = g.node(op, [g.input(a), g.input(b)])
+            y = g.node("Relu", [y]) if RNG.random() < .5 else y
+            g.check([g.quantize(y)], {"QBinary"}, FLOATS)
+    for op in ("Sigmoid", "Relu", "HardSwish", "LeakyRelu", "Tanh", "Identity", "Erf"):
+        g = Qdq(dtype)
+        y = g.node(op, [g.input((3, 50))])
+        y = g.node("Mul", [y, g.constant(F32(1.5))]) if RNG.random() < .5 else y
+        g.check([g.quantize(y)], {"QLookup"}, FLOATS)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_qdq_pools(dtype):
+    for rank in (1, 2, 3):
+        image = [int(v) for v in RNG.integers(4, 9, rank)]
+        window = dict(kernel_shape=[3] * rank, strides=[2] * rank, pads=[1] * (2 * rank))
+        g = Qdq(dtype)
+        g.check([g.quantize(g.node("GlobalAveragePool", [g.input((2, 37, *image))]))], {"QPool"}, FLOATS)
+        for count in (0, 1):
+            g = Qdq(dtype)
+            y = g.node("AveragePool", [g.input((2, 300, *image))], count_include_pad=count, ceil_mode=int(RNG.integers(0, 2)), **window)
+            g.check([g.quantize(y)], {"QPool"}, FLOATS)
+        g = Qdq(dtype)
+        p = g.parameters()
+        y = g.node("MaxPool", [g.input((2, 37, *image), p)], **window)
+        g.check([g.quantize(y, p)], {"QPool"}, FLOATS, steps=0)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_qdq_moves(dtype):
+    """What only moves elements runs on bytes, exactly."""
+    g = Qdq(dtype)
+    p = g.parameters()
+    y = g.node("Reshape", [g.input((2, 12, 5), p), g.constant(np.array([4, 6, 5]))])
+    y = g.node("Concat", [y, g.input((4, 3, 5), p)], axis=1)
+    g.check([g.quantize(g.node("Transpose", [y], perm=[2, 0, 1]), p)], {"Transpose"}, FLOATS, steps=0)
+    g = Qdq(dtype)
+    y = g.node("Concat", [g.input((4, 6, 5)), g.input((4, 3, 5))], axis=1)
+    g.check([g.quantize(y)], {"Concat", "QLookup"}, FLOATS, steps=1)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_qdq_network(dtype):
+    """A residual block between pools: bytes from end to end, one change of layout each way at most."""
+    g = Qdq(dtype)
+    x = g.again(g.node("MaxPool", [g.input((2, 16, 12, 12))], kernel_shape=[2, 2], strides=[2, 2]))
+    y = g.again(g.node("Relu", [g.node("Conv", [x, g.weights((24, 16, 3, 3), 0, True)], pads=[1] * 4)]))
+    y = g.again(g.node("Conv", [y, g.weights((24, 1, 3, 3), 0, True)], pads=[1] * 4, group=24))
+    y = g.again(g.node("Conv", [y, g.weights((16, 24, 1, 1), 0, True)]))
+    y = g.again(g.node("Relu", [g.node("Add", [x, y])]))
+    y = g.again(g.node("GlobalAveragePool", [y]))
+    y = g.node("Flatten", [y])
+    y = g.node("Gemm", [y, g.weights((10, 16), 0, True)], transB=1)
+    g.check([g.quantize(y)], {"QConv", "QBinary", "QPool", "QMatMul"}, FLOATS, steps=2)
+
+
+def test_stays_float():
+    """Scales along another axis than the outputs', blocks, weights that are floats: nothing is made integer."""
+    for w, shape, axis in [((8, 6, 3, 3), (6,), 1), ((8, 6, 3, 3), (8, 3, 3, 3), 1)]:
+        g = Qdq(np.uint8)
+        attrs = {"block_size": 2} if len(shape) == 4 else {}
+        weights = g.node("DequantizeLinear", [g.constant(random_bytes(np.int8, w)), g.constant(RNG.uniform(.01, .02, shape).astype(F32))],
+                         axis=axis, **attrs)
+        y = g.node("Conv", [g.input((1, 6, 9, 9)), weights])
+        g.check([g.quantize(y)], {"Conv", "DequantizeLinear", "QuantizeLinear"}, {"QConv"})
+    g = Qdq(np.uint8)
+    g.check([g.node("MatMul", [g.input((3, 8)), g.constant(RNG.uniform(-1, 1, (8, 5)).astype(F32))])], {"MatMul"}, {"QMatMul"})

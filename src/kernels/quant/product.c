@@ -1,4 +1,5 @@
 #include "base/checked.h"
+#include "kernels/quant/elements.h"
 #include "kernels/quant/image.h"
 #include "kernels/quant/sizes.h"
 #include "kernels/quant/tile.h"
@@ -71,5 +72,9 @@ static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0
   }
 }
 
-const struct ifd_k_quant_table IFD_K(ifd_k_quant) = {
-    .run = run, .gather = IFD_K(ifd_quant_gather), .depthwise = IFD_K(ifd_quant_depthwise)};
+const struct ifd_k_quant_table IFD_K(ifd_k_quant) = {.run = run,
+                                                     .gather = IFD_K(ifd_quant_gather),
+                                                     .depthwise = IFD_K(ifd_quant_depthwise),
+                                                     .binary = IFD_K(ifd_quant_binary),
+                                                     .lookup = IFD_K(ifd_quant_lookup),
+                                                     .pool = IFD_K(ifd_quant_pool)};

@@ -14,6 +14,7 @@
 
 #include "base/cpu.h"
 #include "kernels/conv/conv.h"
+#include "kernels/pool/pool.h"
 
 typedef enum ifd_k_quant_out { IFD_K_QUANT_INT32, IFD_K_QUANT_FLOAT, IFD_K_QUANT_INT8 } ifd_k_quant_out;
 
@@ -79,6 +80,24 @@ typedef struct ifd_k_quant_image {
 
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape);
 
+/* y = the low byte of rint(min(max(v, lo), hi)) + zero, v = a * a_factor + b * b_factor + shift (by fma, the
+ * last product first), or (a - a_zero) * (b - b_zero) * a_factor. */
+typedef struct ifd_k_quant_binary {
+  bool multiplies, a_signed, b_signed;
+  float a_factor, b_factor, shift, a_zero, b_zero, lo, hi;
+  int32_t zero;
+} ifd_k_quant_binary;
+
+/* Pools of images whose channels lie together: the greatest bytes, or rint of factor times the mean of
+ * x - x_zero, clipped to [lo, hi], + zero. At most 2^23 pixels to a window. */
+typedef struct ifd_k_quant_pool {
+  ifd_k_pool_shape shape;
+  int64_t c;
+  bool is_signed; /* x; and y of a maximum */
+  float factor, lo, hi;
+  int32_t x_zero, zero;
+} ifd_k_quant_pool;
+
 struct ifd_k_quant_table {
   /* Rows [i0, i1) and columns [j0, j1); j0 is a multiple of 16. Scratch: ifd_k_quant_scratch_len(rows, k). */
   void (*run)(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch);
@@ -88,6 +107,13 @@ struct ifd_k_quant_table {
    * whose first is at y. */
   void (*depthwise)(const ifd_k_quant_image *image, const int8_t *packed, const ifd_k_quant_finish *finish,
                     void *y, int64_t r0, int64_t r1, void *scratch);
+  /* n elements; steps are 0 or 1 */
+  void (*binary)(const ifd_k_quant_binary *q, const uint8_t *a, int a_step, const uint8_t *b, int b_step,
+                 uint8_t *y, int64_t n);
+  /* y[i] = table[x[i]] */
+  void (*lookup)(const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t n);
+  /* Lines [r0, r1) of the windows of all samples and planes; x and y are whole. */
+  void (*pool)(const ifd_k_quant_pool *q, const uint8_t *x, uint8_t *y, int64_t r0, int64_t r1);
 };
 
 #endif
