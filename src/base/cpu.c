@@ -1,9 +1,15 @@
 #include "base/cpu.h"
 
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef IFD_X86
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 static const char *const names[IFD_N_ISAS] = {"ref", "avx2", "avx512"};
 
@@ -31,10 +37,23 @@ static ifd_isa at_most(ifd_isa best, const char *name) {
 ifd_isa ifd_cpu_isa(void) { return at_most(best_isa(), getenv("INFOLD_CPU")); }
 ifd_isa ifd_cpu_isa_at_most(const char *name) { return at_most(ifd_cpu_isa(), name); }
 
+/* Linux gives a process tiles when it asks for them. */
+static bool has_tiles(void) {
+#ifdef IFD_X86
+  enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
+  unsigned a, b, c, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (~d & (AMX_TILE | AMX_INT8))) return false;
+  return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+  return false;
+#endif
+}
+
 ifd_dot ifd_cpu_dot(ifd_isa isa) {
 #ifdef IFD_X86
   __builtin_cpu_init();
-  if (isa == IFD_ISA_AVX512 && __builtin_cpu_supports("avx512vnni")) return IFD_DOT_VNNI;
+  if (isa == IFD_ISA_AVX512 && __builtin_cpu_supports("avx512vnni"))
+    return has_tiles() ? IFD_DOT_AMX : IFD_DOT_VNNI;
   if (isa == IFD_ISA_AVX2 && __builtin_cpu_supports("avxvnni")) return IFD_DOT_VNNI;
 #endif
   (void)isa;

@@ -1,7 +1,6 @@
-#include "base/checked.h"
+#include "kernels/quant/block.h"
 #include "kernels/quant/elements.h"
 #include "kernels/quant/image.h"
-#include "kernels/quant/sizes.h"
 #include "kernels/quant/tile.h"
 
 /* Sums of n bytes. */
@@ -18,38 +17,30 @@ static int64_t vectors_of(ifd_dot dot, int64_t rows, int64_t panels) {
   return v;
 }
 
-typedef struct block {
-  const ifd_k_quant_product *p;
-  const uint8_t *a; /* row i0 */
-  int64_t a_rs, i0, i1, j0, j1;
-  const int32_t *row_sums;
-} block;
-
-static void run_tiles(const block *k) {
+static void run_tiles(const ifd_quant_block *k) {
   const ifd_k_quant_product *p = k->p;
-  int64_t rows = k->i1 - k->i0, size = p->finish.out == IFD_K_QUANT_INT8 ? 1 : 4;
-  int64_t panel = ifd_quant_quads(p->k) * 64;
+  int64_t rows = k->i1 - k->i0, panel = ifd_quant_quads(p->k) * 64;
   ifd_quant_tile t = {.a_rs = k->a_rs, .quads = ifd_ceil_div(p->k, 4), .b_vs = panel};
   for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
     v = vectors_of(p->dot, rows, ifd_ceil_div(k->j1 - j, 16));
     int64_t n_tiles = ifd_ceil_div(rows, IFD_K(ifd_quant_rows)(p->dot, v));
     t.b = p->b + j / 16 * panel;
-    t.store = (ifd_quant_store){.f = p->finish,
-                                .c_rs = p->c_rs * size,
-                                .size = size,
-                                .lanes = ifd_min_i64(v * 16, k->j1 - j) - (v - 1) * 16};
-    ifd_k_quant_finish *f = &t.store.f;
-    f->add += j;
-    if (f->b_zero) f->b_zero += j;
-    if (f->scale) f->scale += j, f->shift += j;
     for (int64_t r = 0; r < n_tiles; r++) {
       int64_t i = rows * r / n_tiles, end = rows * (r + 1) / n_tiles;
       t.a = k->a + i * k->a_rs;
-      t.store.row_sums = k->row_sums + i;
-      t.store.c = (char *)p->c + (k->i0 + i) * t.store.c_rs + j * size;
+      t.store = ifd_quant_store_at(k, i, j, v);
       IFD_K(ifd_quant_find)(p->dot, end - i, v)(&t);
     }
   }
+}
+
+static void copy_rows(const ifd_k_quant_product *p, uint8_t *to, int64_t stride, int64_t i0, int64_t i1) {
+  for (int64_t i = i0; i < i1; i++, to += stride) memcpy(to, p->a + i * p->a_rs, (size_t)p->k);
+}
+
+/* Tiles read whole ones: rows that lie as they are must have what they read. */
+static bool reads_beyond(const ifd_k_quant_product *p, int64_t rows) {
+  return p->dot == IFD_DOT_AMX && (p->k % 64 || rows < IFD_QUANT_TILE);
 }
 
 static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch) {
@@ -58,17 +49,18 @@ static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0
   int32_t *row_sums = (int32_t *)((char *)scratch + z.a_len);
   int64_t n_blocks = ifd_ceil_div(i1 - i0, z.rows);
   for (int64_t r = 0; r < n_blocks; r++) {
-    block k = {.p = p, .j0 = j0, .j1 = j1, .row_sums = row_sums};
+    ifd_quant_block k = {.p = p, .j0 = j0, .j1 = j1, .row_sums = row_sums};
     k.i0 = i0 + (i1 - i0) * r / n_blocks, k.i1 = i0 + (i1 - i0) * (r + 1) / n_blocks;
-    if (p->pack) {
+    k.a = scratch, k.a_rs = z.stride;
+    if (p->pack)
       p->pack(p->source, scratch, z.stride, k.i0, k.i1);
-      k.a = scratch, k.a_rs = z.stride;
-    } else {
+    else if (reads_beyond(p, k.i1 - k.i0))
+      copy_rows(p, scratch, z.stride, k.i0, k.i1);
+    else
       k.a = p->a + k.i0 * p->a_rs, k.a_rs = p->a_rs;
-    }
     for (int64_t i = 0; p->finish.b_zero && i < k.i1 - k.i0; i++)
       row_sums[i] = sum_bytes(k.a + i * k.a_rs, p->k);
-    run_tiles(&k);
+    p->dot == IFD_DOT_AMX ? IFD_K(ifd_quant_run_amx)(&k) : run_tiles(&k);
   }
 }
 

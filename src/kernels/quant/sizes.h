@@ -5,6 +5,8 @@
 #include "base/checked.h"
 #include "kernels/quant/quant.h"
 
+enum { IFD_QUANT_TILE = 16 }; /* rows of an AMX tile */
+
 /* Quads of a packed column: whole tiles of 16. */
 static inline int64_t ifd_quant_quads(int64_t k) { return ifd_ceil_div(k, 64) * 16; }
 
@@ -19,7 +21,7 @@ static inline ifd_quant_sizes ifd_quant_sizes_of(int64_t m, int64_t k) {
   ifd_quant_sizes z = {.stride = ifd_ceil_div(k, ROUND) * ROUND};
   if (z.stride == 0) z.stride = ROUND;
   z.rows = ifd_min_i64(m, ifd_max_i64(LEAST, BYTES / z.stride));
-  z.a_len = (size_t)(z.rows * z.stride);
+  z.a_len = (size_t)(ifd_max_i64(z.rows, IFD_QUANT_TILE) * z.stride);
   z.len = z.a_len + (sizeof(int32_t) * (size_t)z.rows + ROUND) / ROUND * ROUND;
   return z;
 }
