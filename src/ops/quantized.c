@@ -1,7 +1,7 @@
 /* Operators of infold's own domain that plans make of quantized ones: products and convolutions of bytes
  * (shared/quant_work.h). Both take x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point,
  * B, as QLinearConv does, and attribute clip, the least and greatest real result. Without y_scale the result
- * is float, without x_scale as well int32. QConv's images have their channels last, [N, image…, C]; QMatMul
+ * is float, without any scale int32. QConv's images have their channels last, [N, image…, C]; QMatMul
  * with transB reads w as [n, k]. */
 #include <math.h>
 #include <string.h>
@@ -19,7 +19,8 @@ static const ifd_quant_roles roles = {X, X_SCALE, X_ZERO, W, W_SCALE, W_ZERO, Y_
 static ifd_dtype result_dtype(const ifd_infer *x) {
   if (ifd_node_has_input(x->node, Y_ZERO)) return ifd_infer_dtype(x, Y_ZERO);
   if (ifd_node_has_input(x->node, Y_SCALE)) return IFD_UINT8;
-  return ifd_node_has_input(x->node, X_SCALE) ? IFD_FLOAT : IFD_INT32;
+  bool scaled = ifd_node_has_input(x->node, X_SCALE) || ifd_node_has_input(x->node, W_SCALE);
+  return scaled ? IFD_FLOAT : IFD_INT32;
 }
 
 static void clip_of(const ifd_node *node, float *lo, float *hi) {
@@ -31,10 +32,10 @@ static void clip_of(const ifd_node *node, float *lo, float *hi) {
 /* Only what is empty is left to an evaluation: the passes make nothing that the kernels do not take. */
 static ifd_status put_empty(ifd_eval *x, const ifd_shape *shape) {
   ifd_tensor *out;
-  ifd_dtype dtype = ifd_eval_has(x, Y_ZERO)    ? ifd_eval_in(x, Y_ZERO)->dtype
-                    : ifd_eval_has(x, Y_SCALE) ? IFD_UINT8
-                    : ifd_eval_has(x, X_SCALE) ? IFD_FLOAT
-                                               : IFD_INT32;
+  ifd_dtype dtype = ifd_eval_has(x, Y_ZERO)                                ? ifd_eval_in(x, Y_ZERO)->dtype
+                    : ifd_eval_has(x, Y_SCALE)                             ? IFD_UINT8
+                    : ifd_eval_has(x, X_SCALE) || ifd_eval_has(x, W_SCALE) ? IFD_FLOAT
+                                                                           : IFD_INT32;
   EXPECT(x->err, ifd_shape_count(shape) == 0, UNSUPPORTED, "products of integers run on kernels alone");
   return ifd_eval_out(x, &out, 0, dtype, shape);
 }

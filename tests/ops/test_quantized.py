@@ -317,3 +317,36 @@ def test_stays_float():
         g.check([g.quantize(y)], {"Conv", "DequantizeLinear", "QuantizeLinear"}, {"QConv"})
     g = Qdq(np.uint8)
     g.check([g.node("MatMul", [g.input((3, 8)), g.constant(RNG.uniform(-1, 1, (8, 5)).astype(F32))])], {"MatMul"}, {"QMatMul"})
+
+
+# ---- dynamic quantization, as quantize_dynamic writes it ----
+
+def dynamic(g, x, op, w, w_scale, bias, **attrs):
+    """x quantized in the run, an integer product, scaled, a bias added."""
+    q, scale, zero = (g.name("dynamic") for _ in range(3))
+    g.nodes.append(helper.make_node("DynamicQuantizeLinear", [x], [q, scale, zero]))
+    sums = g.node(op, [q, g.constant(w), zero, g.constant(np.zeros((), w.dtype) if w.dtype == np.int8 else np.uint8(128))], **attrs)
+    y = g.node("Cast", [sums], to=TensorProto.FLOAT)
+    y = g.node("Mul", [y, g.node("Mul", [scale, g.constant(w_scale)])])
+    return y if bias is None else g.node("Add", [y, g.constant(bias)])
+
+
+@pytest.mark.parametrize("weights", TYPES)
+@pytest.mark.parametrize("per_column", [False, True])
+def test_dynamic(weights, per_column):
+    for bias in (False, True):
+        g = Qdq(np.uint8)
+        m, n, k = (int(v) for v in RNG.integers(1, 50, 3))
+        g.inputs["x"] = RNG.uniform(-3, 2, (2, m, k)).astype(F32)
+        scale = RNG.uniform(.01, .02, n if per_column else ()).astype(F32)
+        y = dynamic(g, "x", "MatMulInteger", random_bytes(weights, (k, n)), scale, RNG.uniform(-1, 1, n).astype(F32) if bias else None)
+        g.check([y], {"QMatMul", "DynamicQuantizeLinear"}, {"Cast", "MatMulInteger", "Add"})
+        g = Qdq(np.uint8)
+        x_shape, w_shape, attrs = random_conv()
+        plain = (1, w_shape[0]) + (1,) * (len(w_shape) - 2)
+        g.inputs["x"] = RNG.uniform(-3, 2, x_shape).astype(F32)
+        scale = RNG.uniform(.01, .02, plain[1:] if per_column else (1,)).astype(F32)
+        bias_value = RNG.uniform(-1, 1, plain).astype(F32) if bias else None
+        y = dynamic(g, "x", "ConvInteger", random_bytes(weights, w_shape), scale, bias_value, **attrs)
+        absent = {"Cast", "ConvInteger"} | ({"Add"} if w_shape[0] > 1 else set())
+        g.check([y], {"QConv", "DynamicQuantizeLinear"}, absent)
