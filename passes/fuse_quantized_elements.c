@@ -124,6 +124,23 @@ static ifd_status average(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, r.result, plain);
 }
 
+/* ---- the greatest ---- */
+
+static ifd_status max_pool(ifd_rewrite *rw, ifd_node *node) {
+  ifd_dtype t = ifd_rw_dtype(rw, node->inputs[0]);
+  bool indices = ifd_node_has_output(node, 1) && ifd_value_n_readers(node->outputs[1]);
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  ifd_value *in, *plain;
+  ifd_node *made;
+  if ((t != IFD_UINT8 && t != IFD_INT8) || indices || rank < 3 || rank > 5) return IFD_OK;
+  TRY(ifd_rw_channels_last(rw, &in, node->inputs[0]));
+  TRY(ifd_rw_add_node(rw, &made, "infold.QPool", &in, 1, 1));
+  for (int i = 0; i < node->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), made, &node->attrs[i]));
+  made->name = node->name;
+  TRY(ifd_rw_channels_first(rw, &plain, made->outputs[0], rank));
+  return ifd_rw_replace(rw, node->outputs[0], plain);
+}
+
 /* ---- parts side by side ---- */
 
 /* Parts of different scales are quantized one by one, to bytes side by side. */
@@ -176,6 +193,7 @@ const ifd_pass ifd_pass_fuse_quantized_elements = {
     .rules = (const ifd_rule[]){{"QuantizeLinear", IFD_REASSOCIATES, fuse_quantize},
                                 {"Add Sub Mul", IFD_REASSOCIATES, pair},
                                 {"AveragePool GlobalAveragePool", IFD_REASSOCIATES, average},
+                                {"MaxPool", IFD_EXACT, max_pool},
                                 {"infold.QBinary infold.QLookup", IFD_EXACT, sink},
                                 {0}},
 };

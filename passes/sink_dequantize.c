@@ -53,20 +53,13 @@ static ifd_status sink_concat(ifd_rewrite *rw, ifd_node *node) {
 /* A scale that is not negative keeps the order. */
 static ifd_status sink_max_pool(ifd_rewrite *rw, ifd_node *node) {
   ifd_dequantized x;
-  ifd_node *moved;
-  ifd_value *in, *plain;
   double scale;
-  int rank = ifd_rw_rank(rw, node->inputs[0]);
   bool indices = ifd_node_has_output(node, 1) && ifd_value_n_readers(node->outputs[1]);
-  if (!ifd_rw_dequantized_whole(rw, node->inputs[0], &x) || rank < 3 || rank > 5 || indices ||
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  if (indices || rank < 3 || rank > 5 || !ifd_rw_dequantized_whole(rw, node->inputs[0], &x) ||
       !ifd_rw_scalar(rw, x.scale, &scale) || !(scale > 0))
     return IFD_OK;
-  TRY(ifd_rw_channels_last(rw, &in, x.q));
-  TRY(ifd_rw_add_node(rw, &moved, "infold.QPool", &in, 1, 1));
-  for (int i = 0; i < node->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), moved, &node->attrs[i]));
-  moved->name = node->name;
-  TRY(ifd_rw_channels_first(rw, &plain, moved->outputs[0], rank));
-  return dequantize(rw, node, &x, plain);
+  return sink(rw, node);
 }
 
 const ifd_pass ifd_pass_sink_dequantize = {

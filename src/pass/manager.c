@@ -155,10 +155,10 @@ static ifd_status visit_node(sweep *s, ifd_node *node) {
   if (!*node->domain) {
     TRY(try_rules(s, ifd_map_find(&f->by_root, node->op_type), node));
     TRY(try_rules(s, f->any, node));
-  } else if (strcmp(node->domain, IFD_OWN_DOMAIN) == 0) {
-    char root[64];
-    snprintf(root, sizeof root, IFD_OWN_DOMAIN ".%s", node->op_type);
-    TRY(try_rules(s, ifd_map_find(&f->by_root, root), node));
+  } else {
+    char root[128];
+    bool fits = snprintf(root, sizeof root, "%s.%s", node->domain, node->op_type) < (int)sizeof root;
+    if (fits) TRY(try_rules(s, ifd_map_find(&f->by_root, root), node));
   }
   for (int i = 0; i < node->n_attrs && node->rank >= 0; i++) {
     ifd_graph *const *graphs;

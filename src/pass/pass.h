@@ -32,8 +32,8 @@ typedef enum ifd_exactness {
 } ifd_exactness;
 
 typedef struct ifd_rule {
-  const char
-      *roots; /* operators, separated by spaces; "*" is any of ai.onnx; infold's own are "infold.Conv" … */
+  const char *roots; /* operators, separated by spaces; "*" is any of ai.onnx; those of other domains are
+                        "infold.Conv" … */
   ifd_exactness exactness;
   /* Tries at `root`. IFD_OK whether it patched, refused or did not apply; other statuses are real failures
    * (memory). */

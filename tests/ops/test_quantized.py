@@ -350,3 +350,50 @@ def test_dynamic(weights, per_column):
         y = dynamic(g, "x", "ConvInteger", random_bytes(weights, w_shape), scale, bias_value, **attrs)
         absent = {"Cast", "ConvInteger"} | ({"Add"} if w_shape[0] > 1 else set())
         g.check([y], {"QConv", "DynamicQuantizeLinear"}, absent)
+
+
+# ---- the operators that ONNX Runtime's quantizer adds to ONNX's ----
+
+def contrib(g, op, parameters, operands, float_op, **attrs):
+    """The operator of com.microsoft, and the same as ONNX has it: both results."""
+    q = [g.name("x") for _ in operands]
+    g.inputs.update({n: random_bytes(g.dtype, s) for n, s in zip(q, operands)})
+    triples = [[n, *g.parameters()] for n in q]
+    flat = [n for t in triples for n in t]
+    out = g.name("contrib")
+    inputs = [*parameters, *flat] if op == "QLinearConcat" else [*flat, *parameters]
+    attrs_foreign = dict(attrs, channels_last=0) if "Average" in op else attrs
+    g.nodes.append(helper.make_node(op, inputs, [out], domain="com.microsoft", **attrs_foreign))
+    reals = [g.node("DequantizeLinear", t) for t in triples]
+    return out, g.quantize(g.node(float_op, reals, **attrs), parameters)
+
+
+def pairs_agree(g, pairs):
+    model = model_of(g.nodes, g.inputs, g.constants, [name for pair in pairs for name in pair], 13)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    got = run(model, g.inputs)
+    for a, b in zip(got[::2], got[1::2]):
+        assert a.dtype == b.dtype and np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_contributed(dtype):
+    g = Qdq(dtype)
+    pairs = [contrib(g, f"QLinear{op}", g.parameters(), [(2, 5, 7, 7), (2, 5, 1, 1)], op) for op in ("Add", "Mul")]
+    pairs += [contrib(g, f"QLinear{op}", g.parameters(), [(2, 5, 7, 7)], op, **attrs) for op, attrs in
+              [("GlobalAveragePool", {}), ("AveragePool", {"kernel_shape": [2, 3]}), ("Sigmoid", {}), ("LeakyRelu", {"alpha": .2})]]
+    pairs.append(contrib(g, "QLinearConcat", g.parameters(), [(2, 5, 7), (2, 3, 7)], "Concat", axis=1))
+    pairs_agree(g, pairs)
+
+
+@pytest.mark.parametrize("scales", [(), (6,)])
+def test_contributed_gemm(scales):
+    g = Qdq(np.uint8)
+    b, b_scale, c = random_bytes(np.int8, (9, 6)), RNG.uniform(.01, .02, scales).astype(F32), RNG.integers(-900, 900, 6).astype(np.int32)
+    x, a, y = g.name("x"), g.parameters(.05), g.parameters()
+    g.inputs[x] = random_bytes(np.uint8, (4, 9))
+    weights = [g.constant(b), g.constant(b_scale), g.constant(np.zeros(scales, np.int8))]
+    out, real = g.name("contrib"), g.constant((c * F32(.05) * b_scale).astype(F32))
+    g.nodes.append(helper.make_node("QGemm", [x, *a, *weights, g.constant(c), *y], [out], domain="com.microsoft"))
+    product = g.node("Gemm", [g.node("DequantizeLinear", [x, *a]), g.node("DequantizeLinear", weights, **({"axis": 1} if scales else {})), real])
+    pairs_agree(g, [(out, g.quantize(product, y))])

@@ -1,0 +1,126 @@
+#include <string.h>
+
+#include "pass/pass.h"
+
+/* Operators that ONNX Runtime's quantizer writes beside ONNX's own (domain com.microsoft) say in one word
+ * what ONNX says in three: QLinearAdd is QuantizeLinear(Add(DequantizeLinear(a), DequantizeLinear(b))). As
+ * these, any rule knows them. */
+
+/* A model may define a function of the same name. */
+static bool is_foreign(ifd_rewrite *rw, const ifd_node *node) {
+  return ifd_rw_opset(node) >= 10 &&
+         !ifd_model_find_function(node->graph->model, node->domain, node->op_type, node->overload) && rw;
+}
+
+static ifd_status dequantized(ifd_rewrite *rw, ifd_value **out, const ifd_node *node, int at) {
+  ifd_node *made;
+  ifd_value *in[3] = {ifd_node_input(node, at), ifd_node_input(node, at + 1), ifd_node_input(node, at + 2)};
+  TRY(ifd_rw_add_node(rw, &made, "DequantizeLinear", in, in[2] ? 3 : 2, 1));
+  *out = made->outputs[0];
+  return IFD_OK;
+}
+
+static ifd_status quantized(ifd_rewrite *rw, ifd_node *node, ifd_value *v, int at) {
+  ifd_node *made;
+  ifd_value *in[3] = {v, ifd_node_input(node, at), ifd_node_input(node, at + 1)};
+  TRY(ifd_rw_add_node(rw, &made, "QuantizeLinear", in, in[2] ? 3 : 2, 1));
+  return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
+}
+
+/* The float operator, with the attributes it has. */
+static ifd_status operator_of(ifd_rewrite *rw, ifd_node **out, const ifd_node *node, const char *op_type,
+                              ifd_value *const *in, int n) {
+  TRY(ifd_rw_add_node(rw, out, op_type, in, n, 1));
+  (*out)->name = node->name;
+  for (int i = 0; i < node->n_attrs; i++)
+    if (strcmp(node->attrs[i].name, "channels_last") != 0)
+      TRY(ifd_node_set_attr(ifd_rw_error(rw), *out, &node->attrs[i]));
+  return IFD_OK;
+}
+
+static const char *float_name(const ifd_node *node) { return node->op_type + strlen("QLinear"); }
+
+/* a, its scale and zero point, b, …, those of the result */
+static ifd_status expand_binary(ifd_rewrite *rw, ifd_node *node) {
+  ifd_value *in[2];
+  ifd_node *made;
+  if (!is_foreign(rw, node) || node->n_inputs < 7) return IFD_OK;
+  for (int i = 0; i < 2; i++) TRY(dequantized(rw, &in[i], node, 3 * i));
+  TRY(operator_of(rw, &made, node, float_name(node), in, 2));
+  return quantized(rw, node, made->outputs[0], 6);
+}
+
+static ifd_status expand_unary(ifd_rewrite *rw, ifd_node *node) {
+  ifd_value *in;
+  ifd_node *made;
+  if (!is_foreign(rw, node) || node->n_inputs < 4) return IFD_OK;
+  if (ifd_node_int(node, "channels_last", 0)) return ifd_rw_refuse(rw, "its channels are last");
+  TRY(dequantized(rw, &in, node, 0));
+  TRY(operator_of(rw, &made, node, float_name(node), &in, 1));
+  return quantized(rw, node, made->outputs[0], 3);
+}
+
+/* scale and zero point of the result, then three inputs for each part */
+static ifd_status expand_concat(ifd_rewrite *rw, ifd_node *node) {
+  ifd_value **in;
+  ifd_node *made;
+  int n = (node->n_inputs - 2) / 3;
+  if (!is_foreign(rw, node) || n < 1 || node->n_inputs != 3 * n + 2) return IFD_OK;
+  ALLOC(ifd_rw_error(rw), in, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, n));
+  for (int i = 0; i < n; i++) TRY(dequantized(rw, &in[i], node, 2 + 3 * i));
+  TRY(operator_of(rw, &made, node, "Concat", in, n));
+  return quantized(rw, node, made->outputs[0], 0);
+}
+
+/* An int32 bias has the scale of the products: alpha * a_scale * b_scale[j]. */
+static ifd_status real_bias(ifd_rewrite *rw, ifd_value **out, const ifd_node *node, double alpha) {
+  enum { A_SCALE = 1, B_SCALE = 4, C = 6 };
+  const ifd_tensor *c = ifd_rw_constant(rw, ifd_node_input(node, C)),
+                   *s = ifd_rw_constant(rw, node->inputs[B_SCALE]);
+  ifd_tensor t;
+  double a_scale;
+  *out = NULL;
+  if (!c || !s || !ifd_rw_scalar(rw, node->inputs[A_SCALE], &a_scale)) return IFD_OK;
+  int64_t n = ifd_tensor_count(c), n_scales = ifd_tensor_count(s);
+  if (n_scales != 1 && n_scales != n) return IFD_OK;
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), IFD_FLOAT, &c->shape));
+  for (int64_t i = 0; i < n; i++)
+    ifd_tensor_set_f64(
+        &t, i, ifd_tensor_get_f64(c, i) * alpha * a_scale * ifd_tensor_get_f64(s, n_scales == 1 ? 0 : i));
+  return ifd_rw_add_constant(rw, out, &t, ifd_node_input(node, C)->name);
+}
+
+static ifd_status expand_gemm(ifd_rewrite *rw, ifd_node *node) {
+  enum { A, B = 3, B_SCALE, C = 6, Y_SCALE };
+  ifd_value *in[3] = {NULL};
+  ifd_node *made;
+  if (!is_foreign(rw, node) || node->n_inputs < 6) return IFD_OK;
+  if (ifd_node_has_input(node, C)) {
+    TRY(real_bias(rw, &in[2], node, ifd_node_float(node, "alpha", 1)));
+    if (!in[2]) return ifd_rw_refuse(rw, "the bias or its scale is not constant");
+  }
+  bool by_column =
+      ifd_rw_rank(rw, node->inputs[B_SCALE]) == 1 && ifd_rw_dim(rw, node->inputs[B_SCALE], 0) != 1;
+  if (by_column && ifd_rw_opset(node) < 13)
+    return ifd_rw_refuse(rw, "before opset 13 DequantizeLinear has one scale");
+  TRY(dequantized(rw, &in[0], node, A));
+  TRY(dequantized(rw, &in[1], node, B));
+  if (by_column)
+    TRY(ifd_node_set_int(ifd_rw_error(rw), in[1]->producer, "axis", !ifd_node_int(node, "transB", 0)));
+  TRY(operator_of(rw, &made, node, "Gemm", in, in[2] ? 3 : 2));
+  if (ifd_node_has_input(node, Y_SCALE)) return quantized(rw, node, made->outputs[0], Y_SCALE);
+  return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
+}
+
+const ifd_pass ifd_pass_expand_qlinear = {
+    .summary = "writes quantized operators of ONNX Runtime's own as ONNX's, between Q and DQ",
+    .phase = IFD_PHASE_SIMPLIFY,
+    .rules =
+        (const ifd_rule[]){{"com.microsoft.QLinearAdd com.microsoft.QLinearMul", IFD_EXACT, expand_binary},
+                           {"com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearAveragePool "
+                            "com.microsoft.QLinearSigmoid com.microsoft.QLinearLeakyRelu",
+                            IFD_EXACT, expand_unary},
+                           {"com.microsoft.QLinearConcat", IFD_EXACT, expand_concat},
+                           {"com.microsoft.QGemm", IFD_EXACT, expand_gemm},
+                           {0}},
+};
