@@ -12,21 +12,29 @@
       if (i == (n) - (int64_t)sizeof(type)) return;                                                          \
     }                                                                                                        \
   }
+#if defined(IFD_ISA_avx512)
+typedef uint64_t widest __attribute__((vector_size(64)));
+#elif defined(IFD_ISA_avx2)
+typedef uint64_t widest __attribute__((vector_size(32)));
+#else
+typedef uint64_t widest __attribute__((vector_size(16)));
+#endif
 typedef uint64_t wide __attribute__((vector_size(16)));
 typedef uint64_t eight;
 typedef uint32_t four;
 
 typedef struct flip {
-  uint64_t as_wide, as_eight;
+  uint64_t as_widest, as_wide, as_eight;
   uint32_t as_four;
 } flip;
 
 static inline flip flip_of(uint8_t byte) {
   uint64_t all = byte * 0x0101010101010101u;
-  return (flip){all, all, (uint32_t)all};
+  return (flip){all, all, all, (uint32_t)all};
 }
 
 static inline void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, int64_t n, flip flips) {
+  COPY_AS(widest, n)
   COPY_AS(wide, n)
   COPY_AS(eight, n)
   COPY_AS(four, n)
