@@ -36,7 +36,7 @@ void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from) {
   for (int64_t i = 0; i < from->k; i++) pack_row(packed, sums, from, i);
 }
 
-size_t ifd_k_quant_scratch_len(int64_t m, int64_t k) { return ifd_quant_sizes_of(m, k).len; }
+size_t ifd_k_quant_scratch_len(int64_t m, int64_t n, int64_t k) { return ifd_quant_sizes_of(m, n, k).len; }
 
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape) {
   return ifd_quant_depthwise_sizes_of(shape).len;

@@ -89,6 +89,7 @@ static ifd_status infer_conv(ifd_infer *x) {
 typedef struct conv_params {
   ifd_quant_call call;
   ifd_k_conv_shape shape;
+  int64_t x_len;         /* bytes of all images */
   ifd_k_quant_product p; /* sizes */
   ifd_k_quant_grid grid;
   int64_t rows, step; /* depthwise: lines, lines of a task */
@@ -96,8 +97,10 @@ typedef struct conv_params {
 } conv_params;
 
 static ifd_k_quant_image image_of(const conv_params *s, const ifd_args *args, int64_t group) {
+  const uint8_t *x = args->in[X];
   return (ifd_k_quant_image){.shape = &s->shape,
-                             .x = (const uint8_t *)args->in[X] + group * (s->shape.c / s->shape.groups),
+                             .x = x + group * (s->shape.c / s->shape.groups),
+                             .end = x + s->x_len,
                              .flip = s->call.x_signed ? 0x80 : 0,
                              .fill = (uint8_t)ifd_quant_x_zero(&s->call, args)};
 }
@@ -164,7 +167,7 @@ static ifd_status lower_product(ifd_lower *x, conv_params *s, const ifd_quant_ro
   s->direct = is_pointwise(c) && !s->call.x_signed && cg % 4 == 0;
   x->work->algorithm = "int8 direct";
   return ifd_lower_launch(x, run_conv, s, sizeof *s, c->groups * s->grid.n_tasks,
-                          ifd_k_quant_scratch_len(s->grid.m_step, taps * cg));
+                          ifd_k_quant_scratch_len(s->grid.m_step, n, taps * cg));
 }
 
 /* [N, C, image…] of a shape whose channels are last. */
@@ -197,6 +200,7 @@ static ifd_status lower_conv(ifd_lower *x) {
   if (!ifd_quant_fits(x, &roles, m)) return IFD_OK;
   ifd_k_conv_plan sizes; /* of a float convolution: as large */
   s.shape = ifd_conv_shape_of(&window, c, m, groups, false);
+  s.x_len = ifd_tensor_count(x->in[X]);
   EXPECT(x->err, ifd_k_conv_plan_init(&sizes, &s.shape, IFD_K_CONV_DIRECT, plain.dim[0]), LIMIT,
          "the convolution is larger than memory");
   clip_of(x->node, &s.call.lo, &s.call.hi);

@@ -41,6 +41,20 @@ static inline void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from
   for (int64_t i = 0; i < n; i++) to[i] = from[i] ^ (uint8_t)flips.as_four;
 }
 
+/* n bytes and some more, up to whole registers: one or a few moves. */
+static inline void copy_spilling(uint8_t *to, const uint8_t *from, int64_t n, flip flips) {
+  for (int64_t i = 0; i < n; i += (int64_t)sizeof(widest)) {
+    widest v;
+    memcpy(&v, from + i, sizeof v);
+    v ^= (widest){0} + flips.as_widest;
+    memcpy(to + i, &v, sizeof v);
+  }
+}
+
+static inline int64_t whole_registers(int64_t n) {
+  return ifd_ceil_div(n, (int64_t)sizeof(widest)) * (int64_t)sizeof(widest);
+}
+
 /* Output places side by side. */
 typedef struct span {
   int64_t sample, at[IFD_K_DIMS], n;
@@ -57,15 +71,23 @@ static span span_from(const ifd_k_conv_shape *s, int64_t row, int64_t end) {
   return p;
 }
 
-/* A run of `taps` neighbouring taps from column `column` of a line, or of padding where line is NULL. */
+/* A run of `taps` neighbouring taps from column `column` of a line, or of padding where line is NULL. What
+ * may be spilled behind it is written later. */
 static inline void copy_run(const ifd_k_quant_image *g, uint8_t *to, const uint8_t *line, int64_t column,
-                            int64_t taps, flip flips) {
+                            int64_t taps, bool spills, flip flips) {
   int64_t c = g->shape->c / g->shape->groups, width = g->shape->in[IFD_K_W], first = 0, last = taps;
   if (!line || column < 0 || column + taps > width) {
     memset(to, g->fill, (size_t)(taps * c));
     first = column < 0 ? -column : 0;
     last = ifd_min_i64(taps, width - column);
     if (!line || first >= last) return;
+  }
+  if (spills && first == 0 && last == taps) {
+    const uint8_t *from = line + column * g->shape->c;
+    if (g->end - from >= whole_registers(taps * c)) {
+      copy_spilling(to, from, taps * c, flips);
+      return;
+    }
   }
   copy_bytes(to + first * c, line + (column + first) * g->shape->c, (last - first) * c, flips);
 }
@@ -83,11 +105,13 @@ void IFD_K(ifd_quant_gather)(const void *source, uint8_t *to, int64_t stride, in
     for (int64_t d = 0; d < s->kernel[IFD_K_D]; d++)
       for (int64_t h = 0; h < s->kernel[IFD_K_H]; h++) {
         const uint8_t *line = ifd_quant_line(g, p.sample, p.at, d, h);
-        for (int64_t w = 0; w < s->kernel[IFD_K_W]; w += run, at += run * c)
+        for (int64_t w = 0; w < s->kernel[IFD_K_W]; w += run, at += run * c) {
+          bool spills = at - (to + (i - i0) * stride) + whole_registers(run * c) <= stride;
           for (int64_t o = 0; o < p.n; o++)
             copy_run(g, at + o * stride, line,
                      (p.at[IFD_K_W] + o) * s->stride[IFD_K_W] + w * s->dilation[IFD_K_W] - s->pad[IFD_K_W],
-                     run, flips);
+                     run, spills, flips);
+        }
       }
     i += p.n;
   }

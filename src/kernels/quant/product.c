@@ -45,12 +45,11 @@ static bool reads_beyond(const ifd_k_quant_product *p, int64_t rows) {
 
 static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch) {
   if (i0 >= i1 || j0 >= j1) return;
-  ifd_quant_sizes z = ifd_quant_sizes_of(i1 - i0, p->k);
+  ifd_quant_sizes z = ifd_quant_sizes_of(i1 - i0, p->n, p->k);
   int32_t *row_sums = (int32_t *)((char *)scratch + z.a_len);
-  int64_t n_blocks = ifd_ceil_div(i1 - i0, z.rows);
-  for (int64_t r = 0; r < n_blocks; r++) {
+  for (int64_t i = i0; i < i1; i += z.rows) {
     ifd_quant_block k = {.p = p, .j0 = j0, .j1 = j1, .row_sums = row_sums};
-    k.i0 = i0 + (i1 - i0) * r / n_blocks, k.i1 = i0 + (i1 - i0) * (r + 1) / n_blocks;
+    k.i0 = i, k.i1 = ifd_min_i64(i + z.rows, i1);
     k.a = scratch, k.a_rs = z.stride;
     if (p->pack)
       p->pack(p->source, scratch, z.stride, k.i0, k.i1);
@@ -58,8 +57,8 @@ static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0
       copy_rows(p, scratch, z.stride, k.i0, k.i1);
     else
       k.a = p->a + k.i0 * p->a_rs, k.a_rs = p->a_rs;
-    for (int64_t i = 0; p->finish.b_zero && i < k.i1 - k.i0; i++)
-      row_sums[i] = sum_bytes(k.a + i * k.a_rs, p->k);
+    for (int64_t row = 0; p->finish.b_zero && row < k.i1 - k.i0; row++)
+      row_sums[row] = sum_bytes(k.a + row * k.a_rs, p->k);
     p->dot == IFD_DOT_AMX ? IFD_K(ifd_quant_run_amx)(&k) : run_tiles(&k);
   }
 }

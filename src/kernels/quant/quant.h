@@ -61,7 +61,7 @@ typedef struct ifd_k_quant_matrix {
   int64_t inner, inner_rs, outer_rs, b_cs;
 } ifd_k_quant_matrix;
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from);
-size_t ifd_k_quant_scratch_len(int64_t m, int64_t k);
+size_t ifd_k_quant_scratch_len(int64_t m, int64_t n, int64_t k);
 
 /* C split in tasks: rows fastest. n_step is a multiple of 64. */
 typedef struct ifd_k_quant_grid {
@@ -73,9 +73,10 @@ ifd_k_quant_grid ifd_k_quant_split(int64_t m, int64_t n, int64_t k);
  * is output place i of all samples, the bytes of a row are [tap][channel of the group]. */
 typedef struct ifd_k_quant_image {
   const ifd_k_conv_shape *shape;
-  const uint8_t *x; /* from the group's first channel on */
-  uint8_t flip;     /* 128 where x is int8: bytes ^ flip are uint8 */
-  uint8_t fill;     /* the zero point of uint8: what padding holds */
+  const uint8_t *x;   /* from the group's first channel on */
+  const uint8_t *end; /* of all images */
+  uint8_t flip;       /* 128 where x is int8: bytes ^ flip are uint8 */
+  uint8_t fill;       /* the zero point of uint8: what padding holds */
 } ifd_k_quant_image;
 
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape);
@@ -99,7 +100,8 @@ typedef struct ifd_k_quant_pool {
 } ifd_k_quant_pool;
 
 struct ifd_k_quant_table {
-  /* Rows [i0, i1) and columns [j0, j1); j0 is a multiple of 16. Scratch: ifd_k_quant_scratch_len(rows, k). */
+  /* Rows [i0, i1) and columns [j0, j1); j0 is a multiple of 16. Scratch: ifd_k_quant_scratch_len(rows, n, k).
+   */
   void (*run)(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch);
   /* A product's pack, whose source is an ifd_k_quant_image. */
   void (*gather)(const void *image, uint8_t *to, int64_t stride, int64_t i0, int64_t i1);

@@ -10,17 +10,19 @@ enum { IFD_QUANT_TILE = 16 }; /* rows of an AMX tile */
 /* Quads of a packed column: whole tiles of 16. */
 static inline int64_t ifd_quant_quads(int64_t k) { return ifd_ceil_div(k, 64) * 16; }
 
-/* A block of rows that are packed together: they stay in L2. */
+/* A block of rows that are packed together: they stay in L1 while B passes from L2, or in L2 where B does not
+ * stay there. */
 typedef struct ifd_quant_sizes {
   int64_t rows, stride;
   size_t a_len, len; /* bytes of packed rows, with the sums behind them */
 } ifd_quant_sizes;
 
-static inline ifd_quant_sizes ifd_quant_sizes_of(int64_t m, int64_t k) {
-  enum { BYTES = 1 << 18, LEAST = 28, ROUND = 64 };
+static inline ifd_quant_sizes ifd_quant_sizes_of(int64_t m, int64_t n, int64_t k) {
+  enum { L1 = 3 << 13, L2 = 1 << 18, NEAR = 1 << 19, LEAST = 32, ROUND = 64 };
   ifd_quant_sizes z = {.stride = ifd_ceil_div(k, ROUND) * ROUND};
+  int64_t bytes = n * z.stride <= NEAR ? L1 : L2;
   if (z.stride == 0) z.stride = ROUND;
-  z.rows = ifd_min_i64(m, ifd_max_i64(LEAST, BYTES / z.stride));
+  z.rows = ifd_min_i64(m, ifd_max_i64(LEAST, bytes / z.stride / LEAST * LEAST));
   z.a_len = (size_t)(ifd_max_i64(z.rows, IFD_QUANT_TILE) * z.stride);
   z.len = z.a_len + (sizeof(int32_t) * (size_t)z.rows + ROUND) / ROUND * ROUND;
   return z;
