@@ -281,8 +281,8 @@ INFOLD_API infold_status infold_verify_bits(infold_error *err, char **out, const
 
 /* ---- inspecting ---- */
 
-/* what: "summary", "nodes", "weights", "text" (ONNX's textual syntax), "json" (all of it), "dot" (Graphviz).
- * width in columns; 0: as wide as it takes. */
+/* what: "summary", "nodes", "weights", "norms", "text" (ONNX's textual syntax), "json" (all of it), "dot"
+ * (Graphviz). width in columns; 0: as wide as it takes. */
 INFOLD_API infold_status infold_inspect_model(infold_error *err, char **out, const infold_model *model,
                                               const char *what, int width);
 /* ---- BatchNormalization ---- */

@@ -83,7 +83,9 @@ static ifd_status fill_table(comparison *c, ifd_table *table) {
     TRY(add_numbers(c, table, "BatchNormalization", 0, 0, ifd_text_count));
   TRY(add_numbers(c, table, "Parameters", a->elements, b->elements, ifd_text_count));
   TRY(add_numbers(c, table, "Bytes of parameters", a->bytes, b->bytes, ifd_text_bytes));
-  TRY(add_quantities(c, table, "Multiply-accumulates", &a->macs, &b->macs, ifd_text_short));
+  if (strcmp(a->probe_text, b->probe_text) != 0) return IFD_OK; /* numbers at different places */
+  if (a->n_unknown_macs == b->n_unknown_macs)
+    TRY(add_quantities(c, table, "Multiply-accumulates", &a->macs, &b->macs, ifd_text_short));
   return add_quantities(c, table, "Memory of values", &a->memory, &b->memory, ifd_text_bytes);
 }
 

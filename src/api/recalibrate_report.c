@@ -80,6 +80,23 @@ static void print_heading(const ifd_recalibration *r, FILE *to) {
   fputc('\n', to);
 }
 
+/* "left as they were: 'a', 'b' and 3 more: why", at the first layer that has the reason. */
+static void print_left(const ifd_recalibration *r, FILE *to, int first) {
+  enum { SHOWN = 4 };
+  const char *why = r->layers.v[first].skipped;
+  int n = 0;
+  for (int i = 0; i < first; i++)
+    if (why && r->layers.v[i].skipped && strcmp(why, r->layers.v[i].skipped) == 0) return;
+  for (int i = first; why && i < r->layers.n; i++) {
+    if (!r->layers.v[i].skipped || strcmp(why, r->layers.v[i].skipped) != 0 || n++ >= SHOWN) continue;
+    fputs(n > 1 ? ", '" : "left as it was: '", to);
+    ifd_put_clean(to, r->layers.v[i].name);
+    fputc('\'', to);
+  }
+  if (n > SHOWN) fprintf(to, " and %d more", n - SHOWN);
+  if (why) fprintf(to, ": %s\n", why);
+}
+
 static ifd_status print_table(ifd_recalibration *r, FILE *to, int width) {
   static const ifd_column columns[] = {{"Layer", .flexible = true},
                                        {"Channels", .right = true},
@@ -94,12 +111,7 @@ static ifd_status print_table(ifd_recalibration *r, FILE *to, int width) {
   for (int i = 0; i < r->layers.n; i++)
     if (!r->layers.v[i].skipped) TRY(add_row(r, &table, &r->layers.v[i]));
   ifd_table_print(&table, to, width);
-  for (int i = 0; i < r->layers.n; i++) {
-    if (!r->layers.v[i].skipped) continue;
-    fputs("left as it was: '", to);
-    ifd_put_clean(to, r->layers.v[i].name);
-    fprintf(to, "': %s\n", r->layers.v[i].skipped);
-  }
+  for (int i = 0; i < r->layers.n; i++) print_left(r, to, i);
   return IFD_OK;
 }
 

@@ -1,9 +1,11 @@
 /* infold inspect: what is in a model. */
 #include "cli.h"
 
+enum { N_VIEWS = 6 };
+
 typedef struct inspect_record {
   model_options model;
-  int nodes, weights, json, dot, text;
+  int nodes, weights, norms, json, dot, text;
 } inspect_record;
 
 static const option options[] = {
@@ -11,6 +13,8 @@ static const option options[] = {
      offsetof(inspect_record, nodes)},
     {"--weights", NULL, NULL, "a table of the initializers with statistics", OPTION_FLAG,
      offsetof(inspect_record, weights)},
+    {"--norms", NULL, NULL, "a table of the normalizations: over what, by whose statistics", OPTION_FLAG,
+     offsetof(inspect_record, norms)},
     {"--json", NULL, NULL, "all of it as JSON", OPTION_FLAG, offsetof(inspect_record, json)},
     {"--dot", NULL, NULL, "the graph for Graphviz", OPTION_FLAG, offsetof(inspect_record, dot)},
     {"--text", NULL, NULL, "the model in ONNX's textual syntax", OPTION_FLAG, offsetof(inspect_record, text)},
@@ -34,12 +38,12 @@ static int run(void *record, char **args, int n_args) {
   const struct {
     const char *what;
     int wanted;
-  } views[] = {
-      {"nodes", r->nodes}, {"weights", r->weights}, {"json", r->json}, {"dot", r->dot}, {"text", r->text}};
+  } views[N_VIEWS] = {{"nodes", r->nodes}, {"weights", r->weights}, {"norms", r->norms},
+                      {"json", r->json},   {"dot", r->dot},         {"text", r->text}};
   infold_model *model;
   int printed = 0, code = cli_load(&model, args[0], &r->model);
   (void)n_args;
-  for (int i = 0; !code && i < 5; i++) {
+  for (int i = 0; !code && i < N_VIEWS; i++) {
     if (!views[i].wanted) continue;
     if (printed++) cli_print("\n");
     code = print(model, args[0], views[i].what);

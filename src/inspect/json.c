@@ -118,11 +118,13 @@ static json_t *operators_json(const ifd_survey *s) {
   json_t *list = json_array();
   for (int i = 0; i < s->operators.n; i++) {
     const ifd_operator_row *o = &s->operators.v[i];
-    json_array_append_new(
-        list, json_pack("{s:o, s:o, s:i, s:i, s:o, s:I, s:b, s:b}", "operator", ifd_json_text(o->op_type),
-                        "domain", ifd_json_text(*o->domain ? o->domain : "ai.onnx"), "since", o->opset,
-                        "nodes", o->n_nodes, "macs", dim_json(s, o->macs), "parameters",
-                        (json_int_t)o->elements, "supported", o->supported, "is_function", o->is_function));
+    json_array_append_new(list, json_pack("{s:o, s:o, s:i, s:i, s:o, s:i, s:I, s:b, s:b}", "operator",
+                                          ifd_json_text(o->op_type), "domain",
+                                          ifd_json_text(*o->domain ? o->domain : "ai.onnx"), "since",
+                                          o->opset, "nodes", o->n_nodes, "macs", dim_json(s, o->macs),
+                                          "nodes_of_unknown_macs", o->n_unknown_macs, "parameters",
+                                          (json_int_t)o->elements, "supported", o->supported, "is_function",
+                                          o->is_function));
   }
   return list;
 }

@@ -10,6 +10,10 @@ const char *ifd_norm_statistics_text(ifd_norm_statistics statistics) {
   return texts[statistics];
 }
 
+const char *ifd_norm_name(ifd_arena *arena, const ifd_norm *norm) {
+  return norm->written_out ? ifd_arena_printf(arena, "%s, written out", norm->label) : norm->label;
+}
+
 enum { FAR = 8 }; /* nodes that change nothing, looked through at most */
 
 /* The value that Identity (and Cast, where casts are let through) only hands on. */

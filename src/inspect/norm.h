@@ -25,6 +25,8 @@ typedef struct ifd_norm {
 
 /* What node is; texts in the arena. */
 ifd_status ifd_norm_of(ifd_error *err, ifd_arena *arena, const ifd_node *node, ifd_norm *out);
+/* "LayerNormalization", "LayerNormalization, written out"; NULL when out of memory. */
+const char *ifd_norm_name(ifd_arena *arena, const ifd_norm *norm);
 /* "given", "of the sample", "of the batch" */
 const char *ifd_norm_statistics_text(ifd_norm_statistics statistics);
 /* Content of an initializer or of a Constant node, through Identity; or NULL. */

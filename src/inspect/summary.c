@@ -106,24 +106,30 @@ static ifd_status print_costs(const ifd_survey *s, FILE *to) {
   TRY(print_parameters(s, to));
   if (s->n_unknown_macs)
     ALLOC(s->err, macs_note,
-          ifd_arena_printf(s->arena, ", besides %d node%s of unknown shapes", s->n_unknown_macs,
+          ifd_arena_printf(s->arena, ", besides %d node%s whose shapes depend on data", s->n_unknown_macs,
                            s->n_unknown_macs > 1 ? "s" : ""));
   if (s->peak.n_unknown)
     ALLOC(s->err, memory_note,
           ifd_arena_printf(s->arena, ", besides %d value%s of unknown size", s->peak.n_unknown,
                            s->peak.n_unknown > 1 ? "s" : ""));
-  print_quantity(s, to, "MACs", &s->macs, ifd_text_short, macs_note);
+  if (s->n_unknown_macs && s->macs.has_number && s->macs.number == 0)
+    fprintf(to, "%-*sof %d node%s not known: shapes depend on data (--shape may tell)\n", LABEL, "MACs",
+            s->n_unknown_macs, s->n_unknown_macs > 1 ? "s" : "");
+  else
+    print_quantity(s, to, "MACs", &s->macs, ifd_text_short, macs_note);
   print_quantity(s, to, "memory", &s->memory, ifd_text_bytes, memory_note);
   return IFD_OK;
 }
 
 /* ---- tables ---- */
 
-static const char *macs_cell(const ifd_survey *s, ifd_dim macs) {
-  int64_t number;
-  if (macs == 0) return "";
-  return ifd_dim_eval(s->model->dims, macs, &s->probe, &number) ? ifd_text_short(s->arena, (double)number)
-                                                                : "?";
+/* "1.2 M + ?" where some nodes' are not known. */
+static const char *macs_cell(const ifd_survey *s, const ifd_operator_row *o) {
+  int64_t number = 0;
+  if (o->macs != 0 && !ifd_dim_eval(s->model->dims, o->macs, &s->probe, &number)) return "?";
+  if (o->macs == 0) return o->n_unknown_macs && !o->is_function ? "?" : "";
+  const char *known = ifd_text_short(s->arena, (double)number);
+  return known && o->n_unknown_macs ? ifd_arena_printf(s->arena, "%s + ?", known) : known;
 }
 
 static ifd_status print_operators(const ifd_survey *s, FILE *to, int width) {
@@ -142,7 +148,7 @@ static ifd_status print_operators(const ifd_survey *s, FILE *to, int width) {
                             o->opset ? ifd_arena_printf(s->arena, "%d", o->opset) : "",
                             ifd_arena_printf(s->arena, "%d", o->n_nodes),
                             o->elements ? ifd_text_short(s->arena, (double)o->elements) : "",
-                            macs_cell(s, o->macs),
+                            macs_cell(s, o),
                             o->is_function ? "function of the model"
                             : o->supported ? ""
                                            : "not supported"};
@@ -162,8 +168,7 @@ static bool same_norm(const ifd_norm_row *a, const ifd_norm_row *b) {
 }
 
 static ifd_status add_norm_row(const ifd_survey *s, ifd_table *table, const ifd_norm_row *r, int n) {
-  const char *cells[6] = {r->norm.written_out ? ifd_arena_printf(s->arena, "%s, written out", r->norm.label)
-                                              : r->norm.label,
+  const char *cells[6] = {ifd_norm_name(s->arena, &r->norm),
                           r->norm.over,
                           ifd_norm_statistics_text(r->norm.statistics),
                           r->after,
@@ -174,7 +179,7 @@ static ifd_status add_norm_row(const ifd_survey *s, ifd_table *table, const ifd_
 }
 
 static ifd_status print_norms(const ifd_survey *s, FILE *to, int width) {
-  static const ifd_column columns[] = {{"Normalization", .flexible = true},
+  static const ifd_column columns[] = {{"Normalization"},
                                        {"Over", .flexible = true},
                                        {"Statistics"},
                                        {"After", .flexible = true},

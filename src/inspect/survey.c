@@ -68,6 +68,38 @@ static ifd_status find_symbols(ifd_survey *s) {
   return IFD_OK;
 }
 
+/* Whether every dimension that the probe decides is at least `least`. */
+static bool probe_fits(const ifd_survey *s, int64_t least) {
+  IFD_EACH_NODE(node, s->model->graph)
+  for (int i = 0; i < node->n_outputs; i++) {
+    const ifd_type *t = node->outputs[i] ? node->outputs[i]->type : &ifd_type_unknown;
+    for (int k = 0; t->kind == IFD_KIND_TENSOR && t->has_rank && k < t->rank; k++) {
+      int64_t number;
+      if (ifd_dim_eval(s->model->dims, t->dims[k], &s->probe, &number) && number < least) return false;
+    }
+  }
+  return true;
+}
+
+static void set_probe(ifd_survey *s, int64_t number) {
+  for (int i = 0; i < s->symbols.n; i++) {
+    int64_t *bound = ifd_map_find(&s->probe.map, s->symbols.v[i]);
+    if (*bound != 1) *bound = number;
+  }
+}
+
+/* Windows may be larger than 64: the least power of two that leaves no dimension empty, or else none
+ * negative. */
+static void fit_probe(ifd_survey *s) {
+  enum { MOST = IFD_PROBE << 14 };
+  for (int64_t least = 1; least >= 0; least--)
+    for (int64_t number = IFD_PROBE; number <= MOST; number *= 2) {
+      set_probe(s, number);
+      if (probe_fits(s, least)) return;
+    }
+  set_probe(s, IFD_PROBE);
+}
+
 /* "N = 1, H = W = 64" */
 static ifd_status describe_probe(ifd_survey *s) {
   s->probe_text = "";
@@ -174,6 +206,7 @@ static ifd_status add_operator(ifd_survey *s, const ifd_node *node, const ifd_no
   o->n_nodes++;
   o->elements += elements_read(node);
   if (row->has_macs) o->macs = ifd_dim_add(s->model->dims, o->macs, row->macs);
+  o->n_unknown_macs += !row->has_macs;
   return IFD_OK;
 }
 
@@ -216,7 +249,9 @@ static ifd_status add_node(ifd_survey *s, const ifd_node *node) {
     if (value) TRY(add_weight(s, ifd_survey_node_name(node), value, node->graph, true));
     return IFD_OK;
   }
-  row.has_macs = ifd_cost_node(s->model->dims, node, &row.macs);
+  int64_t number; /* what depends on data is as good as unknown */
+  row.has_macs = ifd_cost_node(s->model->dims, node, &row.macs) &&
+                 ifd_dim_eval(s->model->dims, row.macs, &s->probe, &number);
   if (!row.has_macs) s->n_unknown_macs++;
   s->n_nodes++;
   IFD_PUSH(s->err, s->arena, &s->nodes, row);
@@ -254,6 +289,7 @@ ifd_status ifd_survey_new(ifd_error *err, ifd_survey **out, ifd_model *model, if
   ifd_map_init(&s->probe.map, arena);
   TRY(name_free_dims(s));
   TRY(find_symbols(s));
+  fit_probe(s);
   TRY(describe_probe(s));
   TRY(ifd_graph_visit(model->graph, add_graph, s));
   for (int i = 0; i < model->functions.n; i++)

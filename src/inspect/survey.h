@@ -29,8 +29,9 @@ typedef struct ifd_operator_row {
   int opset;                            /* version whose meaning applies; 0 when unknown */
   int n_nodes;
   bool is_function, supported;
-  ifd_dim macs;
-  int64_t elements; /* of weights that its nodes read first */
+  ifd_dim macs;       /* of the nodes whose cost is known */
+  int n_unknown_macs; /* the others */
+  int64_t elements;   /* of weights that its nodes read first */
 } ifd_operator_row;
 
 /* One normalization. */
@@ -64,10 +65,10 @@ typedef struct ifd_survey {
   IFD_VEC(ifd_norm_row) norms;
   IFD_VEC(ifd_type_row) types;   /* of weights */
   IFD_VEC(const char *) symbols; /* free dimensions of inputs */
-  ifd_binding probe;             /* first dimensions are 1, others PROBE */
+  ifd_binding probe;             /* first dimensions are 1, others PROBE, or more where windows are larger */
   const char *probe_text;        /* "N = 1, H = W = 64"; "" when there is no free dimension */
   int n_nodes, n_batch_norms, n_graphs;
-  int n_unknown_macs;     /* nodes whose cost is not known */
+  int n_unknown_macs;     /* nodes whose cost is not known, or depends on data */
   double elements, bytes; /* of weights */
   ifd_quantity macs, memory;
   ifd_peak peak;

@@ -5,8 +5,9 @@
 #include <string.h>
 
 static const ifd_view views[] = {{"summary", ifd_view_summary}, {"nodes", ifd_view_nodes},
-                                 {"weights", ifd_view_weights}, {"text", ifd_view_text},
-                                 {"json", ifd_view_json},       {"dot", ifd_view_dot}};
+                                 {"weights", ifd_view_weights}, {"norms", ifd_view_norms},
+                                 {"text", ifd_view_text},       {"json", ifd_view_json},
+                                 {"dot", ifd_view_dot}};
 
 const ifd_view *ifd_view_find(const char *name) {
   for (size_t i = 0; i < sizeof views / sizeof *views; i++)
@@ -115,6 +116,25 @@ ifd_status ifd_view_weights(const ifd_survey *s, FILE *to, int width) {
                             count(s->arena, f.n_nan),
                             count(s->arena, f.n_inf)};
     for (int c = 0; c < 9; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
+    TRY(ifd_table_add(&table, cells));
+  }
+  ifd_table_print(&table, to, width);
+  return IFD_OK;
+}
+
+/* ---- normalizations ---- */
+
+ifd_status ifd_view_norms(const ifd_survey *s, FILE *to, int width) {
+  static const ifd_column columns[] = {{"Layer", .flexible = true}, {"Normalization"},
+                                       {"Over", .flexible = true},  {"Statistics"},
+                                       {"After", .flexible = true}, {0}};
+  ifd_table table;
+  ifd_table_init(&table, s->err, s->arena, columns);
+  for (int i = 0; i < s->norms.n; i++) {
+    const ifd_norm_row *r = &s->norms.v[i];
+    const char *cells[5] = {ifd_survey_node_name(r->node), ifd_norm_name(s->arena, &r->norm), r->norm.over,
+                            ifd_norm_statistics_text(r->norm.statistics), r->after};
+    EXPECT(s->err, cells[1], NO_MEMORY, "out of memory");
     TRY(ifd_table_add(&table, cells));
   }
   ifd_table_print(&table, to, width);

@@ -8,6 +8,8 @@
 ifd_status ifd_view_summary(const ifd_survey *survey, FILE *to, int width);
 ifd_status ifd_view_nodes(const ifd_survey *survey, FILE *to, int width);
 ifd_status ifd_view_weights(const ifd_survey *survey, FILE *to, int width);
+/* Every normalization: what it goes over, and whose statistics it uses. */
+ifd_status ifd_view_norms(const ifd_survey *survey, FILE *to, int width);
 /* ONNX's textual syntax, big constants shortened. */
 ifd_status ifd_view_text(const ifd_survey *survey, FILE *to, int width);
 /* All of it. */

@@ -409,6 +409,16 @@ static ifd_status lower_lrn(ifd_lower *x) {
   return ifd_lower_rows(x, run_lrn, &p, sizeof p, &p.rows, 1024 * sizeof(float));
 }
 
+/* Over the batch, too: the default. */
+static bool mean_variance_mixes(const ifd_node *node) {
+  const ifd_type *t = node->inputs[0] ? node->inputs[0]->type : &ifd_type_unknown;
+  const int64_t *axes;
+  int n = ifd_node_ints(node, "axes", &axes);
+  for (int i = 0; i < n; i++)
+    if (axes[i] == 0 || (t->has_rank && axes[i] == -t->rank)) return true;
+  return n == 0;
+}
+
 #define ROW(name_, since_, infer_, eval_, lower_)                                                            \
   { .name = name_, .since = since_, .infer = infer_, .eval = eval_, .lower = lower_ }
 const ifd_op ifd_ops_norm[] = {
@@ -417,6 +427,10 @@ const ifd_op ifd_ops_norm[] = {
     ROW("GroupNormalization", 21, ifd_infer_like_first, eval_group_norm_21, lower_group_norm_21),
     ROW("LayerNormalization", 17, infer_layer_norm, eval_layer_norm, lower_layer_norm),
     ROW("RMSNormalization", 23, infer_rms_norm, eval_rms_norm, lower_rms_norm),
-    ROW("MeanVarianceNormalization", 9, ifd_infer_like_first, eval_mean_variance_norm, NULL),
+    {.name = "MeanVarianceNormalization",
+     .since = 9,
+     .infer = ifd_infer_like_first,
+     .eval = eval_mean_variance_norm,
+     .mixes_batch = mean_variance_mixes},
     ROW("LRN", 1, ifd_infer_like_first, eval_lrn, lower_lrn),
     {0}};

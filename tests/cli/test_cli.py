@@ -3,7 +3,8 @@
 A session is lines "$ infold …" (or other commands, by the shell), each followed by what it prints: standard output, then
 lines of standard error after "! ", then "[N]" when the exit code is N rather than 0. "[..]" stands for any text within a
 line, a line "..." for any lines. $TMP is a folder of the session's own, empty at first. INFOLD_UPDATE=1 writes what
-is printed into the sessions, where it does not fit. The examples of README.md are sessions, too."""
+is printed into the sessions, where it does not fit. The examples of README.md and of
+docs/batch_normalization.md are sessions, too."""
 
 import os
 import pathlib
@@ -84,11 +85,12 @@ def blur(line):
     return re.sub(r" +", " ", re.sub(r"-?\d+(\.\d+(e[-+]?\d+)?| ms)", "#", line))
 
 
-def test_readme(tmp_path):
-    readme, all_wrong = ROOT / "README.md", []
+@pytest.mark.parametrize("document", ["README.md", "docs/batch_normalization.md"])
+def test_document(document, tmp_path):
+    readme, all_wrong = ROOT / document, []
     (tmp_path / "models").symlink_to(ROOT / "models")
     parts = re.split(r"(```console\n.*?```\n)", readme.read_text(), flags=re.S)
-    assert len(parts) > 5, "README.md has examples"
+    assert len(parts) > 3, f"{document} has examples"
     for i in range(1, len(parts), 2):
         session = parts[i].removeprefix("```console\n").removesuffix("```\n")
         text, wrong = check(session, tmp_path, tmp_path, blur)
