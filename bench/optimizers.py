@@ -21,7 +21,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 import onnx
@@ -69,19 +68,28 @@ def tools(arguments):
 # ---- one process ----
 
 
+# A process inherits what its parent held as its own peak: this small one stands between.
+LAUNCH = """import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+while True:
+    pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+    taken = time.perf_counter() - start
+    if pid:
+        print(os.waitstatus_to_exitcode(status), taken, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, flush=True)
+        os._exit(0)
+    if taken > float(sys.argv[1]):
+        process.kill()
+    time.sleep(0.001)
+"""
+
+
 def run(words, seconds):
-    """Exit code, seconds and peak memory of a process, with its children's."""
-    start = time.perf_counter()
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        taken = time.perf_counter() - start
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, taken, usage.ru_maxrss / 1024
-        if taken > seconds:
-            process.kill()
-        time.sleep(0.001)
+    """Exit code, seconds, seconds of processors, peak memory in MB."""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", LAUNCH, str(seconds), *words], capture_output=True, text=True,
+                          check=True)
+    code, *numbers = done.stdout.split()
+    return int(code), *map(float, numbers)
 
 
 # ---- what came out ----
@@ -167,8 +175,8 @@ def measure(original, words, seconds):
     with tempfile.TemporaryDirectory() as tmp:
         out = pathlib.Path(tmp) / "out.onnx"
         words = [w.replace("{i}", str(original.path)).replace("{o}", str(out)) for w in words]
-        code, taken, memory = run(words, seconds)
-        result = {"seconds": taken, "megabytes": memory}
+        code, taken, processors, memory = run(words, seconds)
+        result = {"seconds": taken, "processors": processors, "megabytes": memory}
         if code or not out.exists():
             return {**result, "verdict": "late" if taken > seconds else "failed", "code": code}
         return {**result, **original.judge(out)}
@@ -185,10 +193,10 @@ def median(values):
 def summary(names, results, originals):
     """One line a tool. Seconds and memory are compared on the models where both it and infold wrote something."""
     lines = ["| | right | wrong | inputs or outputs changed | unloadable | failed | nodes | BatchNormalization | seconds: "
-             "median, all | times infold's: median, least | peak MB: median, most | worst error |",
-             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+             "median, all | of processors | times infold's: median, least | of processors | peak MB: median, most | worst error |",
+             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
     nodes, bn = (sum(o["nodes"][i] for o in originals.values()) for i in (0, 1))
-    lines.append(f"| originals | | | | | | {nodes} | {bn} | | | | {max(o['error'] for o in originals.values()):.1e} |")
+    lines.append(f"| originals | | | | | | {nodes} | {bn} | | | | | | {max(o['error'] for o in originals.values()):.1e} |")
     base = results.get("infold, not verifying", {})
     for name in names:
         rows = results[name]
@@ -196,13 +204,16 @@ def summary(names, results, originals):
         # what was not optimized is as it was
         nodes, bn = (sum(r.get(key, originals[m]["nodes"][i]) for m, r in rows.items())
                      for i, key in ((0, "nodes"), (1, "bn")))
-        ratios = [r["seconds"] / base[m]["seconds"] for m, r in rows.items() if m in base]
+        ratios, busy = ([r[key] / max(base[m][key], 1e-3) for m, r in rows.items() if m in base]
+                        for key in ("seconds", "processors"))
         right = [r["error"] for r in rows.values() if r["verdict"] == "right"]
         lines.append(
             f"| {name} | {verdicts.count('right')} | {verdicts.count('wrong')} | {verdicts.count('signature')} | "
             f"{verdicts.count('unloadable')} | {verdicts.count('failed') + verdicts.count('late')} | {nodes} | {bn} | "
             f"{median(r['seconds'] for r in rows.values()):.3g}, {sum(r['seconds'] for r in rows.values()):.3g} | "
+            f"{median(r['processors'] for r in rows.values()):.3g}, {sum(r['processors'] for r in rows.values()):.3g} | "
             f"{median(ratios):.3g}, {min(ratios, default=float('nan')):.3g} | "
+            f"{median(busy):.3g}, {min(busy, default=float('nan')):.3g} | "
             f"{median(r['megabytes'] for r in rows.values()):.3g}, {max(r['megabytes'] for r in rows.values()):.4g} | "
             f"{max(right, default=float('nan')):.1e} |")
     return lines
