@@ -76,6 +76,12 @@ size_t ifd_api_memory_limit(size_t asked, const ifd_model *model);
 ifd_status ifd_api_name_limit(ifd_error *err, ifd_status status, const ifd_budget *budget);
 /* A deep copy whose constants are borrowed from `model`, which it keeps alive. */
 ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory);
+/* The same for a model that will be written: where the source has external data, large new weights are kept
+ * in a file, too. */
+ifd_status ifd_api_clone_to_write(ifd_error *err, infold_model **out, const infold_model *model,
+                                  size_t max_memory);
+/* Whether the model, or what it is a copy of, was read with external data. */
+bool ifd_api_has_external_data(const infold_model *model);
 infold_model *ifd_api_ref(const infold_model *model);
 /* A copy whose training-mode BatchNormalization is in inference mode, where its statistics look trained; the
  * report (its arena initialized) says which was changed, and why others were not. */

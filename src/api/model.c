@@ -164,9 +164,19 @@ infold_status infold_save_model(infold_error *to, const infold_model *model, con
   return ifd_api_report(to, &err, path, ifd_onnx_write_file(&err, model->ir, path, &write));
 }
 
-ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory) {
+bool ifd_api_has_external_data(const infold_model *model) {
+  const char *location;
+  const void *data;
+  size_t len;
+  while (model->source) model = model->source;
+  return ifd_onnx_file(model->ir, 1, &location, &data, &len);
+}
+
+static ifd_status make_copy(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory,
+                            bool spills) {
   infold_model *m;
   TRY(create(err, &m, max_memory));
+  m->budget.spills = spills;
   ifd_status status = ifd_model_clone(err, &m->ir, model->ir, &m->budget);
   if (status == IFD_OK) {
     m->source = ifd_api_ref(model);
@@ -174,4 +184,13 @@ ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model 
   } else
     infold_destroy_model(m);
   return status;
+}
+
+ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory) {
+  return make_copy(err, out, model, max_memory, false);
+}
+
+ifd_status ifd_api_clone_to_write(ifd_error *err, infold_model **out, const infold_model *model,
+                                  size_t max_memory) {
+  return make_copy(err, out, model, max_memory, ifd_api_has_external_data(model));
 }

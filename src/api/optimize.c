@@ -39,7 +39,7 @@ static ifd_status run(ifd_error *err, infold_model **out, infold_report **out_re
     status = ifd_api_untrain(err, &report->before, &report->untrained, model);
   else
     report->before = ifd_api_ref(model);
-  if (status == IFD_OK) status = ifd_api_clone(err, &after, report->before, model->budget.limit);
+  if (status == IFD_OK) status = ifd_api_clone_to_write(err, &after, report->before, model->budget.limit);
   if (status == IFD_OK) {
     report->after = after;
     if (options->raise_opset) status = ifd_raise_opset(err, after->ir, options->raise_opset);

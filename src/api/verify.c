@@ -24,16 +24,40 @@ static bool has_default(const ifd_value *input) {
   return input->constant || input->type->kind == IFD_KIND_OPTIONAL;
 }
 
+static ifd_status try_session(ifd_verifier *v, infold_session **out, const infold_model *model,
+                              const infold_session_options *options) {
+  infold_error e;
+  if (infold_create_session(&e, out, model, options)) return fail_as(v, &e, "");
+  (*out)->deadline = v->deadline;
+  return IFD_OK;
+}
+
+/* Weights in external data may be larger than the memory for packing them. Where a session with this bound
+ * does not fit, they are read from where they lie, by reference kernels. */
+static size_t bound_of(const ifd_verifier *v, const infold_model *model) {
+  enum { ENOUGH = 192 << 20 };
+  size_t most = v->options->max_memory;
+  return ifd_api_has_external_data(model) && (!most || most > ENOUGH) ? ENOUGH : most;
+}
+
+static ifd_status open_unpacked(ifd_verifier *v, infold_session **out, const infold_model *model) {
+  infold_session_options options = {.threads = v->options->threads,
+                                    .reference = true,
+                                    .no_optimize = true,
+                                    .max_memory = v->options->max_memory};
+  return try_session(v, out, model, &options);
+}
+
 static ifd_status open_session(ifd_verifier *v, infold_session **out, const infold_model *model, bool wide) {
   infold_session_options options = {.threads = v->options->threads,
                                     .reference = wide,
                                     .float64 = wide,
                                     .no_optimize = true,
-                                    .max_memory = v->options->max_memory};
-  infold_error e;
-  if (infold_create_session(&e, out, model, &options)) return fail_as(v, &e, "");
-  (*out)->deadline = v->deadline;
-  return IFD_OK;
+                                    .max_memory = wide ? v->options->max_memory : bound_of(v, model)};
+  ifd_status status = try_session(v, out, model, &options);
+  if (status != IFD_NO_MEMORY || options.max_memory == v->options->max_memory) return status;
+  ifd_error_clear(v->err);
+  return open_unpacked(v, out, model);
 }
 
 /* ---- the same inputs and outputs ---- */
@@ -79,6 +103,27 @@ static ifd_status run(ifd_verifier *v, infold_session *s, infold_value *const *i
     in[i] = k < 0 ? NULL : inputs[k];
   }
   return (ifd_status)infold_run(e, outputs, s, in, NULL);
+}
+
+static bool time_is_up(const ifd_verifier *v, double deadline) {
+  return v->deadline > 0 && ifd_now() > deadline;
+}
+
+/* The same, without packed weights where they do not fit. */
+static ifd_status run_either(ifd_verifier *v, infold_session **s, const infold_model *model,
+                             infold_value *const *inputs, infold_value **outputs, infold_error *e) {
+  ifd_status status = run(v, *s, inputs, outputs, e);
+  bool bounded = !(*s)->options.reference && (*s)->options.max_memory != v->options->max_memory;
+  if (status != IFD_NO_MEMORY || !bounded) return status;
+  infold_session *unpacked;
+  if (open_unpacked(v, &unpacked, model) != IFD_OK) {
+    ifd_error_clear(v->err);
+    return status;
+  }
+  unpacked->deadline = (*s)->deadline;
+  infold_destroy_session(*s);
+  *s = unpacked;
+  return run(v, unpacked, inputs, outputs, e);
 }
 
 /* ---- differences ---- */
@@ -272,7 +317,7 @@ ifd_status ifd_verifier_try(ifd_verifier *v, const ifd_trial *trial, bool *ran, 
   ALLOC(v->err, t.inputs, ifd_arena_memdup(&v->arena, v->inputs, (size_t)v->n_in * sizeof *v->inputs));
   ALLOC(v->err, t.outputs, ifd_new_array(&v->arena, infold_value *, v->n_out));
   memset(v->inputs, 0, (size_t)v->n_in * sizeof *v->inputs);
-  *ran = run(v, v->run_a, t.inputs, t.outputs, e) == IFD_OK;
+  *ran = run_either(v, &v->run_a, v->a, t.inputs, t.outputs, e) == IFD_OK;
   ifd_status status = *ran ? keep_trial(v, &t) : IFD_OK;
   if (!*ran || status != IFD_OK) drop_trial(v, &t);
   return status;
@@ -285,10 +330,6 @@ static ifd_status try_given(ifd_verifier *v) {
   if (infold_read_inputs(&e, v->inputs, v->run_a, v->options->inputs)) return fail_as(v, &e, "");
   ifd_status status = ifd_verifier_try(v, &given, &ran, &e);
   return status == IFD_OK && !ran ? fail_as(v, &e, "") : status;
-}
-
-static bool time_is_up(const ifd_verifier *v, double deadline) {
-  return v->deadline > 0 && ifd_now() > deadline;
 }
 
 ifd_status ifd_verifier_try_all(ifd_verifier *v) {
@@ -332,7 +373,7 @@ static ifd_status collect_evidence(ifd_verifier *v, const ifd_trial *t, infold_v
 
 static ifd_status compare_outputs(ifd_verifier *v, const ifd_trial *t, infold_value **b) {
   infold_error e;
-  ifd_status status = run(v, v->run_b, t->inputs, b, &e);
+  ifd_status status = run_either(v, &v->run_b, v->b, t->inputs, b, &e);
   if (status == IFD_LIMIT || status == IFD_NO_MEMORY) return fail_as(v, &e, "");
   EXPECT(v->err, status == IFD_OK, DIFFERS, "the second model fails (%s): %s", text_of(v, t), e.message);
   for (int i = 0; i < v->n_out; i++) {

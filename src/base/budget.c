@@ -3,7 +3,7 @@
 #include "base/os.h"
 #include <stdlib.h>
 
-enum { LEAST_KEPT = 4096, ROUNDS_KEPT = 4 };
+enum { LEAST_KEPT = 4096, ROUNDS_KEPT = 4, LEAST_SPILLED = 1 << 20 };
 
 /* A freed block; it lies in the block itself. */
 typedef struct ifd_kept {
@@ -134,11 +134,14 @@ static void *alloc_counted(ifd_budget *b, size_t size) {
   return p;
 }
 
+static bool spills(const ifd_budget *b, size_t size) { return b && b->spills && size >= LEAST_SPILLED; }
+
 void *ifd_budget_alloc(ifd_budget *budget, size_t size) {
   if (size > SIZE_MAX / 2) return NULL;
   size = round_up(size);
   if (!budget) return system_alloc(size);
   if (injected_failure(budget)) return NULL;
+  if (spills(budget, size)) return ifd_scratch_map(size);
   void *p = take_kept(budget, size);
   if (!p) p = alloc_counted(budget, size);
   if (!p && drop_all_kept(budget)) p = alloc_counted(budget, size);
@@ -150,6 +153,8 @@ void ifd_budget_free(ifd_budget *budget, void *p, size_t size) {
   size = round_up(size);
   if (!budget) {
     free(p);
+  } else if (spills(budget, size)) {
+    ifd_scratch_unmap(p, size);
   } else if (!keep(budget, p, size)) {
     free(p);
     uncount(budget, size);

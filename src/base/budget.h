@@ -21,6 +21,7 @@ typedef struct ifd_budget {
   _Atomic size_t peak;       /* most bytes ever held */
   _Atomic long fail_after;   /* > 0: requests until one fails; 0: never */
   _Atomic bool was_exceeded; /* a request was refused for the limit */
+  bool spills;               /* large blocks are mapped from a file without a name, and do not count */
   /* of created ones */
   bool is_created, keeps;
   pthread_mutex_t lock; /* guards what follows */

@@ -319,3 +319,25 @@ ifd_status ifd_file_replace(ifd_error *err, const char *path, const void *p, siz
   ifd_writer_abort(w);
   return status;
 }
+
+/* ---- scratch ---- */
+
+/* Writing into a hole of a file that the disk has no room for would end the process (SIGBUS). */
+static int open_scratch(size_t size) {
+  const char *folder = getenv("TMPDIR");
+  int fd = size > INT64_MAX
+               ? -1
+               : open(folder && *folder ? folder : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd < 0 || posix_fallocate(fd, 0, (off_t)size) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+void *ifd_scratch_map(size_t size) {
+  int fd = open_scratch(size), flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+  void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+  if (fd >= 0) close(fd);
+  return p == MAP_FAILED ? NULL : p;
+}
+
+void ifd_scratch_unmap(void *p, size_t size) { munmap(p, size); }

@@ -57,6 +57,12 @@ void ifd_memory_prefer_large_pages(void *p, size_t size);
  * so. */
 size_t ifd_memory_size(void);
 
+/* Zeroed memory that the system may put on disk when it needs room: mapped from a file without a name in
+ * $TMPDIR or /var/tmp, whose space is taken at once; where there is none, plain memory. NULL when there is
+ * none of that either. */
+void *ifd_scratch_map(size_t size);
+void ifd_scratch_unmap(void *p, size_t size);
+
 /* Seconds of a clock that only goes forward. */
 double ifd_now(void);
 
