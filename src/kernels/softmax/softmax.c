@@ -2,8 +2,11 @@
 #include "kernels/fold.h"
 #include "kernels/vmath.h"
 
-/* exp(x) for x <= 0 or NaN */
-IFD_INLINE v16 exp_down(v16 x) { return v16_exp_inner(v16_max(v16_set1(-104), x)); }
+/* exp(x) for x <= 0 or NaN; 0 where it would be denormal: masked scores are many, and denormals slow */
+IFD_INLINE v16 exp_down(v16 x) {
+  const v16 least = v16_set1(-87);
+  return v16_select(v16_lt(x, least), v16_zero(), v16_exp_inner(v16_max(least, x)));
+}
 
 /* ---- rows ---- */
 
