@@ -1,102 +1,123 @@
-#include "pass/pass.h"
+#include "pass/activation.h"
 
-#include <math.h>
-#include <string.h>
+/* What follows a convolution or a product with constant weights is done while its results are stored: a bias,
+ * an activation, a residual. */
 
-/* What follows a convolution is done while its results are stored: an activation, a residual. */
+/* ---- the products ---- */
 
-typedef struct activation {
-  const char *name; /* as ops/blocked.c knows it; NULL: none */
-  float p[2];
-} activation;
-
-static ifd_status bounds(ifd_rewrite *rw, const ifd_node *clip, activation *a) {
-  double x;
-  a->p[0] = -INFINITY, a->p[1] = INFINITY;
-  for (int i = 0; i < 2; i++) {
-    if (!ifd_node_has_input(clip, i + 1)) continue;
-    if (!ifd_rw_scalar(rw, clip->inputs[i + 1], &x)) return IFD_OK;
-    a->p[i] = (float)x;
-  }
-  if (clip->opset < 11) {
-    a->p[0] = ifd_node_float(clip, "min", -3.402823466e38f);
-    a->p[1] = ifd_node_float(clip, "max", 3.402823466e38f);
-  }
-  if (a->p[0] <= a->p[1]) a->name = "Clip";
-  return IFD_OK;
+/* One value for each column of `product`'s result, whatever dimensions of 1 stand before. */
+static bool is_row(ifd_rewrite *rw, const ifd_value *v, const ifd_value *result) {
+  int rank = ifd_rw_rank(rw, v);
+  if (rank < 1 || rank > ifd_rw_rank(rw, result) || ifd_rw_dtype(rw, v) != IFD_FLOAT) return false;
+  for (int i = 0; i < rank - 1; i++)
+    if (ifd_rw_dim(rw, v, i) != 1) return false;
+  return ifd_rw_dim(rw, v, -1) == ifd_rw_dim(rw, result, -1);
 }
 
-static ifd_status activation_of(ifd_rewrite *rw, const ifd_node *node, activation *a) {
-  *a = (activation){0};
-  if (ifd_node_is(node, "Relu"))
-    *a = (activation){"Clip", {0, INFINITY}};
-  else if (ifd_node_is(node, "Clip"))
-    return bounds(rw, node, a);
-  else if (ifd_node_is(node, "LeakyRelu"))
-    *a = (activation){"LeakyRelu", {ifd_node_float(node, "alpha", 0.01f)}};
-  else if (ifd_node_is(node, "HardSigmoid"))
-    *a = (activation){"HardSigmoid",
-                      {ifd_node_float(node, "alpha", 0.2f), ifd_node_float(node, "beta", 0.5f)}};
-  else if (ifd_node_is(node, "HardSwish"))
-    *a = (activation){"HardSwish", {1.f / 6, 0.5f}};
-  return IFD_OK;
+/* MatMul, or the Gemm that is one with a bias, of floats by constant weights. */
+static bool is_product(ifd_rewrite *rw, const ifd_node *node) {
+  bool gemm = ifd_node_is(node, "Gemm");
+  if (!gemm && !ifd_node_is(node, "MatMul")) return false;
+  const ifd_tensor *weights = ifd_rw_constant(rw, node->inputs[1]);
+  if (!weights || weights->dtype != IFD_FLOAT || weights->shape.rank < 2 || ifd_tensor_count(weights) == 0 ||
+      ifd_rw_rank(rw, node->inputs[0]) < 2)
+    return false;
+  if (!gemm) return true;
+  const ifd_value *c = ifd_node_input(node, 2);
+  return ifd_node_float(node, "alpha", 1) == 1 && !ifd_node_int(node, "transA", 0) &&
+         (!c || (ifd_node_float(node, "beta", 1) == 1 && is_row(rw, c, node->outputs[0])));
 }
 
-/* The convolution that alone feeds this value, when its store still has room. */
-static ifd_node *open_conv(const ifd_value *v) {
-  ifd_node *conv = ifd_rw_own_producer(v, "Conv");
-  if (!conv) conv = ifd_rw_own_producer(v, "ConvTranspose");
-  return conv && ifd_value_n_readers(v) == 1 ? conv : NULL;
+/* The convolution or product that feeds this value to one node, which reads it so often, when its store still
+ * has room. */
+static ifd_node *open_product(ifd_rewrite *rw, const ifd_value *v, int n_uses) {
+  static const char *const own[] = {"Conv", "ConvTranspose", "MatMul"};
+  if (!v || !v->producer || ifd_value_n_readers(v) != n_uses) return NULL;
+  for (int i = 0; i < 3; i++)
+    if (ifd_rw_is_own(v->producer, own[i])) return v->producer;
+  return is_product(rw, v->producer) ? v->producer : NULL;
 }
 
-static bool activated(const ifd_node *conv) {
-  return !ifd_node_string_is(conv, "activation", "None", "None");
+static bool activated(const ifd_node *product) {
+  return !ifd_node_string_is(product, "activation", "None", "None");
 }
-static bool joined(const ifd_node *conv) { return ifd_node_find_attr(conv, "join") != NULL; }
+static bool joined(const ifd_node *product) { return ifd_node_find_attr(product, "join") != NULL; }
+
+/* A product like this one, infold's own, with these operands besides its own (NULL: as it has them). */
+static ifd_status extend(ifd_rewrite *rw, ifd_node **out, const ifd_node *product, ifd_value *bias,
+                         ifd_value *other) {
+  ifd_value *inputs[4] = {product->inputs[0], product->inputs[1], bias ? bias : ifd_node_input(product, 2),
+                          other ? other : ifd_node_input(product, 3)};
+  int n = inputs[3] ? 4 : inputs[2] ? 3 : 2;
+  if (*product->domain) return ifd_rw_add_like(rw, out, product, inputs, n);
+  TRY(ifd_rw_add_node(rw, out, "infold.MatMul", inputs, n, 1));
+  (*out)->name = product->name;
+  return ifd_node_set_int(ifd_rw_error(rw), *out, "transB", ifd_node_int(product, "transB", 0));
+}
+
+/* ---- the rules ---- */
 
 static ifd_status fuse_activation(ifd_rewrite *rw, ifd_node *node) {
-  activation a;
-  ifd_node *conv = open_conv(node->inputs[0]), *fused;
-  if (!conv || activated(conv)) return IFD_OK;
-  TRY(activation_of(rw, node, &a));
-  if (!a.name) return IFD_OK;
+  ifd_activation a = ifd_rw_find_activation(rw, node);
+  ifd_node *product = a.name ? open_product(rw, a.x, a.n_uses) : NULL, *fused;
+  if (!product || activated(product) || product->graph != node->graph) return IFD_OK;
   float *p;
   ALLOC(ifd_rw_error(rw), p, ifd_arena_memdup(ifd_rw_arena(rw), a.p, sizeof a.p));
-  TRY(ifd_rw_add_like(rw, &fused, conv, conv->inputs, conv->n_inputs));
+  TRY(extend(rw, &fused, product, NULL, NULL));
   TRY(ifd_node_set_string(ifd_rw_error(rw), fused, "activation", a.name));
   TRY(ifd_node_set_attr(ifd_rw_error(rw), fused,
                         &(ifd_attr){.name = "activation_p", .type = IFD_ATTR_FLOATS, .n = 2, .floats = p}));
   return ifd_rw_replace(rw, node->outputs[0], fused->outputs[0]);
 }
 
-/* Whether `value` is made by a node that stands before `node`: a residual must be there when the convolution
+/* Whether `value` is made by a node that stands before `node`: an operand must be there when the product
  * runs. */
 static bool made_before(const ifd_value *value, const ifd_node *node) {
   return !value->producer || value->graph != node->graph || value->producer->rank < node->rank;
 }
 
+static ifd_status fuse_bias(ifd_rewrite *rw, ifd_node *add) {
+  for (int side = 0; side < 2 && add->n_inputs == 2; side++) {
+    ifd_value *mine = add->inputs[side], *row = add->inputs[1 - side];
+    ifd_node *product = open_product(rw, mine, 1), *fused;
+    bool plain = product && (ifd_rw_is_own(product, "MatMul") || !*product->domain);
+    if (!plain || product->graph != add->graph || ifd_node_has_input(product, 2) || activated(product) ||
+        joined(product) || !is_row(rw, row, mine))
+      continue;
+    TRY(extend(rw, &fused, product, row, NULL));
+    return ifd_rw_replace(rw, add->outputs[0], fused->outputs[0]);
+  }
+  return IFD_OK;
+}
+
 static ifd_status fuse_join(ifd_rewrite *rw, ifd_node *node) {
   bool multiplies = ifd_node_is(node, "Mul");
   if (node->n_inputs != 2) return IFD_OK;
-  /* Of two convolutions the later one takes the other's result. */
-  int side = open_conv(node->inputs[1]) &&
-             (!open_conv(node->inputs[0]) || made_before(node->inputs[0], node->inputs[1]->producer));
+  /* Of two products the later one takes the other's result. */
+  const ifd_node *first = open_product(rw, node->inputs[0], 1),
+                 *second = open_product(rw, node->inputs[1], 1);
+  int side = second && (!first || made_before(node->inputs[0], second));
   ifd_value *mine = node->inputs[side], *other = node->inputs[1 - side];
-  ifd_node *conv = open_conv(mine), *fused;
-  if (!conv || mine == other || joined(conv) || (multiplies && !activated(conv)) ||
-      !ifd_rw_same_shape(rw, mine, other))
+  ifd_node *product = open_product(rw, mine, 1), *fused;
+  if (!product || mine == other || product->graph != node->graph || joined(product) ||
+      (multiplies && !activated(product)) || !ifd_rw_same_shape(rw, mine, other))
     return IFD_OK;
-  ifd_value *inputs[4] = {conv->inputs[0], conv->inputs[1], ifd_node_input(conv, 2), other};
-  TRY(ifd_rw_add_like(rw, &fused, conv, inputs, 4));
-  const char *join = multiplies ? "ActMul" : activated(conv) ? "ActAdd" : "AddAct";
+  TRY(extend(rw, &fused, product, NULL, other));
+  const char *join = multiplies ? "ActMul" : activated(product) ? "ActAdd" : "AddAct";
   TRY(ifd_node_set_string(ifd_rw_error(rw), fused, "join", join));
   return ifd_rw_replace(rw, node->outputs[0], fused->outputs[0]);
 }
 
 const ifd_pass ifd_pass_fuse_epilogue = {
-    .summary = "does activations and residuals while a convolution's results are stored",
+    .summary = "does biases, activations and residuals while a product's results are stored",
     .phase = IFD_PHASE_PLAN,
-    .rules = (const ifd_rule[]){{"Relu Clip LeakyRelu HardSigmoid HardSwish", IFD_EXACT, fuse_activation},
-                                {"Add Mul", IFD_REASSOCIATES, fuse_join},
-                                {0}},
+    .rules =
+        (const ifd_rule[]){
+            {"Add", IFD_EXACT, fuse_bias},
+            {"Relu Clip LeakyRelu HardSigmoid HardSwish Sigmoid Tanh Erf Exp Gelu Elu Softplus "
+             "Mish Swish",
+             IFD_EXACT, fuse_activation},
+            {"Mul", IFD_REASSOCIATES, fuse_activation},
+            {"Add Mul", IFD_REASSOCIATES, fuse_join},
+            {0}},
 };

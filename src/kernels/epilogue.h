@@ -24,8 +24,8 @@
   X(SIGMOID, "Sigmoid", v16_sigmoid(v))                                                                      \
   X(SWISH, "Swish", v16_mul(v, v16_sigmoid(v16_mul(P_(0), v)))) /* SiLU is Swish with 1 */                   \
   X(TANH, "Tanh", v16_tanh(v))                                                                               \
-  X(GELU, "Gelu", v16_gelu(v))                                                                               \
-  X(GELU_TANH, "GeluTanh", v16_gelu_tanh(v))                                                                 \
+  X(GELU, "Gelu", v16_mul(P_(0), v16_gelu(v))) /* p: a factor, 1 for the operator's bits */                  \
+  X(GELU_TANH, "GeluTanh", v16_mul(P_(0), v16_gelu_tanh(v)))                                                 \
   X(ELU, "Elu", v16_select(v16_lt(v, v16_zero()), v16_mul(P_(0), v16_expm1(v)), v))                          \
   X(SOFTPLUS, "Softplus", v16_softplus(v))                                                                   \
   X(MISH, "Mish", v16_mish(v))                                                                               \

@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/shared/conv_shape.h"
+#include "ops/shared/epilogue.h"
 
 #include <string.h>
 
@@ -135,22 +136,6 @@ static void run_block_to_shared(const void *params, const ifd_args *args, int ta
   run_layout(params, &to_shared, task);
 }
 
-static ifd_k_epilogue epilogue_of(const ifd_node *node) {
-  static const char *const joins[] = {[IFD_K_JOIN_NONE] = "None",
-                                      [IFD_K_JOIN_ADD] = "AddAct",
-                                      [IFD_K_JOIN_ADD_ACT] = "ActAdd",
-                                      [IFD_K_JOIN_MUL_ACT] = "ActMul"};
-  ifd_k_epilogue e = {.scale = 1};
-  const float *p;
-  int n = ifd_node_floats(node, "activation_p", &p);
-  for (int i = 0; i < n && i < 2; i++) e.p[i] = p[i];
-  for (int i = 0; i < IFD_K_N_ACTS; i++)
-    if (ifd_node_string_is(node, "activation", "None", ifd_k_act_name((ifd_k_act)i))) e.act = (ifd_k_act)i;
-  for (size_t i = 0; i < sizeof joins / sizeof *joins; i++)
-    if (ifd_node_string_is(node, "join", "None", joins[i])) e.join = (ifd_k_join)i;
-  return e;
-}
-
 static void pack_conv(void *to, const void *from, const void *params) { ifd_k_conv_pack(params, from, to); }
 
 /* Plans that differ in batch, image or task split alone may share packed weights: what packing reads is kept
@@ -179,7 +164,7 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
   if (ifd_shape_count(&x->out[0]->shape) == 0) return IFD_OK;
   ifd_k_conv_shape shape = ifd_conv_shape_of(&window, plain.dim[1], m, groups, transposed);
   ifd_k_conv_algo algo = ifd_k_conv_choose(&shape, wish);
-  conv_params p = {.kernels = ifd_k_conv(x->isa), .epilogue = epilogue_of(x->node)};
+  conv_params p = {.kernels = ifd_k_conv(x->isa), .epilogue = ifd_epilogue_of(x->node)};
   EXPECT(x->err, ifd_k_conv_plan_init(&p.plan, &shape, algo, plain.dim[0]), LIMIT,
          "the convolution is larger than memory");
   p.has_bias = x->node->n_inputs > 2 && x->in[2];

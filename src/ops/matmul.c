@@ -40,22 +40,11 @@ static ifd_status eval_matmul(ifd_eval *x) {
   return ifd_dtype_is_float(ifd_eval_dtype(x, 0)) ? matmul_floats(x, &p) : matmul_integers(x, &p);
 }
 
-/* Rows of the first operand that meet the same matrix are rows of one product. */
 static ifd_status lower_matmul(ifd_lower *x) {
   ifd_product s;
   if (!ifd_lower_all_float(x, 2)) return IFD_OK;
   TRY(ifd_product_init(x->err, &s, &x->in[0]->shape, &x->in[1]->shape));
-  ifd_products p = {
-      .m = s.m, .n = s.n, .k = s.k, .a_rs = s.k, .a_cs = 1, .b_rs = s.n, .b_cs = 1, .c_rs = s.n};
-  if (x->in[1]->shape.rank <= 2) {
-    p.m *= ifd_shape_count(&s.batch);
-  } else {
-    p.batch = s.batch;
-    memcpy(p.a_batch, s.a_batch, sizeof p.a_batch);
-    memcpy(p.b_batch, s.b_batch, sizeof p.b_batch);
-    ifd_shape_strides(&s.batch, p.c_batch);
-    for (int i = 0; i < s.batch.rank; i++) p.c_batch[i] *= s.m * s.n;
-  }
+  ifd_products p = ifd_products_of(&s, x->in[1]->shape.rank);
   return ifd_lower_products(x, &p, 0, 1, &(ifd_gemm_epilogue){.e = IFD_K_EPILOGUE_NONE});
 }
 
@@ -315,8 +304,7 @@ static ifd_status prepare(ifd_lower *x, const gemm *g, int64_t rows, int64_t col
 static ifd_status lower_c(ifd_lower *x, const gemm *g, ifd_gemm_epilogue *e) {
   bool by_column = g->c[0] == 0, by_row = !by_column && g->c[1] == 0;
   bool as_it_is = g->beta == 1 && (by_row || g->c[1] == 1);
-  ifd_operand where = as_it_is ? IFD_OPERAND_INPUT : IFD_OPERAND_SHARED;
-  e->input = 2;
+  ifd_operand where = {.place = as_it_is ? IFD_OPERAND_INPUT : IFD_OPERAND_SHARED, .input = 2};
   if (by_column)
     e->bias = where;
   else if (by_row)

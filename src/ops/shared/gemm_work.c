@@ -2,10 +2,27 @@
 
 #include "kernels/kernels.h"
 
+#include <string.h>
+
 bool ifd_lower_all_float(const ifd_lower *x, int n) {
   for (int i = 0; i < n && i < x->node->n_inputs; i++)
     if (x->in[i] && (x->in[i]->dtype != IFD_FLOAT || ifd_tensor_count(x->in[i]) == 0)) return false;
   return x->out[0] && x->out[0]->dtype == IFD_FLOAT && ifd_tensor_count(x->out[0]) > 0;
+}
+
+ifd_products ifd_products_of(const ifd_product *s, int b_rank) {
+  ifd_products p = {
+      .m = s->m, .n = s->n, .k = s->k, .a_rs = s->k, .a_cs = 1, .b_rs = s->n, .b_cs = 1, .c_rs = s->n};
+  if (b_rank <= 2) {
+    p.m *= ifd_shape_count(&s->batch);
+    return p;
+  }
+  p.batch = s->batch;
+  memcpy(p.a_batch, s->a_batch, sizeof p.a_batch);
+  memcpy(p.b_batch, s->b_batch, sizeof p.b_batch);
+  ifd_shape_strides(&s->batch, p.c_batch);
+  for (int i = 0; i < s->batch.rank; i++) p.c_batch[i] *= s->m * s->n;
+  return p;
 }
 
 /* ---- packing a constant B ---- */
@@ -56,10 +73,10 @@ typedef struct params {
 } params;
 
 /* The operand of product i. */
-static const float *operand(ifd_operand where, const params *p, const ifd_args *args, int64_t i) {
-  if (where == IFD_OPERAND_NONE) return NULL;
-  const float *start = where == IFD_OPERAND_SHARED ? args->shared : args->in[p->e.input];
-  return start + p->e.offset + i * p->e.step;
+static const float *operand(const ifd_operand *o, const ifd_args *args, int64_t i) {
+  if (o->place == IFD_OPERAND_NONE) return NULL;
+  const float *start = o->place == IFD_OPERAND_SHARED ? args->shared : args->in[o->input];
+  return start + o->offset + i * o->step;
 }
 
 /* Where the parts of a product lie, counted in floats. */
@@ -109,9 +126,9 @@ static void run_products(const void *context, const ifd_args *args, int task) {
   for (int64_t i = first; i < last; i++) {
     int64_t a, b, c;
     locate(&p->p, i, &a, &b, &c);
-    e.bias = operand(p->e.bias, p, args, i);
-    e.row_bias = operand(p->e.row_bias, p, args, i);
-    e.other = operand(p->e.other, p, args, i);
+    e.bias = operand(&p->e.bias, args, i);
+    e.row_bias = operand(&p->e.row_bias, args, i);
+    e.other = operand(&p->e.other, args, i);
     g.a = (const float *)args->in[p->a] + a;
     if (p->shares_a) g.a = packed_a(p, args), g.a_rs = g.a_cs = 0;
     g.c = (float *)(p->p.c_shared ? args->shared : args->out[0]) + c;

@@ -5,6 +5,7 @@
 #define IFD_OPS_SHARED_GEMM_WORK_H
 
 #include "kernels/gemm/gemm.h"
+#include "ops/shared/product.h"
 #include "ops/shared/rows.h"
 
 typedef struct ifd_products {
@@ -15,13 +16,19 @@ typedef struct ifd_products {
   bool c_shared; /* C is at the start of the work's shared memory, not output 0 */
 } ifd_products;
 
+/* Dense operands as MatMul has them: rows of A that meet the same matrix are rows of one product. */
+ifd_products ifd_products_of(const ifd_product *sizes, int b_rank);
+
 /* Where an operand of the epilogue lies. */
-typedef enum ifd_operand { IFD_OPERAND_NONE, IFD_OPERAND_INPUT, IFD_OPERAND_SHARED } ifd_operand;
+typedef enum ifd_operand_place { IFD_OPERAND_NONE, IFD_OPERAND_INPUT, IFD_OPERAND_SHARED } ifd_operand_place;
+typedef struct ifd_operand {
+  ifd_operand_place place;
+  int input;            /* where it is one */
+  int64_t offset, step; /* of its first number, and from one product's to the next's, in floats */
+} ifd_operand;
 typedef struct ifd_gemm_epilogue {
   ifd_k_epilogue e; /* its pointers are set when it runs */
   ifd_operand bias, row_bias, other;
-  int input;            /* of the operand that is an input */
-  int64_t offset, step; /* of the operand's first number, and from one product's to the next's, in floats */
 } ifd_gemm_epilogue;
 
 /* Adds the launch: A is input a, B input b, C output 0. Nothing is done where a size is 0:

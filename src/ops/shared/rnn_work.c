@@ -248,9 +248,7 @@ static ifd_status lower_inputs(ifd_lower *x, const recurrence *p) {
   ifd_gemm_epilogue e = {.e = IFD_K_EPILOGUE_NONE};
   biases b = {l->directions * rows * n, l->directions, n, l->kind != IFD_RNN_GRU_LINEAR};
   if (p->has[B]) {
-    e.bias = IFD_OPERAND_SHARED;
-    e.offset = b.at;
-    e.step = n;
+    e.bias = (ifd_operand){.place = IFD_OPERAND_SHARED, .offset = b.at, .step = n};
     TRY(ifd_lower_launch(x, run_biases, &b, sizeof b, 1, 0));
   }
   x->work->shared = sizeof(float) * (size_t)(b.at + l->directions * n);

@@ -1,0 +1,73 @@
+/* infold.MatMul: MatMul with what follows it in its stores, which plans make and files never see. Input 0 is
+ * A, 1 is B (or, with transB, its last two dimensions exchanged), 2 one bias for each column, 3 the operand
+ * of attribute `join`, laid out as the result; 2 and 3 may be absent. The other attributes are those of
+ * shared/epilogue.h. */
+#include <string.h>
+
+#include "ops/shared/epilogue.h"
+#include "ops/shared/gemm_work.h"
+#include "ops/shared/product.h"
+
+static ifd_status infer_product(ifd_infer *x) {
+  const ifd_type *b = x->in[1];
+  if (!ifd_node_int(x->node, "transB", 0) || !b->has_rank || b->rank < 2)
+    return ifd_product_infer(x, 0, 1, IFD_FLOAT);
+  const ifd_type *in[2] = {x->in[0]};
+  ifd_dim dims[IFD_MAX_RANK];
+  ifd_infer turned = *x;
+  memcpy(dims, b->dims, (size_t)b->rank * sizeof *dims);
+  dims[b->rank - 2] = b->dims[b->rank - 1], dims[b->rank - 1] = b->dims[b->rank - 2];
+  ALLOC(x->err, in[1], ifd_type_tensor(x->arena, IFD_FLOAT, b->rank, dims));
+  turned.in = in;
+  return ifd_product_infer(&turned, 0, 1, IFD_FLOAT);
+}
+
+/* The sizes, B as MatMul has it. */
+static ifd_status sizes_of(ifd_error *err, ifd_product *p, const ifd_node *node, const ifd_shape *a,
+                           const ifd_shape *b) {
+  ifd_shape turned = *b;
+  int n = b->rank;
+  if (ifd_node_int(node, "transB", 0) && n >= 2)
+    turned.dim[n - 2] = b->dim[n - 1], turned.dim[n - 1] = b->dim[n - 2];
+  return ifd_product_init(err, p, a, &turned);
+}
+
+/* Only what is empty is left to an evaluation: everything else is lowered. */
+static ifd_status eval_product(ifd_eval *x) {
+  ifd_product p;
+  ifd_tensor *out;
+  TRY(sizes_of(x->err, &p, x->node, &ifd_eval_in(x, 0)->shape, &ifd_eval_in(x, 1)->shape));
+  EXPECT(x->err, ifd_shape_count(&p.out) == 0, UNSUPPORTED, "a fused product runs on kernels alone");
+  return ifd_eval_out(x, &out, 0, IFD_FLOAT, &p.out);
+}
+
+static ifd_status lower_product(ifd_lower *x) {
+  ifd_product s;
+  TRY(sizes_of(x->err, &s, x->node, &x->in[0]->shape, &x->in[1]->shape));
+  bool turned = ifd_node_int(x->node, "transB", 0);
+  ifd_products p = ifd_products_of(&s, x->in[1]->shape.rank);
+  if (turned) p.b_rs = 1, p.b_cs = s.k;
+  ifd_gemm_epilogue e = {.e = ifd_epilogue_of(x->node)};
+  e.e.other_rs = s.n;
+  bool bias = ifd_node_has_input(x->node, 2), other = ifd_node_has_input(x->node, 3);
+  EXPECT(x->err,
+         (!bias || ifd_tensor_count(x->in[2]) == s.n) &&
+             (!other || ifd_tensor_count(x->in[3]) == ifd_shape_count(&s.out)),
+         BAD_INPUT, "the bias or the other operand does not fit the result");
+  if (bias) e.bias = (ifd_operand){.place = IFD_OPERAND_INPUT, .input = 2};
+  if (other) e.other = (ifd_operand){.place = IFD_OPERAND_INPUT, .input = 3, .step = s.m * s.n};
+  return ifd_lower_products(x, &p, 0, 1, &e);
+}
+
+static double cost_product(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
+  (void)node;
+  return in[0].rank ? (double)in[0].dim[in[0].rank - 1] * (double)ifd_shape_count(&out[0]) : 0;
+}
+
+const ifd_op ifd_ops_product[] = {{.name = "MatMul",
+                                   .domain = "infold",
+                                   .infer = infer_product,
+                                   .eval = eval_product,
+                                   .lower = lower_product,
+                                   .cost = cost_product},
+                                  {0}};
