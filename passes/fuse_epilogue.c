@@ -70,8 +70,7 @@ static ifd_status fuse_activation(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], fused->outputs[0]);
 }
 
-/* Whether `value` is made by a node that stands before `node`: an operand must be there when the product
- * runs. */
+/* Whether `value` is made by a node that stands before `node`. */
 static bool made_before(const ifd_value *value, const ifd_node *node) {
   return !value->producer || value->graph != node->graph || value->producer->rank < node->rank;
 }
@@ -90,20 +89,23 @@ static ifd_status fuse_bias(ifd_rewrite *rw, ifd_node *add) {
   return IFD_OK;
 }
 
+/* The product that makes operand `side` of an Add or Mul and can take in the other operand. */
+static ifd_node *joinable(ifd_rewrite *rw, const ifd_node *node, int side) {
+  ifd_node *product = open_product(rw, node->inputs[side], 1);
+  bool fits = product && product->graph == node->graph && !joined(product) &&
+              (ifd_node_is(node, "Add") || activated(product));
+  return fits ? product : NULL;
+}
+
 static ifd_status fuse_join(ifd_rewrite *rw, ifd_node *node) {
-  bool multiplies = ifd_node_is(node, "Mul");
-  if (node->n_inputs != 2) return IFD_OK;
+  if (node->n_inputs != 2 || !ifd_rw_same_shape(rw, node->inputs[0], node->inputs[1])) return IFD_OK;
   /* Of two products the later one takes the other's result. */
-  const ifd_node *first = open_product(rw, node->inputs[0], 1),
-                 *second = open_product(rw, node->inputs[1], 1);
-  int side = second && (!first || made_before(node->inputs[0], second));
-  ifd_value *mine = node->inputs[side], *other = node->inputs[1 - side];
-  ifd_node *product = open_product(rw, mine, 1), *fused;
-  if (!product || mine == other || product->graph != node->graph || joined(product) ||
-      (multiplies && !activated(product)) || !ifd_rw_same_shape(rw, mine, other))
-    return IFD_OK;
-  TRY(extend(rw, &fused, product, NULL, other));
-  const char *join = multiplies ? "ActMul" : activated(product) ? "ActAdd" : "AddAct";
+  ifd_node *first = joinable(rw, node, 0), *product = joinable(rw, node, 1), *fused;
+  int side = product && (!first || made_before(node->inputs[0], product));
+  if (!side) product = first;
+  if (!product) return IFD_OK;
+  TRY(extend(rw, &fused, product, NULL, node->inputs[1 - side]));
+  const char *join = ifd_node_is(node, "Mul") ? "ActMul" : activated(product) ? "ActAdd" : "AddAct";
   TRY(ifd_node_set_string(ifd_rw_error(rw), fused, "join", join));
   return ifd_rw_replace(rw, node->outputs[0], fused->outputs[0]);
 }

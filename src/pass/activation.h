@@ -13,6 +13,6 @@ typedef struct ifd_activation {
 } ifd_activation;
 
 /* The activation whose result `root` makes. */
-ifd_activation ifd_rw_find_activation(ifd_rewrite *rw, const ifd_node *root);
+ifd_activation ifd_rw_find_activation(ifd_rewrite *rw, ifd_node *root);
 
 #endif
