@@ -30,8 +30,8 @@ static double activate(const ifd_k_epilogue *e, double v) {
   case IFD_K_ACT_SIGMOID: return sigmoid(v);
   case IFD_K_ACT_SWISH: return v * sigmoid(e->p[0] * v);
   case IFD_K_ACT_TANH: return tanh(v);
-  case IFD_K_ACT_GELU: return v * 0.5 * erfc(-v * M_SQRT1_2);
-  case IFD_K_ACT_GELU_TANH: return v * sigmoid(2 * sqrt(2 / M_PI) * (v + 0.044715 * v * v * v));
+  case IFD_K_ACT_GELU: return e->p[0] * v * 0.5 * erfc(-v * M_SQRT1_2);
+  case IFD_K_ACT_GELU_TANH: return e->p[0] * v * sigmoid(2 * sqrt(2 / M_PI) * (v + 0.044715 * v * v * v));
   case IFD_K_ACT_ELU: return v < 0 ? e->p[0] * expm1(v) : v;
   case IFD_K_ACT_SOFTPLUS: return fmax(v, 0) + log1p(exp(-fabs(v)));
   case IFD_K_ACT_MISH: return v * tanh(fmax(v, 0) + log1p(exp(-fabs(v))));
@@ -86,6 +86,8 @@ static void make_epilogue(problem *p, uint64_t *state) {
                                                 [IFD_K_ACT_LEAKY_RELU] = {.1f},
                                                 [IFD_K_ACT_HARD_SIGMOID] = {.2f, .5f},
                                                 [IFD_K_ACT_HARD_SWISH] = {1 / 6.f, .5f},
+                                                [IFD_K_ACT_GELU] = {1},
+                                                [IFD_K_ACT_GELU_TANH] = {2},
                                                 [IFD_K_ACT_SWISH] = {1.5f},
                                                 [IFD_K_ACT_ELU] = {.7f}};
   ifd_k_epilogue *e = &p->e;
