@@ -325,7 +325,6 @@ static ifd_status lower_attention(ifd_lower *x, bool one_is_short) {
                            .size = a.size,
                            .v_size = a.v_size,
                            .past = o.past,
-                           .packed = o.packed,
                            .scale = (float)a.scale,
                            .softcap = (float)o.softcap,
                            .causal = o.causal,
@@ -335,6 +334,10 @@ static ifd_status lower_attention(ifd_lower *x, bool one_is_short) {
                            .mask_is_bool = shapes[MASK] && x->in[MASK]->dtype == IFD_BOOL,
                            .mask_length = o.mask_length};
   memcpy(l.mask_strides, o.mask_strides, sizeof l.mask_strides);
+  l.q = ifd_attention_rows_of(o.packed, a.q_heads, a.q_len, a.size);
+  l.k = ifd_attention_rows_of(o.packed, a.kv_heads, a.kv_len - o.past, a.size);
+  l.v = ifd_attention_rows_of(o.packed, a.kv_heads, a.kv_len - o.past, a.v_size);
+  l.y = ifd_attention_rows_of(o.packed, a.q_heads, a.q_len, a.v_size);
   return ifd_lower_attention(x, &l);
 }
 static ifd_status lower_attention_23(ifd_lower *x) { return lower_attention(x, false); }

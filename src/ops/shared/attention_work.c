@@ -12,20 +12,14 @@
 enum { Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS, N_INPUTS };
 enum { Y, PRESENT_KEY, PRESENT_VALUE, SCORES, N_OUTPUTS };
 enum { RAW, CAPPED, BIASED, PROBABILITIES };
-enum { TASK_QUERIES = 64 };
+enum { TASK_SCORES = 1 << 16, LEAST_QUERIES = 28, TASKS = 8 };
 
-/* Where the rows of a tensor are: element d of row t of head h of sample b is
- * base[b * sample + h * head + t * row + d]. */
-typedef struct rows {
-  int64_t sample, head, row;
-} rows;
-
-static rows rows_of(bool packed, int64_t heads, int64_t length, int64_t size) {
-  return packed ? (rows){length * heads * size, size, heads * size}
-                : (rows){heads * length * size, length * size, size};
+ifd_attention_rows ifd_attention_rows_of(bool packed, int64_t heads, int64_t length, int64_t size) {
+  return packed ? (ifd_attention_rows){0, length * heads * size, size, heads * size, 1}
+                : (ifd_attention_rows){0, heads * length * size, length * size, size, 1};
 }
-static int64_t row_at(const rows *r, int64_t b, int64_t h, int64_t t) {
-  return b * r->sample + h * r->head + t * r->row;
+static int64_t row_at(const ifd_attention_rows *r, int64_t b, int64_t h, int64_t t) {
+  return r->offset + b * r->sample + h * r->head + t * r->row;
 }
 
 typedef struct params {
@@ -34,11 +28,12 @@ typedef struct params {
   ifd_el_unary_row *tanh;
   ifd_attention_layer l;
   bool has[N_INPUTS], wants[N_OUTPUTS];
-  rows q, k, v, y;
+  ifd_attention_rows k, v;    /* past keys and values included */
   bool joined;                /* keys and values are joined in outputs 1 and 2, or shared memory */
   int64_t shared_v;           /* where values begin there, in floats */
-  int64_t blocks;             /* tasks of a head */
-  ifd_k_gemm_grid score, mix; /* of one task */
+  bool is_plain;              /* scores only meet a mask whose rows lie as they do */
+  int64_t queries, blocks;    /* of a task; tasks of a head */
+  ifd_k_gemm_grid score, mix; /* of a task: the whole */
   size_t at_gemm;
   ifd_rows heads; /* of the joining launch */
 } params;
@@ -51,7 +46,7 @@ static float *joined_at(const params *p, const ifd_args *args, int output) {
 }
 
 static void join(const params *p, const ifd_args *args, int64_t b, int64_t h, int input, int past, int output,
-                 const rows *from, int64_t size) {
+                 const ifd_attention_rows *from, int64_t size) {
   int64_t head = b * p->l.kv_heads + h, length = p->l.kv_len - p->l.past;
   float *to = joined_at(p, args, output) + head * p->l.kv_len * size;
   size_t row = sizeof *to * (size_t)size;
@@ -65,13 +60,11 @@ static void join(const params *p, const ifd_args *args, int64_t b, int64_t h, in
 static void run_join(const void *context, const ifd_args *args, int task) {
   const params *p = context;
   const ifd_attention_layer *l = &p->l;
-  int64_t from, to, length = l->kv_len - l->past;
-  const rows k = rows_of(l->packed, l->kv_heads, length, l->size),
-             v = rows_of(l->packed, l->kv_heads, length, l->v_size);
+  int64_t from, to;
   ifd_rows_of(&p->heads, task, &from, &to);
   for (int64_t i = from; i < to; i++) {
-    join(p, args, i / l->kv_heads, i % l->kv_heads, K, PAST_KEY, PRESENT_KEY, &k, l->size);
-    join(p, args, i / l->kv_heads, i % l->kv_heads, V, PAST_VALUE, PRESENT_VALUE, &v, l->v_size);
+    join(p, args, i / l->kv_heads, i % l->kv_heads, K, PAST_KEY, PRESENT_KEY, &l->k, l->size);
+    join(p, args, i / l->kv_heads, i % l->kv_heads, V, PAST_VALUE, PRESENT_VALUE, &l->v, l->v_size);
   }
 }
 
@@ -138,32 +131,45 @@ static void finish_row(const params *p, const ifd_args *args, int64_t b, int64_t
   keep(p, CAPPED, row, kept);
   bool sees = add_bias(p, args, b, h, i, row);
   keep(p, BIASED, row, kept);
-  if (!sees || is_blind(row, l->kv_len))
+  if (!l->is_softmax && (!sees || is_blind(row, l->kv_len)))
     memset(row, 0, sizeof *row * n);
   else
     p->softmax->rows(false, row, n, 1, NULL, 0, row, n, 1, n);
   keep(p, PROBABILITIES, row, kept);
 }
 
-/* ---- a task ---- */
-
-static void multiply(const params *p, const ifd_args *args, const ifd_k_product *g,
-                     const ifd_k_gemm_grid *grid) {
-  for (int64_t t = 0; t < grid->n_tasks; t++)
-    if (t % grid->n_m * grid->m_step < g->m)
-      ifd_k_gemm_run(p->gemm, g, grid, t, (char *)args->scratch + p->at_gemm);
+/* n rows of scores, where nothing but a mask is added and no row is wanted on its way. */
+static void finish_plain(const params *p, const ifd_args *args, int64_t b, int64_t h, int64_t first,
+                         int64_t n, float *scores) {
+  const ifd_attention_layer *l = &p->l;
+  const int64_t *s = l->mask_strides;
+  const float *mask =
+      p->has[MASK] ? (const float *)args->in[MASK] + b * s[0] + h * s[1] + first * s[2] : NULL;
+  size_t kv_len = (size_t)l->kv_len;
+  if (l->is_softmax) {
+    p->softmax->rows(false, scores, kv_len, 1, mask, (size_t)s[2], scores, kv_len, (size_t)n, kv_len);
+    return;
+  }
+  for (int64_t i = 0; i < n; i++, scores += kv_len)
+    if (is_blind(scores, l->kv_len))
+      memset(scores, 0, sizeof *scores * kv_len);
+    else
+      p->softmax->rows(false, scores, kv_len, 1, NULL, 0, scores, kv_len, 1, kv_len);
 }
+
+/* ---- a task ---- */
 
 static void run_attention(const void *context, const ifd_args *args, int task) {
   const params *p = context;
   const ifd_attention_layer *l = &p->l;
-  int64_t first = task % p->blocks * TASK_QUERIES, head = task / p->blocks,
-          n = ifd_min_i64(TASK_QUERIES, l->q_len - first);
+  int64_t first = task % p->blocks * p->queries, head = task / p->blocks,
+          n = ifd_min_i64(p->queries, l->q_len - first);
   int64_t b = head / l->q_heads, h = head % l->q_heads, kv_head = h / (l->q_heads / l->kv_heads);
   const float *k = p->joined ? joined_at(p, args, PRESENT_KEY) : args->in[K];
   const float *v = p->joined ? joined_at(p, args, PRESENT_VALUE) : args->in[V];
   float *scores = args->scratch, *kept = p->wants[SCORES] ? args->out[SCORES] : NULL;
   ifd_k_epilogue scaled = {.scale = l->scale};
+  void *gemm = (char *)args->scratch + p->at_gemm;
   if (p->has[LENGTHS]) {
     int64_t length = ((const int64_t *)args->in[LENGTHS])[b];
     if (length < 0 || length > l->kv_len) {
@@ -171,36 +177,37 @@ static void run_attention(const void *context, const ifd_args *args, int task) {
       return;
     }
   }
-  multiply(p, args,
-           &(ifd_k_product){.m = n,
-                            .n = l->kv_len,
-                            .k = l->size,
-                            .a = (const float *)args->in[Q] + row_at(&p->q, b, h, first),
-                            .a_rs = p->q.row,
-                            .a_cs = 1,
-                            .b = k + row_at(&p->k, b, kv_head, 0),
-                            .b_rs = 1,
-                            .b_cs = p->k.row,
-                            .c = scores,
-                            .c_rs = l->kv_len,
-                            .epilogue = &scaled},
-           &p->score);
-  for (int64_t i = 0; i < n; i++)
+  ifd_k_gemm_run(p->gemm,
+                 &(ifd_k_product){.m = n,
+                                  .n = l->kv_len,
+                                  .k = l->size,
+                                  .a = (const float *)args->in[Q] + row_at(&l->q, b, h, first),
+                                  .a_rs = l->q.row,
+                                  .a_cs = l->q.element,
+                                  .b = k + row_at(&p->k, b, kv_head, 0),
+                                  .b_rs = p->k.element,
+                                  .b_cs = p->k.row,
+                                  .c = scores,
+                                  .c_rs = l->kv_len,
+                                  .epilogue = &scaled},
+                 &p->score, 0, gemm);
+  if (p->is_plain) finish_plain(p, args, b, h, first, n, scores);
+  for (int64_t i = 0; i < n && !p->is_plain; i++)
     finish_row(p, args, b, h, first + i, scores + i * l->kv_len,
                kept ? kept + (head * l->q_len + first + i) * l->kv_len : NULL);
-  multiply(p, args,
-           &(ifd_k_product){.m = n,
-                            .n = l->v_size,
-                            .k = l->kv_len,
-                            .a = scores,
-                            .a_rs = l->kv_len,
-                            .a_cs = 1,
-                            .b = v + row_at(&p->v, b, kv_head, 0),
-                            .b_rs = p->v.row,
-                            .b_cs = 1,
-                            .c = (float *)args->out[Y] + row_at(&p->y, b, h, first),
-                            .c_rs = p->y.row},
-           &p->mix);
+  ifd_k_gemm_run(p->gemm,
+                 &(ifd_k_product){.m = n,
+                                  .n = l->v_size,
+                                  .k = l->kv_len,
+                                  .a = scores,
+                                  .a_rs = l->kv_len,
+                                  .a_cs = 1,
+                                  .b = v + row_at(&p->v, b, kv_head, 0),
+                                  .b_rs = p->v.row,
+                                  .b_cs = p->v.element,
+                                  .c = (float *)args->out[Y] + row_at(&l->y, b, h, first),
+                                  .c_rs = l->y.row},
+                 &p->mix, 0, gemm);
 }
 
 /* ---- planning ---- */
@@ -220,32 +227,47 @@ static ifd_status lower_join(ifd_lower *x, params *p) {
           values = heads * l->kv_len * l->v_size;
   p->joined = p->has[PAST_KEY] || p->wants[PRESENT_KEY] || p->wants[PRESENT_VALUE];
   if (!p->joined) return IFD_OK;
-  p->k = rows_of(false, l->kv_heads, l->kv_len, l->size);
-  p->v = rows_of(false, l->kv_heads, l->kv_len, l->v_size);
+  p->k = ifd_attention_rows_of(false, l->kv_heads, l->kv_len, l->size);
+  p->v = ifd_attention_rows_of(false, l->kv_heads, l->kv_len, l->v_size);
   p->shared_v = p->wants[PRESENT_KEY] ? 0 : keys;
   x->work->shared = sizeof(float) * (size_t)(p->shared_v + (p->wants[PRESENT_VALUE] ? 0 : values));
   p->heads = ifd_rows_split(heads, (double)(l->kv_len * (l->size + l->v_size)));
   return ifd_lower_rows(x, run_join, p, sizeof *p, &p->heads, 0);
 }
 
+static bool is_plain(const params *p) {
+  const ifd_attention_layer *l = &p->l;
+  bool mask_fits = !p->has[MASK] || (l->is_softmax && !l->mask_is_bool && l->mask_length == l->kv_len &&
+                                     (l->mask_strides[3] == 1 || l->kv_len == 1));
+  return mask_fits && l->softcap <= 0 && !l->causal && l->left < 0 && l->right < 0 && !p->has[LENGTHS] &&
+         !p->wants[SCORES];
+}
+
+/* So many that their scores stay in L2, but enough tasks. */
+static int64_t queries_of(const ifd_attention_layer *l) {
+  int64_t most = ifd_max_i64(LEAST_QUERIES, TASK_SCORES / l->kv_len),
+          fair = ifd_ceil_div(l->q_len * l->q_heads * l->batch, TASKS);
+  return ifd_min_i64(l->q_len, ifd_min_i64(most, ifd_max_i64(LEAST_QUERIES, fair)));
+}
+
+static ifd_k_gemm_grid whole(int64_t m, int64_t n) { return (ifd_k_gemm_grid){m, n, 1, 1}; }
+
 ifd_status ifd_lower_attention(ifd_lower *x, const ifd_attention_layer *l) {
   params p = {.gemm = ifd_k_gemm(x->isa),
               .softmax = ifd_k_softmax(x->isa),
               .tanh = ifd_k_eltwise(x->isa)->unary(IFD_EL_Tanh, IFD_FLOAT),
               .l = *l,
-              .q = rows_of(l->packed, l->q_heads, l->q_len, l->size),
-              .k = rows_of(l->packed, l->kv_heads, l->kv_len, l->size),
-              .v = rows_of(l->packed, l->kv_heads, l->kv_len, l->v_size),
-              .y = rows_of(l->packed, l->q_heads, l->q_len, l->v_size)};
+              .k = l->k,
+              .v = l->v};
   if (!fits(x) || l->kv_len == 0 || l->size == 0) return IFD_OK;
   for (int i = 0; i < N_INPUTS; i++) p.has[i] = i < x->node->n_inputs && x->in[i];
   for (int i = 0; i < N_OUTPUTS; i++) p.wants[i] = ifd_node_has_output(x->node, i);
   TRY(lower_join(x, &p));
-  int64_t rows = ifd_min_i64(TASK_QUERIES, l->q_len);
-  p.score = ifd_k_gemm_split(rows, l->kv_len, l->size, false);
-  p.mix = ifd_k_gemm_split(rows, l->v_size, l->kv_len, false);
-  p.blocks = ifd_ceil_div(l->q_len, TASK_QUERIES);
-  p.at_gemm = (sizeof(float) * (size_t)(rows * l->kv_len) + 63) / 64 * 64;
+  p.is_plain = is_plain(&p);
+  p.queries = queries_of(l);
+  p.blocks = ifd_ceil_div(l->q_len, p.queries);
+  p.score = whole(p.queries, l->kv_len), p.mix = whole(p.queries, l->v_size);
+  p.at_gemm = (sizeof(float) * (size_t)(p.queries * l->kv_len) + 63) / 64 * 64;
   size_t score = ifd_k_gemm_scratch_len(&p.score, l->size, false),
          mix = ifd_k_gemm_scratch_len(&p.mix, l->kv_len, false);
   x->work->algorithm = "attention";

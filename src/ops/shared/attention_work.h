@@ -6,11 +6,20 @@
 
 #include "ops/op.h"
 
+/* Where a tensor's rows are: element d of row t of head h of sample b is number
+ * offset + b * sample + h * head + t * row + d * element. */
+typedef struct ifd_attention_rows {
+  int64_t offset, sample, head, row, element;
+} ifd_attention_rows;
+/* Of a dense tensor [batch, heads, length, size], or, packed, [batch, length, heads * size]. */
+ifd_attention_rows ifd_attention_rows_of(bool packed, int64_t heads, int64_t length, int64_t size);
+
 /* What attributes and shapes say (inputs Q, K, V, attn_mask, past_key, past_value, nonpad_kv_seqlen; outputs
  * Y, present_key, present_value, qk_matmul_output). */
 typedef struct ifd_attention_layer {
   int64_t batch, q_heads, kv_heads, q_len, kv_len, size, v_size, past; /* kv_len: past included */
-  bool packed;                                                         /* [batch, length, heads * size] */
+  ifd_attention_rows q, k, v, y;                                       /* k, v without the past */
+  bool is_softmax; /* a row of scores that are all -inf is NaN, as Softmax has it, and not zero */
   float scale, softcap;
   bool causal;
   int64_t left, right; /* window; -1: unbounded */

@@ -1,0 +1,195 @@
+/* infold.Attention: softmax(scale * Q Kᵀ + mask) V, found in a graph as products and a Softmax. Files never
+ * see it. Inputs are Q, K, V and the mask, which broadcasts to the scores and may be absent. Attributes
+ * q_axes, k_axes and v_axes say which axes of an input are batch, heads, rows and elements (-1: there is
+ * none), and what index an axis not named has (q_part …): a transposition, and a choice of one of several, so
+ * need no copy. The result is [batch, heads, rows, elements], or with rows_first [batch, rows, heads,
+ * elements]; without an axis of heads it is not there either. */
+#include "ops/shared/attention_work.h"
+
+#include <string.h>
+
+#include "ops/shared/values.h"
+
+enum { Q, K, V, MASK, N_VIEWS = 3 };
+enum { BATCH, HEADS, ROWS, ELEMENTS, N_AXES };
+
+/* Where the axes of an input are. */
+typedef struct view {
+  int axis[N_AXES];
+  int part_axis; /* -1: none */
+  int64_t part;
+} view;
+
+static ifd_status view_of(ifd_error *err, const ifd_node *node, int i, int rank, view *v) {
+  static const char *const axes[] = {"q_axes", "k_axes", "v_axes"}, *const parts[] = {"q_part", "k_part",
+                                                                                      "v_part"};
+  const int64_t *a;
+  bool seen[IFD_MAX_RANK] = {false};
+  EXPECT(err, ifd_node_ints(node, axes[i], &a) == N_AXES, BAD_MODEL, "attribute %s has not four elements",
+         axes[i]);
+  *v = (view){.part_axis = -1, .part = ifd_node_int(node, parts[i], 0)};
+  for (int k = 0; k < N_AXES; k++) {
+    EXPECT(err, a[k] >= -(k == HEADS) && a[k] < rank && (a[k] < 0 || !seen[a[k]]), BAD_MODEL,
+           "attribute %s does not name axes", axes[i]);
+    v->axis[k] = (int)a[k];
+    if (a[k] >= 0) seen[a[k]] = true;
+  }
+  for (int k = 0; k < rank; k++) {
+    EXPECT(err, seen[k] || v->part_axis < 0, BAD_MODEL, "attribute %s leaves out more than one axis",
+           axes[i]);
+    if (!seen[k]) v->part_axis = k;
+  }
+  return IFD_OK;
+}
+
+/* Dimension `axis`, counted from the last, of a mask or view as the scores have it; 1 where it has none. */
+static ifd_dim infer_dim(const ifd_infer *x, int i, int axis) {
+  return axis >= 0 ? ifd_infer_dim(x, i, axis) : 1;
+}
+
+static ifd_status infer_attention(ifd_infer *x) {
+  view v[N_VIEWS];
+  ifd_dim n[N_AXES] = {1, 1, 1, 1}, out[N_AXES];
+  int n_out = 0;
+  for (int i = 0; i < N_VIEWS; i++) {
+    if (ifd_infer_rank(x, i) < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
+    TRY(view_of(x->err, x->node, i, ifd_infer_rank(x, i), &v[i]));
+    for (int k = BATCH; k <= HEADS; k++)
+      TRY(ifd_infer_broadcast_dim(x, &n[k], n[k], infer_dim(x, i, v[i].axis[k])));
+  }
+  bool heads = v[Q].axis[HEADS] >= 0, rows_first = ifd_node_int(x->node, "rows_first", 0);
+  n[ROWS] = ifd_infer_dim(x, Q, v[Q].axis[ROWS]);
+  if (ifd_node_has_input(x->node, MASK)) {
+    int rank = ifd_infer_rank(x, MASK);
+    if (rank < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
+    const int axis[] = {rank - 3 - heads, heads ? rank - 3 : -1, rank - 2};
+    for (int k = BATCH; k <= ROWS; k++)
+      TRY(ifd_infer_broadcast_dim(x, &n[k], n[k], infer_dim(x, MASK, axis[k])));
+  }
+  out[n_out++] = n[BATCH];
+  if (rows_first) out[n_out++] = n[ROWS];
+  if (heads) out[n_out++] = n[HEADS];
+  if (!rows_first) out[n_out++] = n[ROWS];
+  out[n_out++] = ifd_infer_dim(x, V, v[V].axis[ELEMENTS]);
+  return ifd_infer_tensor(x, 0, IFD_FLOAT, n_out, out);
+}
+
+/* ---- sizes ---- */
+
+/* What one operand says of the sizes; its strides are 0 where it is broadcast. */
+typedef struct operand {
+  int64_t n[N_AXES];
+  ifd_attention_rows rows;
+} operand;
+
+static ifd_status operand_of(ifd_error *err, const ifd_node *node, int i, const ifd_shape *shape,
+                             operand *o) {
+  view v;
+  int64_t strides[IFD_MAX_RANK], s[N_AXES];
+  TRY(view_of(err, node, i, shape->rank, &v));
+  ifd_shape_strides(shape, strides);
+  for (int k = 0; k < N_AXES; k++) {
+    o->n[k] = v.axis[k] < 0 ? 1 : shape->dim[v.axis[k]];
+    s[k] = v.axis[k] < 0 || (k <= HEADS && o->n[k] == 1) ? 0 : strides[v.axis[k]];
+  }
+  o->rows =
+      (ifd_attention_rows){.sample = s[BATCH], .head = s[HEADS], .row = s[ROWS], .element = s[ELEMENTS]};
+  if (v.part_axis < 0) return IFD_OK;
+  EXPECT(err, v.part >= 0 && v.part < shape->dim[v.part_axis], BAD_MODEL, "input %d has no part %lld", i,
+         (long long)v.part);
+  o->rows.offset = v.part * strides[v.part_axis];
+  return IFD_OK;
+}
+
+/* The layer but for its mask, and the scores' shape: [batch, rows, keys], with heads second where Q has them.
+ */
+static ifd_status layer_of(ifd_error *err, const ifd_node *node, const ifd_shape *const *in,
+                           const ifd_shape *mask, ifd_attention_layer *l, ifd_shape *scores) {
+  operand o[N_VIEWS];
+  view q;
+  for (int i = 0; i < N_VIEWS; i++) TRY(operand_of(err, node, i, in[i], &o[i]));
+  TRY(view_of(err, node, Q, in[Q]->rank, &q));
+  bool heads = q.axis[HEADS] >= 0;
+  for (int i = 0; i < N_VIEWS; i++) {
+    ifd_shape s = {4, {o[i].n[BATCH], o[i].n[HEADS], i == Q ? o[Q].n[ROWS] : 1, i == K ? o[K].n[ROWS] : 1}};
+    if (!heads) s = (ifd_shape){3, {s.dim[0], s.dim[2], s.dim[3]}};
+    TRY(ifd_shape_broadcast(err, scores, i == Q ? &s : scores, &s));
+  }
+  if (mask) TRY(ifd_shape_broadcast(err, scores, scores, mask));
+  int r = scores->rank;
+  l->batch = scores->dim[0], l->q_heads = l->kv_heads = heads ? scores->dim[1] : 1;
+  l->q_len = scores->dim[r - 2], l->kv_len = scores->dim[r - 1];
+  l->size = o[Q].n[ELEMENTS], l->v_size = o[V].n[ELEMENTS];
+  EXPECT(err, o[K].n[ELEMENTS] == l->size && o[V].n[ROWS] == l->kv_len, BAD_INPUT,
+         "Q, K and V have sizes that do not fit");
+  l->q = o[Q].rows, l->k = o[K].rows, l->v = o[V].rows;
+  if (o[Q].n[ROWS] == 1) l->q.row = 0;
+  if (o[K].n[ROWS] == 1) l->k.row = 0;
+  bool rows_first = ifd_node_int(node, "rows_first", 0);
+  l->y = (ifd_attention_rows){.sample = l->q_heads * l->q_len * l->v_size,
+                              .head = rows_first ? l->v_size : l->q_len * l->v_size,
+                              .row = rows_first ? l->q_heads * l->v_size : l->v_size,
+                              .element = 1};
+  l->scale = ifd_node_float(node, "scale", 1);
+  l->left = l->right = -1;
+  l->is_softmax = true;
+  return IFD_OK;
+}
+
+static ifd_shape result_shape(const ifd_node *node, const ifd_attention_layer *l, const ifd_shape *scores) {
+  if (scores->rank == 3) return (ifd_shape){3, {l->batch, l->q_len, l->v_size}};
+  return ifd_node_int(node, "rows_first", 0) ? (ifd_shape){4, {l->batch, l->q_len, l->q_heads, l->v_size}}
+                                             : (ifd_shape){4, {l->batch, l->q_heads, l->q_len, l->v_size}};
+}
+
+/* ---- running ---- */
+
+/* Only what is empty is left to an evaluation: everything else is lowered. */
+static ifd_status eval_attention(ifd_eval *x) {
+  ifd_attention_layer l = {0};
+  ifd_shape scores;
+  ifd_tensor *out;
+  const ifd_shape *in[N_VIEWS];
+  for (int i = 0; i < N_VIEWS; i++) in[i] = ifd_eval_shape(x, i);
+  TRY(layer_of(x->err, x->node, in, ifd_eval_has(x, MASK) ? ifd_eval_shape(x, MASK) : NULL, &l, &scores));
+  ifd_shape shape = result_shape(x->node, &l, &scores);
+  int64_t n = ifd_shape_count(&shape);
+  EXPECT(x->err, n == 0 || l.kv_len == 0, UNSUPPORTED, "fused attention runs on kernels alone");
+  TRY(ifd_eval_out(x, &out, 0, IFD_FLOAT, &shape));
+  if (n) memset(out->data, 0, ifd_tensor_bytes(out)); /* sums of nothing */
+  return IFD_OK;
+}
+
+static ifd_status lower_attention(ifd_lower *x) {
+  ifd_attention_layer l = {0};
+  ifd_shape scores;
+  const ifd_shape *in[N_VIEWS], *mask = ifd_node_has_input(x->node, MASK) ? &x->in[MASK]->shape : NULL;
+  for (int i = 0; i < N_VIEWS; i++) in[i] = &x->in[i]->shape;
+  TRY(layer_of(x->err, x->node, in, mask, &l, &scores));
+  if (mask) {
+    int64_t s[IFD_MAX_RANK], *to = l.mask_strides;
+    ifd_shape_broadcast_strides(mask, &scores, s);
+    to[BATCH] = s[0], to[HEADS] = scores.rank == 4 ? s[1] : 0;
+    to[2] = s[scores.rank - 2], to[3] = s[scores.rank - 1];
+    l.mask_length = l.kv_len;
+  }
+  return ifd_lower_attention(x, &l);
+}
+
+static double cost_attention(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
+  (void)out;
+  ifd_error err = {0};
+  ifd_attention_layer l = {0};
+  ifd_shape scores;
+  const ifd_shape *shapes[N_VIEWS] = {&in[Q], &in[K], &in[V]};
+  if (layer_of(&err, node, shapes, NULL, &l, &scores) != IFD_OK) return 0;
+  return (double)(l.batch * l.q_heads) * (double)l.q_len * (double)l.kv_len * (double)(l.size + l.v_size);
+}
+
+const ifd_op ifd_ops_own_attention[] = {{.name = "Attention",
+                                         .domain = "infold",
+                                         .infer = infer_attention,
+                                         .eval = eval_attention,
+                                         .lower = lower_attention,
+                                         .cost = cost_attention},
+                                        {0}};
