@@ -212,8 +212,8 @@ REDUCTIONS(EVAL)
 typedef struct stage {
   const struct ifd_k_reduce_table *kernels;
   ifd_reduce op;
-  ifd_reduce_columns *integers; /* NULL: FLOAT */
-  size_t size;                  /* of an element */
+  ifd_reduce_columns *plain; /* NULL: FLOAT */
+  size_t size;               /* of an element */
   int64_t n, inner;
   int64_t from, to; /* bytes into the work's shared memory; -1: the node's own input, output */
   ifd_rows results;
@@ -225,7 +225,7 @@ static void run_stage(const void *params, const ifd_args *args, int task) {
   char *out = s->to < 0 ? args->out[0] : (char *)args->shared + s->to;
   int64_t from, to;
   ifd_rows_of(&s->results, task, &from, &to);
-  if (s->inner == 1 && !s->integers) {
+  if (s->inner == 1 && !s->plain) {
     s->kernels->rows(s->op, (const float *)in + from * s->n, (size_t)s->n, (size_t)(to - from), (size_t)s->n,
                      (float *)out + from);
     return;
@@ -234,8 +234,8 @@ static void run_stage(const void *params, const ifd_args *args, int task) {
     int64_t column = from % s->inner, columns = ifd_min_i64(s->inner - column, to - from);
     const char *x = in + (size_t)(from / s->inner * s->n * s->inner + column) * s->size;
     char *y = out + (size_t)from * s->size;
-    if (s->integers)
-      s->integers(x, (size_t)s->inner, (size_t)s->n, (size_t)columns, y);
+    if (s->plain)
+      s->plain(x, (size_t)s->inner, (size_t)s->n, (size_t)columns, y);
     else
       s->kernels->columns(s->op, (const float *)x, (size_t)s->inner, (size_t)s->n, (size_t)columns,
                           (float *)y);
@@ -304,7 +304,7 @@ static ifd_status lower_stages(ifd_lower *x, ifd_reduce op, const axes *a) {
   const struct ifd_k_reduce_table *kernels = ifd_k_reduce(x->isa);
   runs r = runs_of(&in->shape, a);
   int64_t from = -1;
-  if (in->dtype != IFD_FLOAT && !kernels->integers(op, in->dtype)) return IFD_OK;
+  if (in->dtype != IFD_FLOAT && !kernels->plain(op, in->dtype)) return IFD_OK;
   if (ifd_tensor_count(in) == 0 || in->splat) return IFD_OK;
   do {
     stage s = take_stage(&r);
@@ -317,7 +317,7 @@ static ifd_status lower_stages(ifd_lower *x, ifd_reduce op, const axes *a) {
     }
     s.kernels = kernels;
     s.op = !last && op == IFD_REDUCE_LogSum ? IFD_REDUCE_Sum : op;
-    s.integers = in->dtype == IFD_FLOAT ? NULL : kernels->integers(op, in->dtype);
+    s.plain = in->dtype == IFD_FLOAT ? NULL : kernels->plain(op, in->dtype);
     s.size = ifd_dtype_size(in->dtype);
     s.from = from;
     s.to = last ? -1 : (int64_t)x->work->shared;

@@ -113,9 +113,11 @@ def cast(rng):
 def reduce(name, rng):
     n = Nodes(13 if name == "ReduceSum" else 18)
     low = .1 if "Log" in name or "Prod" in name else -2
-    for dtype in (F32, F32, F32, I64, I32) if "Log" not in name and name != "ReduceL2" else (F32,) * 4:
+    for dtype in (F32, F32, F32, F64, I64, I32) if "Log" not in name and name != "ReduceL2" else (F32,) * 4 + (F64,):
         for rank in (1, 2, 3, 4):
             x = samples(dtype, shape_of(rng, rank), rng, low, 1.2 if "Prod" in name else 2)
+            if dtype == F64 and rank == 4:
+                x.flat[x.size // 2], x.flat[x.size // 3] = np.nan, np.inf
             axes = np.flatnonzero(rng.random(rank) < .5).astype(np.int64)
             n.add(name, [x, axes], [0], keepdims=int(rng.integers(0, 2)))
     return n

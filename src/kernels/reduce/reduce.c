@@ -1,4 +1,4 @@
-#include "kernels/reduce/integer.h"
+#include "kernels/reduce/plain.h"
 #include "kernels/fold.h"
 #include "kernels/vmath.h"
 
@@ -214,6 +214,6 @@ static void arg_columns(bool smallest, bool last, const float *x, size_t stride,
 
 const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {.rows = rows,
                                                        .columns = columns,
-                                                       .integers = IFD_K(ifd_reduce_integers),
+                                                       .plain = IFD_K(ifd_reduce_plain),
                                                        .arg_rows = arg_rows,
                                                        .arg_columns = arg_columns};

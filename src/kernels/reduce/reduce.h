@@ -1,4 +1,4 @@
-/* Reductions of FLOAT data, and of integers, along one axis, seen as [outer, n, inner]. Rows (inner = 1) are
+/* Reductions of FLOAT, DOUBLE and integers along one axis, seen as [outer, n, inner]. Rows (inner = 1) are
  * reduced in the order of kernels/fold.h. Columns (inner > 1) are one chain over the axis for each column, in
  * the order of the index, begun anew every 256 elements and then joined. A row's or column's result depends
  * on itself alone, so any split of the rows or columns gives the same bits. An axis of length 0 gives the
@@ -31,8 +31,8 @@ struct ifd_k_reduce_table {
   void (*rows)(ifd_reduce op, const float *x, size_t row_stride, size_t rows, size_t n, float *y);
   /* y[j] = reduction over i < n of x[i * stride + j], j < columns */
   void (*columns)(ifd_reduce op, const float *x, size_t stride, size_t n, size_t columns, float *y);
-  /* INT64, INT32: Sum, Mean, Max, Min, Prod, SumSquare, L1; else NULL */
-  ifd_reduce_columns *(*integers)(ifd_reduce op, ifd_dtype t);
+  /* INT64, INT32, DOUBLE: Sum, Mean, Max, Min, Prod, SumSquare, L1, of DOUBLE also L2; else NULL */
+  ifd_reduce_columns *(*plain)(ifd_reduce op, ifd_dtype t);
   /* Index of the greatest (or smallest) element, the first or the last of equal ones; of a NaN, if there is
    * one. n > 0, n < 2^31. */
   void (*arg_rows)(bool smallest, bool last, const float *x, size_t row_stride, size_t rows, size_t n,
