@@ -116,9 +116,11 @@ static ifd_status eval_MelWeightMatrix(ifd_eval *x) {
   ifd_shape shape = {2, {m.rows, m.n_bins}};
   TRY(ifd_shape_check(x->err, &shape, sizeof *y));
   TRY(ifd_eval_zeros(x, &y, m.rows * m.n_bins));
+  int64_t edge[3];
+  for (int k = 1; k < 3 && m.n_bins; k++) TRY(edge_row(x, &m, k - 1, &edge[k]));
   for (int64_t i = 0; i < m.n_bins; i++) {
-    int64_t edge[3];
-    for (int k = 0; k < 3; k++) TRY(edge_row(x, &m, i + k, &edge[k]));
+    edge[0] = edge[1], edge[1] = edge[2];
+    TRY(edge_row(x, &m, i + 2, &edge[2]));
     fill_triangle(&m, y, i, edge[0], edge[1], edge[2]);
   }
   return ifd_eval_put_f64(x, 0, dtype, &shape, y);

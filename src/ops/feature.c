@@ -6,6 +6,7 @@
 #include "ops/shared/elementwise.h"
 #include "ops/shared/lookup.h"
 #include "ops/shared/places.h"
+#include "ops/shared/rows.h"
 #include "ops/shared/scores.h"
 #include "ops/shared/values.h"
 #include "tensor/convert.h"
@@ -83,6 +84,67 @@ static ifd_status eval_Normalizer(ifd_eval *x) {
       y[j] = norm == 0 ? in[j] : in[j] / norm;
   }
   return ifd_eval_put_f64(x, 0, IFD_FLOAT, ifd_eval_shape(x, 0), y);
+}
+
+/* In float, with chains for every eighth element, joined in order. */
+typedef float float_norm(const float *v, int64_t n);
+#define NORM(name, step, join, end)                                                                          \
+  static float name(const float *v, int64_t n) {                                                             \
+    enum { CHAINS = 8 };                                                                                     \
+    float chain[CHAINS] = {0};                                                                               \
+    int64_t i = 0;                                                                                           \
+    for (; i + CHAINS <= n; i += CHAINS)                                                                     \
+      for (int k = 0; k < CHAINS; k++) {                                                                     \
+        const float y = chain[k], a = fabsf(v[i + k]);                                                       \
+        chain[k] = step;                                                                                     \
+      }                                                                                                      \
+    for (int k = 0; i + k < n; k++) {                                                                        \
+      const float y = chain[k], a = fabsf(v[i + k]);                                                         \
+      chain[k] = step;                                                                                       \
+    }                                                                                                        \
+    float y = chain[0];                                                                                      \
+    for (int k = 1; k < CHAINS; k++) {                                                                       \
+      const float a = chain[k];                                                                              \
+      y = join;                                                                                              \
+    }                                                                                                        \
+    return end;                                                                                              \
+  }
+NORM(float_max, a > y ? a : y, a > y ? a : y, y)
+NORM(float_l1, y + a, y + a, y)
+NORM(float_l2, y + a * a, y + a, sqrtf(y))
+
+typedef struct normalizer {
+  float_norm *norm;
+  int64_t n_features;
+  ifd_rows rows;
+} normalizer;
+
+static void run_normalizer(const void *params, const ifd_args *args, int task) {
+  const normalizer *p = params;
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  for (; from < to; from++) {
+    const float *in = (const float *)args->in[0] + from * p->n_features;
+    float *out = (float *)args->out[0] + from * p->n_features, norm = p->norm(in, p->n_features);
+    if (norm == 0) norm = 1;
+    for (int64_t i = 0; i < p->n_features; i++) out[i] = in[i] / norm;
+  }
+}
+
+static ifd_status lower_Normalizer(ifd_lower *x) {
+  normalizer p = {0};
+  ifd_samples s;
+  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
+  p.norm = ifd_node_string_is(x->node, "norm", "MAX", "MAX")  ? float_max
+           : ifd_node_string_is(x->node, "norm", "MAX", "L1") ? float_l1
+           : ifd_node_string_is(x->node, "norm", "MAX", "L2") ? float_l2
+                                                              : NULL;
+  if (!p.norm) return IFD_OK;
+  TRY(ifd_samples_of(x->err, &s, &x->in[0]->shape));
+  p.n_features = s.n_features;
+  p.rows = ifd_rows_split(s.n, 2 * (double)s.n_features);
+  x->work->algorithm = "rows";
+  return ifd_lower_rows(x, run_normalizer, &p, sizeof p, &p.rows, 0);
 }
 
 /* ---- Binarizer ---- */
@@ -192,6 +254,51 @@ static ifd_status eval_ArrayFeatureExtractor(ifd_eval *x) {
   return IFD_OK;
 }
 
+/* Elements of 4 or 8 bytes of rows, by indices known before the run or read in it. */
+typedef struct extractor {
+  int64_t features, n;
+  size_t size;
+  ifd_rows rows;
+} extractor;
+
+#define EXTRACT(type)                                                                                        \
+  static void extract_##type(type *to, const type *row, const int64_t *indices, int64_t n) {                 \
+    for (int64_t k = 0; k < n; k++) to[k] = row[indices[k]];                                                 \
+  }
+EXTRACT(uint32_t)
+EXTRACT(uint64_t)
+
+static void run_extractor(const void *params, const ifd_args *args, int task) {
+  const extractor *p = params;
+  const int64_t *indices = args->in[1];
+  int64_t from, to;
+  for (int64_t k = 0; k < p->n; k++)
+    if (indices[k] < 0 || indices[k] >= p->features) {
+      *args->failed = 1;
+      return;
+    }
+  ifd_rows_of(&p->rows, task, &from, &to);
+  for (; from < to; from++) {
+    const char *row = (const char *)args->in[0] + (size_t)(from * p->features) * p->size;
+    char *out = (char *)args->out[0] + (size_t)(from * p->n) * p->size;
+    if (p->size == 4)
+      extract_uint32_t((uint32_t *)out, (const uint32_t *)row, indices, p->n);
+    else
+      extract_uint64_t((uint64_t *)out, (const uint64_t *)row, indices, p->n);
+  }
+}
+
+static ifd_status lower_ArrayFeatureExtractor(ifd_lower *x) {
+  const ifd_tensor *in = x->in[0];
+  extractor p = {.features = n_features(&in->shape), .n = ifd_tensor_count(x->in[1])};
+  p.size = ifd_dtype_size(in->dtype);
+  bool plain = in->dtype != IFD_STRING && (p.size == 4 || p.size == 8) && in->shape.rank > 0;
+  if (!plain || !x->out[0] || ifd_tensor_count(x->out[0]) == 0) return IFD_OK;
+  p.rows = ifd_rows_split(ifd_shape_span(&in->shape, 0, in->shape.rank - 1), (double)p.n);
+  x->work->algorithm = "rows";
+  return ifd_lower_rows(x, run_extractor, &p, sizeof p, &p.rows, 0);
+}
+
 /* ---- FeatureVectorizer ---- */
 
 static ifd_status infer_FeatureVectorizer(ifd_infer *x) {
@@ -243,6 +350,54 @@ static ifd_status eval_FeatureVectorizer(ifd_eval *x) {
   for (int64_t i = 0, at = 0; i < x->n_in; at += size[i++])
     TRY(put_features(x, y + at, total, (int)i, size[i], s.n));
   return ifd_eval_put_f64(x, 0, IFD_FLOAT, &shape, y);
+}
+
+/* Parts of a row of the output, each from an input of floats. */
+typedef struct vectorizer_part {
+  int64_t n_features, used, size; /* of the input; taken; of the part, zeros after what is taken */
+} vectorizer_part;
+typedef struct vectorizer {
+  const vectorizer_part *parts;
+  int n;
+  int64_t total;
+  ifd_rows rows;
+} vectorizer;
+
+static void run_vectorizer(const void *params, const ifd_args *args, int task) {
+  const vectorizer *p = params;
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  for (int64_t r = from; r < to; r++) {
+    float *out = (float *)args->out[0] + r * p->total;
+    for (int i = 0; i < p->n; out += p->parts[i++].size) {
+      const vectorizer_part *part = &p->parts[i];
+      memcpy(out, (const float *)args->in[i] + r * part->n_features, (size_t)part->used * sizeof *out);
+      memset(out + part->used, 0, (size_t)(part->size - part->used) * sizeof *out);
+    }
+  }
+}
+
+static ifd_status lower_FeatureVectorizer(ifd_lower *x) {
+  const int64_t *sizes;
+  vectorizer_part *parts;
+  vectorizer p = {.n = x->node->n_inputs};
+  ifd_samples s = {0}, first;
+  int n = ifd_node_ints(x->node, "inputdimensions", &sizes);
+  if (!ifd_lower_all_float(x, p.n) || (n && n != p.n)) return IFD_OK;
+  ALLOC(x->err, parts, ifd_new_array(x->arena, vectorizer_part, p.n));
+  TRY(ifd_samples_of(x->err, &first, &x->in[0]->shape));
+  for (int i = 0; i < p.n; i++) {
+    if (!x->in[i]) return IFD_OK;
+    TRY(ifd_samples_of(x->err, &s, &x->in[i]->shape));
+    int64_t size = n ? sizes[i] : s.n_features;
+    if (s.n != first.n || size < 0) return IFD_OK;
+    parts[i] = (vectorizer_part){s.n_features, ifd_min_i64(size, s.n_features), size};
+    p.total += size;
+  }
+  p.parts = parts;
+  p.rows = ifd_rows_split(first.n, (double)p.total);
+  x->work->algorithm = "rows";
+  return ifd_lower_rows(x, run_vectorizer, &p, sizeof p, &p.rows, 0);
 }
 
 /* ---- OneHotEncoder ---- */
@@ -302,13 +457,17 @@ static ifd_status eval_OneHotEncoder(ifd_eval *x) {
   return IFD_OK;
 }
 
-#define ROW(name_, infer_)                                                                                   \
-  { .name = #name_, .domain = "ai.onnx.ml", .since = 1, .infer = infer_, .eval = eval_##name_ }
-const ifd_op ifd_ops_feature[] = {ROW(Scaler, infer_as_float),
-                                  ROW(Normalizer, infer_as_float),
-                                  ROW(Binarizer, ifd_infer_like_first),
-                                  ROW(Imputer, ifd_infer_like_first),
-                                  ROW(ArrayFeatureExtractor, infer_ArrayFeatureExtractor),
-                                  ROW(FeatureVectorizer, infer_FeatureVectorizer),
-                                  ROW(OneHotEncoder, infer_OneHotEncoder),
-                                  {0}};
+#define ROW(name_, infer_, lower_)                                                                           \
+  {                                                                                                          \
+    .name = #name_, .domain = "ai.onnx.ml", .since = 1, .infer = infer_, .eval = eval_##name_,               \
+    .lower = lower_                                                                                          \
+  }
+const ifd_op ifd_ops_feature[] = {
+    ROW(Scaler, infer_as_float, NULL),
+    ROW(Normalizer, infer_as_float, lower_Normalizer),
+    ROW(Binarizer, ifd_infer_like_first, NULL),
+    ROW(Imputer, ifd_infer_like_first, NULL),
+    ROW(ArrayFeatureExtractor, infer_ArrayFeatureExtractor, lower_ArrayFeatureExtractor),
+    ROW(FeatureVectorizer, infer_FeatureVectorizer, lower_FeatureVectorizer),
+    ROW(OneHotEncoder, infer_OneHotEncoder, NULL),
+    {0}};

@@ -234,11 +234,54 @@ static ifd_status eval_affine_grid(ifd_eval *x) {
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &out, y);
 }
 
-const ifd_op ifd_ops_grid[] = {
-    {.name = "GridSample",
-     .since = 16,
-     .infer = infer_grid_sample,
-     .eval = eval_grid_sample,
-     .lower = lower_grid_sample},
-    {.name = "AffineGrid", .since = 20, .infer = infer_affine_grid, .eval = eval_affine_grid},
-    {0}};
+/* A task is a row of positions along the last axis. */
+typedef struct affine {
+  int n;
+  bool align_corners;
+  int64_t size[3]; /* of the image's axes */
+} affine;
+
+static void run_affine_row(const void *params, const ifd_args *args, int task) {
+  const affine *p = params;
+  int n = p->n;
+  int64_t rest = task, width = p->size[n - 1];
+  double at[3], base[3], slope[3];
+  for (int a = n - 2; a >= 0; rest /= p->size[a--])
+    at[a] = spaced(rest % p->size[a], p->size[a], p->align_corners);
+  const float *theta = (const float *)args->in[0] + rest * n * (n + 1);
+  for (int row = 0; row < n; row++, theta += n + 1) {
+    base[row] = theta[n];
+    for (int a = 0; a < n - 1; a++) base[row] += (double)theta[n - 1 - a] * at[a];
+    slope[row] = theta[0];
+  }
+  float *out = (float *)args->out[0] + task * width * n;
+  for (int64_t i = 0; i < width; i++) {
+    double x = spaced(i, width, p->align_corners);
+    for (int row = 0; row < n; row++) *out++ = (float)(base[row] + slope[row] * x);
+  }
+}
+
+static ifd_status lower_affine_grid(ifd_lower *x) {
+  affine p = {.align_corners = ifd_attr_int(x->node, "align_corners") != 0};
+  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
+  const ifd_shape *theta = &x->in[0]->shape, *out = &x->out[0]->shape;
+  p.n = out->rank - 2;
+  bool fits = (p.n == 2 || p.n == 3) && theta->rank == 3 && theta->dim[0] == out->dim[0] &&
+              theta->dim[1] == p.n && theta->dim[2] == p.n + 1;
+  if (!fits) return IFD_OK;
+  memcpy(p.size, out->dim + 1, (size_t)p.n * sizeof *p.size);
+  x->work->algorithm = "rows";
+  return ifd_lower_launch(x, run_affine_row, &p, sizeof p, ifd_shape_span(out, 0, out->rank - 2), 0);
+}
+
+const ifd_op ifd_ops_grid[] = {{.name = "GridSample",
+                                .since = 16,
+                                .infer = infer_grid_sample,
+                                .eval = eval_grid_sample,
+                                .lower = lower_grid_sample},
+                               {.name = "AffineGrid",
+                                .since = 20,
+                                .infer = infer_affine_grid,
+                                .eval = eval_affine_grid,
+                                .lower = lower_affine_grid},
+                               {0}};

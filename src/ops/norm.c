@@ -6,6 +6,7 @@
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/kernels.h"
 #include "kernels/norm/norm.h"
+#include "kernels/reduce/reduce.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/values.h"
@@ -180,20 +181,20 @@ static ifd_status eval_rms_norm(ifd_eval *x) {
 
 /* ---- MeanVarianceNormalization ---- */
 
-/* Strides of a tensor that keeps the dimensions of `s` not named by axes, seen from `s`. */
-static ifd_status reduced_strides(ifd_eval *x, const ifd_shape *s, int64_t *strides, int64_t *count) {
+static const double mean_variance_epsilon = 1e-9; /* of the function that ONNX defines the operator by */
+
+/* The shape of the means: 1 along the axes. */
+static ifd_status kept_shape(ifd_error *err, const ifd_node *node, const ifd_shape *s, ifd_shape *kept) {
   static const int64_t by_channel[] = {0, 2, 3};
   const int64_t *axes;
-  int n = ifd_node_ints(x->node, "axes", &axes);
-  ifd_shape kept = *s;
-  if (!ifd_node_find_attr(x->node, "axes")) axes = by_channel, n = 3;
+  int n = ifd_node_ints(node, "axes", &axes);
+  *kept = *s;
+  if (!ifd_node_find_attr(node, "axes")) axes = by_channel, n = 3;
   for (int i = 0; i < n; i++) {
     int axis;
-    TRY(ifd_axis(x->err, &axis, axes[i], s->rank));
-    kept.dim[axis] = 1;
+    TRY(ifd_axis(err, &axis, axes[i], s->rank));
+    kept->dim[axis] = 1;
   }
-  ifd_shape_broadcast_strides(&kept, s, strides);
-  *count = ifd_shape_count(&kept);
   return IFD_OK;
 }
 
@@ -210,12 +211,14 @@ static void sum_over(const ifd_shape *s, const int64_t *strides, const double *v
 }
 
 static ifd_status eval_mean_variance_norm(ifd_eval *x) {
-  static const double epsilon = 1e-9; /* of the function that ONNX defines the operator by */
   const ifd_shape *s = ifd_eval_shape(x, 0);
   const double *in;
   double *y, *mean, *var;
-  int64_t strides[IFD_MAX_RANK], count;
-  TRY(reduced_strides(x, s, strides, &count));
+  int64_t strides[IFD_MAX_RANK];
+  ifd_shape kept;
+  TRY(kept_shape(x->err, x->node, s, &kept));
+  ifd_shape_broadcast_strides(&kept, s, strides);
+  int64_t count = ifd_shape_count(&kept);
   TRY(ifd_eval_f64(x, &in, 0));
   TRY(ifd_eval_zeros(x, &y, ifd_shape_count(s)));
   TRY(ifd_eval_zeros(x, &mean, count));
@@ -230,7 +233,7 @@ static ifd_status eval_mean_variance_norm(ifd_eval *x) {
   while (ifd_walk_next(&w))
     for (int64_t i = 0; i < w.n; i++, in++) {
       int64_t at = w.offset[0] + i * w.step[0];
-      *to++ = (*in - mean[at]) / (sqrt(var[at] / n) + epsilon);
+      *to++ = (*in - mean[at]) / (sqrt(var[at] / n) + mean_variance_epsilon);
     }
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), s, y);
 }
@@ -419,6 +422,50 @@ static bool mean_variance_mixes(const ifd_node *node) {
   return n == 0;
 }
 
+/* MeanVarianceNormalization over the outer and the innermost of three axes [outer, kept, inner]: a task is
+ * one of those kept, whose `outer` rows are summed on the kernels and then joined in double. */
+typedef struct variance_params {
+  const struct ifd_k_reduce_table *reduce;
+  int64_t outer, kept, inner;
+} variance_params;
+
+/* The mean of the rows' sums. */
+static double mean_of_rows(const variance_params *p, ifd_reduce op, const float *x, float *sums) {
+  double sum = 0;
+  p->reduce->rows(op, x, (size_t)(p->kept * p->inner), (size_t)p->outer, (size_t)p->inner, sums);
+  for (int64_t o = 0; o < p->outer; o++) sum += sums[o];
+  return sum / (double)(p->outer * p->inner);
+}
+
+static void run_mean_variance(const void *params, const ifd_args *args, int task) {
+  const variance_params *p = params;
+  int64_t row = p->kept * p->inner;
+  const float *x = (const float *)args->in[0] + task * p->inner;
+  float *y = (float *)args->out[0] + task * p->inner;
+  float mean = (float)mean_of_rows(p, IFD_REDUCE_Sum, x, args->scratch);
+  for (int64_t o = 0; o < p->outer; o++)
+    for (int64_t i = 0; i < p->inner; i++) y[o * row + i] = x[o * row + i] - mean;
+  float deviation =
+      (float)(sqrt(mean_of_rows(p, IFD_REDUCE_SumSquare, y, args->scratch)) + mean_variance_epsilon);
+  for (int64_t o = 0; o < p->outer; o++)
+    for (int64_t i = 0; i < p->inner; i++) y[o * row + i] /= deviation;
+}
+
+static ifd_status lower_mean_variance(ifd_lower *x) {
+  const ifd_shape *s = &x->in[0]->shape;
+  variance_params p = {.reduce = ifd_k_reduce(x->isa), .outer = 1, .kept = 1, .inner = 1};
+  ifd_shape kept;
+  int d = 0;
+  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
+  TRY(kept_shape(x->err, x->node, s, &kept));
+  for (; d < s->rank && kept.dim[d] == 1; d++) p.outer *= s->dim[d];
+  for (; d < s->rank && kept.dim[d] == s->dim[d]; d++) p.kept *= s->dim[d];
+  for (; d < s->rank && kept.dim[d] == 1; d++) p.inner *= s->dim[d];
+  if (d < s->rank || p.inner == 1) return IFD_OK;
+  x->work->algorithm = "planes";
+  return ifd_lower_launch(x, run_mean_variance, &p, sizeof p, p.kept, (size_t)p.outer * sizeof(float));
+}
+
 #define ROW(name_, since_, infer_, eval_, lower_)                                                            \
   { .name = name_, .since = since_, .infer = infer_, .eval = eval_, .lower = lower_ }
 const ifd_op ifd_ops_norm[] = {
@@ -431,6 +478,7 @@ const ifd_op ifd_ops_norm[] = {
      .since = 9,
      .infer = ifd_infer_like_first,
      .eval = eval_mean_variance_norm,
+     .lower = lower_mean_variance,
      .mixes_batch = mean_variance_mixes},
     ROW("LRN", 1, ifd_infer_like_first, eval_lrn, lower_lrn),
     {0}};

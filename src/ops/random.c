@@ -16,6 +16,7 @@ static ifd_status dtype_attr(ifd_error *err, const ifd_node *node, ifd_dtype oth
 
 /* ---- RandomNormal, RandomUniform, and those like an input ---- */
 
+enum { CHUNK = 256 }; /* elements stored at a time */
 typedef double (*draw)(ifd_random *r);
 
 static ifd_status fill_random(ifd_eval *x, const ifd_shape *shape, ifd_dtype dtype, draw next, double scale,
@@ -27,8 +28,13 @@ static ifd_status fill_random(ifd_eval *x, const ifd_shape *shape, ifd_dtype dty
          ifd_dtype_name(dtype));
   TRY(ifd_eval_out(x, &out, 0, dtype, shape));
   ifd_random_start(r, x);
-  for (int64_t i = 0, n = ifd_shape_count(shape); i < n; i++)
-    ifd_tensor_set_f64(out, i, next(r) * scale + shift);
+  char *to = out->data;
+  for (int64_t i = 0, n = ifd_shape_count(shape); i < n; i += CHUNK) {
+    double chunk[CHUNK];
+    int64_t m = ifd_min_i64(CHUNK, n - i);
+    for (int64_t k = 0; k < m; k++) chunk[k] = next(r) * scale + shift;
+    ifd_store_f64(out->dtype, to + (size_t)i * ifd_dtype_size(out->dtype), chunk, m);
+  }
   return IFD_OK;
 }
 
@@ -98,10 +104,15 @@ static ifd_status eval_Bernoulli(ifd_eval *x) {
   TRY(dtype_attr(x->err, x->node, p->dtype, &dtype));
   TRY(ifd_eval_out(x, &out, 0, dtype, &p->shape));
   ifd_random_start(r, x);
-  for (int64_t i = 0, n = ifd_tensor_count(p); i < n; i++) {
-    double probability = ifd_tensor_get_f64(p, i);
-    EXPECT(x->err, probability >= 0 && probability <= 1, BAD_INPUT, "%g is no probability", probability);
-    ifd_tensor_set_i64(out, i, ifd_random_bernoulli(r, probability));
+  for (int64_t i = 0, n = ifd_tensor_count(p); i < n; i += CHUNK) {
+    double chance[CHUNK];
+    int64_t drawn[CHUNK], m = ifd_min_i64(CHUNK, n - i);
+    ifd_load_f64(p->dtype, (const char *)p->data + (size_t)i * ifd_dtype_size(p->dtype), chance, m);
+    for (int64_t k = 0; k < m; k++) {
+      EXPECT(x->err, chance[k] >= 0 && chance[k] <= 1, BAD_INPUT, "%g is no probability", chance[k]);
+      drawn[k] = ifd_random_bernoulli(r, chance[k]);
+    }
+    ifd_store_i64(out->dtype, (char *)out->data + (size_t)i * ifd_dtype_size(out->dtype), drawn, m);
   }
   return IFD_OK;
 }

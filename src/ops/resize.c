@@ -589,16 +589,21 @@ static void copy_row(const nearest_params *p, char *to, const char *from) {
 static void run_nearest(const void *params, const ifd_args *args, int task) {
   const nearest_params *p = params;
   int last = p->out.rank - 1;
-  int64_t from, to;
+  int64_t from, to, copied = -1;
+  size_t row_len = (size_t)p->out.dim[last] * p->size;
   ifd_rows_of(&p->rows, task, &from, &to);
-  for (int64_t r = from; r < to; r++) {
+  char *out = (char *)args->out[0] + (size_t)from * row_len;
+  for (int64_t r = from; r < to; r++, out += row_len) {
     int64_t rest = r, at = 0;
     for (int a = last - 1; a >= 0; a--) {
       at += p->index[a][rest % p->out.dim[a]] * p->in_stride[a];
       rest /= p->out.dim[a];
     }
-    copy_row(p, (char *)args->out[0] + r * p->out.dim[last] * (int64_t)p->size,
-             (const char *)args->in[X] + at * (int64_t)p->size);
+    if (at == copied)
+      memcpy(out, out - row_len, row_len);
+    else
+      copy_row(p, out, (const char *)args->in[X] + (size_t)at * p->size);
+    copied = at;
   }
 }
 

@@ -13,7 +13,9 @@ typedef struct svm {
   svm_kernel kernel;
   double gamma, coef0, degree;
   int64_t n_vectors; /* 0: coefficients are weights of features */
-  const float *vectors, *coefficients, *rho, *prob_a, *prob_b;
+  const float *coefficients, *rho, *prob_a, *prob_b;
+  double *by_feature; /* support vectors, [n_features, n_vectors] */
+  double *kernels;    /* of one sample and each vector */
   int n_coefficients, n_rho, n_prob;
   ifd_samples samples;
   ifd_post_transform post;
@@ -36,7 +38,8 @@ static ifd_status read_kernel(ifd_error *err, svm *m, const ifd_node *node) {
 
 /* n_vectors must be set. */
 static ifd_status read_svm(ifd_eval *x, svm *m) {
-  int n = ifd_node_floats(x->node, "support_vectors", &m->vectors);
+  const float *vectors;
+  int n = ifd_node_floats(x->node, "support_vectors", &vectors);
   m->n_coefficients = ifd_node_floats(x->node, "coefficients", &m->coefficients);
   m->n_rho = ifd_node_floats(x->node, "rho", &m->rho);
   TRY(ifd_samples_of(x->err, &m->samples, ifd_eval_shape(x, 0)));
@@ -45,10 +48,38 @@ static ifd_status read_svm(ifd_eval *x, svm *m) {
   EXPECT(x->err, m->n_vectors == 0 || (n % m->n_vectors == 0 && n / m->n_vectors == m->samples.n_features),
          BAD_MODEL, "attribute support_vectors has %d elements: %lld vectors of %lld features are needed", n,
          (long long)m->n_vectors, (long long)m->samples.n_features);
+  TRY(ifd_eval_zeros(x, &m->by_feature, m->n_vectors * m->samples.n_features));
+  TRY(ifd_eval_zeros(x, &m->kernels, m->n_vectors));
+  for (int64_t j = 0; j < m->n_vectors; j++)
+    for (int64_t f = 0; f < m->samples.n_features; f++)
+      m->by_feature[f * m->n_vectors + j] = vectors[j * m->samples.n_features + f];
   return ifd_post_transform_read(x->err, &m->post, x->node);
 }
 
 /* ---- kernels ---- */
+
+static double apply_kernel(const svm *m, double sum) {
+  switch (m->kernel) {
+  case POLY: return pow(m->gamma * sum + m->coef0, m->degree);
+  case RBF: return exp(-m->gamma * sum);
+  case SIGMOID: return tanh(m->gamma * sum + m->coef0);
+  default: return sum;
+  }
+}
+
+/* k[j] = kernel of x and support vector j: the sums of all vectors grow feature by feature. */
+static void find_kernels(const svm *m, const double *x, double *k) {
+  int64_t n = m->n_vectors;
+  memset(k, 0, (size_t)n * sizeof *k);
+  for (int64_t f = 0; f < m->samples.n_features; f++) {
+    const double *v = m->by_feature + f * n, a = x[f];
+    if (m->kernel == RBF)
+      for (int64_t j = 0; j < n; j++) k[j] += (a - v[j]) * (a - v[j]);
+    else
+      for (int64_t j = 0; j < n; j++) k[j] += a * v[j];
+  }
+  for (int64_t j = 0; j < n; j++) k[j] = apply_kernel(m, k[j]);
+}
 
 static double dot(const double *a, const float *b, int64_t n) {
   double sum = 0;
@@ -56,31 +87,14 @@ static double dot(const double *a, const float *b, int64_t n) {
   return sum;
 }
 
-static double distance(const double *a, const float *b, int64_t n) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
-  return sum;
-}
-
-static double kernel(const svm *m, const double *x, const float *v) {
-  int64_t n = m->samples.n_features;
-  switch (m->kernel) {
-  case POLY: return pow(m->gamma * dot(x, v, n) + m->coef0, m->degree);
-  case RBF: return exp(-m->gamma * distance(x, v, n));
-  case SIGMOID: return tanh(m->gamma * dot(x, v, n) + m->coef0);
-  default: return dot(x, v, n);
-  }
-}
-
 /* ---- SVMRegressor ---- */
 
 static ifd_status infer_regressor(ifd_infer *x) { return ifd_infer_scores(x, 0, IFD_FLOAT, 1); }
 
 static double regress(const svm *m, const double *x) {
-  double sum = m->n_vectors ? 0 : kernel(m, x, m->coefficients);
-  for (int64_t j = 0; j < m->n_vectors; j++)
-    sum += m->coefficients[j] * kernel(m, x, m->vectors + j * m->samples.n_features);
-  return sum + m->rho[0];
+  if (m->n_vectors == 0) return dot(x, m->coefficients, m->samples.n_features) + m->rho[0];
+  find_kernels(m, x, m->kernels);
+  return dot(m->kernels, m->coefficients, m->n_vectors) + m->rho[0];
 }
 
 static ifd_status eval_regressor(ifd_eval *x) {
@@ -111,8 +125,8 @@ typedef struct classifier {
   ifd_labels labels;
   const int64_t *per_class; /* support vectors of each class, one class after another */
   int64_t n_pairs, n_scores;
-  double *kernels, *pairs; /* of one sample */
-  double *probability;     /* scratch of estimate_classes, NULL without attributes prob_a and prob_b */
+  double *pairs;       /* of one sample */
+  double *probability; /* scratch of estimate_classes, NULL without attributes prob_a and prob_b */
   int32_t *votes;
 } classifier;
 
@@ -172,7 +186,6 @@ static ifd_status read_classifier(ifd_eval *x, classifier *c) {
   c->m.n_prob = c->m.n_vectors ? ifd_node_floats(x->node, "prob_a", &c->m.prob_a) : 0;
   if (c->m.n_prob) (void)ifd_node_floats(x->node, "prob_b", &c->m.prob_b);
   TRY(check_sizes(x, c));
-  TRY(ifd_eval_zeros(x, &c->kernels, c->m.n_vectors));
   TRY(ifd_eval_zeros(x, &c->pairs, c->n_pairs));
   if (c->m.n_prob) TRY(ifd_eval_zeros(x, &c->probability, 2 * n * n + n));
   ALLOC(x->err, c->votes, ifd_new_array(x->scratch, int32_t, n));
@@ -182,13 +195,12 @@ static ifd_status read_classifier(ifd_eval *x, classifier *c) {
 /* The part of the decision between classes i and j that the support vectors of one of them have. */
 static double half_decision(const classifier *c, int64_t row, int64_t first, int64_t n) {
   const float *coefficients = c->m.coefficients + row * c->m.n_vectors + first;
-  return dot(c->kernels + first, coefficients, n);
+  return dot(c->m.kernels + first, coefficients, n);
 }
 
 static void decide_pairs(classifier *c, const double *x) {
   int n = c->labels.n;
-  for (int64_t j = 0; j < c->m.n_vectors; j++)
-    c->kernels[j] = kernel(&c->m, x, c->m.vectors + j * c->m.samples.n_features);
+  find_kernels(&c->m, x, c->m.kernels);
   memset(c->votes, 0, (size_t)n * sizeof *c->votes);
   int64_t pair = 0, first_i = 0;
   for (int i = 0; i < n; first_i += c->per_class[i++]) {
@@ -260,7 +272,8 @@ static int32_t classify(classifier *c, const double *x, double *scores) {
   int n = c->labels.n;
   if (c->m.n_vectors == 0) {
     for (int j = 0; j < n; j++)
-      scores[j] = c->m.rho[0] + kernel(&c->m, x, c->m.coefficients + j * c->m.samples.n_features);
+      scores[j] =
+          c->m.rho[0] + dot(x, c->m.coefficients + j * c->m.samples.n_features, c->m.samples.n_features);
     return ifd_top_score(scores, n);
   }
   decide_pairs(c, x);

@@ -265,13 +265,45 @@ def narrow(dtype, rng):
     return n
 
 
+def rows_of_features(rng):
+    n = Nodes(1, "ai.onnx.ml")
+    for shape in (1, 1), (3, 7), (40, 33), (5, 8):
+        x = samples(F32, shape, rng)
+        x[0] = 0
+        for norm in "MAX", "L1", "L2":
+            n.add("Normalizer", [x], [0], norm=norm)
+        for dtype in (F32, F64, I64, I32):
+            n.add("ArrayFeatureExtractor", [samples(dtype, shape, rng), rng.integers(0, shape[1], 11)], [0])
+        n.add("FeatureVectorizer", [x, x[:, :1], x], [0], inputdimensions=[shape[1], 3, max(1, shape[1] // 2)])
+        n.add("FeatureVectorizer", [x, x], [0])
+    return n
+
+
+def mean_variance(rng):
+    n = Nodes(13)
+    for axes in None, [0, 2, 3], [2, 3], [1, 2, 3], [0, 1], [3], [0, 1, 2, 3], [1]:
+        x = samples(F32, (3, 4, 5, 6), rng)
+        n.add("MeanVarianceNormalization", [x], [0], **({"axes": axes} if axes else {}))
+    return n
+
+
+def affine(rng):
+    n = Nodes(20)
+    for size in (2, 3, 4, 5), (2, 1, 1, 7), (1, 2, 3, 4, 5), (2, 1, 2, 1, 3):
+        for align in 0, 1:
+            theta = samples(F32, (size[0], len(size) - 2, len(size) - 1), rng, -1, 1)
+            n.add("AffineGrid", [theta, np.array(size)], [0], align_corners=align)
+    return n
+
+
 CASES = {**{f"{o}": (unary, o) for o in UNARY}, **{f"{o}-binary": (binary, o) for o in BINARY},
          **{f"{o}-variadic": (variadic, o) for o in VARIADIC}, **{o: (reduce, o) for o in REDUCE},
          "ArgMax": (argument, "ArgMax"), "ArgMin": (argument, "ArgMin"), "Clip": (clip,), "Where": (where,),
          "Cast": (cast,), "CumSum": (cumulate,), "Quantize": (quantize,),
          "GridSample": (grid_sample,), "DeformConv": (deform_conv,), "Regions": (regions,),
          "Hardmax": (lines, "Hardmax"), "LpNormalization": (lines, "LpNormalization"), "Pools": (windows,),
-         "RotaryEmbedding": (rotary,), "float16": (narrow, F16), "bfloat16": (narrow, BF16)}
+         "RotaryEmbedding": (rotary,), "float16": (narrow, F16), "bfloat16": (narrow, BF16),
+         "Features": (rows_of_features,), "MeanVariance": (mean_variance,), "AffineGrid": (affine,)}
 
 
 def made(case):
@@ -340,6 +372,11 @@ def test_regions_of_no_image_are_refused():
     lib.refuses(Nodes(22).add("RoiAlign", [x, boxes, np.array([2])], [0]), "image 2")
     lib.refuses(Nodes(22).add("RoiAlign", [x, boxes, np.array([-1])], [0]), "image -1")
     lib.refuses(Nodes(22).add("MaxRoiPool", [x, np.full((1, 5), 7, F32)], [0], pooled_shape=[1, 1]), "image 7")
+
+
+def test_features_outside_are_refused():
+    for bad in 3, -1:
+        lib.refuses(Nodes(1, "ai.onnx.ml").add("ArrayFeatureExtractor", [np.zeros((2, 3), F32), np.array([0, bad])], [0]), f"index {bad}")
 
 
 def test_positions_outside_are_refused():

@@ -45,6 +45,25 @@ static ifd_lookup_slot *slot_of(const ifd_lookup *l, uint64_t bits, ifd_dtype dt
   }
 }
 
+/* A table of all integers from the least key to the greatest, where those are few for so many keys. */
+static ifd_status init_direct(ifd_error *err, ifd_lookup *l, ifd_arena *arena) {
+  enum { ENTRIES_PER_KEY = 8 };
+  int64_t n = ifd_tensor_count(&l->keys);
+  const int64_t *keys = l->keys.data;
+  int64_t least = INT64_MAX, greatest = INT64_MIN;
+  if (l->keys.dtype != IFD_INT64 || n == 0 || n > INT32_MAX / ENTRIES_PER_KEY) return IFD_OK;
+  for (int64_t i = 0; i < n; i++) {
+    least = ifd_min_i64(least, keys[i]);
+    greatest = ifd_max_i64(greatest, keys[i]);
+  }
+  uint64_t span = (uint64_t)greatest - (uint64_t)least;
+  if (span >= (uint64_t)n * ENTRIES_PER_KEY) return IFD_OK;
+  l->least = least, l->n_direct = span + 1;
+  ALLOC(err, l->direct, ifd_new_array(arena, int32_t, (int64_t)l->n_direct));
+  for (int64_t i = 0; i < n; i++) l->direct[keys[i] - least] = (int32_t)i + 1;
+  return IFD_OK;
+}
+
 ifd_status ifd_lookup_init(ifd_error *err, ifd_lookup *out, ifd_arena *arena, const ifd_tensor *keys,
                            ifd_lookup_rule rule) {
   int64_t n = ifd_tensor_count(keys);
@@ -55,11 +74,16 @@ ifd_status ifd_lookup_init(ifd_error *err, ifd_lookup *out, ifd_arena *arena, co
     uint64_t bits = bits_of(rule, keys->dtype, keys->data, i);
     *slot_of(&l, bits, keys->dtype, keys->data, i) = (ifd_lookup_slot){bits, i + 1};
   }
+  TRY(init_direct(err, &l, arena));
   *out = l;
   return IFD_OK;
 }
 
 int64_t ifd_lookup_find(const ifd_lookup *l, ifd_dtype dtype, const void *data, int64_t i) {
+  if (l->direct && dtype == IFD_INT64) {
+    uint64_t at = (uint64_t)((const int64_t *)data)[i] - (uint64_t)l->least;
+    return at < l->n_direct ? l->direct[at] - 1 : -1;
+  }
   return slot_of(l, bits_of(l->rule, dtype, data, i), dtype, data, i)->key - 1;
 }
 

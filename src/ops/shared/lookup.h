@@ -20,6 +20,10 @@ typedef struct ifd_lookup {
   ifd_lookup_rule rule;
   ifd_lookup_slot *slots;
   uint64_t mask;
+  /* Integer keys that lie close together: key k is entry k - least. NULL: they do not. */
+  int32_t *direct; /* 1 + index of a key; 0: none */
+  int64_t least;
+  uint64_t n_direct;
 } ifd_lookup;
 
 ifd_status ifd_lookup_init(ifd_error *err, ifd_lookup *out, ifd_arena *arena, const ifd_tensor *keys,

@@ -29,12 +29,16 @@ void ifd_random_start(ifd_random *r, ifd_eval *x) {
   ifd_random_seed(r, usable ? low : next_seed(x->random));
 }
 
+static uint32_t twist(uint32_t high, uint32_t low) {
+  uint32_t y = (high & 0x80000000u) | (low & 0x7fffffffu);
+  return y >> 1 ^ (-(y & 1) & 0x9908b0dfu);
+}
+
 static void refill(ifd_random *r) {
   uint32_t *s = r->state;
-  for (int i = 0; i < N; i++) {
-    uint32_t y = (s[i] & 0x80000000u) | (s[(i + 1) % N] & 0x7fffffffu);
-    s[i] = s[(i + M) % N] ^ y >> 1 ^ (y & 1 ? 0x9908b0dfu : 0);
-  }
+  for (int i = 0; i < N - M; i++) s[i] = s[i + M] ^ twist(s[i], s[i + 1]);
+  for (int i = N - M; i < N - 1; i++) s[i] = s[i + M - N] ^ twist(s[i], s[i + 1]);
+  s[N - 1] = s[M - 1] ^ twist(s[N - 1], s[0]);
   r->at = 0;
 }
 
@@ -69,8 +73,9 @@ double ifd_random_normal(ifd_random *r) {
   return factor * v;
 }
 
+/* NumPy compares with exp(log(q)), which differs from q in its last bits: only a number as close needs it. */
 int ifd_random_bernoulli(ifd_random *r, double p) {
-  double rarer = p > .5 ? 1 - p : p;
-  int drawn = ifd_random_uniform(r) > exp(log(1 - rarer));
+  double rarer = p > .5 ? 1 - p : p, q = 1 - rarer, u = ifd_random_uniform(r);
+  int drawn = fabs(u - q) > 1e-14 ? u > q : u > exp(log(q));
   return p > .5 ? 1 - drawn : drawn;
 }
