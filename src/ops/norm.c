@@ -183,8 +183,9 @@ static ifd_status eval_rms_norm(ifd_eval *x) {
 
 static const double mean_variance_epsilon = 1e-9; /* of the function that ONNX defines the operator by */
 
-/* The shape of the means: 1 along the axes. */
-static ifd_status kept_shape(ifd_error *err, const ifd_node *node, const ifd_shape *s, ifd_shape *kept) {
+/* The shape of the means, 1 along the axes, and which those are (false on entry). */
+static ifd_status kept_shape(ifd_error *err, const ifd_node *node, const ifd_shape *s, ifd_shape *kept,
+                             bool *reduced) {
   static const int64_t by_channel[] = {0, 2, 3};
   const int64_t *axes;
   int n = ifd_node_ints(node, "axes", &axes);
@@ -194,6 +195,7 @@ static ifd_status kept_shape(ifd_error *err, const ifd_node *node, const ifd_sha
     int axis;
     TRY(ifd_axis(err, &axis, axes[i], s->rank));
     kept->dim[axis] = 1;
+    reduced[axis] = true;
   }
   return IFD_OK;
 }
@@ -216,7 +218,8 @@ static ifd_status eval_mean_variance_norm(ifd_eval *x) {
   double *y, *mean, *var;
   int64_t strides[IFD_MAX_RANK];
   ifd_shape kept;
-  TRY(kept_shape(x->err, x->node, s, &kept));
+  bool reduced[IFD_MAX_RANK] = {false};
+  TRY(kept_shape(x->err, x->node, s, &kept, reduced));
   ifd_shape_broadcast_strides(&kept, s, strides);
   int64_t count = ifd_shape_count(&kept);
   TRY(ifd_eval_f64(x, &in, 0));
@@ -455,13 +458,15 @@ static ifd_status lower_mean_variance(ifd_lower *x) {
   const ifd_shape *s = &x->in[0]->shape;
   variance_params p = {.reduce = ifd_k_reduce(x->isa), .outer = 1, .kept = 1, .inner = 1};
   ifd_shape kept;
+  bool reduced[IFD_MAX_RANK] = {false};
   int d = 0;
   if (!ifd_lower_all_float(x, 1)) return IFD_OK;
-  TRY(kept_shape(x->err, x->node, s, &kept));
-  for (; d < s->rank && kept.dim[d] == 1; d++) p.outer *= s->dim[d];
-  for (; d < s->rank && kept.dim[d] == s->dim[d]; d++) p.kept *= s->dim[d];
-  for (; d < s->rank && kept.dim[d] == 1; d++) p.inner *= s->dim[d];
-  if (d < s->rank || p.inner == 1) return IFD_OK;
+  TRY(kept_shape(x->err, x->node, s, &kept, reduced));
+  for (; d < s->rank && reduced[d]; d++) p.outer *= s->dim[d];
+  for (; d < s->rank && !reduced[d]; d++) p.kept *= s->dim[d];
+  if (d == s->rank) return IFD_OK; /* columns */
+  for (; d < s->rank && reduced[d]; d++) p.inner *= s->dim[d];
+  if (d < s->rank) return IFD_OK;
   x->work->algorithm = "planes";
   return ifd_lower_launch(x, run_mean_variance, &p, sizeof p, p.kept, (size_t)p.outer * sizeof(float));
 }

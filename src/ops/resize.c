@@ -492,6 +492,17 @@ static void smooth_row(const smooth_params *p, int64_t i, const float *in, float
     for (int64_t j = 0; j < p->inner; j++) out[j] += weight[k] * in[index[k] * p->inner + j];
 }
 
+/* A row along the last axis: as in smooth_row, element by element. */
+static void smooth_last(const smooth_params *p, const float *in, float *out) {
+  const int64_t *index = p->index;
+  const float *weight = p->weight;
+  if (p->taps == 2)
+    for (int64_t i = 0; i < p->n_out; i++, index += 2, weight += 2)
+      out[i] = weight[0] * in[index[0]] + weight[1] * in[index[1]];
+  else
+    for (int64_t i = 0; i < p->n_out; i++) smooth_row(p, i, in, out + i);
+}
+
 static void run_smooth(const void *params, const ifd_args *args, int task) {
   const smooth_params *p = params;
   const float *in = p->from_shared ? (const float *)args->shared + p->from : args->in[X];
@@ -504,7 +515,7 @@ static void run_smooth(const void *params, const ifd_args *args, int task) {
     if (p->inner > 1)
       smooth_row(p, r % p->n_out, plane, out + r * p->inner);
     else
-      for (int64_t i = 0; i < p->n_out; i++) smooth_row(p, i, plane, out + r * p->n_out + i);
+      smooth_last(p, plane, out + r * p->n_out);
   }
 }
 
