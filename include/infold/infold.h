@@ -333,7 +333,8 @@ INFOLD_API infold_status infold_recalibrate_model(infold_error *err, infold_mode
                                                   const infold_model *model,
                                                   const infold_recalibrate_options *options);
 
-/* The operators infold runs, or one of them in detail; the passes of the optimizer, or one. */
+/* The operators infold runs (width < 0: as Markdown, with their types), or one of them in detail; the passes
+ * of the optimizer, or one. */
 INFOLD_API infold_status infold_describe_operators(infold_error *err, char **out, const char *name,
                                                    int width);
 INFOLD_API infold_status infold_describe_passes(infold_error *err, char **out, const char *name, int width);

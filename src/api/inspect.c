@@ -101,22 +101,69 @@ static bool is_fast(const ifd_op *op) {
   return false;
 }
 
+/* "float16, float, seq(float)": names of the types of a set. */
+static void print_types(FILE *to, const ifd_type_set *set) {
+  static const char *const kinds[IFD_SCHEMA_N_KINDS] = {"%s",
+                                                        "sparse(%s)",
+                                                        "seq(%s)",
+                                                        "optional(%s)",
+                                                        "optional(seq(%s))",
+                                                        "map(int64, %s)",
+                                                        "map(string, %s)",
+                                                        "seq(map(int64, %s))",
+                                                        "seq(map(string, %s))"};
+  const char *comma = "";
+  for (int kind = 0; kind < IFD_SCHEMA_N_KINDS; kind++)
+    for (int t = 0; t < 64; t++) {
+      if (!(set->dtypes[kind] >> t & 1)) continue;
+      fputs(comma, to);
+      fprintf(to, kinds[kind], ifd_dtype_name((ifd_dtype)t));
+      comma = ", ";
+    }
+}
+
+/* The types that the newest version's variables stand for: "T: float, double; I: int64". */
+static ifd_status newest_types(ifd_error *err, ifd_arena *arena, const ifd_op *op, const char **out) {
+  const ifd_schema *s = ifd_schema_find(op->domain, op->name, ifd_schema_latest_opset(op->domain));
+  char *text = NULL;
+  size_t len;
+  *out = "";
+  FILE *to = s ? open_memstream(&text, &len) : NULL;
+  if (!s) return IFD_OK;
+  EXPECT(err, to, NO_MEMORY, "out of memory");
+  for (int i = 0; i < s->n_constraints; i++) {
+    fprintf(to, "%s%s: ", i ? "; " : "", s->constraints[i].name);
+    print_types(to, s->constraints[i].allowed);
+  }
+  fclose(to);
+  *out = text ? ifd_arena_strdup(arena, text) : NULL;
+  free(text);
+  EXPECT(err, *out, NO_MEMORY, "out of memory");
+  return IFD_OK;
+}
+
 static ifd_status list_operators(ifd_error *err, FILE *to, ifd_arena *arena, int width) {
   static const ifd_column columns[] = {
       {"Operator"}, {"Domain"}, {"Versions", .flexible = true}, {"Kernels"}, {0}};
+  static const ifd_column wide[] = {{"Operator"}, {"Domain"}, {"Versions"}, {"Kernels"}, {"Types"}, {0}};
+  bool markdown = width < 0;
   const ifd_op **ops;
   ifd_table table;
   int n;
   TRY(sorted_ops(err, arena, &ops, &n));
-  ifd_table_init(&table, err, arena, columns);
+  ifd_table_init(&table, err, arena, markdown ? wide : columns);
   for (int i = 0; i < n; i++) {
     if (i && same_op(ops[i - 1], ops[i])) continue;
-    const char *cells[4] = {ops[i]->name, domain_of(ops[i]->domain), NULL,
+    const char *cells[5] = {ops[i]->name, domain_of(ops[i]->domain), NULL,
                             is_fast(ops[i]) ? "fast" : "reference"};
     TRY(versions_of(err, arena, ops[i], &cells[2]));
+    if (markdown) TRY(newest_types(err, arena, ops[i], &cells[4]));
     TRY(ifd_table_add(&table, cells));
   }
-  ifd_table_print(&table, to, width);
+  if (markdown)
+    ifd_table_print_markdown(&table, to);
+  else
+    ifd_table_print(&table, to, width);
   fprintf(to, "\n%d operators\n", table.rows.n);
   return IFD_OK;
 }
@@ -160,6 +207,11 @@ static void describe(FILE *to, const ifd_schema *s) {
     fprintf(to, "  %-10s %-20s %-12s ", i ? "" : "attributes", s->attrs[i].name,
             attr_types[s->attrs[i].type]);
     print_default(to, &s->attrs[i]);
+    fputc('\n', to);
+  }
+  for (int i = 0; i < s->n_constraints; i++) {
+    fprintf(to, "  %-10s %-20s ", i ? "" : "types", s->constraints[i].name);
+    print_types(to, s->constraints[i].allowed);
     fputc('\n', to);
   }
 }
