@@ -18,8 +18,8 @@ LOAD = {"tensor_type": (TensorProto, numpy_helper.to_array), "sequence_type": (S
 
 
 def run(text, *inputs, options=()):
-    """The outputs of a graph given as text; lists are sequences."""
-    model = onnx.parser.parse_model(text)
+    """The outputs of a model, or of a graph given as text; lists are sequences."""
+    model = text if isinstance(text, onnx.ModelProto) else onnx.parser.parse_model(text)
     with tempfile.TemporaryDirectory() as tmp:
         tmp = pathlib.Path(tmp)
         (tmp / "in").mkdir(), (tmp / "out").mkdir()

@@ -1,0 +1,144 @@
+"""Normalizations, stated plainly in NumPy in double."""
+import numpy as np
+import onnx.parser
+import pytest
+
+from nodes import REFERENCE, Nodes, refuses, versions_of
+from test_control import run
+
+F = np.float32
+RNG = np.random.default_rng(9)
+SHAPES = (2, 4, 3), (3, 8, 5, 7), (1, 4, 2, 3, 6), (2, 12, 1, 1)
+BOTH = pytest.mark.parametrize("options", [(), REFERENCE])
+
+
+def given(shape):
+    return RNG.normal(1, 2, shape).astype(F)
+
+
+def by_channel(v, rank):
+    return v.reshape(-1, *[1] * (rank - 2)).astype(float)
+
+
+def standard(x, axes, epsilon):
+    x = x.astype(float)
+    return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + epsilon)
+
+
+@BOTH
+@pytest.mark.parametrize("version", versions_of("InstanceNormalization"))
+def test_instance(version, options):
+    nodes = Nodes(version)
+    for shape in SHAPES[:3]:
+        x, scale, bias = given(shape), given(shape[1]), given(shape[1])
+        y = standard(x, tuple(range(2, len(shape))), 1e-3) * by_channel(scale, len(shape)) + by_channel(bias, len(shape))
+        nodes.add("InstanceNormalization", [x, scale, bias], [y.astype(F)], epsilon=1e-3)
+    nodes.check(ulps=16, atol=1e-5, options=options)
+
+
+@BOTH
+@pytest.mark.parametrize("version", versions_of("GroupNormalization"))
+def test_group(version, options):
+    """Before version 21 scale and bias are one for each group, since then one for each channel."""
+    nodes = Nodes(version)
+    for shape in SHAPES:
+        for groups in 1, 2, 4:
+            n = shape[1] if version >= 21 else groups
+            x, scale, bias = given(shape), given(n), given(n)
+            y = standard(x.reshape(shape[0], groups, -1), 2, 1e-5).reshape(shape)
+            repeat = shape[1] // n
+            y = y * by_channel(scale.repeat(repeat), len(shape)) + by_channel(bias.repeat(repeat), len(shape))
+            nodes.add("GroupNormalization", [x, scale, bias], [y.astype(F)], num_groups=groups)
+    nodes.check(ulps=16, atol=1e-5, options=options)
+
+
+@BOTH
+def test_layer_and_rms(options):
+    layer, rms = Nodes(17), Nodes(23)
+    for shape in SHAPES + ((5, 300),):
+        for axis in range(-len(shape), len(shape)):
+            x, scale, bias = given(shape), given(shape[axis % len(shape):]), given(shape[axis % len(shape):])
+            axes = tuple(range(axis % len(shape), len(shape)))
+            wide = x.astype(float)
+            mean, deviation = wide.mean(axes, keepdims=True), np.sqrt(wide.var(axes, keepdims=True) + 1e-5)
+            layer.add("LayerNormalization", [x, scale, bias], [((wide - mean) / deviation * scale + bias).astype(F), mean.astype(F),
+                                                               (1 / deviation).astype(F)], axis=axis)
+            layer.add("LayerNormalization", [x, scale], [((wide - mean) / deviation * scale).astype(F)], axis=axis)
+            rms.add("RMSNormalization", [x, scale], [(wide / np.sqrt((wide ** 2).mean(axes, keepdims=True) + 1e-2) * scale).astype(F)],
+                    axis=axis, epsilon=1e-2)
+    layer.check(ulps=32, atol=2e-5, options=options)
+    rms.check(ulps=32, atol=2e-5, options=options)
+
+
+@BOTH
+@pytest.mark.parametrize("version", versions_of("LpNormalization"))
+def test_lp(version, options):
+    nodes = Nodes(version)
+    for shape in SHAPES:
+        for axis in range(-1, len(shape)):
+            x = given(shape)
+            x[..., 0] = 0
+            wide = x.astype(float)
+            for p, norm in ((1, np.abs(wide).sum(axis, keepdims=True)), (2, np.sqrt((wide ** 2).sum(axis, keepdims=True)))):
+                nodes.add("LpNormalization", [x], [np.where(norm == 0, 0, wide / np.where(norm == 0, 1, norm)).astype(F)], axis=axis, p=p)
+    nodes.check(ulps=16, atol=1e-7, options=options)
+    refuses(Nodes(version).add("LpNormalization", [x], [x], p=3), "p")
+
+
+@BOTH
+@pytest.mark.parametrize("version", versions_of("MeanVarianceNormalization"))
+def test_mean_variance(version, options):
+    nodes = Nodes(version)
+    for axes in (0, 2, 3), (2, 3), (1, 2, 3), (0, 1), (3,), (1,):
+        x = given(SHAPES[1]).astype(float).astype(F)
+        deviation = x.astype(float).std(axes, keepdims=True)
+        y = (x - x.astype(float).mean(axes, keepdims=True)) / (deviation + 1e-9)
+        nodes.add("MeanVarianceNormalization", [x], [y.astype(F)], axes=axes)
+    nodes.check(ulps=32, atol=2e-5, options=options)
+
+
+@BOTH
+@pytest.mark.parametrize("version", versions_of("LRN"))
+def test_lrn(version, options):
+    nodes = Nodes(version)
+    for shape in SHAPES:
+        for size in 1, 2, 3, 5, 9:
+            x = given(shape)
+            squares = x.astype(float) ** 2
+            region = np.stack([squares[:, max(0, c - (size - 1) // 2):c + size // 2 + 1].sum(1) for c in range(shape[1])], 1)
+            nodes.add("LRN", [x], [(x / (1.5 + .01 / size * region) ** .6).astype(F)], size=size, alpha=.01, beta=.6, bias=1.5)
+    nodes.check(ulps=16, atol=1e-6, options=options)
+
+
+# BatchNormalization at the versions that are no longer written, amid the nodes that are fused with it.
+
+def whole(opset, norm, extra=""):
+    return f"""<ir_version: 8, opset_import: ["" : {opset}]> g (float[2,3,4,4] x, float[3,3,1,1] w, float{{}} s, float{{}} b, float{{}} m, float{{}} v)
+        => (float[2,3,4,4] z) {{ y = Conv(x, w) n = BatchNormalization<{norm}>(y, s, b, m, v) z = Relu(n) {extra} }}"""
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("opset,norm,spatial", [(6, "is_test = 1", True), (6, "is_test = 1, spatial = 0", False), (7, "spatial = 0", False),
+                                                (7, "epsilon = 0.01", True), (9, "epsilon = 0.01", True), (15, "epsilon = 0.01", True),
+                                                (1, "is_test = 1, consumed_inputs = [0, 0, 0, 1, 1]", True),
+                                                (1, "is_test = 1, spatial = 0, consumed_inputs = [0, 0, 0, 1, 1]", False)])
+def test_batch_normalization_in_models(opset, norm, spatial, constant):
+    """Statistics of channels, or of every element of a sample (spatial = 0); Conv, BatchNormalization, Relu."""
+    shape = (3,) if spatial else (3, 4, 4)
+    x, w = given((2, 3, 4, 4)), given((3, 3, 1, 1))
+    s, b, m = (given(shape) for _ in range(3))
+    v = np.abs(given(shape)) + F(.5)
+    text = whole(opset, norm).replace("float{}", f"float[{','.join(map(str, shape))}]")
+    y = np.einsum("oi,nihw->nohw", w[:, :, 0, 0].astype(float), x)
+    s_, b_, m_, v_ = (a.reshape(1, 3, *(shape[1:] or (1, 1))).astype(float) for a in (s, b, m, v))
+    want = np.maximum((y - m_) / np.sqrt(v_ + (.01 if "epsilon" in norm else 1e-5)) * s_ + b_, 0).astype(F)
+    inputs = [x, w, s, b, m, v]
+    if constant:
+        model = onnx.parser.parse_model(text)
+        del model.graph.input[1:]
+        for name, a in zip("wsbmv", inputs[1:]):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(a, name))
+        got = run(model, x)[0]
+    else:
+        got = run(text, *inputs)[0]
+    np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
