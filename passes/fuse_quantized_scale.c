@@ -1,8 +1,8 @@
 #include "pass/quant.h"
 
 /* A dynamically quantized product: the integers of MatMulInteger or ConvInteger are cast to float, multiplied
- * by the scales of both operands, one of which is known in the run alone, and a bias is added: one
- * infold.QMatMul or infold.QConv does it all as it stores. */
+ * by the scales of both operands, one of which is known in the run alone, a bias is added and the result
+ * clipped: one infold.QMatMul or infold.QConv does it all as it stores. */
 
 enum { X, X_SCALE, X_ZERO, W, W_SCALE, W_ZERO, Y_SCALE, Y_ZERO, BIAS, N_INPUTS };
 
@@ -26,7 +26,8 @@ static bool product_of(ifd_rewrite *rw, const ifd_value *v, product *p) {
     p->turned = true, p->channels = 1;
   } else {
     p->node = v->producer;
-    if (!p->node || (!ifd_node_is(p->node, "MatMulInteger") && !ifd_rw_is_own(p->node, "QMatMul")))
+    if (!p->node || (!ifd_node_is(p->node, "MatMulInteger") && !ifd_rw_is_own(p->node, "QMatMul") &&
+                     !ifd_rw_is_own(p->node, "QConv")))
       return false;
   }
   p->n = ifd_rw_dim(rw, v, p->channels);
@@ -66,16 +67,19 @@ static void inputs_of(const product *p, ifd_value **in) {
   for (int i = 0; i < 4 && !own; i++) in[of_integer[i]] = ifd_node_input(p->node, i);
 }
 
-static ifd_status remake(ifd_rewrite *rw, const product *p, ifd_value **in, ifd_value *result) {
+/* The product with other inputs, and a clip, in the place of `result`. */
+static ifd_status remake(ifd_rewrite *rw, const product *p, ifd_value **in, const ifd_requantized *r) {
   ifd_node *made;
   ifd_value *y;
-  TRY(ifd_rw_add_node(rw, &made, p->turned ? "infold.QConv" : "infold.QMatMul", in, N_INPUTS, 1));
+  bool is_conv = ifd_rw_is_own(p->node, "QConv");
+  TRY(ifd_rw_add_node(rw, &made, is_conv ? "infold.QConv" : "infold.QMatMul", in, N_INPUTS, 1));
   for (int i = 0; i < p->node->n_attrs; i++)
     TRY(ifd_node_set_attr(ifd_rw_error(rw), made, &p->node->attrs[i]));
   made->name = p->node->name;
+  TRY(ifd_rw_set_clip(rw, made, r));
   y = made->outputs[0];
   if (p->turned) TRY(ifd_rw_channels_first(rw, &y, y, p->rank));
-  return ifd_rw_replace(rw, result, y);
+  return ifd_rw_replace(rw, r->result, y);
 }
 
 /* Scales of x and w from their product, or either alone. */
@@ -102,7 +106,7 @@ static bool is_parameter(ifd_rewrite *rw, const ifd_value *v, ifd_dim n) {
 
 /* What the kernels take of MatMulInteger. */
 static bool suits(ifd_rewrite *rw, const product *p, ifd_value *const *in) {
-  if (p->turned) return true;
+  if (*p->node->domain) return true;
   ifd_dim k = ifd_rw_dim(rw, in[X], -1);
   return ifd_rw_rank(rw, in[X]) >= 2 && ifd_rw_rank(rw, in[W]) >= 2 && ifd_dim_is_number(k) && k >= 1 &&
          k <= 1 << 15 && ifd_rw_is_one(rw, in[X_ZERO]) && is_parameter(rw, in[W_ZERO], p->n);
@@ -122,7 +126,7 @@ static ifd_status fuse_scales(ifd_rewrite *rw, ifd_node *mul) {
     TRY(take_scales(rw, &p, mul->inputs[1 - side], in));
     if (!in[X_SCALE] && !in[W_SCALE])
       return ifd_rw_refuse(rw, "the scales are not one number, or one for each column");
-    return remake(rw, &p, in, mul->outputs[0]);
+    return remake(rw, &p, in, &(ifd_requantized){.result = mul->outputs[0]});
   }
   return IFD_OK;
 }
@@ -140,13 +144,28 @@ static ifd_status fuse_bias(ifd_rewrite *rw, ifd_node *add) {
     inputs_of(&p, in);
     if (in[BIAS] || !by_column(rw, &p, bias, &one) || one) continue;
     TRY(as_vector(rw, &in[BIAS], bias, false));
-    if (in[BIAS]) return remake(rw, &p, in, add->outputs[0]);
+    if (in[BIAS]) return remake(rw, &p, in, &(ifd_requantized){.result = add->outputs[0]});
   }
   return IFD_OK;
+}
+
+static ifd_status fuse_clip(ifd_rewrite *rw, ifd_node *clip) {
+  product p;
+  ifd_value *in[N_INPUTS];
+  ifd_requantized r = {.result = clip->outputs[0], .clipped = true};
+  if (!product_of(rw, clip->inputs[0], &p) || !*p.node->domain ||
+      ifd_rw_dtype(rw, clip->inputs[0]) != IFD_FLOAT || ifd_node_find_attr(p.node, "clip") ||
+      !ifd_rw_clip_of(rw, clip, r.clip))
+    return IFD_OK;
+  inputs_of(&p, in);
+  return remake(rw, &p, in, &r);
 }
 
 const ifd_pass ifd_pass_fuse_quantized_scale = {
     .summary = "scales dynamically quantized products as they are stored",
     .phase = IFD_PHASE_PLAN,
-    .rules = (const ifd_rule[]){{"Mul", IFD_EXACT, fuse_scales}, {"Add", IFD_REASSOCIATES, fuse_bias}, {0}},
+    .rules = (const ifd_rule[]){{"Mul", IFD_EXACT, fuse_scales},
+                                {"Add", IFD_REASSOCIATES, fuse_bias},
+                                {"Relu Clip", IFD_EXACT, fuse_clip},
+                                {0}},
 };

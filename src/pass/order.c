@@ -279,6 +279,19 @@ FIND(find_quantize) {
 
 BUILD(build_quantize) { return per_tensor(rw, r->node) ? IFD_OK : build_along_axis(rw, f, r, node); }
 
+/* The first input and output are images of the same elements; the other outputs are of all of them. */
+FIND(find_scalars) {
+  (void)f, (void)is_output;
+  if (slot || ifd_rw_rank(rw, r->node->inputs[0]) != o->rank) return false;
+  r->in[0] = r->out[0] = r->x = *o;
+  return true;
+}
+
+BUILD(build_scalars) {
+  (void)rw, (void)f, (void)r, (void)node;
+  return IFD_OK;
+}
+
 /* ---- operators that remove axes, or keep them as 1 ---- */
 
 /* Which axes of an image of this rank the node works along. */
@@ -462,6 +475,7 @@ static const family families[] = {
     {"Softmax LogSoftmax Hardmax", 13, 1, -1, -1, find_along_axis, build_along_axis},
     {"TopK", 1, 1, -1, -1, find_along_axis, build_along_axis},
     {"QuantizeLinear DequantizeLinear", 10, 1, 1, -1, find_quantize, build_quantize},
+    {"DynamicQuantizeLinear", 11, 1, 0, -1, find_scalars, build_scalars},
     {"ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp "
      "ReduceSumSquare",
      1, 1, 0, 1, find_reduce, build_axes},

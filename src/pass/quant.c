@@ -52,8 +52,7 @@ bool ifd_rw_same_content(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b
 
 /* ---- what follows a result ---- */
 
-/* Bounds of a Relu or Clip; false for anything else. */
-static bool clip_of(ifd_rewrite *rw, const ifd_node *node, float clip[2]) {
+bool ifd_rw_clip_of(ifd_rewrite *rw, const ifd_node *node, float clip[2]) {
   double bound;
   clip[0] = -INFINITY, clip[1] = INFINITY;
   if (ifd_node_is(node, "Relu")) return clip[0] = 0, true;
@@ -88,7 +87,7 @@ static const ifd_node *sole_reader(const ifd_value *v) {
 ifd_status ifd_rw_requantized(ifd_rewrite *rw, ifd_value *v, ifd_requantized *r) {
   *r = (ifd_requantized){.result = v};
   const ifd_node *reader = sole_reader(v);
-  if (reader && clip_of(rw, reader, r->clip)) {
+  if (reader && ifd_rw_clip_of(rw, reader, r->clip)) {
     r->clipped = true;
     r->result = reader->outputs[0];
     reader = sole_reader(r->result);

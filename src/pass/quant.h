@@ -28,6 +28,8 @@ typedef struct ifd_requantized {
   ifd_value *scale, *zero; /* NULL: it stays float */
 } ifd_requantized;
 ifd_status ifd_rw_requantized(ifd_rewrite *rw, ifd_value *v, ifd_requantized *out);
+/* Bounds of a Relu or Clip; false for anything else. */
+bool ifd_rw_clip_of(ifd_rewrite *rw, const ifd_node *node, float clip[2]);
 ifd_status ifd_rw_set_clip(ifd_rewrite *rw, ifd_node *node, const ifd_requantized *r);
 
 /* x [N, C, image…] with its channels last, and back. */

@@ -340,7 +340,7 @@ def test_dynamic(weights, per_column):
         g.inputs["x"] = RNG.uniform(-3, 2, (2, m, k)).astype(F32)
         scale = RNG.uniform(.01, .02, n if per_column else ()).astype(F32)
         y = dynamic(g, "x", "MatMulInteger", random_bytes(weights, (k, n)), scale, RNG.uniform(-1, 1, n).astype(F32) if bias else None)
-        g.check([y], {"QMatMul", "DynamicQuantizeLinear"}, {"Cast", "MatMulInteger", "Add"})
+        g.check([g.node("Relu", [y]) if bias else y], {"QMatMul", "DynamicQuantizeLinear"}, {"Cast", "MatMulInteger", "Add", "Relu"})
         g = Qdq(np.uint8)
         x_shape, w_shape, attrs = random_conv()
         plain = (1, w_shape[0]) + (1,) * (len(w_shape) - 2)
