@@ -397,3 +397,15 @@ def test_contributed_gemm(scales):
     g.nodes.append(helper.make_node("QGemm", [x, *a, *weights, g.constant(c), *y], [out], domain="com.microsoft"))
     product = g.node("Gemm", [g.node("DequantizeLinear", [x, *a]), g.node("DequantizeLinear", weights, **({"axis": 1} if scales else {})), real])
     pairs_agree(g, [(out, g.quantize(product, y))])
+
+
+@pytest.mark.parametrize("dtype, shape, block", [(np.int8, (5,), 0), (np.int8, (4, 5), 4), ("int4", (4, 5), 4), ("uint4", (5,), 0)])
+def test_weights_alone(dtype, shape, block):
+    """Quantized weights of a float product become floats once, before any run."""
+    import ml_dtypes
+    g = Qdq(np.uint8)
+    w = RNG.integers(0, 8, (16, 5)).astype(getattr(ml_dtypes, dtype) if isinstance(dtype, str) else dtype)
+    g.inputs["x"] = RNG.uniform(-1, 1, (3, 16)).astype(F32)
+    attrs = {"block_size": block, "axis": 0} if block else {"axis": 1}
+    weights = g.node("DequantizeLinear", [g.constant(w), g.constant(RNG.uniform(.01, .02, shape).astype(F32))], **attrs)
+    g.check([g.node("MatMul", ["x", weights])], {"MatMul"}, {"DequantizeLinear", "QMatMul"})
