@@ -78,11 +78,11 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *last) {
   ifd_affine f;
   const char *why;
   ifd_value *y;
-  TRY(ifd_affine_chain(rw, last, &f, &why));
-  if (!f.n_nodes) return IFD_OK;
-  bool goes_on;
+  bool goes_on; /* asked first: only ends go back along their chains */
   TRY(ifd_affine_goes_on(rw, last, &goes_on));
   if (goes_on) return IFD_OK;
+  TRY(ifd_affine_chain(rw, last, &f, &why));
+  if (!f.n_nodes) return IFD_OK;
   bool whole_channels = f.n > 1 ? f.axis == 1 : f.axis == 1 || ifd_dim_is_number(ifd_rw_dim(rw, f.x, 1));
   const ifd_node *bn = NULL;
   if (f.n_bn) TRY(find_bn(rw, last, f.x, &bn));

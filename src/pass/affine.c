@@ -201,7 +201,8 @@ ifd_status ifd_affine_chain(ifd_rewrite *rw, ifd_node *last, ifd_affine *out, co
     *out = (ifd_affine){0};
     return IFD_OK;
   }
-  for (;;) {
+  enum { LONGEST = 32 }; /* more is merged piece by piece: going back must not cost the length of the model */
+  while (out->n_nodes < LONGEST) {
     ifd_affine first;
     const char *ignored;
     const ifd_node *before = out->x->producer;
@@ -211,6 +212,7 @@ ifd_status ifd_affine_chain(ifd_rewrite *rw, ifd_node *last, ifd_affine *out, co
     TRY(compose(rw, &first, out, out, &is_affine));
     if (!is_affine) return IFD_OK;
   }
+  return IFD_OK;
 }
 
 ifd_status ifd_affine_goes_on(ifd_rewrite *rw, const ifd_node *last, bool *goes_on) {

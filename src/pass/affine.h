@@ -23,8 +23,8 @@ bool ifd_bn_trains(const ifd_node *bn);
 ifd_status ifd_affine_of(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out, bool *is_affine,
                          const char **why);
 
-/* The longest chain of affine maps that ends in `last`, each inner value read by the next alone; *n_nodes is
- * 0 when last is none. */
+/* The chain of affine maps, of some tens at most, that ends in `last`, each inner value read by the next
+ * alone; *n_nodes is 0 when last is none. */
 ifd_status ifd_affine_chain(ifd_rewrite *rw, ifd_node *last, ifd_affine *out, const char **why);
 
 /* Whether the one reader of last's output carries the chain on: then that node decides what becomes of it. */

@@ -30,11 +30,18 @@ typedef struct phase {
   rooted *any;     /* rules for every operator */
 } phase;
 
+/* The nodes of one graph that a sweep comes to. */
+typedef struct agenda {
+  ifd_arena arena;
+  IFD_VEC(ifd_node *) nodes;
+} agenda;
+
 typedef struct sweep {
   ifd_manager *m;
   phase *phases; /* IFD_N_PHASES */
   int current;
-  int depth; /* of nodes made while others, made by rules too, are visited */
+  agenda *agenda; /* of the graph it is in */
+  int depth;      /* of nodes made while others, made by rules too, are visited */
 } sweep;
 
 /* ---- which passes run ---- */
@@ -119,14 +126,31 @@ static ifd_status attempt(ifd_manager *m, const rooted *r, ifd_node *node, ifd_r
 
 static ifd_status visit_node(sweep *s, ifd_node *node);
 
-/* The nodes that a rule made: at once, or, where rules feed each other for long, in the next sweep. */
+static ifd_status visit_later(sweep *s, ifd_node *node) {
+  IFD_PUSH(s->m->err, &s->agenda->arena, &s->agenda->nodes, node);
+  return IFD_OK;
+}
+
+/* What makes the inputs of a new node has another reader now, and is looked at again: a long chain that is
+ * taken in piece by piece, from its end, needs no sweep for each. */
+static ifd_status visit_makers_later(sweep *s, const ifd_node *node) {
+  for (int i = 0; i < node->n_inputs; i++) {
+    ifd_node *maker = node->inputs[i] ? node->inputs[i]->producer : NULL;
+    if (maker && maker->graph == node->graph) TRY(visit_later(s, maker));
+  }
+  return IFD_OK;
+}
+
+/* The nodes that a rule made: at once, or, where rules feed each other for long, later. */
 static ifd_status visit_made(sweep *s, const ifd_rewrite *rw) {
   enum { MAX_DEPTH = 64 };
   ifd_status status = IFD_OK;
-  if (s->depth == MAX_DEPTH) return IFD_OK;
   s->depth++;
-  for (int i = 0; i < rw->nodes.n && status == IFD_OK; i++)
-    if (rw->nodes.v[i]->rank >= 0) status = visit_node(s, rw->nodes.v[i]);
+  for (int i = 0; i < rw->nodes.n && status == IFD_OK; i++) {
+    ifd_node *node = rw->nodes.v[i];
+    if (node->rank >= 0) status = s->depth < MAX_DEPTH ? visit_node(s, node) : visit_later(s, node);
+    if (node->rank >= 0 && status == IFD_OK) status = visit_makers_later(s, node);
+  }
   s->depth--;
   return status;
 }
@@ -170,14 +194,6 @@ static ifd_status visit_node(sweep *s, ifd_node *node) {
 
 /* ---- sweeps ---- */
 
-/* The nodes as they stand now: rewriting changes the list under the sweep. */
-static ifd_status snapshot(ifd_error *err, ifd_arena *arena, ifd_graph *graph, ifd_node ***out, int *n) {
-  ALLOC(err, *out, ifd_new_array(arena, ifd_node *, graph->n_nodes));
-  *n = 0;
-  IFD_EACH_NODE(node, graph)(*out)[(*n)++] = node;
-  return IFD_OK;
-}
-
 static ifd_status graph_steps(sweep *s, ifd_graph *graph) {
   ifd_manager *m = s->m;
   for (const ifd_pass_entry *p = ifd_passes; p->name && m->rewrites_left; p++) {
@@ -198,15 +214,22 @@ static ifd_status graph_steps(sweep *s, ifd_graph *graph) {
   return IFD_OK;
 }
 
+/* The nodes as they stand now, as rewriting changes the list under the sweep; then those to look at again. */
+static ifd_status sweep_nodes(sweep *s, ifd_graph *graph) {
+  agenda *a = s->agenda;
+  IFD_EACH_NODE(node, graph) IFD_PUSH(s->m->err, &a->arena, &a->nodes, node);
+  for (int i = 0; i < a->nodes.n; i++)
+    if (a->nodes.v[i]->rank >= 0) TRY(visit_node(s, a->nodes.v[i]));
+  return IFD_OK;
+}
+
 static ifd_status sweep_graph(sweep *s, ifd_graph *graph) {
-  ifd_arena arena;
-  ifd_node **nodes;
-  int n;
-  ifd_arena_init(&arena, NULL);
-  ifd_status status = snapshot(s->m->err, &arena, graph, &nodes, &n);
-  for (int i = 0; i < n && status == IFD_OK; i++)
-    if (nodes[i]->rank >= 0) status = visit_node(s, nodes[i]);
-  ifd_arena_free(&arena);
+  agenda own = {0}, *outer = s->agenda;
+  ifd_arena_init(&own.arena, NULL);
+  s->agenda = &own;
+  ifd_status status = sweep_nodes(s, graph);
+  s->agenda = outer;
+  ifd_arena_free(&own.arena);
   return status == IFD_OK ? graph_steps(s, graph) : status;
 }
 
