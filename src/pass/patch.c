@@ -233,13 +233,15 @@ static bool has_name(const char *list, const char *name, size_t len) {
   return false;
 }
 
-/* The names of `list` that *to lacks, behind those it has. */
+/* The names of `list` that *to lacks, behind those it has; "…" stands for the rest of very many. */
 static ifd_status add_names(ifd_manager *m, const char **to, const char *list) {
+  enum { LONGEST = 1 << 10 };
   for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
-    size_t len = strcspn(at, ",");
-    if (!len || (*to && has_name(*to, at, len))) continue;
+    const char *name = *to && strlen(*to) > LONGEST ? "…" : at;
+    size_t len = strcspn(name, ",");
+    if (!len || (*to && has_name(*to, name, len))) continue;
     ALLOC(m->err, *to,
-          ifd_arena_printf(&m->model->arena, "%s%s%.*s", *to ? *to : "", *to ? "," : "", (int)len, at));
+          ifd_arena_printf(&m->model->arena, "%s%s%.*s", *to ? *to : "", *to ? "," : "", (int)len, name));
   }
   return IFD_OK;
 }

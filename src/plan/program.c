@@ -162,8 +162,8 @@ void ifd_program_destroy(ifd_program *p) {
   if (!p) return;
   for (int i = 0; i < p->children.n; i++) ifd_program_destroy(p->children.v[i]);
   ifd_program_priv *priv = p->priv;
-  for (ifd_packed *k = priv ? priv->packed : NULL; k; k = k->next)
-    ifd_budget_free(p->budget, k->memory, k->bytes);
+  for (int i = 0; priv && i < priv->n_buckets; i++)
+    for (ifd_packed *k = priv->packed[i]; k; k = k->next) ifd_budget_free(p->budget, k->memory, k->bytes);
   if (priv) pthread_mutex_destroy(&priv->pack_lock);
   for (ifd_plan *plan = p->plans, *next; plan; plan = next) {
     next = plan->next;
@@ -192,23 +192,54 @@ static ifd_status make_packed(ifd_error *err, ifd_program *root, ifd_packed *k, 
   return IFD_OK;
 }
 
+static ifd_packed *find_packed(const ifd_program_priv *priv, const ifd_packed *key) {
+  ifd_packed *k = priv->n_buckets ? priv->packed[key->hash & (uint64_t)(priv->n_buckets - 1)] : NULL;
+  while (k &&
+         !(k->hash == key->hash && k->data == key->data && k->pack == key->pack && k->bytes == key->bytes &&
+           k->params_size == key->params_size && memcmp(k->params, key->params, k->params_size) == 0))
+    k = k->next;
+  return k;
+}
+
+static void link_packed(ifd_packed **buckets, int n_buckets, ifd_packed *k) {
+  ifd_packed **bucket = &buckets[k->hash & (uint64_t)(n_buckets - 1)];
+  k->next = *bucket;
+  *bucket = k;
+}
+
+static ifd_status grow_buckets(ifd_error *err, ifd_arena *arena, ifd_program_priv *priv) {
+  int n = priv->n_buckets ? 2 * priv->n_buckets : 64;
+  ifd_packed **buckets;
+  ALLOC(err, buckets, ifd_new_array(arena, ifd_packed *, n));
+  for (int i = 0; i < priv->n_buckets; i++)
+    for (ifd_packed *k = priv->packed[i], *next; k; k = next) {
+      next = k->next;
+      link_packed(buckets, n, k);
+    }
+  priv->packed = buckets;
+  priv->n_buckets = n;
+  return IFD_OK;
+}
+
 static ifd_status find_or_pack(ifd_error *err, const void **out, ifd_program *root, const ifd_tensor *from,
                                const ifd_packed *key) {
   ifd_program_priv *priv = root->priv;
-  for (ifd_packed *k = priv->packed; k; k = k->next)
-    if (k->data == key->data && k->pack == key->pack && k->bytes == key->bytes &&
-        k->params_size == key->params_size && memcmp(k->params, key->params, k->params_size) == 0) {
-      *out = k->memory;
-      return IFD_OK;
-    }
-  ifd_packed *k;
-  ALLOC(err, k, ifd_arena_memdup(&root->arena, key, sizeof *key));
-  ALLOC(err, k->params, ifd_arena_memdup(&root->arena, key->params, key->params_size));
-  TRY(make_packed(err, root, k, from));
-  k->next = priv->packed;
-  priv->packed = k;
+  ifd_packed *k = find_packed(priv, key);
+  if (!k) {
+    if (priv->n_packed == priv->n_buckets) TRY(grow_buckets(err, &root->arena, priv));
+    ALLOC(err, k, ifd_arena_memdup(&root->arena, key, sizeof *key));
+    ALLOC(err, k->params, ifd_arena_memdup(&root->arena, key->params, key->params_size));
+    TRY(make_packed(err, root, k, from));
+    link_packed(priv->packed, priv->n_buckets, k);
+    priv->n_packed++;
+  }
   *out = k->memory;
   return IFD_OK;
+}
+
+static uint64_t hash_of(const ifd_packed *k) {
+  uint64_t hash = ifd_hash_mix((uint64_t)(uintptr_t)k->data, (uint64_t)(uintptr_t)k->pack);
+  return ifd_hash_mix(ifd_hash_mix(hash, k->bytes), ifd_hash_bytes(k->params, k->params_size));
 }
 
 ifd_status ifd_program_pack(ifd_error *err, const void **out, ifd_program *program, const ifd_tensor *from,
@@ -219,6 +250,7 @@ ifd_status ifd_program_pack(ifd_error *err, const void **out, ifd_program *progr
   ifd_program_priv *priv = root->priv;
   ifd_packed key = {
       .data = from->data, .pack = pack, .params = (void *)params, .params_size = params_size, .bytes = bytes};
+  key.hash = hash_of(&key);
   pthread_mutex_lock(&priv->pack_lock);
   ifd_status status = find_or_pack(err, out, root, from, &key);
   pthread_mutex_unlock(&priv->pack_lock);

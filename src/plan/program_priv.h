@@ -5,8 +5,10 @@
 #include "ops/infer.h"
 #include "plan/plan.h"
 
+/* A constant in the form that a kernel reads, by what it was made from. */
 typedef struct ifd_packed {
-  struct ifd_packed *next;
+  struct ifd_packed *next; /* of the same bucket */
+  uint64_t hash;
   const void *data; /* of the constant */
   void (*pack)(void *to, const void *from, const void *params);
   void *params;
@@ -27,8 +29,9 @@ typedef struct ifd_program_priv {
   ifd_map slots;                     /* value name -> slot + 1 */
   int n_nodes;
   ifd_program_node *nodes;
-  pthread_mutex_t pack_lock; /* root program: guards packed */
-  ifd_packed *packed;
+  pthread_mutex_t pack_lock; /* root program: guards what follows */
+  int n_packed, n_buckets;   /* as many buckets, a power of two, as forms, or more */
+  ifd_packed **packed;
 } ifd_program_priv;
 
 /* Packed form of a constant, made once for all plans of the root program; see ifd_lower. */
