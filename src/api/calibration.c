@@ -18,6 +18,18 @@ static ifd_status new_values(ifd_calibration *c, infold_value ***out) {
   return IFD_OK;
 }
 
+static ifd_status push(ifd_calibration *c, infold_value *value) {
+  IFD_PUSH(c->err, &c->arena, &c->values, value);
+  return IFD_OK;
+}
+
+/* The value is destroyed with the calibration, or now when that cannot be. */
+static ifd_status own(ifd_calibration *c, infold_value *value) {
+  ifd_status status = push(c, value);
+  if (status != IFD_OK) infold_destroy_value(value);
+  return status;
+}
+
 static bool counts_samples(const infold_value *v) {
   return v && infold_get_kind(v) == INFOLD_TENSOR && infold_get_rank(v) > 0;
 }
@@ -40,8 +52,7 @@ static ifd_status slice(ifd_calibration *c, infold_value **out, const infold_val
   t->data = (char *)t->data + (size_t)from * sample;
   t->buf = NULL;
   TRY(ifd_api_value(c->err, out, &part));
-  IFD_PUSH(c->err, &c->arena, &c->values, *out);
-  return IFD_OK;
+  return own(c, *out);
 }
 
 /* Inputs with as many samples as the first one are split, others go whole into each batch. */
@@ -94,17 +105,22 @@ static bool ends_with(const char *text, const char *end) {
 }
 
 /* What was read is owned from here on, whether reading went well or not. */
-static ifd_status own(ifd_calibration *c, infold_value *const *values) {
-  for (int i = 0; i < c->n_inputs; i++)
-    if (values[i]) IFD_PUSH(c->err, &c->arena, &c->values, values[i]);
-  return IFD_OK;
+static ifd_status own_all(ifd_calibration *c, infold_value *const *values) {
+  ifd_status status = IFD_OK;
+  for (int i = 0; i < c->n_inputs; i++) {
+    if (values[i] && status == IFD_OK)
+      status = own(c, values[i]);
+    else
+      infold_destroy_value(values[i]);
+  }
+  return status;
 }
 
 static ifd_status read_archive(ifd_calibration *c, const char *path, int64_t batch) {
   infold_value **values;
   TRY(new_values(c, &values));
   ifd_status status = ifd_api_read_among(c->err, values, c->reader, path);
-  TRY(own(c, values));
+  TRY(own_all(c, values));
   if (status == IFD_OK) status = add_archive(c, values, batch);
   if (status != IFD_OK) ifd_error_add(c->err, "%s", path);
   return status;
@@ -116,7 +132,7 @@ static ifd_status read_data_set(ifd_calibration *c, const char *path) {
   TRY(new_values(c, &values));
   if (infold_read_inputs(&e, values, c->reader, path))
     return ifd_error_set(c->err, (ifd_status)e.status, __FILE__, "%s", e.message);
-  TRY(own(c, values));
+  TRY(own_all(c, values));
   IFD_PUSH(c->err, &c->arena, &c->batches, values);
   int first = 0;
   while (first < c->n_inputs && !counts_samples(values[first])) first++;

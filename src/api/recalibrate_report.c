@@ -46,10 +46,7 @@ static const char *how(const ifd_recalibration *r) {
     return "statistics of all of it together, each layer measured behind the earlier ones as they now are";
   if (o->estimate == INFOLD_AVERAGE)
     return "the average over batches, every layer normalizing by the batch's own statistics";
-  return ifd_arena_printf(
-      (ifd_arena *)&r->arena,
-      "running averages with momentum %g, every layer normalizing by the batch's own statistics",
-      o->momentum);
+  return "running averages, every layer normalizing by the batch's own statistics";
 }
 
 /* ---- table ---- */
@@ -70,10 +67,10 @@ static ifd_status add_row(ifd_recalibration *r, ifd_table *table, const ifd_stat
 
 static void print_heading(const ifd_recalibration *r, FILE *to) {
   int n = r->data.batches.n;
-  fprintf(to, "%d of %d BatchNormalization from %lld sample%s in %d batch%s:\n%s; variance of %s\n",
-          r->n_left, r->layers.n, (long long)r->data.n_samples, r->data.n_samples == 1 ? "" : "s", n,
-          n == 1 ? "" : "es", how(r),
-          r->options->sample_variance ? "a sample (n - 1)" : "the population (n)");
+  fprintf(to, "%d of %d BatchNormalization from %lld sample%s in %d batch%s:\n%s", r->n_left, r->layers.n,
+          (long long)r->data.n_samples, r->data.n_samples == 1 ? "" : "s", n, n == 1 ? "" : "es", how(r));
+  if (r->options->estimate == INFOLD_MOMENTUM) fprintf(to, "; momentum %g", r->options->momentum);
+  fprintf(to, "; variance of %s\n", r->options->sample_variance ? "a sample (n - 1)" : "the population (n)");
   if (r->data.n_left_out)
     fprintf(to, "%lld sample%s left out: they fill no batch of the size that the model fixes\n",
             (long long)r->data.n_left_out, r->data.n_left_out == 1 ? " was" : "s were");
@@ -117,24 +114,28 @@ static ifd_status print_table(ifd_recalibration *r, FILE *to, int width) {
 
 /* ---- JSON ---- */
 
-static ifd_status add_layer_json(ifd_recalibration *r, json_t *list, const ifd_stat_layer *l) {
-  json_t *row = json_pack("{s:o}", "name", ifd_json_text(l->name));
+static json_t *shift_json(json_t *row, const shift *s) {
+  row = ifd_json_set(row, "mean_moved",
+                     json_pack("{s:o, s:o}", "median", ifd_json_number(s->mean_median), "max",
+                               ifd_json_number(s->mean_most)));
+  return ifd_json_set(row, "variance_ratio",
+                      json_pack("{s:o, s:o, s:o}", "min", ifd_json_number(s->variance_least),
+                                "geometric_mean", ifd_json_number(s->variance_middle), "max",
+                                ifd_json_number(s->variance_most)));
+}
+
+static ifd_status add_layer_json(ifd_recalibration *r, json_t **list, const ifd_stat_layer *l) {
   shift s;
-  if (row && l->skipped)
-    json_object_set_new(row, "left", json_string(l->skipped));
-  else if (row) {
-    TRY(shift_of(r, l, &s));
-    json_object_set_new(row, "channels", json_integer(l->n));
-    json_object_set_new(row, "values", ifd_json_number(r->layers.v[l->twin].moments[0].n));
-    json_object_set_new(row, "mean_moved",
-                        json_pack("{s:o, s:o}", "median", ifd_json_number(s.mean_median), "max",
-                                  ifd_json_number(s.mean_most)));
-    json_object_set_new(row, "variance_ratio",
-                        json_pack("{s:o, s:o, s:o}", "min", ifd_json_number(s.variance_least),
-                                  "geometric_mean", ifd_json_number(s.variance_middle), "max",
-                                  ifd_json_number(s.variance_most)));
+  if (!l->skipped) TRY(shift_of(r, l, &s));
+  json_t *row = json_pack("{s:o}", "name", ifd_json_text(l->name));
+  if (l->skipped)
+    row = ifd_json_set(row, "left", json_string(l->skipped));
+  else {
+    row = ifd_json_set(row, "channels", json_integer(l->n));
+    row = ifd_json_set(row, "values", ifd_json_number(r->layers.v[l->twin].moments[0].n));
+    row = shift_json(row, &s);
   }
-  EXPECT(r->err, json_array_append_new(list, row) == 0, NO_MEMORY, "out of memory");
+  *list = ifd_json_append(*list, row);
   return IFD_OK;
 }
 
@@ -142,11 +143,14 @@ static ifd_status print_json(ifd_recalibration *r, FILE *to, int width) {
   json_t *list = json_array();
   ifd_status status = IFD_OK;
   (void)width;
-  for (int i = 0; i < r->layers.n && status == IFD_OK; i++) status = add_layer_json(r, list, &r->layers.v[i]);
+  for (int i = 0; i < r->layers.n && status == IFD_OK; i++)
+    status = add_layer_json(r, &list, &r->layers.v[i]);
   json_t *all =
       json_pack("{s:o, s:I, s:I, s:i, s:s, s:s}", "layers", list, "samples", (json_int_t)r->data.n_samples,
                 "left_out", (json_int_t)r->data.n_left_out, "batches", r->data.batches.n, "method", how(r),
                 "variance", r->options->sample_variance ? "sample" : "population");
+  if (r->options->estimate == INFOLD_MOMENTUM)
+    all = ifd_json_set(all, "momentum", ifd_json_number(r->options->momentum));
   if (status == IFD_OK) return ifd_json_print(r->err, all, to);
   json_decref(all);
   return status;

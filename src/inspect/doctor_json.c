@@ -25,20 +25,20 @@ static json_t *layer_json(const ifd_bn_layer *l) {
   json_t *row = json_pack("{s:o, s:o, s:s, s:b, s:b, s:i, s:o}", "name", ifd_json_text(l->name), "place",
                           ifd_json_text(l->place), "mode", l->mode, "trains", l->trains, "written_out",
                           l->written_out, "opset", l->node->opset, "optimize", ifd_json_text(l->outcome));
-  if (row && l->outcome) json_object_set_new(row, "folds", json_boolean(l->folds));
-  if (row && !l->written_out) json_object_set_new(row, "epsilon", json_real(l->epsilon));
+  if (row && l->outcome) row = ifd_json_set(row, "folds", json_boolean(l->folds));
+  if (row && !l->written_out) row = ifd_json_set(row, "epsilon", json_real(l->epsilon));
   if (!row || !l->n) return row;
-  json_object_set_new(row, "channels", json_integer(l->n));
-  json_object_set_new(row, "gain", range_json(l, gain));
-  json_object_set_new(row, "mean", range_json(l, mean));
-  json_object_set_new(row, "variance", range_json(l, variance));
+  row = ifd_json_set(row, "channels", json_integer(l->n));
+  row = ifd_json_set(row, "gain", range_json(l, gain));
+  row = ifd_json_set(row, "mean", range_json(l, mean));
+  row = ifd_json_set(row, "variance", range_json(l, variance));
   return row;
 }
 
 static json_t *channels_json(const ifd_finding *f) {
   json_t *list = json_array();
   for (int i = 0; i < f->n_channels && i < IFD_SHOWN_CHANNELS; i++)
-    json_array_append_new(list, json_integer(f->channels[i]));
+    list = ifd_json_append(list, json_integer(f->channels[i]));
   return list;
 }
 
@@ -52,10 +52,11 @@ static json_t *finding_json(const ifd_finding *f) {
 ifd_status ifd_doctor_json(const ifd_doctor *d, FILE *to, int width) {
   json_t *layers = json_array(), *findings = json_array(), *counts = json_object();
   (void)width;
-  for (int i = 0; i < d->layers.n; i++) json_array_append_new(layers, layer_json(&d->layers.v[i]));
-  for (int i = 0; i < d->findings.n; i++) json_array_append_new(findings, finding_json(&d->findings.v[i]));
+  for (int i = 0; i < d->layers.n; i++) layers = ifd_json_append(layers, layer_json(&d->layers.v[i]));
+  for (int i = 0; i < d->findings.n; i++)
+    findings = ifd_json_append(findings, finding_json(&d->findings.v[i]));
   for (int i = 0; i < IFD_N_SEVERITIES; i++)
-    json_object_set_new(counts, ifd_severity_text((ifd_severity)i), json_integer(d->counts[i]));
+    counts = ifd_json_set(counts, ifd_severity_text((ifd_severity)i), json_integer(d->counts[i]));
   return ifd_json_print(
       d->err,
       json_pack("{s:o, s:o, s:o}", "batch_normalizations", layers, "findings", findings, "counts", counts),
@@ -93,9 +94,9 @@ static json_t *location_json(const ifd_doctor *d, const ifd_bn_layer *l) {
   json_t *where = json_pack("{s:[{s:o, s:o, s:s}]}", "logicalLocations", "name", ifd_json_text(l->node->name),
                             "fullyQualifiedName", ifd_json_text(l->name), "kind", "element");
   if (where && d->model->path)
-    json_object_set_new(
-        where, "physicalLocation",
-        json_pack("{s:{s:o}}", "artifactLocation", "uri", uri_json(d->arena, d->model->path)));
+    where =
+        ifd_json_set(where, "physicalLocation",
+                     json_pack("{s:{s:o}}", "artifactLocation", "uri", uri_json(d->arena, d->model->path)));
   return where;
 }
 
@@ -111,8 +112,9 @@ static json_t *result_json(const ifd_doctor *d, const ifd_finding *f) {
 ifd_status ifd_doctor_sarif(const ifd_doctor *d, FILE *to, int width) {
   json_t *rules = json_array(), *results = json_array();
   (void)width;
-  for (const ifd_rule_row *r = ifd_doctor_rules; r->id; r++) json_array_append_new(rules, rule_json(r));
-  for (int i = 0; i < d->findings.n; i++) json_array_append_new(results, result_json(d, &d->findings.v[i]));
+  for (const ifd_rule_row *r = ifd_doctor_rules; r->id; r++) rules = ifd_json_append(rules, rule_json(r));
+  for (int i = 0; i < d->findings.n; i++)
+    results = ifd_json_append(results, result_json(d, &d->findings.v[i]));
   return ifd_json_print(
       d->err,
       json_pack("{s:s, s:s, s:[{s:{s:{s:s, s:s, s:o}}, s:s, s:o}]}", "$schema",

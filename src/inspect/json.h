@@ -10,6 +10,10 @@
 json_t *ifd_json_text(const char *text);
 /* A number; null for NaN and infinities. Whole numbers are written as integers. */
 json_t *ifd_json_number(double x);
+/* The list with one more item, the object with one more member; both are taken over. NULL when out of memory,
+ * so that a failure anywhere is one of the whole. */
+json_t *ifd_json_append(json_t *list, json_t *item);
+json_t *ifd_json_set(json_t *object, const char *name, json_t *value);
 /* What a survey knows: totals, operators, normalization, weights by type. Lists of nodes and weights when
  * asked for. NULL when out of memory. */
 json_t *ifd_json_survey(const ifd_survey *survey, bool details);
