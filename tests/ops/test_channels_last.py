@@ -1,0 +1,30 @@
+"""Convolutions between Transposes to and from channels last: the copies that block channels do both. Against the reference
+evaluation, and the same bits for every ISA and number of threads."""
+import numpy as np
+import pytest
+
+from test_products import Mlp, check
+
+
+def transposed(n, x, rank, back):
+    axes = list(range(1, rank - 1))
+    return n.node("Transpose", [x], perm=[0, rank - 1, *axes] if back else [0, *(a + 1 for a in axes), 1])
+
+
+@pytest.mark.parametrize("channels", [16, 37])
+@pytest.mark.parametrize("image", [(19,), (9, 7), (3, 4, 6)], ids=str)
+def test_between(image, channels):
+    rank = len(image) + 2
+    n = Mlp(np.random.default_rng(rank), [2, *image, channels])
+    x = transposed(n, n.relu("x"), rank, True)
+    y = n.relu(n.conv(x, channels + 5, channels, *[3] * len(image), pads=[1] * 2 * len(image)))
+    y = n.linear(transposed(n, y, rank, False), channels + 5, 11)
+    check(n, y, {"Relu": 1, "BlockLast": 1, "Conv": 1, "UnblockLast": 1, "MatMul": 1})
+
+
+def test_other_orders():
+    """Another permutation stays a Transpose."""
+    n = Mlp(np.random.default_rng(9), [2, 8, 5, 24])
+    x = n.node("Transpose", [n.relu("x")], perm=[0, 3, 2, 1])
+    y = n.node("Transpose", [n.conv(x, 24, 24, 3, 3)], perm=[0, 3, 2, 1])
+    check(n, y, {"Relu": 1, "Transpose": 2, "Block": 1, "Conv": 1, "Unblock": 1})
