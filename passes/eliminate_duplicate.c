@@ -76,7 +76,7 @@ static ifd_status merge_constants(ifd_rewrite *rw, ifd_graph *graph) {
     ifd_value *v = graph->constants.v[k];
     const ifd_tensor *t = ifd_value_constant(v);
     if (!t || !v->uses.n || v->n_outputs || may_be_overwritten(v)) continue;
-    uint64_t hash = ifd_tensor_hash(t);
+    uint64_t hash = ifd_tensor_sketch(t);
     for (size_t i = hash & (cap - 1);; i = (i + 1) & (cap - 1)) {
       if (!slots[i].value) {
         slots[i] = (seen_constant){hash, v};

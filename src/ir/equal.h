@@ -8,6 +8,8 @@
 /* The same type, shape and elements, however they are stored (splat, packed or plain). */
 bool ifd_tensor_equal(const ifd_tensor *a, const ifd_tensor *b);
 uint64_t ifd_tensor_hash(const ifd_tensor *t);
+/* A hash of some of the elements: enough to look for equals among weights without reading them all. */
+uint64_t ifd_tensor_sketch(const ifd_tensor *t);
 
 /* The same type, reference and values; graphs only when they are the same graph. */
 bool ifd_attr_equal(const ifd_attr *a, const ifd_attr *b);

@@ -20,6 +20,7 @@ static void expect_tensors(const ifd_tensor *a, const ifd_tensor *b, bool equal)
   assert_int_equal(ifd_tensor_equal(a, b), equal);
   assert_int_equal(ifd_tensor_equal(b, a), equal);
   assert_int_equal(ifd_tensor_hash(a) == ifd_tensor_hash(b), equal);
+  if (equal) assert_true(ifd_tensor_sketch(a) == ifd_tensor_sketch(b));
 }
 
 /* Pairs (a, b), (c, d) …: equal in the first model, different in the second. */
