@@ -35,6 +35,11 @@ ifd_status ifd_infer_same_as(ifd_infer *x, int output, int input, ifd_dtype dtyp
                   : ifd_infer_tensor(x, output, dtype, rank, x->in[input]->dims);
 }
 
+/* Proven 1 <= a <= b: they are equal or a is 1, where they can be broadcast at all. */
+static bool is_lesser(ifd_dims *dims, ifd_dim a, ifd_dim b) {
+  return ifd_dim_min(dims, a, b) == a && ifd_dim_known_positive(dims, a);
+}
+
 /* One dimension of a broadcast. A symbol against a number above 1 is that number: anything else fails when it
  * runs. */
 ifd_status ifd_infer_broadcast_dim(ifd_infer *x, ifd_dim *out, ifd_dim a, ifd_dim b) {
@@ -47,6 +52,10 @@ ifd_status ifd_infer_broadcast_dim(ifd_infer *x, ifd_dim *out, ifd_dim a, ifd_di
   else if (ifd_dim_is_number(a))
     *out = a;
   else if (ifd_dim_is_number(b))
+    *out = b;
+  else if (is_lesser(x->dims, b, a))
+    *out = a;
+  else if (is_lesser(x->dims, a, b))
     *out = b;
   else
     *out = ifd_dim_unknown(x->dims);
