@@ -1,0 +1,134 @@
+#include "pass/linear.h"
+
+/* One number that multiplies what a linear operator with constant weights has made, some moves of elements
+ * and products later, belongs into those weights: the scale of attention's scores goes to where the queries
+ * are made. It is moved there, for fuse_bn to fold. Two numbers on both sides of a product are one. */
+
+enum { MAX_PATH = 8 };
+
+typedef struct step {
+  ifd_node *node;
+  int operand; /* through which the scale goes */
+} step;
+
+typedef struct path { /* from the scale back to the linear operator */
+  int n;
+  step steps[MAX_PATH];
+} path;
+
+/* Its output holds elements of input 0, each or some of them, and nothing else. */
+static bool moves(const ifd_node *node) {
+  return ifd_node_is_any(node, "Reshape Transpose Squeeze Unsqueeze Flatten Slice Gather Expand Identity");
+}
+
+/* Whether v comes from weights that a scale folds into. */
+static ifd_status is_foldable(ifd_rewrite *rw, const ifd_value *v, bool *foldable) {
+  ifd_affine f;
+  ifd_linear l;
+  const char *why;
+  *foldable = false;
+  if (!v->producer || ifd_value_n_readers(v) != 1) return IFD_OK;
+  TRY(ifd_affine_chain(rw, v->producer, &f, &why));
+  const ifd_value *made = f.n_nodes ? f.x : v;
+  *foldable = made->producer && made->producer->graph == v->graph && ifd_value_n_readers(made) == 1 &&
+              ifd_linear_of(rw, made->producer, &l, &why);
+  return IFD_OK;
+}
+
+/* Looks back from v; through products only what multiplies goes. */
+static ifd_status look_back(ifd_rewrite *rw, const ifd_value *v, bool shifts, path *p, bool *found) {
+  ifd_node *node = v->producer;
+  TRY(is_foldable(rw, v, found));
+  if (*found || !node || node->graph != v->graph || ifd_value_n_readers(v) != 1 || p->n == MAX_PATH)
+    return IFD_OK;
+  bool product = ifd_node_is(node, "MatMul") && !shifts;
+  if (!product && !moves(node)) return IFD_OK;
+  for (int i = 0; i < 1 + product && !*found; i++) {
+    if (ifd_rw_constant(rw, node->inputs[i])) continue;
+    int n = p->n;
+    p->steps[p->n++] = (step){node, i};
+    TRY(look_back(rw, node->inputs[i], shifts, p, found));
+    if (!*found) p->n = n;
+  }
+  return IFD_OK;
+}
+
+/* The path's nodes again, behind a·x + b. */
+static ifd_status build(ifd_rewrite *rw, ifd_value **y, const path *p, const ifd_affine *f) {
+  const step *first = &p->steps[p->n - 1];
+  ifd_node *node;
+  ifd_value *c;
+  *y = first->node->inputs[first->operand];
+  ifd_dtype dtype = ifd_rw_dtype(rw, *y);
+  if (f->scales) {
+    TRY(ifd_rw_add_scalar(rw, &c, dtype, f->a[0], "scale"));
+    TRY(ifd_rw_add_node(rw, &node, "Mul", (ifd_value *[]){*y, c}, 2, 1));
+    *y = node->outputs[0];
+  }
+  if (f->shifts) {
+    TRY(ifd_rw_add_scalar(rw, &c, dtype, f->b[0], "shift"));
+    TRY(ifd_rw_add_node(rw, &node, "Add", (ifd_value *[]){*y, c}, 2, 1));
+    *y = node->outputs[0];
+  }
+  for (int k = p->n - 1; k >= 0; k--) {
+    const step *s = &p->steps[k];
+    ifd_value *inputs[5];
+    if (s->node->n_inputs > 5) return IFD_OK;
+    for (int i = 0; i < s->node->n_inputs; i++) inputs[i] = i == s->operand ? *y : s->node->inputs[i];
+    TRY(ifd_rw_add_like(rw, &node, s->node, inputs, s->node->n_inputs));
+    *y = node->outputs[0];
+  }
+  return IFD_OK;
+}
+
+static ifd_status hoist(ifd_rewrite *rw, ifd_node *last) {
+  ifd_affine f;
+  const char *why;
+  path p = {0};
+  bool found = false, goes_on;
+  ifd_value *y;
+  TRY(ifd_affine_chain(rw, last, &f, &why));
+  if (!f.n_nodes || f.n != 1 || f.n_bn || ifd_rw_rank(rw, f.x) != ifd_rw_rank(rw, last->outputs[0]))
+    return IFD_OK;
+  TRY(ifd_affine_goes_on(rw, last, &goes_on));
+  if (goes_on) return IFD_OK;
+  TRY(look_back(rw, f.x, f.shifts, &p, &found));
+  if (!found || !p.n) return IFD_OK;
+  TRY(build(rw, &y, &p, &f));
+  return ifd_rw_replace(rw, last->outputs[0], y);
+}
+
+/* a·x of one number, x read for that alone. */
+static ifd_status scaled(ifd_rewrite *rw, ifd_value *v, ifd_affine *f, bool *is_scaled) {
+  const char *why;
+  *is_scaled = false;
+  if (!v->producer || ifd_value_n_readers(v) != 1) return IFD_OK;
+  TRY(ifd_affine_chain(rw, v->producer, f, &why));
+  *is_scaled = f->n_nodes && f->n == 1 && !f->n_bn && f->scales && !f->shifts &&
+               ifd_rw_rank(rw, f->x) == ifd_rw_rank(rw, v);
+  return IFD_OK;
+}
+
+static ifd_status merge_sides(ifd_rewrite *rw, ifd_node *product) {
+  ifd_affine f[2];
+  bool is_scaled;
+  ifd_value *c;
+  ifd_node *scale, *merged;
+  for (int i = 0; i < 2; i++) {
+    TRY(scaled(rw, product->inputs[i], &f[i], &is_scaled));
+    if (!is_scaled) return IFD_OK;
+  }
+  double a = f[0].a[0] * f[1].a[0];
+  TRY(ifd_rw_add_scalar(rw, &c, ifd_rw_dtype(rw, f[0].x), a, "scale"));
+  TRY(ifd_rw_add_node(rw, &scale, "Mul", (ifd_value *[]){f[0].x, c}, 2, 1));
+  TRY(ifd_rw_add_like(rw, &merged, product, (ifd_value *[]){scale->outputs[0], f[1].x}, 2));
+  return ifd_rw_replace(rw, product->outputs[0], merged->outputs[0]);
+}
+
+const ifd_pass ifd_pass_hoist_scale = {
+    .summary = "moves a number that scales later results to the weights that made them",
+    .phase = IFD_PHASE_FUSE,
+    .rules = (const ifd_rule[]){{"Mul Div Add Sub Neg", IFD_REASSOCIATES, hoist},
+                                {"MatMul", IFD_REASSOCIATES, merge_sides},
+                                {0}},
+};
