@@ -1,7 +1,8 @@
 #include "pass/match.h"
 
 /* Picking one index and putting its axis back is picking a list of one; picking from a Shape is a Shape of
- * one dimension (since version 15); parts of length 1 of a Split that lose their axis are picked one by one. */
+ * one dimension (since version 15); parts of length 1 of a Split that lose their axis are picked one by one.
+ */
 
 /* The axis that a Squeeze or Unsqueeze has alone, or -1. */
 static int64_t only_axis(ifd_rewrite *rw, const ifd_node *node, int rank) {

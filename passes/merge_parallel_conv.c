@@ -51,7 +51,7 @@ static ifd_status term_of(ifd_rewrite *rw, ifd_value *v, term *t, bool *found) {
   if (!node || ifd_value_n_readers(v) != 1) return IFD_OK;
   if (ifd_node_is(node, "Conv")) {
     t->is_conv = *found = ifd_linear_of(rw, node, &t->conv, &why) && geometry_of(&t->conv, &t->g);
-    t->x = node->inputs[0];
+    if (*found) t->x = node->inputs[0];
     return IFD_OK;
   }
   TRY(ifd_affine_chain(rw, node, &t->map, &why));

@@ -182,17 +182,19 @@ static ifd_status put_dense(graph_writer *g, const ifd_value *value, const Onnx_
 static ifd_status put_constant_node(graph_writer *g, const ifd_value *value) {
   Onnx__NodeProto *node;
   TRY(make_node(g->w, &node, "Constant", NULL, value->name));
+  node->name = (char *)protobuf_c_empty_string;
   TRY(put_value_attr(g->w, node, value->constant));
   IFD_PUSH(g->w->err, g->w->arena, &g->nodes, node);
   return IFD_OK;
 }
 
-/* Before IR version 4 initializers are inputs, and the graphs of If and Loop cannot have such. */
-static bool cannot_be_initializer(const graph_writer *g, const ifd_value *value) {
+/* Before IR version 4 initializers are inputs, which the graphs of If and Loop cannot have: there, and where
+ * it was one, a constant is a node if Constant makes its type. */
+static bool is_constant_node(const graph_writer *g, const ifd_value *value) {
   ifd_dtype dtype = value->constant->dtype;
   bool is_plain_float = dtype == IFD_FLOAT || dtype == IFD_DOUBLE || dtype == IFD_FLOAT16;
-  return g->graph->outer && g->w->model->ir_version < 4 &&
-         (is_plain_float || ifd_graph_opset(g->graph, "") >= 9); /* what Constant makes */
+  return g->w->model->ir_version < 4 && (g->graph->outer || value->was_node) &&
+         (is_plain_float || ifd_graph_opset(g->graph, "") >= 9);
 }
 
 static bool is_sparse(const ifd_tensor_origin *origin) {
@@ -214,8 +216,8 @@ static ifd_status put_constant(graph_writer *g, const ifd_value *value) {
     IFD_PUSH(w->err, w->arena, &g->sparse, (Onnx__SparseTensorProto *)origin->proto);
     return IFD_OK;
   }
-  if (!origin && cannot_be_initializer(g, value)) return put_constant_node(g, value);
   if (ifd_value_is_splat_node(value)) return put_splat(g, value);
+  if (!origin && !value->is_input && is_constant_node(g, value)) return put_constant_node(g, value);
   if (!origin && !value->is_input) TRY(list_as_input(g, value->name, value->constant));
   return put_dense(g, value, same && !is_sparse(origin) ? (const Onnx__TensorProto *)origin->proto : NULL);
 }

@@ -149,6 +149,7 @@ static ifd_status copy_constants(copier *c, ifd_graph *to, const ifd_graph *from
     if (!value) TRY(copy_value(c, &value, to, constant));
     TRY(ifd_graph_add_constant(c->err, to, value, constant->constant));
     value->constant_origin = c->rename ? NULL : constant->constant_origin;
+    value->was_node = constant->was_node;
     value->sparse_bytes = c->rename ? 0 : constant->sparse_bytes;
   }
   return IFD_OK;

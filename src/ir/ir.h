@@ -55,6 +55,7 @@ struct ifd_value {
   const ifd_tensor *constant; /* initializer; see ifd_value_constant */
   bool is_input;              /* graph input of its graph */
   bool is_initializer;   /* in the graph's initializer list (constants of an IR 3 model are inputs as well) */
+  bool was_node;         /* a constant that a Constant node made */
   int64_t sparse_bytes;  /* of the constant in its file, where it is sparse there; else 0 */
   int n_outputs;         /* how often its graph lists it as output */
   IFD_VEC(ifd_use) uses; /* readers, in no order; graph outputs are not among them */

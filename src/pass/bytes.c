@@ -41,22 +41,27 @@ static int64_t as_node(const ifd_value *value) {
   return message(shape) + message(shape_name + 2 * name + text("ConstantOfShape") + message(attribute));
 }
 
-/* Before IR version 4 constants are listed among the inputs, with their types; in bodies they are nodes. */
+/* As a Constant node without a name. */
+static int64_t as_constant_node(const ifd_value *value) {
+  int64_t attribute = text("value") + message(dense(value->constant)) + 3;
+  return message(text(value->name) + text("Constant") + message(attribute));
+}
+
+/* Among the inputs, with its type. */
 static int64_t as_input(const ifd_value *value) {
-  enum { NODE = 24 }; /* what a Constant node takes more, but for its name */
   const ifd_tensor *t = value->constant;
   int64_t shape = 0;
-  if (value->graph->model->ir_version >= 4) return 0;
-  if (value->graph->outer) return NODE + text(value->name);
   for (int i = 0; i < t->shape.rank; i++) shape += message(number(t->shape.dim[i]));
   int64_t type = number(t->dtype) + message(shape);
   return message(text(value->name) + message(message(type)));
 }
 
 int64_t ifd_constant_bytes(const ifd_value *value) {
+  bool before_ir_4 = value->graph->model->ir_version < 4;
   if (value->sparse_bytes) return value->sparse_bytes;
   if (ifd_value_is_splat_node(value)) return as_node(value);
-  return message(text(value->name) + dense(value->constant)) + as_input(value);
+  if (before_ir_4 && (value->graph->outer || value->was_node)) return as_constant_node(value);
+  return message(text(value->name) + dense(value->constant)) + (before_ir_4 ? as_input(value) : 0);
 }
 
 /* ---- nodes ---- */

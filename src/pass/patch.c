@@ -210,8 +210,25 @@ static ifd_status find_doomed(ifd_rewrite *rw, int64_t *bytes) {
   return IFD_OK;
 }
 
+static bool is_staged(const ifd_rewrite *rw, const ifd_value *constant) {
+  for (int k = 0; k < rw->constants.n; k++)
+    if (rw->constants.v[k] == constant) return true;
+  return false;
+}
+
+/* A constant made here that takes the place, and the name, of what a node made. */
+static bool takes_name(const ifd_rewrite *rw, const ifd_edit_value *e) {
+  return e->old->producer && e->old->graph == e->with->graph && is_staged(rw, e->with);
+}
+
 static int64_t bytes_added(const ifd_rewrite *rw) {
   int64_t bytes = 0;
+  for (int k = 0; k < rw->values.n; k++) {
+    const ifd_edit_value *e = &rw->values.v[k];
+    if (!takes_name(rw, e)) continue;
+    e->with->was_node |= ifd_node_is(e->old->producer, "Constant");
+    bytes += (int64_t)strlen(e->old->name) - (int64_t)strlen(e->with->name);
+  }
   for (int i = 0; i < rw->nodes.n; i++) bytes += ifd_node_bytes(rw->nodes.v[i]);
   for (int i = 0; i < rw->constants.n; i++) bytes += ifd_constant_bytes(rw->constants.v[i]);
   return bytes;
@@ -284,24 +301,22 @@ static ifd_status take_over(ifd_rewrite *rw, ifd_value *old, ifd_value *with) {
   return ifd_node_set_output(err, maker, output, old);
 }
 
-/* A constant that takes the place of what computed it goes by its name. */
 static ifd_status take_name(ifd_rewrite *rw, ifd_value *old, ifd_value *with) {
   const char *name = with->name;
-  bool made_here = false;
-  for (int k = 0; k < rw->constants.n; k++) made_here |= rw->constants.v[k] == with;
-  if (!made_here || !old->producer || old->graph != with->graph) return IFD_OK;
   ifd_map *names = &with->graph->values;
   EXPECT(rw->manager->err, ifd_map_set(names, old->name, with) && ifd_map_set(names, name, old), NO_MEMORY,
          "out of memory");
   with->name = old->name;
   old->name = name;
+  /* The node that goes is counted with the name it has now. */
+  rw->manager->bytes += (int64_t)strlen(old->name) - (int64_t)strlen(with->name);
   return IFD_OK;
 }
 
 static ifd_status replace_value(ifd_rewrite *rw, ifd_edit_value *e) {
   ifd_value *old = e->old, *with = e->with;
   if (old == with) return IFD_OK;
-  TRY(take_name(rw, old, with));
+  if (takes_name(rw, e)) TRY(take_name(rw, old, with));
   bool fresh = with->producer && is_new(rw, with->producer) && old->producer;
   if (fresh || old->n_outputs) return take_over(rw, old, with);
   return ifd_value_replace(rw->manager->err, old, with, false);

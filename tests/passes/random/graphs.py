@@ -358,6 +358,50 @@ def layer_norm(g, x):
     return y
 
 
+def attention(g, x):
+    """Queries, keys and values of a sequence in heads; products, Softmax, and back."""
+    if len(g.shapes[x]) != 3:
+        return x
+    n, t, d = g.shapes[x]
+    heads, size = g.pick((1, 4), (2, 3), (2, 2))
+    scale = float(g.rng.uniform(0.3, 1))
+
+    def parted(perm):
+        y = g.add("MatMul", [x, g.constant(g.floats(d, heads * size))], [n, t, heads * size])
+        if g.chance(0.6):
+            y = g.add("Add", [y, g.constant(g.floats(heads * size))], [n, t, heads * size])
+        y = g.between(g.reshape(y, [n, t, heads, size], g.pick([0, 0, heads, size], [-1, t, heads, size])))
+        shape = [n, t, heads, size]
+        y = g.add("Transpose", [y], [shape[i] for i in perm], perm=perm)
+        return g.add("Mul", [y, scalar(g, scale)], g.shapes[y]) if g.chance(0.4) else y
+
+    def picked(i, packed):
+        part = g.add("Gather", [packed, g.constant(np.int64(i))], g.shapes[packed][1:], axis=0)
+        return part
+
+    if g.chance(0.3):
+        packed = g.add("MatMul", [x, g.constant(g.floats(d, 3 * heads * size))], [n, t, 3 * heads * size])
+        packed = g.reshape(packed, [n, t, 3, heads, size], [0, 0, 3, heads, size])
+        packed = g.add("Transpose", [packed], [3, n, heads, t, size], perm=[2, 0, 3, 1, 4])
+        if g.chance(0.5):
+            q, k, v = (picked(i, packed) for i in range(3))
+        else:
+            split = {"split": [1, 1, 1]} if g.opset < 13 else {}
+            lengths = [] if split else [g.ints(1, 1, 1)]
+            q, k, v = (g.squeeze(p, [0]) for p in g.add("Split", [packed, *lengths], [1, n, heads, t, size], 3, axis=0, **split))
+        k = g.add("Transpose", [k], [n, heads, size, t], perm=[0, 1, 3, 2])
+    else:
+        q, k, v = parted([0, 2, 1, 3]), parted([0, 2, 3, 1]), parted([0, 2, 1, 3])
+    scores = g.between(g.add("MatMul", [q, k], [n, heads, t, t]))
+    if g.chance(0.5):
+        scores = g.add(g.pick("Mul", "Div"), [scores, scalar(g, scale)], g.shapes[scores])
+    if g.chance(0.3):
+        scores = binary(g, "Add", scores, g.constant(g.floats(*g.pick((t, t), (1, 1, t, t), (1, heads, 1, t)))), g.shapes[scores])
+    y = g.add("MatMul", [g.softmax(scores, 3 if g.opset < 13 else -1), v], [n, heads, t, size])
+    y = g.add("Transpose", [y], [n, t, heads, size], perm=[0, 2, 1, 3])
+    return g.reshape(y, [n, t, heads * size], [0, 0, heads * size])
+
+
 def instance_norm(g, x):
     n, c, *image = g.shapes[x]
     groups = c if c % 2 or g.chance(0.5) else 2
@@ -522,7 +566,7 @@ def branch(g, x):
 
 
 IMAGE = [conv_block, conv_block, conv_block, parallel, pools, instance_norm]
-ANY = [activation, activation, transposes, slices, joins, views, reductions, casts, duplicates, product, layer_norm, branch, clips,
+ANY = [attention, attention, activation, activation, transposes, slices, joins, views, reductions, casts, duplicates, product, layer_norm, branch, clips,
        pad_any]
 
 
