@@ -182,7 +182,7 @@ static ifd_status put_dense(graph_writer *g, const ifd_value *value, const Onnx_
 static ifd_status put_constant_node(graph_writer *g, const ifd_value *value) {
   Onnx__NodeProto *node;
   TRY(make_node(g->w, &node, "Constant", NULL, value->name));
-  node->name = (char *)protobuf_c_empty_string;
+  node->name = NULL;
   TRY(put_value_attr(g->w, node, value->constant));
   IFD_PUSH(g->w->err, g->w->arena, &g->nodes, node);
   return IFD_OK;
