@@ -28,19 +28,19 @@ static inline ifd_quant_sizes ifd_quant_sizes_of(int64_t m, int64_t n, int64_t k
   return z;
 }
 
-/* What a line of depthwise outputs needs: weights of 16 channels as int32, lines of x with padding. */
+/* What a line of depthwise outputs needs: weights of 16 channels as int32, lines of the last channels, where
+ * lines are (two words each). */
 typedef struct ifd_quant_depthwise_sizes {
-  int64_t taps, columns;
-  size_t weights, len; /* bytes */
+  int64_t taps;
+  size_t weights, copies, len; /* bytes */
 } ifd_quant_depthwise_sizes;
 
 static inline ifd_quant_depthwise_sizes ifd_quant_depthwise_sizes_of(const ifd_k_conv_shape *s) {
   int64_t lines = s->kernel[IFD_K_D] * s->kernel[IFD_K_H];
   ifd_quant_depthwise_sizes z = {.taps = lines * s->kernel[IFD_K_W]};
-  z.columns =
-      (s->out[IFD_K_W] - 1) * s->stride[IFD_K_W] + (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W] + 1;
   z.weights = (size_t)z.taps * 64;
-  z.len = z.weights + (size_t)(lines * z.columns) * 16;
+  z.copies = (size_t)(lines * s->in[IFD_K_W]) * 16;
+  z.len = z.weights + z.copies + (size_t)lines * 16;
   return z;
 }
 
