@@ -130,8 +130,11 @@ def test_convolutions(constant):
     inputs = {k: np.asarray(v) for k, v in inputs.items()}
     constants = {k: np.asarray(v) for k, v in constants.items()}
     model = model_of(nodes, inputs, constants, [k for k, _ in expected], 10)
-    for options in ((), ("--threads", "3")):
-        for got, (name, want) in zip(run(model, inputs, *options), expected):
+    for cpu, options in (("avx512", ()), ("avx512", ("--threads", "3")), ("avx2", ()), ("ref", ())):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("INFOLD_CPU", cpu)
+            results = run(model, inputs, *options)
+        for got, (name, want) in zip(results, expected):
             assert got.dtype == want.dtype and got.shape == want.shape, name
             assert np.array_equal(got, want), f"{name}: {got[got != want][:5]} instead of {want[got != want][:5]}"
 
@@ -185,14 +188,19 @@ class Qdq:
         """Bytes within so many steps of the float evaluation, by the operators expected."""
         model = model_of(self.nodes, self.inputs, self.constants, outputs, self.opset)
         want = run(model, self.inputs, "--no-optimize")
-        for options in ((), ("--threads", "3")):
-            for a, b in zip(run(model, self.inputs, *options), want):
-                assert a.dtype == b.dtype and a.shape == b.shape
-                if a.dtype == np.float32:
-                    assert np.allclose(a, b, rtol=1e-4, atol=1e-4 * max(1, np.abs(b).max())), (a, b)
-                else:
-                    worst = np.abs(a.astype(int) - b.astype(int)).max(initial=0)
-                    assert worst <= steps, f"{worst} steps: {[n.op_type for n in self.nodes]}"
+        got = run(model, self.inputs)
+        for a, b in zip(got, want):
+            assert a.dtype == b.dtype and a.shape == b.shape
+            if a.dtype == np.float32:
+                assert np.allclose(a, b, rtol=1e-4, atol=1e-4 * max(1, np.abs(b).max())), (a, b)
+            else:
+                worst = np.abs(a.astype(int) - b.astype(int)).max(initial=0)
+                assert worst <= steps, f"{worst} steps: {[n.op_type for n in self.nodes]}"
+        for cpu, options in (("avx512", ("--threads", "3")), ("avx2", ()), ("ref", ())):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("INFOLD_CPU", cpu)
+                for a, b in zip(run(model, self.inputs, *options), got):
+                    assert a.tobytes() == b.tobytes(), f"other bits on {cpu} {options}"
         found = operators_of(model, self.inputs)
         assert set(expect) <= found and not set(absent) & found, found
 
