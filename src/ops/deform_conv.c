@@ -142,16 +142,21 @@ static void split_index(int64_t number, const int64_t *sizes, int n, int64_t *ou
   for (int a = n - 1; a >= 0; number /= sizes[a--]) out[a] = number % sizes[a];
 }
 
+static void next_index(int64_t *at, const int64_t *sizes, int n) {
+  for (int a = n - 1; a >= 0 && ++at[a] == sizes[a]; a--) at[a] = 0;
+}
+
 /* The taps that kernel element k, the tap-th, has in the block of windows from `first` on. */
 static void find_taps(const deform_work *p, const ifd_args *args, int64_t row, const int64_t *k,
                       int64_t first, ifd_taps *t) {
   const deform *d = &p->d;
   const float *offset = (const float *)args->in[2] + row * d->w.n * d->windows;
   const float *mask = p->has_mask ? (const float *)args->in[4] + row * d->windows : NULL;
-  for (int i = 0; i < t->n_points; i++) {
-    int64_t o[IFD_MAX_RANK], index = first + i;
+  int64_t o[IFD_MAX_RANK];
+  split_index(first, d->w.windows, d->w.n, o);
+  for (int i = 0; i < t->n_points; i++, next_index(o, d->w.windows, d->w.n)) {
+    int64_t index = first + i;
     ifd_neighbours at[IFD_TAPS_AXES];
-    split_index(index, d->w.windows, d->w.n, o);
     for (int a = 0; a < d->w.n; a++)
       at[a] = neighbours_of((double)ifd_window_at(&d->w, a, o[a], k[a]) + offset[a * d->windows + index],
                             d->w.image[a]);

@@ -41,7 +41,9 @@ def run(model, feeds, *options):
 
 sklearn = pytest.importorskip("sklearn")
 skl2onnx = pytest.importorskip("skl2onnx")
-from sklearn import datasets, ensemble, impute, linear_model, preprocessing, svm, tree  # noqa: E402
+from sklearn import (cluster, compose, datasets, decomposition, ensemble, feature_selection,  # noqa: E402
+                     impute, linear_model, naive_bayes, neighbors, neural_network, pipeline, preprocessing,
+                     svm, tree)
 from skl2onnx.common.data_types import Int64TensorType, StringTensorType  # noqa: E402
 
 X, Y3 = datasets.make_classification(300, 10, n_informative=6, n_classes=3, random_state=0)
@@ -70,6 +72,13 @@ CLASSIFIERS = [
     svm.SVC(kernel="poly", degree=2, coef0=1., gamma=.1, probability=True, random_state=0),
     linear_model.LogisticRegression(), linear_model.RidgeClassifier(), linear_model.SGDClassifier(random_state=0),
     linear_model.Perceptron(),
+    neighbors.KNeighborsClassifier(5),
+    naive_bayes.GaussianNB(), naive_bayes.BernoulliNB(),
+    neural_network.MLPClassifier((12,), max_iter=50, random_state=0),
+    ensemble.VotingClassifier([("a", linear_model.LogisticRegression()), ("b", tree.DecisionTreeClassifier(max_depth=4, random_state=0))], voting="soft",
+                              flatten_transform=False),
+    pipeline.make_pipeline(preprocessing.StandardScaler(), decomposition.PCA(5), linear_model.LogisticRegression()),
+    pipeline.make_pipeline(feature_selection.SelectKBest(k=6), preprocessing.MinMaxScaler(), svm.SVC(probability=True, random_state=0)),
 ]
 
 
@@ -96,6 +105,9 @@ REGRESSORS = [
     ensemble.GradientBoostingRegressor(n_estimators=20, random_state=0),
     svm.SVR(), svm.SVR(kernel="poly", degree=2), svm.SVR(kernel="sigmoid"), svm.SVR(kernel="linear"), svm.NuSVR(),
     svm.LinearSVR(random_state=0), linear_model.LinearRegression(), linear_model.Ridge(), linear_model.Lasso(),
+    neighbors.KNeighborsRegressor(4),
+    neural_network.MLPRegressor(hidden_layer_sizes=(12,), max_iter=50, random_state=0), linear_model.BayesianRidge(), linear_model.HuberRegressor(max_iter=1000),
+    pipeline.make_pipeline(preprocessing.PolynomialFeatures(2), linear_model.Ridge()),
 ]
 
 
@@ -103,7 +115,8 @@ REGRESSORS = [
 @pytest.mark.parametrize("targets", [1, 3])
 def test_regressor(model, targets):
     y = YR if targets == 1 else np.stack([YR, XR[:, 0] * 9, -YR], 1)
-    if targets > 1 and isinstance(model, (svm.SVR, svm.NuSVR, svm.LinearSVR, ensemble.GradientBoostingRegressor)):
+    if targets > 1 and isinstance(model, (svm.SVR, svm.NuSVR, svm.LinearSVR, ensemble.GradientBoostingRegressor, linear_model.BayesianRidge,
+                                           linear_model.HuberRegressor)):
         pytest.skip("one target only")
     model = sklearn.base.clone(model).fit(XR, y)
     (got,) = run(export(model, XR), {"X": XR}).values()
@@ -149,6 +162,36 @@ def test_encoder(model, x, kind):
     want = want.toarray() if hasattr(want, "toarray") else want
     (got,) = run(export(model, x, types=[("X", kind([None, *x.shape[1:]]))]), {"X": x}).values()
     np.testing.assert_array_equal(got.reshape(want.shape), want)
+
+
+@pytest.mark.parametrize("model", [decomposition.PCA(4), decomposition.TruncatedSVD(4, random_state=0), cluster.KMeans(4, n_init=2, random_state=0),
+                                   feature_selection.VarianceThreshold(.5), preprocessing.PowerTransformer(),
+                                   preprocessing.KBinsDiscretizer(5, encode="onehot-dense", quantile_method="linear")], ids=str)
+def test_features(model):
+    model = sklearn.base.clone(model).fit(XR)
+    got = list(run(export(model, XR), {"X": XR}).values())[-1]
+    np.testing.assert_allclose(got, model.transform(XR), rtol=1e-4, atol=2e-5)
+
+
+def test_isolation_forest():
+    model = ensemble.IsolationForest(n_estimators=20, random_state=0).fit(XR)
+    label, score = run(skl2onnx.to_onnx(model, XR[:1], target_opset={"": 15, ML: 3}), {"X": XR}).values()
+    np.testing.assert_allclose(score.ravel(), model.decision_function(XR), rtol=1e-4, atol=1e-5)
+    sure = abs(model.decision_function(XR)) > 1e-5
+    np.testing.assert_array_equal(label.ravel()[sure], model.predict(XR)[sure])
+
+
+def test_columns():
+    """Columns made ready each in its own way, holes filled, before a forest."""
+    x = np.concatenate([HOLES[:, :4], XR[:, 4:]], 1)
+    ready = compose.ColumnTransformer([
+        ("filled", pipeline.make_pipeline(impute.SimpleImputer(strategy="median"), preprocessing.StandardScaler()), [0, 1, 2, 3]),
+        ("bins", preprocessing.KBinsDiscretizer(4, encode="onehot-dense", quantile_method="linear"), [5, 4]),
+        ("ratio", preprocessing.MaxAbsScaler(), [7])], remainder="passthrough")
+    model = pipeline.make_pipeline(ready, ensemble.RandomForestClassifier(10, max_depth=4, random_state=0)).fit(x, YR > 0)
+    got = list(run(export(model, x, zipmap=False), {"X": x}).values())
+    np.testing.assert_array_equal(got[0], model.predict(x))
+    np.testing.assert_allclose(got[1], model.predict_proba(x), rtol=1e-5, atol=1e-6)
 
 
 def test_zipmap():
