@@ -103,7 +103,7 @@ static ifd_status add_conv(ifd_rewrite *rw, double *w, double *bias, const term 
   double *kernel, *more;
   ALLOC(ifd_rw_error(rw), kernel, ifd_new_array(ifd_rw_scratch(rw), double, b->inner));
   for (int64_t i = 0; i < a->d0 * a->d1; i++) {
-    for (int64_t k = 0; k < b->inner; k++) kernel[k] = ifd_tensor_get_f64(b->weight, i * b->inner + k);
+    ifd_tensor_get_f64s(b->weight, i * b->inner, kernel, b->inner);
     add_kernel(w + i * a->inner, &big->g, &small->g, at, kernel);
   }
   TRY(ifd_linear_bias(rw, &more, b));
@@ -135,7 +135,7 @@ static ifd_status build(ifd_rewrite *rw, ifd_node *add, const term *big, const d
   ifd_value *y;
   TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), big->conv.weight->dtype,
                      &big->conv.weight->shape));
-  for (int64_t i = 0, n = ifd_tensor_count(&t); i < n; i++) ifd_tensor_set_f64(&t, i, w[i]);
+  ifd_tensor_set_f64s(&t, 0, w, ifd_tensor_count(&t));
   TRY(ifd_linear_rebuild(rw, &y, &big->conv, big->x, &t, bias));
   return ifd_rw_replace(rw, add->outputs[0], y);
 }
@@ -158,7 +158,7 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *add) {
   if (a->x != b->x) return ifd_rw_refuse(rw, "its two sides do not read the same value");
   int64_t n = ifd_tensor_count(a->conv.weight);
   ALLOC(ifd_rw_error(rw), w, ifd_new_array(ifd_rw_scratch(rw), double, n));
-  for (int64_t i = 0; i < n; i++) w[i] = ifd_tensor_get_f64(a->conv.weight, i);
+  ifd_tensor_get_f64s(a->conv.weight, 0, w, n);
   TRY(ifd_linear_bias(rw, &bias, &a->conv));
   if (found[1 - big] && b->is_conv)
     TRY(add_conv(rw, w, bias, a, b, &fits));

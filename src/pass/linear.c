@@ -104,26 +104,35 @@ ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_tensor *out, const ifd_linear *
     out->splat = true;
     return IFD_OK;
   }
+  int64_t n = l->d1 * l->inner;
+  double *row;
+  ALLOC(ifd_rw_error(rw), row, ifd_new_array(ifd_rw_scratch(rw), double, n));
   TRY(ifd_tensor_new(ifd_rw_error(rw), out, ifd_rw_arena(rw), w->dtype, &w->shape));
-  int64_t e = 0;
-  for (int64_t i0 = 0; i0 < l->d0; i0++)
+  for (int64_t i0 = 0; i0 < l->d0; i0++) {
+    ifd_tensor_get_f64s(w, i0 * n, row, n);
     for (int64_t i1 = 0; i1 < l->d1; i1++) {
       double s = scale[n_scale == 1 ? 0 : channel(l, channels, i0, i1)];
-      for (int64_t k = 0; k < l->inner; k++, e++) ifd_tensor_set_f64(out, e, ifd_tensor_get_f64(w, e) * s);
+      for (int64_t k = 0; k < l->inner; k++) row[i1 * l->inner + k] *= s;
     }
+    ifd_tensor_set_f64s(out, i0 * n, row, n);
+  }
   return IFD_OK;
 }
 
 ifd_status ifd_linear_shift(ifd_rewrite *rw, double **out, const ifd_linear *l, const double *shift,
                             int64_t n_shift) {
   ALLOC(ifd_rw_error(rw), *out, ifd_new_array(ifd_rw_scratch(rw), double, l->out.n));
-  int64_t e = 0;
-  for (int64_t i0 = 0; i0 < l->d0; i0++)
+  int64_t n = l->d1 * l->inner;
+  double *row;
+  ALLOC(ifd_rw_error(rw), row, ifd_new_array(ifd_rw_scratch(rw), double, n));
+  for (int64_t i0 = 0; i0 < l->d0; i0++) {
+    ifd_tensor_get_f64s(l->weight, i0 * n, row, n);
     for (int64_t i1 = 0; i1 < l->d1; i1++) {
       double s = shift[n_shift == 1 ? 0 : channel(l, &l->in, i0, i1)], sum = 0;
-      for (int64_t k = 0; k < l->inner; k++, e++) sum += ifd_tensor_get_f64(l->weight, e);
+      for (int64_t k = 0; k < l->inner; k++) sum += row[i1 * l->inner + k];
       (*out)[channel(l, &l->out, i0, i1)] += sum * s * l->alpha;
     }
+  }
   return IFD_OK;
 }
 

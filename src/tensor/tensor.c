@@ -161,6 +161,13 @@ double ifd_tensor_get_f64(const ifd_tensor *t, int64_t i) {
   return x;
 }
 
+void ifd_tensor_get_f64s(const ifd_tensor *t, int64_t i, double *out, int64_t n) {
+  if (t->splat || t->packed || !has_numbers(t->dtype))
+    for (int64_t k = 0; k < n; k++) out[k] = ifd_tensor_get_f64(t, i + k);
+  else if (n)
+    ifd_load_f64(t->dtype, element(t, i, NULL), out, n);
+}
+
 int64_t ifd_tensor_get_i64(const ifd_tensor *t, int64_t i) {
   int64_t x = 0;
   uint8_t group[8];
@@ -175,6 +182,10 @@ static void *own_element(ifd_tensor *t, int64_t i) {
 
 void ifd_tensor_set_f64(ifd_tensor *t, int64_t i, double x) {
   ifd_store_f64(t->dtype, own_element(t, i), &x, 1);
+}
+
+void ifd_tensor_set_f64s(ifd_tensor *t, int64_t i, const double *in, int64_t n) {
+  if (n) ifd_store_f64(t->dtype, own_element(t, i), in, n);
 }
 
 void ifd_tensor_set_i64(ifd_tensor *t, int64_t i, int64_t x) {
