@@ -20,7 +20,7 @@ static bool operands(ifd_rewrite *rw, const ifd_node *node, bool trans_b, ifd_va
     return false;
   ifd_value *all[] = {x.q, x.scale, x.zero, w.q, w.scale, w.zero};
   for (int i = X; i <= W_ZERO; i++) in[i] = all[i];
-  return few_terms(ifd_rw_dim(rw, x.q, ra - 1));
+  return few_terms(ifd_rw_dim(rw, x.q, ra - 1)) || few_terms(ifd_rw_dim(rw, w.q, trans_b ? rb - 1 : rb - 2));
 }
 
 /* A float vector with one number for each of n columns. */

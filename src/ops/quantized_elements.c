@@ -140,20 +140,25 @@ static ifd_status eval_lookup(ifd_eval *x) {
 
 typedef struct lookup_params {
   const struct ifd_k_quant_table *kernels;
+  int step;
 } lookup_params;
 
 static void run_lookup(const void *params, const ifd_args *args, const char *const *in, char *out, size_t n) {
   const lookup_params *p = params;
-  p->kernels->lookup(args->in[1], (const uint8_t *)in[0], (uint8_t *)out, (int64_t)n);
+  const uint8_t *table = args->in[1], *x = (const uint8_t *)in[0];
+  if (p->step)
+    p->kernels->lookup(table, x, (uint8_t *)out, (int64_t)n);
+  else
+    memset(out, table[*x], n);
 }
 
 static ifd_status lower_lookup(ifd_lower *x) {
   ifd_loop loop = {0};
-  lookup_params p = {ifd_k_quant(x->isa)};
+  lookup_params p = {.kernels = ifd_k_quant(x->isa)};
   if (!is_byte(x->in[0]) || !is_byte(x->in[1]) || ifd_tensor_count(x->in[1]) != 256) return IFD_OK;
   ifd_loop_input(&loop, x, 0, NULL);
   TRY(ifd_loop_plan(&loop, x));
-  if (!loop.declined && !loop.operands[0].step) return IFD_OK;
+  p.step = loop.operands[0].step;
   x->work->algorithm = "int8 table";
   return ifd_loop_launch(&loop, x, run_lookup, &p, sizeof p, 2, 0);
 }

@@ -257,14 +257,14 @@ def test_qdq_products(dtype, quantized):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_qdq_elements(dtype):
     for op in ("Add", "Sub", "Mul"):
-        for a, b in [((2, 5, 6, 7), (2, 5, 6, 7)), ((2, 5, 6, 7), (2, 5, 1, 1)), ((3, 1, 33), (4, 33))]:
+        for a, b in [((2, 5, 6, 7), (2, 5, 6, 7)), ((2, 5, 6, 7), (2, 5, 1, 1)), ((3, 1, 33), (4, 33)), ((1,), ()), ((2, 3), (1,))]:
             g = Qdq(dtype)
             y = g.node(op, [g.input(a), g.input(b)])
             y = g.node("Relu", [y]) if RNG.random() < .5 else y
             g.check([g.quantize(y)], {"QBinary"}, FLOATS)
     for op in ("Sigmoid", "Relu", "HardSwish", "LeakyRelu", "Tanh", "Identity", "Erf"):
         g = Qdq(dtype)
-        y = g.node(op, [g.input((3, 50))])
+        y = g.node(op, [g.input([(3, 50), (1,), ()][RNG.integers(0, 3)])])
         y = g.node("Mul", [y, g.constant(F32(1.5))]) if RNG.random() < .5 else y
         g.check([g.quantize(y)], {"QLookup"}, FLOATS)
 
