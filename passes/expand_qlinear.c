@@ -7,9 +7,9 @@
  * these, any rule knows them. */
 
 /* A model may define a function of the same name. */
-static bool is_foreign(ifd_rewrite *rw, const ifd_node *node) {
+static bool is_foreign(const ifd_node *node) {
   return ifd_rw_opset(node) >= 10 &&
-         !ifd_model_find_function(node->graph->model, node->domain, node->op_type, node->overload) && rw;
+         !ifd_model_find_function(node->graph->model, node->domain, node->op_type, node->overload);
 }
 
 static ifd_status dequantized(ifd_rewrite *rw, ifd_value **out, const ifd_node *node, int at) {
@@ -44,7 +44,7 @@ static const char *float_name(const ifd_node *node) { return node->op_type + str
 static ifd_status expand_binary(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *in[2];
   ifd_node *made;
-  if (!is_foreign(rw, node) || node->n_inputs < 7) return IFD_OK;
+  if (!is_foreign(node) || node->n_inputs < 7) return IFD_OK;
   for (int i = 0; i < 2; i++) TRY(dequantized(rw, &in[i], node, 3 * i));
   TRY(operator_of(rw, &made, node, float_name(node), in, 2));
   return quantized(rw, node, made->outputs[0], 6);
@@ -53,7 +53,7 @@ static ifd_status expand_binary(ifd_rewrite *rw, ifd_node *node) {
 static ifd_status expand_unary(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *in;
   ifd_node *made;
-  if (!is_foreign(rw, node) || node->n_inputs < 4) return IFD_OK;
+  if (!is_foreign(node) || node->n_inputs < 4) return IFD_OK;
   if (ifd_node_int(node, "channels_last", 0)) return ifd_rw_refuse(rw, "its channels are last");
   TRY(dequantized(rw, &in, node, 0));
   TRY(operator_of(rw, &made, node, float_name(node), &in, 1));
@@ -65,7 +65,7 @@ static ifd_status expand_concat(ifd_rewrite *rw, ifd_node *node) {
   ifd_value **in;
   ifd_node *made;
   int n = (node->n_inputs - 2) / 3;
-  if (!is_foreign(rw, node) || n < 1 || node->n_inputs != 3 * n + 2) return IFD_OK;
+  if (!is_foreign(node) || n < 1 || node->n_inputs != 3 * n + 2) return IFD_OK;
   ALLOC(ifd_rw_error(rw), in, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, n));
   for (int i = 0; i < n; i++) TRY(dequantized(rw, &in[i], node, 2 + 3 * i));
   TRY(operator_of(rw, &made, node, "Concat", in, n));
@@ -94,7 +94,7 @@ static ifd_status expand_gemm(ifd_rewrite *rw, ifd_node *node) {
   enum { A, B = 3, B_SCALE, C = 6, Y_SCALE };
   ifd_value *in[3] = {NULL};
   ifd_node *made;
-  if (!is_foreign(rw, node) || node->n_inputs < 6) return IFD_OK;
+  if (!is_foreign(node) || node->n_inputs < 6) return IFD_OK;
   if (ifd_node_has_input(node, C)) {
     TRY(real_bias(rw, &in[2], node, ifd_node_float(node, "alpha", 1)));
     if (!in[2]) return ifd_rw_refuse(rw, "the bias or its scale is not constant");

@@ -327,6 +327,18 @@ def test_stays_float():
     g.check([g.node("MatMul", [g.input((3, 8)), g.constant(RNG.uniform(-1, 1, (8, 5)).astype(F32))])], {"MatMul"}, {"QMatMul"})
 
 
+def test_own_function():
+    """A function of the model's own that has such a name means what the model says."""
+    g = Qdq(np.uint8)
+    g.inputs["x"] = RNG.uniform(-1, 1, (2, 3)).astype(F32)
+    g.nodes.append(helper.make_node("QLinearSigmoid", ["x"] * 5, ["y"], domain="com.microsoft"))
+    model = model_of(g.nodes, g.inputs, {}, ["y"], 17)
+    opsets = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("com.microsoft", "QLinearSigmoid", list("abcde"), ["r"], [helper.make_node("Neg", ["a"], ["r"])], opsets))
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    assert np.array_equal(run(model, g.inputs)[0], -g.inputs["x"])
+
+
 # ---- dynamic quantization, as quantize_dynamic writes it ----
 
 def dynamic(g, x, op, w, w_scale, bias, **attrs):
