@@ -11,7 +11,7 @@ typedef struct block {
   float *sums;    /* of the block, [rows][columns], where they wait between blocks of k */
   int64_t columns;
   bool first, last; /* block of k */
-  int64_t at[IFD_PRODUCT_SEGMENTS];
+  int64_t *at;      /* of IFD_PRODUCT_SEGMENTS */
 } block;
 
 /* Whether the kernels can do the whole epilogue in registers, as min(max(sum + bias + other, lo), hi). */
@@ -106,7 +106,7 @@ static int64_t steps_before(const ifd_product *p, int64_t s) {
 static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool kept) {
   const ifd_product *p = k->p;
   int64_t n_segments = p->n_full + p->n_part, apart = p->pack ? (k->i1 - k->i0) * 16 : p->a_segment;
-  for (int64_t s = 0; s < IFD_PRODUCT_SEGMENTS; s++) k->at[s] = s * apart;
+  for (int64_t s = 0; s < IFD_PRODUCT_SEGMENTS && s < n_segments; s++) k->at[s] = s * apart;
   k->t.at = k->at;
   for (int64_t i = 0; i < n_k; i++) {
     k->s0 = n_segments * i / n_k, k->s1 = n_segments * (i + 1) / n_k;
@@ -128,7 +128,8 @@ void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
   ifd_product_scratch size = ifd_product_scratch_of(p->m, p->n, steps, n_segments, packed, p->store);
   char *base = scratch;
   float *own_b = (float *)(base + size.b);
-  block k = {.p = p, .sums = (float *)(base + size.sums)};
+  int64_t at[IFD_PRODUCT_SEGMENTS];
+  block k = {.p = p, .sums = (float *)(base + size.sums), .at = at};
   k.t = (ifd_ukr_args){.k_part = p->k_part,
                        .b_vs = steps * 16,
                        .bias = p->epilogue->bias,
