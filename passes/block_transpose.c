@@ -30,8 +30,39 @@ static ifd_status unblock(ifd_rewrite *rw, ifd_node *transpose) {
   return ifd_rw_replace(rw, transpose->outputs[0], node->outputs[0]);
 }
 
+/* Whether elements of v, and of what constants make of them, meet a blocked image of so many channels. */
+static bool meets_blocks(const ifd_value *v, int64_t channels) {
+  for (int depth = 0; depth < 3; depth++) {
+    const ifd_node *reader = ifd_value_only_reader(v);
+    if (!reader || !reader->op || !(reader->op->flags & IFD_OP_ELEMENTWISE) || reader->n_outputs != 1)
+      return false;
+    for (int i = 0; i < reader->n_inputs; i++) {
+      const ifd_node *other = ifd_rw_own_producer(reader->inputs[i], "Unblock");
+      if (other && ifd_node_int(other, "channels", 0) == channels) return true;
+    }
+    v = reader->outputs[0];
+  }
+  return false;
+}
+
+/* A Transpose from channels last whose result meets blocked images makes one. */
+static ifd_status meet(ifd_rewrite *rw, ifd_node *transpose) {
+  ifd_node *block, *unblock;
+  if (!moves_channels(rw, transpose, true) || ifd_rw_dtype(rw, transpose->inputs[0]) != IFD_FLOAT)
+    return IFD_OK;
+  ifd_dim channels = ifd_rw_dim(rw, transpose->inputs[0], -1);
+  if (!ifd_dim_is_number(channels) || !meets_blocks(transpose->outputs[0], channels)) return IFD_OK;
+  TRY(ifd_rw_add_node(rw, &block, "infold.BlockLast", transpose->inputs, 1, 1));
+  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", block->outputs, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
+  return ifd_rw_replace(rw, transpose->outputs[0], unblock->outputs[0]);
+}
+
 const ifd_pass ifd_pass_block_transpose = {
     .summary = "copies blocked images from and to channels last at once",
     .phase = IFD_PHASE_PLAN,
-    .rules = (const ifd_rule[]){{"infold.Block", IFD_EXACT, block}, {"Transpose", IFD_EXACT, unblock}, {0}},
+    .rules = (const ifd_rule[]){{"infold.Block", IFD_EXACT, block},
+                                {"Transpose", IFD_EXACT, unblock},
+                                {"Transpose", IFD_EXACT, meet},
+                                {0}},
 };

@@ -28,3 +28,21 @@ def test_other_orders():
     x = n.node("Transpose", [n.relu("x")], perm=[0, 3, 2, 1])
     y = n.node("Transpose", [n.conv(x, 24, 24, 3, 3)], perm=[0, 3, 2, 1])
     check(n, y, {"Relu": 1, "Transpose": 2, "Block": 1, "Conv": 1, "Unblock": 1})
+
+
+@pytest.mark.parametrize("channels", [32, 21])
+def test_meets_blocks(channels):
+    """A product's results, scaled by channels, meet a convolution's: they become blocked images."""
+    n = Mlp(np.random.default_rng(channels), [2, 6, 8, channels])
+    x = n.conv(transposed(n, n.relu("x"), 4, True), channels, channels, 3, 3, pads=[1] * 4)
+    y = transposed(n, n.linear(transposed(n, x, 4, False), channels, channels), 4, True)
+    y = n.node("Add", [n.node("Mul", [n.constant(channels, 1, 1), y]), x])
+    y = n.node("Add", [n.conv(y, channels, channels, 3, 3, pads=[1] * 4), y])
+    y = n.linear(transposed(n, y, 4, False), channels, 5)
+    check(n, y, {"Relu": 1, "BlockLast": 2, "Conv": 2, "Chain": 1, "UnblockLast": 2, "MatMul": 2})
+
+
+def test_meets_nothing():
+    n = Mlp(np.random.default_rng(3), [2, 6, 8, 16])
+    y = transposed(n, n.linear("x", 16, 16), 4, True)
+    check(n, n.node("Softmax", [n.node("Mul", [n.constant(16, 1, 1), y])], axis=1), {"MatMul": 1, "Transpose": 1, "Mul": 1, "Softmax": 1})
