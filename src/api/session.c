@@ -2,6 +2,7 @@
 
 #include "base/cpu.h"
 #include "base/os.h"
+#include "io/onnx_read.h"
 #include "pass/gradient.h"
 #include "pass/inline.h"
 #include <stdio.h>
@@ -53,6 +54,14 @@ static ifd_status make_ready(ifd_error *err, infold_session *s) {
   return status;
 }
 
+/* Weights are held once: packed, and no longer as pages of the file. */
+static void let_go(void *session, const void *data, size_t bytes) {
+  enum { WORTH_IT = 1 << 18 };
+  const infold_session *s = session;
+  for (const infold_model *m = s->ready; m && bytes >= WORTH_IT; m = m->source)
+    ifd_onnx_let_go(m->ir, data, bytes);
+}
+
 static ifd_status create_session(ifd_error *err, infold_session *s) {
   int threads = s->options.threads > 0 ? s->options.threads : ifd_cpu_count();
   TRY(format_types(err, s));
@@ -60,7 +69,9 @@ static ifd_status create_session(ifd_error *err, infold_session *s) {
   ifd_program_options options = {.isa = ifd_cpu_isa_at_most(s->options.cpu),
                                  .reference = s->options.reference,
                                  .float64 = s->options.float64,
-                                 .exact_conv = s->options.exact_conv};
+                                 .exact_conv = s->options.exact_conv,
+                                 .let_go = let_go,
+                                 .owner = s};
   TRY(ifd_program_create(err, &s->program, s->ready->ir->graph, NULL, &options, s->budget));
   if (threads > 1) ALLOC(err, s->pool, ifd_pool_create(threads));
   return IFD_OK;

@@ -59,6 +59,14 @@ void ifd_file_unmap(ifd_file *file) {
   *file = ifd_file_from_memory(NULL, 0);
 }
 
+void ifd_file_let_go(const void *p, size_t len) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)p + page - 1) / page * page,
+            to = ((uintptr_t)p + len) / page * page;
+  int reason = errno;
+  if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
+  errno = reason;
+}
+
 static ifd_status check_regular(ifd_error *err, int fd, struct stat *st, const char *name) {
   if (fstat(fd, st)) FAIL(err, IO, "cannot read '%s': %m", name);
   EXPECT(err, S_ISREG(st->st_mode), BAD_FILE, "'%s' is not a regular file", name);

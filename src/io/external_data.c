@@ -126,6 +126,16 @@ ifd_status ifd_files_find(ifd_error *err, const void **out, ifd_files *files, co
   return IFD_OK;
 }
 
+bool ifd_files_map(const ifd_files *files, const void *p, size_t len) {
+  const uint8_t *at = p;
+  for (int i = 0; i < files->all.n; i++) {
+    const ifd_file *f = files->all.v[i];
+    if (f->mapped && at >= f->data && at < f->data + f->size && len <= (size_t)(f->data + f->size - at))
+      return true;
+  }
+  return false;
+}
+
 bool ifd_files_get(const ifd_files *files, int i, const char **location, const void **data, size_t *len) {
   if (i >= files->all.n) return false;
   *location = files->locations.v[i];

@@ -147,3 +147,7 @@ ifd_status ifd_onnx_read_memory(ifd_error *err, ifd_model **out, const void *byt
 bool ifd_onnx_file(const ifd_model *model, int i, const char **location, const void **data, size_t *len) {
   return model->files && ifd_files_get(model->files, i, location, data, len);
 }
+
+void ifd_onnx_let_go(const ifd_model *model, const void *p, size_t len) {
+  if (model->files && ifd_files_map(model->files, p, len)) ifd_file_let_go(p, len);
+}

@@ -37,4 +37,7 @@ bool ifd_onnx_file(const ifd_model *model, int i, const char **location, const v
 ifd_status ifd_onnx_read_memory(ifd_error *err, ifd_model **out, const void *bytes, size_t len,
                                 const ifd_read_options *options, ifd_budget *budget);
 
+/* Says that a constant's bytes will hardly be read again: pages of a mapped file go, others stay. */
+void ifd_onnx_let_go(const ifd_model *model, const void *p, size_t len);
+
 #endif

@@ -27,6 +27,9 @@ typedef struct ifd_program_options {
   bool reference;  /* evaluate everything by its reference */
   bool float64;    /* float32 in double; implies reference */
   bool exact_conv; /* no convolution by Winograd's algorithm */
+  /* Told of a constant's bytes that were packed and will hardly be read again; or NULL. */
+  void (*let_go)(void *owner, const void *data, size_t bytes);
+  void *owner;
 } ifd_program_options;
 
 /* A value of an outer graph that this program reads. */

@@ -188,6 +188,8 @@ static ifd_status make_packed(ifd_error *err, ifd_program *root, ifd_packed *k, 
   k->memory = ifd_budget_alloc(root->budget, k->bytes);
   if (k->memory) k->pack(k->memory, expand ? dense : from->data, k->params);
   ifd_budget_free(root->budget, dense, bytes);
+  if (k->memory && !expand && root->options.let_go)
+    root->options.let_go(root->options.owner, from->data, bytes);
   EXPECT(err, k->memory, NO_MEMORY, "out of memory for packed weights of %zu bytes", k->bytes);
   return IFD_OK;
 }
