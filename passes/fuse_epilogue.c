@@ -46,9 +46,14 @@ static bool joined(const ifd_node *product) { return ifd_node_find_attr(product,
 /* A product like this one, infold's own, with these operands besides its own (NULL: as it has them). */
 static ifd_status extend(ifd_rewrite *rw, ifd_node **out, const ifd_node *product, ifd_value *bias,
                          ifd_value *other) {
-  ifd_value *inputs[4] = {product->inputs[0], product->inputs[1], bias ? bias : ifd_node_input(product, 2),
-                          other ? other : ifd_node_input(product, 3)};
-  int n = inputs[3] ? 4 : inputs[2] ? 3 : 2;
+  ifd_value *inputs[6] = {product->inputs[0],
+                          product->inputs[1],
+                          bias ? bias : ifd_node_input(product, 2),
+                          other ? other : ifd_node_input(product, 3),
+                          ifd_node_input(product, 4),
+                          ifd_node_input(product, 5)};
+  int n = 6;
+  while (n > 2 && !inputs[n - 1]) n--;
   if (*product->domain) return ifd_rw_add_like(rw, out, product, inputs, n);
   TRY(ifd_rw_add_node(rw, out, "infold.MatMul", inputs, n, 1));
   (*out)->name = product->name;

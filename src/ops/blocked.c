@@ -4,7 +4,8 @@
  * and ConvTranspose take and give it, with what follows them (bias, activation, a residual) in their stores:
  * attribute `activation` names it, `activation_p` has its parameters, `join` says how input 3 takes part.
  * Input 0 may also be plain ([N, C, image…]): attribute plain_input; so may the output, then: plain_output.
- */
+ * A pointwise Conv of one group may scale, shift and clip what it reads: inputs 4 and 5 have these for each
+ * channel, blocked, attribute `prologue` the bounds. */
 #include "kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/shared/conv_shape.h"
@@ -113,8 +114,9 @@ typedef struct conv_params {
   ifd_k_conv_plan plan;
   ifd_k_epilogue epilogue; /* pointers are of the run */
   const float *packed;
+  float bounds[2];  /* of the prologue */
   bool from_shared; /* x was blocked into shared memory */
-  bool has_bias, has_other;
+  bool has_bias, has_other, has_prologue;
 } conv_params;
 
 static void run_conv(const void *params, const ifd_args *args, int task) {
@@ -122,9 +124,12 @@ static void run_conv(const void *params, const ifd_args *args, int task) {
   ifd_k_epilogue e = p->epilogue;
   e.bias = p->has_bias ? args->in[2] : NULL;
   e.other = p->has_other ? args->in[3] : NULL;
+  ifd_k_prologue prologue = {.lo = p->bounds[0], .hi = p->bounds[1]};
+  if (p->has_prologue) prologue.scale = args->in[4], prologue.shift = args->in[5];
   ifd_k_conv_args a = {.x = p->from_shared ? args->shared : args->in[0],
                        .y = args->out[0],
                        .packed = p->packed,
+                       .prologue = p->has_prologue ? &prologue : NULL,
                        .epilogue = &e};
   p->kernels->run(&p->plan, &a, task, args->scratch);
 }
@@ -169,6 +174,13 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
          "the convolution is larger than memory");
   p.has_bias = x->node->n_inputs > 2 && x->in[2];
   p.has_other = x->node->n_inputs > 3 && x->in[3];
+  const float *bounds;
+  p.has_prologue = ifd_node_floats(x->node, "prologue", &bounds) == 2;
+  if (p.has_prologue) {
+    EXPECT(x->err, algo == IFD_K_CONV_DIRECT && x->node->n_inputs == 6, BAD_MODEL,
+           "a Conv with a prologue is direct");
+    memcpy(p.bounds, bounds, sizeof p.bounds);
+  }
   p.from_shared = wish.plain_input && !ifd_k_conv_reads_plain(algo);
   p.epilogue.other_rs = ifd_shape_span(&x->out[0]->shape, 1, x->out[0]->shape.rank);
   ifd_k_conv_plan key = packing_key(&p.plan);

@@ -6,6 +6,7 @@ static ifd_conv_task task_at(const ifd_k_conv_plan *p, const ifd_k_conv_args *ar
   const ifd_k_conv_shape *s = &p->shape;
   ifd_conv_task t = {.plan = p,
                      .packed = args->packed,
+                     .prologue = args->prologue,
                      .x_plane = ifd_conv_volume(s->in),
                      .y_plane = ifd_conv_volume(s->out)};
   t.x_sample =

@@ -65,12 +65,19 @@ bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, 
  * depends on the algorithm and the shape's c, m, groups, kernel, stride, dilation and transposed alone. */
 void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed);
 
+/* What x becomes while it is read: min(max(x * scale + shift, lo), hi), rounded after each. */
+typedef struct ifd_k_prologue {
+  const float *scale, *shift; /* [ceil(c / 16)][16] */
+  float lo, hi;
+} ifd_k_prologue;
+
 typedef struct ifd_k_conv_args {
   const float *x;
   int64_t x_sample; /* floats between samples; 0: dense */
   float *y;
   int64_t y_sample;
   const float *packed;            /* 64-aligned */
+  const ifd_k_prologue *prologue; /* only where the algorithm is direct and places are pixels of x; NULL: x */
   const ifd_k_epilogue *epilogue; /* bias [m]; other blocked as y. NULL: the sums alone */
 } ifd_k_conv_args;
 

@@ -93,13 +93,26 @@ static void gather_tap(const places *p, float *to, const run *r, const tap *t) {
                p->lane + channels > 16 ? task->x_plane * 16 : 0);
 }
 
+/* n pixels of a block of x, as they shall be read. */
+static void prepare(const ifd_k_prologue *p, int64_t block, float *x, int64_t n) {
+  const v16 scale = v16_load(p->scale + block * 16), shift = v16_load(p->shift + block * 16);
+  const v16 lo = v16_set1(p->lo), hi = v16_set1(p->hi);
+  for (int64_t i = 0; i < n; i++) {
+    v16 v = v16_add(v16_mul(v16_load(x + i * 16), scale), shift);
+    v16_store(x + i * 16, v16_min(hi, v16_max(lo, v)));
+  }
+}
+
 static void gather(const void *source, float *to, int64_t i0, int64_t i1, int64_t s0, int64_t s1) {
   const places *p = source;
   for (int64_t i = i0; i < i1 && s0 < s1;) {
     run r = run_from(p, i, i1);
     tap t = tap_of(&p->phase, s0);
-    for (int64_t s = s0; s < s1; s++, next_tap(&p->phase, &t))
-      gather_tap(p, to + ((s - s0) * (i1 - i0) + i - i0) * 16, &r, &t);
+    for (int64_t s = s0; s < s1; s++, next_tap(&p->phase, &t)) {
+      float *at = to + ((s - s0) * (i1 - i0) + i - i0) * 16;
+      gather_tap(p, at, &r, &t);
+      if (p->task->prologue) prepare(p->task->prologue, t.block, at, r.n);
+    }
     i += r.n;
   }
 }
@@ -156,7 +169,8 @@ void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
               .channel = group * m + t->b0 * 16,
               .first = t->r0};
   int64_t steps_before = p.phase.taps_before * s->c + p.phase.steps * group;
-  bool spans = t->plan->spans_batch, in_place = ifd_conv_pointwise(s) && !spans && p.lane == 0;
+  bool spans = t->plan->spans_batch,
+       in_place = ifd_conv_pointwise(s) && !spans && p.lane == 0 && !t->prologue;
   int64_t n_rows = ifd_min_i64(t->r1, spans ? t->plan->batch : p.phase.n_places) - t->r0;
   if (n_rows <= 0) return;
   ifd_product product = {.m = n_rows,

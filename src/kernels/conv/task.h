@@ -11,6 +11,7 @@
 typedef struct ifd_conv_task {
   const ifd_k_conv_plan *plan;
   const float *packed;
+  const ifd_k_prologue *prologue;
   const float *x; /* the sample's */
   float *y;
   int64_t x_sample, y_sample, other_sample;
