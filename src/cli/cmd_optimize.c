@@ -151,8 +151,8 @@ static int fix_dim(infold_model *model, const char *path, const char *text) {
 static int specialise(const optimize_record *r, infold_model *model, const char *path) {
   infold_error err;
   int code = 0;
-  if (r->batch && infold_fix_dim(&err, model, NULL, r->batch - 1)) code = cli_fail(&err, path);
   for (int i = 0; i < r->fix_dims.n && !code; i++) code = fix_dim(model, path, r->fix_dims.v[i]);
+  if (!code && r->batch && infold_fix_dim(&err, model, NULL, r->batch - 1)) code = cli_fail(&err, path);
   return code;
 }
 

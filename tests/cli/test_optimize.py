@@ -1,0 +1,59 @@
+"""infold optimize: what its options promise of the file."""
+
+import numpy as np
+import onnx
+from test_edit import infold, parse, run
+
+TWINS = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[N,2,4,4] x) => (float[N,2,4,4] y) <float[2,2,1,1] w = {1, 2, 3, 4},
+      float[2] s0 = {1, 1}, float[2] b0 = {0, 0}, float[2] m0 = {0.5, 1}, float[2] v0 = {1, 2},
+      float[2] s1 = {1, 1}, float[2] b1 = {0, 0}, float[2] m1 = {0.5, 1}, float[2] v1 = {1, 2}> {
+      i = Identity(x)  c = Conv(i, w)
+      p = BatchNormalization(c, s0, b0, m0, v0)  q = BatchNormalization(c, s1, b1, m1, v1)
+      r = Relu(p)  y = Add(r, q)
+    }"""
+
+
+def test_keep_bn_keeps_parameters_apart(tmp_path):
+    path, kept, folded = parse(TWINS, tmp_path), tmp_path / "kept.onnx", tmp_path / "folded.onnx"
+    infold("optimize", path, "-o", kept, "--keep-bn")
+    infold("optimize", path, "-o", folded)
+    graph = onnx.load(kept).graph
+    bns = [n for n in graph.node if n.op_type == "BatchNormalization"]
+    assert len(bns) == 2 and not set(bns[0].input[1:]) & set(bns[1].input[1:])
+    assert "Identity" not in [n.op_type for n in graph.node]
+    assert sum(n.op_type == "BatchNormalization" for n in onnx.load(folded).graph.node) < 2
+    x = {"x": np.random.default_rng(0).standard_normal((3, 2, 4, 4)).astype("f4")}
+    assert run(kept, x)["y"].tobytes() == run(path, x)["y"].tobytes()
+    np.testing.assert_allclose(run(folded, x)["y"], run(path, x)["y"], atol=1e-5)
+
+
+def test_provenance_is_in_the_file(tmp_path):
+    path = parse("""<ir_version: 8, opset_import: ["": 17]>
+        g (float[N,2,4,4] x) => (float[N,2,4,4] y) <float[2,2,1,1] w = {1, 2, 3, 4}, float[2] s = {1, 3},
+          float[2] b = {0, 1}, float[2] m = {0.5, 1}, float[2] v = {1, 2}> {
+          [first] c = Conv(x, w) [then] n = BatchNormalization(c, s, b, m, v) [last] y = Relu(n)
+        }""", tmp_path)
+    infold("optimize", path, "-o", tmp_path / "out.onnx")
+    nodes = onnx.load(tmp_path / "out.onnx").graph.node
+    assert [(n.op_type, {p.key: p.value for p in n.metadata_props}) for n in nodes] == [
+        ("Conv", {"infold.from": "first,then"}), ("Relu", {})]
+    onnx.checker.check_model(tmp_path / "out.onnx", full_check=True)
+    infold("optimize", path, "-o", tmp_path / "out.onnx", "--no-provenance")
+    assert not any(n.metadata_props for n in onnx.load(tmp_path / "out.onnx").graph.node)
+
+
+def test_fixed_dimensions_are_declared(tmp_path):
+    path = parse("""<ir_version: 8, opset_import: ["": 17]>
+        g (float[N,C] x, float[C] w) => (float[N,C] y) <float[N,C] a> { a = Mul(x, w) y = Relu(a) }""", tmp_path)
+    infold("optimize", path, "-o", tmp_path / "out.onnx", "--fix-dim", "C=5")
+
+    def shapes(model):
+        values = [*model.graph.input, *model.graph.output, *model.graph.value_info]
+        return {v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+
+    assert shapes(onnx.load(tmp_path / "out.onnx")) == {"x": ["N", 5], "w": [5], "y": ["N", 5], "a": ["N", 5]}
+    infold("optimize", path, "-o", tmp_path / "out.onnx", "--batch", "2", "--fix-dim", "C=5")
+    assert shapes(onnx.load(tmp_path / "out.onnx")) == {"x": [2, 5], "w": [5], "y": [2, 5], "a": [2, 5]}
+    infold("optimize", path, "-o", tmp_path / "out.onnx")
+    assert shapes(onnx.load(tmp_path / "out.onnx")) == shapes(onnx.load(path))
