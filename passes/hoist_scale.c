@@ -6,6 +6,12 @@
 
 enum { MAX_PATH = 8 };
 
+/* In half precision a number applied elsewhere shows in what is rounded in between. */
+static bool is_coarse(ifd_rewrite *rw, const ifd_value *v) {
+  ifd_dtype dtype = ifd_rw_dtype(rw, v);
+  return dtype == IFD_FLOAT16 || dtype == IFD_BFLOAT16;
+}
+
 typedef struct step {
   ifd_node *node;
   int operand; /* through which the scale goes */
@@ -87,6 +93,7 @@ static ifd_status hoist(ifd_rewrite *rw, ifd_node *last) {
   path p = {0};
   bool found = false, goes_on;
   ifd_value *y;
+  if (is_coarse(rw, last->outputs[0])) return IFD_OK;
   TRY(ifd_affine_chain(rw, last, &f, &why));
   if (!f.n_nodes || f.n != 1 || f.n_bn || ifd_rw_rank(rw, f.x) != ifd_rw_rank(rw, last->outputs[0]))
     return IFD_OK;
@@ -114,6 +121,7 @@ static ifd_status merge_sides(ifd_rewrite *rw, ifd_node *product) {
   bool is_scaled;
   ifd_value *c;
   ifd_node *scale, *merged;
+  if (is_coarse(rw, product->outputs[0])) return IFD_OK;
   for (int i = 0; i < 2; i++) {
     TRY(scaled(rw, product->inputs[i], &f[i], &is_scaled));
     if (!is_scaled) return IFD_OK;

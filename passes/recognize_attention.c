@@ -109,7 +109,9 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *last) {
   bool found;
   ifd_value *inputs[4];
   ifd_node *node;
-  if (last->opset < 23) return IFD_OK;
+  if (last->opset < 23 || ifd_rw_dtype(rw, last->outputs[0]) == IFD_FLOAT16 ||
+      ifd_rw_dtype(rw, last->outputs[0]) == IFD_BFLOAT16)
+    return IFD_OK; /* half precision would be rounded elsewhere */
   TRY(find(rw, last, &a, &found));
   if (!found) return IFD_OK;
   if (!fits(rw, &a))
