@@ -121,14 +121,12 @@ static ifd_status merge_sides(ifd_rewrite *rw, ifd_node *product) {
   bool is_scaled;
   ifd_value *c;
   ifd_node *scale, *merged;
-  if (is_coarse(rw, product->outputs[0])) return IFD_OK;
   for (int i = 0; i < 2; i++) {
     TRY(scaled(rw, product->inputs[i], &f[i], &is_scaled));
     if (!is_scaled) return IFD_OK;
-    ifd_dtype dtype = ifd_rw_dtype(rw, f[0].x);
-    if (dtype == IFD_FLOAT16 || dtype == IFD_BFLOAT16)
-      return ifd_rw_refuse(rw, "in a narrow type each side's own rounding shows");
   }
+  if (is_coarse(rw, product->outputs[0]))
+    return ifd_rw_refuse(rw, "in a narrow type each side's own rounding shows");
   double a = f[0].a[0] * f[1].a[0];
   TRY(ifd_rw_add_scalar(rw, &c, ifd_rw_dtype(rw, f[0].x), a, "scale"));
   TRY(ifd_rw_add_node(rw, &scale, "Mul", (ifd_value *[]){f[0].x, c}, 2, 1));

@@ -3,11 +3,11 @@
  * Work is done on a copy with local functions written out. A layer is a BatchNormalization of its main graph
  * whose mean and variance are constants of the given model's main graph; its depth is the largest number of
  * layers on a way from the inputs to it, itself included. Layers of one depth do not depend on each other. */
-#ifndef IFD_API_RECALIBRATE_H
-#define IFD_API_RECALIBRATE_H
+#ifndef IFD_RECALIBRATE_RECALIBRATE_H
+#define IFD_RECALIBRATE_RECALIBRATE_H
 
-#include "api/calibration.h"
-#include "api/moments.h"
+#include "recalibrate/calibration.h"
+#include "recalibrate/moments.h"
 
 typedef struct ifd_stat_layer {
   ifd_node *node; /* of the work model */

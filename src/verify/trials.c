@@ -1,5 +1,5 @@
 /* Inputs that are made up for comparing two models. */
-#include "api/verify.h"
+#include "verify/verify.h"
 
 static const ifd_graph *graph_of(const ifd_verifier *v) { return v->a->ir->graph; }
 

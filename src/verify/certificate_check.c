@@ -1,5 +1,5 @@
 /* Checking a certificate: the files first, then every run again. */
-#include "api/verify.h"
+#include "verify/verify.h"
 
 #include "base/os.h"
 #include "inspect/json.h"

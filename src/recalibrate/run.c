@@ -1,5 +1,5 @@
 /* What both ways of measuring do: run a part of the work model, and take the moments of a layer's input. */
-#include "api/recalibrate.h"
+#include "recalibrate/recalibrate.h"
 
 #include "ir/extract.h"
 #include <math.h>

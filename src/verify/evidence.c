@@ -1,6 +1,6 @@
-#include "api/evidence.h"
+#include "verify/evidence.h"
 
-#include "api/compare.h"
+#include "verify/compare.h"
 #include "inspect/json.h"
 #include <math.h>
 

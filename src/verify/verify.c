@@ -3,7 +3,7 @@
  * Both run as they are, not optimized again. Floats may differ by a part of the output's largest magnitude;
  * where they differ by more, the first model is run in double as well, and what it is itself away from that
  * is taken as the noise of its arithmetic: ten times that is allowed. */
-#include "api/verify.h"
+#include "verify/verify.h"
 
 #include "base/os.h"
 #include "inspect/table.h"

@@ -1,6 +1,6 @@
 /* How far outputs of a model in float are from those in double, for a certificate. */
-#ifndef IFD_API_EVIDENCE_H
-#define IFD_API_EVIDENCE_H
+#ifndef IFD_VERIFY_EVIDENCE_H
+#define IFD_VERIFY_EVIDENCE_H
 
 #include "tensor/tensor.h"
 

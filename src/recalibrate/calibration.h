@@ -2,8 +2,8 @@
  *
  * An .npz archive has an array for each input, whose first dimension counts samples and is split in batches;
  * a folder has such archives, or ONNX's test data sets (folders of input_0.pb …, a batch each), or is one. */
-#ifndef IFD_API_CALIBRATION_H
-#define IFD_API_CALIBRATION_H
+#ifndef IFD_RECALIBRATE_CALIBRATION_H
+#define IFD_RECALIBRATE_CALIBRATION_H
 
 #include "api/api.h"
 

@@ -1,5 +1,5 @@
 /* Statistics of all data together, depth by depth. */
-#include "api/recalibrate.h"
+#include "recalibrate/recalibrate.h"
 
 #include <string.h>
 

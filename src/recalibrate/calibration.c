@@ -1,4 +1,4 @@
-#include "api/calibration.h"
+#include "recalibrate/calibration.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* How far two values are apart. */
-#ifndef IFD_API_COMPARE_H
-#define IFD_API_COMPARE_H
+#ifndef IFD_VERIFY_COMPARE_H
+#define IFD_VERIFY_COMPARE_H
 
 #include "tensor/tensor.h"
 

@@ -1,5 +1,5 @@
 /* Before and after, layer by layer. */
-#include "api/recalibrate.h"
+#include "recalibrate/recalibrate.h"
 
 #include "inspect/json.h"
 #include "inspect/norm.h"

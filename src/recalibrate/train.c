@@ -1,5 +1,5 @@
 /* Statistics as training makes them, batch by batch. */
-#include "api/recalibrate.h"
+#include "recalibrate/recalibrate.h"
 
 #include "inspect/norm.h"
 #include <string.h>

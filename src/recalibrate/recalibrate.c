@@ -1,5 +1,5 @@
 /* Running statistics measured anew on the caller's data. Nothing else of the model changes. */
-#include "api/recalibrate.h"
+#include "recalibrate/recalibrate.h"
 
 #include "inspect/norm.h"
 #include "pass/inline.h"

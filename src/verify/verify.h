@@ -1,10 +1,10 @@
 /* Comparing two models by running them: what the files that do it share. */
-#ifndef IFD_API_VERIFY_H
-#define IFD_API_VERIFY_H
+#ifndef IFD_VERIFY_VERIFY_H
+#define IFD_VERIFY_VERIFY_H
 
 #include "api/api.h"
-#include "api/compare.h"
-#include "api/evidence.h"
+#include "verify/compare.h"
+#include "verify/evidence.h"
 #include "base/sha256.h"
 
 /* The worst that was seen of an output, over all runs. */

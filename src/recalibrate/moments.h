@@ -1,6 +1,6 @@
 /* Mean and variance of many values, in double, gathered piece by piece. */
-#ifndef IFD_API_MOMENTS_H
-#define IFD_API_MOMENTS_H
+#ifndef IFD_RECALIBRATE_MOMENTS_H
+#define IFD_RECALIBRATE_MOMENTS_H
 
 #include "tensor/tensor.h"
 

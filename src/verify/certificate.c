@@ -1,6 +1,6 @@
 /* Certificates: what optimizing did and how exact the result is, in a form that others can check.
  * docs/optimizer.md has the fields. */
-#include "api/verify.h"
+#include "verify/verify.h"
 
 #include "base/cpu.h"
 #include "base/os.h"

@@ -1,4 +1,4 @@
-#include "api/recalibrate.h"
+#include "recalibrate/recalibrate.h"
 
 #include "inspect/norm.h"
 #include "inspect/survey.h"

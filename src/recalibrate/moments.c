@@ -1,4 +1,4 @@
-#include "api/moments.h"
+#include "recalibrate/moments.h"
 
 void ifd_moments_merge(ifd_moments *into, const ifd_moments *more) {
   double n = into->n + more->n, step = more->mean - into->mean;
