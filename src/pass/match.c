@@ -12,6 +12,8 @@ bool ifd_is_near(double x, double exact, ifd_dtype dtype) {
 
 /* ---- products ---- */
 
+enum { MAX_NODES = 8 }; /* looked through: a chain of any length costs as much as its nodes */
+
 static bool add_factors(ifd_rewrite *rw, ifd_value *v, const ifd_node *reader, ifd_product *p);
 
 static bool add_node(ifd_rewrite *rw, const ifd_node *node, ifd_product *p) {
@@ -28,7 +30,7 @@ static bool add_factors(ifd_rewrite *rw, ifd_value *v, const ifd_node *reader, i
   double c;
   ifd_node *maker = ifd_made_by(v, "Mul") ? v->producer : ifd_made_by(v, "Div");
   if (ifd_rw_scalar(rw, v, &c)) return p->scale *= c, true;
-  if (maker && maker->graph == reader->graph) {
+  if (maker && maker->graph == reader->graph && p->n_nodes < MAX_NODES) {
     ifd_product before = *p;
     if (add_node(rw, maker, p)) return true;
     *p = before;
