@@ -163,6 +163,11 @@ INFOLD_API infold_status infold_create_tensor(infold_error *err, infold_value **
 /* The same over the caller's memory, which must stay until the value is destroyed. Not for strings. */
 INFOLD_API infold_status infold_borrow_tensor(infold_error *err, infold_value **out, int dtype,
                                               const int64_t *dims, int rank, void *data);
+/* Of items, as infold_get_item gives them: any number for a sequence, none or one for an optional, two for a
+ * map (keys, which are 1-D int64 or strings, and as many values). They stay the caller's. dtype: of the
+ * tensors inside, should there be none. */
+INFOLD_API infold_status infold_create_value(infold_error *err, infold_value **out, infold_kind kind,
+                                             int dtype, const infold_value *const *items, int n);
 /* From a .npy file, the array of the input's name in an .npz archive, or a TensorProto, SequenceProto or
  * OptionalProto file (.pb), of the type that input `input` of the session has. */
 INFOLD_API infold_status infold_read_value(infold_error *err, infold_value **out, const char *path,

@@ -44,7 +44,7 @@ static ifd_status make_ready(ifd_error *err, infold_session *s) {
   TRY(ifd_api_clone(err, &s->ready, s->model, s->budget->limit));
   TRY(ifd_inline_functions(err, s->ready->ir));
   TRY(ifd_expand_gradients(err, s->ready->ir));
-  if (s->options.reference) return IFD_OK;
+  if (s->options.reference || s->options.float64) return IFD_OK;
   ifd_optimize_options options = {.max_rewrites = -1, .grow = true, .for_running = true};
   ifd_optimize_report report = {0};
   if (s->options.no_optimize) TRY(plan_passes(err, &s->arena, &options.only));

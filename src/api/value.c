@@ -78,6 +78,73 @@ infold_status infold_borrow_tensor(infold_error *to, infold_value **out, int dty
   return ifd_api_report(to, &err, NULL, borrow_tensor(&err, out, dtype, dims, rank, data));
 }
 
+/* ---- values of items ---- */
+
+static bool is_keys(const ifd_tensor *t) {
+  return t->shape.rank == 1 && (t->dtype == IFD_INT64 || t->dtype == IFD_STRING);
+}
+
+static ifd_status check_items(ifd_error *err, infold_kind kind, const infold_value *const *items, int n) {
+  switch (kind) {
+  case INFOLD_SEQUENCE: EXPECT(err, n >= 0, USAGE, "%d items", n); return IFD_OK;
+  case INFOLD_OPTIONAL:
+    EXPECT(err, n == 0 || n == 1, USAGE, "an optional has no item or one, not %d", n);
+    return IFD_OK;
+  case INFOLD_MAP:
+    EXPECT(err, n == 2, USAGE, "a map has two items, keys and values, not %d", n);
+    for (int i = 0; i < n; i++)
+      EXPECT(err, items[i]->datum.kind == IFD_KIND_TENSOR, USAGE, "keys and values of a map are tensors");
+    EXPECT(err, is_keys(&items[0]->datum.tensor), USAGE, "keys of a map are 1-D int64 or strings");
+    EXPECT(err, ifd_tensor_count(&items[0]->datum.tensor) == ifd_tensor_count(&items[1]->datum.tensor), USAGE,
+           "a map has as many values as keys");
+    return IFD_OK;
+  default: FAIL(err, USAGE, "%d is no kind of value that has items", (int)kind);
+  }
+}
+
+static ifd_status own_items(ifd_error *err, ifd_datum *d, const infold_value *const *items, int n) {
+  ALLOC(err, d->list, ifd_list_create(NULL, n));
+  for (int i = 0; i < n; i++) {
+    ifd_datum own;
+    TRY(ifd_datum_own(err, &own, &items[i]->datum, NULL));
+    ifd_list_push(d->list, &own); /* has room: made for n */
+  }
+  return IFD_OK;
+}
+
+static ifd_status create_value(ifd_error *err, infold_value **out, infold_kind kind, int dtype,
+                               const infold_value *const *items, int n) {
+  TRY(check_items(err, kind, items, n));
+  ifd_datum d = {.kind = (ifd_kind)kind, .elem_kind = IFD_KIND_TENSOR, .elem = (ifd_dtype)dtype};
+  ifd_status status = IFD_OK;
+  if (kind == INFOLD_MAP) {
+    ifd_datum keys = {0};
+    d.elem_kind = IFD_KIND_UNKNOWN;
+    d.elem = IFD_UNDEFINED;
+    status = ifd_datum_own(err, &keys, &items[0]->datum, NULL);
+    d.tensor = keys.tensor;
+    items++;
+    n--;
+  } else if (n) {
+    const ifd_datum *first = &items[0]->datum;
+    d.elem_kind = first->kind;
+    d.elem = first->kind == IFD_KIND_TENSOR ? first->tensor.dtype : first->elem;
+  }
+  if (status == IFD_OK && n) status = own_items(err, &d, items, n);
+  if (status == IFD_OK) return ifd_api_value(err, out, &d);
+  ifd_datum_unref(&d);
+  return status;
+}
+
+infold_status infold_create_value(infold_error *to, infold_value **out, infold_kind kind, int dtype,
+                                  const infold_value *const *items, int n) {
+  ifd_error err = {0};
+  *out = NULL;
+  return ifd_api_report(to, &err, NULL, create_value(&err, out, kind, dtype, items, n));
+}
+
+/* ---- asking ---- */
+
 infold_kind infold_get_kind(const infold_value *value) { return (infold_kind)value->datum.kind; }
 int infold_get_dtype(const infold_value *value) {
   return (int)(value->datum.kind == IFD_KIND_TENSOR || value->datum.kind == IFD_KIND_MAP
