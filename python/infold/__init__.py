@@ -1,0 +1,156 @@
+"""infold: optimize and run ONNX models on CPUs. A thin layer over infold.h, whose words and defaults it keeps.
+
+    session = infold.Session("net.onnx")
+    logits, = session.run(None, {"image": pixels})
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
+
+from . import _types
+from ._library import Error, call, create, encode, ffi, lib, text
+from ._values import from_value, to_value
+
+__all__ = ["Error", "Session", "Value", "optimize"]
+__version__: str = text(lib.infold_version())
+
+Model = Union[str, "os.PathLike[str]", bytes]
+
+
+class Value(NamedTuple):
+    """An input or output: its type as infold writes it, and a tensor's shape, in which numbers are fixed, names are
+    free and None is unknown. The shape is None when the rank is unknown, and for what is no tensor."""
+
+    name: str
+    type: str
+    shape: Optional[tuple[_types.Dim, ...]]
+
+
+def _options(struct: str, options: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+    """The C structure, and what must stay as long as it: texts and lists of texts."""
+    keep: list[Any] = []
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, str):
+            keep.append(ffi.new("char[]", encode(value)))
+            return keep[-1]
+        if isinstance(value, (list, tuple)):
+            keep.append(ffi.new("char *[]", [convert(v) for v in value] + [ffi.NULL]))
+            return keep[-1]
+        return ffi.NULL if value is None else value
+
+    return ffi.new(f"{struct} *", {name: convert(value) for name, value in options.items()}), keep
+
+
+def _load(model: Model, folder: Optional[str], options: Mapping[str, Any]) -> Any:
+    load_options, _ = _options("infold_load_options", options)
+    if isinstance(model, bytes):
+        memory = ffi.from_buffer(model)
+        where = ffi.NULL if folder is None else os.fsencode(folder)
+        return create("model", lib.infold_load_model_from_memory, memory, len(model),
+                      ffi.NULL if folder is None else ffi.new("char[]", where), load_options, needs=memory)
+    return create("model", lib.infold_load_model, ffi.new("char[]", os.fsencode(model)), load_options)
+
+
+class Session:
+    """A model made ready to run. It does not change, any number of threads may run it at once, and pickling keeps the
+    path, or the bytes, and the options.
+
+    model: a path, or the bytes of a file; folder is then where its external data lies. threads: 0 for as many as this
+    process may use. The other options are those of infold_session_options and infold_load_options in infold.h."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threads: int = 0,
+        reference: bool = False,
+        float64: bool = False,
+        no_optimize: bool = False,
+        exact_conv: bool = False,
+        max_memory: int = 0,
+        max_steps: int = 0,
+        cpu: Optional[str] = None,
+        folder: Optional[str] = None,
+        allow_links: bool = False,
+    ):
+        run = {"threads": threads, "reference": reference, "float64": float64, "no_optimize": no_optimize,
+               "exact_conv": exact_conv, "max_memory": max_memory, "max_steps": max_steps, "cpu": cpu}
+        load = {"max_memory": max_memory, "allow_links": allow_links}
+        self._state = (model, {**run, **load, "folder": folder})
+        loaded = _load(model, folder, load)
+        options, self._keep = _options("infold_session_options", run)
+        self._session = create("session", lib.infold_create_session, loaded, options, needs=loaded)
+        self.inputs: list[Value] = self._describe("input")
+        self.outputs: list[Value] = self._describe("output")
+        self._types = [_types.parse(v.type) for v in self.inputs]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, self._state
+
+    def _describe(self, what: str) -> list[Value]:
+        def get(field: str, i: int) -> str:
+            return text(getattr(lib, f"infold_get_{what}_{field}")(self._session, i))
+
+        n = getattr(lib, f"infold_get_n_{what}s")(self._session)
+        types = [get("type", i) for i in range(n)]
+        return [Value(get("name", i), t, _types.parse(t).shape) for i, t in enumerate(types)]
+
+    def _wanted(self, names: Optional[Sequence[str]]) -> list[int]:
+        places = {v.name: i for i, v in enumerate(self.outputs)}
+        unknown = [n for n in names or () if n not in places]
+        if unknown:
+            raise Error(f"the model has no output '{unknown[0]}'; it has {', '.join(places)}", "USAGE")
+        return list(places.values()) if names is None else [places[n] for n in names]
+
+    def _bind(self, feeds: Mapping[str, Any]) -> list[Any]:
+        names = [v.name for v in self.inputs]
+        unknown = [n for n in feeds if n not in names]
+        if unknown:
+            raise Error(f"the model has no input '{unknown[0]}'; it has {', '.join(names)}", "USAGE")
+        return [to_value(feeds[n], t) if n in feeds else ffi.NULL for n, t in zip(names, self._types)]
+
+    def run(self, output_names: Optional[Sequence[str]] = None, feeds: Optional[Mapping[str, Any]] = None) -> list[Any]:
+        """The outputs of these names (None: all), in this order, from inputs by name; inputs with defaults may be left
+        out. Tensors are NumPy arrays (strings: of objects), sequences lists, maps dictionaries, an absent optional is
+        None."""
+        wanted, n = self._wanted(output_names), len(self.outputs)
+        inputs = self._bind(feeds or {})
+        mask = bytes(i in wanted for i in range(n))
+        outputs = ffi.new("infold_value *[]", n)
+        call(lib.infold_run, outputs, self._session, ffi.new("infold_value *[]", inputs), ffi.from_buffer(mask))
+        owners = {i: ffi.gc(outputs[i], lib.infold_destroy_value) for i in set(wanted)}
+        return [from_value(owners[i], owners[i]) for i in wanted]
+
+
+def _restore(model: Model, options: Mapping[str, Any]) -> Session:
+    return Session(model, **options)
+
+
+def optimize(
+    model: Model,
+    *,
+    only: Optional[Sequence[str]] = None,
+    skip: Optional[Sequence[str]] = None,
+    grow: bool = False,
+    keep_bn: bool = False,
+    raise_opset: int = 0,
+    bn_inference: bool = False,
+    folder: Optional[str] = None,
+) -> bytes:
+    """The bytes of an optimized model, which is standard ONNX with all its weights inside. The options are those of
+    infold_optimize_options in infold.h."""
+    options, _keep = _options("infold_optimize_options", {
+        "only": None if only is None else list(only), "skip": None if skip is None else list(skip), "grow": grow,
+        "keep_bn": keep_bn, "raise_opset": raise_opset, "bn_inference": bn_inference})
+    loaded = _load(model, folder, {})
+    better = create("model", lib.infold_optimize_model, ffi.NULL, loaded, options, needs=loaded)
+    with tempfile.TemporaryDirectory() as made:
+        path = pathlib.Path(made) / "model.onnx"
+        call(lib.infold_save_model, better, ffi.new("char[]", os.fsencode(path)), ffi.NULL)
+        return path.read_bytes()

@@ -1,0 +1,73 @@
+"""libinfold by cffi. The declarations are those of infold.h itself, so that they cannot drift from it.
+
+The library is the one of INFOLD_LIBRARY, else the one beside this package, else that of the source tree around it,
+else the system's. Calls release the interpreter's lock."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+from typing import Any
+
+import cffi
+
+HERE = pathlib.Path(__file__).resolve().parent
+NAME = "libinfold.so.0"
+
+
+def declarations(header: str) -> str:
+    """What cffi reads of the header: all but the preprocessor's part."""
+    header = re.sub(r"^#ifdef __cplusplus$.*?^#endif$", "", header, flags=re.M | re.S)
+    return re.sub(r"^#.*$|\bINFOLD_API\b", "", header, flags=re.M)
+
+
+def places() -> list[str]:
+    if "INFOLD_LIBRARY" in os.environ:
+        return [os.environ["INFOLD_LIBRARY"]]
+    folders = [HERE, HERE.parents[1] / "build/release"]
+    return [str(f / NAME) for f in folders if (f / NAME).exists()] + [NAME]
+
+
+ffi = cffi.FFI()
+ffi.cdef(declarations((HERE / "infold.h").read_text(encoding="utf-8")))
+lib: Any = ffi.dlopen(places()[0])
+
+
+class Error(Exception):
+    """What the library refused or could not do, in its words; `status` is the name of infold_status without INFOLD_,
+    such as "BAD_MODEL"."""
+
+    def __init__(self, message: str, status: str):
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+def text(chars: Any) -> str:
+    """A C string that stays the library's."""
+    return ffi.string(chars).decode("utf-8", "surrogateescape")
+
+
+def encode(string: str) -> bytes:
+    return string.encode("utf-8", "surrogateescape")
+
+
+def call(function: Any, *arguments: Any) -> None:
+    """Calls function(err, *arguments) and raises its error."""
+    err = ffi.new("infold_error *")
+    status = function(err, *arguments)
+    if status != lib.INFOLD_OK:
+        name = ffi.string(ffi.cast("infold_status", status)).removeprefix("INFOLD_")
+        raise Error(text(err.message), name)
+
+
+def create(kind: str, function: Any, *arguments: Any, needs: Any = None) -> Any:
+    """The infold_KIND that function(err, out, *arguments) makes; it is destroyed with the last reference to it, and
+    keeps `needs` until then."""
+    out = ffi.new(f"infold_{kind} **")
+    call(function, out, *arguments)
+    destroy = getattr(lib, f"infold_destroy_{kind}")
+    return ffi.gc(out[0], lambda object, needs=needs: destroy(object))

@@ -1,0 +1,1 @@
+../../include/infold/infold.h
