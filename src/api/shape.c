@@ -83,6 +83,7 @@ static ifd_status set_shape(fixing *f, const char *name, const int64_t *dims, in
 
 infold_status infold_set_input_shape(infold_error *to, infold_model *model, const char *name,
                                      const int64_t *dims, int rank) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   fixing f = {.err = &err, .model = model->ir};
   return ifd_api_report(to, &err, NULL, set_shape(&f, name, dims, rank));
@@ -146,6 +147,7 @@ static ifd_status fix_dim(fixing *f, const char *name) {
 }
 
 infold_status infold_fix_dim(infold_error *to, infold_model *model, const char *name, int64_t number) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   fixing f = {.err = &err, .model = model->ir, .number = number};
   return ifd_api_report(to, &err, NULL, fix_dim(&f, name));
