@@ -114,6 +114,7 @@ static ifd_status own_items(ifd_error *err, ifd_datum *d, const infold_value *co
 
 static ifd_status create_value(ifd_error *err, infold_value **out, infold_kind kind, int dtype,
                                const infold_value *const *items, int n) {
+  EXPECT(err, !dtype || ifd_dtype_valid(dtype), USAGE, "%d is no element type", dtype);
   TRY(check_items(err, kind, items, n));
   ifd_datum d = {.kind = (ifd_kind)kind, .elem_kind = IFD_KIND_TENSOR, .elem = (ifd_dtype)dtype};
   ifd_status status = IFD_OK;
