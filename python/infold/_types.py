@@ -56,6 +56,7 @@ def numpy_type(name: str, size: int) -> np.dtype:
 
 DTYPES = {number: numpy_type(name, size) for number, _, name, size in ELEMENTS}
 STRING = 8
+FLOATS = {number for number, _, name, _ in ELEMENTS if "float" in name or "complex" in name}
 NUMBERS = {text: number for number, text, _, _ in ELEMENTS}
 # Integers narrower than a byte: ml_dtypes leaves the byte's other bits open, infold wants the number.
 PACKED = {21: np.uint8, 22: np.int8, 25: np.uint8, 26: np.int8}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._library import Error, create, encode, ffi, lib
-from ._types import DTYPES, NUMBERS_OF_DTYPES, PACKED, STRING, Type
+from ._types import DTYPES, FLOATS, NUMBERS_OF_DTYPES, PACKED, STRING, Type
 
 
 # ---- to the library ----
@@ -23,27 +23,30 @@ def strings(array: np.ndarray) -> tuple[Any, list[Any]]:
 
 
 def is_text(array: np.ndarray) -> bool:
-    return array.dtype.kind in "OSUT"
+    if array.dtype == object:
+        return all(isinstance(s, (str, bytes)) for s in array.ravel())
+    return array.dtype.kind in "SUT"
+
+
+def takes(type: Type, array: np.ndarray) -> bool:
+    """Whether Python's numbers may become the declared type: integers all, floats no integers."""
+    return array.size == 0 or array.dtype.kind in "biu" or (array.dtype.kind == "f" and type.dtype in FLOATS)
 
 
 def array_of(value: Any, type: Type) -> np.ndarray:
     """Arrays keep their types, for the library to judge; numbers and lists of Python take the declared one."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        array = np.asarray(value)
-        dtype = array.dtype.newbyteorder("=")
-    else:
-        array, dtype = np.asarray(value), DTYPES.get(type.dtype)
-    return array if is_text(array) else np.require(array, dtype, ["C", "A"])
+    array = np.asarray(value)
+    if not isinstance(value, (np.ndarray, np.generic)) and type.dtype and takes(type, array):
+        array = np.asarray(value, DTYPES[type.dtype])
+    return array if array.dtype.hasobject or is_text(array) else np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 
 def number_of(array: np.ndarray, type: Type) -> int:
     if is_text(array):
         return STRING
-    if DTYPES.get(type.dtype) == array.dtype:
-        return type.dtype
-    if array.dtype not in NUMBERS_OF_DTYPES:
+    if array.dtype.hasobject or array.dtype not in NUMBERS_OF_DTYPES:
         raise Error(f"arrays of {array.dtype} are no ONNX tensors", "BAD_INPUT")
-    return NUMBERS_OF_DTYPES[array.dtype]
+    return type.dtype if DTYPES.get(type.dtype) == array.dtype else NUMBERS_OF_DTYPES[array.dtype]
 
 
 def to_tensor(value: Any, type: Type) -> Any:

@@ -177,6 +177,29 @@ def test_strings():
         s.run(None, {"x": ["a\0b"]})
 
 
+def test_numbers_of_python():
+    s = session("g (int64[N] i, float16[N] h, string[M] none) => (int64[N] a, float16[N] b, string[M] c) "
+                "{ a = Neg(i) b = Neg(h) c = Identity(none) }")
+    a, b, c = s.run(None, {"i": [1, True], "h": [1, 2.5], "none": []})
+    assert a.tolist() == [-1, -1] and b.tolist() == [-1, -2.5] and c.shape == (0,)
+    with pytest.raises(infold.Error, match="type double; the model has int64"):
+        s.run(None, {"i": [1, 2.5], "h": [1, 2], "none": []})
+
+
+def test_without_ml_dtypes_elements_are_their_bits():
+    code = """if True:
+        import sys
+        sys.modules["ml_dtypes"] = None
+        import infold, numpy as np
+        y, = infold.Session(sys.stdin.buffer.read()).run(None, {"x": np.array([0x3f80, 0xc000], np.uint16)})
+        assert y.dtype == np.uint16, y.dtype
+        print([hex(i) for i in y])"""
+    text = '<ir_version: 11, opset_import: ["" : 23]> g (bfloat16[2] x) => (bfloat16[2] y) { y = Neg(x) }'
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "python", capture_output=True, check=True,
+                          input=onnx.parser.parse_model(text).SerializeToString())
+    assert done.stdout == b"['0xbf80', '0x4000']\n"
+
+
 # ---- sequences, optionals, maps ----
 
 
@@ -239,6 +262,8 @@ def test_maps():
     ({"x": np.zeros((2, 3))}, "BAD_INPUT", "type double; the model has float"),
     ({"x": np.zeros((2, 3), "M8[s]")}, "BAD_INPUT", "datetime64"),
     ({"x": ["a"]}, "BAD_INPUT", "type string"),
+    ({"x": None}, "BAD_INPUT", "object"),
+    ({"x": [[1j, 2, 3]]}, "BAD_INPUT", "type complex128"),
     ({"x": np.zeros((2, 3), np.float32), "z": 1}, "USAGE", "no input 'z'; it has x"),
 ])
 def test_inputs_that_do_not_fit(feeds, status, words):
