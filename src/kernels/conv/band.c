@@ -6,12 +6,12 @@ static void copy_line(float *to, const float *line, int64_t width, int64_t pad, 
     int64_t first = ifd_max_i64(0, ifd_ceil_div(pad - phase, b->phases));
     int64_t end = line ? ifd_min_i64(b->pitch, ifd_ceil_div(width + pad - phase, b->phases)) : 0;
     first = ifd_min_i64(first, ifd_max_i64(0, end)), end = ifd_max_i64(first, end);
-    const float *from = line + phase - pad;
+    int64_t shift = phase - pad;
     memset(to, 0, sizeof *to * (size_t)first);
     if (b->phases == 1 && end > first)
-      memcpy(to + first, from + first, sizeof *to * (size_t)(end - first));
+      memcpy(to + first, line + first + shift, sizeof *to * (size_t)(end - first));
     else
-      for (int64_t i = first; i < end; i++) to[i] = from[i * b->phases];
+      for (int64_t i = first; i < end; i++) to[i] = line[i * b->phases + shift];
     memset(to + end, 0, sizeof *to * (size_t)(b->pitch - end));
   }
 }
