@@ -52,10 +52,7 @@ static bool is_parameter(ifd_rewrite *rw, const ifd_value *v, const ifd_value *w
   return ifd_rw_is_one(rw, v) || (ifd_rw_rank(rw, v) == 1 && ifd_rw_dim(rw, v, 0) == ifd_rw_dim(rw, w, 0));
 }
 
-static bool is_byte(ifd_rewrite *rw, const ifd_value *v) {
-  ifd_dtype t = ifd_rw_dtype(rw, v);
-  return t == IFD_UINT8 || t == IFD_INT8;
-}
+static bool is_byte(ifd_rewrite *rw, const ifd_value *v) { return ifd_dtype_is_byte(ifd_rw_dtype(rw, v)); }
 
 static ifd_status fuse_qlinear_conv(ifd_rewrite *rw, ifd_node *conv) {
   ifd_value *in[N_INPUTS];

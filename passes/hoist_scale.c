@@ -9,7 +9,7 @@ enum { MAX_PATH = 8 };
 /* In half precision a number applied elsewhere shows in what is rounded in between. */
 static bool is_coarse(ifd_rewrite *rw, const ifd_value *v) {
   ifd_dtype dtype = ifd_rw_dtype(rw, v);
-  return dtype == IFD_FLOAT16 || dtype == IFD_BFLOAT16;
+  return ifd_dtype_is_half(dtype);
 }
 
 typedef struct step {

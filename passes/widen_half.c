@@ -15,8 +15,6 @@ static const char widened[] =
     "GlobalLpPool "
     "LSTM GRU RNN Attention LinearAttention RotaryEmbedding Resize Upsample GridSample RoiAlign MaxRoiPool";
 
-static bool is_half(ifd_dtype t) { return t == IFD_FLOAT16 || t == IFD_BFLOAT16; }
-
 static ifd_status cast(ifd_rewrite *rw, ifd_value **out, ifd_value *value, ifd_dtype to) {
   ifd_node *node;
   TRY(ifd_rw_add_node(rw, &node, "Cast", &value, 1, 1));
@@ -38,11 +36,11 @@ static ifd_status widen(ifd_rewrite *rw, ifd_node *node) {
   ifd_dtype half = ifd_rw_dtype(rw, ifd_node_input(node, 0));
   ifd_value **inputs;
   ifd_node *wide;
-  if (!is_half(half) || ifd_rw_opset(node) < (half == IFD_BFLOAT16 ? 13 : 6)) return IFD_OK;
+  if (!ifd_dtype_is_half(half) || ifd_rw_opset(node) < (half == IFD_BFLOAT16 ? 13 : 6)) return IFD_OK;
   ALLOC(ifd_rw_error(rw), inputs, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, node->n_inputs));
   for (int i = 0; i < node->n_inputs; i++) {
     inputs[i] = node->inputs[i];
-    if (!inputs[i] || !is_half(ifd_rw_dtype(rw, inputs[i]))) continue;
+    if (!inputs[i] || !ifd_dtype_is_half(ifd_rw_dtype(rw, inputs[i]))) continue;
     const ifd_tensor *constant = ifd_rw_constant(rw, inputs[i]);
     if (constant)
       TRY(widen_constant(rw, &inputs[i], node->inputs[i], constant));
@@ -53,7 +51,7 @@ static ifd_status widen(ifd_rewrite *rw, ifd_node *node) {
   for (int i = 0; i < node->n_outputs; i++) {
     ifd_value *made = wide->outputs[i];
     if (!node->outputs[i]) continue;
-    if (is_half(ifd_rw_dtype(rw, node->outputs[i]))) TRY(cast(rw, &made, made, half));
+    if (ifd_dtype_is_half(ifd_rw_dtype(rw, node->outputs[i]))) TRY(cast(rw, &made, made, half));
     TRY(ifd_rw_replace(rw, node->outputs[i], made));
   }
   return IFD_OK;
@@ -86,7 +84,7 @@ static ifd_status take_steps(ifd_rewrite *rw, ifd_node *node) {
   steps s = {rw, ifd_node_int(node, "axis", -1)};
   ifd_value *top, *shifted, *exps, *sum, *y;
   int opset = ifd_rw_opset(node);
-  if (!is_half(ifd_rw_dtype(rw, ifd_node_input(node, 0)))) return IFD_OK;
+  if (!ifd_dtype_is_half(ifd_rw_dtype(rw, ifd_node_input(node, 0)))) return IFD_OK;
   if (opset < 13) return widen(rw, node);
   TRY(reduce_step(&s, &top, "ReduceMax", node->inputs[0], opset >= 18));
   TRY(step(&s, &shifted, "Sub", node->inputs[0], top));

@@ -161,8 +161,7 @@ static ifd_status range_of_floats(ifd_eval *x, ifd_dtype dtype) {
   ifd_shape shape = {.rank = 1};
   ifd_tensor *out;
   double v[3];
-  bool narrow =
-      (dtype == IFD_FLOAT16 || dtype == IFD_BFLOAT16) && ifd_node_int(x->node, "stash_type", 1) == 1;
+  bool narrow = ifd_dtype_is_half(dtype) && ifd_node_int(x->node, "stash_type", 1) == 1;
   for (int k = 0; k < 3; k++) v[k] = ifd_tensor_get_f64(ifd_eval_in(x, k), 0);
   TRY(count_floats(x->err, v[0], v[1], v[2], &shape.dim[0]));
   TRY(ifd_eval_out(x, &out, 0, dtype, &shape));

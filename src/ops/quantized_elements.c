@@ -22,7 +22,7 @@ static bool is_one(const ifd_lower *x, int i, ifd_dtype dtype) {
   return !t || (t->dtype == dtype && ifd_tensor_count(t) == 1);
 }
 
-static bool is_byte(const ifd_tensor *t) { return t && (t->dtype == IFD_UINT8 || t->dtype == IFD_INT8); }
+static bool is_byte(const ifd_tensor *t) { return t && ifd_dtype_is_byte(t->dtype); }
 
 static int32_t byte_of(const void *p, bool is_signed) {
   return !p ? 0 : is_signed ? *(const int8_t *)p : *(const uint8_t *)p;

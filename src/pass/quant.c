@@ -5,8 +5,6 @@
 
 #include "pass/manager.h"
 
-static bool is_byte(ifd_dtype t) { return t == IFD_UINT8 || t == IFD_INT8; }
-
 /* ---- values ---- */
 
 bool ifd_rw_is_one(ifd_rewrite *rw, const ifd_value *v) {
@@ -22,8 +20,8 @@ bool ifd_rw_dequantized(ifd_rewrite *rw, const ifd_value *v, ifd_dequantized *d)
   if (!node || ifd_node_int(node, "block_size", 0)) return false;
   *d = (ifd_dequantized){node, node->inputs[0], node->inputs[1], ifd_node_input(node, 2)};
   ifd_dtype t = ifd_rw_dtype(rw, d->q);
-  return is_byte(t) && ifd_rw_dtype(rw, d->scale) == IFD_FLOAT && ifd_rw_dtype(rw, v) == IFD_FLOAT &&
-         (!d->zero || ifd_rw_dtype(rw, d->zero) == t);
+  return ifd_dtype_is_byte(t) && ifd_rw_dtype(rw, d->scale) == IFD_FLOAT &&
+         ifd_rw_dtype(rw, v) == IFD_FLOAT && (!d->zero || ifd_rw_dtype(rw, d->zero) == t);
 }
 
 bool ifd_rw_dequantized_whole(ifd_rewrite *rw, const ifd_value *v, ifd_dequantized *d) {
@@ -73,7 +71,7 @@ bool ifd_rw_clip_of(ifd_rewrite *rw, const ifd_node *node, float clip[2]) {
 static bool quantizes(ifd_rewrite *rw, const ifd_node *node, const ifd_value *v) {
   int64_t precision = ifd_node_int(node, "precision", 0);
   ifd_dtype t = ifd_rw_dtype(rw, node->outputs[0]);
-  return ifd_node_is(node, "QuantizeLinear") && node->inputs[0] == v && is_byte(t) &&
+  return ifd_node_is(node, "QuantizeLinear") && node->inputs[0] == v && ifd_dtype_is_byte(t) &&
          !ifd_node_int(node, "block_size", 0) && (precision == 0 || precision == IFD_FLOAT) &&
          ifd_rw_dtype(rw, node->inputs[1]) == IFD_FLOAT && ifd_rw_is_one(rw, node->inputs[1]) &&
          ifd_rw_is_one(rw, ifd_node_input(node, 2)) && (ifd_node_has_input(node, 2) || t == IFD_UINT8);
@@ -149,7 +147,7 @@ ifd_status ifd_rw_channels_first(ifd_rewrite *rw, ifd_value **out, ifd_value *x,
 bool ifd_rw_stays_quantized(ifd_rewrite *rw, const ifd_node *node) {
   static const char *const takers[] = {"Conv", "MatMul", "Gemm"};
   if (!rw->manager->options->for_running || !ifd_node_is(node, "DequantizeLinear") ||
-      !is_byte(ifd_rw_dtype(rw, node->inputs[0])) || ifd_node_int(node, "block_size", 0))
+      !ifd_dtype_is_byte(ifd_rw_dtype(rw, node->inputs[0])) || ifd_node_int(node, "block_size", 0))
     return false;
   const ifd_value *v = node->outputs[0];
   for (int i = 0; i < v->uses.n; i++)

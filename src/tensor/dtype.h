@@ -42,6 +42,9 @@ extern const ifd_dtype_info ifd_dtypes[IFD_N_DTYPES];
 static inline size_t ifd_dtype_size(ifd_dtype t) { return (size_t)ifd_dtypes[t].size; }
 static inline const char *ifd_dtype_name(ifd_dtype t) { return ifd_dtypes[t].name; }
 static inline bool ifd_dtype_is_float(ifd_dtype t) { return ifd_dtypes[t].class == IFD_CLASS_FLOAT; }
+/* The floats of 16 bits, and the integers of 8. */
+static inline bool ifd_dtype_is_half(ifd_dtype t) { return t == IFD_FLOAT16 || t == IFD_BFLOAT16; }
+static inline bool ifd_dtype_is_byte(ifd_dtype t) { return t == IFD_UINT8 || t == IFD_INT8; }
 static inline bool ifd_dtype_is_integer(ifd_dtype t) {
   return ifd_dtypes[t].class == IFD_CLASS_INT || ifd_dtypes[t].class == IFD_CLASS_UINT;
 }

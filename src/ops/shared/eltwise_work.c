@@ -82,11 +82,9 @@ static void run_widened(const void *params, const ifd_args *args, const char *co
 
 /* ---- making ---- */
 
-static bool is_half(ifd_dtype t) { return t == IFD_FLOAT16 || t == IFD_BFLOAT16; }
-
 ifd_eltwise ifd_eltwise_of(ifd_lower *x) {
   ifd_dtype t = x->in[0]->dtype;
-  return (ifd_eltwise){.x = x, .dtype = t, .compute = is_half(t) ? IFD_FLOAT : t, .item_ops = 1};
+  return (ifd_eltwise){.x = x, .dtype = t, .compute = ifd_dtype_is_half(t) ? IFD_FLOAT : t, .item_ops = 1};
 }
 
 int ifd_eltwise_input(ifd_eltwise *e, int i, const ifd_shape *view) {

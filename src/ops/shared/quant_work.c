@@ -14,7 +14,7 @@ static const ifd_tensor *input(const ifd_lower *x, int i) {
   return i >= 0 && i < x->node->n_inputs ? x->in[i] : NULL;
 }
 
-static bool is_byte(const ifd_tensor *t) { return t && (t->dtype == IFD_UINT8 || t->dtype == IFD_INT8); }
+static bool is_byte(const ifd_tensor *t) { return t && ifd_dtype_is_byte(t->dtype); }
 
 /* Absent, or one element (of n: one for each column) of the type. */
 static bool is_parameter(const ifd_tensor *t, ifd_dtype dtype, int64_t n) {
