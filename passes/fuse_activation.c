@@ -3,7 +3,7 @@
 #include <math.h>
 
 /* Activations written out: x·½(1 + erf(x/√2)) is Gelu, and so is its form with tanh; x·sigmoid(a·x) is Swish;
- * x·tanh(softplus(x)) is Mish; log(1 + exp(x)) is Softplus. Where the model's opset has the operator. */
+ * x·tanh(softplus(x)) is Mish; log(1 + exp(x)) is Softplus. Where the model may have the operator. */
 
 typedef struct gate { /* scale · gate(x): what x is multiplied by */
   ifd_value *x;
@@ -123,23 +123,23 @@ static ifd_status find_softplus(ifd_rewrite *rw, ifd_value *v, gate *g, bool *fo
 
 static const struct {
   const char *op_type, *approximate;
-  int since;
   finder find;
 } activations[] = {
-    {"Gelu", NULL, 20, find_erf},
-    {"Gelu", "tanh", 20, find_tanh},
-    {"Mish", NULL, 18, find_softplus},
-    {"Swish", NULL, 24, find_sigmoid},
+    {"Gelu", NULL, find_erf},
+    {"Gelu", "tanh", find_tanh},
+    {"Mish", NULL, find_softplus},
+    {"Swish", NULL, find_sigmoid},
 };
 enum { N_ACTIVATIONS = sizeof activations / sizeof *activations };
 
 /* Which activation the product of x and v is, or -1. */
-static ifd_status find(ifd_rewrite *rw, const ifd_value *x, ifd_value *v, int opset, gate *g, int *which) {
+static ifd_status find(ifd_rewrite *rw, const ifd_value *x, ifd_value *v, const ifd_node *last, gate *g,
+                       int *which) {
   *which = -1;
   for (int k = 0; k < N_ACTIVATIONS && *which < 0; k++) {
     bool found = false;
     *g = (gate){.scale = 1, .alpha = 1};
-    if (opset < activations[k].since) continue;
+    if (!ifd_rw_offers(rw, last, activations[k].op_type)) continue;
     TRY(activations[k].find(rw, v, g, &found));
     if (found && g->x == x) *which = k;
   }
@@ -171,7 +171,7 @@ static ifd_status fuse_product(ifd_rewrite *rw, ifd_node *last) {
       !ifd_product_of(rw, last, &p) || p.n != 2)
     return IFD_OK;
   for (int i = 0; i < 2; i++) {
-    TRY(find(rw, p.factors[i], p.factors[1 - i], last->opset, &g, &which));
+    TRY(find(rw, p.factors[i], p.factors[1 - i], last, &g, &which));
     if (which < 0) continue;
     double scale = p.scale * g.scale;
     if (1 + (scale != 1) >= p.n_nodes + g.n_nodes) return IFD_OK;

@@ -116,7 +116,7 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *last) {
   TRY(find(rw, last, &g, &product, &found));
   if (!found) return IFD_OK;
   if (fabs(g.scale - 1) < 1e-7) g.scale = 1; /* 6 · (1/6), the latter rounded */
-  bool swish = product && is_hard_swish(&g) && last->opset >= 14;
+  bool swish = product && is_hard_swish(&g) && ifd_rw_offers(rw, last, "HardSwish");
   int n_after = 1 + (product && !swish) + (g.scale != 1);
   if (n_after >= g.n_nodes) return ifd_rw_refuse(rw, "HardSigmoid would take as many nodes");
   TRY(build(rw, &y, &g, product, swish));

@@ -120,14 +120,17 @@ static bool has_number_dims(ifd_rewrite *rw, const norm *l) {
   return true;
 }
 
+static const char *operator_of(const norm *l) {
+  return l->centered ? "LayerNormalization" : "RMSNormalization";
+}
+
 static ifd_status build(ifd_rewrite *rw, const norm *l) {
   ifd_error *err = ifd_rw_error(rw);
   ifd_value *inputs[3] = {l->x, NULL, NULL};
   ifd_node *node;
   TRY(add_vector(rw, &inputs[1], l, l->scale, "scale"));
   if (l->shift) TRY(add_vector(rw, &inputs[2], l, l->shift, "shift"));
-  TRY(ifd_rw_add_node(rw, &node, l->centered ? "LayerNormalization" : "RMSNormalization", inputs,
-                      l->shift ? 3 : 2, 1));
+  TRY(ifd_rw_add_node(rw, &node, operator_of(l), inputs, l->shift ? 3 : 2, 1));
   TRY(ifd_node_set_int(err, node, "axis", -l->n));
   TRY(ifd_node_set_float(err, node, "epsilon", (float)l->epsilon));
   return ifd_rw_replace(rw, l->y, node->outputs[0]);
@@ -139,9 +142,9 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *node) {
   TRY(find(rw, node, &l, &found));
   if (!found) return IFD_OK;
   ifd_dtype dtype = ifd_rw_dtype(rw, l.x);
-  if (node->opset < (l.centered ? 17 : 23))
-    return ifd_rw_refuse(rw, "it is %s, an operator since opset %d (--raise-opset)",
-                         l.centered ? "LayerNormalization" : "RMSNormalization", l.centered ? 17 : 23);
+  if (!ifd_rw_offers(rw, node, operator_of(&l)))
+    return ifd_rw_refuse(rw, "it is %s, an operator since opset %d (--raise-opset)", operator_of(&l),
+                         l.centered ? 17 : 23);
   if (dtype != IFD_FLOAT && dtype != IFD_FLOAT16 && dtype != IFD_BFLOAT16)
     return ifd_rw_refuse(rw, "the operator would compute its statistics in float32");
   if (!has_number_dims(rw, &l)) return ifd_rw_refuse(rw, "the normalized dimensions are not known");

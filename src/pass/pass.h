@@ -87,6 +87,8 @@ bool ifd_rw_is_filled_with(ifd_rewrite *rw, const ifd_value *value, double x);
 bool ifd_rw_scalar(ifd_rewrite *rw, const ifd_value *value, double *out);
 /* The opset of ai.onnx that applies at this node. */
 int ifd_rw_opset(const ifd_node *node);
+/* Whether ai.onnx has the operator at this node's opset, or at any where the model is for a session alone. */
+bool ifd_rw_offers(const ifd_rewrite *rw, const ifd_node *at, const char *op_type);
 ifd_arena *ifd_rw_scratch(ifd_rewrite *rw); /* until the attempt ends */
 ifd_arena *ifd_rw_arena(ifd_rewrite *rw);   /* the model's: tensors that become constants */
 ifd_error *ifd_rw_error(ifd_rewrite *rw);
@@ -108,7 +110,8 @@ ifd_status ifd_rw_add_ints(ifd_rewrite *rw, ifd_value **out, const int64_t *v, i
 ifd_status ifd_rw_add_scalar(ifd_rewrite *rw, ifd_value **out, ifd_dtype dtype, double x,
                              const char *hint); /* rank 0 */
 /* A new node with fresh outputs; attributes may be set on it with ifd_node_set_*. op_type may be
- * "infold.Conv" …; inputs may hold NULL. */
+ * "infold.Conv" …; inputs may hold NULL. An operator that ifd_rw_offers offers but the opset has not is its
+ * first version. */
 ifd_status ifd_rw_add_node(ifd_rewrite *rw, ifd_node **out, const char *op_type, ifd_value *const *inputs,
                            int n_inputs, int n_outputs);
 /* A new node like `like` (operator, attributes, name, doc) with other inputs. */

@@ -2,6 +2,8 @@
 
 #include "ir/clone.h"
 #include "ir/equal.h"
+#include "ops/op.h"
+#include "ops/schema.h"
 #include "pass/inline.h"
 
 #include <stdio.h>
@@ -105,6 +107,12 @@ bool ifd_rw_scalar(ifd_rewrite *rw, const ifd_value *value, double *out) {
 }
 
 int ifd_rw_opset(const ifd_node *node) { return ifd_graph_opset(node->graph, ""); }
+
+bool ifd_rw_offers(const ifd_rewrite *rw, const ifd_node *at, const char *op_type) {
+  int opset = rw->manager->options->for_running ? ifd_schema_latest_opset("") : at->opset;
+  return ifd_schema_find("", op_type, opset) != NULL;
+}
+
 ifd_arena *ifd_rw_scratch(ifd_rewrite *rw) { return &rw->scratch; }
 ifd_arena *ifd_rw_arena(ifd_rewrite *rw) { return &rw->manager->model->arena; }
 ifd_error *ifd_rw_error(ifd_rewrite *rw) { return rw->manager->err; }
@@ -206,12 +214,21 @@ static ifd_status stage_node(ifd_rewrite *rw, ifd_node *node, ifd_value *const *
   return IFD_OK;
 }
 
+/* An operator younger than the opset, which only a session's model may have, is its first version. */
+static void find_younger(const ifd_rewrite *rw, ifd_node *node) {
+  int latest = rw->manager->options->for_running ? ifd_schema_latest_opset("") : 0;
+  while (!*node->domain && !node->schema && node->opset < latest)
+    node->schema = ifd_schema_find("", node->op_type, ++node->opset);
+  if (!node->op) node->op = ifd_op_find(node->domain, node->op_type, node->opset);
+}
+
 ifd_status ifd_rw_add_node(ifd_rewrite *rw, ifd_node **out, const char *op_type, ifd_value *const *inputs,
                            int n_inputs, int n_outputs) {
   size_t own = strlen(IFD_OWN_DOMAIN ".");
   bool is_own = strncmp(op_type, IFD_OWN_DOMAIN ".", own) == 0;
   TRY(ifd_node_new(rw->manager->err, out, rw->root->graph, is_own ? IFD_OWN_DOMAIN : "",
                    op_type + (is_own ? own : 0), n_inputs, n_outputs));
+  find_younger(rw, *out);
   return stage_node(rw, *out, inputs, (*out)->op_type);
 }
 
@@ -219,6 +236,9 @@ ifd_status ifd_rw_add_like(ifd_rewrite *rw, ifd_node **out, const ifd_node *like
                            int n_inputs) {
   ifd_error *err = rw->manager->err;
   TRY(ifd_node_new(err, out, rw->root->graph, like->domain, like->op_type, n_inputs, like->n_outputs));
+  (*out)->opset = like->opset;
+  (*out)->schema = like->schema;
+  (*out)->op = like->op;
   (*out)->name = like->name;
   (*out)->overload = like->overload;
   (*out)->origin = like->origin;

@@ -4,6 +4,7 @@
  *   passes: fuse_bn,fold_constants        (what --only takes; default: the file's name)
  *   growth: no                            (the file may not grow; default: it may)
  *   meaning: changes                      (on request, results differ: they are not compared)
+ *   running: yes                          (the model is for a session, not for a file)
  *   before:
  *   <ir_version: 8, opset_import: ["" : 17]> g (float[N,3] x) => (y) { y = … }     (ir/text.h)
  *   after:
@@ -25,7 +26,7 @@
 #include <string.h>
 
 typedef struct test_case {
-  char *name, *passes, *growth, *meaning, *before, *after, *refuses, *warns;
+  char *name, *passes, *growth, *meaning, *running, *before, *after, *refuses, *warns;
 } test_case;
 
 static ifd_error err;
@@ -54,12 +55,17 @@ static void parse_case(char *text, const char *stem, test_case *c) {
     *end++ = 0;
   else
     end = text + strlen(text);
-  c->passes = take_section(end, "passes:");
-  c->growth = take_section(c->passes ? c->passes : end, "growth:");
-  char *head = c->growth ? c->growth : c->passes ? c->passes : end;
-  c->meaning = take_section(head, "meaning:");
-  c->before = take_section(c->meaning ? c->meaning : head, "before:");
-  char *rest = c->before ? c->before : end;
+  const struct {
+    const char *key;
+    char **at;
+  } head[] = {{"passes:", &c->passes},
+              {"growth:", &c->growth},
+              {"meaning:", &c->meaning},
+              {"running:", &c->running},
+              {"before:", &c->before}};
+  char *rest = end;
+  for (size_t i = 0; i < sizeof head / sizeof *head; i++)
+    if ((*head[i].at = take_section(rest, head[i].key))) rest = *head[i].at;
   char *after = take_section(rest, "after:"), *refuses = take_section(after ? after : rest, "refuses:");
   char *warns = take_section(refuses ? refuses : after ? after : rest, "warns:");
   c->after = after ? trimmed(after) : NULL;
@@ -224,8 +230,12 @@ static bool run_case(const test_case *c) {
   char *passes = strdup(c->passes), *save = NULL;
   int n = 0;
   for (char *p = strtok_r(passes, ", ", &save); p && n < 31; p = strtok_r(NULL, ", ", &save)) only[n++] = p;
-  ifd_optimize_options options = {
-      .only = only, .max_rewrites = -1, .grow = !c->growth, .verify = true, .provenance = true};
+  ifd_optimize_options options = {.only = only,
+                                  .max_rewrites = -1,
+                                  .grow = !c->growth,
+                                  .verify = true,
+                                  .provenance = true,
+                                  .for_running = c->running};
   bool good = c->before && ifd_text_parse(&err, &before, c->before, strlen(c->before), NULL) == IFD_OK &&
               ifd_verify_model(&err, before) == IFD_OK && infer(before) == IFD_OK &&
               ifd_model_clone(&err, &after, before, NULL) == IFD_OK &&
