@@ -12,15 +12,18 @@ enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 15, MAX_FIRST_STEPS = 4096 };
 
 /* ---- choice ---- */
 
+/* Reading a vector of weights takes as long as that many products with it, where a sample has few places. */
+static const double WEIGHT = 8;
+
 /* What a 3×3 convolution takes, in vector operations for each pair of an input channel and 16 output
- * channels: products of the places (or tiles) of each plane of weights; reading these once, which for a
- * sample's few places takes longer; and the transforms of tiles. */
+ * channels: products of the places (or tiles) of each plane of weights; reading these once; and the
+ * transforms of tiles. */
 static double winograd_cost(const ifd_k_conv_shape *s, int64_t out) {
-  const double weight = 8, transform = out == 4 ? 16 * 90 : 16 * 35;
+  const double transform = out == 4 ? 16 * 90 : 16 * 35;
   double planes = out ? (double)((out + 2) * (out + 2)) : 9, side = out ? (double)out : 1;
   double places = ceil((double)s->out[IFD_K_H] / side) * ceil((double)s->out[IFD_K_W] / side);
   double channels = 2.0 * (double)s->c * (double)s->m / (double)(s->c + s->m);
-  return planes * (places + weight) + (out ? places * transform / channels : 0);
+  return planes * (places + WEIGHT) + (out ? places * transform / channels : 0);
 }
 
 /* A 3×3 kernel of stride 1 of enough channels to pay for the transforms: the cheapest way. */
@@ -116,7 +119,8 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   int64_t out = ifd_winograd_out(p->algo);
   ifd_winograd_sizes all = ifd_winograd_sizes_of(s, out, 1, blocks);
   int64_t tiles = p->batch * all.tiles;
-  int64_t tasks = tasks_worth((double)all.planes * (double)tiles * (double)all.steps * (double)blocks);
+  double tile_work = (double)all.planes * (double)all.steps * (double)blocks;
+  int64_t tasks = tasks_worth(tile_work * ((double)tiles + WEIGHT));
   /* Every task of rows reads all its weights, every task of blocks transforms all its inputs: few of each. */
   int64_t least_tiles = all.stays || tiles < 112 ? 24 : 56;
   p->spans_batch = true;

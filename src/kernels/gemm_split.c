@@ -20,11 +20,12 @@ size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packe
 
 static int64_t round_up(int64_t n, int64_t to) { return ifd_ceil_div(n, to) * to; }
 
-/* Rows are shared out first, since a task packs the rows of A that it reads; but a task reads all its columns
- * of B, and where these do not stay in L2 it should have the rows to make that worth while. */
+/* Reading a weight from memory takes a core as long as that many products. Rows are shared out first, since a
+ * task packs the rows of A that it reads; but a task reads all its columns of B, and where these do not stay
+ * in L2 it should have the rows to make that worth while. */
 ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
-  const double task = 1 << 21, most = 16;
-  double work = (double)m * (double)n * (double)k / task;
+  const double task = 1 << 21, most = 16, weight = 12;
+  double work = ((double)m + weight) * (double)n * (double)k / task;
   int64_t wish = work < 1 ? 1 : (int64_t)(work < most ? work : most);
   int64_t rows = (double)n * (double)k < 1 << 18 ? 28 : 56;
   int64_t n_m = ifd_min_i64(wish, ifd_ceil_div(m, rows));
