@@ -92,9 +92,9 @@ void ifd_api_print_untrained(const ifd_optimize_report *report, FILE *to);
 /* Infers the types of all values anew. */
 ifd_status ifd_api_infer(ifd_error *err, ifd_model *ir);
 /* A tensor of this element type and shape: how is "random" (seeded: floats in [-1, 1), integers in [0, 4),
- * any boolean, one-letter strings) or "zeros". */
+ * any boolean, one-letter strings) or "zeros". Of more than `limit` bytes: LIMIT. */
 ifd_status ifd_api_make_tensor(ifd_error *err, ifd_datum *out, ifd_dtype dtype, const ifd_shape *shape,
-                               const char *how, uint64_t seed);
+                               const char *how, uint64_t seed, size_t limit);
 /* Whether dimension k of an input's type, a free one, is the batch. The batch is what comes first, or second
  * behind a number when it is the only one without a name: the layers of recurrent nets stand before the batch
  * in their states. */

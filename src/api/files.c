@@ -74,10 +74,13 @@ static void fill_random(ifd_tensor *t, uint64_t seed) {
 }
 
 ifd_status ifd_api_make_tensor(ifd_error *err, ifd_datum *out, ifd_dtype dtype, const ifd_shape *shape,
-                               const char *how, uint64_t seed) {
+                               const char *how, uint64_t seed, size_t limit) {
   bool random = strcmp(how, "random") == 0;
   EXPECT(err, random || strcmp(how, "zeros") == 0, USAGE, "values are 'random' or 'zeros', not '%s'", how);
   TRY(ifd_shape_check(err, shape, ifd_dtype_size(dtype)));
+  size_t bytes = (size_t)ifd_shape_count(shape) * ifd_dtype_size(dtype);
+  EXPECT(err, bytes <= limit, LIMIT, "made values of %zu bytes take more than the limit of %zu", bytes,
+         limit);
   *out = (ifd_datum){.kind = IFD_KIND_TENSOR};
   TRY(ifd_tensor_create(err, &out->tensor, NULL, dtype, shape));
   if (random)
@@ -120,7 +123,7 @@ static ifd_status make_of_type(ifd_error *err, ifd_datum *out, const infold_sess
     shape.dim[i] = ifd_dim_is_number(t->dims[i])          ? t->dims[i]
                    : ifd_api_is_batch(s->model->ir, t, i) ? batch
                                                           : size;
-  return ifd_api_make_tensor(err, out, t->dtype, &shape, how, seed);
+  return ifd_api_make_tensor(err, out, t->dtype, &shape, how, seed, s->base_limit);
 }
 
 static ifd_status make_value(ifd_error *err, infold_value **out, const infold_session *s, int input,

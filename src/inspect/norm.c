@@ -124,7 +124,8 @@ static ifd_status trailing_norm(norm_search *s, const char *label) {
   const ifd_value *x = s->node->inputs[0];
   int rank = rank_of(x);
   int64_t axis = ifd_node_int(s->node, "axis", -1);
-  unsigned axes = rank < 0 ? 0 : axes_from((int)(axis < 0 ? axis + rank : axis), rank);
+  if (axis < 0) axis += rank;
+  unsigned axes = axis < 0 || axis >= rank ? 0 : axes_from((int)axis, rank);
   return found(s, label, x, IFD_NORM_OF_SAMPLE, some_axes(s, axes));
 }
 

@@ -81,7 +81,8 @@ static ifd_status make_input(checker *c, int i, int64_t free_dim, infold_value *
                    : name && c->batch && strcmp(name, c->batch) == 0 ? ROWS
                                                                      : free_dim;
   }
-  TRY(ifd_api_make_tensor(c->err, &d, t->dtype, &shape, "random", c->options->seed + (uint64_t)i));
+  size_t limit = ifd_api_memory_limit(c->options->max_memory, c->model->ir);
+  TRY(ifd_api_make_tensor(c->err, &d, t->dtype, &shape, "random", c->options->seed + (uint64_t)i, limit));
   return ifd_api_value(c->err, out, &d);
 }
 
