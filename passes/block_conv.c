@@ -8,10 +8,17 @@
  * each are made as they lie, too: lanes are then places, not channels. */
 enum { FEW_IN = 15, FEW_OUT = 8, MANY_TAPS = 9 };
 
-static bool fits(ifd_rewrite *rw, const ifd_node *conv) {
-  int rank = ifd_rw_rank(rw, conv->inputs[0]);
-  return rank >= 3 && rank <= 5 && ifd_rw_dtype(rw, conv->inputs[0]) == IFD_FLOAT &&
-         ifd_rw_constant(rw, conv->inputs[1]);
+/* The shape of the weights, which may be computed as long as it is known. */
+static bool fits(ifd_rewrite *rw, const ifd_node *conv, ifd_shape *w) {
+  *w = (ifd_shape){.rank = ifd_rw_rank(rw, conv->inputs[1])};
+  if (w->rank < 3 || w->rank > 5 || ifd_rw_rank(rw, conv->inputs[0]) != w->rank ||
+      ifd_rw_dtype(rw, conv->inputs[0]) != IFD_FLOAT)
+    return false;
+  for (int i = 0; i < w->rank; i++) {
+    w->dim[i] = ifd_rw_dim(rw, conv->inputs[1], i);
+    if (!ifd_dim_is_number(w->dim[i])) return false;
+  }
+  return true;
 }
 
 static ifd_status copy_attrs(ifd_rewrite *rw, ifd_node *to, const ifd_node *from) {
@@ -56,19 +63,19 @@ static ifd_status make_plain(ifd_rewrite *rw, ifd_node *conv) {
 }
 
 static ifd_status block_conv(ifd_rewrite *rw, ifd_node *conv) {
-  if (!fits(rw, conv)) return IFD_OK;
-  const ifd_shape *w = &ifd_rw_constant(rw, conv->inputs[1])->shape;
+  ifd_shape w;
+  if (!fits(rw, conv, &w)) return IFD_OK;
   int64_t group = ifd_node_int(conv, "group", 1);
-  if (group == 1 && w->dim[0] <= FEW_OUT && ifd_shape_span(w, 2, w->rank) >= MANY_TAPS)
+  if (group == 1 && w.dim[0] <= FEW_OUT && ifd_shape_span(&w, 2, w.rank) >= MANY_TAPS)
     return make_plain(rw, conv);
-  bool plain = group == 1 && w->dim[1] <= FEW_IN && !ifd_rw_own_producer(conv->inputs[0], "Unblock");
-  return block_as(rw, conv, "infold.Conv", plain, w->dim[0]);
+  bool plain = group == 1 && w.dim[1] <= FEW_IN && !ifd_rw_own_producer(conv->inputs[0], "Unblock");
+  return block_as(rw, conv, "infold.Conv", plain, w.dim[0]);
 }
 
 static ifd_status block_conv_transpose(ifd_rewrite *rw, ifd_node *conv) {
-  if (!fits(rw, conv)) return IFD_OK;
-  const ifd_shape *w = &ifd_rw_constant(rw, conv->inputs[1])->shape;
-  return block_as(rw, conv, "infold.ConvTranspose", false, w->dim[1] * ifd_node_int(conv, "group", 1));
+  ifd_shape w;
+  if (!fits(rw, conv, &w)) return IFD_OK;
+  return block_as(rw, conv, "infold.ConvTranspose", false, w.dim[1] * ifd_node_int(conv, "group", 1));
 }
 
 /* What turned out to be blocked is read so. */

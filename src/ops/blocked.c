@@ -113,9 +113,10 @@ typedef struct conv_params {
   const struct ifd_k_conv_table *kernels;
   ifd_k_conv_plan plan;
   ifd_k_epilogue epilogue; /* pointers are of the run */
-  const float *packed;
-  float bounds[2];  /* of the prologue */
-  bool from_shared; /* x was blocked into shared memory */
+  const float *packed;     /* NULL: by the run, at the beginning of shared memory */
+  size_t x_at;             /* of shared memory, where x was blocked into it */
+  float bounds[2];         /* of the prologue */
+  bool from_shared;        /* x was blocked into shared memory */
   bool has_bias, has_other, has_prologue;
 } conv_params;
 
@@ -126,19 +127,32 @@ static void run_conv(const void *params, const ifd_args *args, int task) {
   e.other = p->has_other ? args->in[3] : NULL;
   ifd_k_prologue prologue = {.lo = p->bounds[0], .hi = p->bounds[1]};
   if (p->has_prologue) prologue.scale = args->in[4], prologue.shift = args->in[5];
-  ifd_k_conv_args a = {.x = p->from_shared ? args->shared : args->in[0],
+  const char *shared = args->shared;
+  ifd_k_conv_args a = {.x = p->from_shared ? (const float *)(shared + p->x_at) : args->in[0],
                        .y = args->out[0],
-                       .packed = p->packed,
+                       .packed = p->packed ? p->packed : args->shared,
                        .prologue = p->has_prologue ? &prologue : NULL,
                        .epilogue = &e};
   p->kernels->run(&p->plan, &a, task, args->scratch);
 }
 
+typedef struct shared_layout_params {
+  layout_params layout; /* first */
+  size_t x_at;
+} shared_layout_params;
+
 static void run_block_to_shared(const void *params, const ifd_args *args, int task) {
+  const shared_layout_params *p = params;
   ifd_args to_shared = *args;
-  void *out[1] = {args->shared};
+  void *out[1] = {(char *)args->shared + p->x_at};
   to_shared.out = out;
   run_layout(params, &to_shared, task);
+}
+
+/* Weights that are computed are packed by every run. */
+static void run_pack(const void *params, const ifd_args *args, int task) {
+  (void)task;
+  ifd_k_conv_pack(params, args->in[1], args->shared);
 }
 
 static void pack_conv(void *to, const void *from, const void *params) { ifd_k_conv_pack(params, from, to); }
@@ -151,6 +165,38 @@ static ifd_k_conv_plan packing_key(const ifd_k_conv_plan *plan) {
   return key;
 }
 
+/* Packed weights: once for the session where they are constant, otherwise by the run. */
+static ifd_status place_weights(ifd_lower *x, conv_params *p) {
+  ifd_k_conv_plan key = packing_key(&p->plan);
+  const void *packed;
+  if (!x->constant[1]) {
+    p->x_at = x->work->shared = (p->plan.packed_len + 63) & ~(size_t)63;
+    return ifd_lower_launch(x, run_pack, &key, sizeof key, 1, 0);
+  }
+  TRY(x->packed(x, &packed, x->in[1], p->plan.packed_len, pack_conv, &key, sizeof key));
+  p->packed = packed;
+  x->work->unread = 1u << 1;
+  return IFD_OK;
+}
+
+/* The input, blocked by the run. */
+static ifd_status place_input(ifd_lower *x, const conv_params *p, const ifd_shape *plain) {
+  shared_layout_params block = {layout_of(x, plain, true), p->x_at};
+  const layout_params *l = &block.layout;
+  x->work->shared += (size_t)(plain->dim[0] * l->blocks * l->pixels * BLOCK) * sizeof(float);
+  return ifd_lower_launch(x, run_block_to_shared, &block, sizeof block, plain->dim[0] * l->tasks, 0);
+}
+
+static ifd_status read_prologue(ifd_lower *x, conv_params *p) {
+  const float *bounds;
+  p->has_prologue = ifd_node_floats(x->node, "prologue", &bounds) == 2;
+  if (!p->has_prologue) return IFD_OK;
+  EXPECT(x->err, p->plan.algo == IFD_K_CONV_DIRECT && x->node->n_inputs == 6, BAD_MODEL,
+         "a Conv with a prologue is direct");
+  memcpy(p->bounds, bounds, sizeof p->bounds);
+  return IFD_OK;
+}
+
 static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
   const ifd_tensor *in = x->in[0], *w = x->in[1];
   ifd_shape plain = plain_shape(x->node, &in->shape, &w->shape, transposed);
@@ -161,11 +207,10 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
     TRY(ifd_window_init(x->err, &window, x->node, &plain, &w->shape));
   int64_t groups = ifd_node_int(x->node, "group", 1),
           m = transposed ? w->shape.dim[1] * groups : w->shape.dim[0];
-  ifd_k_conv_wish wish = {.exact = x->exact_conv,
+  ifd_k_conv_wish wish = {.exact = x->exact_conv || !x->constant[1], /* transforms pay once, not each run */
                           .plain_input = ifd_node_int(x->node, "plain_input", 0),
                           .plain_output = ifd_node_int(x->node, "plain_output", 0)};
-  EXPECT(x->err, x->constant[1] && window.n <= IFD_K_DIMS, UNSUPPORTED,
-         "blocked convolutions need constant weights and at most three axes");
+  EXPECT(x->err, window.n <= IFD_K_DIMS, UNSUPPORTED, "blocked convolutions have at most three axes");
   if (ifd_shape_count(&x->out[0]->shape) == 0) return IFD_OK;
   ifd_k_conv_shape shape = ifd_conv_shape_of(&window, plain.dim[1], m, groups, transposed);
   ifd_k_conv_algo algo = ifd_k_conv_choose(&shape, wish);
@@ -174,26 +219,12 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
          "the convolution is larger than memory");
   p.has_bias = x->node->n_inputs > 2 && x->in[2];
   p.has_other = x->node->n_inputs > 3 && x->in[3];
-  const float *bounds;
-  p.has_prologue = ifd_node_floats(x->node, "prologue", &bounds) == 2;
-  if (p.has_prologue) {
-    EXPECT(x->err, algo == IFD_K_CONV_DIRECT && x->node->n_inputs == 6, BAD_MODEL,
-           "a Conv with a prologue is direct");
-    memcpy(p.bounds, bounds, sizeof p.bounds);
-  }
   p.from_shared = wish.plain_input && !ifd_k_conv_reads_plain(algo);
   p.epilogue.other_rs = ifd_shape_span(&x->out[0]->shape, 1, x->out[0]->shape.rank);
-  ifd_k_conv_plan key = packing_key(&p.plan);
-  const void *packed;
-  TRY(x->packed(x, &packed, w, p.plan.packed_len, pack_conv, &key, sizeof key));
-  p.packed = packed;
-  x->work->unread = 1u << 1;
   x->work->algorithm = ifd_k_conv_algo_name(algo);
-  if (p.from_shared) {
-    layout_params block = layout_of(x, &plain, true);
-    x->work->shared = (size_t)(plain.dim[0] * block.blocks * block.pixels * BLOCK) * sizeof(float);
-    TRY(ifd_lower_launch(x, run_block_to_shared, &block, sizeof block, plain.dim[0] * block.tasks, 0));
-  }
+  TRY(read_prologue(x, &p));
+  TRY(place_weights(x, &p));
+  if (p.from_shared) TRY(place_input(x, &p, &plain));
   return ifd_lower_launch(x, run_conv, &p, sizeof p, p.plan.n_tasks, p.plan.scratch_len);
 }
 

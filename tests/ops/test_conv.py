@@ -1,4 +1,4 @@
-"""Convolutions of constant weights as sessions run them, in models of several: groups of every size, few channels on
+"""Convolutions as sessions run them, in models of several: groups of every size, few channels on
 either side, long kernels and large strides, residuals and concatenations. Against the reference evaluation, and the same
 bits for every ISA and number of threads."""
 import os
@@ -136,7 +136,23 @@ def volume(rng):
     return n.model(n.conv(y, 6, 6, 2, 2, 3, groups=2))
 
 
-NETS = [shuffle_net, shuffled_channels, small_groups, odd_groups, few_outputs, long_kernels, half_bands, few_inputs, narrow, dense_block, volume]
+def computed_weights(rng):
+    """Each by what its input holds, as in dynamic filter networks."""
+    n = Net(rng, [2, 3, 18, 20])
+
+    def weighted(y, op, weights, **attrs):
+        gain = n.node("Sigmoid", [n.node("ReduceMax", [y], keepdims=0)])
+        return n.relu(n.node(op, [y, n.node("Mul", [n.constant(*weights), gain])], **attrs))
+
+    y = weighted("x", "Conv", (20, 3, 3, 3), strides=[2, 1])
+    y = weighted(y, "Conv", (20, 1, 3, 3), group=20, pads=[1, 1, 1, 1])
+    y = weighted(y, "Conv", (36, 10, 3, 3), group=2, pads=[1, 1, 1, 1])
+    y = weighted(y, "ConvTranspose", (36, 17, 3, 3), strides=[2, 2])
+    return n.model(weighted(y, "Conv", (5, 17, 3, 3)))
+
+
+NETS = [shuffle_net, shuffled_channels, small_groups, odd_groups, few_outputs, long_kernels, half_bands, few_inputs, narrow,
+        dense_block, volume, computed_weights]
 
 
 def run(folder, *options, **environment):
