@@ -1,6 +1,7 @@
 /* Two models on the same inputs: do they mean the same?
  *
- * Both run as they are, not optimized again. Floats may differ by a part of the output's largest magnitude;
+ * Both run as they are, not optimized again, and without Winograd's algorithm, whose errors are larger than
+ * those that are looked for. Floats may differ by a part of the output's largest magnitude;
  * where they differ by more, the first model is run in double as well, and what it is itself away from that
  * is taken as the noise of its arithmetic: ten times that is allowed. */
 #include "verify/verify.h"
@@ -53,6 +54,7 @@ static ifd_status open_session(ifd_verifier *v, infold_session **out, const info
                                     .reference = wide,
                                     .float64 = wide,
                                     .no_optimize = true,
+                                    .exact_conv = true,
                                     .max_memory = wide ? v->options->max_memory : bound_of(v, model)};
   ifd_status status = try_session(v, out, model, &options);
   if (status != IFD_NO_MEMORY || options.max_memory == v->options->max_memory) return status;
