@@ -36,7 +36,31 @@ void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from) {
   for (int64_t i = 0; i < from->k; i++) pack_row(packed, sums, from, i);
 }
 
-size_t ifd_k_quant_scratch_len(int64_t m, int64_t n, int64_t k) { return ifd_quant_sizes_of(m, n, k).len; }
+size_t ifd_k_quant_scratch_len(const ifd_k_quant_product *p, int64_t m) {
+  return ifd_quant_sizes_of(p, m).len;
+}
+
+/* Rows that are no output places are not worth more than some of the others, pixels that are read ahead not
+ * more than half of what a block may hold. Tiles take pieces of 64 bytes. */
+bool ifd_k_quant_lines_init(ifd_k_quant_lines *l, const ifd_k_conv_shape *s, int64_t samples, ifd_dot dot) {
+  const int64_t piece = dot == IFD_DOT_AMX ? 64 : QUAD;
+  int64_t step[2], out[2]; /* whole strides from the first tap to the last */
+  *l = (ifd_k_quant_lines){.samples = samples * s->in[IFD_K_D], .pixel = s->c / s->groups};
+  if (l->pixel % piece || s->in[IFD_K_D] != s->out[IFD_K_D] || s->kernel[IFD_K_D] != 1) return false;
+  for (int i = 0; i < 2; i++) {
+    int d = i ? IFD_K_W : IFD_K_H;
+    int64_t reach = (s->kernel[d] - 1) * s->dilation[d];
+    step[i] = reach / s->stride[d], out[i] = s->out[d];
+    l->phases[i] = ifd_min_i64(s->stride[d], reach + 1);
+  }
+  l->height = out[0] + step[0], l->width = out[1] + step[1];
+  l->taps = s->kernel[IFD_K_H] * s->kernel[IFD_K_W];
+  l->reach = step[0] * l->width + step[1];
+  l->m = ((l->samples - 1) * l->height + out[0] - 1) * l->width + out[1];
+  double real = (double)(l->samples * out[0] * out[1]),
+         bytes = (double)(l->pixel * l->phases[0] * l->phases[1]);
+  return (double)l->m <= 1.3 * real && (double)l->reach * bytes <= IFD_QUANT_L2 / 2;
+}
 
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape) {
   return ifd_quant_depthwise_sizes_of(shape).len;

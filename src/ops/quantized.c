@@ -93,7 +93,8 @@ typedef struct conv_params {
   ifd_k_quant_product p; /* sizes */
   ifd_k_quant_grid grid;
   int64_t rows, step; /* depthwise: lines, lines of a task */
-  bool direct;
+  bool direct, by_lines;
+  ifd_k_quant_lines lines;
 } conv_params;
 
 static ifd_k_quant_image image_of(const conv_params *s, const ifd_args *args, int64_t group) {
@@ -114,6 +115,7 @@ static void run_conv(const void *params, const ifd_args *args, int task) {
   ifd_k_quant_product p = s->p;
   p.a = image.x;
   p.pack = s->direct ? NULL : s->call.kernels->gather;
+  p.lines = s->by_lines ? &s->lines : NULL;
   p.source = &image;
   p.b = ifd_quant_packed(&s->call, args, group);
   p.c = (char *)args->out[0] + (size_t)(group * p.n) * size;
@@ -163,11 +165,13 @@ static ifd_status lower_product(ifd_lower *x, conv_params *s, const ifd_quant_ro
   int64_t rows = batch * c->out[IFD_K_D] * c->out[IFD_K_H] * c->out[IFD_K_W];
   s->p = (ifd_k_quant_product){
       .m = rows, .n = n, .k = taps * cg, .dot = s->call.dot, .a_rs = c->c, .c_rs = c->m};
-  s->grid = ifd_k_quant_split(rows, n, taps * cg);
   s->direct = is_pointwise(c) && !s->call.x_signed && cg % 4 == 0;
-  x->work->algorithm = "int8 direct";
+  s->by_lines = !s->direct && ifd_k_quant_lines_init(&s->lines, c, batch, s->call.dot);
+  if (s->by_lines) s->p.m = s->lines.m, s->p.lines = &s->lines;
+  s->grid = ifd_k_quant_split(s->p.m, n, taps * cg);
+  x->work->algorithm = s->direct ? "int8 direct" : s->by_lines ? "int8 lines" : "int8 gathered";
   return ifd_lower_launch(x, run_conv, s, sizeof *s, c->groups * s->grid.n_tasks,
-                          ifd_k_quant_scratch_len(s->grid.m_step, n, taps * cg));
+                          ifd_k_quant_scratch_len(&s->p, s->grid.m_step));
 }
 
 /* [N, C, image…] of a shape whose channels are last. */

@@ -104,7 +104,7 @@ static void check(const operands *o, ifd_isa isa, ifd_dot dot, uint64_t *state) 
                            .c_rs = o->c_rs,
                            .finish = o->f};
   int64_t i_step = rand_in(state, 1, o->m), j_step = 16 * rand_in(state, 1, (o->n + 15) / 16);
-  buffer scratch = buffer_new(ifd_k_quant_scratch_len(i_step, o->n, o->k));
+  buffer scratch = buffer_new(ifd_k_quant_scratch_len(&p, i_step));
   for (int64_t i = 0; i < o->m; i += i_step)
     for (int64_t j = 0; j < o->n; j += j_step)
       ifd_k_quant(isa)->run(&p, i, i + i_step < o->m ? i + i_step : o->m, j,

@@ -19,31 +19,104 @@ AMX static void configure(void) {
   _tile_loadconfig(&c);
 }
 
+/* 32 rows by 32 columns of sums on their way to C, while the next ones are summed. */
+typedef struct finish {
+  const int32_t *sums;
+  ifd_quant_store store; /* its rows are these: */
+  char *to[2 * TILE];
+  int32_t row_sums[2 * TILE];
+  int64_t next, rows;
+  int panels;
+} finish;
+
 typedef struct operands {
   const uint8_t *a[2]; /* 16 rows each */
   int64_t a_rs;
   const int8_t *b[2];
-  int64_t steps;
+  int64_t pieces, steps; /* of a row; steps of a piece */
+  const int64_t *offsets;
 } operands;
 
-/* Sums 0, 1: the first rows by two panels; 2, 3: the second. R and V are constants where this is inlined. */
-AMX IFD_INLINE void multiply(const int R, const int V, const operands *t, int32_t *sums) {
+/* Rows [row, end) of panel v; `out` is a constant where this is inlined. */
+IFD_INLINE void put_panel(const ifd_k_quant_out out, const finish *f, int v, int64_t row, int64_t end) {
+  const ifd_quant_store s = f->store;
+  const ifd_quant_column c = ifd_quant_column_at(&s, v * TILE);
+  const int64_t at = s.at + v * TILE * s.size;
+  const int n = v == f->panels - 1 ? (int)s.lanes : TILE;
+  const int32_t *sums = f->sums + v * TILE;
+  for (; row < end; row++) {
+    i16 sum = i16_load(sums + row * 2 * TILE);
+    if (n == TILE)
+      ifd_quant_put(out, &s, &c, sum, row, s.to[row] + at, TILE);
+    else
+      ifd_quant_put(out, &s, &c, sum, row, s.to[row] + at, n);
+  }
+}
+
+IFD_INLINE void put_panels(const ifd_k_quant_out out, const finish *f, int64_t end) {
+  for (int v = 0; v < f->panels; v++) put_panel(out, f, v, f->next, end);
+}
+
+IFD_INLINE i16 rounded(const ifd_quant_store *s, const ifd_quant_column *c, const int32_t *sum, int64_t row) {
+  return v16_to_i16(ifd_quant_value(s, c, ifd_quant_total(s, c, i16_load(sum), row)));
+}
+
+/* Two rows of two whole panels at a time: packing interleaves their lanes, a permutation sorts them. */
+static void put_bytes(const finish *f, int64_t end) {
+  const ifd_quant_store s = f->store;
+  const ifd_quant_column c = ifd_quant_column_at(&s, 0), d = ifd_quant_column_at(&s, TILE);
+  const i16 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const i16 zero = _mm512_set1_epi16((int16_t)s.f.zero), low = _mm512_set1_epi16(0xff);
+  const int32_t *sums = f->sums + f->next * 2 * TILE;
+  for (int64_t row = f->next; row < end; row += 2, sums += 4 * TILE) {
+    i16 first = _mm512_packs_epi32(rounded(&s, &c, sums, row), rounded(&s, &d, sums + TILE, row));
+    i16 second = _mm512_packs_epi32(rounded(&s, &c, sums + 2 * TILE, row + 1),
+                                    rounded(&s, &d, sums + 3 * TILE, row + 1));
+    first = _mm512_and_si512(_mm512_add_epi16(first, zero), low);
+    second = _mm512_and_si512(_mm512_add_epi16(second, zero), low);
+    i16 bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
+    _mm256_storeu_si256((__m256i *)(s.to[row] + s.at), _mm512_castsi512_si256(bytes));
+    _mm256_storeu_si256((__m256i *)(s.to[row + 1] + s.at), _mm512_extracti64x4_epi64(bytes, 1));
+  }
+}
+
+/* The next n rows, an even number, if so many are left. */
+static __attribute__((noinline)) void put_rows(finish *f, int64_t n) {
+  int64_t end = ifd_min_i64(f->next + n, f->rows);
+  bool whole = f->panels == 2 && f->store.lanes == TILE && end % 2 == 0;
+  switch (f->store.f.out) {
+  case IFD_K_QUANT_INT8: whole ? put_bytes(f, end) : put_panels(IFD_K_QUANT_INT8, f, end); break;
+  case IFD_K_QUANT_FLOAT: put_panels(IFD_K_QUANT_FLOAT, f, end); break;
+  case IFD_K_QUANT_INT32: put_panels(IFD_K_QUANT_INT32, f, end); break;
+  }
+  f->next = end;
+}
+
+/* Sums 0, 1: the first rows by two panels; 2, 3: the second. The rows of `before` are finished meanwhile. R
+ * and V are constants where this is inlined. */
+AMX IFD_INLINE void multiply(const int R, const int V, const operands *t, int32_t *sums, finish *before) {
+  const int64_t rows = 2 * ifd_ceil_div(before->rows, 2 * t->pieces * t->steps);
+  const int8_t *b = t->b[0], *b1 = t->b[1];
   _tile_zero(0);
   if (V > 1) _tile_zero(1);
   if (R > 1) _tile_zero(2);
   if (R > 1 && V > 1) _tile_zero(3);
-  for (int64_t k = 0; k < t->steps; k++) {
-    _tile_loadd(6, t->b[0] + k * PANEL_STEP, 64);
-    _tile_loadd(4, t->a[0] + k * DEPTH, t->a_rs);
-    _tile_dpbusd(0, 4, 6);
-    if (V > 1) {
-      _tile_loadd(7, t->b[1] + k * PANEL_STEP, 64);
-      _tile_dpbusd(1, 4, 7);
-    }
-    if (R > 1) {
-      _tile_loadd(5, t->a[1] + k * DEPTH, t->a_rs);
-      _tile_dpbusd(2, 5, 6);
-      if (V > 1) _tile_dpbusd(3, 5, 7);
+  for (int64_t q = 0; q < t->pieces; q++) {
+    const uint8_t *a = t->a[0] + t->offsets[q], *a1 = t->a[1] + t->offsets[q];
+    for (int64_t k = 0; k < t->steps; k++, b += PANEL_STEP, b1 += PANEL_STEP, a += DEPTH, a1 += DEPTH) {
+      _tile_loadd(6, b, 64);
+      _tile_loadd(4, a, t->a_rs);
+      _tile_dpbusd(0, 4, 6);
+      if (V > 1) {
+        _tile_loadd(7, b1, 64);
+        _tile_dpbusd(1, 4, 7);
+      }
+      if (R > 1) {
+        _tile_loadd(5, a1, t->a_rs);
+        _tile_dpbusd(2, 5, 6);
+        if (V > 1) _tile_dpbusd(3, 5, 7);
+      }
+      if (before->next < before->rows) put_rows(before, rows);
     }
   }
   _tile_stored(0, sums, 128);
@@ -52,65 +125,57 @@ AMX IFD_INLINE void multiply(const int R, const int V, const operands *t, int32_
   if (R > 1 && V > 1) _tile_stored(3, sums + 528, 128);
 }
 
-AMX static __attribute__((noinline)) void multiply_any(int rows, int panels, const operands *t,
-                                                       int32_t *sums) {
-  if (rows > 1 && panels > 1)
-    multiply(2, 2, t, sums);
-  else if (rows > 1)
-    multiply(2, 1, t, sums);
+AMX static __attribute__((noinline)) void multiply_any(int tiles, int panels, const operands *t,
+                                                       int32_t *sums, finish *before) {
+  if (tiles > 1 && panels > 1)
+    multiply(2, 2, t, sums, before);
+  else if (tiles > 1)
+    multiply(2, 1, t, sums, before);
   else if (panels > 1)
-    multiply(1, 2, t, sums);
+    multiply(1, 2, t, sums, before);
   else
-    multiply(1, 1, t, sums);
+    multiply(1, 1, t, sums, before);
 }
 
-IFD_INLINE void store_as(const ifd_k_quant_out out, const ifd_quant_store *s, const int32_t *sums,
-                         int64_t rows, int panels) {
-  for (int v = 0; v < panels; v++) {
-    const ifd_quant_column c = ifd_quant_column_at(s, v * 16);
-    int n = v == panels - 1 ? (int)s->lanes : 16;
-    if (n == 16)
-      for (int64_t i = 0; i < rows; i++)
-        ifd_quant_put(out, s, &c, i16_load(sums + i * 32 + v * 16), i, v * 16, 16);
-    else
-      for (int64_t i = 0; i < rows; i++)
-        ifd_quant_put(out, s, &c, i16_load(sums + i * 32 + v * 16), i, v * 16, n);
-  }
-}
-
-static void store(const ifd_quant_store *s, const int32_t *sums, int64_t rows, int panels) {
-  switch (s->f.out) {
-  case IFD_K_QUANT_INT8: store_as(IFD_K_QUANT_INT8, s, sums, rows, panels); break;
-  case IFD_K_QUANT_FLOAT: store_as(IFD_K_QUANT_FLOAT, s, sums, rows, panels); break;
-  case IFD_K_QUANT_INT32: store_as(IFD_K_QUANT_INT32, s, sums, rows, panels); break;
+/* The sums of rows [first, ..) and, of the second tile, [second, ..) of the block. */
+static void begin(finish *f, const ifd_quant_block *k, const int32_t *sums, int64_t first, int64_t second,
+                  int64_t rows, int64_t j, int panels) {
+  const int64_t from[2] = {first, second};
+  f->sums = sums, f->next = 0, f->rows = rows, f->panels = panels;
+  f->store = ifd_quant_store_at(k, 0, j, panels);
+  f->store.to = f->to, f->store.row_sums = f->row_sums;
+  for (int64_t i = 0; i < rows; i++) {
+    int64_t row = from[i / TILE] + i % TILE;
+    f->to[i] = k->to[row];
+    if (f->store.f.b_zero) f->row_sums[i] = k->row_sums[row];
   }
 }
 
 /* Rows by 32, the last ones again from where a whole tile fits: integers may be summed twice. */
 AMX void IFD_K(ifd_quant_run_amx)(const ifd_quant_block *k) {
-  int32_t sums[2 * TILE * 2 * TILE] __attribute__((aligned(64)));
-  int64_t rows = k->i1 - k->i0, panel = ifd_quant_quads(k->p->k) * 64;
-  operands t = {.a_rs = k->a_rs, .steps = ifd_ceil_div(k->p->k, DEPTH)};
+  int32_t sums[2][2 * TILE * 2 * TILE] __attribute__((aligned(64)));
+  int64_t rows = k->i1 - k->i0, panel = ifd_quant_quads(k->p->k) * 64, which = 0;
+  operands t = {
+      .a_rs = k->a_rs, .pieces = k->pieces, .steps = ifd_ceil_div(k->piece, DEPTH), .offsets = k->offsets};
+  finish before = {0};
   configure();
   for (int64_t j = k->j0; j < k->j1; j += 2 * TILE) {
     int panels = k->j1 - j > TILE ? 2 : 1;
     t.b[0] = k->p->b + j / TILE * panel;
     t.b[1] = t.b[0] + panel;
-    for (int64_t i = 0; i < rows; i += 2 * TILE) {
+    for (int64_t i = 0; i < rows; i += 2 * TILE, which = !which) {
       int64_t left = rows - i, first = i, n = ifd_min_i64(left, 2 * TILE);
       if (left < TILE && rows >= TILE) first = rows - TILE, n = TILE;
       int tiles = n > TILE ? 2 : 1;
-      int64_t second = tiles > 1 && n < 2 * TILE ? first + n - TILE : first + TILE;
+      int64_t second = tiles > 1 ? first + n - TILE : first;
       t.a[0] = k->a + first * k->a_rs;
       t.a[1] = k->a + second * k->a_rs;
-      multiply_any(tiles, panels, &t, sums);
-      ifd_quant_store s = ifd_quant_store_at(k, first, j, panels);
-      store(&s, sums, ifd_min_i64(n, TILE), panels);
-      if (tiles == 1) continue;
-      s = ifd_quant_store_at(k, second, j, panels);
-      store(&s, sums + 512, TILE, panels);
+      multiply_any(tiles, panels, &t, sums[which], &before);
+      put_rows(&before, before.rows);
+      begin(&before, k, sums[which], first, second, tiles * ifd_min_i64(n, TILE), j, panels);
     }
   }
+  put_rows(&before, before.rows);
   _tile_release();
 }
 

@@ -10,18 +10,20 @@ typedef struct ifd_quant_block {
   const ifd_k_quant_product *p;
   const uint8_t *a;
   int64_t a_rs, i0, i1, j0, j1;
+  int64_t pieces, piece;   /* a row's bytes are `pieces` times `piece`, */
+  const int64_t *offsets;  /* these from its place */
+  char *const *to;         /* where the rows of C are, from column 0 on; of what is none, a place to spare */
   const int32_t *row_sums; /* where the finish asks for them */
 } ifd_quant_block;
 
 /* Where the sums of rows from i on, counted in the block, of `panels` panels from column j on go. */
 IFD_INLINE ifd_quant_store ifd_quant_store_at(const ifd_quant_block *k, int64_t i, int64_t j,
                                               int64_t panels) {
-  const ifd_k_quant_product *p = k->p;
-  int64_t size = p->finish.out == IFD_K_QUANT_INT8 ? 1 : 4;
-  ifd_quant_store s = {.f = p->finish,
+  int64_t size = k->p->finish.out == IFD_K_QUANT_INT8 ? 1 : 4;
+  ifd_quant_store s = {.f = k->p->finish,
                        .row_sums = k->row_sums + i,
-                       .c = (char *)p->c + ((k->i0 + i) * p->c_rs + j) * size,
-                       .c_rs = p->c_rs * size,
+                       .to = k->to + i,
+                       .at = j * size,
                        .size = size,
                        .lanes = ifd_min_i64(panels * 16, k->j1 - j) - (panels - 1) * 16};
   s.f.add += j;

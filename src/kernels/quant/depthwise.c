@@ -45,6 +45,8 @@ typedef struct taps {
   int64_t n_lines, n, begin, step, apart, width;
   uint8_t fill[16]; /* a pixel of padding */
   bool flips;       /* bytes ^ 128 are uint8, but for padding */
+  char *y;          /* output 0, */
+  int64_t y_step;   /* bytes to the next */
 } taps;
 
 IFD_INLINE i16 load_pixel(const uint8_t *p, bool flips) {
@@ -80,12 +82,13 @@ static i16 sum_edge(const taps *t, int64_t o) {
   return sum;
 }
 
-IFD_INLINE void put_all(const ifd_quant_store *s, int64_t o, int n, const i16 *sum) {
+IFD_INLINE void put_all(const taps *t, const ifd_quant_store *s, int64_t o, int n, const i16 *sum) {
   const ifd_quant_column c = ifd_quant_column_at(s, 0);
-  for (int i = 0; i < n; i++) switch (s->f.out) {
-    case IFD_K_QUANT_INT8: ifd_quant_put(IFD_K_QUANT_INT8, s, &c, sum[i], o + i, 0, (int)s->lanes); break;
-    case IFD_K_QUANT_FLOAT: ifd_quant_put(IFD_K_QUANT_FLOAT, s, &c, sum[i], o + i, 0, (int)s->lanes); break;
-    case IFD_K_QUANT_INT32: ifd_quant_put(IFD_K_QUANT_INT32, s, &c, sum[i], o + i, 0, (int)s->lanes); break;
+  char *to = t->y + o * t->y_step;
+  for (int i = 0; i < n; i++, to += t->y_step) switch (s->f.out) {
+    case IFD_K_QUANT_INT8: ifd_quant_put(IFD_K_QUANT_INT8, s, &c, sum[i], 0, to, (int)s->lanes); break;
+    case IFD_K_QUANT_FLOAT: ifd_quant_put(IFD_K_QUANT_FLOAT, s, &c, sum[i], 0, to, (int)s->lanes); break;
+    case IFD_K_QUANT_INT32: ifd_quant_put(IFD_K_QUANT_INT32, s, &c, sum[i], 0, to, (int)s->lanes); break;
     }
 }
 
@@ -95,7 +98,7 @@ IFD_INLINE int64_t run_inside(const int N, const bool flips, const taps *t, int6
   for (; o + N <= end; o += N) {
     i16 sum[AT_ONCE];
     sum_taps(N, flips, t, o, sum);
-    put_all(s, o, N, sum);
+    put_all(t, s, o, N, sum);
   }
   return o;
 }
@@ -103,7 +106,7 @@ IFD_INLINE int64_t run_inside(const int N, const bool flips, const taps *t, int6
 static int64_t run_edge(const taps *t, int64_t o, int64_t end, const ifd_quant_store *s) {
   for (; o < end; o++) {
     i16 sum = sum_edge(t, o);
-    put_all(s, o, 1, &sum);
+    put_all(t, s, o, 1, &sum);
   }
   return o;
 }
@@ -163,11 +166,11 @@ void IFD_K(ifd_quant_depthwise)(const ifd_k_quant_image *g, const int8_t *packed
             .step = s->stride[IFD_K_W],
             .apart = s->dilation[IFD_K_W],
             .width = s->in[IFD_K_W],
-            .flips = g->flip != 0};
+            .flips = g->flip != 0,
+            .y_step = s->m * size};
   memset(t.fill, g->fill, sizeof t.fill);
   for (int64_t c = 0; c < s->m; c += 16) {
-    ifd_quant_store to = {
-        .f = *finish, .c_rs = s->m * size, .size = size, .lanes = ifd_min_i64(16, s->m - c)};
+    ifd_quant_store to = {.f = *finish, .size = size, .lanes = ifd_min_i64(16, s->m - c)};
     ifd_k_quant_finish *f = &to.f;
     i16 zero = f->b_zero ? i16_load(f->b_zero + c) : i16_set1(0);
     f->b_zero = NULL; /* it is in the weights */
@@ -175,7 +178,7 @@ void IFD_K(ifd_quant_depthwise)(const ifd_k_quant_image *g, const int8_t *packed
     spread_weights(scratch, packed + c / 16 * ifd_quant_quads(z.taps) * 64, zero, z.taps);
     for (int64_t r = r0; r < r1; r++) { /* a line of outputs */
       bool padded = find_lines(g, &t, r, c, copies);
-      to.c = (char *)y + (r * width * s->m + c) * size;
+      t.y = (char *)y + (r * width * s->m + c) * size;
       run_line(&t, width, padded, &to);
     }
   }

@@ -9,9 +9,9 @@
 typedef struct ifd_quant_store {
   ifd_k_quant_finish f;
   const int32_t *row_sums; /* where f.b_zero is given */
-  char *c;
-  int64_t c_rs, size; /* bytes between rows, of an element */
-  int64_t lanes;      /* columns of the last panel */
+  char *const *to;         /* rows of C */
+  int64_t at, size;        /* bytes to the first column, of an element */
+  int64_t lanes;           /* columns of the last panel */
 } ifd_quant_store;
 
 /* The finish of a panel's columns, in registers. */
@@ -39,10 +39,9 @@ IFD_INLINE v16 ifd_quant_value(const ifd_quant_store *s, const ifd_quant_column 
   return v16_min(v16_max(v, v16_set1(s->f.lo)), v16_set1(s->f.hi));
 }
 
-/* `out` is a constant where this is inlined; n lanes. */
+/* n lanes of a row to `to`; `out` is a constant where this is inlined. */
 IFD_INLINE void ifd_quant_put(const ifd_k_quant_out out, const ifd_quant_store *s, const ifd_quant_column *c,
-                              i16 sum, int64_t row, int64_t j, int n) {
-  char *to = s->c + row * s->c_rs + j * s->size;
+                              i16 sum, int64_t row, char *to, int n) {
   i16 total = ifd_quant_total(s, c, sum, row);
   if (out == IFD_K_QUANT_INT8) {
     i16 q = i16_add(v16_to_i16(ifd_quant_value(s, c, total)), i16_set1(s->f.zero));

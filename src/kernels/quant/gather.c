@@ -71,48 +71,138 @@ static span span_from(const ifd_k_conv_shape *s, int64_t row, int64_t end) {
   return p;
 }
 
-/* A run of `taps` neighbouring taps from column `column` of a line, or of padding where line is NULL. What
- * may be spilled behind it is written later. */
-static inline void copy_run(const ifd_k_quant_image *g, uint8_t *to, const uint8_t *line, int64_t column,
-                            int64_t taps, bool spills, flip flips) {
-  int64_t c = g->shape->c / g->shape->groups, width = g->shape->in[IFD_K_W], first = 0, last = taps;
-  if (!line || column < 0 || column + taps > width) {
-    memset(to, g->fill, (size_t)(taps * c));
-    first = column < 0 ? -column : 0;
-    last = ifd_min_i64(taps, width - column);
-    if (!line || first >= last) return;
+/* What a row reads of one line of an image: runs of neighbouring taps, each in one piece. */
+typedef struct run {
+  int64_t taps, c, pixel; /* bytes of a tap, of a pixel with all its channels */
+  int64_t width, step;    /* columns, from an output place's run to the next one's */
+  uint8_t fill;
+  flip flips;
+} run;
+
+/* From a column that may be outside. */
+static inline void copy_edge(const run *r, uint8_t *to, const uint8_t *line, int64_t column) {
+  memset(to, r->fill, (size_t)(r->taps * r->c));
+  int64_t first = column < 0 ? -column : 0, last = ifd_min_i64(r->taps, r->width - column);
+  if (first < last)
+    copy_bytes(to + first * r->c, line + (column + first) * r->pixel, (last - first) * r->c, r->flips);
+}
+
+/* Places [from, to) of n whose runs are inside, and of which whole registers may be read. */
+static inline void find_inside(const run *r, const uint8_t *line, const uint8_t *end, int64_t column,
+                               int64_t n, int64_t *from, int64_t *to) {
+  int64_t last = r->width - r->taps, readable = end - line - whole_registers(r->taps * r->c);
+  *from = *to = 0;
+  if (readable < 0) return;
+  last = ifd_min_i64(last, readable / r->pixel);
+  *from = column < 0 ? ifd_min_i64(ifd_ceil_div(-column, r->step), n) : 0;
+  *to = last < column ? *from : ifd_max_i64(*from, ifd_min_i64((last - column) / r->step + 1, n));
+}
+
+/* The runs of n places from column `column` on, `stride` bytes apart; a line that is NULL is padding. What
+ * may be spilled behind a run is written later. */
+static inline void copy_runs(const run *r, uint8_t *to, int64_t stride, const uint8_t *line,
+                             const uint8_t *end, int64_t column, int64_t n, bool spills) {
+  const int64_t bytes = r->taps * r->c, next = r->step * r->pixel;
+  int64_t from, last, o = 0;
+  if (!line) {
+    for (; o < n; o++) memset(to + o * stride, r->fill, (size_t)bytes);
+    return;
   }
-  if (spills && first == 0 && last == taps) {
-    const uint8_t *from = line + column * g->shape->c;
-    if (g->end - from >= whole_registers(taps * c)) {
-      copy_spilling(to, from, taps * c, flips);
-      return;
-    }
-  }
-  copy_bytes(to + first * c, line + (column + first) * g->shape->c, (last - first) * c, flips);
+  find_inside(r, line, end, column, n, &from, &last);
+  for (; o < from; o++) copy_edge(r, to + o * stride, line, column + o * r->step);
+  const uint8_t *x = line + (column + o * r->step) * r->pixel;
+  if (spills && bytes <= (int64_t)sizeof(widest))
+    for (; o < last; o++, x += next) copy_spilling(to + o * stride, x, 1, r->flips);
+  else if (spills)
+    for (; o < last; o++, x += next) copy_spilling(to + o * stride, x, bytes, r->flips);
+  else
+    for (; o < last; o++, x += next) copy_bytes(to + o * stride, x, bytes, r->flips);
+  for (; o < n; o++) copy_edge(r, to + o * stride, line, column + o * r->step);
 }
 
 void IFD_K(ifd_quant_gather)(const void *source, uint8_t *to, int64_t stride, int64_t i0, int64_t i1) {
   const ifd_k_quant_image *g = source;
   const ifd_k_conv_shape *s = g->shape;
-  const flip flips = flip_of(g->flip);
-  int64_t c = s->c / s->groups;
   bool whole = s->groups == 1 && s->dilation[IFD_K_W] == 1; /* a line of taps lies in one piece */
-  int64_t run = whole ? s->kernel[IFD_K_W] : 1;
+  const run r = {.taps = whole ? s->kernel[IFD_K_W] : 1,
+                 .c = s->c / s->groups,
+                 .pixel = s->c,
+                 .width = s->in[IFD_K_W],
+                 .step = s->stride[IFD_K_W],
+                 .fill = g->fill,
+                 .flips = flip_of(g->flip)};
+  const int64_t bytes = r.taps * r.c;
   for (int64_t i = i0; i < i1;) {
     span p = span_from(s, i, i1);
-    uint8_t *at = to + (i - i0) * stride;
+    uint8_t *first = to + (i - i0) * stride, *at = first;
     for (int64_t d = 0; d < s->kernel[IFD_K_D]; d++)
       for (int64_t h = 0; h < s->kernel[IFD_K_H]; h++) {
         const uint8_t *line = ifd_quant_line(g, p.sample, p.at, d, h);
-        for (int64_t w = 0; w < s->kernel[IFD_K_W]; w += run, at += run * c) {
-          bool spills = at - (to + (i - i0) * stride) + whole_registers(run * c) <= stride;
-          for (int64_t o = 0; o < p.n; o++)
-            copy_run(g, at + o * stride, line,
-                     (p.at[IFD_K_W] + o) * s->stride[IFD_K_W] + w * s->dilation[IFD_K_W] - s->pad[IFD_K_W],
-                     run, spills, flips);
+        int64_t column = p.at[IFD_K_W] * r.step - s->pad[IFD_K_W];
+        for (int64_t w = 0; w < s->kernel[IFD_K_W]; w += r.taps, at += bytes) {
+          bool spills = at - first + whole_registers(bytes) <= stride;
+          copy_runs(&r, at, stride, line, g->end, column + w * s->dilation[IFD_K_W], p.n, spills);
         }
       }
     i += p.n;
   }
+}
+
+/* ---- lines ---- */
+
+/* n pixels of a line, from column `column` on, `step` columns apart. */
+static void copy_pixels(const run *r, uint8_t *to, const uint8_t *line, int64_t column, int64_t n) {
+  int64_t from, last;
+  if (!line) {
+    memset(to, r->fill, (size_t)(n * r->c));
+    return;
+  }
+  find_inside(r, line, line + r->width * r->pixel + (int64_t)sizeof(widest) + r->c, column, n, &from, &last);
+  memset(to, r->fill, (size_t)(from * r->c));
+  memset(to + last * r->c, r->fill, (size_t)((n - last) * r->c));
+  const uint8_t *x = line + (column + from * r->step) * r->pixel;
+  if (r->step == 1 && r->pixel == r->c) {
+    copy_bytes(to + from * r->c, x, (last - from) * r->c, r->flips);
+    return;
+  }
+  for (int64_t o = from; o < last; o++, x += r->step * r->pixel) copy_bytes(to + o * r->c, x, r->c, r->flips);
+}
+
+/* Pixels [i, end) of the plane of one phase. */
+static void copy_plane(const ifd_k_quant_image *g, const ifd_k_quant_lines *l, uint8_t *to, int64_t phase_h,
+                       int64_t phase_w, int64_t i, int64_t end) {
+  const ifd_k_conv_shape *s = g->shape;
+  const run r = {.taps = 1,
+                 .c = l->pixel,
+                 .pixel = s->c,
+                 .width = s->in[IFD_K_W],
+                 .step = s->stride[IFD_K_W],
+                 .fill = g->fill,
+                 .flips = flip_of(g->flip)};
+  while (i < end) {
+    int64_t x = i % l->width, y = i / l->width, n = ifd_min_i64(end - i, l->width - x);
+    int64_t sample = y / l->height;
+    int64_t h = y % l->height * s->stride[IFD_K_H] + phase_h - s->pad[IFD_K_H];
+    bool inside = h >= 0 && h < s->in[IFD_K_H] && sample < l->samples;
+    const uint8_t *line = inside ? g->x + (sample * s->in[IFD_K_H] + h) * r.width * r.pixel : NULL;
+    copy_pixels(&r, to, line, x * r.step + phase_w - s->pad[IFD_K_W], n);
+    to += n * r.c, i += n;
+  }
+}
+
+void IFD_K(ifd_quant_copy_lines)(const ifd_k_quant_image *g, const ifd_k_quant_lines *l, uint8_t *to,
+                                 int64_t plane, int64_t i0, int64_t i1) {
+  for (int64_t h = 0; h < l->phases[0]; h++)
+    for (int64_t w = 0; w < l->phases[1]; w++, to += plane) copy_plane(g, l, to, h, w, i0, i1 + l->reach);
+}
+
+void IFD_K(ifd_quant_line_offsets)(const ifd_k_conv_shape *s, const ifd_k_quant_lines *l, int64_t plane,
+                                   int64_t *offsets) {
+  for (int64_t h = 0; h < s->kernel[IFD_K_H]; h++)
+    for (int64_t w = 0; w < s->kernel[IFD_K_W]; w++) {
+      int64_t y = h * s->dilation[IFD_K_H], x = w * s->dilation[IFD_K_W];
+      int64_t phase = y % s->stride[IFD_K_H] * l->phases[1] + x % s->stride[IFD_K_W];
+      int64_t pixels = y / s->stride[IFD_K_H] * l->width + x / s->stride[IFD_K_W];
+      *offsets++ = phase * plane + pixels * l->pixel;
+    }
 }

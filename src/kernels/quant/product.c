@@ -20,7 +20,11 @@ static int64_t vectors_of(ifd_dot dot, int64_t rows, int64_t panels) {
 static void run_tiles(const ifd_quant_block *k) {
   const ifd_k_quant_product *p = k->p;
   int64_t rows = k->i1 - k->i0, panel = ifd_quant_quads(p->k) * 64;
-  ifd_quant_tile t = {.a_rs = k->a_rs, .quads = ifd_ceil_div(p->k, 4), .b_vs = panel};
+  ifd_quant_tile t = {.a_rs = k->a_rs,
+                      .pieces = k->pieces,
+                      .quads = ifd_ceil_div(k->piece, 4),
+                      .offsets = k->offsets,
+                      .b_vs = panel};
   for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
     v = vectors_of(p->dot, rows, ifd_ceil_div(k->j1 - j, 16));
     int64_t n_tiles = ifd_ceil_div(rows, IFD_K(ifd_quant_rows)(p->dot, v));
@@ -43,22 +47,64 @@ static bool reads_beyond(const ifd_k_quant_product *p, int64_t rows) {
   return p->dot == IFD_DOT_AMX && (p->k % 64 || rows < IFD_QUANT_TILE);
 }
 
+static void place_rows(ifd_quant_block *k, const ifd_quant_sizes *z, uint8_t *to) {
+  const ifd_k_quant_product *p = k->p;
+  k->a = to, k->a_rs = z->stride;
+  if (p->lines)
+    IFD_K(ifd_quant_copy_lines)(p->source, p->lines, to, z->plane, k->i0, k->i1);
+  else if (p->pack)
+    p->pack(p->source, to, z->stride, k->i0, k->i1);
+  else if (reads_beyond(p, k->i1 - k->i0))
+    copy_rows(p, to, z->stride, k->i0, k->i1);
+  else
+    k->a = p->a + k->i0 * p->a_rs, k->a_rs = p->a_rs;
+}
+
+/* Row i of C, or NULL where it is no output place. */
+static char *row_of_c(const ifd_k_quant_product *p, int64_t i) {
+  const ifd_k_quant_lines *l = p->lines;
+  if (l) {
+    const ifd_k_conv_shape *s = ((const ifd_k_quant_image *)p->source)->shape;
+    int64_t y = i / l->width, x = i % l->width, sample = y / l->height;
+    y %= l->height;
+    if (y >= s->out[IFD_K_H] || x >= s->out[IFD_K_W]) return NULL;
+    i = (sample * s->out[IFD_K_H] + y) * s->out[IFD_K_W] + x;
+  }
+  return (char *)p->c + i * p->c_rs * (p->finish.out == IFD_K_QUANT_INT8 ? 1 : 4);
+}
+
+static int32_t sum_row(const ifd_quant_block *k, int64_t row) {
+  uint32_t sum = 0;
+  for (int64_t q = 0; q < k->pieces; q++)
+    sum += (uint32_t)sum_bytes(k->a + row * k->a_rs + k->offsets[q], k->piece);
+  return (int32_t)sum;
+}
+
 static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch) {
   if (i0 >= i1 || j0 >= j1) return;
-  ifd_quant_sizes z = ifd_quant_sizes_of(i1 - i0, p->n, p->k);
-  int32_t *row_sums = (int32_t *)((char *)scratch + z.a_len);
+  ifd_quant_sizes z = ifd_quant_sizes_of(p, i1 - i0);
+  char **to = (char **)((char *)scratch + z.to), *spare = (char *)scratch + z.spare;
+  int32_t *row_sums = (int32_t *)((char *)scratch + z.sums);
+  int64_t *offsets = (int64_t *)((char *)scratch + z.offsets);
+  ifd_quant_block k = {.p = p,
+                       .j0 = j0,
+                       .j1 = j1,
+                       .pieces = z.pieces,
+                       .piece = z.piece,
+                       .offsets = offsets,
+                       .to = to,
+                       .row_sums = row_sums};
+  *offsets = 0;
+  if (p->lines) IFD_K(ifd_quant_line_offsets)
+  (((const ifd_k_quant_image *)p->source)->shape, p->lines, z.plane, offsets);
   for (int64_t i = i0; i < i1; i += z.rows) {
-    ifd_quant_block k = {.p = p, .j0 = j0, .j1 = j1, .row_sums = row_sums};
     k.i0 = i, k.i1 = ifd_min_i64(i + z.rows, i1);
-    k.a = scratch, k.a_rs = z.stride;
-    if (p->pack)
-      p->pack(p->source, scratch, z.stride, k.i0, k.i1);
-    else if (reads_beyond(p, k.i1 - k.i0))
-      copy_rows(p, scratch, z.stride, k.i0, k.i1);
-    else
-      k.a = p->a + k.i0 * p->a_rs, k.a_rs = p->a_rs;
-    for (int64_t row = 0; p->finish.b_zero && row < k.i1 - k.i0; row++)
-      row_sums[row] = sum_bytes(k.a + row * k.a_rs, p->k);
+    place_rows(&k, &z, scratch);
+    for (int64_t row = 0; row < k.i1 - i; row++) {
+      char *c = row_of_c(p, i + row);
+      to[row] = c ? c : spare;
+      if (p->finish.b_zero) row_sums[row] = sum_row(&k, row);
+    }
     p->dot == IFD_DOT_AMX ? IFD_K(ifd_quant_run_amx)(&k) : run_tiles(&k);
   }
 }

@@ -33,16 +33,38 @@ typedef struct ifd_k_quant_finish {
   int32_t zero;
 } ifd_k_quant_finish;
 
+/* Images whose channels lie together, [N, D, H, W, C], as the operand of a convolution. Row i of the product
+ * is output place i of all samples, the bytes of a row are [tap][channel of the group]. */
+typedef struct ifd_k_quant_image {
+  const ifd_k_conv_shape *shape;
+  const uint8_t *x;   /* from the group's first channel on */
+  const uint8_t *end; /* of all images */
+  uint8_t flip;       /* 128 where x is int8: bytes ^ flip are uint8 */
+  uint8_t fill;       /* the zero point of uint8: what padding holds */
+} ifd_k_quant_image;
+
+/* Rows of a convolution that are not gathered: pixels of the padded image are copied to one plane for each
+ * place that a stride skips ([phase_h][phase_w], width × height pixels for each sample), and there the taps
+ * of row i lie `i` pixels behind those of row 0, each in one piece. Rows go on where a line of outputs ends:
+ * (i / width, i % width) is an output place only where it lies in the output. */
+typedef struct ifd_k_quant_lines {
+  int64_t width, height, samples, phases[2];
+  int64_t pixel, taps; /* bytes of a pixel's channels in the group; pieces of a row */
+  int64_t reach;       /* pixels from a row's first to its last in a plane */
+  int64_t m;           /* rows */
+} ifd_k_quant_lines;
+
 typedef struct ifd_k_quant_product {
   int64_t m, n, k;
   ifd_dot dot;
   /* Row i of A is a + i * a_rs, k bytes and readable up to a multiple of 4; or pack copies rows [i0, i1),
    * `stride` apart, a multiple of 64; of what lies beyond k nothing is read but its place, and 64 bytes
-   * behind the last row are spare. */
+   * behind the last row are spare. Or `lines` is given, and source is an ifd_k_quant_image; m is theirs. */
   const uint8_t *a;
   int64_t a_rs;
   void (*pack)(const void *source, uint8_t *to, int64_t stride, int64_t i0, int64_t i1);
   const void *source;
+  const ifd_k_quant_lines *lines;
   const int8_t *b; /* packed */
   void *c;         /* of the type of finish.out; row i is c_rs elements after row i - 1 */
   int64_t c_rs;
@@ -61,23 +83,17 @@ typedef struct ifd_k_quant_matrix {
   int64_t inner, inner_rs, outer_rs, b_cs;
 } ifd_k_quant_matrix;
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from);
-size_t ifd_k_quant_scratch_len(int64_t m, int64_t n, int64_t k);
+/* Bytes that runs of at most m rows need. */
+size_t ifd_k_quant_scratch_len(const ifd_k_quant_product *p, int64_t m);
+/* Whether a convolution is better run by lines than gathered, and how. */
+bool ifd_k_quant_lines_init(ifd_k_quant_lines *lines, const ifd_k_conv_shape *shape, int64_t samples,
+                            ifd_dot dot);
 
 /* C split in tasks: rows fastest. n_step is a multiple of 64. */
 typedef struct ifd_k_quant_grid {
   int64_t m_step, n_step, n_m, n_tasks;
 } ifd_k_quant_grid;
 ifd_k_quant_grid ifd_k_quant_split(int64_t m, int64_t n, int64_t k);
-
-/* The operand of a convolution, of images whose channels lie together, [N, D, H, W, C]. Row i of the product
- * is output place i of all samples, the bytes of a row are [tap][channel of the group]. */
-typedef struct ifd_k_quant_image {
-  const ifd_k_conv_shape *shape;
-  const uint8_t *x;   /* from the group's first channel on */
-  const uint8_t *end; /* of all images */
-  uint8_t flip;       /* 128 where x is int8: bytes ^ flip are uint8 */
-  uint8_t fill;       /* the zero point of uint8: what padding holds */
-} ifd_k_quant_image;
 
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape);
 
@@ -100,8 +116,7 @@ typedef struct ifd_k_quant_pool {
 } ifd_k_quant_pool;
 
 struct ifd_k_quant_table {
-  /* Rows [i0, i1) and columns [j0, j1); j0 is a multiple of 16. Scratch: ifd_k_quant_scratch_len(rows, n, k).
-   */
+  /* Rows [i0, i1) and columns [j0, j1); j0 is a multiple of 16. Scratch: ifd_k_quant_scratch_len(p, rows). */
   void (*run)(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch);
   /* A product's pack, whose source is an ifd_k_quant_image. */
   void (*gather)(const void *image, uint8_t *to, int64_t stride, int64_t i0, int64_t i1);

@@ -11,20 +11,44 @@ enum { IFD_QUANT_TILE = 16 }; /* rows of an AMX tile */
 static inline int64_t ifd_quant_quads(int64_t k) { return ifd_ceil_div(k, 64) * 16; }
 
 /* A block of rows that are packed together: they stay in L1 while B passes from L2, or in L2 where B does not
- * stay there. */
+ * stay there; pixels that several taps read stay in L2. What a run lays out in its scratch memory, in bytes.
+ */
 typedef struct ifd_quant_sizes {
   int64_t rows, stride;
-  size_t a_len, len; /* bytes of packed rows, with the sums behind them */
+  int64_t pieces, piece;                /* of a row */
+  int64_t plane;                        /* of lines: from a plane to the next */
+  size_t to, sums, offsets, spare, len; /* behind the packed rows; spare: a line of C */
 } ifd_quant_sizes;
 
-static inline ifd_quant_sizes ifd_quant_sizes_of(int64_t m, int64_t n, int64_t k) {
-  enum { L1 = 3 << 13, L2 = 1 << 18, NEAR = 1 << 19, LEAST = 32, ROUND = 64 };
-  ifd_quant_sizes z = {.stride = ifd_ceil_div(k, ROUND) * ROUND};
-  int64_t bytes = n * z.stride <= NEAR ? L1 : L2;
-  if (z.stride == 0) z.stride = ROUND;
-  z.rows = ifd_min_i64(m, ifd_max_i64(LEAST, bytes / z.stride / LEAST * LEAST));
-  z.a_len = (size_t)(ifd_max_i64(z.rows, IFD_QUANT_TILE) * z.stride);
-  z.len = z.a_len + (sizeof(int32_t) * (size_t)z.rows + ROUND) / ROUND * ROUND;
+static inline int64_t ifd_quant_block_rows(int64_t m, int64_t wish) {
+  enum { LEAST = 32 };
+  return ifd_min_i64(m, ifd_max_i64(LEAST, wish / LEAST * LEAST));
+}
+
+static inline size_t ifd_quant_whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+enum { IFD_QUANT_L1 = 3 << 13, IFD_QUANT_L2 = 1 << 18, IFD_QUANT_NEAR = 1 << 19 };
+
+static inline ifd_quant_sizes ifd_quant_sizes_of(const ifd_k_quant_product *p, int64_t m) {
+  ifd_quant_sizes z = {.pieces = 1, .piece = p->k, .stride = ifd_max_i64(1, ifd_ceil_div(p->k, 64)) * 64};
+  const ifd_k_quant_lines *l = p->lines;
+  size_t a_len;
+  if (l) {
+    int64_t bytes = l->pixel * l->phases[0] * l->phases[1];
+    z.pieces = l->taps, z.piece = z.stride = l->pixel;
+    z.rows = ifd_quant_block_rows(m, IFD_QUANT_L2 / bytes - l->reach);
+    z.plane = (z.rows + l->reach + IFD_QUANT_TILE) * l->pixel;
+    a_len = (size_t)(z.plane * l->phases[0] * l->phases[1]);
+  } else {
+    bool near = p->n * z.stride <= IFD_QUANT_NEAR;
+    z.rows = ifd_quant_block_rows(m, (near ? IFD_QUANT_L1 : 2 * IFD_QUANT_L2) / z.stride);
+    a_len = (size_t)(ifd_max_i64(z.rows, IFD_QUANT_TILE) * z.stride);
+  }
+  z.to = ifd_quant_whole(a_len);
+  z.sums = z.to + ifd_quant_whole(sizeof(char *) * (size_t)z.rows);
+  z.offsets = z.sums + ifd_quant_whole(sizeof(int32_t) * (size_t)z.rows);
+  z.spare = z.offsets + ifd_quant_whole(sizeof(int64_t) * (size_t)z.pieces);
+  z.len = z.spare + ifd_quant_whole(sizeof(int32_t) * (size_t)p->n);
   return z;
 }
 

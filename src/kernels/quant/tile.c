@@ -8,11 +8,12 @@
 IFD_INLINE void store_as(const ifd_k_quant_out out, const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS],
                          const ifd_quant_store *s) {
   EACH_VECTOR {
-    ifd_quant_column c = ifd_quant_column_at(s, v * 16);
+    const ifd_quant_column c = ifd_quant_column_at(s, v * 16);
+    const int64_t at = s->at + v * 16 * s->size;
     if (v < NV - 1 || s->lanes == 16) {
-      EACH_ROW ifd_quant_put(out, s, &c, sum[i][v], i, v * 16, 16);
+      EACH_ROW ifd_quant_put(out, s, &c, sum[i][v], i, s->to[i] + at, 16);
     } else {
-      EACH_ROW ifd_quant_put(out, s, &c, sum[i][v], i, v * 16, (int)s->lanes);
+      EACH_ROW ifd_quant_put(out, s, &c, sum[i][v], i, s->to[i] + at, (int)s->lanes);
     }
   }
 }
@@ -33,17 +34,19 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
     i16 sum[IFD_QUANT_MOST_ROWS][IFD_QUANT_VECTORS];                                                         \
     EACH_VECTOR EACH_ROW sum[i][v] = i16_set1(0);                                                            \
     const int64_t rs = t->a_rs, b_vs = t->b_vs;                                                              \
-    const uint8_t *a[(IFD_QUANT_MOST_ROWS + 2) / 3];                                                         \
-    UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = t->a + i * rs;                                         \
     const int8_t *b = t->b;                                                                                  \
-    for (int64_t k = 0; k < t->quads; k++, b += 64) {                                                        \
-      operand bv[IFD_QUANT_VECTORS];                                                                         \
-      EACH_VECTOR bv[v] = ready_b(i16_load((const int32_t *)(b + v * b_vs)));                                \
-      EACH_ROW {                                                                                             \
-        operand av = ready_a(i16_set_quad(ROW_(i)));                                                         \
-        EACH_VECTOR sum[i][v] = dot(sum[i][v], av, bv[v]);                                                   \
+    for (int64_t q = 0; q < t->pieces; q++) {                                                                \
+      const uint8_t *a[(IFD_QUANT_MOST_ROWS + 2) / 3];                                                       \
+      UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = t->a + t->offsets[q] + i * rs;                       \
+      for (int64_t k = 0; k < t->quads; k++, b += 64) {                                                      \
+        operand bv[IFD_QUANT_VECTORS];                                                                       \
+        EACH_VECTOR bv[v] = ready_b(i16_load((const int32_t *)(b + v * b_vs)));                              \
+        EACH_ROW {                                                                                           \
+          operand av = ready_a(i16_set_quad(ROW_(i)));                                                       \
+          EACH_VECTOR sum[i][v] = dot(sum[i][v], av, bv[v]);                                                 \
+        }                                                                                                    \
+        UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] += 4;                                                \
       }                                                                                                      \
-      UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] += 4;                                                  \
     }                                                                                                        \
     store(M, NV, sum, &t->store);                                                                            \
   }

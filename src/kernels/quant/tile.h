@@ -10,7 +10,8 @@ enum { IFD_QUANT_VECTORS = 4, IFD_QUANT_MOST_ROWS = 14 };
 typedef struct ifd_quant_tile {
   const uint8_t *a;
   int64_t a_rs;
-  int64_t quads;
+  int64_t pieces, quads; /* of a row; quads of a piece */
+  const int64_t *offsets;
   const int8_t *b;
   int64_t b_vs; /* bytes between panels */
   ifd_quant_store store;

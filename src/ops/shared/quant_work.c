@@ -266,5 +266,5 @@ ifd_status ifd_lower_quant_matmul(ifd_lower *x, const ifd_quant_roles *roles, fl
   s.direct = !s.call.x_signed && d->k % 4 == 0;
   x->work->algorithm = "int8 gemm";
   return ifd_lower_launch(x, run_matmul, &s, sizeof s, ifd_shape_count(&d->batch) * s.grid.n_tasks,
-                          ifd_k_quant_scratch_len(s.grid.m_step, d->n, d->k));
+                          ifd_k_quant_scratch_len(&s.p, s.grid.m_step));
 }

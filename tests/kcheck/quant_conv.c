@@ -1,0 +1,161 @@
+/* Convolutions of bytes as products: rows that are gathered and rows that are read by lines give, on every
+ * ISA and by every instruction, the sums of plain C, and write no other place. */
+#include "kcheck/buffer.h"
+
+#include "kernels/kernels.h"
+#include "kernels/quant/quant.h"
+
+enum { FLIP = 0x80, FILL = 77 };
+
+typedef struct layer {
+  ifd_k_conv_shape shape;
+  int64_t samples, places; /* output places of all samples */
+  bool is_signed;
+  buffer x, w, packed, zeros, want;
+} layer;
+
+static int64_t count(const int64_t *d) { return d[IFD_K_D] * d[IFD_K_H] * d[IFD_K_W]; }
+
+static ifd_k_conv_shape draw_shape(uint64_t *state, int64_t c, bool deep) {
+  ifd_k_conv_shape s = {.c = c, .m = rand_in(state, 1, 40), .groups = 1};
+  if (c % 2 == 0 && rand_in(state, 0, 3) == 0) s.groups = 2, s.m *= 2;
+  for (int d = 0; d < IFD_K_DIMS; d++) {
+    bool has = d != IFD_K_D || deep;
+    s.kernel[d] = has ? rand_in(state, 1, 4) : 1;
+    s.stride[d] = has ? rand_in(state, 1, 3) : 1;
+    s.dilation[d] = has ? rand_in(state, 1, 2) : 1;
+    s.pad[d] = has ? rand_in(state, 0, s.kernel[d] - 1) : 0;
+    int64_t reach = (s.kernel[d] - 1) * s.dilation[d];
+    s.in[d] = has ? reach + rand_in(state, 1, d == IFD_K_D ? 3 : 24) : 1;
+    s.out[d] = (s.in[d] + 2 * s.pad[d] - reach - 1) / s.stride[d] + 1;
+  }
+  return s;
+}
+
+/* The sum of an output channel at a place, the zero point not taken off. */
+static int32_t sum_at(const layer *l, int64_t sample, const int64_t *at, int64_t m) {
+  const ifd_k_conv_shape *s = &l->shape;
+  const uint8_t *x = (const uint8_t *)l->x.f;
+  int64_t cg = s->c / s->groups, group = m / (s->m / s->groups), taps = count(s->kernel);
+  uint32_t sum = 0;
+  for (int64_t t = 0; t < taps; t++) {
+    int64_t rest = t, pixel = 0, tap[IFD_K_DIMS];
+    bool inside = true;
+    for (int d = IFD_K_DIMS - 1; d >= 0; d--) tap[d] = rest % s->kernel[d], rest /= s->kernel[d];
+    for (int d = 0; d < IFD_K_DIMS; d++) {
+      int64_t i = at[d] * s->stride[d] + tap[d] * s->dilation[d] - s->pad[d];
+      inside = inside && i >= 0 && i < s->in[d];
+      pixel = pixel * s->in[d] + i;
+    }
+    for (int64_t c = 0; c < cg; c++) {
+      int32_t v = FILL;
+      if (inside) v = x[(sample * count(s->in) + pixel) * s->c + group * cg + c] ^ (l->is_signed ? FLIP : 0);
+      sum += (uint32_t)(v * ((const int8_t *)l->w.f)[(m * cg + c) * taps + t]);
+    }
+  }
+  return (int32_t)sum;
+}
+
+static layer make(uint64_t *state, ifd_k_conv_shape shape) {
+  layer l = {.shape = shape, .samples = rand_in(state, 1, 3), .is_signed = rand_in(state, 0, 1)};
+  const ifd_k_conv_shape *s = &l.shape;
+  int64_t cg = s->c / s->groups, n = s->m / s->groups, taps = count(s->kernel);
+  l.places = l.samples * count(s->out);
+  l.x = buffer_new((size_t)(l.samples * count(s->in) * s->c));
+  l.w = buffer_new((size_t)(s->m * cg * taps));
+  for (size_t i = 0; i < l.x.len; i++) ((uint8_t *)l.x.f)[i] = (uint8_t)rand_u32(state);
+  for (size_t i = 0; i < l.w.len; i++) ((uint8_t *)l.w.f)[i] = (uint8_t)rand_u32(state);
+  size_t step = ifd_k_quant_packed_len(n, taps * cg);
+  l.packed = buffer_new(step * (size_t)s->groups);
+  for (int64_t g = 0; g < s->groups; g++)
+    ifd_k_quant_pack_b((int8_t *)l.packed.f + (size_t)g * step,
+                       &(ifd_k_quant_matrix){.b = (const int8_t *)l.w.f + g * n * cg * taps,
+                                             .n = n,
+                                             .k = taps * cg,
+                                             .inner = cg,
+                                             .inner_rs = taps,
+                                             .outer_rs = 1,
+                                             .b_cs = cg * taps});
+  l.zeros = buffer_floats(s->m + 16);
+  for (int64_t i = 0; i < s->m + 16; i++) ((int32_t *)l.zeros.f)[i] = 0;
+  l.want = buffer_floats(l.places * s->m);
+  for (int64_t p = 0; p < l.places; p++) {
+    int64_t rest = p, at[IFD_K_DIMS];
+    for (int d = IFD_K_DIMS - 1; d >= 0; d--) at[d] = rest % s->out[d], rest /= s->out[d];
+    for (int64_t m = 0; m < s->m; m++) ((int32_t *)l.want.f)[p * s->m + m] = sum_at(&l, rest, at, m);
+  }
+  return l;
+}
+
+static void drop(layer *l) {
+  buffer *all[] = {&l->x, &l->w, &l->packed, &l->zeros, &l->want};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) buffer_free(all[i]);
+}
+
+/* All groups, in tasks of some rows; `lines` may be NULL. */
+static void check(const layer *l, ifd_isa isa, ifd_dot dot, const ifd_k_quant_lines *lines, uint64_t *state) {
+  const ifd_k_conv_shape *s = &l->shape;
+  int64_t cg = s->c / s->groups, n = s->m / s->groups, k = cg * count(s->kernel);
+  buffer y = buffer_floats(l->places * s->m);
+  for (int64_t g = 0; g < s->groups; g++) {
+    ifd_k_quant_image image = {.shape = s,
+                               .x = (const uint8_t *)l->x.f + g * cg,
+                               .end = (const uint8_t *)l->x.f + l->x.len,
+                               .flip = l->is_signed ? FLIP : 0,
+                               .fill = FILL};
+    ifd_k_quant_product p = {.m = lines ? lines->m : l->places,
+                             .n = n,
+                             .k = k,
+                             .dot = dot,
+                             .pack = ifd_k_quant(isa)->gather,
+                             .source = &image,
+                             .lines = lines,
+                             .b = (const int8_t *)l->packed.f + (size_t)g * ifd_k_quant_packed_len(n, k),
+                             .c = y.f + g * n,
+                             .c_rs = s->m,
+                             .finish = {.add = (const int32_t *)l->zeros.f}};
+    int64_t step = rand_in(state, 1, p.m);
+    buffer scratch = buffer_new(ifd_k_quant_scratch_len(&p, step));
+    for (int64_t i = 0; i < p.m; i += step)
+      ifd_k_quant(isa)->run(&p, i, i + step < p.m ? i + step : p.m, 0, n, scratch.f);
+    buffer_free(&scratch);
+  }
+  if (memcmp(y.f, l->want.f, y.len))
+    fail_msg("%s dot %d %s: %d channels, %d places", ifd_isa_name(isa), dot, lines ? "by lines" : "gathered",
+             (int)s->c, (int)l->places);
+  buffer_free(&y);
+}
+
+static int check_layer(uint64_t *state, int64_t c, bool deep) {
+  layer l = make(state, draw_shape(state, c, deep));
+  ifd_k_quant_lines lines;
+  int by_lines = 0;
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (ifd_dot dot = IFD_DOT_PLAIN; dot <= ifd_cpu_dot(isa); dot++) {
+      check(&l, isa, dot, NULL, state);
+      if (!ifd_k_quant_lines_init(&lines, &l.shape, l.samples, dot)) continue;
+      check(&l, isa, dot, &lines, state);
+      by_lines++;
+    }
+  drop(&l);
+  return by_lines;
+}
+
+static void few_channels(void **unused) {
+  (void)unused;
+  uint64_t state = 1;
+  for (int i = 0; i < 60; i++) check_layer(&state, rand_in(&state, 1, 24), i % 3 == 0);
+}
+
+static void many_channels(void **unused) {
+  (void)unused;
+  uint64_t state = 2;
+  int by_lines = 0;
+  for (int i = 0; i < 30; i++) by_lines += check_layer(&state, 64 * rand_in(&state, 1, 2), i % 10 == 0);
+  assert_true(by_lines > 30);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(few_channels), cmocka_unit_test(many_channels)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
