@@ -77,9 +77,7 @@ static ifd_status make_forest(const reader *r, ifd_forest *f, int64_t n_nodes, i
 /* -1, which the checks refuse, for what is no index. */
 static int32_t index_of(int64_t v) { return v >= 0 && v < INT32_MAX ? (int32_t)v : -1; }
 
-static ifd_tree_node leaf_at(int32_t at) {
-  return (ifd_tree_node){.child = {at, at}, .mode = IFD_BRANCH_LEAF};
-}
+static const ifd_tree_node leaf = {.mode = IFD_BRANCH_LEAF};
 
 /* Attribute n_targets, or as many as there are votes for in attribute `ids`. */
 static int64_t count_targets(const ifd_node *node, const char *ids) {
@@ -155,12 +153,12 @@ static void place_flat(const flat *a, ifd_forest *f) {
         .missing = a->missing && a->missing[i]};
   for (int32_t i = 0; i < (int32_t)a->n_leaves; i++) {
     int32_t at = (int32_t)a->n + i;
-    f->nodes[at] = leaf_at(at);
+    f->nodes[at] = leaf;
     f->first_vote[at] = i;
     f->votes[i] = (ifd_vote){a->weights[i], index_of(a->leaf_target[i])};
   }
   for (int32_t i = (int32_t)(a->n + a->n_leaves); i <= f->n_nodes; i++) {
-    if (i < f->n_nodes) f->nodes[i] = leaf_at(i); /* room for unfolded sets */
+    if (i < f->n_nodes) f->nodes[i] = leaf; /* room for unfolded sets */
     f->first_vote[i] = f->n_votes;
   }
 }
@@ -174,7 +172,6 @@ static ifd_status unfold_members(const reader *r, const flat *a, ifd_forest *f) 
     if (f->nodes[i].mode != IFD_BRANCH_MEMBER) continue;
     ifd_tree_node *last = &f->nodes[i];
     ifd_tree_node member = *last;
-    f->mode = -1;
     member.mode = IFD_BRANCH_EQ;
     member.value = m < a->n_members ? a->members[m] : 0;
     *last = member;
@@ -310,7 +307,7 @@ static ifd_status place_listed(const reader *r, ifd_forest *f, const listed *a, 
   ALLOC(r->err, is_child, ifd_new_array(r->arena, bool, ids->n + 1));
   for (int32_t i = 0; i < ids->n; i++) {
     ifd_tree_node *n = &f->nodes[i];
-    *n = leaf_at(i);
+    *n = leaf;
     TRY(mode_of(r, &n->mode, a->modes[i]));
     if (n->mode == IFD_BRANCH_LEAF) continue;
     n->value = a->values[i];
@@ -454,6 +451,7 @@ static ifd_status init_task(const reader *r, task *t, ifd_dtype dtype, const ifd
   t->dtype = dtype;
   TRY(ifd_samples_of(r->err, &t->samples, shape));
   TRY(read(r, &t->e));
+  TRY(ifd_forest_pack(r->err, &t->e.forest, r->arena));
   EXPECT(r->err, t->e.forest.max_feature < t->samples.n_features, BAD_INPUT,
          "the trees read feature %d; samples have %lld", t->e.forest.max_feature,
          (long long)t->samples.n_features);

@@ -308,6 +308,19 @@ def test_tree_regressor(modes, aggregate):
     nodes.check(ulps=1)
 
 
+@pytest.mark.parametrize("modes", [["BRANCH_LEQ"], ["BRANCH_LT"], ["BRANCH_GT"], ["BRANCH_GTE"], ["BRANCH_EQ", "BRANCH_NEQ"],
+                                   list(MODES)], ids=str)
+@pytest.mark.parametrize("n", [1, 3, 8, 21])
+def test_tree_thresholds_at_the_edges(modes, n):
+    edges = np.array([-np.inf, np.inf, np.nan, 0., -0., 1e-45, -1e-45, 3.4028235e38, -3.4028235e38, 1], F32)
+    trees = random_trees(13, 5, 6, 3, modes, RNG, edges)
+    nodes = Nodes(3, ML)
+    for of in edges, edges[~np.isnan(edges)]:
+        x = RNG.choice(of, (n, 6))
+        nodes.add("TreeEnsembleRegressor", [x], [scores_of(trees, x, 3).astype(F32)], n_targets=3, **listed(trees, "target"))
+    nodes.check(ulps=1)
+
+
 def test_double_thresholds_are_not_rounded():
     third = 1 / 3
     trees = [[{"mode": "BRANCH_LEQ", "feature": 0, "value": third, "no": 1, "yes": 2},

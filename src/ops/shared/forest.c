@@ -1,6 +1,7 @@
 #include "ops/shared/forest.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "tensor/convert.h"
 
@@ -31,8 +32,6 @@ static ifd_status check_node(ifd_error *err, ifd_forest *f, int32_t i) {
          n->mode);
   EXPECT(err, n->feature >= 0, BAD_MODEL, "tree node %d reads feature %d", i, n->feature);
   if (n->feature > f->max_feature) f->max_feature = n->feature;
-  if (f->mode == -2) f->mode = n->mode;
-  if (f->mode != n->mode) f->mode = -1;
   return IFD_OK;
 }
 
@@ -41,7 +40,6 @@ ifd_status ifd_forest_check(ifd_error *err, ifd_forest *f, ifd_arena *scratch) {
   ALLOC(err, c.reached, ifd_new_array(scratch, bool, f->n_nodes));
   ALLOC(err, c.stack, ifd_new_array(scratch, int32_t, f->n_nodes));
   f->max_feature = -1;
-  f->mode = -2; /* none seen */
   for (int32_t t = 0; t < f->n_trees; t++) {
     TRY(reach(&c, f->roots[t], f->roots[t]));
     while (c.depth) {
@@ -59,50 +57,107 @@ ifd_status ifd_forest_check(ifd_error *err, ifd_forest *f, ifd_arena *scratch) {
   return IFD_OK;
 }
 
+/* ---- packing ---- */
+
+enum { EQUAL = 1, NAN_IS_YES = 2 }; /* flags of a slot */
+
+/* Goes to `at`, whatever the feature. */
+static ifd_tree_slot led_to(int32_t at) { return (ifd_tree_slot){.value = NAN, .child = at}; }
+
+/* The largest number below v: x < v is x <= before(v). NaN where no number is below. */
+static double before(double v) { return v == -INFINITY ? NAN : nextafter(v, -INFINITY); }
+
+/* The comparison of a node as a slot's, its children swapped where that one is the opposite: > is not <=. */
+static bool compare_as(const ifd_tree_node *n, ifd_tree_slot *slot, uint8_t *flags) {
+  bool swaps = n->mode == IFD_BRANCH_GT || n->mode == IFD_BRANCH_GTE || n->mode == IFD_BRANCH_NEQ;
+  bool equal = n->mode == IFD_BRANCH_EQ || n->mode == IFD_BRANCH_NEQ;
+  bool below = n->mode == IFD_BRANCH_LT || n->mode == IFD_BRANCH_GTE;
+  slot->feature = n->feature;
+  slot->value = below ? before(n->value) : n->value;
+  if (swaps && !equal && isnan(n->value)) slot->value = INFINITY; /* no number is > or >= NaN */
+  *flags = (uint8_t)((equal ? EQUAL : 0) | ((n->missing != 0) != swaps ? NAN_IS_YES : 0));
+  return swaps;
+}
+
+typedef struct packer {
+  ifd_forest *f;
+  const int32_t *first_vote; /* of nodes */
+  const ifd_vote *votes;
+  int32_t *node_of, *slot_of; /* node_of[slot]; slot_of[node], -1: none yet */
+  int32_t n_slots, n_votes;
+} packer;
+
+/* Slot i gets its node; new ones are asked for its children. A node that has a slot already is led to. */
+static void pack_slot(packer *p, int32_t i) {
+  ifd_forest *f = p->f;
+  int32_t node = p->node_of[i];
+  const ifd_tree_node *n = &f->nodes[node];
+  f->first_vote[i] = p->n_votes;
+  f->slots[i] = led_to(p->slot_of[node] < 0 ? i : p->slot_of[node]);
+  if (p->slot_of[node] >= 0) return;
+  p->slot_of[node] = i;
+  for (int32_t v = p->first_vote[node]; v < p->first_vote[node + 1]; v++)
+    f->votes[p->n_votes++] = p->votes[v];
+  if (n->mode == IFD_BRANCH_LEAF) return;
+  bool swaps = compare_as(n, &f->slots[i], &f->flags[i]);
+  f->all_flags |= f->flags[i];
+  f->slots[i].child = p->n_slots;
+  for (int k = 0; k < 2; k++) p->node_of[p->n_slots++] = n->child[k ^ swaps];
+}
+
+ifd_status ifd_forest_pack(ifd_error *err, ifd_forest *f, ifd_arena *arena) {
+  packer p = {.f = f, .first_vote = f->first_vote, .votes = f->votes};
+  int64_t n = f->n_trees;
+  for (int32_t i = 0; i < f->n_nodes; i++) n += f->nodes[i].mode == IFD_BRANCH_LEAF ? 0 : 2;
+  EXPECT(err, n < INT32_MAX, LIMIT, "trees of %lld nodes", (long long)n);
+  ALLOC(err, f->slots, ifd_new_array(arena, ifd_tree_slot, n + 1));
+  ALLOC(err, f->flags, ifd_new_array(arena, uint8_t, n + 1));
+  ALLOC(err, f->first_vote, ifd_new_array(arena, int32_t, n + 1));
+  ALLOC(err, f->votes, ifd_new_array(arena, ifd_vote, f->n_votes + 1));
+  ALLOC(err, p.node_of, ifd_new_array(arena, int32_t, n + 1));
+  ALLOC(err, p.slot_of, ifd_new_array(arena, int32_t, f->n_nodes + 1));
+  for (int32_t i = 0; i < f->n_nodes; i++) p.slot_of[i] = -1;
+  for (int32_t t = 0, i = 0; t < f->n_trees; t++) {
+    p.node_of[p.n_slots++] = f->roots[t];
+    f->roots[t] = i;
+    for (; i < p.n_slots; i++) pack_slot(&p, i);
+  }
+  f->first_vote[p.n_slots] = p.n_votes;
+  return IFD_OK;
+}
+
 /* ---- walking ---- */
 
-/* A comparison with NaN is false, but for NEQ, so NaN is asked for apart. */
-static inline int branch(const ifd_tree_node *n, double x, int mode) {
-  int yes;
-  switch (mode) {
-  case IFD_BRANCH_LEQ: yes = x <= n->value; break;
-  case IFD_BRANCH_LT: yes = x < n->value; break;
-  case IFD_BRANCH_GTE: yes = x >= n->value; break;
-  case IFD_BRANCH_GT: yes = x > n->value; break;
-  case IFD_BRANCH_EQ: yes = x == n->value; break;
-  default: yes = x != n->value && x == x;
-  }
-  return yes | ((x != x) & n->missing);
-}
-
-/* Samples go down a tree together, so that the memory accesses of one do not wait for those of another. */
+/* Walks go on together, so that the memory accesses of one do not wait for those of another. */
 enum { LANES = 8, BLOCK = 64, BLOCK_BYTES = 1 << 20 };
 
-/* at[k]: the leaf of sample k of n, a constant. */
-static inline void walk(const ifd_tree_node *nodes, int mode, const double *x, int64_t n_features,
-                        int32_t *at, int n) {
-  int32_t moved;
-  do {
-    moved = 0;
-    for (int k = 0; k < n; k++) {
-      const ifd_tree_node *node = &nodes[at[k]];
-      int32_t next =
-          node->child[branch(node, x[k * n_features + node->feature], mode < 0 ? node->mode : mode)];
-      moved |= next ^ at[k];
-      at[k] = next;
-    }
-  } while (moved);
+static inline int flagged(const ifd_tree_slot *s, uint8_t flags, double x) {
+  return (flags & EQUAL ? x == s->value : x <= s->value) | (flags & NAN_IS_YES && x != x);
 }
 
-/* One loop for each mode that all nodes are likely to have. */
-static inline void find_leaves(const ifd_forest *f, int32_t root, const double *x, int64_t n_features,
-                               int32_t *at, int n) {
-  for (int k = 0; k < n; k++) at[k] = root;
-  switch (f->mode) {
-  case IFD_BRANCH_LEQ: walk(f->nodes, IFD_BRANCH_LEQ, x, n_features, at, n); return;
-  case IFD_BRANCH_LT: walk(f->nodes, IFD_BRANCH_LT, x, n_features, at, n); return;
-  default: walk(f->nodes, -1, x, n_features, at, n);
-  }
+/* at[k]: a root, then the leaf of the sample row[k]. `plain`, a constant: no flag matters. */
+static inline void walk(const ifd_forest *f, bool plain, const double *const *row, int32_t *at) {
+  int32_t moved, here[LANES];
+  memcpy(here, at, sizeof here);
+  do {
+    moved = 0;
+#pragma GCC unroll 8
+    for (int k = 0; k < LANES; k++) {
+      const ifd_tree_slot *s = &f->slots[here[k]];
+      double x = row[k][s->feature];
+      int32_t next = s->child + (plain ? x <= s->value : flagged(s, f->flags[here[k]], x));
+      moved |= next ^ here[k];
+      here[k] = next;
+    }
+  } while (moved);
+  memcpy(at, here, sizeof here);
+}
+
+static void find_leaves(const ifd_forest *f, bool plain, const double *const *row, int32_t *at) {
+  if (plain)
+    walk(f, true, row, at);
+  else
+    walk(f, false, row, at);
 }
 
 /* ---- scoring ---- */
@@ -128,20 +183,33 @@ static void count_votes(const ifd_forest *f, double *scores, int32_t leaf) {
     vote(f->aggregate, &scores[f->votes[v].target], f->votes[v].weight);
 }
 
+/* Whether the walk may ignore flags: they speak of NaN alone, and there is none. */
+static bool is_plain(const ifd_forest *f, const double *x, int64_t n) {
+  bool any = false;
+  if (f->all_flags & EQUAL) return false;
+  for (int64_t i = 0; i < n && f->all_flags; i++) any |= x[i] != x[i];
+  return !any;
+}
+
+/* Trees of samples, tree by tree; each sample meets its trees in order. */
 static void score_block(const ifd_forest *f, double *scores, const double *x, int64_t n, int64_t n_features) {
   double start = f->aggregate == IFD_MIN || f->aggregate == IFD_MAX ? NAN : 0;
-  int32_t at[LANES];
+  bool plain = is_plain(f, x, n * n_features);
   for (int64_t i = 0; i < n * f->n_targets; i++) scores[i] = start;
-  for (int32_t t = 0; t < f->n_trees; t++) {
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-      find_leaves(f, f->roots[t], x + i * n_features, n_features, at, LANES);
-      for (int k = 0; k < LANES; k++) count_votes(f, scores + (i + k) * f->n_targets, at[k]);
+  for (int64_t tree = 0, sample = 0; tree < f->n_trees;) {
+    const double *row[LANES];
+    double *to[LANES];
+    int32_t at[LANES];
+    int n_lanes = 0;
+    for (; n_lanes < LANES && tree < f->n_trees; n_lanes++) {
+      row[n_lanes] = x + sample * n_features;
+      to[n_lanes] = scores + sample * f->n_targets;
+      at[n_lanes] = f->roots[tree];
+      if (++sample == n) sample = 0, tree++;
     }
-    for (; i < n; i++) {
-      find_leaves(f, f->roots[t], x + i * n_features, n_features, at, 1);
-      count_votes(f, scores + i * f->n_targets, *at);
-    }
+    for (int k = n_lanes; k < LANES; k++) row[k] = row[0], at[k] = at[0];
+    find_leaves(f, plain, row, at);
+    for (int k = 0; k < n_lanes; k++) count_votes(f, to[k], at[k]);
   }
   finish(f, scores, n * f->n_targets);
 }
