@@ -260,6 +260,9 @@ ifd_graph *ifd_node_graph(const ifd_node *node, const char *name);
 /* The graphs of an attribute (GRAPH or GRAPHS): how many, and the array. */
 int ifd_attr_graphs(const ifd_attr *attr, ifd_graph *const **out);
 bool ifd_node_is(const ifd_node *node, const char *op_type); /* of domain ai.onnx */
+/* Whether an attribute is one of the function's in whose body the node stands: each call gives it another
+ * value, and what the node computes is not known before. */
+bool ifd_node_is_open(const ifd_node *node);
 /* One of these of ai.onnx, separated by spaces. */
 bool ifd_node_is_any(const ifd_node *node, const char *op_types);
 /* "node 'conv1' (Conv)" into text; returns text. For errors. A node without a name goes by its first output.

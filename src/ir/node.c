@@ -327,6 +327,12 @@ bool ifd_node_is(const ifd_node *node, const char *op_type) {
   return !*node->domain && strcmp(node->op_type, op_type) == 0;
 }
 
+bool ifd_node_is_open(const ifd_node *node) {
+  for (int i = 0; i < node->n_attrs && node->graph->function; i++)
+    if (node->attrs[i].ref) return true;
+  return false;
+}
+
 bool ifd_node_is_any(const ifd_node *node, const char *op_types) {
   size_t len = strlen(node->op_type);
   if (*node->domain) return false;

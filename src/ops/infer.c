@@ -198,7 +198,7 @@ ifd_status ifd_infer_facts(ifd_infer *x, const ifd_facts *const *in, ifd_facts *
   }
   x->in = types, x->constant = constants, x->elements = elements;
   for (int i = 0; i < n_out; i++) x->out[i] = &ifd_type_unknown;
-  if (node->op && node->op->infer) {
+  if (node->op && node->op->infer && !ifd_node_is_open(node)) {
     ifd_status status = node->op->infer(x);
     if (status != IFD_OK) {
       char label[256];

@@ -236,6 +236,8 @@ static ifd_status sweep_graph(sweep *s, ifd_graph *graph) {
 /* Inference starts anew with each sweep, so that its memory does not pile up and no stale fact survives. */
 static ifd_status renew_facts(ifd_manager *m) {
   ifd_arena_free(&m->facts_arena);
+  m->bounds = NULL;
+  m->n_bounds = 0;
   TRY(ifd_inference_init(&m->inf, m->err, &m->facts_arena, m->model->dims, m->model->n_values));
   return ifd_infer_graph(&m->inf, m->model->graph);
 }

@@ -49,7 +49,8 @@ ifd_status ifd_rw_remember(ifd_rewrite *rw, const ifd_value *value, const ifd_te
 }
 
 ifd_node *ifd_rw_producer(const ifd_value *value, const char *op_type) {
-  return value && value->producer && ifd_node_is(value->producer, op_type) ? value->producer : NULL;
+  ifd_node *node = value ? value->producer : NULL;
+  return node && ifd_node_is(node, op_type) && !ifd_node_is_open(node) ? node : NULL;
 }
 
 bool ifd_rw_is_own(const ifd_node *node, const char *op_type) {

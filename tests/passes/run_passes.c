@@ -8,7 +8,7 @@
  *   before:
  *   <ir_version: 8, opset_import: ["" : 17]> g (float[N,3] x) => (y) { y = … }     (ir/text.h)
  *   after:
- *   y = Conv(x, W_1, bias)                (every node that is left, in order)
+ *   y = Conv(x, W_1, bias)                (every node that is left, in order; then those of local functions)
  *   refuses: words of a reason            (instead of after: nothing changes; with it: one that is among the
  * reasons) warns: words of a warning
  *
@@ -18,6 +18,7 @@
 #include "ir/clone.h"
 #include "ir/text.h"
 #include "ir/verify.h"
+#include "pass/inline.h"
 #include "pass/pass.h"
 #include <ctype.h>
 #include <math.h>
@@ -76,10 +77,7 @@ static void parse_case(char *text, const char *stem, test_case *c) {
 
 /* ---- comparing text ---- */
 
-static char *node_lines(const ifd_graph *g) {
-  char *text;
-  size_t len;
-  FILE *f = open_memstream(&text, &len);
+static void print_lines(FILE *f, const ifd_graph *g) {
   IFD_EACH_NODE(n, g) {
     for (int i = 0; i < n->n_outputs; i++)
       fprintf(f, "%s%s", i ? ", " : "", n->outputs[i] ? n->outputs[i]->name : "");
@@ -88,6 +86,14 @@ static char *node_lines(const ifd_graph *g) {
       fprintf(f, "%s%s", i ? ", " : "", n->inputs[i] ? n->inputs[i]->name : "");
     fprintf(f, ")\n");
   }
+}
+
+static char *node_lines(const ifd_model *m) {
+  char *text;
+  size_t len;
+  FILE *f = open_memstream(&text, &len);
+  print_lines(f, m->graph);
+  for (int i = 0; i < m->functions.n; i++) print_lines(f, m->functions.v[i]->body);
   fclose(f);
   return text;
 }
@@ -157,13 +163,14 @@ static bool same_tensor(const ifd_tensor *a, const ifd_tensor *b) {
 }
 
 /* Weights are rounded to float32 once by a pass; sums are in double: 2e-6 of the largest value covers it. */
-static bool same_results(const ifd_model *a, const ifd_model *b) {
+static bool same_results(ifd_model *a, ifd_model *b) {
   ifd_arena arena;
   ifd_datum x[16] = {0}, y[16] = {0};
   ifd_arena_init(&arena, NULL);
   int n = a->graph->outputs.n;
   bool same = n == b->graph->outputs.n && n <= 16;
-  if (same && (run_model(x, a, &arena) != IFD_OK || run_model(y, b, &arena) != IFD_OK)) {
+  if (same && (ifd_inline_functions(&err, a) != IFD_OK || ifd_inline_functions(&err, b) != IFD_OK ||
+               run_model(x, a, &arena) != IFD_OK || run_model(y, b, &arena) != IFD_OK)) {
     printf("  running failed: %s%s\n", err.where, err.text);
     same = false;
   }
@@ -196,9 +203,9 @@ static bool warning_found(const ifd_optimize_report *r, const char *words) {
   return false;
 }
 
-static bool judge(const test_case *c, const ifd_model *before, const ifd_model *after,
+static bool judge(const test_case *c, ifd_model *before, ifd_model *after,
                   const ifd_optimize_report *report) {
-  char *lines = node_lines(after->graph), *old = node_lines(before->graph);
+  char *lines = node_lines(after), *old = node_lines(before);
   const char *want = c->after ? c->after : old;
   bool good = same_lines(lines, want);
   if (!good) printf("  expected:\n%s\n  got:\n%s", want, lines);
