@@ -5,14 +5,13 @@
  */
 
 static ifd_status fold(ifd_rewrite *rw, ifd_node *last, const ifd_affine *f, const ifd_linear *l) {
-  ifd_tensor weight = *l->weight;
-  ifd_value *y;
+  ifd_value *weight = l->node->inputs[1], *y;
   double *bias;
   TRY(ifd_linear_bias(rw, &bias, l));
   for (int64_t c = 0; c < l->out.n; c++)
     bias[c] = f->a[f->n == 1 ? 0 : c] * bias[c] + f->b[f->n == 1 ? 0 : c];
   if (f->scales) TRY(ifd_linear_scale(rw, &weight, l, &l->out, f->a, f->n));
-  TRY(ifd_linear_rebuild(rw, &y, l, l->node->inputs[0], f->scales ? &weight : l->weight, bias));
+  TRY(ifd_linear_rebuild(rw, &y, l, l->node->inputs[0], weight, bias));
   return ifd_rw_replace(rw, last->outputs[0], y);
 }
 

@@ -5,8 +5,7 @@
  * shifted. */
 
 static ifd_status fold(ifd_rewrite *rw, ifd_node *node, const ifd_affine *f, const ifd_linear *l) {
-  ifd_tensor weight = *l->weight;
-  ifd_value *y;
+  ifd_value *weight = l->node->inputs[1], *y;
   double *bias, *shift;
   TRY(ifd_linear_bias(rw, &bias, l));
   if (f->shifts) {
@@ -14,7 +13,7 @@ static ifd_status fold(ifd_rewrite *rw, ifd_node *node, const ifd_affine *f, con
     for (int64_t c = 0; c < l->out.n; c++) bias[c] += shift[c];
   }
   if (f->scales) TRY(ifd_linear_scale(rw, &weight, l, &l->in, f->a, f->n));
-  TRY(ifd_linear_rebuild(rw, &y, l, f->x, f->scales ? &weight : l->weight, bias));
+  TRY(ifd_linear_rebuild(rw, &y, l, f->x, weight, bias));
   return ifd_rw_replace(rw, node->outputs[0], y);
 }
 

@@ -55,17 +55,15 @@ static ifd_status compose(ifd_rewrite *rw, double **scale, double **bias, const 
 
 static ifd_status build(ifd_rewrite *rw, ifd_node *last, const rows *r) {
   const ifd_node *product = r->l.node;
-  ifd_tensor weight;
   double *scale, *bias;
   ifd_node *flat, *gemm;
   ifd_value *inputs[3];
   TRY(compose(rw, &scale, &bias, r));
-  TRY(ifd_linear_scale(rw, &weight, &r->l, &r->l.out, scale, r->l.out.n));
+  TRY(ifd_linear_scale(rw, &inputs[1], &r->l, &r->l.out, scale, r->l.out.n));
   TRY(ifd_rw_add_node(rw, &flat, "Flatten", product->inputs, 1, 1));
   TRY(ifd_node_set_int(ifd_rw_error(rw), flat, "axis", ifd_rw_rank(rw, product->inputs[0]) - 1));
   inputs[0] = flat->outputs[0];
-  TRY(ifd_rw_add_constant(rw, &inputs[1], &weight, product->inputs[1]->name));
-  TRY(ifd_affine_add_vector(rw, &inputs[2], weight.dtype, bias, r->l.out.n, "bias"));
+  TRY(ifd_affine_add_vector(rw, &inputs[2], r->l.weight->dtype, bias, r->l.out.n, "bias"));
   TRY(ifd_rw_add_node(rw, &gemm, "Gemm", inputs, 3, 1));
   return ifd_rw_replace(rw, last->outputs[0], gemm->outputs[0]);
 }

@@ -132,11 +132,12 @@ static bool add_map(double *w, double *bias, const term *big, const ifd_affine *
 static ifd_status build(ifd_rewrite *rw, ifd_node *add, const term *big, const double *w,
                         const double *bias) {
   ifd_tensor t;
-  ifd_value *y;
+  ifd_value *weight, *y;
   TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), big->conv.weight->dtype,
                      &big->conv.weight->shape));
   ifd_tensor_set_f64s(&t, 0, w, ifd_tensor_count(&t));
-  TRY(ifd_linear_rebuild(rw, &y, &big->conv, big->x, &t, bias));
+  TRY(ifd_rw_add_constant(rw, &weight, &t, big->conv.node->inputs[1]->name));
+  TRY(ifd_linear_rebuild(rw, &y, &big->conv, big->x, weight, bias));
   return ifd_rw_replace(rw, add->outputs[0], y);
 }
 

@@ -94,29 +94,60 @@ static bool one_number(const double *v, int64_t n) {
   return true;
 }
 
-ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_tensor *out, const ifd_linear *l,
-                            const ifd_channels *channels, const double *scale, int64_t n_scale) {
-  const ifd_tensor *w = l->weight;
-  if (w->splat && one_number(scale, n_scale)) {
-    TRY(ifd_tensor_new(ifd_rw_error(rw), out, ifd_rw_arena(rw), w->dtype, &(ifd_shape){1, {1}}));
-    ifd_tensor_set_f64(out, 0, ifd_tensor_get_f64(w, 0) * scale[0]);
-    out->shape = w->shape;
-    out->splat = true;
-    return IFD_OK;
-  }
-  int64_t n = l->d1 * l->inner;
+/* The weight, seen as [d0, d1, inner] with the parts of it that *t has, times the scale of each channel. */
+static ifd_status scale_rows(ifd_rewrite *rw, ifd_tensor *t, const ifd_linear *l,
+                             const ifd_channels *channels, const double *scale, int64_t n_scale) {
+  int64_t d0 = t->shape.dim[0], d1 = t->shape.dim[1], inner = ifd_tensor_count(t) / (d0 * d1), n = d1 * inner;
   double *row;
   ALLOC(ifd_rw_error(rw), row, ifd_new_array(ifd_rw_scratch(rw), double, n));
-  TRY(ifd_tensor_new(ifd_rw_error(rw), out, ifd_rw_arena(rw), w->dtype, &w->shape));
-  for (int64_t i0 = 0; i0 < l->d0; i0++) {
-    ifd_tensor_get_f64s(w, i0 * n, row, n);
-    for (int64_t i1 = 0; i1 < l->d1; i1++) {
+  for (int64_t i0 = 0; i0 < d0; i0++) {
+    ifd_tensor_get_f64s(l->weight, i0 * n, row, n);
+    for (int64_t i1 = 0; i1 < d1; i1++) {
       double s = scale[n_scale == 1 ? 0 : channel(l, channels, i0, i1)];
-      for (int64_t k = 0; k < l->inner; k++) row[i1 * l->inner + k] *= s;
+      for (int64_t k = 0; k < inner; k++) row[i1 * inner + k] *= s;
     }
-    ifd_tensor_set_f64s(out, i0 * n, row, n);
+    ifd_tensor_set_f64s(t, i0 * n, row, n);
   }
   return IFD_OK;
+}
+
+/* The least that a splat times the scales varies over: [n, 1, …], [1, n, 1, …], or, grouped, both. */
+static ifd_shape channel_shape(const ifd_linear *l, const ifd_channels *channels) {
+  ifd_shape shape = l->weight->shape;
+  for (int i = 0; i < shape.rank; i++) shape.dim[i] = 1;
+  if (channels->first || channels->groups > 1) shape.dim[0] = l->d0;
+  if (!channels->first) shape.dim[1] = l->d1;
+  return shape;
+}
+
+static ifd_status add_expand(ifd_rewrite *rw, ifd_value **out, const ifd_tensor *t, const ifd_linear *l) {
+  ifd_value *inputs[2];
+  ifd_node *expand;
+  const ifd_shape *shape = &l->weight->shape;
+  TRY(ifd_rw_add_constant(rw, &inputs[0], t, l->node->inputs[1]->name));
+  TRY(ifd_rw_add_ints(rw, &inputs[1], shape->dim, shape->rank, "shape"));
+  TRY(ifd_rw_add_node(rw, &expand, "Expand", inputs, 2, 1));
+  *out = expand->outputs[0];
+  return IFD_OK;
+}
+
+ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l,
+                            const ifd_channels *channels, const double *scale, int64_t n_scale) {
+  const ifd_tensor *w = l->weight;
+  ifd_tensor t;
+  bool splat = w->splat && one_number(scale, n_scale);
+  bool expands = w->splat && !splat && l->node->opset >= 8 &&
+                 !ifd_rw_may_grow(rw, (int64_t)ifd_packed_bytes(w->dtype, ifd_tensor_count(w)));
+  ifd_shape one = {1, {1}}, shape = splat ? one : expands ? channel_shape(l, channels) : w->shape;
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), w->dtype, &shape));
+  if (splat) {
+    ifd_tensor_set_f64(&t, 0, ifd_tensor_get_f64(w, 0) * scale[0]);
+    t.shape = w->shape;
+    t.splat = true;
+  } else {
+    TRY(scale_rows(rw, &t, l, channels, scale, n_scale));
+  }
+  return expands ? add_expand(rw, out, &t, l) : ifd_rw_add_constant(rw, out, &t, l->node->inputs[1]->name);
 }
 
 ifd_status ifd_linear_shift(ifd_rewrite *rw, double **out, const ifd_linear *l, const double *shift,
@@ -153,22 +184,19 @@ static bool all_zero(const double *v, int64_t n) {
 }
 
 ifd_status ifd_linear_rebuild(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l, ifd_value *x,
-                              const ifd_tensor *weight, const double *bias) {
+                              ifd_value *weight, const double *bias) {
   const ifd_node *old = l->node;
-  ifd_value *inputs[3] = {x, NULL, NULL};
+  ifd_value *inputs[3] = {x, weight, NULL};
+  ifd_dtype dtype = l->weight->dtype;
   const char *bias_hint = ifd_node_has_input(old, 2) ? old->inputs[2]->name : "bias";
   bool shifts = !all_zero(bias, l->out.n);
   ifd_node *node;
-  if (weight == l->weight)
-    inputs[1] = old->inputs[1];
-  else
-    TRY(ifd_rw_add_constant(rw, &inputs[1], weight, old->inputs[1]->name));
-  if (shifts) TRY(ifd_affine_add_vector(rw, &inputs[2], weight->dtype, bias, l->out.n, bias_hint));
+  if (shifts) TRY(ifd_affine_add_vector(rw, &inputs[2], dtype, bias, l->out.n, bias_hint));
   bool slot = l->has_bias_input && shifts;
   if (ifd_node_is(old, "Gemm") && old->opset < 11 && !inputs[2]) {
     double *zeros; /* C is required before version 11 */
     ALLOC(ifd_rw_error(rw), zeros, ifd_new_array(ifd_rw_scratch(rw), double, l->out.n));
-    TRY(ifd_affine_add_vector(rw, &inputs[2], weight->dtype, zeros, l->out.n, bias_hint));
+    TRY(ifd_affine_add_vector(rw, &inputs[2], dtype, zeros, l->out.n, bias_hint));
     slot = true;
   }
   TRY(ifd_rw_add_like(rw, &node, old, inputs, slot ? 3 : 2));

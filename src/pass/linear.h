@@ -28,9 +28,9 @@ typedef struct ifd_linear {
  * so). */
 bool ifd_linear_of(ifd_rewrite *rw, ifd_node *node, ifd_linear *out, const char **why);
 
-/* The weight with each element multiplied by scale[its channel], rounded once. A splat stays one when it can.
- */
-ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_tensor *out, const ifd_linear *l,
+/* A new value: the weight with each element multiplied by scale[its channel], rounded once. A splat stays one
+ * when it can; where the file has no room for all of it, it becomes the Expand of one number a channel. */
+ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l,
                             const ifd_channels *channels, const double *scale, int64_t n_scale);
 /* What a shift of x adds to each output channel: sum over a channel's weights of weight · shift[input
  * channel]. */
@@ -41,6 +41,6 @@ ifd_status ifd_linear_bias(ifd_rewrite *rw, double **out, const ifd_linear *l);
 /* A node like l with other weight and bias (beta and, for folded ones, alpha as before); for MatMul a shift
  * that is not all zero becomes an Add. x is its new input 0. *n_nodes is how many nodes that takes. */
 ifd_status ifd_linear_rebuild(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l, ifd_value *x,
-                              const ifd_tensor *weight, const double *bias);
+                              ifd_value *weight, const double *bias);
 
 #endif
