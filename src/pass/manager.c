@@ -176,10 +176,10 @@ static ifd_status visit_node(sweep *s, ifd_node *node) {
   ifd_manager *m = s->m;
   phase *f = &s->phases[s->current];
   TRY(ifd_infer_node(&m->inf, node));
-  if (!*node->domain) {
+  if (!*node->domain && !ifd_node_is_open(node)) {
     TRY(try_rules(s, ifd_map_find(&f->by_root, node->op_type), node));
     TRY(try_rules(s, f->any, node));
-  } else {
+  } else if (*node->domain) {
     char root[128];
     bool fits = snprintf(root, sizeof root, "%s.%s", node->domain, node->op_type) < (int)sizeof root;
     if (fits) TRY(try_rules(s, ifd_map_find(&f->by_root, root), node));

@@ -12,6 +12,8 @@ typedef struct ifd_manager {
   ifd_optimize_report *report;
   ifd_arena facts_arena; /* of inference, renewed from sweep to sweep */
   ifd_inference inf;
+  struct ifd_bounds **bounds; /* by value id: what range.c found out, or NULL; renewed with the facts */
+  int n_bounds;
   const ifd_tensor **known; /* by value id: content computed but not put into the file, or NULL */
   int n_known;
   int64_t known_bytes;

@@ -329,6 +329,32 @@ def plain(g, x):
     return g.same(g.pick("Relu", "Sigmoid", "Tanh", "Abs", "Exp"), g.clip(x, -3.0, 3.0))
 
 
+def clamps(g, x):
+    """Clamps of what is within their bounds, or is nearly."""
+
+    def positive(*shape):
+        return g.constant(g.rng.uniform(0 if g.chance(0.8) else -0.1, 2, shape).astype(np.float32))
+
+    def conv(y):
+        s = g.shapes[y]
+        if len(s) < 3:
+            return g.add("MatMul", [y, positive(s[-1], s[-1])], s)
+        bias = [positive(2)] if g.chance(0.5) else []
+        return g.add("Conv", [y, positive(2, s[1], *[1] * (len(s) - 2)), *bias], [s[0], 2, *s[2:]])
+
+    y = g.same(g.pick("Relu", "Sigmoid", "Abs", "Tanh"), g.clip(x, -2.0, 2.0))
+    for _ in range(g.rng.integers(1, 6)):
+        s = g.shapes[y]
+        y = g.pick(lambda: binary(g, "Add", y, scalar(g, 0.5), s), lambda: binary(g, "Sub", y, scalar(g, 0.5), s),
+                   lambda: binary(g, "Mul", y, scalar(g, 2.0), s), lambda: g.add("Mul", [y, y], s), lambda: conv(y),
+                   lambda: g.add("Sum", [y, g.same("Sigmoid", y)], s), lambda: conv(y))()
+        s = g.shapes[y]
+        y = g.pick(lambda: g.same("Relu", y), lambda: g.clip(y, 0.0, 6.0), lambda: g.clip(y, 0.0, 1.0), lambda: g.same("Abs", y),
+                   lambda: g.same("LeakyRelu", y), lambda: g.same("Elu", y, alpha=0.5), lambda: y,
+                   lambda: binary(g, "Max", y, scalar(g, 0.0), s) if g.opset > 7 else y)()
+    return g.same("Sqrt", g.same("Relu", y)) if g.chance(0.2) else y
+
+
 def activation(g, x):
     return g.pick(hard_gate, silu, gelu, mish, softplus, clips, plain, plain)(g, x)
 
@@ -566,7 +592,7 @@ def branch(g, x):
 
 
 IMAGE = [conv_block, conv_block, conv_block, parallel, pools, instance_norm]
-ANY = [attention, attention, activation, activation, transposes, slices, joins, views, reductions, casts, duplicates, product, layer_norm, branch, clips,
+ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, casts, duplicates, product, layer_norm, branch, clips,
        pad_any]
 
 
