@@ -80,7 +80,7 @@ static ifd_status fuse_conv_integer(ifd_rewrite *rw, ifd_node *conv) {
 
 const ifd_pass ifd_pass_fuse_quantized_conv = {
     .summary = "runs convolutions of quantized values on integers",
-    .phase = IFD_PHASE_PLAN,
+    .phase = IFD_PHASE_INTEGER,
     .rules = (const ifd_rule[]){{"Conv", IFD_REASSOCIATES, fuse_conv},
                                 {"QLinearConv", IFD_EXACT, fuse_qlinear_conv},
                                 {"ConvInteger", IFD_EXACT, fuse_conv_integer},

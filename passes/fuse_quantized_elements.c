@@ -189,7 +189,7 @@ static ifd_status sink(ifd_rewrite *rw, ifd_node *node) {
 
 const ifd_pass ifd_pass_fuse_quantized_elements = {
     .summary = "works on elements, sums and averages of quantized values as bytes",
-    .phase = IFD_PHASE_PLAN,
+    .phase = IFD_PHASE_INTEGER,
     .rules = (const ifd_rule[]){{"QuantizeLinear", IFD_REASSOCIATES, fuse_quantize},
                                 {"Add Sub Mul", IFD_REASSOCIATES, pair},
                                 {"AveragePool GlobalAveragePool", IFD_REASSOCIATES, average},

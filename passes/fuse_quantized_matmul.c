@@ -81,7 +81,7 @@ static ifd_status fuse_gemm(ifd_rewrite *rw, ifd_node *node) {
 
 const ifd_pass ifd_pass_fuse_quantized_matmul = {
     .summary = "runs products of quantized matrices on integers",
-    .phase = IFD_PHASE_PLAN,
+    .phase = IFD_PHASE_INTEGER,
     .rules = (const ifd_rule[]){{"MatMul", IFD_REASSOCIATES, fuse_matmul},
                                 {"Gemm", IFD_REASSOCIATES, fuse_gemm},
                                 {0}},

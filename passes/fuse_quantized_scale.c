@@ -163,7 +163,7 @@ static ifd_status fuse_clip(ifd_rewrite *rw, ifd_node *clip) {
 
 const ifd_pass ifd_pass_fuse_quantized_scale = {
     .summary = "scales dynamically quantized products as they are stored",
-    .phase = IFD_PHASE_PLAN,
+    .phase = IFD_PHASE_INTEGER,
     .rules = (const ifd_rule[]){{"Mul", IFD_EXACT, fuse_scales},
                                 {"Add", IFD_REASSOCIATES, fuse_bias},
                                 {"Relu Clip", IFD_EXACT, fuse_clip},

@@ -64,7 +64,7 @@ static ifd_status sink_max_pool(ifd_rewrite *rw, ifd_node *node) {
 
 const ifd_pass ifd_pass_sink_dequantize = {
     .summary = "moves bytes before they are dequantized",
-    .phase = IFD_PHASE_PLAN,
+    .phase = IFD_PHASE_INTEGER,
     .rules = (const ifd_rule[]){{"Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather DepthToSpace "
                                  "SpaceToDepth Expand Tile",
                                  IFD_EXACT, sink},

@@ -91,7 +91,7 @@ static bool has_root(const ifd_pass *pass, const char *op_type) {
 static int put_passes_not_run(FILE *to, const infold_report *report, const ifd_node *node) {
   int n = 0;
   for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {
-    if (p->pass->phase >= IFD_PHASE_PLAN || p->pass->on_request || !has_root(p->pass, node->op_type) ||
+    if (p->pass->phase >= IFD_PHASE_INTEGER || p->pass->on_request || !has_root(p->pass, node->op_type) ||
         is_counted(&report->passes, p->name))
       continue;
     put_label(to, node);

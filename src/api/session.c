@@ -35,7 +35,7 @@ static ifd_status plan_passes(ifd_error *err, ifd_arena *arena, const char *cons
   ALLOC(err, names, ifd_new_array(arena, const char *, n + 1));
   *out = names;
   for (const ifd_pass_entry *p = ifd_passes; p->name; p++)
-    if (p->pass->phase >= IFD_PHASE_PLAN) *names++ = p->name;
+    if (p->pass->phase >= IFD_PHASE_INTEGER) *names++ = p->name;
   return IFD_OK;
 }
 

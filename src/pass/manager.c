@@ -251,7 +251,9 @@ static ifd_status sweep_model(sweep *s) {
   return IFD_OK;
 }
 
-static int n_phases(const ifd_manager *m) { return m->options->for_running ? IFD_N_PHASES : IFD_PHASE_PLAN; }
+static int n_phases(const ifd_manager *m) {
+  return m->options->for_running ? IFD_N_PHASES : IFD_PHASE_INTEGER;
+}
 
 /* Each phase to its end; all again while a later phase changed something. */
 static ifd_status run_phases(sweep *s) {

@@ -19,6 +19,8 @@ typedef enum ifd_phase { /* in this order; each until nothing changes, and all a
                          IFD_PHASE_SIMPLIFY, /* fold constants, remove what does nothing */
                          IFD_PHASE_FUSE,     /* fewer nodes for the same function */
                          IFD_PHASE_FINISH,   /* whole-graph tidying: duplicates, order of constants */
+                         IFD_PHASE_INTEGER,  /* for running alone: what is quantized stays integers; before
+                                                what  takes floats takes the rest */
                          IFD_PHASE_PLAN, /* for running alone: infold's own operators (domain "infold"), never
                                             in a file */
                          IFD_PHASE_CHAIN, /* for running alone, once the plan's operators have taken what they

@@ -429,3 +429,14 @@ def test_weights_alone(dtype, shape, block):
     attrs = {"block_size": block, "axis": 0} if block else {"axis": 1}
     weights = g.node("DequantizeLinear", [g.constant(w), g.constant(RNG.uniform(.01, .02, shape).astype(F32))], **attrs)
     g.check([g.node("MatMul", ["x", weights])], {"MatMul"}, {"DequantizeLinear", "QMatMul"})
+
+
+@pytest.mark.parametrize("name", ["quant_qdq", "quant_integer"])
+def test_products_of_models_run_on_integers(name):
+    """No other pass may take a convolution before those that keep it on integers."""
+    folder = lib.ROOT / "models" / name
+    text = subprocess.run([*lib.COMMAND, "run", folder / "model.onnx", "--inputs", folder / "inputs.npz", "--profile"],
+                          capture_output=True, text=True, check=True).stdout
+    operators = text.split("Operator", 1)[1].split("\n\n", 1)[0].split()
+    assert "QConv" in operators and "QMatMul" in operators
+    assert not {"Conv", "MatMul", "Gemm"} & set(operators)
