@@ -16,14 +16,19 @@ enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 15, MAX_FIRST_STEPS = 4096 };
 static const double WEIGHT = 8;
 
 /* What a 3×3 convolution takes, in vector operations for each pair of an input channel and 16 output
- * channels: products of the places (or tiles) of each plane of weights; reading these once; and the
- * transforms of tiles. */
+ * channels: products of each plane of weights, of a place directly or of the tiles that take part in it;
+ * reading the weights once, which for a sample's few places takes longer; and the transforms of tiles. */
+static double direct_cost(const ifd_k_conv_shape *s) {
+  return 9 * ((double)s->out[IFD_K_H] * (double)s->out[IFD_K_W] + WEIGHT);
+}
 static double winograd_cost(const ifd_k_conv_shape *s, int64_t out) {
   const double transform = out == 4 ? 16 * 90 : 16 * 35;
-  double planes = out ? (double)((out + 2) * (out + 2)) : 9, side = out ? (double)out : 1;
-  double places = ceil((double)s->out[IFD_K_H] / side) * ceil((double)s->out[IFD_K_W] / side);
+  ifd_winograd_axis down = ifd_winograd_axis_of(s->out[IFD_K_H], out);
+  ifd_winograd_axis across = ifd_winograd_axis_of(s->out[IFD_K_W], out);
+  double planes = (double)((out + 2) * (out + 2)), tiles = (double)down.n * (double)across.n;
+  double products = (double)ifd_winograd_points(&down) * (double)ifd_winograd_points(&across);
   double channels = 2.0 * (double)s->c * (double)s->m / (double)(s->c + s->m);
-  return planes * (places + WEIGHT) + (out ? places * transform / channels : 0);
+  return products + planes * WEIGHT + tiles * transform / channels;
 }
 
 /* A 3×3 kernel of stride 1 of enough channels to pay for the transforms: the cheapest way. */
@@ -31,7 +36,7 @@ static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s) {
   for (int d = IFD_K_H; d <= IFD_K_W; d++)
     if (s->kernel[d] != 3 || s->stride[d] != 1 || s->dilation[d] != 1) return IFD_K_CONV_DIRECT;
   if (s->groups != 1 || s->transposed || s->c < 16 || s->m < 16) return IFD_K_CONV_DIRECT;
-  double direct = winograd_cost(s, 0), two = winograd_cost(s, 2), four = winograd_cost(s, 4);
+  double direct = direct_cost(s), two = winograd_cost(s, 2), four = winograd_cost(s, 4);
   if (direct < two && direct < four) return IFD_K_CONV_DIRECT;
   return two < four ? IFD_K_CONV_WINOGRAD_2 : IFD_K_CONV_WINOGRAD;
 }

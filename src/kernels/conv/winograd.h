@@ -2,19 +2,52 @@
  * Neural Networks", 2015), the former with the interpolation points 0, ±3/4, ±3/2 and infinity, whose
  * rounding errors are several times smaller than those of 0, ±1, ±2. Tiles of 6×6 (4×4) inputs and their 4×4
  * (2×2) outputs are numbered through a batch: samples, planes in depth, lines of tiles, tiles. Sizes that the
- * plan and the kernels agree on. */
+ * plan and the kernels agree on.
+ *
+ * The last tile of an axis may have fewer outputs, and takes fewer points of the same weights for them. All
+ * outputs of F(n, 3) but the last do without the point ∞. F(2, 3) of the points 0, ±a and ∞ differs in its
+ * weights from those of F(4, 3) at p by the factor p² - b², which Bᵀ can have as well. */
 #ifndef IFD_KERNELS_CONV_WINOGRAD_H
 #define IFD_KERNELS_CONV_WINOGRAD_H
 
 #include "kernels/conv/phase.h"
 
-enum { IFD_WINOGRAD_IN = 6, IFD_WINOGRAD_OUT = 4, IFD_WINOGRAD_PLANES = 36 }; /* the most */
+enum { IFD_WINOGRAD_IN = 6, IFD_WINOGRAD_OUT = 4 }; /* the most */
+enum { IFD_WINOGRAD_TILES = 112 };                  /* in hand at once, at most */
 
 static inline int64_t ifd_winograd_out(ifd_k_conv_algo algo) { return algo == IFD_K_CONV_WINOGRAD_2 ? 2 : 4; }
 
+/* The i-th point that a tile of n outputs takes of those of F(of, 3): 0, ±a, ±b, ∞ or 0, ±1, ∞. */
+static inline int64_t ifd_winograd_point(int64_t of, int64_t n, int64_t i) {
+  return of == 4 && n <= 2 && i == 3 ? 5 : i;
+}
+
+/* The tiles along an axis. */
+typedef struct ifd_winograd_axis {
+  int64_t n, of, last; /* tiles, outputs of each, of the last */
+} ifd_winograd_axis;
+
+/* Whether the last tile takes a point. */
+static inline bool ifd_winograd_takes(const ifd_winograd_axis *a, int64_t point) {
+  for (int64_t i = 0; i < a->last + 2; i++)
+    if (ifd_winograd_point(a->of, a->last, i) == point) return true;
+  return false;
+}
+
+/* The points that all tiles of an axis take. */
+static inline int64_t ifd_winograd_points(const ifd_winograd_axis *a) {
+  return (a->n - 1) * (a->of + 2) + a->last + 2;
+}
+
+static inline ifd_winograd_axis ifd_winograd_axis_of(int64_t n_outputs, int64_t of) {
+  int64_t n = ifd_ceil_div(n_outputs, of);
+  return (ifd_winograd_axis){n, of, n_outputs - (n - 1) * of};
+}
+
 typedef struct ifd_winograd_sizes {
-  int64_t out, in, planes;         /* pixels along an edge of a tile of outputs, of inputs; in² */
-  int64_t down, across, tiles;     /* of a plane of outputs; of a sample */
+  int64_t out, in, planes; /* pixels along an edge of a tile of outputs, of inputs; in² */
+  ifd_winograd_axis down, across;
+  int64_t tiles;                   /* of a sample */
   int64_t segments, steps;         /* of k: (block of input channels, tap of depth) */
   int64_t at_once, blocks_at_once; /* tiles and output blocks that stay in L2 together */
   bool stays;                      /* the weights of so many blocks, in L2 */
@@ -29,18 +62,18 @@ static inline int64_t ifd_winograd_plane(int64_t n_vectors) { return (n_vectors 
  * are as many tiles as let one plane of them stay. */
 static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s, int64_t out, int64_t tiles,
                                                        int64_t blocks) {
-  enum { TILE = 14, VECTORS = 1 << 13 }; /* half a megabyte of vectors */
+  enum { TILE = 14, MOST = IFD_WINOGRAD_TILES / TILE, VECTORS = 1 << 13 }; /* half a megabyte of vectors */
   ifd_winograd_sizes z = {.out = out,
                           .in = out + 2,
                           .planes = (out + 2) * (out + 2),
-                          .down = ifd_ceil_div(s->out[IFD_K_H], out),
-                          .across = ifd_ceil_div(s->out[IFD_K_W], out)};
-  z.tiles = s->out[IFD_K_D] * z.down * z.across;
+                          .down = ifd_winograd_axis_of(s->out[IFD_K_H], out),
+                          .across = ifd_winograd_axis_of(s->out[IFD_K_W], out)};
+  z.tiles = s->out[IFD_K_D] * z.down.n * z.across.n;
   z.segments = ifd_ceil_div(s->c, 16) * s->kernel[IFD_K_D];
   z.steps = s->c * s->kernel[IFD_K_D];
   z.stays = z.planes * z.steps * blocks <= 2 * VECTORS;
   int64_t per_tile = (z.segments + blocks) * (z.stays ? z.planes : 1);
-  z.at_once = ifd_min_i64(tiles, ifd_max_i64(TILE, ifd_min_i64(VECTORS / per_tile / TILE, 8) * TILE));
+  z.at_once = ifd_min_i64(tiles, ifd_max_i64(TILE, ifd_min_i64(VECTORS / per_tile / TILE, MOST) * TILE));
   z.blocks_at_once = blocks;
   z.v_plane = ifd_winograd_plane(z.segments * z.at_once);
   z.m_plane = ifd_winograd_plane(z.blocks_at_once * z.at_once);
