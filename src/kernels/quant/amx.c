@@ -144,10 +144,9 @@ static void begin(finish *f, const ifd_quant_block *k, const int32_t *sums, int6
   f->sums = sums, f->next = 0, f->rows = rows, f->panels = panels;
   f->store = ifd_quant_store_at(k, 0, j, panels);
   f->store.to = f->to, f->store.row_sums = f->row_sums;
-  for (int64_t i = 0; i < rows; i++) {
-    int64_t row = from[i / TILE] + i % TILE;
-    f->to[i] = k->to[row];
-    if (f->store.f.b_zero) f->row_sums[i] = k->row_sums[row];
+  for (int i = 0; i < 2; i++) {
+    memcpy(f->to + i * TILE, k->to + from[i], TILE * sizeof *f->to);
+    if (f->store.f.b_zero) memcpy(f->row_sums + i * TILE, k->row_sums + from[i], TILE * sizeof *f->row_sums);
   }
 }
 

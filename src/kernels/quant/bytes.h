@@ -86,6 +86,31 @@ IFD_INLINE i16 dot_plain(i16 sum, quads a, quads b) {
 }
 #endif
 
+/* As many uint8 as a register holds. */
+#if defined(IFD_ISA_avx512)
+typedef __m512i uint8s;
+IFD_INLINE uint8s uint8s_load(const void *p) { return _mm512_loadu_si512(p); }
+IFD_INLINE void uint8s_store(void *p, uint8s a) { _mm512_storeu_si512(p, a); }
+IFD_INLINE uint8s uint8s_set1(uint8_t a) { return _mm512_set1_epi8((char)a); }
+IFD_INLINE uint8s uint8s_xor(uint8s a, uint8s b) { return _mm512_xor_si512(a, b); }
+IFD_INLINE uint8s uint8s_max(uint8s a, uint8s b) { return _mm512_max_epu8(a, b); }
+#elif defined(IFD_ISA_avx2)
+typedef __m256i uint8s;
+IFD_INLINE uint8s uint8s_load(const void *p) { return _mm256_loadu_si256(p); }
+IFD_INLINE void uint8s_store(void *p, uint8s a) { _mm256_storeu_si256(p, a); }
+IFD_INLINE uint8s uint8s_set1(uint8_t a) { return _mm256_set1_epi8((char)a); }
+IFD_INLINE uint8s uint8s_xor(uint8s a, uint8s b) { return _mm256_xor_si256(a, b); }
+IFD_INLINE uint8s uint8s_max(uint8s a, uint8s b) { return _mm256_max_epu8(a, b); }
+#else
+typedef uint8_t uint8s;
+IFD_INLINE uint8s uint8s_load(const void *p) { return *(const uint8_t *)p; }
+IFD_INLINE void uint8s_store(void *p, uint8s a) { *(uint8_t *)p = a; }
+IFD_INLINE uint8s uint8s_set1(uint8_t a) { return a; }
+IFD_INLINE uint8s uint8s_xor(uint8s a, uint8s b) { return a ^ b; }
+IFD_INLINE uint8s uint8s_max(uint8s a, uint8s b) { return a > b ? a : b; }
+#endif
+enum { UINT8S = sizeof(uint8s) };
+
 IFD_INLINE void i16_store_bytes_n(void *p, i16 a, int n) {
   uint8_t all[16];
   i16_store_bytes(all, a);

@@ -54,9 +54,11 @@ enum { CHANNELS = 256 };
 
 /* Taps [*from, *to) of window o that lie in the image. */
 static void taps_inside(const ifd_k_pool_shape *p, int axis, int64_t o, int64_t *from, int64_t *to) {
-  int64_t first = o * p->stride[axis] - p->begin[axis], step = p->dilation[axis];
-  *from = first < 0 ? ifd_min_i64(ifd_ceil_div(-first, step), p->kernel[axis]) : 0;
-  *to = first < p->image[axis] ? ifd_min_i64((p->image[axis] - 1 - first) / step + 1, p->kernel[axis]) : 0;
+  int64_t first = o * p->stride[axis] - p->begin[axis], step = p->dilation[axis], n = p->kernel[axis];
+  *from = 0, *to = n;
+  if (first < 0) *from = ifd_min_i64(ifd_ceil_div(-first, step), n);
+  if (first + (n - 1) * step >= p->image[axis])
+    *to = first < p->image[axis] ? (p->image[axis] - 1 - first) / step + 1 : 0;
 }
 
 /* Elements that the average divides by along an axis: taps in the image and its padding. */
@@ -65,40 +67,48 @@ static int64_t taps_counted(const ifd_k_pool_shape *p, int axis, int64_t o) {
   return first < end ? ifd_min_i64((end - 1 - first) / p->dilation[axis] + 1, p->kernel[axis]) : 0;
 }
 
-/* Channels [c, c + n) of a window's pixels. */
+/* A window's pixels that lie in the image, on each axis those of taps [from, to). */
 typedef struct window {
   const ifd_k_quant_pool *q;
-  const uint8_t *x; /* the sample's */
+  const uint8_t *x; /* that of the first taps */
   int64_t at[IFD_POOL_AXES], from[IFD_POOL_AXES], to[IFD_POOL_AXES];
+  int64_t n[IFD_POOL_AXES], step[IFD_POOL_AXES]; /* taps, bytes from one to the next */
 } window;
 
 #define EACH_PIXEL(w, c, statement)                                                                          \
-  for (int64_t tz = (w)->from[0]; tz < (w)->to[0]; tz++)                                                     \
-    for (int64_t ty = (w)->from[1]; ty < (w)->to[1]; ty++)                                                   \
-      for (int64_t tx = (w)->from[2]; tx < (w)->to[2]; tx++) {                                               \
-        const uint8_t *restrict pixel = pixel_at(w, tz, ty, tx) + (c);                                       \
-        statement                                                                                            \
-      }
+  for (int64_t tz = 0; tz < (w)->n[0]; tz++)                                                                 \
+    for (int64_t ty = 0; ty < (w)->n[1]; ty++) {                                                             \
+      const uint8_t *restrict pixel = (w)->x + tz * (w)->step[0] + ty * (w)->step[1] + (c);                  \
+      for (int64_t tx = (w)->n[2]; tx > 0; tx--, pixel += (w)->step[2]) statement                            \
+    }
 
-static const uint8_t *pixel_at(const window *w, int64_t z, int64_t y, int64_t x) {
+/* What taps [from, to) of an axis are, to a window whose x is the sample's. */
+static void find_axis(window *w, int axis) {
   const ifd_k_pool_shape *p = &w->q->shape;
-  const int64_t tap[IFD_POOL_AXES] = {z, y, x};
-  int64_t at = 0;
-  for (int i = 0; i < IFD_POOL_AXES; i++)
-    at = at * p->image[i] + w->at[i] * p->stride[i] + tap[i] * p->dilation[i] - p->begin[i];
-  return w->x + at * w->q->c;
+  int64_t stride = w->q->c;
+  for (int i = axis + 1; i < IFD_POOL_AXES; i++) stride *= p->image[i];
+  taps_inside(p, axis, w->at[axis], &w->from[axis], &w->to[axis]);
+  w->n[axis] = ifd_max_i64(0, w->to[axis] - w->from[axis]);
+  w->step[axis] = p->dilation[axis] * stride;
+  w->x += (w->at[axis] * p->stride[axis] - p->begin[axis]) * stride + w->from[axis] * w->step[axis];
 }
 
-/* Greatest bytes; signed ones with their first bit turned are in order as unsigned ones. */
+/* Greatest bytes; signed ones with their first bit turned are in order as unsigned ones. Channels by whole
+ * registers, the last of which may overlap the one before. */
 static void most_of(const window *w, uint8_t *restrict y, int64_t c, int64_t n) {
   const uint8_t flip = w->q->is_signed ? 0x80 : 0;
-  for (int64_t k = 0; k < n; k++) y[k] = 0;
-  EACH_PIXEL(
-      w, c, for (int64_t k = 0; k < n; k++) {
-        uint8_t v = pixel[k] ^ flip;
-        y[k] = v > y[k] ? v : y[k];
-      })
-  for (int64_t k = 0; k < n; k++) y[k] ^= flip;
+  const uint8s flips = uint8s_set1(flip);
+  for (int64_t k = 0; n >= UINT8S && k < n; k += UINT8S) {
+    if (k > n - UINT8S) k = n - UINT8S;
+    uint8s most = uint8s_set1(0);
+    EACH_PIXEL(w, c + k, most = uint8s_max(most, uint8s_xor(uint8s_load(pixel), flips));)
+    uint8s_store(y + k, uint8s_xor(most, flips));
+  }
+  for (int64_t k = 0; n < UINT8S && k < n; k++) {
+    uint8_t most = 0;
+    EACH_PIXEL(w, c + k, most = (*pixel ^ flip) > most ? *pixel ^ flip : most;)
+    y[k] = most ^ flip;
+  }
 }
 
 static void average_of(const window *w, uint8_t *restrict y, int64_t c, int64_t n) {
@@ -107,8 +117,8 @@ static void average_of(const window *w, uint8_t *restrict y, int64_t c, int64_t 
   int32_t sum[CHANNELS] = {0};
   int64_t inside = 1, counted = 1;
   for (int i = 0; i < IFD_POOL_AXES; i++) {
-    inside *= w->to[i] - w->from[i];
-    counted *= q->shape.count_padding ? taps_counted(&q->shape, i, w->at[i]) : w->to[i] - w->from[i];
+    inside *= w->n[i];
+    counted *= q->shape.count_padding ? taps_counted(&q->shape, i, w->at[i]) : w->n[i];
   }
   EACH_PIXEL(w, c, for (int64_t k = 0; k < n; k++) sum[k] += pixel[k] ^ flip;)
   const float factor = q->factor / (float)counted;
@@ -122,15 +132,20 @@ static void average_of(const window *w, uint8_t *restrict y, int64_t c, int64_t 
 
 void IFD_K(ifd_quant_pool)(const ifd_k_quant_pool *q, const uint8_t *x, uint8_t *y, int64_t r0, int64_t r1) {
   const ifd_k_pool_shape *p = &q->shape;
-  int64_t pixels = p->image[0] * p->image[1] * p->image[2];
-  for (int64_t r = r0; r < r1; r++)
+  int64_t sample = p->image[0] * p->image[1] * p->image[2] * q->c;
+  for (int64_t r = r0; r < r1; r++) {
+    int64_t plane = r / p->windows[1];
+    window line = {.q = q, .x = x + plane / p->windows[0] * sample};
+    line.at[0] = plane % p->windows[0], line.at[1] = r % p->windows[1];
+    find_axis(&line, 0);
+    find_axis(&line, 1);
     for (int64_t o = 0; o < p->windows[2]; o++) {
-      int64_t plane = r / p->windows[1];
-      window w = {.q = q, .x = x + plane / p->windows[0] * pixels * q->c};
-      w.at[0] = plane % p->windows[0], w.at[1] = r % p->windows[1], w.at[2] = o;
-      for (int i = 0; i < IFD_POOL_AXES; i++) taps_inside(p, i, w.at[i], &w.from[i], &w.to[i]);
+      window w = line;
+      w.at[2] = o;
+      find_axis(&w, 2);
       uint8_t *to = y + (r * p->windows[2] + o) * q->c;
       for (int64_t c = 0; c < q->c; c += CHANNELS)
         (p->average ? average_of : most_of)(&w, to + c, c, ifd_min_i64(CHANNELS, q->c - c));
     }
+  }
 }

@@ -19,18 +19,19 @@ typedef uint64_t widest __attribute__((vector_size(32)));
 #else
 typedef uint64_t widest __attribute__((vector_size(16)));
 #endif
+typedef uint64_t half __attribute__((vector_size(32)));
 typedef uint64_t wide __attribute__((vector_size(16)));
 typedef uint64_t eight;
 typedef uint32_t four;
 
 typedef struct flip {
-  uint64_t as_widest, as_wide, as_eight;
+  uint64_t as_widest, as_half, as_wide, as_eight;
   uint32_t as_four;
 } flip;
 
 static inline flip flip_of(uint8_t byte) {
   uint64_t all = byte * 0x0101010101010101u;
-  return (flip){all, all, all, (uint32_t)all};
+  return (flip){all, all, all, all, (uint32_t)all};
 }
 
 static inline void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, int64_t n, flip flips) {
@@ -41,15 +42,22 @@ static inline void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from
   for (int64_t i = 0; i < n; i++) to[i] = from[i] ^ (uint8_t)flips.as_four;
 }
 
-/* n bytes and some more, up to whole registers: one or a few moves. */
-static inline void copy_spilling(uint8_t *to, const uint8_t *from, int64_t n, flip flips) {
-  for (int64_t i = 0; i < n; i += (int64_t)sizeof(widest)) {
-    widest v;
-    memcpy(&v, from + i, sizeof v);
-    v ^= (widest){0} + flips.as_widest;
-    memcpy(to + i, &v, sizeof v);
+/* n pieces of so many bytes and some more, up to whole registers: one or a few moves. */
+#define COPY_SPILLING(type)                                                                                  \
+  static inline void spill_##type(uint8_t *to, int64_t stride, const uint8_t *from, int64_t step,            \
+                                  int64_t bytes, int64_t n, flip flips) {                                    \
+    const type all = (type){0} + flips.as_##type;                                                            \
+    for (; n > 0; n--, to += stride, from += step)                                                           \
+      for (int64_t i = 0; i < bytes; i += (int64_t)sizeof(type)) {                                           \
+        type v;                                                                                              \
+        memcpy(&v, from + i, sizeof v);                                                                      \
+        v ^= all;                                                                                            \
+        memcpy(to + i, &v, sizeof v);                                                                        \
+      }                                                                                                      \
   }
-}
+COPY_SPILLING(widest)
+COPY_SPILLING(half)
+COPY_SPILLING(wide)
 
 static inline int64_t whole_registers(int64_t n) {
   return ifd_ceil_div(n, (int64_t)sizeof(widest)) * (int64_t)sizeof(widest);
@@ -111,12 +119,15 @@ static inline void copy_runs(const run *r, uint8_t *to, int64_t stride, const ui
   find_inside(r, line, end, column, n, &from, &last);
   for (; o < from; o++) copy_edge(r, to + o * stride, line, column + o * r->step);
   const uint8_t *x = line + (column + o * r->step) * r->pixel;
-  if (spills && bytes <= (int64_t)sizeof(widest))
-    for (; o < last; o++, x += next) copy_spilling(to + o * stride, x, 1, r->flips);
-  else if (spills)
-    for (; o < last; o++, x += next) copy_spilling(to + o * stride, x, bytes, r->flips);
-  else
+  if (!spills)
     for (; o < last; o++, x += next) copy_bytes(to + o * stride, x, bytes, r->flips);
+  else if (bytes <= (int64_t)sizeof(wide))
+    spill_wide(to + o * stride, stride, x, next, 1, last - o, r->flips);
+  else if (bytes <= (int64_t)sizeof(half))
+    spill_half(to + o * stride, stride, x, next, 1, last - o, r->flips);
+  else
+    spill_widest(to + o * stride, stride, x, next, bytes, last - o, r->flips);
+  o = last;
   for (; o < n; o++) copy_edge(r, to + o * stride, line, column + o * r->step);
 }
 

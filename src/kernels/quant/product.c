@@ -60,17 +60,22 @@ static void place_rows(ifd_quant_block *k, const ifd_quant_sizes *z, uint8_t *to
     k->a = p->a + k->i0 * p->a_rs, k->a_rs = p->a_rs;
 }
 
-/* Row i of C, or NULL where it is no output place. */
-static char *row_of_c(const ifd_k_quant_product *p, int64_t i) {
+/* Where the block's rows of C are; what is no output place goes to `spare`. */
+static void place_results(const ifd_quant_block *k, char **to, char *spare) {
+  const ifd_k_quant_product *p = k->p;
   const ifd_k_quant_lines *l = p->lines;
-  if (l) {
-    const ifd_k_conv_shape *s = ((const ifd_k_quant_image *)p->source)->shape;
-    int64_t y = i / l->width, x = i % l->width, sample = y / l->height;
-    y %= l->height;
-    if (y >= s->out[IFD_K_H] || x >= s->out[IFD_K_W]) return NULL;
-    i = (sample * s->out[IFD_K_H] + y) * s->out[IFD_K_W] + x;
+  const int64_t n = k->i1 - k->i0, step = p->c_rs * (p->finish.out == IFD_K_QUANT_INT8 ? 1 : 4);
+  char *c = p->c;
+  for (int64_t i = 0; !l && i < n; i++) to[i] = c + (k->i0 + i) * step;
+  if (!l) return;
+  const ifd_k_conv_shape *s = ((const ifd_k_quant_image *)p->source)->shape;
+  const int64_t height = s->out[IFD_K_H], width = s->out[IFD_K_W];
+  for (int64_t i = 0; i < n;) {
+    int64_t line = (k->i0 + i) / l->width, x = (k->i0 + i) % l->width, y = line % l->height;
+    int64_t end = ifd_min_i64(n, i + l->width - x);
+    const char *first = c + ((line / l->height * height + y) * width + x) * step;
+    for (; i < end; i++, x++, first += step) to[i] = y < height && x < width ? (char *)first : spare;
   }
-  return (char *)p->c + i * p->c_rs * (p->finish.out == IFD_K_QUANT_INT8 ? 1 : 4);
 }
 
 static int32_t sum_row(const ifd_quant_block *k, int64_t row) {
@@ -83,7 +88,7 @@ static int32_t sum_row(const ifd_quant_block *k, int64_t row) {
 static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch) {
   if (i0 >= i1 || j0 >= j1) return;
   ifd_quant_sizes z = ifd_quant_sizes_of(p, i1 - i0);
-  char **to = (char **)((char *)scratch + z.to), *spare = (char *)scratch + z.spare;
+  char **to = (char **)((char *)scratch + z.to);
   int32_t *row_sums = (int32_t *)((char *)scratch + z.sums);
   int64_t *offsets = (int64_t *)((char *)scratch + z.offsets);
   ifd_quant_block k = {.p = p,
@@ -100,11 +105,8 @@ static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0
   for (int64_t i = i0; i < i1; i += z.rows) {
     k.i0 = i, k.i1 = ifd_min_i64(i + z.rows, i1);
     place_rows(&k, &z, scratch);
-    for (int64_t row = 0; row < k.i1 - i; row++) {
-      char *c = row_of_c(p, i + row);
-      to[row] = c ? c : spare;
-      if (p->finish.b_zero) row_sums[row] = sum_row(&k, row);
-    }
+    place_results(&k, to, (char *)scratch + z.spare);
+    for (int64_t row = 0; p->finish.b_zero && row < k.i1 - i; row++) row_sums[row] = sum_row(&k, row);
     p->dot == IFD_DOT_AMX ? IFD_K(ifd_quant_run_amx)(&k) : run_tiles(&k);
   }
 }

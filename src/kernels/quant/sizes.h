@@ -44,9 +44,10 @@ static inline ifd_quant_sizes ifd_quant_sizes_of(const ifd_k_quant_product *p, i
     z.rows = ifd_quant_block_rows(m, (near ? IFD_QUANT_L1 : 2 * IFD_QUANT_L2) / z.stride);
     a_len = (size_t)(ifd_max_i64(z.rows, IFD_QUANT_TILE) * z.stride);
   }
+  const size_t rows = (size_t)ifd_max_i64(z.rows, IFD_QUANT_TILE);
   z.to = ifd_quant_whole(a_len);
-  z.sums = z.to + ifd_quant_whole(sizeof(char *) * (size_t)z.rows);
-  z.offsets = z.sums + ifd_quant_whole(sizeof(int32_t) * (size_t)z.rows);
+  z.sums = z.to + ifd_quant_whole(sizeof(char *) * rows);
+  z.offsets = z.sums + ifd_quant_whole(sizeof(int32_t) * rows);
   z.spare = z.offsets + ifd_quant_whole(sizeof(int64_t) * (size_t)z.pieces);
   z.len = z.spare + ifd_quant_whole(sizeof(int32_t) * (size_t)p->n);
   return z;
