@@ -2,6 +2,7 @@
  * usual activations and with any. */
 #include "kcheck/buffer.h"
 
+#include "kernels/gemm/gemm.h"
 #include "kernels/kernels.h"
 #include "kernels/rnn/rnn.h"
 
@@ -107,7 +108,51 @@ static void any_cells(void **unused) {
   }
 }
 
+/* h R of a few rows: the bits of the product that more rows take, whichever columns come first. */
+static void recurrence(void **unused) {
+  (void)unused;
+  uint64_t state = 3;
+  for (int round = 0; round < 300; round++) {
+    const int64_t rows = rand_in(&state, 1, IFD_RNN_MAX_ROWS), n = rand_in(&state, 1, 40),
+                  columns = rand_in(&state, 1, 300);
+    buffer h = buffer_floats(rows * n), b = buffer_floats(n * columns), bias = buffer_floats(columns),
+           packed = buffer_floats((int64_t)(ifd_k_gemm_packed_len(columns, n) / sizeof(float))),
+           want = buffer_floats(rows * columns);
+    buffer *const all[] = {&h, &b, &bias, &packed, &want};
+    for (int i = 0; i < 3; i++) buffer_fill(all[i], &state, round % 5 == 4);
+    const float *given = round & 1 ? bias.f : NULL;
+    const ifd_k_epilogue e = {.scale = 1, .bias = given};
+    const ifd_k_gemm_grid whole = {rows, columns, 1, 1};
+    void *scratch = aligned_alloc(64, ifd_k_gemm_scratch_len(&whole, n, false));
+    ifd_k_gemm(IFD_ISA_REF)->pack_f32(packed.f, b.f, columns, 1, n, 0, columns);
+    ifd_k_gemm_run(ifd_k_gemm(IFD_ISA_REF),
+                   &(ifd_k_product){.m = rows,
+                                    .n = columns,
+                                    .k = n,
+                                    .a = h.f,
+                                    .a_rs = n,
+                                    .a_cs = 1,
+                                    .b = b.f,
+                                    .b_rs = columns,
+                                    .b_cs = 1,
+                                    .c = want.f,
+                                    .c_rs = columns,
+                                    .epilogue = &e},
+                   &whole, 0, scratch);
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+      for (int backward = 0; backward < 2; backward++) {
+        buffer y = buffer_floats(rows * columns);
+        ifd_k_rnn(isa)->recur(h.f, (size_t)rows, (size_t)n, packed.f, (size_t)columns, given, y.f, backward);
+        assert_true(same_floats(y.f, want.f, rows * columns));
+        buffer_free(&y);
+      }
+    for (int i = 0; i < 5; i++) buffer_free(all[i]);
+    free(scratch);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(usual_cells), cmocka_unit_test(any_cells)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(usual_cells), cmocka_unit_test(any_cells),
+                                     cmocka_unit_test(recurrence)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,5 +148,64 @@ static void rnn(const ifd_k_rnn_cell *p, const float *x, const float *r, float *
   }
 }
 
-const struct ifd_k_rnn_table IFD_K(ifd_k_rnn) = {
-    .lstm = lstm, .gru_linear = gru_linear, .gru_reset = gru_reset, .gru_update = gru_update, .rnn = rnn};
+/* ---- h R ---- */
+
+#define UNROLL_ _Pragma("GCC unroll 8")
+
+/* Vectors of 16 columns that `rows` rows sum at once: enough chains for the latency of an fma, and no more
+ * than there are registers for. */
+#if defined(IFD_ISA_avx512)
+#define VECTORS_(rows) (rows == 1 ? 8 : 4)
+#else
+#define VECTORS_(rows) (rows == 1 ? 4 : rows == 2 ? 2 : 1)
+#endif
+
+/* Columns [16 first, 16 (first + vectors)) of the result; fewer where there are no more. */
+IFD_INLINE void recur_tile(size_t rows, size_t vectors, const float *h, size_t n, const float *packed,
+                           size_t n_columns, const float *bias, float *to, size_t first) {
+  v16 sum[IFD_RNN_MAX_ROWS][8];
+  const float *b = packed + first * n * 16;
+  UNROLL_ for (size_t r = 0; r < rows; r++) UNROLL_ for (size_t v = 0; v < vectors; v++) sum[r][v] =
+      v16_zero();
+  for (size_t k = 0; k < n; k++, b += 16) UNROLL_ for (size_t v = 0; v < vectors; v++) {
+      const v16 w = v16_load(b + v * n * 16);
+      UNROLL_ for (size_t r = 0; r < rows; r++) sum[r][v] = v16_fma(v16_set1(h[r * n + k]), w, sum[r][v]);
+    }
+  UNROLL_ for (size_t v = 0; v < vectors; v++) {
+    const size_t j = (first + v) * 16;
+    const int width = n_columns - j < 16 ? (int)(n_columns - j) : 16;
+    UNROLL_ for (size_t r = 0; r < rows; r++) {
+      const v16 y = bias ? v16_add(sum[r][v], v16_load_n(bias + j, width)) : sum[r][v];
+      v16_store_n(to + r * n_columns + j, y, width);
+    }
+  }
+}
+
+IFD_INLINE void recur_rows(size_t rows, const float *h, size_t n, const float *packed, size_t n_columns,
+                           const float *bias, float *to, bool backward) {
+  const size_t vectors = VECTORS_(rows), all = (n_columns + 15) / 16, n_tiles = (all + vectors - 1) / vectors;
+  for (size_t i = 0; i < n_tiles; i++) {
+    size_t first = (backward ? n_tiles - 1 - i : i) * vectors;
+    if (first + vectors <= all)
+      recur_tile(rows, vectors, h, n, packed, n_columns, bias, to, first);
+    else
+      for (; first < all; first++) recur_tile(rows, 1, h, n, packed, n_columns, bias, to, first);
+  }
+}
+
+static void recur(const float *h, size_t n_rows, size_t n, const float *packed, size_t n_columns,
+                  const float *bias, float *to, bool backward) {
+  switch (n_rows) {
+  case 1: recur_rows(1, h, n, packed, n_columns, bias, to, backward); return;
+  case 2: recur_rows(2, h, n, packed, n_columns, bias, to, backward); return;
+  case 3: recur_rows(3, h, n, packed, n_columns, bias, to, backward); return;
+  default: recur_rows(4, h, n, packed, n_columns, bias, to, backward);
+  }
+}
+
+const struct ifd_k_rnn_table IFD_K(ifd_k_rnn) = {.recur = recur,
+                                                 .lstm = lstm,
+                                                 .gru_linear = gru_linear,
+                                                 .gru_reset = gru_reset,
+                                                 .gru_update = gru_update,
+                                                 .rnn = rnn};

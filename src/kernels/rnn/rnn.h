@@ -30,7 +30,14 @@ typedef struct ifd_k_rnn_cell {
   bool input_forget; /* LSTM: the forget gate is 1 - input gate */
 } ifd_k_rnn_cell;
 
+enum { IFD_RNN_MAX_ROWS = 4 }; /* of `recur` */
+
 struct ifd_k_rnn_table {
+  /* to [n_rows, n_columns] = h [n_rows, n] · B + bias (NULL: none), rows dense, at most IFD_RNN_MAX_ROWS of
+   * them; B is packed as kernels/gemm/gemm.h has it, and the sums are its chains. With `backward` the last
+   * columns come first: every other time, what the cache kept of B is read while it is there. */
+  void (*recur)(const float *h, size_t n_rows, size_t n, const float *packed, size_t n_columns,
+                const float *bias, float *to, bool backward);
   /* x, r: 4n (i, o, f, c). peephole: 3n (i, o, f) or NULL. */
   void (*lstm)(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *peephole, const float *c,
                float *c_out, float *h_out, size_t n);

@@ -43,6 +43,7 @@ struct steps {
   int64_t length[TASK_SEQUENCES];
   const float *x[TASK_SEQUENCES];
   float *h, *c, *r, *z, *reset, *candidate;
+  bool backward; /* this time the last columns of R come first */
 };
 
 /* ---- one step ---- */
@@ -52,8 +53,14 @@ static void multiply(const steps *s, int index, const float *from, float *to, bo
   const recurrence *p = s->p;
   const part *part = &p->parts[index];
   int64_t hidden = p->l.hidden, all = p->l.gates * hidden;
+  const float *packed = p->packed ? p->packed + s->d * p->packed_direction + part->packed : NULL;
   ifd_k_epilogue e = IFD_K_EPILOGUE_NONE;
   if (bias && p->has[B]) e.bias = (const float *)s->args->in[B] + (s->d * 2 + 1) * all + part->first;
+  if (packed && s->n <= IFD_RNN_MAX_ROWS) {
+    p->kernels->recur(from, (size_t)s->n, (size_t)hidden, packed, (size_t)part->rows, e.bias, to,
+                      s->backward);
+    return;
+  }
   ifd_k_product g = {.m = s->n,
                      .n = part->rows,
                      .k = hidden,
@@ -66,10 +73,7 @@ static void multiply(const steps *s, int index, const float *from, float *to, bo
                      .c = to,
                      .c_rs = part->rows,
                      .epilogue = &e};
-  if (p->packed) {
-    g.b = p->packed + s->d * p->packed_direction + part->packed;
-    g.b_rs = g.b_cs = 0;
-  }
+  if (packed) g.b = packed, g.b_rs = g.b_cs = 0;
   for (int64_t t = 0; t < part->grid.n_tasks; t++)
     if (t % part->grid.n_m * part->grid.m_step < s->n)
       ifd_k_gemm_run(p->gemm, &g, &part->grid, t, (float *)s->args->scratch + p->at_gemm);
@@ -217,6 +221,7 @@ static void run_steps(const void *params, const ifd_args *args, int task) {
                    ? (const float *)args->shared + input_at(p, s.d, step_of(&s, k, i), s.first + k)
                    : NULL;
     p->step(&s);
+    s.backward = !s.backward;
     write_y(&s, i);
   }
   clear_rest(&s);
