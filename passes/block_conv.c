@@ -1,4 +1,4 @@
-#include "pass/pass.h"
+#include "pass/turn.h"
 
 /* Convolutions run on images whose channels lie in blocks of 16 (ops/blocked.c): Conv(x) →
  * Unblock(infold.Conv(Block(x))). The conversions go away where such operators meet, and sink where elements
@@ -52,12 +52,13 @@ static ifd_status block_as(ifd_rewrite *rw, ifd_node *conv, const char *op_type,
   return ifd_rw_replace(rw, conv->outputs[0], unblock->outputs[0]);
 }
 
-static ifd_status make_plain(ifd_rewrite *rw, ifd_node *conv) {
+static ifd_status make_plain(ifd_rewrite *rw, ifd_node *conv, const char *op_type, bool plain_input) {
   ifd_value *inputs[3] = {conv->inputs[0], conv->inputs[1], ifd_node_input(conv, 2)};
   ifd_node *node;
-  TRY(ifd_rw_add_node(rw, &node, "infold.Conv", inputs, inputs[2] ? 3 : 2, 1));
+  if (!plain_input) TRY(blocked(rw, &inputs[0], inputs[0]));
+  TRY(ifd_rw_add_node(rw, &node, op_type, inputs, inputs[2] ? 3 : 2, 1));
   TRY(copy_attrs(rw, node, conv));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), node, "plain_input", 1));
+  if (plain_input) TRY(ifd_node_set_int(ifd_rw_error(rw), node, "plain_input", 1));
   TRY(ifd_node_set_int(ifd_rw_error(rw), node, "plain_output", 1));
   return ifd_rw_replace(rw, conv->outputs[0], node->outputs[0]);
 }
@@ -67,14 +68,40 @@ static ifd_status block_conv(ifd_rewrite *rw, ifd_node *conv) {
   if (!fits(rw, conv, &w)) return IFD_OK;
   int64_t group = ifd_node_int(conv, "group", 1);
   if (group == 1 && w.dim[0] <= FEW_OUT && ifd_shape_span(&w, 2, w.rank) >= MANY_TAPS)
-    return make_plain(rw, conv);
+    return make_plain(rw, conv, "infold.Conv", true);
   bool plain = group == 1 && w.dim[1] <= FEW_IN && !ifd_rw_own_producer(conv->inputs[0], "Unblock");
   return block_as(rw, conv, "infold.Conv", plain, w.dim[0]);
+}
+
+/* Of stride 1 it is a Conv. */
+static ifd_status turn(ifd_rewrite *rw, ifd_node *conv) {
+  ifd_node *turned;
+  ifd_shape w;
+  if (!fits(rw, conv, &w)) return IFD_OK;
+  TRY(ifd_turn_conv_transpose(rw, &turned, conv));
+  return turned ? ifd_rw_replace(rw, conv->outputs[0], turned->outputs[0]) : IFD_OK;
+}
+
+/* Whether every box of `stride` outputs, which are then made together, needs few weights that are zero. */
+static bool fills_boxes(const ifd_node *conv, const ifd_shape *w) {
+  const int64_t *strides, *dilations;
+  int n_strides = ifd_node_ints(conv, "strides", &strides),
+      n_dilations = ifd_node_ints(conv, "dilations", &dilations);
+  double taps = 1, box_taps = 1;
+  for (int i = 0; i < w->rank - 2; i++) {
+    int64_t stride = i < n_strides ? strides[i] : 1, dilation = i < n_dilations ? dilations[i] : 1;
+    if (stride < 1 || dilation < 1 || stride > INT32_MAX || dilation > INT32_MAX) return false;
+    taps *= (double)w->dim[2 + i];
+    box_taps *= (double)stride * (double)((w->dim[2 + i] - 1) * dilation / stride + 1);
+  }
+  return box_taps <= 4 * taps;
 }
 
 static ifd_status block_conv_transpose(ifd_rewrite *rw, ifd_node *conv) {
   ifd_shape w;
   if (!fits(rw, conv, &w)) return IFD_OK;
+  if (ifd_node_int(conv, "group", 1) == 1 && w.dim[1] <= FEW_OUT && fills_boxes(conv, &w))
+    return make_plain(rw, conv, "infold.ConvTranspose", false);
   return block_as(rw, conv, "infold.ConvTranspose", false, w.dim[1] * ifd_node_int(conv, "group", 1));
 }
 
@@ -100,6 +127,7 @@ const ifd_pass ifd_pass_block_conv = {
     .summary = "runs convolutions on images whose channels lie in blocks of 16",
     .phase = IFD_PHASE_PLAN,
     .rules = (const ifd_rule[]){{"Conv", IFD_EXACT, block_conv},
+                                {"ConvTranspose", IFD_REASSOCIATES, turn},
                                 {"ConvTranspose", IFD_EXACT, block_conv_transpose},
                                 {"infold.Conv", IFD_EXACT, read_blocked},
                                 {"infold.Block", IFD_EXACT, cancel},

@@ -48,6 +48,39 @@ static void pack_direct(const weights *w, float *to) {
   }
 }
 
+/* Tap of the kernel that a column of boxes applies at tap t of these, or -1. */
+static int64_t box_tap(const ifd_k_conv_shape *s, const ifd_conv_phase *boxes, const ifd_conv_column *column,
+                       int64_t t) {
+  int64_t at[IFD_K_DIMS], tap = 0;
+  for (int d = IFD_K_DIMS; d-- > 0; t /= boxes->axis[d].n_taps) {
+    int64_t reach = t % boxes->axis[d].n_taps * s->stride[d] + column->rest[d];
+    at[d] = reach / s->dilation[d];
+    if (reach % s->dilation[d] || at[d] >= s->kernel[d]) return -1;
+  }
+  for (int d = 0; d < IFD_K_DIMS; d++) tap = tap * s->kernel[d] + at[d];
+  return tap;
+}
+
+/* [group][panel of columns][block of channels][tap][channel][16] */
+static void pack_boxes(const weights *w, ifd_k_conv_algo algo, float *to) {
+  const ifd_k_conv_shape *s = w->s;
+  ifd_conv_phase boxes = ifd_conv_boxes(s);
+  int64_t columns = ifd_conv_product_columns(s, algo), panels = ifd_ceil_div(columns, LANES);
+  for (int64_t j = 0; j < s->groups * panels * LANES; j++) {
+    int64_t g = j / (panels * LANES), column = j % (panels * LANES);
+    float *at = to + j / LANES * w->c_group * boxes.n_taps * LANES + j % LANES;
+    ifd_conv_column c = ifd_conv_column_at(s, algo, ifd_min_i64(column, columns - 1));
+    for (int64_t b = 0; b < w->c_group; b += LANES)
+      for (int64_t t = 0; t < boxes.n_taps; t++) {
+        int64_t tap = column < columns ? box_tap(s, &boxes, &c, t) : -1;
+        for (int64_t i = b; i < ifd_min_i64(b + LANES, w->c_group); i++, at += LANES)
+          *at = tap < 0 ? 0 : weight_at(w, g * w->m_group + c.channel, i, tap);
+      }
+  }
+}
+static void pack_phases(const weights *w, float *to) { pack_boxes(w, IFD_K_CONV_PHASES, to); }
+static void pack_phases_out(const weights *w, float *to) { pack_boxes(w, IFD_K_CONV_PHASES_OUT, to); }
+
 /* [phase][block][channel of the group][tap][16]; for a first layer, of one group, every tap of every channel
  */
 static void pack_lanes(const weights *w, float *to) {
@@ -118,7 +151,8 @@ void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed)
   static void (*const packs[IFD_K_N_CONV_ALGOS])(const weights *, float *) = {
       [IFD_K_CONV_DIRECT] = pack_direct,         [IFD_K_CONV_WINOGRAD] = pack_winograd_4,
       [IFD_K_CONV_WINOGRAD_2] = pack_winograd_2, [IFD_K_CONV_DEPTHWISE] = pack_lanes,
-      [IFD_K_CONV_GROUPED] = pack_lanes,         [IFD_K_CONV_FIRST] = pack_lanes,
+      [IFD_K_CONV_GROUPED] = pack_lanes,         [IFD_K_CONV_PHASES] = pack_phases,
+      [IFD_K_CONV_PHASES_OUT] = pack_phases_out, [IFD_K_CONV_FIRST] = pack_lanes,
       [IFD_K_CONV_PLANAR] = pack_planar};
   const ifd_k_conv_shape *s = &plan->shape;
   weights all = {s, w, s->c / s->groups, s->m / s->groups, ifd_conv_volume(s->kernel)};

@@ -57,9 +57,23 @@ static bool suits_product(const ifd_k_conv_shape *s) {
   return ifd_conv_n_phases(s) <= MAX_PHASES && (ifd_conv_whole_blocks(s) || s->m / s->groups >= least);
 }
 
+/* Whether all phases as columns of one product take no more vector operations, for each place and input
+ * channel, than one product for each, or than lanes; with no more than four times the weights. */
+static bool suits_boxes(const ifd_k_conv_shape *s) {
+  double m = (double)s->m / (double)s->groups, taps = 1, box_taps = 1, phases = 1;
+  for (int d = 0; d < IFD_K_DIMS; d++) {
+    taps *= (double)s->kernel[d], phases *= (double)s->stride[d];
+    box_taps *= (double)ifd_conv_box_taps(s, d);
+  }
+  double lanes = taps * ceil((double)s->m / 16) / (double)s->groups;
+  double apart = suits_product(s) ? taps * ceil(m / 16) : lanes;
+  return s->transposed && phases * box_taps <= 4 * taps && box_taps * ceil(m * phases / 16) <= apart;
+}
+
 ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *s, ifd_k_conv_wish wish) {
-  if (wish.plain_output) return IFD_K_CONV_PLANAR;
+  if (wish.plain_output) return s->transposed ? IFD_K_CONV_PHASES_OUT : IFD_K_CONV_PLANAR;
   if (wish.plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
+  if (suits_boxes(s)) return IFD_K_CONV_PHASES;
   if (suits_product(s)) return wish.exact ? IFD_K_CONV_DIRECT : choose_winograd(s);
   return s->groups == s->c && s->groups == s->m ? IFD_K_CONV_DEPTHWISE : IFD_K_CONV_GROUPED;
 }
@@ -70,6 +84,8 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
                                                         [IFD_K_CONV_WINOGRAD_2] = "winograd 2x2",
                                                         [IFD_K_CONV_DEPTHWISE] = "depthwise",
                                                         [IFD_K_CONV_GROUPED] = "grouped",
+                                                        [IFD_K_CONV_PHASES] = "phases",
+                                                        [IFD_K_CONV_PHASES_OUT] = "phases",
                                                         [IFD_K_CONV_FIRST] = "first",
                                                         [IFD_K_CONV_PLANAR] = "planar"};
   return names[algo];
@@ -102,20 +118,32 @@ static int64_t most_places(const ifd_k_conv_shape *s, int d) {
 
 /* ---- the algorithms ---- */
 
-static void plan_direct(ifd_k_conv_plan *p) {
+static void plan_product(ifd_k_conv_plan *p, int64_t places, int64_t taps) {
   const ifd_k_conv_shape *s = &p->shape;
-  int64_t c = s->c / s->groups, m = s->m / s->groups, taps = ifd_conv_volume(s->kernel), places = 1;
-  for (int d = 0; d < IFD_K_DIMS; d++) places *= most_places(s, d);
+  int64_t c = s->c / s->groups, m = ifd_conv_product_columns(s, p->algo);
   bool scatters = ifd_conv_scatters(s);
   p->spans_batch = places == 1 && !scatters;
   int64_t n_rows = p->spans_batch ? p->batch : places;
   ifd_k_gemm_grid grid = ifd_k_gemm_split(n_rows, m, c * taps, true);
-  p->n_parts = s->groups * ifd_conv_n_phases(s);
   split_rows(p, n_rows, grid.n_m);
   split_blocks(p, ifd_ceil_div(m, 16), grid.n_tasks / grid.n_m);
   int64_t segments = ifd_ceil_div(c, 16) * taps;
   p->scratch_len = ifd_product_scratch_of(p->rows, p->blocks * 16, c * taps, segments, true, scatters).len;
   p->packed_len = sizeof(float) * 16 * (size_t)(s->c * taps * p->n_blocks);
+}
+
+static void plan_direct(ifd_k_conv_plan *p) {
+  const ifd_k_conv_shape *s = &p->shape;
+  int64_t places = 1;
+  for (int d = 0; d < IFD_K_DIMS; d++) places *= most_places(s, d);
+  p->n_parts = s->groups * ifd_conv_n_phases(s);
+  plan_product(p, places, ifd_conv_volume(s->kernel));
+}
+
+static void plan_boxes(ifd_k_conv_plan *p) {
+  ifd_conv_phase boxes = ifd_conv_boxes(&p->shape);
+  p->n_parts = p->shape.groups;
+  plan_product(p, boxes.n_places, boxes.n_taps);
 }
 
 static void plan_winograd(ifd_k_conv_plan *p) {
@@ -162,7 +190,7 @@ static void plan_grouped(ifd_k_conv_plan *p) {
   split_rows(p, p->n_rows, ifd_max_i64(p->row_tasks, ifd_ceil_div(p->n_rows, fit)));
   ifd_conv_grouped_sizes z = ifd_conv_grouped_sizes_of(s, p->rows);
   bool waits = z.channels < s->c / s->groups;
-  p->scratch_len = sizeof(float) * (size_t)(z.channels * z.x_channel);
+  p->scratch_len = sizeof(float) * (size_t)z.room;
   if (waits) p->scratch_len += sizeof(float) * 16 * (size_t)(p->rows * s->out[IFD_K_W]);
 }
 
@@ -210,7 +238,8 @@ bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, 
   static void (*const plans[IFD_K_N_CONV_ALGOS])(ifd_k_conv_plan *) = {
       [IFD_K_CONV_DIRECT] = plan_direct,       [IFD_K_CONV_WINOGRAD] = plan_winograd,
       [IFD_K_CONV_WINOGRAD_2] = plan_winograd, [IFD_K_CONV_DEPTHWISE] = plan_lines,
-      [IFD_K_CONV_GROUPED] = plan_grouped,     [IFD_K_CONV_FIRST] = plan_first,
+      [IFD_K_CONV_GROUPED] = plan_grouped,     [IFD_K_CONV_PHASES] = plan_boxes,
+      [IFD_K_CONV_PHASES_OUT] = plan_boxes,    [IFD_K_CONV_FIRST] = plan_first,
       [IFD_K_CONV_PLANAR] = plan_planar};
   *plan = (ifd_k_conv_plan){.shape = *shape, .algo = algo, .batch = batch};
   if (!sizes_fit(shape, batch)) return false;

@@ -3,7 +3,8 @@
  * back. Such a tensor is an ordinary one of its shape, so operators of elements run on it as they are. Conv
  * and ConvTranspose take and give it, with what follows them (bias, activation, a residual) in their stores:
  * attribute `activation` names it, `activation_p` has its parameters, `join` says how input 3 takes part.
- * Input 0 may also be plain ([N, C, image…]): attribute plain_input; so may the output, then: plain_output.
+ * Input 0 of Conv may also be plain ([N, C, image…]): attribute plain_input; so may the output, then:
+ * plain_output. ConvTranspose of one group may have a plain output of its blocked input.
  * A pointwise Conv of one group may scale, shift and clip what it reads: inputs 4 and 5 have these for each
  * channel, blocked, attribute `prologue` the bounds. */
 #include "kernels/kernels.h"

@@ -73,7 +73,7 @@ static double sum_at(const problem *p, int64_t n, int64_t m, const int64_t *o, d
   return sum;
 }
 
-static bool plain_output(const problem *p) { return p->algo == IFD_K_CONV_PLANAR; }
+static bool plain_output(const problem *p) { return ifd_k_conv_writes_plain(p->algo); }
 static int64_t y_planes(const problem *p) { return plain_output(p) ? p->s.m : blocks(p->s.m) * 16; }
 
 static int64_t y_at(const problem *p, int64_t n, int64_t m, int64_t pixel) {
@@ -253,7 +253,8 @@ static void random_axis(ifd_k_conv_shape *s, int d, int64_t k_most, uint64_t *st
     s->dilation[d] = rand_in(state, 0, 3) ? 1 : rand_in(state, 2, 3);
     int64_t reach = (s->kernel[d] - 1) * s->dilation[d], pads = rand_in(state, 0, reach);
     s->pad[d] = rand_in(state, 0, pads);
-    s->out[d] = s->transposed ? (s->in[d] - 1) * s->stride[d] + reach + 1 - pads
+    int64_t more = s->transposed ? rand_in(state, 0, s->stride[d] - 1) : 0; /* output_padding */
+    s->out[d] = s->transposed ? (s->in[d] - 1) * s->stride[d] + reach + 1 + more - pads
                               : (s->in[d] + pads - reach - 1) / s->stride[d] + 1;
     if (!s->transposed && s->in[d] + pads < reach + 1) s->out[d] = 0;
   } while (s->out[d] < 1 || s->out[d] > 40);
@@ -284,6 +285,8 @@ static void check_all(const ifd_k_conv_shape *s, uint64_t *state) {
   if (rand_in(state, 0, 3) == 0) check(s, IFD_K_CONV_GROUPED, batch, state);
   if (rand_in(state, 0, 1)) check(s, IFD_K_CONV_DIRECT, batch, state);
   if (s->groups == 1 && !s->transposed) check(s, IFD_K_CONV_PLANAR, batch, state);
+  if (s->transposed) check(s, IFD_K_CONV_PHASES, batch, state);
+  if (s->groups == 1 && s->transposed) check(s, IFD_K_CONV_PHASES_OUT, batch, state);
 }
 
 static void dense(void **unused) {
@@ -354,6 +357,22 @@ static void unblocked(void **unused) {
     check(&s, i % 2 ? IFD_K_CONV_PLANAR : IFD_K_CONV_FIRST, rand_in(&state, 1, 2), &state);
   }
 }
+/* Many phases of few channels: a vocoder's. */
+static void many_phases(void **unused) {
+  (void)unused;
+  uint64_t state = 8;
+  for (int i = 0; i < 20; i++) {
+    ifd_k_conv_shape s = {.transposed = true, .groups = 1};
+    for (int d = 0; d < 3; d++) flat_axis(&s, d);
+    s.c = rand_in(&state, 1, 40), s.m = rand_in(&state, 1, 3);
+    s.in[2] = rand_in(&state, 1, 150), s.stride[2] = rand_in(&state, 8, 300);
+    s.kernel[2] = rand_in(&state, 1, 3 * s.stride[2]), s.pad[2] = rand_in(&state, 0, s.kernel[2] - 1);
+    s.out[2] = (s.in[2] - 1) * s.stride[2] + s.kernel[2] - s.pad[2];
+    if (s.out[2] < 1) continue;
+    check(&s, IFD_K_CONV_PHASES, 2, &state);
+    check(&s, IFD_K_CONV_PHASES_OUT, 2, &state);
+  }
+}
 /* More than one block of k, rows and columns of the product. */
 static void large(void **unused) {
   (void)unused;
@@ -403,9 +422,9 @@ static void sizes_overflow(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(layouts),   cmocka_unit_test(dense),
-                                     cmocka_unit_test(volumes),   cmocka_unit_test(groups),
-                                     cmocka_unit_test(unblocked), cmocka_unit_test(windows_of_three),
-                                     cmocka_unit_test(large),     cmocka_unit_test(sizes_overflow)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(layouts), cmocka_unit_test(dense),       cmocka_unit_test(volumes),
+      cmocka_unit_test(groups),  cmocka_unit_test(unblocked),   cmocka_unit_test(windows_of_three),
+      cmocka_unit_test(large),   cmocka_unit_test(many_phases), cmocka_unit_test(sizes_overflow)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,8 +151,64 @@ def computed_weights(rng):
     return n.model(weighted(y, "Conv", (5, 17, 3, 3)))
 
 
+def drawn_transposes(rng, dims, shape):
+    """ConvTransposes of one image, of drawn attributes, all their outputs in one row."""
+    n, rows, c = Net(rng, shape), [], shape[1]
+    n.weights.append(numpy_helper.from_array(np.array([-1]), "row"))
+    for _ in range(24):
+        group = int(rng.choice([g for g in (1, 1, 1, 2, c // 2, c) if c % g == 0]))
+        m = group * int(rng.choice([1, 1, 2, 3, 16, 20]))
+        kernel, stride, dilation = (rng.integers(1, most, dims) for most in ((9, 6, 4)[dims - 1], 4, 3))
+        if rng.random() < 0.3:
+            stride[:] = 1
+        reach = (kernel - 1) * dilation
+        attrs = dict(strides=stride.tolist(), dilations=dilation.tolist(), kernel_shape=kernel.tolist())
+        full = (np.array(shape[2:]) - 1) * stride + reach + 1
+        kind = rng.integers(5)
+        if kind == 0:
+            attrs["auto_pad"] = str(rng.choice(["SAME_UPPER", "SAME_LOWER", "VALID"]))
+        elif kind == 1:
+            attrs["output_shape"] = [int(rng.integers(1, f + s)) for f, s in zip(full, stride)]
+        else:
+            pads = [int(rng.integers(0, r + 1)) for r in reach]
+            attrs["pads"] = pads + [int(rng.integers(0, r - p + 1)) for r, p in zip(reach, pads)]
+            attrs["output_padding"] = [int(rng.integers(0, s)) for s in stride]
+        inputs = ["x", n.constant(c, m // group, *kernel)] + [n.constant(m)] * int(rng.integers(2))
+        y = n.node("ConvTranspose", inputs, group=group, **attrs)
+        y = n.relu(y) if rng.integers(2) else n.node("Add", [n.node("Sigmoid", [y]), y])
+        rows.append(n.node("Reshape", [y, "row"]))
+    return n.model(n.node("Concat", rows, axis=0))
+
+
+def transposes_1d(rng):
+    return drawn_transposes(rng, 1, [2, 12, 17])
+
+
+def transposes_2d(rng):
+    return drawn_transposes(rng, 2, [2, 32, 7, 9])
+
+
+def transposes_3d(rng):
+    return drawn_transposes(rng, 3, [1, 6, 3, 4, 5])
+
+
+def vocoder(rng):
+    n = Net(rng, [2, 16, 23])
+    y = n.relu(n.node("ConvTranspose", ["x", n.constant(16, 20, 8), n.constant(20)], strides=[4], pads=[2, 2]))
+    y = n.node("ConvTranspose", [y, n.constant(20, 2, 400), n.constant(2)], strides=[160], output_padding=[7])
+    return n.model(n.node("Tanh", [y]))
+
+
+def decoder(rng):
+    n = Net(rng, [2, 24, 6, 7])
+    y = n.relu(n.node("ConvTranspose", ["x", n.constant(24, 32, 2, 2), n.constant(32)], strides=[2, 2]))
+    y = n.relu(n.node("ConvTranspose", [y, n.constant(32, 24, 3, 3), n.constant(24)], pads=[1, 1, 1, 1]))
+    y = n.node("ConvTranspose", [y, n.constant(24, 1, 2, 2), n.constant(1)], strides=[2, 2])
+    return n.model(n.node("Sigmoid", [y]))
+
+
 NETS = [shuffle_net, shuffled_channels, small_groups, odd_groups, few_outputs, long_kernels, half_bands, few_inputs, narrow,
-        dense_block, volume, computed_weights]
+        dense_block, volume, computed_weights, transposes_1d, transposes_2d, transposes_3d, vocoder, decoder]
 
 
 def run(folder, *options, **environment):

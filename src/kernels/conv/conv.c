@@ -11,7 +11,8 @@ static ifd_conv_task task_at(const ifd_k_conv_plan *p, const ifd_k_conv_args *ar
                      .y_plane = ifd_conv_volume(s->out)};
   t.x_sample =
       args->x_sample ? args->x_sample : ifd_conv_sample(s->c, s->in, ifd_k_conv_reads_plain(p->algo));
-  t.y_sample = args->y_sample ? args->y_sample : ifd_conv_sample(s->m, s->out, p->algo == IFD_K_CONV_PLANAR);
+  t.y_sample =
+      args->y_sample ? args->y_sample : ifd_conv_sample(s->m, s->out, ifd_k_conv_writes_plain(p->algo));
   t.epilogue = args->epilogue ? *args->epilogue : IFD_K_EPILOGUE_NONE;
   t.other_sample = t.epilogue.other_rs ? t.epilogue.other_rs : t.y_sample;
   int64_t row = task % p->row_tasks, block = task / p->row_tasks % p->block_tasks;
@@ -30,7 +31,8 @@ static void run(const ifd_k_conv_plan *p, const ifd_k_conv_args *args, int64_t t
   static void (*const algorithms[IFD_K_N_CONV_ALGOS])(const ifd_conv_task *, void *) = {
       [IFD_K_CONV_DIRECT] = IFD_K(ifd_conv_direct),       [IFD_K_CONV_WINOGRAD] = IFD_K(ifd_conv_winograd),
       [IFD_K_CONV_WINOGRAD_2] = IFD_K(ifd_conv_winograd), [IFD_K_CONV_DEPTHWISE] = IFD_K(ifd_conv_depthwise),
-      [IFD_K_CONV_GROUPED] = IFD_K(ifd_conv_grouped),     [IFD_K_CONV_FIRST] = IFD_K(ifd_conv_first),
+      [IFD_K_CONV_GROUPED] = IFD_K(ifd_conv_grouped),     [IFD_K_CONV_PHASES] = IFD_K(ifd_conv_direct),
+      [IFD_K_CONV_PHASES_OUT] = IFD_K(ifd_conv_direct),   [IFD_K_CONV_FIRST] = IFD_K(ifd_conv_first),
       [IFD_K_CONV_PLANAR] = IFD_K(ifd_conv_planar)};
   ifd_conv_task t = task_at(p, args, task);
   algorithms[p->algo](&t, scratch);

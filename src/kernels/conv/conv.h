@@ -27,6 +27,8 @@ typedef enum ifd_k_conv_algo {
   IFD_K_CONV_WINOGRAD_2, /* F(2×2, 3×3): fewer weights to read */
   IFD_K_CONV_DEPTHWISE,  /* groups = C = M */
   IFD_K_CONV_GROUPED,    /* groups of few channels */
+  IFD_K_CONV_PHASES,     /* transposed: a product for each group, its columns the channels of all phases */
+  IFD_K_CONV_PHASES_OUT, /* the same, y not blocked */
   IFD_K_CONV_FIRST,      /* few input channels: x is [N, C, D, H, W], not blocked */
   IFD_K_CONV_PLANAR,     /* few output channels: neither x nor y is blocked */
   IFD_K_N_CONV_ALGOS
@@ -37,12 +39,15 @@ typedef struct ifd_k_conv_wish {
   bool exact; /* no Winograd, whose rounding errors follow the largest element of a tile, and which lets NaN
                  and infinity spread over it */
   bool plain_input;  /* x may be had unblocked at no cost */
-  bool plain_output; /* y must be unblocked; x is, then, and there is one group */
+  bool plain_output; /* y must be unblocked; there is one group; x is unblocked too, unless transposed */
 } ifd_k_conv_wish;
 
 /* The algorithm for a shape. */
 ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *shape, ifd_k_conv_wish wish);
 static inline bool ifd_k_conv_reads_plain(ifd_k_conv_algo algo) { return algo >= IFD_K_CONV_FIRST; }
+static inline bool ifd_k_conv_writes_plain(ifd_k_conv_algo algo) {
+  return algo == IFD_K_CONV_PLANAR || algo == IFD_K_CONV_PHASES_OUT;
+}
 const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo);
 
 typedef struct ifd_k_conv_plan {

@@ -1,7 +1,8 @@
 /* The convolution as a product of places and taps: A's segments are (16 input channels of the group, tap),
  * gathered from x as they are needed, or x itself where a place reads only its own pixel. A part is a phase
  * and a group. A group may begin and end within a block: its segments then come from two blocks of x, and its
- * columns go to the lanes of y that are its own. */
+ * columns go to the lanes of y that are its own. Phases may all be one part, whose columns are their channels
+ * (phase.h). */
 #include "kernels/conv/task.h"
 
 /* Rows of the product: output places of a phase, from `first` on; where a sample has one place alone,
@@ -11,7 +12,8 @@ typedef struct places {
   ifd_conv_phase phase;
   const float *x;  /* the block in which the group's channels begin */
   int64_t lane;    /* of the first of them */
-  int64_t channel; /* of the output, of the product's first column */
+  int64_t channel; /* of the output, of the product's first column; of boxes, the group's first */
+  int64_t column;  /* the first, of the group's */
   int64_t first;
 } places;
 
@@ -158,19 +160,107 @@ static void scatter(const ifd_product *product, const float *sums, int64_t colum
   }
 }
 
+/* ---- boxes: all phases ---- */
+
+/* Output of an axis at remainder `rest` of box `place`; it may lie outside. */
+static int64_t output_at(const ifd_conv_axis *a, int64_t place, int64_t rest) {
+  return a->y_begin + place * a->y_step + rest;
+}
+
+/* The first pixel of the line of outputs that a run meets at these remainders, or -1. */
+static int64_t line_of(const places *p, const run *r, const ifd_conv_column *c) {
+  const int64_t *out = p->task->plan->shape.out;
+  int64_t line = 0;
+  for (int d = 0; d < IFD_K_W; d++) {
+    int64_t o = output_at(&p->phase.axis[d], r->at[d], c->rest[d]);
+    if (o < 0 || o >= out[d]) return -1;
+    line = line * out[d] + o;
+  }
+  return line * out[IFD_K_W];
+}
+
+/* Of the columns from j0 on, those of one phase and one block of y; how many is returned. */
+static int64_t put_phase(const places *p, const float *sums, int64_t columns, const run *r, int64_t j,
+                         int64_t j1) {
+  const ifd_k_conv_shape *s = &p->task->plan->shape;
+  const ifd_conv_axis *a = &p->phase.axis[IFD_K_W];
+  ifd_conv_column c = ifd_conv_column_at(s, IFD_K_CONV_PHASES, p->column + j);
+  int64_t channel = p->channel + c.channel,
+          n = ifd_min_i64(ifd_min_i64(s->m / s->groups - c.channel, 16 - channel % 16), j1 - j);
+  int64_t line = line_of(p, r, &c), o = output_at(a, r->at[IFD_K_W], c.rest[IFD_K_W]);
+  int64_t from = o < 0 ? ifd_ceil_div(-o, a->y_step) : 0,
+          end = o < s->out[IFD_K_W] ? (s->out[IFD_K_W] - 1 - o) / a->y_step + 1 : 0;
+  end = ifd_min_i64(end, r->n);
+  if (line >= 0 && from < end)
+    put_lanes(p, sums + from * columns, columns, line + o + from * a->y_step, end - from, a->y_step, channel,
+              n);
+  return n;
+}
+
+/* The same to y that is not blocked: columns of one channel and one line of outputs, places of a run. */
+static int64_t put_box(const places *p, const float *sums, int64_t columns, const run *r, int64_t j,
+                       int64_t j1) {
+  const ifd_conv_task *t = p->task;
+  const ifd_k_conv_shape *s = &t->plan->shape;
+  const ifd_k_epilogue *e = &t->epilogue;
+  const ifd_conv_axis *a = &p->phase.axis[IFD_K_W];
+  ifd_conv_column c = ifd_conv_column_at(s, IFD_K_CONV_PHASES_OUT, p->column + j);
+  int64_t width = s->out[IFD_K_W], n = ifd_min_i64(a->y_step - c.rest[IFD_K_W], j1 - j);
+  int64_t line = line_of(p, r, &c), at_once;
+  float bias[IFD_PRODUCT_ROWS];
+  for (int64_t i = 0; i < r->n && e->bias; i++) bias[i] = e->bias[c.channel];
+  for (int64_t i = 0; i < r->n && line >= 0; i += at_once) {
+    int64_t o = output_at(a, r->at[IFD_K_W] + i, c.rest[IFD_K_W]);
+    int64_t from = ifd_max_i64(0, -o), end = ifd_min_i64(n, width - o);
+    int64_t at = c.channel * t->y_plane + line + o + from;
+    at_once = from ? 1 : ifd_min_i64(r->n - i, ifd_max_i64(1, (width - o - n) / a->y_step + 1));
+    if (from >= end) continue;
+    IFD_K(ifd_k_finish)
+    (e, &(ifd_k_tile){.sums = sums + i * columns + from,
+                      .sums_rs = columns,
+                      .sums_vs = 16,
+                      .y = t->y + at,
+                      .y_rs = a->y_step,
+                      .y_vs = 16,
+                      .other = e->join ? e->other + at : NULL,
+                      .other_rs = a->y_step,
+                      .other_vs = 16,
+                      .row_bias = e->bias ? bias : NULL,
+                      .n_rows = at_once,
+                      .n_cols = end - from});
+  }
+  return n;
+}
+
+static void put_boxes(const ifd_product *product, const float *sums, int64_t columns, int64_t i0, int64_t i1,
+                      int64_t j0, int64_t j1) {
+  const places *p = product->source;
+  bool out = p->task->plan->algo == IFD_K_CONV_PHASES_OUT;
+  for (int64_t i = i0; i < i1;) {
+    run r = run_from(p, i, i1);
+    for (int64_t j = j0; j < j1;) {
+      const float *at = sums + (i - i0) * columns + j - j0;
+      j += out ? put_box(p, at, columns, &r, j, j1) : put_phase(p, at, columns, &r, j, j1);
+    }
+    i += r.n;
+  }
+}
+
 void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
   const ifd_k_conv_shape *s = &t->plan->shape;
+  bool boxes = ifd_conv_has_boxes(t->plan->algo);
   int64_t group = t->part % s->groups, phase = t->part / s->groups;
-  int64_t c = s->c / s->groups, m = s->m / s->groups, from = group * c;
+  int64_t c = s->c / s->groups, m = ifd_conv_product_columns(s, t->plan->algo), from = group * c;
   places p = {.task = t,
-              .phase = ifd_conv_phase_at(s, phase),
+              .phase = boxes ? ifd_conv_boxes(s) : ifd_conv_phase_at(s, phase),
               .x = t->x + from / 16 * t->x_plane * 16,
               .lane = from % 16,
-              .channel = group * m + t->b0 * 16,
+              .channel = group * (s->m / s->groups) + (boxes ? 0 : t->b0 * 16),
+              .column = t->b0 * 16,
               .first = t->r0};
   int64_t steps_before = p.phase.taps_before * s->c + p.phase.steps * group;
   bool spans = t->plan->spans_batch,
-       in_place = ifd_conv_pointwise(s) && !spans && p.lane == 0 && !t->prologue;
+       in_place = ifd_conv_reads_as_it_lies(&p.phase, s) && !spans && p.lane == 0 && !t->prologue;
   int64_t n_rows = ifd_min_i64(t->r1, spans ? t->plan->batch : p.phase.n_places) - t->r0;
   if (n_rows <= 0) return;
   ifd_product product = {.m = n_rows,
@@ -185,7 +275,9 @@ void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
                          .b =
                              t->packed + steps_before * ifd_ceil_div(m, 16) * 16 + t->b0 * 16 * p.phase.steps,
                          .fill = true,
-                         .store = ifd_conv_scatters(s) ? scatter : NULL};
+                         .store = boxes                  ? put_boxes
+                                  : ifd_conv_scatters(s) ? scatter
+                                                         : NULL};
   ifd_k_epilogue e = t->epilogue;
   if (!product.store) {
     product.c_rs = spans ? t->y_sample : 16;

@@ -20,6 +20,7 @@ typedef struct ifd_conv_line {
 /* Groups that share lanes: so many input channels of each, `rows` lines of outputs, are in hand at once. */
 typedef struct ifd_conv_grouped_sizes {
   int64_t channels, x_channel; /* floats of one, all lines that the outputs read */
+  int64_t room;                /* of all; more rows never need less */
 } ifd_conv_grouped_sizes;
 
 /* As many channels as leave their lines in L2. */
@@ -33,7 +34,8 @@ static inline ifd_conv_grouped_sizes ifd_conv_grouped_sizes_of(const ifd_k_conv_
   columns += (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W];
   int64_t pixels = planes * lines * columns, c = s->c / s->groups;
   return (ifd_conv_grouped_sizes){.channels = ifd_max_i64(1, ifd_min_i64(c, VECTORS / pixels)),
-                                  .x_channel = pixels * 16};
+                                  .x_channel = pixels * 16,
+                                  .room = ifd_max_i64(pixels, ifd_min_i64(c * pixels, VECTORS)) * 16};
 }
 
 #ifdef IFD_ISA

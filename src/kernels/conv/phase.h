@@ -4,7 +4,9 @@
  *
  *     y[y_begin + o * y_step] = Σ_c Σ_t x[begin + o * step + t * tap_step] * w[tap_begin + t * tap_apart]
  *
- * in each dimension, zeros outside x. Nothing here depends on the ISA. */
+ * in each dimension, zeros outside x. Or all phases are columns of one product: output o is of box
+ * (o + pad) / stride, place `remainder` in it, and every box reads inputs box - t, t < n_taps, with weight
+ * (t * stride + remainder) / dilation where the kernel has that, else 0. Nothing here depends on the ISA. */
 #ifndef IFD_KERNELS_CONV_PHASE_H
 #define IFD_KERNELS_CONV_PHASE_H
 
@@ -71,8 +73,47 @@ static inline ifd_conv_axis ifd_conv_transposed_axis(const ifd_k_conv_shape *s, 
   return a;
 }
 
+/* Boxes of `stride` outputs, the last and the first of which may lie outside in part. */
+static inline int64_t ifd_conv_box_taps(const ifd_k_conv_shape *s, int d) {
+  return (s->kernel[d] - 1) * s->dilation[d] / s->stride[d] + 1;
+}
+static inline ifd_conv_axis ifd_conv_box_axis(const ifd_k_conv_shape *s, int d) {
+  int64_t stride = s->stride[d], first = s->pad[d] / stride;
+  return (ifd_conv_axis){.n_places = (s->pad[d] + s->out[d] - 1) / stride + 1 - first,
+                         .n_taps = ifd_conv_box_taps(s, d),
+                         .begin = first,
+                         .step = 1,
+                         .tap_step = -1,
+                         .tap_apart = 1,
+                         .y_begin = first * stride - s->pad[d],
+                         .y_step = stride};
+}
+
+/* Sums over the axes of a phase, of c channels in a group. */
+static inline ifd_conv_phase ifd_conv_sum_axes(ifd_conv_phase p, const ifd_k_conv_shape *s) {
+  int64_t c = s->c / s->groups;
+  p.n_places = p.n_taps = 1;
+  for (int d = 0; d < IFD_K_DIMS; d++) {
+    p.taps_before = p.taps_before * s->kernel[d] + p.n_taps * p.axis[d].taps_before;
+    p.n_places *= p.axis[d].n_places;
+    p.n_taps *= p.axis[d].n_taps;
+  }
+  p.n_full = c / 16 * p.n_taps;
+  p.n_part = c % 16 ? p.n_taps : 0;
+  p.k_part = c % 16;
+  p.steps = c * p.n_taps;
+  return p;
+}
+
+/* All phases together. */
+static inline ifd_conv_phase ifd_conv_boxes(const ifd_k_conv_shape *s) {
+  ifd_conv_phase p = {0};
+  for (int d = 0; d < IFD_K_DIMS; d++) p.axis[d] = ifd_conv_box_axis(s, d);
+  return ifd_conv_sum_axes(p, s);
+}
+
 static inline ifd_conv_phase ifd_conv_phase_at(const ifd_k_conv_shape *s, int64_t index) {
-  ifd_conv_phase p = {.n_places = 1, .n_taps = 1};
+  ifd_conv_phase p = {0};
   for (int d = IFD_K_DIMS; d-- > 0; index /= s->transposed ? s->stride[d] : 1) {
     p.axis[d] = s->transposed ? ifd_conv_transposed_axis(s, d, index % s->stride[d])
                               : (ifd_conv_axis){.n_places = s->out[d],
@@ -83,17 +124,7 @@ static inline ifd_conv_phase ifd_conv_phase_at(const ifd_k_conv_shape *s, int64_
                                                 .tap_apart = 1,
                                                 .y_step = 1};
   }
-  for (int d = 0; d < IFD_K_DIMS; d++) {
-    p.taps_before = p.taps_before * s->kernel[d] + p.n_taps * p.axis[d].taps_before;
-    p.n_places *= p.axis[d].n_places;
-    p.n_taps *= p.axis[d].n_taps;
-  }
-  int64_t c = s->c / s->groups;
-  p.n_full = c / 16 * p.n_taps;
-  p.n_part = c % 16 ? p.n_taps : 0;
-  p.k_part = c % 16;
-  p.steps = c * p.n_taps;
-  return p;
+  return ifd_conv_sum_axes(p, s);
 }
 
 /* Floats of a sample of c channels. */
@@ -109,12 +140,37 @@ static inline bool ifd_conv_whole_blocks(const ifd_k_conv_shape *s) {
 static inline bool ifd_conv_scatters(const ifd_k_conv_shape *s) {
   return s->transposed || (s->groups > 1 && s->m / s->groups % 16 != 0);
 }
+static inline bool ifd_conv_has_boxes(ifd_k_conv_algo algo) {
+  return algo == IFD_K_CONV_PHASES || algo == IFD_K_CONV_PHASES_OUT;
+}
+/* Columns of a group's product. */
+static inline int64_t ifd_conv_product_columns(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
+  return s->m / s->groups * (ifd_conv_has_boxes(algo) ? ifd_conv_n_phases(s) : 1);
+}
 
-/* Whether output place i reads input place i and no other: x is then the operand of the product as it lies.
- */
-static inline bool ifd_conv_pointwise(const ifd_k_conv_shape *s) {
-  for (int d = 0; d < IFD_K_DIMS; d++)
-    if (s->kernel[d] != 1 || s->stride[d] != 1 || s->pad[d] != 0 || s->in[d] != s->out[d]) return false;
+/* Where a column of boxes goes. Blocked, the channels of a phase are side by side; unblocked, the phases of a
+ * channel are, which along W are outputs side by side. */
+typedef struct ifd_conv_column {
+  int64_t channel, rest[IFD_K_DIMS]; /* of the group; the remainders */
+} ifd_conv_column;
+
+static inline ifd_conv_column ifd_conv_column_at(const ifd_k_conv_shape *s, ifd_k_conv_algo algo,
+                                                 int64_t column) {
+  int64_t m = s->m / s->groups, n = ifd_conv_n_phases(s);
+  bool out = algo == IFD_K_CONV_PHASES_OUT;
+  int64_t phase = out ? column % n : column / m;
+  ifd_conv_column c = {.channel = out ? column / n : column % m};
+  for (int d = IFD_K_DIMS; d-- > 0; phase /= s->stride[d]) c.rest[d] = phase % s->stride[d];
+  return c;
+}
+
+/* Whether place i of a phase reads input place i and no other: x is then the operand of the product as it
+ * lies. */
+static inline bool ifd_conv_reads_as_it_lies(const ifd_conv_phase *p, const ifd_k_conv_shape *s) {
+  for (int d = 0; d < IFD_K_DIMS; d++) {
+    const ifd_conv_axis *a = &p->axis[d];
+    if (a->n_taps != 1 || a->begin != 0 || a->step != 1 || a->n_places != s->in[d]) return false;
+  }
   return true;
 }
 
