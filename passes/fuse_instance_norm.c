@@ -1,8 +1,9 @@
 #include "ops/op.h"
-#include "pass/pass.h"
+#include "pass/match.h"
 
 /* Frameworks without an instance normalization write it as one of batches: [N,C,…] is seen as [1,N·C,…],
- * whose channels are then normalized by their own statistics in training mode. With a batch of 1 that is
+ * whose channels are then normalized by their own statistics, in training mode or in inference mode by a mean
+ * and a variance that are computed. With a batch of 1 that is
  * InstanceNormalization by definition; and where scale and B repeat for each sample, the views can go. */
 
 /* x's view is one sample of more channels than x has. */
@@ -16,9 +17,25 @@ static bool folds_batch(ifd_rewrite *rw, const ifd_node *reshape, const ifd_valu
   return true;
 }
 
+/* Whether mean and variance are those of the input, over all axes but the channels. */
+static bool computes_statistics(ifd_rewrite *rw, const ifd_node *bn) {
+  const ifd_value *x = bn->inputs[0];
+  ifd_value *deviation, *squares;
+  unsigned others = ((1u << ifd_rw_rank(rw, x)) - 1) & ~2u, axes;
+  bool kept;
+  if (bn->n_inputs != 5 || ifd_mean_over(rw, bn->inputs[3], &axes, &kept) != x || axes != others)
+    return false;
+  squares = ifd_mean_over(rw, bn->inputs[4], &axes, &kept);
+  if (!squares || axes != others || !ifd_is_square(rw, squares, &deviation)) return false;
+  const ifd_node *sub = ifd_rw_producer(deviation, "Sub");
+  return sub && sub->inputs[0] == x && ifd_mean_over(rw, sub->inputs[1], &axes, &kept) == x && kept &&
+         axes == others;
+}
+
 static ifd_status fuse(ifd_rewrite *rw, ifd_node *bn) {
   ifd_node *node, *reshape = ifd_rw_producer(bn->inputs[0], "Reshape");
-  if (!ifd_op_mixes_batch(bn) || !reshape || !folds_batch(rw, reshape, bn->inputs[0])) return IFD_OK;
+  if (!reshape || !folds_batch(rw, reshape, bn->inputs[0])) return IFD_OK;
+  if (!ifd_op_mixes_batch(bn) && !computes_statistics(rw, bn)) return IFD_OK;
   if (bn->opset < 9 && !ifd_node_int(bn, "spatial", 1))
     return ifd_rw_refuse(rw, "spatial = 0 normalizes each position by itself");
   for (int i = 1; i < bn->n_outputs; i++)
@@ -97,7 +114,7 @@ static ifd_status drop_views(ifd_rewrite *rw, ifd_node *back) {
 }
 
 const ifd_pass ifd_pass_fuse_instance_norm = {
-    .summary = "makes InstanceNormalization of training-mode BatchNormalization over [1, N*C, ...]",
+    .summary = "makes InstanceNormalization of BatchNormalization of its own statistics over [1, N*C, ...]",
     .phase = IFD_PHASE_FUSE,
     .rules = (const ifd_rule[]){{"BatchNormalization", IFD_REASSOCIATES, fuse},
                                 {"Reshape", IFD_REASSOCIATES, drop_views},

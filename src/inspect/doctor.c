@@ -202,6 +202,8 @@ static ifd_status add_layer(ifd_doctor *d, const scope *at, const ifd_node *node
   l.momentum = float_attr(at, node, "momentum", 0.9f);
   l.mode = "written out";
   if (!l.written_out) TRY(find_mode(d, at, &l));
+  l.of_batch = norm->statistics == IFD_NORM_OF_BATCH && !l.trains;
+  if (l.of_batch && !l.written_out) l.mode = "of the batch";
   if (!l.written_out) TRY(find_statistics(d, at, &l));
   find_intention(&l);
   IFD_PUSH(d->err, d->arena, &d->layers, l);

@@ -22,8 +22,9 @@ typedef struct ifd_bn_layer {
   const ifd_node *node;
   const char *name;  /* of the node, or of its first output; "call/name" in the body of a function */
   const char *place; /* "" in the main graph, else "in then_branch of If 'x'" */
-  bool written_out;  /* in arithmetic: of what follows, only x and its rank are set */
+  bool written_out;  /* in arithmetic: of what follows, only of_batch, x and its rank are set */
   bool trains;
+  bool of_batch;    /* in inference mode, by statistics that are computed from x itself */
   const char *mode; /* "inference", "training: 3 outputs" */
   const ifd_value *x;
   int rank; /* of x; -1: not known */

@@ -37,6 +37,9 @@ static bool outputs_are_read(const ifd_bn_layer *l) {
   return false;
 }
 
+/* In training mode, or as good as that. */
+static bool takes_statistics(const ifd_bn_layer *l) { return l->trains || l->of_batch; }
+
 static bool trains_by_mistake(const ifd_bn_layer *l) {
   return l->trains && !outputs_are_read(l) && !l->of_weights && !l->of_instances;
 }
@@ -48,6 +51,15 @@ static bool training_mode(const ifd_bn_layer *l, char *message, size_t len) {
   return true;
 }
 
+static bool batch_statistics(const ifd_bn_layer *l, char *message, size_t len) {
+  if (!l->of_batch || l->of_weights || l->of_instances) return false;
+  snprintf(message, len,
+           "its statistics are computed from its own input: this model's answer for one %s depends on the "
+           "other %ss in the batch",
+           one_of(l), one_of(l));
+  return true;
+}
+
 static bool training_graph(const ifd_bn_layer *l, char *message, size_t len) {
   if (!l->trains || !outputs_are_read(l)) return false;
   snprintf(message, len, "%s, and the new running statistics are read: the answer depends on the batch",
@@ -56,14 +68,14 @@ static bool training_graph(const ifd_bn_layer *l, char *message, size_t len) {
 }
 
 static bool weight_standardization(const ifd_bn_layer *l, char *message, size_t len) {
-  return l->trains && l->of_weights &&
-         say(message, len, "it standardizes weights in training mode: its result is constant");
+  return takes_statistics(l) && l->of_weights &&
+         say(message, len, "it standardizes weights by their own statistics: its result is constant");
 }
 
 static bool instance_by_batch(const ifd_bn_layer *l, char *message, size_t len) {
-  return l->trains && l->of_instances &&
+  return takes_statistics(l) && l->of_instances &&
          say(message, len,
-             "in training mode over a batch of 1 behind a Reshape: it is an InstanceNormalization");
+             "by the statistics of a batch of 1 behind a Reshape: it is an InstanceNormalization");
 }
 
 /* Values that each channel's statistics are made of; 0 when that is not known, or beyond counting. */
@@ -78,7 +90,7 @@ static int64_t values_per_channel(const ifd_bn_layer *l) {
 }
 
 static bool one_value(const ifd_bn_layer *l, char *message, size_t len) {
-  return l->trains && values_per_channel(l) == 1 &&
+  return takes_statistics(l) && values_per_channel(l) == 1 &&
          say(message, len,
              "each channel has one value, which is its own mean: the output is B, whatever the input");
 }
@@ -86,7 +98,7 @@ static bool one_value(const ifd_bn_layer *l, char *message, size_t len) {
 /* Below about 16 samples statistics are too rough to train by (Wu and He, Group Normalization, 2018). */
 static bool small_batch(const ifd_bn_layer *l, char *message, size_t len) {
   ifd_dim batch = l->rank > 0 ? l->x->type->dims[0] : 0;
-  if (!l->trains || l->of_weights || l->of_instances || values_per_channel(l) == 1) return false;
+  if (!takes_statistics(l) || l->of_weights || l->of_instances || values_per_channel(l) == 1) return false;
   if (!ifd_dim_is_number(batch) || batch < 1 || batch >= 16) return false;
   snprintf(message, len, "its statistics are those of %lld %s%s", (long long)batch, one_of(l),
            batch == 1 ? " alone" : "s");
@@ -240,7 +252,7 @@ static bool per_position(const ifd_bn_layer *l, char *message, size_t len) {
 }
 
 static bool computed_statistics(const ifd_bn_layer *l, char *message, size_t len) {
-  if (l->trains || l->written_out) return false;
+  if (takes_statistics(l) || l->written_out) return false;
   for (int i = 0; i < IFD_BN_N; i++)
     if (!l->p[i]) {
       snprintf(message, len, "%s is not constant: the layer stays, and is not examined", ifd_bn_names[i]);
@@ -261,7 +273,8 @@ static bool mixed_types(const ifd_bn_layer *l, char *message, size_t len) {
 }
 
 static bool written_out(const ifd_bn_layer *l, char *message, size_t len) {
-  return l->written_out && say(message, len, "scale and shift by constants of each channel, in arithmetic");
+  return l->written_out && !l->of_batch &&
+         say(message, len, "scale and shift by constants of each channel, in arithmetic");
 }
 
 /* ---- the table ---- */
@@ -273,6 +286,9 @@ const ifd_rule_row ifd_doctor_rules[] = {
     {"training-mode", IFD_ERROR, "exported in training mode", LAYER(training_mode),
      .advice =
          "export in evaluation mode (model.eval()), or repair the file: infold optimize --bn-inference"},
+    {"batch-statistics", IFD_ERROR, "normalizes by its batch", LAYER(batch_statistics),
+     .advice = "export in evaluation mode, from layers that keep running statistics "
+               "(track_running_stats=True): the file has none to go back to"},
     {"one-value", IFD_ERROR, "nothing to take statistics of", LAYER(one_value),
      .advice = "export in evaluation mode, or leave the layer out"},
     {"not-finite", IFD_ERROR, "a parameter is no number", LAYER(not_finite),

@@ -83,13 +83,6 @@ static const char *some_axes(norm_search *s, unsigned axes) {
 
 /* ---- the operators ---- */
 
-static ifd_status batch_norm(norm_search *s, const char *label) {
-  const ifd_value *x = s->node->inputs[0];
-  if (!ifd_op_mixes_batch(s->node)) return found(s, label, x, IFD_NORM_GIVEN, "each channel");
-  unsigned axes = rank_of(x) < 0 ? 0 : axes_from(2, rank_of(x)) | 1;
-  return found(s, label, x, IFD_NORM_OF_BATCH, some_axes(s, axes));
-}
-
 /* Channels in groups, seen as [N, groups, rest], are what an InstanceNormalization then normalizes. */
 static bool is_split(const ifd_value *view, ifd_dim *groups) {
   const ifd_node *reshape = view->producer;
@@ -304,6 +297,35 @@ static ifd_status by_norm(norm_search *s) {
   return found(s, "LpNormalization", s->node->inputs[0], axes & 1 ? IFD_NORM_OF_BATCH : IFD_NORM_OF_SAMPLE,
                ifd_arena_printf(s->arena, "%s, p = %d", axes_text(s->arena, axes),
                                 ifd_node_is(reduce, "ReduceL2") ? 2 : 1));
+}
+
+/* ---- BatchNormalization ---- */
+
+/* The value before transpositions that leave the batch where it is. */
+static const ifd_value *untransposed(const ifd_value *v) {
+  const int64_t *perm;
+  for (int i = 0; i < FAR; i++) {
+    const ifd_node *node = maker(v, "Transpose");
+    if (!node || ifd_node_ints(node, "perm", &perm) < 1 || perm[0] != 0) break;
+    v = node->inputs[0];
+  }
+  return handed_on(v, true);
+}
+
+/* Whether the mean that is given is that of the input itself, over the batch too: training mode in other
+ * words, as exporters have it for layers without running statistics. */
+static bool gives_own_mean(const ifd_node *bn) {
+  unsigned axes = 0;
+  const ifd_value *mean = ifd_node_input(bn, 3), *of = mean ? averaged(without_shape(mean), &axes) : NULL;
+  return of && axes & 1 && untransposed(of) == untransposed(bn->inputs[0]);
+}
+
+static ifd_status batch_norm(norm_search *s, const char *label) {
+  const ifd_value *x = s->node->inputs[0];
+  if (!ifd_op_mixes_batch(s->node) && !gives_own_mean(s->node))
+    return found(s, label, x, IFD_NORM_GIVEN, "each channel");
+  unsigned axes = rank_of(x) < 0 ? 0 : axes_from(2, rank_of(x)) | 1;
+  return found(s, label, x, IFD_NORM_OF_BATCH, some_axes(s, axes));
 }
 
 /* ---- scale and shift of each channel by constants ---- */

@@ -78,20 +78,31 @@ bool ifd_is_square(ifd_rewrite *rw, const ifd_value *v, ifd_value **x) {
   return false;
 }
 
-ifd_value *ifd_mean_of(ifd_rewrite *rw, const ifd_value *v, int *n) {
+ifd_value *ifd_mean_over(ifd_rewrite *rw, const ifd_value *v, unsigned *axes, bool *kept) {
   const ifd_node *node = ifd_rw_producer(v, "ReduceMean");
   const int64_t *attr = NULL;
-  if (!node || !ifd_node_int(node, "keepdims", 1)) return NULL;
+  if (!node) return NULL;
   int rank = ifd_rw_rank(rw, node->inputs[0]);
   const ifd_tensor *input = ifd_rw_constant(rw, ifd_node_input(node, 1));
-  *n = node->opset < 18 ? ifd_node_ints(node, "axes", &attr) : input ? (int)ifd_tensor_count(input) : 0;
-  if (rank < 1 || *n < 1 || *n > rank) return NULL;
-  unsigned seen = 0;
-  for (int i = 0; i < *n; i++) {
+  int n = node->opset < 18 ? ifd_node_ints(node, "axes", &attr) : input ? (int)ifd_tensor_count(input) : 0;
+  if (rank < 1 || n < 1 || n > rank) return NULL;
+  *kept = ifd_node_int(node, "keepdims", 1);
+  *axes = 0;
+  for (int i = 0; i < n; i++) {
     int64_t axis = attr ? attr[i] : ifd_tensor_get_i64(input, i);
     if (axis < 0) axis += rank;
-    if (axis < rank - *n || axis >= rank || seen & 1u << axis) return NULL;
-    seen |= 1u << axis;
+    if (axis < 0 || axis >= rank || *axes & 1u << axis) return NULL;
+    *axes |= 1u << axis;
   }
   return node->inputs[0];
+}
+
+ifd_value *ifd_mean_of(ifd_rewrite *rw, const ifd_value *v, int *n) {
+  unsigned axes;
+  bool kept;
+  ifd_value *x = ifd_mean_over(rw, v, &axes, &kept);
+  if (!x || !kept) return NULL;
+  int rank = ifd_rw_rank(rw, x);
+  *n = __builtin_popcount(axes);
+  return axes == (1u << rank) - (1u << (rank - *n)) ? x : NULL;
 }

@@ -27,6 +27,8 @@ ifd_status ifd_line_of(ifd_rewrite *rw, ifd_value *v, double *a, double *b, ifd_
 ifd_node *ifd_made_by(ifd_value *v, const char *op_type);
 /* Whether v is x², as Pow or Mul. */
 bool ifd_is_square(ifd_rewrite *rw, const ifd_value *v, ifd_value **x);
+/* The value of which v is the mean over these axes (bits), which stay as ones (*kept) or go; else NULL. */
+ifd_value *ifd_mean_over(ifd_rewrite *rw, const ifd_value *v, unsigned *axes, bool *kept);
 /* The value of which v is the mean over the last n dimensions, which stay as ones; else NULL. */
 ifd_value *ifd_mean_of(ifd_rewrite *rw, const ifd_value *v, int *n);
 

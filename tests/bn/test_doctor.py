@@ -86,6 +86,32 @@ def arithmetic():
     return model(nodes, constants(w=w, scale=scale, shift=shift), ["N", 3, 6, 6])
 
 
+def own_statistics(shape=("N", 4, 6, 6), source="x"):
+    """As PyTorch's exporter has it for track_running_stats=False: mean and variance computed, in inference mode."""
+    init, names = parameters(trained(4))
+    nodes = [node("ReduceMean", [source, "others"], ["m"], keepdims=0),
+             node("ReduceMean", [source, "others"], ["k"]), node("Sub", [source, "k"], ["d"]), node("Mul", ["d", "d"], ["s"]),
+             node("ReduceMean", ["s", "others"], ["v"], keepdims=0),
+             node("BatchNormalization", [source, *names[:2], "m", "v"], ["y"], "bn")]
+    others = [0, *range(2, len(shape))]
+    return model(nodes, init[:2] + constants(others=np.int64(others)), shape, opset=18)
+
+
+def own_statistics_in_arithmetic():
+    """(x - mean) / sqrt(var + epsilon) * scale + B, of the batch."""
+    nodes = [node("ReduceMean", ["x", "others"], ["m"]), node("Sub", ["x", "m"], ["d"]), node("Mul", ["d", "d"], ["s"]),
+             node("ReduceMean", ["s", "others"], ["v"]), node("Add", ["v", "epsilon"], ["e"]), node("Sqrt", ["e"], ["r"]),
+             node("Div", ["d", "r"], ["y"])]
+    return model(nodes, constants(others=np.int64([0, 2, 3]), epsilon=np.float32(1e-5)), ["N", 4, 6, 6], opset=18)
+
+
+def statistics_of_another():
+    m = own_statistics()
+    m.graph.node.insert(0, node("Abs", ["x"], ["other"]))
+    m.graph.node[1].input[0] = m.graph.node[2].input[0] = m.graph.node[3].input[0] = "other"
+    return m
+
+
 def per_position():
     r = np.random.default_rng(0)
     init, names = parameters([r.uniform(0.5, 1.5, 4 * 6 * 6) for _ in range(4)])
@@ -98,11 +124,12 @@ ALL = {
                       conv_bn(opset=6), conv_bn(opset=1, consumed_inputs=[0, 0, 0, 1, 1]),
                       conv_bn(opset=14, training_mode=1, outputs=("b",)),
                       conv_bn(opset=13, outputs=("b", "rm", "rv", "sm", "sv"))],
+    "batch-statistics": [own_statistics(), own_statistics(("N", 4)), own_statistics_in_arithmetic()],
     "training-graph": [read_statistics()],
     "weight-standardization": [of_weights()],
     "instance-normalization": [of_instances()],
-    "one-value": [one_value()],
-    "small-batch": [training(shape=(4, 3, 8, 8))],
+    "one-value": [one_value(), own_statistics((1, 4))],
+    "small-batch": [training(shape=(4, 3, 8, 8)), own_statistics((4, 4, 8, 8))],
     "momentum-sense": [read_statistics(momentum=0.1)],
     "not-finite": [conv_bn(changed("mean", 2, NAN)), conv_bn(changed("var", 0, INF)), conv_bn(changed("B", 1, -INF)),
                    conv_bn(changed("scale", 3, NAN))],
@@ -122,7 +149,7 @@ ALL = {
     "after-activation": [ordered("Conv", "Relu", "BN")],
     "before-activation": [ordered("Abs", "BN", "Relu")],
     "per-position": [per_position()],
-    "computed-statistics": [given_statistics()],
+    "computed-statistics": [given_statistics(), statistics_of_another()],
     "mixed-types": [mixed()],
     "written-out": [arithmetic()],
 }
