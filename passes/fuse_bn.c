@@ -11,6 +11,7 @@ static ifd_status fold(ifd_rewrite *rw, ifd_node *last, const ifd_affine *f, con
   for (int64_t c = 0; c < l->out.n; c++)
     bias[c] = f->a[f->n == 1 ? 0 : c] * bias[c] + f->b[f->n == 1 ? 0 : c];
   if (f->scales) TRY(ifd_linear_scale(rw, &weight, l, &l->out, f->a, f->n));
+  if (!ifd_linear_fits(rw, l, weight, bias)) return IFD_OK;
   TRY(ifd_linear_rebuild(rw, &y, l, l->node->inputs[0], weight, bias));
   return ifd_rw_replace(rw, last->outputs[0], y);
 }

@@ -13,6 +13,7 @@ static ifd_status fold(ifd_rewrite *rw, ifd_node *node, const ifd_affine *f, con
     for (int64_t c = 0; c < l->out.n; c++) bias[c] += shift[c];
   }
   if (f->scales) TRY(ifd_linear_scale(rw, &weight, l, &l->in, f->a, f->n));
+  if (!ifd_linear_fits(rw, l, weight, bias)) return IFD_OK;
   TRY(ifd_linear_rebuild(rw, &y, l, f->x, weight, bias));
   return ifd_rw_replace(rw, node->outputs[0], y);
 }

@@ -60,6 +60,7 @@ static ifd_status build(ifd_rewrite *rw, ifd_node *last, const rows *r) {
   ifd_value *inputs[3];
   TRY(compose(rw, &scale, &bias, r));
   TRY(ifd_linear_scale(rw, &inputs[1], &r->l, &r->l.out, scale, r->l.out.n));
+  if (!ifd_linear_fits(rw, &r->l, inputs[1], bias)) return IFD_OK;
   TRY(ifd_rw_add_node(rw, &flat, "Flatten", product->inputs, 1, 1));
   TRY(ifd_node_set_int(ifd_rw_error(rw), flat, "axis", ifd_rw_rank(rw, product->inputs[0]) - 1));
   inputs[0] = flat->outputs[0];

@@ -36,8 +36,7 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *bn) {
   ifd_node *node, *reshape = ifd_rw_producer(bn->inputs[0], "Reshape");
   if (!reshape || !folds_batch(rw, reshape, bn->inputs[0])) return IFD_OK;
   if (!ifd_op_mixes_batch(bn) && !computes_statistics(rw, bn)) return IFD_OK;
-  if (bn->opset < 9 && !ifd_node_int(bn, "spatial", 1))
-    return ifd_rw_refuse(rw, "spatial = 0 normalizes each position by itself");
+  if (ifd_bn_is_per_position(bn)) return ifd_rw_refuse(rw, "spatial = 0 normalizes each position by itself");
   for (int i = 1; i < bn->n_outputs; i++)
     if (bn->outputs[i] && ifd_value_n_readers(bn->outputs[i]))
       return ifd_rw_refuse(rw,

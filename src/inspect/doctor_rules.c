@@ -3,6 +3,7 @@
 #include "inspect/doctor.h"
 
 #include "base/checked.h"
+#include "ops/op.h"
 
 #include <math.h>
 #include <string.h>
@@ -246,9 +247,18 @@ static bool before_activation(const ifd_bn_layer *l, char *message, size_t len) 
   return true;
 }
 
+static bool is_spatial_zero(const ifd_bn_layer *l) {
+  return !l->written_out && l->node->opset < 9 && !ifd_node_int(l->node, "spatial", 1);
+}
+
 static bool per_position(const ifd_bn_layer *l, char *message, size_t len) {
-  return !l->written_out && l->node->opset < 9 && !ifd_node_int(l->node, "spatial", 1) &&
+  return is_spatial_zero(l) && ifd_bn_is_per_position(l->node) &&
          say(message, len, "spatial = 0: each position has statistics of its own");
+}
+
+static bool spatial_beside_channels(const ifd_bn_layer *l, char *message, size_t len) {
+  return is_spatial_zero(l) && !ifd_bn_is_per_position(l->node) &&
+         say(message, len, "spatial = 0, but its parameters are those of channels: taken as such");
 }
 
 static bool computed_statistics(const ifd_bn_layer *l, char *message, size_t len) {
@@ -343,6 +353,10 @@ const ifd_rule_row ifd_doctor_rules[] = {
      .advice = "it costs a pass over its input in each run"},
     {"per-position", IFD_NOTE, "statistics of each position", LAYER(per_position),
      .advice = "few runtimes know spatial = 0; it left ONNX with opset 9"},
+    {"spatial-unmeant", IFD_NOTE, "spatial = 0 is not meant", LAYER(spatial_beside_channels),
+     .advice =
+         "MXNet's exporter wrote it so; other runtimes refuse the model: infold optimize folds the layer, "
+         "--raise-opset 13 drops the attribute"},
     {"computed-statistics", IFD_NOTE, "parameters are computed", LAYER(computed_statistics),
      .advice = "infold optimize folds them where they depend on constants alone"},
     {"mixed-types", IFD_NOTE, "mixed types", LAYER(mixed_types),

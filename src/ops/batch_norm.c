@@ -22,6 +22,8 @@ static bool trains_7(const ifd_node *node) {
 
 static bool trains_14(const ifd_node *node) { return ifd_attr_int(node, "training_mode") != 0; }
 
+static bool is_spatial(const ifd_node *bn) { return bn->opset >= 9 || ifd_node_int(bn, "spatial", 1); }
+
 /* Running and saved statistics have the type of the given ones, which from opset 14 on may differ from X's.
  */
 /* Per-channel statistics are vectors; only those of `spatial = 0` (before version 9) have an element for each
@@ -29,7 +31,7 @@ static bool trains_14(const ifd_node *node) { return ifd_attr_int(node, "trainin
 static ifd_status check_statistics(ifd_infer *x) {
   static const char *const names[] = {[SCALE] = "scale", [SCALE + 1] = "B", [MEAN] = "mean", [VAR] = "var"};
   int rank = ifd_infer_rank(x, X);
-  bool spatial = x->node->opset >= 9 || ifd_node_int(x->node, "spatial", 1);
+  bool spatial = is_spatial(x->node);
   for (int i = SCALE; spatial && i <= VAR; i++) {
     int r = ifd_infer_rank(x, i);
     EXPECT(x->err, r < 0 || r == 1, BAD_MODEL, "%s has rank %d; a vector was expected", names[i], r);
@@ -54,12 +56,23 @@ typedef struct layout {
   int64_t batch, features, plane;
 } layout;
 
+bool ifd_bn_is_per_position(const ifd_node *bn) {
+  const ifd_type *x = bn->n_inputs > SCALE && bn->inputs[X] ? bn->inputs[X]->type : NULL;
+  const ifd_type *scale = x && bn->inputs[SCALE] ? bn->inputs[SCALE]->type : NULL;
+  bool of_channels = scale && scale->kind == IFD_KIND_TENSOR && x->kind == IFD_KIND_TENSOR &&
+                     scale->has_rank && scale->rank == 1 && x->has_rank && x->rank > 2 &&
+                     scale->dims[0] == x->dims[1];
+  return !is_spatial(bn) && !of_channels;
+}
+
 /* An input of one dimension is a batch of one channel. */
-static ifd_status layout_of(ifd_error *err, const ifd_node *node, const ifd_shape *s, layout *l) {
+static ifd_status layout_of(ifd_error *err, const ifd_node *node, const ifd_shape *s, const ifd_shape *scale,
+                            layout *l) {
   EXPECT(err, s->rank >= 1, BAD_INPUT, "X is a scalar");
   int64_t channels = s->rank > 1 ? s->dim[1] : 1, rest = ifd_shape_span(s, s->rank > 1 ? 2 : 1, s->rank);
   *l = (layout){s->dim[0], channels, rest};
-  if (!ifd_node_int(node, "spatial", 1)) *l = (layout){s->dim[0], channels * rest, 1};
+  bool of_channels = scale->rank == 1 && scale->dim[0] == channels;
+  if (!is_spatial(node) && !of_channels) *l = (layout){s->dim[0], channels * rest, 1};
   return IFD_OK;
 }
 
@@ -120,7 +133,7 @@ static ifd_status eval_batch_norm(ifd_eval *x) {
   layout l;
   const double *p[5];
   double *y;
-  TRY(layout_of(x->err, x->node, ifd_eval_shape(x, X), &l));
+  TRY(layout_of(x->err, x->node, ifd_eval_shape(x, X), ifd_eval_shape(x, SCALE), &l));
   TRY(ifd_eval_f64(x, &p[X], X));
   for (int i = SCALE; i <= VAR; i++) TRY(ifd_eval_find_f64_n(x, &p[i], i, l.features, names[i]));
   if (ifd_op_mixes_batch(x->node)) TRY(train(x, &l, p[X], p));
@@ -179,7 +192,7 @@ static ifd_status lower_batch_norm(ifd_lower *x) {
   if (ifd_op_mixes_batch(x->node) || !ifd_lower_all_float(x, 5)) return IFD_OK;
   for (int i = 1; i < x->node->n_outputs; i++)
     if (ifd_node_has_output(x->node, i)) return IFD_OK;
-  TRY(layout_of(x->err, x->node, &x->in[X]->shape, &l));
+  TRY(layout_of(x->err, x->node, &x->in[X]->shape, &x->in[SCALE]->shape, &l));
   for (int i = SCALE; i <= VAR; i++)
     if (ifd_tensor_count(x->in[i]) != l.features) return IFD_OK;
   affine_params p = {.kernels = ifd_k_norm(x->isa),

@@ -174,6 +174,10 @@ static inline bool ifd_op_mixes_batch(const ifd_node *node) {
   const ifd_op *op = node->op;
   return op && ((op->flags & IFD_OP_MIXES_BATCH) || (op->mixes_batch && op->mixes_batch(node)));
 }
+/* Whether a BatchNormalization has parameters for each position of a sample, not for each channel: spatial =
+ * 0, before opset 9. Some exporters (MXNet's) write that beside parameters of channels, which are taken as
+ * such; by the types of scale and input. */
+bool ifd_bn_is_per_position(const ifd_node *bn);
 /* The row for an operator at an opset version, or NULL. */
 const ifd_op *ifd_op_find(const char *domain, const char *name, int opset);
 /* Rows one after another, for listings; NULL at the end. */

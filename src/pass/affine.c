@@ -58,8 +58,7 @@ static ifd_status affine_of_bn(ifd_rewrite *rw, const ifd_node *bn, ifd_affine *
                                const char **why) {
   const ifd_tensor *t[5] = {0};
   if (ifd_bn_trains(bn)) return *why = "it is in training mode: output depends on the batch", IFD_OK;
-  if (bn->opset < 9 && !ifd_node_int(bn, "spatial", 1))
-    return *why = "spatial = 0 normalizes each position by itself", IFD_OK;
+  if (ifd_bn_is_per_position(bn)) return *why = "spatial = 0 normalizes each position by itself", IFD_OK;
   if (bn->n_inputs < 5 || ifd_rw_rank(rw, bn->inputs[0]) < 2)
     return *why = "the rank of its input is not known, or below 2", IFD_OK;
   for (int i = 1; i <= 4; i++) {

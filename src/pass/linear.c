@@ -1,5 +1,8 @@
 #include "pass/linear.h"
 
+#include "ops/shared/values.h"
+
+#include <math.h>
 #include <string.h>
 
 /* ---- recognizing ---- */
@@ -131,6 +134,19 @@ static ifd_status add_expand(ifd_rewrite *rw, ifd_value **out, const ifd_tensor 
   return IFD_OK;
 }
 
+#define ANY_INFINITE(type, exponent)                                                                         \
+  for (int64_t i = 0; i < n; i++) any |= (((const type *)t->data)[i] & (exponent)) == (exponent)
+
+/* Whether an element is infinite or no number. */
+static bool any_infinite(const ifd_tensor *t) {
+  bool any = false;
+  int64_t n = t->splat ? 1 : ifd_tensor_count(t);
+  if (t->dtype == IFD_FLOAT) ANY_INFINITE(uint32_t, 0x7f800000u);
+  if (t->dtype == IFD_FLOAT16) ANY_INFINITE(uint16_t, 0x7c00);
+  if (t->dtype == IFD_BFLOAT16) ANY_INFINITE(uint16_t, 0x7f80);
+  return any;
+}
+
 ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l,
                             const ifd_channels *channels, const double *scale, int64_t n_scale) {
   const ifd_tensor *w = l->weight;
@@ -147,7 +163,17 @@ ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_value **out, const ifd_linear *
   } else {
     TRY(scale_rows(rw, &t, l, channels, scale, n_scale));
   }
+  *out = NULL;
+  if (any_infinite(&t)) return IFD_OK;
   return expands ? add_expand(rw, out, &t, l) : ifd_rw_add_constant(rw, out, &t, l->node->inputs[1]->name);
+}
+
+bool ifd_linear_fits(ifd_rewrite *rw, const ifd_linear *l, const ifd_value *weight, const double *bias) {
+  bool fits = weight != NULL;
+  ifd_dtype dtype = l->weight->dtype;
+  for (int64_t c = 0; c < l->out.n; c++) fits &= !isfinite(bias[c]) || isfinite(ifd_round_to(dtype, bias[c]));
+  if (!fits) (void)!ifd_rw_refuse(rw, "folded, it would be more than %s can hold", ifd_dtype_name(dtype));
+  return fits;
 }
 
 ifd_status ifd_linear_shift(ifd_rewrite *rw, double **out, const ifd_linear *l, const double *shift,

@@ -29,7 +29,8 @@ typedef struct ifd_linear {
 bool ifd_linear_of(ifd_rewrite *rw, ifd_node *node, ifd_linear *out, const char **why);
 
 /* A new value: the weight with each element multiplied by scale[its channel], rounded once. A splat stays one
- * when it can; where the file has no room for all of it, it becomes the Expand of one number a channel. */
+ * when it can; where the file has no room for all of it, it becomes the Expand of one number a channel. NULL
+ * where a product is more than the type can hold, as happens in half precision. */
 ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l,
                             const ifd_channels *channels, const double *scale, int64_t n_scale);
 /* What a shift of x adds to each output channel: sum over a channel's weights of weight · shift[input
@@ -38,6 +39,8 @@ ifd_status ifd_linear_shift(ifd_rewrite *rw, double **out, const ifd_linear *l, 
                             int64_t n_shift);
 /* beta·bias of each output channel (zeros without one). */
 ifd_status ifd_linear_bias(ifd_rewrite *rw, double **out, const ifd_linear *l);
+/* Whether a scaled weight and a bias are within what the type can hold; if not, the rewrite is refused. */
+bool ifd_linear_fits(ifd_rewrite *rw, const ifd_linear *l, const ifd_value *weight, const double *bias);
 /* A node like l with other weight and bias (beta and, for folded ones, alpha as before); for MatMul a shift
  * that is not all zero becomes an Add. x is its new input 0. *n_nodes is how many nodes that takes. */
 ifd_status ifd_linear_rebuild(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l, ifd_value *x,

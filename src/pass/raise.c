@@ -93,7 +93,7 @@ static ifd_status cannot(raiser *r, ifd_node **node) {
 }
 
 static ifd_status batch_norm_9(raiser *r, ifd_node **node) {
-  if (!ifd_node_int(*node, "spatial", 1)) return refuse(r, *node, "spatial = 0 is no more");
+  if (ifd_bn_is_per_position(*node)) return refuse(r, *node, "spatial = 0 is no more");
   ifd_node_remove_attr(*node, "spatial");
   return IFD_OK;
 }

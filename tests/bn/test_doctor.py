@@ -149,6 +149,7 @@ ALL = {
     "after-activation": [ordered("Conv", "Relu", "BN")],
     "before-activation": [ordered("Abs", "BN", "Relu")],
     "per-position": [per_position()],
+    "spatial-unmeant": [conv_bn(opset=7, spatial=0), conv_bn(opset=6, is_test=1, spatial=0)],
     "computed-statistics": [given_statistics(), statistics_of_another()],
     "mixed-types": [mixed()],
     "written-out": [arithmetic()],

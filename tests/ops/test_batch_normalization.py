@@ -152,6 +152,17 @@ def test_a_parameter_for_each_element(version):
     check(nodes, 1e-9)
 
 
+@pytest.mark.parametrize("version", [1, 6, 7])
+def test_parameters_of_channels_beside_spatial_0(version):
+    """As MXNet's exporter writes them."""
+    rng = np.random.default_rng(version)
+    nodes = Nodes(version)
+    for shape in (2, 3, 4, 5), (2, 3, 5):
+        x, p = values(rng, shape, F32), parameters(rng, (3,), F32)
+        nodes.add("BatchNormalization", [x, *p], [normalize(x, *p, single(1e-5))], **attributes(version, False, False))
+    check(nodes, 1e-9)
+
+
 def test_one_dimension_is_a_batch_of_one_channel():
     rng = np.random.default_rng(2)
     x, p = values(rng, (7,), F32), parameters(rng, (1,), F32)
