@@ -2,6 +2,7 @@
 set(IFD_LIBRARIES "")
 set(IFD_INCLUDE_DIRS "")
 set(IFD_DEFINITIONS "")
+set(IFD_PACKAGES "")
 
 # ifd_library(NAME PKG [OPTIONAL]): links pkg-config module PKG and defines IFD_WITH_NAME.
 function(ifd_library name pkg)
@@ -13,6 +14,7 @@ function(ifd_library name pkg)
   if(${name}_FOUND)
     set(IFD_LIBRARIES ${IFD_LIBRARIES} PkgConfig::${name} PARENT_SCOPE)
     set(IFD_INCLUDE_DIRS ${IFD_INCLUDE_DIRS} ${${name}_INCLUDE_DIRS} PARENT_SCOPE)
+    set(IFD_PACKAGES "${IFD_PACKAGES} ${pkg}" PARENT_SCOPE)
     set(IFD_DEFINITIONS ${IFD_DEFINITIONS} IFD_WITH_${name}=1 PARENT_SCOPE)
   endif()
 endfunction()
