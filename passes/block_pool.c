@@ -5,12 +5,14 @@
 
 enum { BLOCK = 16 };
 
-/* y = Unblock(made), in the place of old's output. */
+/* y = Unblock(made), in the place of old's output, which may lack the image axes, then of 1. */
 static ifd_status unblock_instead(ifd_rewrite *rw, ifd_node *old, ifd_value *made, int64_t channels) {
-  ifd_node *unblock;
-  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", &made, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
-  return ifd_rw_replace(rw, old->outputs[0], unblock->outputs[0]);
+  ifd_node *plain;
+  TRY(ifd_rw_add_node(rw, &plain, "infold.Unblock", &made, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), plain, "channels", channels));
+  if (ifd_rw_rank(rw, old->outputs[0]) == 2)
+    TRY(ifd_rw_add_node(rw, &plain, "Flatten", plain->outputs, 1, 1));
+  return ifd_rw_replace(rw, old->outputs[0], plain->outputs[0]);
 }
 
 static ifd_status pool(ifd_rewrite *rw, ifd_node *node) {
@@ -46,14 +48,14 @@ static ifd_status global(ifd_rewrite *rw, ifd_node *node) {
   return reduce(rw, node, ifd_node_is(node, "GlobalMaxPool") ? "ReduceMax" : "ReduceMean", before, rank);
 }
 
-/* A reduction of exactly the image axes, kept. */
+/* A reduction of exactly the image axes. */
 static ifd_status reduction(ifd_rewrite *rw, ifd_node *node) {
   ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock");
   int rank = ifd_rw_rank(rw, node->inputs[0]), n;
   const int64_t *axes;
   bool seen[IFD_MAX_RANK] = {0};
   const ifd_tensor *given = ifd_rw_constant(rw, ifd_node_input(node, 1));
-  if (!before || rank < 3 || !ifd_node_int(node, "keepdims", 1)) return IFD_OK;
+  if (!before || rank < 3) return IFD_OK;
   n = given ? (int)ifd_tensor_count(given) : ifd_node_ints(node, "axes", &axes);
   if (n != rank - 2) return IFD_OK;
   for (int i = 0; i < n; i++) {

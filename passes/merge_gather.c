@@ -1,8 +1,8 @@
 #include "pass/match.h"
 
 /* Picking one index and putting its axis back is picking a list of one; picking from a Shape is a Shape of
- * one dimension (since version 15); parts of length 1 of a Split that lose their axis are picked one by one.
- */
+ * one dimension (since version 15); parts of length 1 of a Split that lose their axis are picked one by one;
+ * picking everything in order is a Reshape. */
 
 /* The axis that a Squeeze or Unsqueeze has alone, or -1. */
 static int64_t only_axis(ifd_rewrite *rw, const ifd_node *node, int rank) {
@@ -78,6 +78,25 @@ static ifd_status gather_shape(ifd_rewrite *rw, ifd_node *gather) {
   return ifd_rw_replace(rw, gather->outputs[0], part->outputs[0]);
 }
 
+/* All that there is, in its order: the same elements under another shape. */
+static ifd_status gather_all(ifd_rewrite *rw, ifd_node *gather) {
+  const ifd_tensor *indices = ifd_rw_constant(rw, gather->inputs[1]);
+  int64_t shape[IFD_MAX_RANK], n = indices ? ifd_tensor_count(indices) : 0;
+  ifd_value *x = gather->inputs[0], *y = gather->outputs[0], *inputs[2] = {x};
+  ifd_node *reshape;
+  if (!n || gather->opset < 5 || ifd_rw_dim(rw, x, (int)ifd_node_int(gather, "axis", 0)) != n) return IFD_OK;
+  for (int64_t i = 0; i < n; i++) {
+    int64_t at = ifd_tensor_get_i64(indices, i);
+    if (at != i && at != i - n) return IFD_OK;
+  }
+  if (ifd_rw_same_shape(rw, x, y)) return ifd_rw_replace(rw, y, x);
+  if (!ifd_view_shape(rw, x, y, shape)) return IFD_OK;
+  TRY(ifd_rw_add_ints(rw, &inputs[1], shape, ifd_rw_rank(rw, y), "shape"));
+  TRY(ifd_rw_add_node(rw, &reshape, "Reshape", inputs, 2, 1));
+  reshape->name = gather->name;
+  return ifd_rw_replace(rw, y, reshape->outputs[0]);
+}
+
 /* The one Squeeze of the axis that reads a part. */
 static ifd_node *squeezed(ifd_rewrite *rw, const ifd_value *part, int64_t axis) {
   ifd_node *reader = part ? ifd_value_only_reader(part) : NULL;
@@ -105,6 +124,7 @@ const ifd_pass ifd_pass_merge_gather = {
     .phase = IFD_PHASE_FUSE,
     .rules = (const ifd_rule[]){{"Unsqueeze", IFD_EXACT, unsqueeze_gather},
                                 {"Gather", IFD_EXACT, gather_shape},
+                                {"Gather", IFD_EXACT, gather_all},
                                 {"Split", IFD_EXACT, squeeze_split},
                                 {0}},
 };

@@ -1,3 +1,4 @@
+#include "pass/match.h"
 #include "pass/order.h"
 
 /* Views give the elements of their input another shape: Reshape, Flatten, Squeeze, Unsqueeze, and Transpose
@@ -24,21 +25,6 @@ static bool is_view(ifd_rewrite *rw, const ifd_node *node) {
          ifd_node_is(node, "Unsqueeze");
 }
 
-/* What a Reshape of x to y's shape takes as its shape: numbers, 0 for a dimension that x has in the same
- * place, -1 for one other. */
-static bool shape_for(ifd_rewrite *rw, const ifd_value *x, const ifd_value *y, int64_t *shape) {
-  int rank = ifd_rw_rank(rw, y), rest = 0;
-  if (rank < 0 || rank > IFD_MAX_RANK) return false;
-  for (int i = 0; i < rank; i++) {
-    ifd_dim d = ifd_rw_dim(rw, y, i);
-    bool number = ifd_dim_is_number(d), same = i < ifd_rw_rank(rw, x) && ifd_rw_dim(rw, x, i) == d;
-    if (number && d == 0) return false;
-    shape[i] = number ? d : same ? 0 : -1;
-    rest += shape[i] == -1;
-  }
-  return rest <= 1;
-}
-
 /* Nobody but views reads it: it may vanish, reader by reader. */
 static bool only_views_read(ifd_rewrite *rw, const ifd_value *v) {
   for (int i = 0; i < v->uses.n; i++)
@@ -57,7 +43,7 @@ static ifd_value *farthest(ifd_rewrite *rw, const ifd_node *last, int *n_views) 
     ifd_value *x = node->inputs[0];
     *n_views = n;
     if (ifd_rw_same_shape(rw, x, last->outputs[0])) return x;
-    if (shape_for(rw, x, last->outputs[0], shape)) best = x;
+    if (ifd_view_shape(rw, x, last->outputs[0], shape)) best = x;
     node = x->producer;
   }
   return best;
@@ -81,8 +67,8 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *last) {
   if (ifd_rw_same_shape(rw, x, y)) return ifd_rw_replace(rw, y, x);
   bool shortens = n_views > 1 && only_views_read(rw, last->inputs[0]);
   if (!computed && !shortens && !ifd_node_is(last, "Transpose")) return IFD_OK;
-  if (!shortens && shape_for(rw, last->inputs[0], y, shape)) x = last->inputs[0];
-  if (!shape_for(rw, x, y, shape) || (x != last->inputs[0] && !shortens && !computed)) return IFD_OK;
+  if (!shortens && ifd_view_shape(rw, last->inputs[0], y, shape)) x = last->inputs[0];
+  if (!ifd_view_shape(rw, x, y, shape) || (x != last->inputs[0] && !shortens && !computed)) return IFD_OK;
   TRY(ifd_rw_add_ints(rw, &c, shape, ifd_rw_rank(rw, y), "shape"));
   TRY(ifd_rw_add_node(rw, &reshape, "Reshape", (ifd_value *[]){x, c}, 2, 1));
   reshape->name = last->name;

@@ -106,3 +106,16 @@ ifd_value *ifd_mean_of(ifd_rewrite *rw, const ifd_value *v, int *n) {
   *n = __builtin_popcount(axes);
   return axes == (1u << rank) - (1u << (rank - *n)) ? x : NULL;
 }
+
+bool ifd_view_shape(ifd_rewrite *rw, const ifd_value *x, const ifd_value *y, int64_t *shape) {
+  int rank = ifd_rw_rank(rw, y), rest = 0;
+  if (rank < 0 || rank > IFD_MAX_RANK) return false;
+  for (int i = 0; i < rank; i++) {
+    ifd_dim d = ifd_rw_dim(rw, y, i);
+    bool number = ifd_dim_is_number(d), same = i < ifd_rw_rank(rw, x) && ifd_rw_dim(rw, x, i) == d;
+    if (number && d == 0) return false;
+    shape[i] = number ? d : same ? 0 : -1;
+    rest += shape[i] == -1;
+  }
+  return rest <= 1;
+}

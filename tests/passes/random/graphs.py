@@ -550,6 +550,40 @@ def pools(g, x):
     return g.add(op, [g.clip(x, -10.0, 10.0) if op == "AveragePool" else x], shape, kernel_shape=[2] * rank, strides=[2] * rank)
 
 
+def whole_pool(g, x):
+    """A pool or a reduction over the whole image, then a view without its axes."""
+    n, c, *image = g.shapes[x]
+    axes = list(range(2, 2 + len(image)))
+    op = g.pick("GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool", "ReduceMean", "ReduceMax", "parts")
+    one = [n, c, *[1] * len(image)]
+    if op.startswith("Global"):
+        y = g.add(op, [x], one)
+    elif op.endswith("Pool"):
+        y = g.add(op, [x], one, kernel_shape=image)
+    elif op == "parts":
+        y = x
+        for axis in g.rng.permutation(axes):
+            y = g.between(g.reduce("ReduceMean", y, [int(axis)], 1))
+    else:
+        y = g.reduce(op, x, axes, 1)
+    y = g.between(y)
+    return g.pick(lambda: g.add("Flatten", [y], [n, c]), lambda: g.reshape(y, [n, c], [-1, c]), lambda: g.squeeze(y, axes),
+                  lambda: g.unsqueeze(g.reduce("ReduceMax", y, [1], 0), [1]))()
+
+
+def picks(g, x):
+    s = g.shapes[x]
+    axis = int(g.rng.integers(1, len(s)))
+    indices = np.arange(s[axis]) - (s[axis] if g.opset >= 11 and g.chance(0.2) else 0)
+    if g.chance(0.2):
+        indices = indices[::-1]
+    if s[axis] % 2 == 0 and g.chance(0.5):
+        indices = indices.reshape(2, -1)
+    if len(s) + indices.ndim > 6:
+        return x
+    return g.add("Gather", [x, g.constant(indices.astype(np.int64))], [*s[:axis], *indices.shape, *s[axis + 1:]], axis=axis)
+
+
 def casts(g, x):
     for to in g.rng.permutation([TensorProto.FLOAT, TensorProto.DOUBLE])[:g.rng.integers(1, 3)]:
         x = g.add("Cast", [x], g.shapes[x], to=int(to))
@@ -591,8 +625,8 @@ def branch(g, x):
     return g.add("If", [condition], shape, then_branch=bodies[0], else_branch=bodies[1])
 
 
-IMAGE = [conv_block, conv_block, conv_block, parallel, pools, instance_norm]
-ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, casts, duplicates, product, layer_norm, branch, clips,
+IMAGE = [conv_block, conv_block, conv_block, parallel, pools, whole_pool, instance_norm]
+ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, casts, duplicates, product, layer_norm, branch, clips,
        pad_any]
 
 
