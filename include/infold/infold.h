@@ -79,6 +79,10 @@ INFOLD_API void infold_destroy_model(infold_model *model);
  * weights go into the model unless it would pass 2 GB). */
 INFOLD_API infold_status infold_save_model(infold_error *err, const infold_model *model, const char *path,
                                            const char *external_data);
+/* The same into memory, with all weights inside: *len bytes, freed with infold_free. LIMIT when the model
+ * would pass 2 GB. */
+INFOLD_API infold_status infold_save_model_to_memory(infold_error *err, void **bytes, size_t *len,
+                                                     const infold_model *model);
 /* Fixes dimensions of an input: `name` is a graph input, dims its whole shape. The model is changed. */
 INFOLD_API infold_status infold_set_input_shape(infold_error *err, infold_model *model, const char *name,
                                                 const int64_t *dims, int rank);

@@ -1,25 +1,24 @@
-"""infold: optimize and run ONNX models on CPUs. A thin layer over infold.h, whose words and defaults it keeps.
+"""infold: optimize, inspect and run ONNX models on CPUs. A thin layer over infold.h, whose words and defaults it keeps.
 
-    session = infold.Session("net.onnx")
+    smaller = infold.optimize("net.onnx", verify=True)
+    session = infold.Session(smaller)
     logits, = session.run(None, {"image": pixels})
 """
 
 from __future__ import annotations
 
-import os
-import pathlib
-import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
 from . import _types
-from ._library import Error, call, create, encode, ffi, lib, text
+from ._library import Error, call, create, ffi, lib, text
+from ._models import (Edited, Model, Path, Recalibrated, doctor, edit, extract, inspect, load, optimize, options,
+                      recalibrate, verify, verify_certificate)
 from ._values import from_value, to_value
 
-__all__ = ["Error", "Session", "Value", "optimize"]
+__all__ = ["Edited", "Error", "Recalibrated", "Session", "Value", "doctor", "edit", "extract", "inspect", "optimize",
+           "recalibrate", "verify", "verify_certificate"]
 __version__: str = text(lib.infold_version())
-
-Model = Union[str, "os.PathLike[str]", bytes]
 
 
 class Value(NamedTuple):
@@ -29,32 +28,6 @@ class Value(NamedTuple):
     name: str
     type: str
     shape: Optional[tuple[_types.Dim, ...]]
-
-
-def _options(struct: str, options: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    """The C structure, and what must stay as long as it: texts and lists of texts."""
-    keep: list[Any] = []
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, str):
-            keep.append(ffi.new("char[]", encode(value)))
-            return keep[-1]
-        if isinstance(value, (list, tuple)):
-            keep.append(ffi.new("char *[]", [convert(v) for v in value] + [ffi.NULL]))
-            return keep[-1]
-        return ffi.NULL if value is None else value
-
-    return ffi.new(f"{struct} *", {name: convert(value) for name, value in options.items()}), keep
-
-
-def _load(model: Model, folder: Optional[str], options: Mapping[str, Any]) -> Any:
-    load_options, _ = _options("infold_load_options", options)
-    if isinstance(model, bytes):
-        memory = ffi.from_buffer(model)
-        where = ffi.NULL if folder is None else os.fsencode(folder)
-        return create("model", lib.infold_load_model_from_memory, memory, len(model),
-                      ffi.NULL if folder is None else ffi.new("char[]", where), load_options, needs=memory)
-    return create("model", lib.infold_load_model, ffi.new("char[]", os.fsencode(model)), load_options)
 
 
 class Session:
@@ -76,16 +49,16 @@ class Session:
         max_memory: int = 0,
         max_steps: int = 0,
         cpu: Optional[str] = None,
-        folder: Optional[str] = None,
+        folder: Optional[Path] = None,
         allow_links: bool = False,
     ):
         run = {"threads": threads, "reference": reference, "float64": float64, "no_optimize": no_optimize,
                "exact_conv": exact_conv, "max_memory": max_memory, "max_steps": max_steps, "cpu": cpu}
-        load = {"max_memory": max_memory, "allow_links": allow_links}
-        self._state = (model, {**run, **load, "folder": folder})
-        loaded = _load(model, folder, load)
-        options, self._keep = _options("infold_session_options", run)
-        self._session = create("session", lib.infold_create_session, loaded, options, needs=loaded)
+        reading = {"max_memory": max_memory, "allow_links": allow_links}
+        self._state = (model, {**run, **reading, "folder": folder})
+        loaded = load(model, folder, **reading)
+        session_options, self._keep = options("infold_session_options", run)
+        self._session = create("session", lib.infold_create_session, loaded, session_options, needs=loaded)
         self.inputs: list[Value] = self._describe("input")
         self.outputs: list[Value] = self._describe("output")
         self._types = [_types.parse(v.type) for v in self.inputs]
@@ -130,27 +103,3 @@ class Session:
 
 def _restore(model: Model, options: Mapping[str, Any]) -> Session:
     return Session(model, **options)
-
-
-def optimize(
-    model: Model,
-    *,
-    only: Optional[Sequence[str]] = None,
-    skip: Optional[Sequence[str]] = None,
-    grow: bool = False,
-    keep_bn: bool = False,
-    raise_opset: int = 0,
-    bn_inference: bool = False,
-    folder: Optional[str] = None,
-) -> bytes:
-    """The bytes of an optimized model, which is standard ONNX with all its weights inside. The options are those of
-    infold_optimize_options in infold.h."""
-    options, _keep = _options("infold_optimize_options", {
-        "only": None if only is None else list(only), "skip": None if skip is None else list(skip), "grow": grow,
-        "keep_bn": keep_bn, "raise_opset": raise_opset, "bn_inference": bn_inference})
-    loaded = _load(model, folder, {})
-    better = create("model", lib.infold_optimize_model, ffi.NULL, loaded, options, needs=loaded)
-    with tempfile.TemporaryDirectory() as made:
-        path = pathlib.Path(made) / "model.onnx"
-        call(lib.infold_save_model, better, ffi.new("char[]", os.fsencode(path)), ffi.NULL)
-        return path.read_bytes()

@@ -51,6 +51,13 @@ def text(chars: Any) -> str:
     return ffi.string(chars).decode("utf-8", "surrogateescape")
 
 
+def taken(out: Any) -> str:
+    """The string at *out, which was the caller's to free; "" where there is none."""
+    string = text(out[0]) if out[0] else ""
+    lib.infold_free(out[0])
+    return string
+
+
 def encode(string: str) -> bytes:
     return string.encode("utf-8", "surrogateescape")
 

@@ -164,6 +164,15 @@ infold_status infold_save_model(infold_error *to, const infold_model *model, con
   return ifd_api_report(to, &err, path, ifd_onnx_write_file(&err, model->ir, path, &write));
 }
 
+infold_status infold_save_model_to_memory(infold_error *to, void **bytes, size_t *len,
+                                          const infold_model *model) {
+  ifd_error err = {0};
+  *bytes = NULL;
+  *len = 0;
+  return ifd_api_report(to, &err, NULL,
+                        ifd_onnx_write_memory(&err, bytes, len, model->ir, model->ir->arena.budget));
+}
+
 bool ifd_api_has_external_data(const infold_model *model) {
   const char *location;
   const void *data;

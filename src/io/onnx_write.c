@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -234,15 +235,15 @@ ifd_status ifd_onnx_write_file(ifd_error *err, const ifd_model *model, const cha
   return status;
 }
 
-static ifd_status pack(ifd_error *err, ifd_buf **out, size_t *len, const plan *x, ifd_budget *budget) {
+static ifd_status pack(ifd_error *err, void **out, size_t *len, const plan *x) {
   *len = message_size(x);
   EXPECT(err, *len <= INT_MAX, LIMIT, "the model takes %zu bytes: protobuf allows 2 GiB", *len);
-  ALLOC(err, *out, ifd_buf_create(budget, *len));
-  protobuf_c_message_pack(&x->proto->base, (uint8_t *)(*out)->data);
+  ALLOC(err, *out, malloc(*len));
+  protobuf_c_message_pack(&x->proto->base, *out);
   return IFD_OK;
 }
 
-ifd_status ifd_onnx_write_memory(ifd_error *err, ifd_buf **out, size_t *len, const ifd_model *model,
+ifd_status ifd_onnx_write_memory(ifd_error *err, void **out, size_t *len, const ifd_model *model,
                                  ifd_budget *budget) {
   ifd_arena arena;
   ifd_message_writer w;
@@ -250,7 +251,7 @@ ifd_status ifd_onnx_write_memory(ifd_error *err, ifd_buf **out, size_t *len, con
   begin(&w, err, &arena, model, true);
   plan x = {.w = &w};
   ifd_status status = make_plan(&x);
-  if (status == IFD_OK) status = pack(err, out, len, &x, budget);
+  if (status == IFD_OK) status = pack(err, out, len, &x);
   ifd_arena_free(&arena);
   return status;
 }

@@ -21,9 +21,9 @@ typedef struct ifd_write_options {
 /* options may be NULL. Errors: USAGE, IO, LIMIT, NO_MEMORY. */
 ifd_status ifd_onnx_write_file(ifd_error *err, const ifd_model *model, const char *path,
                                const ifd_write_options *options);
-/* The bytes of the file in a counted buffer; *len of them at (*out)->data. External data of the source is put
- * into the message. LIMIT when it would pass 2 GiB. */
-ifd_status ifd_onnx_write_memory(ifd_error *err, ifd_buf **out, size_t *len, const ifd_model *model,
+/* The file's *len bytes at *out, for free. External data of the source is put into the message; the budget is
+ * for the work, not for the bytes. LIMIT when they would pass 2 GiB. */
+ifd_status ifd_onnx_write_memory(ifd_error *err, void **out, size_t *len, const ifd_model *model,
                                  ifd_budget *budget);
 
 #endif

@@ -310,23 +310,3 @@ def test_threads():
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda b: s.run(None, {"image": b})[0], batches * 4))
     assert all(same(a, b) for a, b in zip(alone * 4, together))
-
-
-# ---- optimizing ----
-
-
-def test_optimize():
-    path = MODELS / "bn_edges/model.onnx"
-    feeds = dict(np.load(path.parent / "inputs.npz"))
-    ops = lambda data: [n.op_type for n in onnx.load_from_string(data).graph.node].count("BatchNormalization")
-    before = path.read_bytes()
-    optimized = infold.optimize(path)
-    onnx.checker.check_model(onnx.load_from_string(optimized), full_check=True)
-    assert ops(optimized) < ops(before) == ops(infold.optimize(before, keep_bn=True))
-    assert ops(infold.optimize(before, only=["fold_constants"])) == ops(before)
-    assert ops(infold.optimize(before, skip=["fuse_bn"])) > ops(optimized)
-    for a, b in zip(infold.Session(path).run(None, feeds), infold.Session(optimized).run(None, feeds)):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-    with pytest.raises(infold.Error, match="fuse_everything") as e:
-        infold.optimize(path, only=["fuse_everything"])
-    assert e.value.status == "USAGE"

@@ -25,12 +25,12 @@ static ifd_model *parse(const char *text) {
 
 /* The model as it is written, for protobuf-c's own unpacker. */
 static Onnx__ModelProto *written(const ifd_model *m) {
-  ifd_buf *buf;
+  void *buf;
   size_t len;
   OK(ifd_onnx_write_memory(&err, &buf, &len, m, NULL));
-  Onnx__ModelProto *p = onnx__model_proto__unpack(NULL, len, (uint8_t *)buf->data);
+  Onnx__ModelProto *p = onnx__model_proto__unpack(NULL, len, (uint8_t *)buf);
   assert_non_null(p);
-  ifd_buf_unref(buf);
+  free(buf);
   return p;
 }
 
@@ -39,19 +39,19 @@ static void drop(Onnx__ModelProto *p) { onnx__model_proto__free_unpacked(p, NULL
 /* What a text model reads like after it was written and read. */
 static void expect_same(const char *text) {
   ifd_model *m = parse(text), *again;
-  ifd_buf *buf;
+  void *buf;
   size_t len;
   char *a, *b;
   ifd_arena arena;
   ifd_arena_init(&arena, NULL);
   OK(ifd_onnx_write_memory(&err, &buf, &len, m, NULL));
-  OK(ifd_onnx_read_memory(&err, &again, buf->data, len, NULL, NULL));
+  OK(ifd_onnx_read_memory(&err, &again, buf, len, NULL, NULL));
   OK(ifd_text_print(&err, &a, &arena, m, NULL));
   OK(ifd_text_print(&err, &b, &arena, again, NULL));
   assert_string_equal(a, b);
   ifd_model_destroy(again);
   ifd_model_destroy(m);
-  ifd_buf_unref(buf);
+  free(buf);
   ifd_arena_free(&arena);
 }
 
@@ -262,14 +262,14 @@ static void provenance_is_written(void **state) {
   for (int ir = 9; ir <= 10; ir++) {
     void *bytes;
     ifd_model *m = read_chain(&bytes, ir), *again;
-    ifd_buf *buf;
+    void *buf;
     size_t len;
     m->graph->last->provenance = "a,b";
     OK(ifd_onnx_write_memory(&err, &buf, &len, m, NULL));
-    OK(ifd_onnx_read_memory(&err, &again, buf->data, len, NULL, NULL));
+    OK(ifd_onnx_read_memory(&err, &again, buf, len, NULL, NULL));
     assert_string_equal(again->graph->last->provenance, "a,b");
     ifd_model_destroy(again);
-    ifd_buf_unref(buf);
+    free(buf);
     ifd_model_destroy(m);
     free(bytes);
   }
@@ -302,7 +302,7 @@ static void clones_are_written_alike(void **state) {
   for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
     char path[512];
     ifd_model *m, *copy;
-    ifd_buf *a, *b;
+    void *a, *b;
     size_t a_len, b_len;
     snprintf(path, sizeof path, "%s/models/%s", IFD_SOURCE_DIR, paths[i]);
     OK(ifd_onnx_read_file(&err, &m, path, NULL, NULL));
@@ -310,9 +310,9 @@ static void clones_are_written_alike(void **state) {
     OK(ifd_onnx_write_memory(&err, &a, &a_len, m, NULL));
     OK(ifd_onnx_write_memory(&err, &b, &b_len, copy, NULL));
     assert_int_equal(a_len, b_len);
-    assert_memory_equal(a->data, b->data, a_len);
-    ifd_buf_unref(a);
-    ifd_buf_unref(b);
+    assert_memory_equal(a, b, a_len);
+    free(a);
+    free(b);
     ifd_model_destroy(copy);
     ifd_model_destroy(m);
   }
@@ -326,12 +326,12 @@ static void out_of_memory_is_a_status(void **state) {
   ifd_status status = IFD_NO_MEMORY;
   for (int n = 1; status != IFD_OK; n++) {
     ifd_budget budget = {.fail_after = n};
-    ifd_buf *buf = NULL;
+    void *buf = NULL;
     size_t len;
     ifd_error failed = {0};
     status = ifd_onnx_write_memory(&failed, &buf, &len, m, &budget);
     assert_true(status == IFD_OK || status == IFD_NO_MEMORY);
-    ifd_buf_unref(buf);
+    free(buf);
     assert_int_equal(budget.used, 0);
     assert_true(n < 1000);
   }
@@ -352,7 +352,7 @@ static void too_large_a_message_is_refused_in_memory(void **state) {
     OK(ifd_value_new(&err, &w, m->graph, NULL));
     OK(ifd_graph_add_constant(&err, m->graph, w, &t));
   }
-  ifd_buf *buf = NULL;
+  void *buf = NULL;
   size_t len;
   ifd_error failed = {0};
   assert_int_equal(ifd_onnx_write_memory(&failed, &buf, &len, m, NULL), IFD_LIMIT);

@@ -1,0 +1,273 @@
+"""What is done with models: each function reads one from a path or bytes, and gives bytes of standard ONNX with all
+weights inside, or what it found. folder is where the external data of bytes lies. What the library refuses is raised as
+Error, whose status says why: a file that is no model BAD_FILE, a name that the model does not have USAGE."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
+
+import numpy as np
+
+from ._library import call, create, encode, ffi, lib, taken
+
+Path = Union[str, "os.PathLike[str]"]
+Model = Union[Path, bytes]
+Data = Union[Path, Mapping[str, Any]]
+
+
+class Recalibrated(NamedTuple):
+    """report: each layer's shifts, and the layers that were left with the reason, as `infold recalibrate --report json`
+    has them."""
+
+    model: bytes
+    report: dict[str, Any]
+
+
+class Edited(NamedTuple):
+    """notes: what a new batch changed, and what may still hold the old one."""
+
+    model: bytes
+    notes: list[str]
+
+
+# ---- to the library and back ----
+
+
+def options(struct: str, values: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+    """The C structure, and what must stay as long as it: texts and lists of texts."""
+    keep: list[Any] = []
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, str):
+            keep.append(ffi.new("char[]", encode(value)))
+            return keep[-1]
+        if isinstance(value, (list, tuple)):
+            keep.append(ffi.new("char *[]", [convert(v) for v in value] + [ffi.NULL]))
+            return keep[-1]
+        return ffi.NULL if value is None else value
+
+    return ffi.new(f"{struct} *", {name: convert(value) for name, value in values.items()}), keep
+
+
+def c_text(string: Optional[str]) -> Any:
+    return ffi.NULL if string is None else ffi.new("char[]", encode(string))
+
+
+def c_path(path: Optional[Path]) -> Any:
+    return ffi.NULL if path is None else ffi.new("char[]", os.fsencode(path))
+
+
+def load(model: Model, folder: Optional[Path] = None, **values: Any) -> Any:
+    load_options, _ = options("infold_load_options", values)
+    if isinstance(model, bytes):
+        memory = ffi.from_buffer(model)
+        return create("model", lib.infold_load_model_from_memory, memory, len(model), c_path(folder), load_options,
+                      needs=memory)
+    return create("model", lib.infold_load_model, c_path(model), load_options)
+
+
+def save(model: Any) -> bytes:
+    bytes_, size = ffi.new("void **"), ffi.new("size_t *")
+    call(lib.infold_save_model_to_memory, bytes_, size, model)
+    memory = ffi.gc(bytes_[0], lib.infold_free)
+    return bytes(ffi.buffer(memory, size[0]))
+
+
+class _Archive:
+    """The path of data: the one that was given, or that of an .npz archive of the arrays while this lasts."""
+
+    def __init__(self, data: Optional[Data]):
+        self.data = data
+
+    def __enter__(self) -> Optional[str]:
+        if not isinstance(self.data, Mapping):
+            return None if self.data is None else os.fspath(self.data)
+        self.folder = tempfile.TemporaryDirectory()
+        path = str(pathlib.Path(self.folder.name) / "data.npz")
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, array in self.data.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+        return path
+
+    def __exit__(self, *_: Any) -> None:
+        if isinstance(self.data, Mapping):
+            self.folder.cleanup()
+
+
+# ---- optimizing, verifying ----
+
+
+def _found(function: Any, *arguments: Any) -> str:
+    """The text that function(err, out, *arguments) gives; also where it raises, the text is freed."""
+    out = ffi.new("char **")
+    try:
+        call(function, out, *arguments)
+    finally:
+        text = taken(out)
+    return text
+
+
+def optimize(
+    model: Model,
+    *,
+    only: Optional[Sequence[str]] = None,
+    skip: Optional[Sequence[str]] = None,
+    max_rewrites: Optional[int] = None,
+    grow: bool = False,
+    keep_bn: bool = False,
+    no_provenance: bool = False,
+    raise_opset: int = 0,
+    bn_inference: bool = False,
+    verify: bool = False,
+    folder: Optional[Path] = None,
+) -> bytes:
+    """An optimized model. The options are those of infold_optimize_options in infold.h; verify also runs both models,
+    as the command does unless told otherwise, and raises DIFFERS where they do."""
+    optimize_options, _keep = options("infold_optimize_options", {
+        "only": None if only is None else list(only), "skip": None if skip is None else list(skip), "grow": grow,
+        "has_max_rewrites": max_rewrites is not None, "max_rewrites": max_rewrites or 0, "keep_bn": keep_bn,
+        "no_provenance": no_provenance, "raise_opset": raise_opset, "bn_inference": bn_inference})
+    loaded = load(model, folder)
+    report = ffi.new("infold_report **")
+    better = create("model", lib.infold_optimize_model, report, loaded, optimize_options, needs=loaded)
+    owner = ffi.gc(report[0], lib.infold_destroy_report)
+    if verify:
+        call(lib.infold_verify_report, owner, ffi.NULL)
+    return save(better)
+
+
+def verify(
+    a: Model,
+    b: Model,
+    *,
+    inputs: Optional[Data] = None,
+    batches: Optional[Sequence[int]] = None,
+    seed: int = 0,
+    tolerance: float = 0,
+    threads: int = 0,
+    max_memory: int = 0,
+    max_seconds: float = 0,
+    folder: Optional[Path] = None,
+) -> str:
+    """Runs both models on the same inputs: a table of the worst difference of each output; DIFFERS is raised where one
+    is too large, and names the first value that differs.
+
+    inputs: arrays by name, an .npz archive or a folder of input_0.pb …; None for random ones, whose free first dimension
+    becomes each of batches (1 and 3). tolerance: the part of an output's largest magnitude that it may differ by (1e-4).
+    max_memory: bytes of each session; max_seconds: raises LIMIT after about this time. 0 is the default."""
+    a_model, b_model = load(a, folder), load(b, folder)
+    numbers = ffi.NULL if batches is None else ffi.new("int64_t[]", list(batches))
+    with _Archive(inputs) as path:
+        verify_options, _keep = options("infold_verify_options", {
+            "inputs": path, "batches": numbers, "n_batches": len(batches or ()), "seed": seed, "tolerance": tolerance,
+            "threads": threads, "max_memory": max_memory, "max_seconds": max_seconds})
+        return _found(lib.infold_verify_models, a_model, b_model, verify_options)
+
+
+def verify_certificate(
+    certificate: Path,
+    original: Optional[Path] = None,
+    optimized: Optional[Path] = None,
+    *,
+    threads: int = 0,
+    max_memory: int = 0,
+    max_seconds: float = 0,
+) -> str:
+    """Checks a certificate of `infold optimize --certificate`: the files' hashes, then the errors, by running both
+    models again. A table of the errors; DIFFERS says what does not hold. The models lie where the certificate says
+    unless they are given."""
+    verify_options, _ = options("infold_verify_options",
+                                {"threads": threads, "max_memory": max_memory, "max_seconds": max_seconds})
+    return _found(lib.infold_verify_certificate, c_path(certificate), c_path(original), c_path(optimized), verify_options)
+
+
+# ---- BatchNormalization ----
+
+
+def doctor(model: Model, *, sarif: bool = False, folder: Optional[Path] = None) -> dict[str, Any]:
+    """Every BatchNormalization examined: `batch_normalizations` with mode, parameters and what the optimizer
+    does with each, `findings` with rule, severity, message and advice, as `infold doctor --json` has them; or SARIF 2.1.0."""
+    diagnosis = create("diagnosis", lib.infold_diagnose_model, load(model, folder))
+    return json.loads(_found(lib.infold_format_diagnosis, diagnosis, c_text("sarif" if sarif else "json"), 0))
+
+
+def recalibrate(
+    model: Model,
+    data: Data,
+    *,
+    batch: int = 0,
+    momentum: Union[None, float, str] = None,
+    sample_variance: bool = False,
+    threads: int = 0,
+    max_memory: int = 0,
+    folder: Optional[Path] = None,
+) -> Recalibrated:
+    """A model with the running statistics that its inputs' data has; nothing else changes. UNSUPPORTED is raised when it
+    has no layer to measure, as when they were folded.
+
+    data: arrays by the names of inputs, whose first dimension counts samples; an .npz archive of them, or a folder of
+    such archives. batch: samples at a time (32). momentum: None for the statistics of all data together, a number in
+    [0, 1] for the part of the old that each batch keeps, "average" for the average over batches. sample_variance:
+    divides by n - 1. max_memory: bytes to hold."""
+    estimate = lib.INFOLD_EXACT if momentum is None else lib.INFOLD_AVERAGE if momentum == "average" else lib.INFOLD_MOMENTUM
+    loaded, report = load(model, folder), ffi.new("char **")
+    with _Archive(data) as path:
+        recalibrate_options, _keep = options("infold_recalibrate_options", {
+            "data": path, "batch": batch, "estimate": estimate,
+            "momentum": float(momentum or 0) if estimate == lib.INFOLD_MOMENTUM else 0.0,
+            "sample_variance": sample_variance, "threads": threads, "max_memory": max_memory, "format": "json"})
+        measured = create("model", lib.infold_recalibrate_model, report, loaded, recalibrate_options, needs=loaded)
+    return Recalibrated(save(measured), json.loads(taken(report)))
+
+
+# ---- parts and edits ----
+
+
+def extract(
+    model: Model,
+    inputs: Optional[Sequence[str]] = None,
+    outputs: Optional[Sequence[str]] = None,
+    *,
+    folder: Optional[Path] = None,
+) -> bytes:
+    """The part of a model that computes some values from others, by their names; None for those that the model has."""
+    names = [ffi.NULL if n is None else [ffi.new("char[]", encode(name)) for name in n] for n in (inputs, outputs)]
+    lists = [n if n == ffi.NULL else ffi.new("char *[]", [*n, ffi.NULL]) for n in names]
+    loaded = load(model, folder)
+    call(lib.infold_extract_model, loaded, *lists)
+    return save(loaded)
+
+
+def edit(
+    model: Model,
+    *,
+    add_outputs: Sequence[str] = (),
+    remove_outputs: Sequence[str] = (),
+    rename: Optional[Mapping[str, str]] = None,
+    batch: Union[None, int, str] = None,
+    folder: Optional[Path] = None,
+) -> Edited:
+    """A model with other outputs, names and first dimension of its inputs, changed in this order. rename: new names by
+    old ones. batch: a number, or a name, which makes it free."""
+    loaded, notes = load(model, folder), ""
+    for name in add_outputs:
+        call(lib.infold_add_output, loaded, c_text(name))
+    for name in remove_outputs:
+        call(lib.infold_remove_output, loaded, c_text(name))
+    for old, new in (rename or {}).items():
+        call(lib.infold_rename_value, loaded, c_text(old), c_text(new))
+    if batch is not None:
+        notes = _found(lib.infold_set_batch, loaded, c_text(str(batch)))
+    return Edited(save(loaded), notes.splitlines())
+
+
+def inspect(model: Model, what: str = "summary", *, folder: Optional[Path] = None) -> str:
+    """What there is to say about a model: "summary", "nodes", "weights", "norms", "text", "json" or "dot"."""
+    return _found(lib.infold_inspect_model, load(model, folder), c_text(what), 0)
