@@ -78,7 +78,7 @@ static ifd_status find(ifd_rewrite *rw, ifd_node *node, norm *l, bool *found) {
 static const ifd_tensor *of_last_dims(ifd_rewrite *rw, const norm *l, const ifd_value *c) {
   const ifd_tensor *t = ifd_rw_constant(rw, c);
   int rank = ifd_rw_rank(rw, l->x);
-  if (!t || t->packed || t->shape.rank < l->n || t->shape.rank > rank) return NULL;
+  if (!t || t->shape.rank < l->n || t->shape.rank > rank) return NULL;
   for (int i = 0; i < t->shape.rank; i++) {
     int from_last = t->shape.rank - i;
     if (from_last > l->n ? t->shape.dim[i] != 1 : t->shape.dim[i] != ifd_rw_dim(rw, l->x, rank - from_last))

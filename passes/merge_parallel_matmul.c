@@ -20,8 +20,7 @@ static const ifd_tensor *bias_of(ifd_rewrite *rw, branch *b) {
       add->opset < 7)
     return NULL;
   const ifd_tensor *t = ifd_rw_constant(rw, add->inputs[add->inputs[0] == b->y]);
-  if (!t || t->packed || t->dtype != b->weight->dtype || t->shape.rank != 1 ||
-      t->shape.dim[0] != b->weight->shape.dim[1])
+  if (!t || t->dtype != b->weight->dtype || t->shape.rank != 1 || t->shape.dim[0] != b->weight->shape.dim[1])
     return NULL;
   b->y = add->outputs[0];
   return t;
@@ -30,8 +29,8 @@ static const ifd_tensor *bias_of(ifd_rewrite *rw, branch *b) {
 static bool branch_of(ifd_rewrite *rw, const ifd_use *use, const ifd_node *first, branch *b) {
   ifd_node *node = use->node;
   const ifd_tensor *w = node->n_inputs == 2 ? ifd_rw_constant(rw, node->inputs[1]) : NULL;
-  if (!ifd_node_is(node, "MatMul") || use->index || node->graph != first->graph || !w || w->packed ||
-      w->splat || w->shape.rank != 2 || !ifd_dtype_is_float(w->dtype))
+  if (!ifd_node_is(node, "MatMul") || use->index || node->graph != first->graph || !w || w->splat ||
+      w->shape.rank != 2 || !ifd_dtype_is_float(w->dtype) || ifd_dtypes[w->dtype].bits < 8)
     return false;
   *b = (branch){.product = node, .weight = w, .y = node->outputs[0]};
   b->bias = bias_of(rw, b);

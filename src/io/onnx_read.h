@@ -1,8 +1,8 @@
 /* .onnx files to models.
  *
  * The file is mapped, not read; its weights stay where they are and the model borrows them (and those of
- * external data files, which are mapped as well) until it is destroyed. Only elements that are not aligned
- * in the file, or are not stored as they lie in memory, are copied, once. What infold does not interpret is
+ * external data files, which are mapped as well) until it is destroyed. Only small tensors that are not
+ * aligned in the file, and elements that are not stored as they lie in memory, are copied, once. What infold does not interpret is
  * kept with the model (`origin`), so that writing it again loses nothing.
  *
  * Refused, with the node and field: what breaks the wire format or the ONNX specification in a way that

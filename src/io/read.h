@@ -16,6 +16,7 @@ typedef struct ifd_reader {
   ifd_arena *arena; /* where everything is made: the model's */
   ifd_files *files; /* external data; NULL: refused */
   ifd_model *model; /* NULL when a lone tensor is read */
+  bool packs;       /* large tensors may stay packed where they are not aligned: initializers */
 } ifd_reader;
 
 /* Where an initializer came from: the message, and the tensor as it was read, to see whether it still is. */

@@ -97,7 +97,9 @@ static ifd_status add_initializer(ifd_reader *r, ifd_graph *graph, const char *n
 
 static ifd_status read_initializer(ifd_reader *r, ifd_graph *graph, const Onnx__TensorProto *proto) {
   ifd_tensor tensor;
-  TRY(ifd_read_tensor(r, &tensor, proto));
+  ifd_reader loose = *r;
+  loose.packs = true;
+  TRY(ifd_read_tensor(&loose, &tensor, proto));
   return add_initializer(r, graph, ifd_text(proto->name), &tensor, &proto->base);
 }
 

@@ -66,15 +66,19 @@ static ifd_status read_shape(ifd_error *err, ifd_shape *out, const int64_t *dims
 
 /* ---- elements ---- */
 
-static bool borrowable(const ifd_tensor *t, const void *data) {
+static bool is_aligned(const ifd_tensor *t, const void *data) {
   size_t size = ifd_dtype_size(t->dtype), align = size < 8 ? size : 8;
-  return t->packed || (uintptr_t)data % align == 0;
+  return (uintptr_t)data % align == 0;
 }
+
+enum { LEAST_PACKED = 1 << 16 }; /* bytes that are worth the trouble of not being aligned */
 
 /* The tensor's data is at `data`, or in a copy of it where elements would not be aligned there. */
 static ifd_status borrow_or_copy(ifd_reader *r, ifd_tensor *t, const void *data, size_t len) {
-  if (borrowable(t, data)) {
+  bool aligned = t->packed || is_aligned(t, data);
+  if (aligned || (r->packs && len >= LEAST_PACKED)) {
     t->data = (void *)data;
+    t->packed |= !aligned;
     return IFD_OK;
   }
   ALLOC(r->err, t->data, ifd_arena_alloc_data(r->arena, len));

@@ -78,7 +78,7 @@ bool ifd_linear_of(ifd_rewrite *rw, ifd_node *node, ifd_linear *out, const char 
   *out = (ifd_linear){
       .node = node, .alpha = 1, .beta = 1, .weight = ifd_rw_constant(rw, ifd_node_input(node, 1))};
   if (!out->weight) return *why = "the weights are not constant", false;
-  if (!ifd_dtype_is_float(out->weight->dtype) || out->weight->packed)
+  if (!ifd_dtype_is_float(out->weight->dtype) || ifd_dtypes[out->weight->dtype].bits < 8)
     return *why = "the weights are not of a plain float type", false;
   if (!(conv ? conv_of(node, out) : product_of(rw, node, out)))
     return *why = "the weights do not have the expected shape", false;

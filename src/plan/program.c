@@ -51,7 +51,7 @@ static ifd_status widen(ifd_error *err, ifd_program *p, ifd_tensor *t) {
   ifd_tensor wide = {.dtype = IFD_DOUBLE, .splat = t->splat, .shape = t->shape};
   int64_t n = t->splat ? 1 : ifd_tensor_count(t);
   ALLOC(err, wide.data, ifd_arena_alloc_data(&p->arena, (size_t)n * sizeof(double)));
-  if (t->data) ifd_load_f64(IFD_FLOAT, t->data, wide.data, n);
+  if (t->data) ifd_tensor_get_f64s(t, 0, wide.data, n);
   *t = wide;
   return IFD_OK;
 }
@@ -188,8 +188,8 @@ static ifd_status make_packed(ifd_error *err, ifd_program *root, ifd_packed *k, 
   k->memory = ifd_budget_alloc(root->budget, k->bytes);
   if (k->memory) k->pack(k->memory, expand ? dense : from->data, k->params);
   ifd_budget_free(root->budget, dense, bytes);
-  if (k->memory && !expand && root->options.let_go)
-    root->options.let_go(root->options.owner, from->data, bytes);
+  if (k->memory && root->options.let_go)
+    root->options.let_go(root->options.owner, from->data, ifd_tensor_stored_bytes(from));
   EXPECT(err, k->memory, NO_MEMORY, "out of memory for packed weights of %zu bytes", k->bytes);
   return IFD_OK;
 }

@@ -135,7 +135,7 @@ void ifd_tensor_expand(const ifd_tensor *t, void *dst) {
   int64_t n = ifd_tensor_count(t), stored = t->splat && n ? 1 : n;
   if (!n) return;
   size_t size = ifd_dtype_size(t->dtype);
-  if (t->packed)
+  if (t->packed && ifd_dtypes[t->dtype].bits < 8)
     ifd_unpack(t->dtype, t->data, dst, stored);
   else
     memcpy(dst, t->data, (size_t)stored * size);
@@ -144,34 +144,48 @@ void ifd_tensor_expand(const ifd_tensor *t, void *dst) {
 
 static bool has_numbers(ifd_dtype t) { return t != IFD_STRING && ifd_dtypes[t].class != IFD_CLASS_COMPLEX; }
 
-/* Where element i lies; a packed one is unpacked into group, whose eight take as many bytes as one takes
- * bits. */
-static const void *element(const ifd_tensor *t, int64_t i, uint8_t group[8]) {
-  int bits = ifd_dtypes[t->dtype].bits;
+enum {
+  GROUP = 64
+}; /* packed elements looked at together; a multiple of eight, which take as many bytes as one
+      takes bits */
+typedef union group {
+  _Alignas(8) uint8_t bytes[GROUP * 8];
+} group;
+
+/* Where n elements from the i-th on lie; packed ones are copied, from the last multiple of eight on. */
+static const void *elements(const ifd_tensor *t, int64_t i, int64_t n, group *copy) {
+  size_t size = ifd_dtype_size(t->dtype);
   if (t->splat) i = 0;
-  if (!t->packed || bits >= 8) return (const char *)t->data + (size_t)i * ifd_dtype_size(t->dtype);
-  ifd_unpack(t->dtype, (const char *)t->data + i / 8 * bits, group, i % 8 + 1);
-  return group + i % 8;
+  if (!t->packed) return (const char *)t->data + (size_t)i * size;
+  ifd_tensor part = {.dtype = t->dtype, .packed = true, .shape = {.rank = 1, .dim = {i % 8 + n}}};
+  part.data = (char *)t->data + ifd_packed_bytes(t->dtype, i - i % 8);
+  ifd_tensor_expand(&part, copy->bytes);
+  return copy->bytes + (size_t)(i % 8) * size;
 }
 
 double ifd_tensor_get_f64(const ifd_tensor *t, int64_t i) {
   double x = 0;
-  uint8_t group[8];
-  if (has_numbers(t->dtype)) ifd_load_f64(t->dtype, element(t, i, group), &x, 1);
+  group copy;
+  if (has_numbers(t->dtype)) ifd_load_f64(t->dtype, elements(t, i, 1, &copy), &x, 1);
   return x;
 }
 
 void ifd_tensor_get_f64s(const ifd_tensor *t, int64_t i, double *out, int64_t n) {
-  if (t->splat || t->packed || !has_numbers(t->dtype))
-    for (int64_t k = 0; k < n; k++) out[k] = ifd_tensor_get_f64(t, i + k);
-  else if (n)
-    ifd_load_f64(t->dtype, element(t, i, NULL), out, n);
+  group copy;
+  int64_t step = t->splat ? 1 : t->packed ? GROUP - 8 : n;
+  for (int64_t k = 0; k < n; k += step) {
+    int64_t some = ifd_min_i64(step, n - k);
+    if (has_numbers(t->dtype))
+      ifd_load_f64(t->dtype, elements(t, i + k, some, &copy), out + k, some);
+    else
+      memset(out + k, 0, (size_t)some * sizeof *out);
+  }
 }
 
 int64_t ifd_tensor_get_i64(const ifd_tensor *t, int64_t i) {
   int64_t x = 0;
-  uint8_t group[8];
-  if (has_numbers(t->dtype)) ifd_load_i64(t->dtype, element(t, i, group), &x, 1);
+  group copy;
+  if (has_numbers(t->dtype)) ifd_load_i64(t->dtype, elements(t, i, 1, &copy), &x, 1);
   return x;
 }
 

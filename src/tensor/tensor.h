@@ -31,7 +31,8 @@ typedef struct ifd_buf {
 typedef struct ifd_tensor {
   ifd_dtype dtype;
   bool splat;  /* data is one element for all */
-  bool packed; /* constants only: elements narrower than a byte lie as in a file, low bits first */
+  bool packed; /* constants only: elements lie as in a file, those narrower than a byte side by side, low bits
+                  first, wider ones at any address */
   ifd_shape shape;
   void *data;   /* NULL only when there are no elements */
   ifd_buf *buf; /* what keeps data alive, or NULL when data is borrowed */
@@ -101,6 +102,10 @@ static inline size_t ifd_tensor_bytes(const ifd_tensor *t) {
 }
 /* Bytes that count elements of dtype take in a file. */
 size_t ifd_packed_bytes(ifd_dtype dtype, int64_t count);
+/* Bytes from t->data on that a constant lies in. */
+static inline size_t ifd_tensor_stored_bytes(const ifd_tensor *t) {
+  return t->packed && !t->splat ? ifd_packed_bytes(t->dtype, ifd_tensor_count(t)) : ifd_tensor_bytes(t);
+}
 /* A new counted buffer of `size` bytes, not zeroed, or NULL. */
 ifd_buf *ifd_buf_create(ifd_budget *budget, size_t size);
 ifd_buf *ifd_buf_ref(ifd_buf *buf);

@@ -191,6 +191,34 @@ static void constants_expand(void **state) {
   ifd_tensor_expand(&none, NULL);
 }
 
+/* Elements of a file that do not lie as memory wants them, from any of them on. */
+static void constants_lie_anywhere(void **state) {
+  (void)state;
+  enum { N = 200 };
+  const ifd_dtype dtypes[] = {IFD_FLOAT, IFD_DOUBLE, IFD_INT64, IFD_FLOAT16, IFD_INT4, IFD_FLOAT6E2M3};
+  for (size_t k = 0; k < sizeof dtypes / sizeof *dtypes; k++) {
+    size_t size = ifd_dtype_size(dtypes[k]), bytes = ifd_packed_bytes(dtypes[k], N);
+    double values[N], read[N];
+    char *dense = malloc(N * size), *again = malloc(N * size), *file = malloc(bytes + 1);
+    for (int i = 0; i < N; i++) values[i] = i % 3;
+    ifd_store_f64(dtypes[k], dense, values, N);
+    if (ifd_dtypes[dtypes[k]].bits < 8)
+      ifd_pack(dtypes[k], dense, file + 1, N);
+    else
+      memcpy(file + 1, dense, N * size);
+    ifd_tensor t = {.dtype = dtypes[k], .packed = true, .shape = SHAPE(N), .data = file + 1};
+    assert_int_equal(ifd_tensor_stored_bytes(&t), bytes);
+    ifd_tensor_expand(&t, again);
+    assert_memory_equal(again, dense, N * size);
+    for (int i = 0; i < N; i++) {
+      assert_int_equal(ifd_tensor_get_i64(&t, i), i % 3);
+      ifd_tensor_get_f64s(&t, i, read, N - i);
+      assert_memory_equal(read, values + i, (size_t)(N - i) * sizeof *read);
+    }
+    free(dense), free(again), free(file);
+  }
+}
+
 static ifd_datum tensor_datum(ifd_budget *budget, int64_t n) {
   ifd_error err = {0};
   ifd_datum d = {.kind = IFD_KIND_TENSOR};
@@ -311,6 +339,7 @@ int main(void) {
       cmocka_unit_test(elements_are_read_and_written),
       cmocka_unit_test(setting_an_integer_clamps),
       cmocka_unit_test(constants_expand),
+      cmocka_unit_test(constants_lie_anywhere),
       cmocka_unit_test(references_share_and_free),
       cmocka_unit_test(owning_copies_only_what_is_borrowed),
       cmocka_unit_test(owning_moves_strings),
