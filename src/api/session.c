@@ -51,15 +51,14 @@ static ifd_status make_ready(ifd_error *err, infold_session *s) {
   ifd_arena_init(&report.arena, NULL);
   ifd_status status = ifd_optimize(err, s->ready->ir, &options, &report);
   ifd_arena_free(&report.arena);
+  ifd_model_let_go(s->ready->ir, NULL, 0);
   return status;
 }
 
 /* Weights are held once: packed, and no longer as pages of the file. */
 static void let_go(void *session, const void *data, size_t bytes) {
   enum { WORTH_IT = 1 << 18 };
-  const infold_session *s = session;
-  for (const infold_model *m = s->ready; m && bytes >= WORTH_IT; m = m->source)
-    ifd_onnx_let_go(m->ir, data, bytes);
+  if (bytes >= WORTH_IT) ifd_model_let_go(((const infold_session *)session)->ready->ir, data, bytes);
 }
 
 static ifd_status create_session(ifd_error *err, infold_session *s) {

@@ -7,9 +7,12 @@
 
 enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20 };
 
+enum { HEADER = 64 };
+
 struct ifd_arena_block {
   ifd_arena_block *next;
-  size_t size; /* with this header */
+  size_t size;  /* with this header, of HEADER bytes */
+  bool is_data; /* of one piece, which may be given back by itself */
 };
 
 void ifd_arena_init(ifd_arena *arena, ifd_budget *budget) { *arena = (ifd_arena){.budget = budget}; }
@@ -32,16 +35,16 @@ static void *alloc_aligned(ifd_arena *arena, size_t size, size_t align) {
     arena->at = (char *)at + size;
     return memset((void *)at, 0, size);
   }
-  size_t header = 64;
-  if (size > SIZE_MAX / 2 - header) return NULL;
+  if (size > SIZE_MAX / 2 - HEADER) return NULL;
   size_t grown = arena->blocks ? arena->blocks->size * 2 : FIRST_BLOCK;
   if (grown > LARGEST_BLOCK) grown = LARGEST_BLOCK;
-  bool own = size + header > grown / 4;
-  size_t block_size = own ? size + header : grown;
+  bool own = size + HEADER > grown / 4;
+  size_t block_size = own ? size + HEADER : grown;
   ifd_arena_block *b = ifd_budget_alloc(arena->budget, block_size);
   if (!b) return NULL;
   b->size = block_size;
-  char *data = (char *)b + header;
+  b->is_data = own && align == HEADER;
+  char *data = (char *)b + HEADER;
   if (own && arena->blocks) {
     b->next = arena->blocks->next;
     arena->blocks->next = b;
@@ -52,6 +55,25 @@ static void *alloc_aligned(ifd_arena *arena, size_t size, size_t align) {
     arena->end = (char *)b + block_size;
   }
   return memset(data, 0, size);
+}
+
+void ifd_arena_collect(ifd_arena *arena, bool (*keeps)(void *context, const void *data, size_t size),
+                       void *context) {
+  for (ifd_arena_block **link = &arena->blocks, *b; (b = *link);) {
+    if (!b->is_data || keeps(context, (char *)b + HEADER, b->size - HEADER)) {
+      link = &b->next;
+      continue;
+    }
+    *link = b->next;
+    if (arena->end == (char *)b + b->size) arena->at = arena->end = NULL;
+    ifd_budget_free(arena->budget, b, b->size);
+  }
+}
+
+bool ifd_arena_has_data(const ifd_arena *arena, const void *data, size_t size) {
+  const ifd_arena_block *b = arena->blocks;
+  while (b && !(b->is_data && (const char *)b + HEADER == data)) b = b->next;
+  return b && size <= b->size - HEADER;
 }
 
 void *ifd_arena_alloc(ifd_arena *arena, size_t size) { return alloc_aligned(arena, size, 16); }

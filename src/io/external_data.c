@@ -126,14 +126,16 @@ ifd_status ifd_files_find(ifd_error *err, const void **out, ifd_files *files, co
   return IFD_OK;
 }
 
-bool ifd_files_map(const ifd_files *files, const void *p, size_t len) {
+void ifd_files_let_go(const ifd_files *files, const void *p, size_t len) {
   const uint8_t *at = p;
   for (int i = 0; i < files->all.n; i++) {
     const ifd_file *f = files->all.v[i];
-    if (f->mapped && at >= f->data && at < f->data + f->size && len <= (size_t)(f->data + f->size - at))
-      return true;
+    if (!f->mapped) continue;
+    if (!p)
+      ifd_file_let_go(f->data, f->size);
+    else if (at >= f->data && at < f->data + f->size && len <= (size_t)(f->data + f->size - at))
+      ifd_file_let_go(p, len);
   }
-  return false;
 }
 
 bool ifd_files_get(const ifd_files *files, int i, const char **location, const void **data, size_t *len) {

@@ -106,6 +106,7 @@ static ifd_status read_model(ifd_reader *r, const void *bytes, size_t len) {
 }
 
 static void release_files(void *files) { ifd_files_release(files); }
+static void let_files_go(void *files, const void *p, size_t len) { ifd_files_let_go(files, p, len); }
 
 /* Reads the file, or the bytes where there is no path. */
 static ifd_status read_from(ifd_reader *r, const char *path, const void *bytes, size_t len,
@@ -114,6 +115,7 @@ static ifd_status read_from(ifd_reader *r, const char *path, const void *bytes, 
   TRY(ifd_files_new(r->err, &r->files, r->arena, path, options));
   model->files = r->files;
   model->release_files = release_files;
+  model->let_files_go = let_files_go;
   if (path) {
     ALLOC(r->err, model->path, ifd_arena_strdup(r->arena, path));
     TRY(ifd_files_map_model(r->err, r->files, path, &bytes, &len));
@@ -146,8 +148,4 @@ ifd_status ifd_onnx_read_memory(ifd_error *err, ifd_model **out, const void *byt
 
 bool ifd_onnx_file(const ifd_model *model, int i, const char **location, const void **data, size_t *len) {
   return model->files && ifd_files_get(model->files, i, location, data, len);
-}
-
-void ifd_onnx_let_go(const ifd_model *model, const void *p, size_t len) {
-  if (model->files && ifd_files_map(model->files, p, len)) ifd_file_let_go(p, len);
 }

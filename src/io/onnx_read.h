@@ -2,8 +2,8 @@
  *
  * The file is mapped, not read; its weights stay where they are and the model borrows them (and those of
  * external data files, which are mapped as well) until it is destroyed. Only small tensors that are not
- * aligned in the file, and elements that are not stored as they lie in memory, are copied, once. What infold does not interpret is
- * kept with the model (`origin`), so that writing it again loses nothing.
+ * aligned in the file, and elements that are not stored as they lie in memory, are copied, once. What infold
+ * does not interpret is kept with the model (`origin`), so that writing it again loses nothing.
  *
  * Refused, with the node and field: what breaks the wire format or the ONNX specification in a way that
  * leaves no meaning (names defined twice or never, nodes out of order, tensors whose bytes do not fit their
@@ -36,8 +36,5 @@ bool ifd_onnx_file(const ifd_model *model, int i, const char **location, const v
 /* The bytes are borrowed: they must live as long as the model. */
 ifd_status ifd_onnx_read_memory(ifd_error *err, ifd_model **out, const void *bytes, size_t len,
                                 const ifd_read_options *options, ifd_budget *budget);
-
-/* Says that a constant's bytes will hardly be read again: pages of a mapped file go, others stay. */
-void ifd_onnx_let_go(const ifd_model *model, const void *p, size_t len);
 
 #endif

@@ -242,6 +242,8 @@ static ifd_status copy_model(copier *c, ifd_model *to, const ifd_model *from) {
   to->model_version = from->model_version;
   to->path = from->path;
   to->origin = from->origin;
+  to->files = from->files;
+  to->let_files_go = from->let_files_go;
   TRY(copy_opsets(c->err, &to->arena, &to->opsets.v, from->opsets.v, from->opsets.n));
   to->opsets.n = to->opsets.cap = from->opsets.n;
   for (int i = 0; i < from->functions.n; i++) TRY(copy_function(c, to, from->functions.v[i]));

@@ -29,6 +29,10 @@ void ifd_model_destroy(ifd_model *model) {
   ifd_arena_free(&arena);
 }
 
+void ifd_model_let_go(const ifd_model *model, const void *p, size_t len) {
+  if (model->let_files_go) model->let_files_go(model->files, p, len);
+}
+
 ifd_graph *ifd_graph_new(ifd_model *model, ifd_graph *outer) {
   ifd_graph *graph = ifd_new(&model->arena, ifd_graph);
   if (!graph) return NULL;

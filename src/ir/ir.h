@@ -176,14 +176,21 @@ struct ifd_model {
   ifd_map names;         /* of all values; kept by graph.c for ifd_graph_unique_name */
   ifd_map function_keys; /* kept by graph.c for ifd_model_find_function */
   const void *origin;    /* io: ModelProto */
-  void *files; /* io: mapped files that constants borrow from; released by io when the model is destroyed */
-  void (*release_files)(void *files);
+  void *files;           /* io: mapped files that constants borrow from; a clone has those of its source */
+  void (*release_files)(void *files); /* when the model is destroyed; NULL in a clone */
+  void (*let_files_go)(void *files, const void *p, size_t len);
 };
 
 /* ---- making ---- */
 /* An empty model with an empty main graph, or NULL when out of memory. */
 ifd_model *ifd_model_create(ifd_budget *budget);
 void ifd_model_destroy(ifd_model *model);
+/* Says that constants that the model borrows in [p, p + len) will hardly be read again, those of all its
+ * files where p is NULL: pages of a mapped file go, and come back when they are. */
+void ifd_model_let_go(const ifd_model *model, const void *p, size_t len);
+/* Frees large data in the model's arena that no constant or attribute of it uses any more, nor any of n other
+ * tensors (NULLs among them are fine). Nothing else may point to such data. */
+ifd_status ifd_model_collect(ifd_error *err, ifd_model *model, const ifd_tensor *const *others, int n);
 ifd_graph *ifd_graph_new(ifd_model *model, ifd_graph *outer);
 /* A function with an empty body, in the model's list. Set its opsets before making nodes in its body. */
 ifd_status ifd_function_new(ifd_error *err, ifd_function **out, ifd_model *model, const char *domain,

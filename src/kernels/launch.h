@@ -35,6 +35,7 @@ typedef struct ifd_work {
   size_t shared;
   int in_place;          /* 1 + index of an input whose memory output 0 may take over, or 0 */
   unsigned unread;       /* bit i: the kernels do not read input i (its packed form is in the parameters) */
+  unsigned anywhere;     /* bit i: the kernels read input i at any address, aligned or not */
   const char *algorithm; /* for the profile: "gemm", "winograd 4x4" … */
 } ifd_work;
 

@@ -95,6 +95,7 @@ static ifd_status lower_Gather(ifd_lower *x) {
                      .index_bytes = ifd_dtype_size(index->dtype)};
   p.grain = ifd_lower_grain(p.outer * p.n, (double)p.row_bytes);
   x->work->algorithm = "rows";
+  x->work->anywhere = 1;
   return ifd_lower_launch(x, run_gather, &p, sizeof p, ifd_ceil_div(p.outer * p.n, p.grain), 0);
 }
 

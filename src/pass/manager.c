@@ -233,11 +233,22 @@ static ifd_status sweep_graph(sweep *s, ifd_graph *graph) {
   return status == IFD_OK ? graph_steps(s, graph) : status;
 }
 
+/* Content that was replaced, or computed for what nobody reads any more. */
+static ifd_status forget_unread(ifd_manager *m) {
+  for (int i = 0; i < m->n_known; i++)
+    if (m->known[i] && !ifd_value_n_readers(m->known_values[i])) {
+      m->known_bytes -= (int64_t)ifd_tensor_bytes(m->known[i]);
+      m->known[i] = NULL;
+    }
+  return ifd_model_collect(m->err, m->model, m->known, m->n_known);
+}
+
 /* Inference starts anew with each sweep, so that its memory does not pile up and no stale fact survives. */
 static ifd_status renew_facts(ifd_manager *m) {
   ifd_arena_free(&m->facts_arena);
   m->bounds = NULL;
   m->n_bounds = 0;
+  TRY(forget_unread(m));
   TRY(ifd_inference_init(&m->inf, m->err, &m->facts_arena, m->model->dims, m->model->n_values));
   return ifd_infer_graph(&m->inf, m->model->graph);
 }
@@ -303,6 +314,7 @@ static ifd_status finish(ifd_manager *m) {
   for (int i = 0; i < model->functions.n && !m->options->grow; i++)
     TRY(ifd_graph_visit(model->functions.v[i]->body, trim_provenance, &room));
   if (!m->options->grow) TRY(ifd_graph_visit(model->graph, trim_provenance, &room));
+  TRY(ifd_model_collect(m->err, model, NULL, 0));
   /* The types that stay on the values live as long as the model. */
   TRY(ifd_inference_init(&m->inf, m->err, &model->arena, model->dims, model->n_values));
   return ifd_infer_model(&m->inf, model);

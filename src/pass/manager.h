@@ -15,6 +15,7 @@ typedef struct ifd_manager {
   struct ifd_bounds **bounds; /* by value id: what range.c found out, or NULL; renewed with the facts */
   int n_bounds;
   const ifd_tensor **known; /* by value id: content computed but not put into the file, or NULL */
+  const ifd_value **known_values;
   int n_known;
   int64_t known_bytes;
   int64_t bytes, bytes_allowed; /* of the file's nodes and constants: now, and at most */

@@ -9,6 +9,9 @@
 
 void ifd_remove_unread_constant(ifd_manager *m, ifd_value *v) {
   if (!v->constant || ifd_value_n_readers(v) || !ifd_value_constant(v)) return;
+  enum { WORTH_IT = 1 << 18 };
+  size_t bytes = ifd_tensor_stored_bytes(v->constant);
+  if (bytes >= WORTH_IT) ifd_model_let_go(m->model, v->constant->data, bytes);
   m->bytes -= ifd_constant_bytes(v);
   ifd_graph_remove_constant(v);
 }

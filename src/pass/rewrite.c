@@ -38,12 +38,17 @@ ifd_status ifd_rw_remember(ifd_rewrite *rw, const ifd_value *value, const ifd_te
   if (value->id >= m->n_known) {
     int n = 2 * value->id + 16;
     const ifd_tensor **grown;
+    const ifd_value **values;
     ALLOC(m->err, grown, ifd_new_array(arena, const ifd_tensor *, n));
+    ALLOC(m->err, values, ifd_new_array(arena, const ifd_value *, n));
     if (m->n_known) memcpy(grown, m->known, (size_t)m->n_known * sizeof *grown);
+    if (m->n_known) memcpy(values, m->known_values, (size_t)m->n_known * sizeof *values);
     m->known = grown;
+    m->known_values = values;
     m->n_known = n;
   }
   ALLOC(m->err, m->known[value->id], ifd_arena_memdup(arena, content, sizeof *content));
+  m->known_values[value->id] = value;
   m->known_bytes += bytes;
   return IFD_OK;
 }

@@ -290,33 +290,33 @@ static ifd_status add_releases(maker *m) {
   return IFD_OK;
 }
 
-static void expand_pack(void *to, const void *from, const void *params) {
-  memcpy(to, from, *(const size_t *)params);
-}
-
-/* Splats and packed elements become dense where a step reads them raw. */
-static ifd_status expand_constant(maker *m, ifd_slot *slot) {
-  if (slot->place != IFD_PLACE_CONSTANT || !(slot->tensor.splat || slot->tensor.packed)) return IFD_OK;
-  size_t bytes = (size_t)ifd_tensor_count(&slot->tensor) * ifd_dtype_size(slot->tensor.dtype);
+/* Splats and packed elements become dense where a step reads them raw; elements of whole bytes stay packed if
+ * it reads them anywhere. */
+static ifd_status expand_constant(maker *m, ifd_slot *slot, bool anywhere) {
+  const ifd_tensor *t = &slot->tensor;
+  bool is_dense = !t->splat && (!t->packed || (anywhere && ifd_dtypes[t->dtype].bits >= 8));
+  if (slot->place != IFD_PLACE_CONSTANT || is_dense) return IFD_OK;
+  size_t bytes = (size_t)ifd_tensor_count(t) * ifd_dtype_size(t->dtype);
   const void *dense = NULL;
-  if (bytes)
-    TRY(ifd_program_pack(m->err, &dense, m->program, &slot->tensor, bytes, expand_pack, &bytes,
-                         sizeof bytes));
+  if (bytes) TRY(ifd_program_pack(m->err, &dense, m->program, t, bytes, NULL, NULL, 0));
   slot->tensor.data = (void *)dense;
   slot->tensor.splat = slot->tensor.packed = false;
   return IFD_OK;
 }
 
+static bool has_bit(unsigned bits, int i) { return i < 32 && bits >> i & 1; }
+
 static ifd_status expand_constants(maker *m) {
   for (int k = 0; k < m->n_steps; k++) {
     const ifd_program_node *n = node_of(m, &m->steps[k]);
+    const ifd_work *work = &m->steps[k].work;
     for (int i = 0; i < n->node->n_inputs; i++)
-      if (n->in[i] >= 0 && !(i < 32 && m->steps[k].work.unread >> i & 1))
-        TRY(expand_constant(m, &m->slots[root_of(m, n->in[i])]));
-    for (int i = 0; i < n->n_reads; i++) TRY(expand_constant(m, &m->slots[root_of(m, n->reads[i])]));
+      if (n->in[i] >= 0 && !has_bit(work->unread, i))
+        TRY(expand_constant(m, &m->slots[root_of(m, n->in[i])], has_bit(work->anywhere, i)));
+    for (int i = 0; i < n->n_reads; i++) TRY(expand_constant(m, &m->slots[root_of(m, n->reads[i])], false));
   }
   for (int i = 0; i < m->program->n_outputs; i++)
-    TRY(expand_constant(m, &m->slots[root_of(m, m->program->outputs[i])]));
+    TRY(expand_constant(m, &m->slots[root_of(m, m->program->outputs[i])], false));
   return IFD_OK;
 }
 

@@ -180,13 +180,16 @@ void ifd_program_destroy(ifd_program *p) {
 static ifd_status make_packed(ifd_error *err, ifd_program *root, ifd_packed *k, const ifd_tensor *from) {
   void *dense = NULL;
   size_t bytes = (size_t)ifd_tensor_count(from) * ifd_dtype_size(from->dtype);
-  bool expand = from->splat || from->packed;
+  bool expand = k->pack && (from->splat || from->packed);
   if (expand) {
     ALLOC(err, dense, ifd_budget_alloc(root->budget, bytes));
     ifd_tensor_expand(from, dense);
   }
   k->memory = ifd_budget_alloc(root->budget, k->bytes);
-  if (k->memory) k->pack(k->memory, expand ? dense : from->data, k->params);
+  if (k->memory && k->pack)
+    k->pack(k->memory, expand ? dense : from->data, k->params);
+  else if (k->memory)
+    ifd_tensor_expand(from, k->memory);
   ifd_budget_free(root->budget, dense, bytes);
   if (k->memory && root->options.let_go)
     root->options.let_go(root->options.owner, from->data, ifd_tensor_stored_bytes(from));

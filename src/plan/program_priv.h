@@ -34,7 +34,8 @@ typedef struct ifd_program_priv {
   ifd_packed **packed;
 } ifd_program_priv;
 
-/* Packed form of a constant, made once for all plans of the root program; see ifd_lower. */
+/* Packed form of a constant, made once for all plans of the root program; see ifd_lower. Where pack is NULL,
+ * it is its elements, dense. */
 ifd_status ifd_program_pack(ifd_error *err, const void **out, ifd_program *program, const ifd_tensor *from,
                             size_t bytes, void (*pack)(void *to, const void *from, const void *params),
                             const void *params, size_t params_size);

@@ -33,6 +33,35 @@ static void arena_pieces_are_zero_and_apart(void **state) {
   }
 }
 
+static bool is_it(void *context, const void *data, size_t size) {
+  assert_true(size >= IFD_ARENA_LARGE);
+  return data == context;
+}
+
+/* Large data goes alone; what is small, or no data, stays. */
+static void arena_gives_back_large_data(void **state) {
+  (void)state;
+  ifd_budget budget = {0};
+  ifd_arena arena;
+  ifd_arena_init(&arena, &budget);
+  char *first = ifd_arena_alloc_data(&arena, IFD_ARENA_LARGE);
+  char *small = ifd_arena_alloc_data(&arena, 100), *list = ifd_arena_alloc(&arena, IFD_ARENA_LARGE);
+  char *second = ifd_arena_alloc_data(&arena, IFD_ARENA_LARGE);
+  size_t before = budget.used;
+  assert_true(ifd_arena_has_data(&arena, first, IFD_ARENA_LARGE));
+  assert_false(ifd_arena_has_data(&arena, first, IFD_ARENA_LARGE + 1));
+  assert_false(ifd_arena_has_data(&arena, list, 1) || ifd_arena_has_data(&arena, small, 1));
+  ifd_arena_collect(&arena, is_it, second);
+  assert_true(budget.used < before - IFD_ARENA_LARGE && budget.used > 2 * IFD_ARENA_LARGE);
+  assert_false(ifd_arena_has_data(&arena, first, 1));
+  memset(small, 1, 100), memset(list, 1, IFD_ARENA_LARGE), memset(second, 1, IFD_ARENA_LARGE);
+  ifd_arena_collect(&arena, is_it, NULL);
+  char *third = ifd_arena_alloc_data(&arena, 200);
+  for (int i = 0; i < 200; i++) assert_int_equal(third[i], 0);
+  ifd_arena_free(&arena);
+  assert_int_equal(budget.used, 0);
+}
+
 static void arena_refuses_overflow_and_over_budget(void **state) {
   (void)state;
   ifd_budget budget = {.limit = 64 << 10};
@@ -64,6 +93,7 @@ static void arena_copies_text(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(arena_pieces_are_zero_and_apart),
+      cmocka_unit_test(arena_gives_back_large_data),
       cmocka_unit_test(arena_refuses_overflow_and_over_budget),
       cmocka_unit_test(arena_copies_text),
   };

@@ -16,8 +16,8 @@ typedef struct fixture {
   ifd_graph *graph;
 } fixture;
 
-static void begin(fixture *f) {
-  *f = (fixture){.model = ifd_model_create(NULL)};
+static void begin_within(fixture *f, ifd_budget *budget) {
+  *f = (fixture){.model = ifd_model_create(budget)};
   assert_non_null(f->model);
   f->graph = f->model->graph;
   ifd_opset opset = {"", 17};
@@ -25,6 +25,7 @@ static void begin(fixture *f) {
   f->model->opsets.n = f->model->opsets.cap = 1;
 }
 
+static void begin(fixture *f) { begin_within(f, NULL); }
 static void end(fixture *f) { ifd_model_destroy(f->model); }
 
 static ifd_value *value(fixture *f, ifd_graph *graph, const char *name) {
@@ -319,13 +320,55 @@ static void types_compare_and_print(void **state) {
   end(&f);
 }
 
+static ifd_tensor large(ifd_graph *graph) {
+  ifd_error err = {0};
+  ifd_tensor t;
+  ifd_shape shape = {.rank = 1, .dim = {IFD_ARENA_LARGE}};
+  OK(ifd_tensor_new(&err, &t, &graph->model->arena, IFD_INT8, &shape));
+  return t;
+}
+
+/* Data of constants that are gone goes when it is asked for; that of others, of attributes, of graphs inside
+ * nodes and of tensors that the caller names stays. */
+static void unused_data_is_collected(void **state) {
+  (void)state;
+  fixture f;
+  ifd_budget budget = {0};
+  begin_within(&f, &budget);
+  ifd_value *gone = value(&f, f.graph, "gone"), *kept = value(&f, f.graph, "kept");
+  ifd_graph *inner = ifd_graph_new(f.model, f.graph);
+  ifd_value *deep = value(&f, inner, "deep");
+  ifd_tensor t[5];
+  for (int i = 0; i < 5; i++) t[i] = large(f.graph);
+  OK(ifd_graph_add_constant(&f.err, f.graph, gone, &t[0]));
+  OK(ifd_graph_add_constant(&f.err, f.graph, kept, &t[1]));
+  OK(ifd_graph_add_constant(&f.err, inner, deep, &t[2]));
+  ifd_node *node = unary(&f, f.graph, "If", kept, value(&f, f.graph, "y"));
+  OK(ifd_node_set_attr(&f.err, node, &(ifd_attr){.name = "g", .type = IFD_ATTR_GRAPH, .graph = inner}));
+  OK(ifd_node_set_attr(&f.err, node, &(ifd_attr){.name = "t", .type = IFD_ATTR_TENSOR, .tensor = &t[3]}));
+  const ifd_tensor *others[2] = {NULL, &t[4]};
+  size_t before = budget.used;
+  OK(ifd_model_collect(&f.err, f.model, others, 2));
+  assert_int_equal(budget.used, before);
+  ifd_graph_remove_constant(gone);
+  OK(ifd_model_collect(&f.err, f.model, others, 2));
+  assert_in_range(before - budget.used, IFD_ARENA_LARGE, IFD_ARENA_LARGE + 4096);
+  assert_false(ifd_arena_has_data(&f.model->arena, t[0].data, 1));
+  for (int i = 1; i < 5; i++) assert_true(ifd_arena_has_data(&f.model->arena, t[i].data, IFD_ARENA_LARGE));
+  OK(ifd_model_collect(&f.err, f.model, NULL, 0));
+  assert_true(ifd_arena_has_data(&f.model->arena, t[1].data, 1));
+  assert_false(ifd_arena_has_data(&f.model->arena, t[4].data, 1));
+  end(&f);
+  assert_int_equal(budget.used, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(uses_and_producers_follow),   cmocka_unit_test(rules_of_values_are_kept),
       cmocka_unit_test(constants_may_be_defaults),   cmocka_unit_test(names_are_unique),
       cmocka_unit_test(ranks_stay_ordered),          cmocka_unit_test(subgraphs_read_outer_values),
       cmocka_unit_test(attributes_by_name_and_type), cmocka_unit_test(functions_take_their_own_opsets),
-      cmocka_unit_test(types_compare_and_print),
+      cmocka_unit_test(types_compare_and_print),     cmocka_unit_test(unused_data_is_collected),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
