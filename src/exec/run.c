@@ -56,15 +56,16 @@ static void fill_slots(frame *f) {
   for (int s = 0; s < f->program->n_slots; s++) {
     const ifd_slot *slot = &plan->slots[s],
                    *root = slot->place == IFD_PLACE_ALIAS ? &plan->slots[slot->alias] : slot;
+    size_t within = slot != root ? slot->offset : 0;
     ifd_datum *d = &f->slots[s];
     if (slot->tensor.dtype && root->place != IFD_PLACE_DYNAMIC) {
       d->kind = IFD_KIND_TENSOR;
       d->tensor = slot->tensor;
     }
     if (root->place == IFD_PLACE_SLAB)
-      d->tensor.data = f->slab + root->offset;
+      d->tensor.data = f->slab + root->offset + within;
     else if (root->place == IFD_PLACE_CONSTANT)
-      d->tensor.data = root->tensor.data;
+      d->tensor.data = (char *)root->tensor.data + within;
     else if (slot != root)
       f->patched[f->n_patched++] = s;
   }
@@ -140,7 +141,7 @@ static void run_task(void *context, int task, int worker) {
 static void run_work(const ifd_work *work, ifd_args *args, ifd_pool *pool, char *scratch, size_t stride) {
   for (int i = 0; i < work->n_launches; i++) {
     const ifd_launch *l = &work->launches[i];
-    if (l->n_tasks == 1 || !pool) {
+    if (l->n_tasks <= 1 || !pool) {
       args->scratch = scratch;
       for (int t = 0; t < l->n_tasks; t++) l->run(l->params, args, t);
     } else {
@@ -343,7 +344,8 @@ static ifd_status enter(runner *r, const ifd_datum *inputs, const ifd_datum *con
   }
   for (int i = 0; i < f->n_patched; i++) {
     int s = f->patched[i];
-    f->slots[s].tensor.data = f->slots[f->plan->slots[s].alias].tensor.data;
+    const ifd_slot *slot = &f->plan->slots[s];
+    f->slots[s].tensor.data = (char *)f->slots[slot->alias].tensor.data + slot->offset;
   }
   return IFD_OK;
 }

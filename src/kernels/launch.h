@@ -6,6 +6,7 @@
 #define IFD_KERNELS_LAUNCH_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,11 +30,21 @@ typedef struct ifd_launch {
 
 enum { IFD_MAX_LAUNCHES = 4 };
 
+/* Bytes side by side that a work copies from an input to an output. */
+typedef struct ifd_span {
+  int in, out; /* operands */
+  size_t in_at, out_at, bytes;
+} ifd_span;
+
 typedef struct ifd_work {
   int n_launches; /* 0: nothing lowered, the node is evaluated */
   ifd_launch launches[IFD_MAX_LAUNCHES];
   size_t shared;
-  int in_place;          /* 1 + index of an input whose memory output 0 may take over, or 0 */
+  int in_place; /* 1 + index of an input whose memory output 0 may take over, or 0 */
+  int n_spans; /* what it copies so, in any order; the kernels leave out those that the plan has put in place,
+                  whose two sides are the same memory */
+  const ifd_span *spans;
+  bool only_spans;       /* it does nothing else */
   unsigned unread;       /* bit i: the kernels do not read input i (its packed form is in the parameters) */
   unsigned anywhere;     /* bit i: the kernels read input i at any address, aligned or not */
   const char *algorithm; /* for the profile: "gemm", "winograd 4x4" … */

@@ -56,7 +56,8 @@ static void run_pick(const void *params, const ifd_args *args, int task) {
   ifd_k_lanes lanes[BLOCK];
   int64_t n_blocks = ifd_ceil_div(p->n, BLOCK), sample = task / n_blocks, block = task % n_blocks;
   int n = sources_of(p, args, sample, block * BLOCK, lanes);
-  p->kernels->pick((float *)args->out[0] + task * p->pixels * BLOCK, lanes, n, p->pixels);
+  float *y = (float *)args->out[0] + task * p->pixels * BLOCK;
+  if (lanes[0].x != y) p->kernels->pick(y, lanes, n, p->pixels);
 }
 
 /* Channels by number become channels of inputs. */
@@ -82,6 +83,45 @@ static ifd_status find_origins(ifd_lower *x, pick_params *p) {
   return IFD_OK;
 }
 
+/* Whether channels [first, first + n) of the output are those of an input from `channel` on, in whole blocks.
+ */
+static bool is_span(const pick_params *p, int64_t first, int64_t n, int input, int64_t channel) {
+  if (first % BLOCK || channel % BLOCK || first + n > p->n || (n % BLOCK && first + n != p->n)) return false;
+  for (int64_t i = 0; i < n; i++) {
+    const origin *o = &p->origins[first + i];
+    if (o->input != input || o->channel != channel + i) return false;
+  }
+  return true;
+}
+
+/* Of one sample alone: inputs that are parts of the output, or the output a piece of an input. */
+static ifd_status find_spans(ifd_lower *x, const pick_params *p) {
+  const int64_t *channels;
+  int n = ifd_node_ints(x->node, "channels", &channels);
+  size_t block = (size_t)p->pixels * BLOCK * sizeof(float);
+  ifd_span *spans;
+  ALLOC(x->err, spans, ifd_new_array(x->arena, ifd_span, n));
+  x->work->spans = spans;
+  int input = p->origins[0].input, from = p->origins[0].channel;
+  if (is_span(p, 0, p->n, input, from)) {
+    size_t at = (size_t)(from / BLOCK) * block;
+    spans[x->work->n_spans++] = (ifd_span){.in = input, .in_at = at, .bytes = ifd_tensor_bytes(x->out[0])};
+    x->work->only_spans = true;
+    return IFD_OK;
+  }
+  for (int64_t i = 0; i < p->n; i += BLOCK) {
+    input = p->origins[i].input;
+    if (!is_span(p, i, channels[input], input, 0)) continue;
+    size_t at = (size_t)(i / BLOCK) * block;
+    bool seen = false;
+    for (int k = 0; k < x->work->n_spans; k++) seen = seen || spans[k].in == input;
+    if (!seen)
+      spans[x->work->n_spans++] =
+          (ifd_span){.in = input, .out_at = at, .bytes = ifd_tensor_bytes(x->in[input])};
+  }
+  return IFD_OK;
+}
+
 static ifd_status lower_pick(ifd_lower *x) {
   const ifd_shape *y = &x->out[0]->shape;
   pick_params p = {.kernels = ifd_k_conv(x->isa), .pixels = ifd_shape_span(y, 2, y->rank - 1)};
@@ -92,6 +132,7 @@ static ifd_status lower_pick(ifd_lower *x) {
                ifd_shape_span(&x->in[i]->shape, 2, y->rank - 1) == p.pixels,
            BAD_MODEL, "PickChannels takes images of one size");
   x->work->algorithm = "pick";
+  if (y->dim[0] == 1 && p.n && p.pixels) TRY(find_spans(x, &p));
   return ifd_lower_launch(x, run_pick, &p, sizeof p, p.pixels ? y->dim[0] * y->dim[1] : 0, 0);
 }
 

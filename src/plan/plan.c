@@ -117,9 +117,29 @@ static bool inputs_are_static(const maker *m, const ifd_program_node *n) {
 
 /* ---- steps ---- */
 
-static int root_of(const maker *m, int slot) {
-  while (m->slots[slot].place == IFD_PLACE_ALIAS) slot = m->slots[slot].alias;
-  return slot;
+/* Where a slot's memory begins: its alias becomes that of the root. */
+static int root_of(maker *m, int slot) {
+  ifd_slot *s = &m->slots[slot];
+  if (s->place != IFD_PLACE_ALIAS) return slot;
+  int root = s->alias;
+  size_t offset = 0;
+  for (; m->slots[root].place == IFD_PLACE_ALIAS; root = m->slots[root].alias)
+    offset += m->slots[root].offset;
+  for (size_t rest = offset; s->alias != root;) {
+    ifd_slot *next = &m->slots[s->alias];
+    s->alias = root, s->offset += rest;
+    rest -= next->offset;
+    s = next;
+  }
+  return root;
+}
+
+static void make_alias(maker *m, int slot, int of, size_t offset) {
+  ifd_slot *s = &m->slots[slot];
+  s->place = IFD_PLACE_ALIAS, s->alias = of, s->offset = offset;
+}
+static size_t offset_of(const maker *m, int slot) {
+  return m->slots[slot].place == IFD_PLACE_ALIAS ? m->slots[slot].offset : 0;
 }
 
 static bool is_memory(const ifd_slot *s) {
@@ -129,14 +149,29 @@ static bool is_memory(const ifd_slot *s) {
 /* A view of an input costs nothing: its slot is an alias and there is no step. */
 static bool settle_view(maker *m, const ifd_program_node *n) {
   if (!(n->node->op->flags & IFD_OP_VIEW) || n->out[0] < 0 || m->is_output[n->out[0]]) return false;
-  int root = root_of(m, n->in[0]);
-  ifd_slot *out = &m->slots[n->out[0]];
-  if (!is_memory(&m->slots[root]) || m->slots[root].tensor.splat || out->place == IFD_PLACE_CONSTANT)
-    return false;
+  const ifd_slot *root = &m->slots[root_of(m, n->in[0])], *out = &m->slots[n->out[0]];
+  if (!is_memory(root) || root->tensor.splat || out->place == IFD_PLACE_CONSTANT) return false;
   /* A shape that does not fit is for the evaluation to refuse. */
-  if (ifd_tensor_count(&out->tensor) != ifd_tensor_count(&m->slots[root].tensor)) return false;
-  out->place = IFD_PLACE_ALIAS;
-  out->alias = root;
+  if (ifd_tensor_count(&out->tensor) != ifd_tensor_count(&m->slots[n->in[0]].tensor)) return false;
+  make_alias(m, n->out[0], n->in[0], 0);
+  return true;
+}
+
+/* Whether every output is bytes side by side of an input: such a step is not run either. */
+static bool settle_pieces(maker *m, const ifd_program_node *n, const ifd_work *work) {
+  int n_outputs = 0;
+  for (int i = 0; i < n->node->n_outputs; i++) n_outputs += n->out[i] >= 0;
+  if (!work->only_spans || work->n_spans != n_outputs) return false;
+  for (int i = 0; i < work->n_spans; i++) {
+    const ifd_span *span = &work->spans[i];
+    int out = n->out[span->out];
+    const ifd_slot *root = &m->slots[root_of(m, n->in[span->in])];
+    if (m->is_output[out] || !is_memory(root) || root->tensor.splat || root->tensor.packed ||
+        span->bytes != m->slots[out].bytes || m->slots[out].place == IFD_PLACE_CONSTANT)
+      return false;
+  }
+  for (int i = 0; i < work->n_spans; i++)
+    make_alias(m, n->out[work->spans[i].out], n->in[work->spans[i].in], work->spans[i].in_at);
   return true;
 }
 
@@ -190,6 +225,7 @@ static ifd_status add_step(maker *m, const ifd_program_node *n) {
                      .is_static = is_static};
   if (is_static) {
     TRY(lower_step(m, n, step));
+    if (settle_pieces(m, n, &step->work)) return IFD_OK;
     place_outputs(m, n);
   } else {
     for (int i = 0; i < n->node->n_outputs; i++)
@@ -232,19 +268,49 @@ static void find_lifetimes(maker *m) {
   for (int i = 0; i < m->program->n_outputs; i++) read_slot(m, m->program->outputs[i], m->n_steps);
 }
 
+/* What a step only copies whole to a part of its output is made there; what is all there need not run. */
+static void join_in_place(maker *m) {
+  for (int k = 0; k < m->n_steps; k++) {
+    ifd_step *step = &m->steps[k];
+    int n_placed = 0;
+    for (int i = 0; i < step->work.n_spans; i++) {
+      const ifd_span *span = &step->work.spans[i];
+      int in = step->in[span->in], part = root_of(m, in), whole = step->out[span->out];
+      const ifd_slot *a = &m->slots[part], *b = &m->slots[whole];
+      bool memory = b->place == IFD_PLACE_SLAB || b->place == IFD_PLACE_OUTPUT;
+      if (a->place != IFD_PLACE_SLAB || !memory || part == whole || span->bytes != a->bytes ||
+          m->slots[in].bytes != a->bytes)
+        continue;
+      make_alias(m, part, whole, span->out_at);
+      if (m->last_read[part] > m->last_read[whole]) m->last_read[whole] = m->last_read[part];
+      n_placed++;
+    }
+    bool done = step->work.only_spans && n_placed && n_placed == step->work.n_spans;
+    for (int i = 0; i < step->work.n_launches && done; i++) step->work.launches[i].n_tasks = 0;
+  }
+}
+
+/* Whether a step reads other places of the memory that input i lies in. */
+static bool reads_around(maker *m, const ifd_step *step, int i) {
+  for (int k = 0; k < step->n_in; k++)
+    if (step->in[k] >= 0 && root_of(m, step->in[k]) == root_of(m, step->in[i]) &&
+        (offset_of(m, step->in[k]) != offset_of(m, step->in[i]) ||
+         m->slots[step->in[k]].bytes != m->slots[step->in[i]].bytes))
+      return true;
+  return false;
+}
+
 /* Output 0 takes over the memory of an input that nobody reads later. */
 static void share_in_place(maker *m) {
   for (int k = 0; k < m->n_steps; k++) {
     const ifd_step *step = &m->steps[k];
     int i = step->work.in_place - 1;
     if (i < 0 || step->in[i] < 0 || step->out[0] < 0) continue;
-    int from = root_of(m, step->in[i]), to = step->out[0];
-    ifd_slot *a = &m->slots[from], *b = &m->slots[to];
-    if (a->place != IFD_PLACE_SLAB || b->place != IFD_PLACE_SLAB || m->last_read[from] != k ||
-        b->bytes > a->bytes)
+    int in = step->in[i], from = root_of(m, in), to = step->out[0];
+    if (m->slots[from].place != IFD_PLACE_SLAB || m->slots[to].place != IFD_PLACE_SLAB ||
+        m->last_read[from] != k || m->slots[to].bytes > m->slots[in].bytes || reads_around(m, step, i))
       continue;
-    b->place = IFD_PLACE_ALIAS;
-    b->alias = from;
+    make_alias(m, to, in, 0);
     m->last_read[from] = m->last_read[to];
   }
 }
@@ -252,12 +318,15 @@ static void share_in_place(maker *m) {
 static ifd_status plan_memory(maker *m) {
   ifd_buffer *buffers;
   int *slot_of_buffer, n = 0;
+  bool *placed;
+  ALLOC(m->err, placed, ifd_new_array(&m->scratch, bool, m->program->n_slots));
   ALLOC(m->err, buffers, ifd_new_array(&m->scratch, ifd_buffer, m->program->n_slots));
   ALLOC(m->err, slot_of_buffer, ifd_new_array(&m->scratch, int, m->program->n_slots));
   for (int k = 0; k < m->n_steps; k++)
     for (int i = 0; i < m->steps[k].n_out; i++) {
-      int s = m->steps[k].out[i];
-      if (s < 0 || m->slots[s].place != IFD_PLACE_SLAB) continue;
+      int s = m->steps[k].out[i] < 0 ? -1 : root_of(m, m->steps[k].out[i]);
+      if (s < 0 || m->slots[s].place != IFD_PLACE_SLAB || placed[s]) continue;
+      placed[s] = true; /* by the first step that writes any part of it */
       buffers[n] = (ifd_buffer){.first = k, .last = m->last_read[s], .bytes = m->slots[s].bytes};
       slot_of_buffer[n++] = s;
     }
@@ -357,12 +426,12 @@ static ifd_status make(maker *m, const ifd_datum *inputs, const ifd_datum *const
   m->plan->all_static = true;
   for (int k = 0; k < m->priv->n_nodes; k++) TRY(add_step(m, &m->priv->nodes[k]));
   find_lifetimes(m);
+  join_in_place(m);
   share_in_place(m);
   TRY(plan_memory(m));
   TRY(add_releases(m));
   TRY(expand_constants(m));
-  for (int s = 0; s < p->n_slots; s++)
-    if (m->slots[s].place == IFD_PLACE_ALIAS) m->slots[s].alias = root_of(m, s);
+  for (int s = 0; s < p->n_slots; s++) root_of(m, s);
   m->plan->steps = m->steps;
   m->plan->n_steps = m->n_steps;
   m->plan->slots = m->slots;

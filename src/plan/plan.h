@@ -62,7 +62,7 @@ typedef enum ifd_place {
   IFD_PLACE_CONSTANT, /* program or plan constant: slot.tensor has data */
   IFD_PLACE_SLAB,     /* at slot.offset */
   IFD_PLACE_OUTPUT,   /* memory of its own, made in each run: graph outputs of known size */
-  IFD_PLACE_ALIAS,    /* the memory of slot.alias under this shape */
+  IFD_PLACE_ALIAS,    /* within the memory of slot.alias, from slot.offset on */
   IFD_PLACE_DYNAMIC   /* made when its step runs */
 } ifd_place;
 

@@ -124,11 +124,31 @@ static void run_phase(const void *params, const ifd_args *args, int task) {
     const ifd_k_copy *m = &r->plan;
     int64_t first = tasks_before(at, from, m->task_bytes, m->tasks);
     int64_t last = tasks_before(at, to, m->task_bytes, m->tasks);
-    if (first < last)
-      p->kernels->copy(m, operand(args, r, r->to) + r->to_at, operand(args, r, r->from) + r->from_at, first,
-                       last);
+    char *there = operand(args, r, r->to) + r->to_at, *here = operand(args, r, r->from) + r->from_at;
+    if (first < last && there != here) p->kernels->copy(m, there, here, first, last);
     at += (size_t)m->tasks * m->task_bytes;
   }
+}
+
+/* The copies that are bytes side by side, when they may all be made in any order. */
+static ifd_status find_spans(ifd_lower *x, const ifd_mover *m) {
+  ifd_span *spans;
+  int n = 0;
+  if (m->n_phase[0] != m->n) return IFD_OK;
+  ALLOC(x->err, spans, ifd_new_array(x->arena, ifd_span, m->n));
+  for (int i = 0; i < m->n; i++) {
+    const ifd_recorded *r = &m->recorded[i];
+    const ifd_k_copy *c = &r->plan;
+    bool dense = c->rank == 1 && (c->n[0] == 1 || (c->to[0] == c->from[0] && c->to[0] == (int64_t)c->size));
+    if (!dense || r->from == IFD_MOVER_VALUE || r->from < 0 || r->to >= 0) continue;
+    spans[n++] = (ifd_span){.in = r->from,
+                            .out = -1 - r->to,
+                            .in_at = r->from_at,
+                            .out_at = r->to_at,
+                            .bytes = (size_t)c->n[0] * c->size};
+  }
+  x->work->spans = spans, x->work->n_spans = n, x->work->only_spans = n == m->n;
+  return IFD_OK;
 }
 
 static ifd_status launch(ifd_lower *x, const ifd_mover *m) {
@@ -141,7 +161,7 @@ static ifd_status launch(ifd_lower *x, const ifd_mover *m) {
     if (p.n) TRY(ifd_lower_launch(x, run_phase, &p, sizeof p, p.n_tasks, 0));
   }
   x->work->algorithm = "move";
-  return IFD_OK;
+  return find_spans(x, m);
 }
 
 ifd_status ifd_lower_moves(ifd_lower *x, ifd_status (*moves)(ifd_mover *m), int n_data) {
