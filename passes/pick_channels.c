@@ -119,34 +119,20 @@ static ifd_status slice(ifd_rewrite *rw, ifd_node *node) {
   return part(rw, node->outputs[0], unblock, first, n);
 }
 
-/* [N, a·b, …] seen as [N, a, b, …] and transposed to [N, b, a, …]. */
-static bool is_shuffle(ifd_rewrite *rw, const ifd_node *last, const ifd_node **unblock, int64_t *a) {
-  const ifd_node *transpose = ifd_rw_sole_producer(last->inputs[0], "Transpose"), *first;
-  first = transpose ? ifd_rw_sole_producer(transpose->inputs[0], "Reshape") : NULL;
-  *unblock = first ? ifd_rw_own_producer(first->inputs[0], "Unblock") : NULL;
-  if (!*unblock || !ifd_rw_same_shape(rw, last->outputs[0], first->inputs[0])) return false;
-  const ifd_value *x = first->inputs[0], *parted = first->outputs[0];
-  const int64_t *perm;
-  int rank = ifd_rw_rank(rw, x), n = ifd_node_ints(transpose, "perm", &perm);
-  if (n != rank + 1 || ifd_rw_rank(rw, parted) != n || perm[0] != 0 || perm[1] != 2 || perm[2] != 1)
-    return false;
-  for (int i = 2; i < rank; i++)
-    if (perm[i + 1] != i + 1 || ifd_rw_dim(rw, parted, i + 1) != ifd_rw_dim(rw, x, i)) return false;
-  *a = ifd_rw_dim(rw, parted, 1);
-  ifd_dim b = ifd_rw_dim(rw, parted, 2);
-  return ifd_dim_is_number(*a) && ifd_dim_is_number(b) && *a > 0 && *a * b == channels_of(*unblock);
-}
-
-static ifd_status shuffle(ifd_rewrite *rw, ifd_node *node) {
-  const ifd_node *unblock;
+static ifd_status gather(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *unblock = ifd_rw_own_producer(node->inputs[0], "Unblock");
+  const ifd_tensor *indices = ifd_rw_constant(rw, node->inputs[1]);
   picking p;
-  int64_t a;
-  if (!is_shuffle(rw, node, &unblock, &a)) return IFD_OK;
-  int64_t n = channels_of(unblock), b = n / a;
+  if (!unblock || !along_channels(rw, node, 0) || !indices || indices->shape.rank != 1) return IFD_OK;
+  int64_t n = ifd_tensor_count(indices);
   TRY(new_picking(rw, &p, 1, n));
-  p.inputs[0] = unblock->inputs[0], p.channels[0] = n;
-  for (int64_t i = 0; i < n; i++) p.order[i] = i % a * b + i / a;
-  return replace(rw, node->outputs[0], &p);
+  p.inputs[0] = unblock->inputs[0], p.channels[0] = channels_of(unblock);
+  for (int64_t i = 0; i < n; i++) {
+    int64_t at = ifd_tensor_get_i64(indices, i);
+    p.order[i] = at < 0 ? at + channels_of(unblock) : at;
+    if (p.order[i] < 0 || p.order[i] >= channels_of(unblock)) return IFD_OK;
+  }
+  return n ? replace(rw, node->outputs[0], &p) : IFD_OK;
 }
 
 static ifd_status merge(ifd_rewrite *rw, ifd_node *outer) {
@@ -171,7 +157,7 @@ const ifd_pass ifd_pass_pick_channels = {
     .rules = (const ifd_rule[]){{"Concat", IFD_EXACT, concat},
                                 {"Split", IFD_EXACT, split},
                                 {"Slice", IFD_EXACT, slice},
-                                {"Reshape", IFD_EXACT, shuffle},
+                                {"Gather", IFD_EXACT, gather},
                                 {"infold.PickChannels", IFD_EXACT, merge},
                                 {0}},
 };

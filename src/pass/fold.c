@@ -12,9 +12,14 @@ static bool has_graph(const ifd_node *node) {
   return false;
 }
 
+/* An input of which nothing but its type counts: what a constant is cast like. */
+static bool counts_by_type(ifd_rewrite *rw, const ifd_node *node, int i) {
+  return i == 1 && ifd_node_is(node, "CastLike") && ifd_rw_dtype(rw, node->inputs[1]);
+}
+
 static bool all_constant(ifd_rewrite *rw, const ifd_node *node) {
   for (int i = 0; i < node->n_inputs; i++)
-    if (node->inputs[i] && !ifd_rw_known(rw, node->inputs[i])) return false;
+    if (node->inputs[i] && !ifd_rw_known(rw, node->inputs[i]) && !counts_by_type(rw, node, i)) return false;
   return true;
 }
 
@@ -96,9 +101,16 @@ static ifd_status eval_on(ifd_rewrite *rw, const ifd_node *node, const ifd_tenso
 
 static ifd_status eval(ifd_rewrite *rw, ifd_node *node, bool one, ifd_datum *out) {
   const ifd_tensor **inputs;
+  ifd_tensor empty;
   ALLOC(ifd_rw_error(rw), inputs, ifd_new_array(ifd_rw_scratch(rw), const ifd_tensor *, node->n_inputs));
-  for (int i = 0; i < node->n_inputs; i++)
-    if (node->inputs[i]) inputs[i] = ifd_rw_known(rw, node->inputs[i]);
+  for (int i = 0; i < node->n_inputs; i++) {
+    if (!node->inputs[i]) continue;
+    inputs[i] = ifd_rw_known(rw, node->inputs[i]);
+    if (inputs[i]) continue;
+    TRY(ifd_tensor_new(ifd_rw_error(rw), &empty, ifd_rw_scratch(rw), ifd_rw_dtype(rw, node->inputs[i]),
+                       &(ifd_shape){1, {0}}));
+    inputs[i] = &empty;
+  }
   return eval_on(rw, node, inputs, one, out);
 }
 

@@ -571,6 +571,30 @@ def whole_pool(g, x):
                   lambda: g.unsqueeze(g.reduce("ReduceMax", y, [1], 0), [1]))()
 
 
+def shuffles(g, x):
+    """Channels in another order, and pixels that become channels, in views."""
+    n, c, *image = g.shapes[x]
+    parts = g.pick(2, 3) if c % 6 == 0 else 2 if c % 2 == 0 else 3
+    if c % parts == 0 and g.chance(0.6):
+        y = g.between(g.reshape(x, [n, parts, c // parts, *image]))
+        perm = [0, 2, 1, *range(3, 3 + len(image))]
+        y = g.add("Transpose", [y], [g.shapes[y][i] for i in perm], perm=perm)
+        return g.reshape(y, [n, c, *image], [-1, c, *image])
+    if len(image) != 2:
+        return x
+    h, w = image
+    forms = [([n, 2, 2, c // 4, h, w], [0, 3, 4, 1, 5, 2], [n, c // 4, 2 * h, 2 * w])] * (c % 4 == 0)
+    forms += [([n, c // 4, 2, 2, h, w], [0, 1, 4, 2, 5, 3], [n, c // 4, 2 * h, 2 * w])] * (c % 4 == 0)
+    forms += [([n, c, h // 2, 2, w // 2, 2], p, [n, 4 * c, h // 2, w // 2]) for p in ([0, 3, 5, 1, 2, 4], [0, 1, 3, 5, 2, 4])
+              if h % 2 == 0 and w % 2 == 0]
+    if not forms:
+        return x
+    parts, perm, shape = g.pick(*forms)
+    y = g.reshape(x, parts)
+    y = g.between(g.add("Transpose", [y], [parts[i] for i in perm], perm=perm))
+    return g.reshape(y, shape, [-1, *shape[1:]])
+
+
 def picks(g, x):
     s = g.shapes[x]
     axis = int(g.rng.integers(1, len(s)))
@@ -625,7 +649,7 @@ def branch(g, x):
     return g.add("If", [condition], shape, then_branch=bodies[0], else_branch=bodies[1])
 
 
-IMAGE = [conv_block, conv_block, conv_block, parallel, pools, whole_pool, instance_norm]
+IMAGE = [conv_block, conv_block, conv_block, parallel, pools, whole_pool, shuffles, instance_norm]
 ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, casts, duplicates, product, layer_norm, branch, clips,
        pad_any]
 
