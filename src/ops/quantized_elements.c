@@ -83,18 +83,20 @@ static const void *parameter(const binary_params *p, const ifd_args *args, int i
   return i < p->n_inputs ? args->in[i] : NULL;
 }
 
+static ifd_k_quant_operand operand_of(const ifd_args *args, int i, bool is_signed) {
+  return (ifd_k_quant_operand){is_signed, byte_of(args->in[i + A_ZERO - A], is_signed),
+                               *(const float *)args->in[i + A_SCALE - A]};
+}
+
+/* a - b is a + b with b's scale turned, exactly. */
 static ifd_k_quant_binary binary_of(const binary_params *p, const ifd_args *args) {
-  float a = *(const float *)args->in[A_SCALE], b = *(const float *)args->in[B_SCALE],
-        y = *(const float *)args->in[Y_SCALE];
+  float y = *(const float *)args->in[Y_SCALE];
   ifd_k_quant_binary q = {.multiplies = p->multiplies,
-                          .a_signed = p->a_signed,
-                          .b_signed = p->b_signed,
-                          .a_factor = p->multiplies ? a * b / y : a / y,
-                          .b_factor = p->subtracts ? -b / y : b / y,
-                          .a_zero = (float)byte_of(args->in[A_ZERO], p->a_signed),
-                          .b_zero = (float)byte_of(args->in[B_ZERO], p->b_signed),
+                          .a = operand_of(args, A, p->a_signed),
+                          .b = operand_of(args, B, p->b_signed),
+                          .scale = y,
                           .zero = byte_of(parameter(p, args, Y_ZERO), p->y_signed)};
-  q.shift = -(q.a_zero * q.a_factor + q.b_zero * q.b_factor);
+  if (p->subtracts) q.b.scale = -q.b.scale;
   bounds_of(p->y_signed, q.zero, p->clip, y, &q.lo, &q.hi);
   return q;
 }

@@ -1,34 +1,52 @@
 #include "kernels/quant/elements.h"
 
-/* Bytes as the integers they are. */
-IFD_INLINE v16 load_values(const uint8_t *p, int step, bool is_signed, int n) {
-  uint8_t some[16] = {0};
-  if (!step) {
-    return v16_set1(is_signed ? (float)(int8_t)*p : (float)*p);
-  }
-  if (n < 16) {
-    for (int i = 0; i < n; i++) some[i] = p[i];
-    p = some;
-  }
-  i16 v = i16_load_bytes(p);
-  if (is_signed) v = i16_sub(i16_xor(v, i16_set1(128)), i16_set1(128));
-  return i16_to_v16(v);
+#include <math.h>
+
+typedef struct operand {
+  const uint8_t *p;
+  int step;
+  i16 flip, zero; /* byte ^ flip is in order as uint8 */
+  v16 scale;
+} operand;
+
+IFD_INLINE operand operand_of(const ifd_k_quant_operand *o, const uint8_t *p, int step) {
+  const int32_t flip = o->is_signed ? 128 : 0;
+  return (operand){p, step, i16_set1(flip), i16_set1(o->zero + flip), v16_set1(o->scale)};
 }
 
-/* `multiplies` is a constant where this is inlined. */
-IFD_INLINE void binary(const bool multiplies, const ifd_k_quant_binary *q, const uint8_t *a, int a_step,
-                       const uint8_t *b, int b_step, uint8_t *y, int64_t n) {
+/* n real values from element i on, as DequantizeLinear gives them: one rounding. */
+IFD_INLINE v16 real_values(const operand *o, int64_t i, int n) {
+  uint8_t some[16] = {0};
+  const uint8_t *p = o->p + i * o->step;
+  i16 v = i16_set1(*p);
+  if (o->step && n < 16) {
+    for (int k = 0; k < n; k++) some[k] = p[k];
+    p = some;
+  }
+  if (o->step) v = i16_load_bytes(p);
+  return v16_mul(i16_to_v16(i16_sub(i16_xor(v, o->flip), o->zero)), o->scale);
+}
+
+/* v / scale, rounded as a division is: Markstein's theorem, after a first step that brings the quotient
+ * within one unit in the last place. */
+IFD_INLINE v16 divided(v16 v, v16 scale, v16 reciprocal) {
+  v16 q = v16_mul(v, reciprocal);
+  for (int i = 0; i < 2; i++) q = v16_fma(v16_fma(v16_neg(q), scale, v), reciprocal, q);
+  return q;
+}
+
+/* `multiplies` and `divides` are constants where this is inlined. */
+IFD_INLINE void binary(const bool multiplies, const bool divides, const ifd_k_quant_binary *q,
+                       const operand *a, const operand *b, uint8_t *y, int64_t n) {
+  const v16 scale = v16_set1(q->scale), reciprocal = v16_set1(1 / q->scale);
+  const v16 lo = v16_set1(q->lo), hi = v16_set1(q->hi);
+  const i16 zero = i16_set1(q->zero);
   for (int64_t i = 0; i < n; i += 16) {
     int some = n - i < 16 ? (int)(n - i) : 16;
-    v16 va = load_values(a + i * a_step, a_step, q->a_signed, some);
-    v16 vb = load_values(b + i * b_step, b_step, q->b_signed, some), v;
-    if (multiplies)
-      v = v16_mul(v16_mul(v16_sub(va, v16_set1(q->a_zero)), v16_sub(vb, v16_set1(q->b_zero))),
-                  v16_set1(q->a_factor));
-    else
-      v = v16_fma(va, v16_set1(q->a_factor), v16_fma(vb, v16_set1(q->b_factor), v16_set1(q->shift)));
-    v = v16_min(v16_max(v, v16_set1(q->lo)), v16_set1(q->hi));
-    i16 r = i16_add(v16_to_i16(v), i16_set1(q->zero));
+    v16 va = real_values(a, i, some), vb = real_values(b, i, some);
+    v16 v = multiplies ? v16_mul(va, vb) : v16_add(va, vb);
+    v = divides ? v16_div(v, scale) : divided(v, scale, reciprocal);
+    i16 r = i16_add(v16_to_i16(v16_min(v16_max(v, lo), hi)), zero);
     if (some == 16)
       i16_store_bytes(y + i, r);
     else
@@ -36,12 +54,17 @@ IFD_INLINE void binary(const bool multiplies, const ifd_k_quant_binary *q, const
   }
 }
 
+/* Scales whose quotients and remainders are normal numbers, whatever the bytes. */
+static bool is_moderate(float scale) { return fabsf(scale) >= 0x1p-30f && fabsf(scale) <= 0x1p30f; }
+
 void IFD_K(ifd_quant_binary)(const ifd_k_quant_binary *q, const uint8_t *a, int a_step, const uint8_t *b,
                              int b_step, uint8_t *y, int64_t n) {
+  const operand oa = operand_of(&q->a, a, a_step), ob = operand_of(&q->b, b, b_step);
+  bool divides = !is_moderate(q->a.scale) || !is_moderate(q->b.scale) || !is_moderate(q->scale);
   if (q->multiplies)
-    binary(true, q, a, a_step, b, b_step, y, n);
+    divides ? binary(true, true, q, &oa, &ob, y, n) : binary(true, false, q, &oa, &ob, y, n);
   else
-    binary(false, q, a, a_step, b, b_step, y, n);
+    divides ? binary(false, true, q, &oa, &ob, y, n) : binary(false, false, q, &oa, &ob, y, n);
 }
 
 void IFD_K(ifd_quant_lookup)(const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t n) {

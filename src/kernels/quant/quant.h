@@ -97,11 +97,17 @@ ifd_k_quant_grid ifd_k_quant_split(int64_t m, int64_t n, int64_t k);
 
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape);
 
-/* y = the low byte of rint(min(max(v, lo), hi)) + zero, v = a * a_factor + b * b_factor + shift (by fma, the
- * last product first), or (a - a_zero) * (b - b_zero) * a_factor. */
+/* real(a) op real(b), quantized, each step rounded as DequantizeLinear, op and QuantizeLinear round:
+ * y = the low byte of rint(min(max((ra op rb) / scale, lo), hi)) + zero, ra = (a - zero) * scale of a. */
+typedef struct ifd_k_quant_operand {
+  bool is_signed;
+  int32_t zero;
+  float scale;
+} ifd_k_quant_operand;
 typedef struct ifd_k_quant_binary {
-  bool multiplies, a_signed, b_signed;
-  float a_factor, b_factor, shift, a_zero, b_zero, lo, hi;
+  bool multiplies; /* else adds */
+  ifd_k_quant_operand a, b;
+  float scale, lo, hi;
   int32_t zero;
 } ifd_k_quant_binary;
 
