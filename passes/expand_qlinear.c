@@ -1,10 +1,11 @@
 #include <string.h>
 
+#include "pass/manager.h"
 #include "pass/pass.h"
 
 /* Operators that ONNX Runtime's quantizer writes beside ONNX's own (domain com.microsoft) say in one word
  * what ONNX says in three: QLinearAdd is QuantizeLinear(Add(DequantizeLinear(a), DequantizeLinear(b))). As
- * these, any rule knows them. */
+ * these, any rule knows them; its QuantizeLinear and DequantizeLinear had types before ONNX's did. */
 
 /* A model may define a function of the same name. */
 static bool is_foreign(const ifd_node *node) {
@@ -33,7 +34,7 @@ static ifd_status operator_of(ifd_rewrite *rw, ifd_node **out, const ifd_node *n
   TRY(ifd_rw_add_node(rw, out, op_type, in, n, 1));
   (*out)->name = node->name;
   for (int i = 0; i < node->n_attrs; i++)
-    if (strcmp(node->attrs[i].name, "channels_last") != 0)
+    if (strcmp(node->attrs[i].name, "channels_last") != 0 && strcmp(node->attrs[i].name, "opset") != 0)
       TRY(ifd_node_set_attr(ifd_rw_error(rw), *out, &node->attrs[i]));
   return IFD_OK;
 }
@@ -58,6 +59,48 @@ static ifd_status expand_unary(ifd_rewrite *rw, ifd_node *node) {
   TRY(dequantized(rw, &in, node, 0));
   TRY(operator_of(rw, &made, node, float_name(node), &in, 1));
   return quantized(rw, node, made->outputs[0], 3);
+}
+
+/* Attribute opset says which Softmax is meant: before 13 it took all axes from its own on as one. */
+static ifd_status expand_softmax(ifd_rewrite *rw, ifd_node *node) {
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  bool one_axis = ifd_node_int(node, "opset", 0) >= 13, is_new = ifd_rw_opset(node) >= 13;
+  int64_t axis = ifd_node_int(node, "axis", one_axis ? -1 : 1);
+  if (one_axis != is_new && axis != -1 && (rank < 0 || axis != rank - 1))
+    return ifd_rw_refuse(rw, "it is the Softmax of another opset");
+  if (!ifd_node_find_attr(node, "axis")) TRY(ifd_node_set_int(ifd_rw_error(rw), node, "axis", axis));
+  return expand_unary(rw, node);
+}
+
+/* a condition, then a, its scale and zero point, b, …, those of the result */
+static ifd_status expand_where(ifd_rewrite *rw, ifd_node *node) {
+  ifd_value *in[3] = {node->inputs[0]};
+  ifd_node *made;
+  if (!is_foreign(node) || node->n_inputs < 8) return IFD_OK;
+  for (int i = 0; i < 2; i++) TRY(dequantized(rw, &in[1 + i], node, 1 + 3 * i));
+  TRY(operator_of(rw, &made, node, float_name(node), in, 3));
+  return quantized(rw, node, made->outputs[0], 7);
+}
+
+/* ONNX's own have 8-bit integers from opset 10 on, an axis from 13, all else from 21; a session takes them
+ * anywhere. */
+static bool is_standard(ifd_rewrite *rw, const ifd_node *node) {
+  const ifd_value *q = strcmp(node->op_type, "QuantizeLinear") == 0 ? node->outputs[0] : node->inputs[0];
+  int opset = ifd_rw_opset(node);
+  bool whole = ifd_rw_rank(rw, node->inputs[1]) == 0 || opset >= 13;
+  return opset >= 21 || rw->manager->options->for_running ||
+         (ifd_dtype_is_byte(ifd_rw_dtype(rw, q)) && ifd_rw_dtype(rw, node->inputs[1]) == IFD_FLOAT && whole &&
+          !ifd_node_int(node, "block_size", 0));
+}
+
+static ifd_status expand_same(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *made;
+  if (!is_foreign(node)) return IFD_OK;
+  if (!is_standard(rw, node)) return ifd_rw_refuse(rw, "ONNX's own has these types from opset 21 on");
+  TRY(operator_of(rw, &made, node, node->op_type, node->inputs, node->n_inputs));
+  if (made->opset < 21 && rw->manager->options->for_running)
+    made->opset = 21, made->schema = ifd_schema_find("", made->op_type, made->opset);
+  return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
 }
 
 /* scale and zero point of the result, then three inputs for each part */
@@ -116,11 +159,15 @@ const ifd_pass ifd_pass_expand_qlinear = {
     .summary = "writes quantized operators of ONNX Runtime's own as ONNX's, between Q and DQ",
     .phase = IFD_PHASE_SIMPLIFY,
     .rules =
-        (const ifd_rule[]){{"com.microsoft.QLinearAdd com.microsoft.QLinearMul", IFD_EXACT, expand_binary},
-                           {"com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearAveragePool "
-                            "com.microsoft.QLinearSigmoid com.microsoft.QLinearLeakyRelu",
-                            IFD_EXACT, expand_unary},
-                           {"com.microsoft.QLinearConcat", IFD_EXACT, expand_concat},
-                           {"com.microsoft.QGemm", IFD_EXACT, expand_gemm},
-                           {0}},
+        (const ifd_rule[]){
+            {"com.microsoft.QLinearAdd com.microsoft.QLinearMul", IFD_EXACT, expand_binary},
+            {"com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearAveragePool "
+             "com.microsoft.QLinearSigmoid com.microsoft.QLinearLeakyRelu",
+             IFD_EXACT, expand_unary},
+            {"com.microsoft.QLinearSoftmax", IFD_EXACT, expand_softmax},
+            {"com.microsoft.QLinearWhere", IFD_EXACT, expand_where},
+            {"com.microsoft.QuantizeLinear com.microsoft.DequantizeLinear", IFD_EXACT, expand_same},
+            {"com.microsoft.QLinearConcat", IFD_EXACT, expand_concat},
+            {"com.microsoft.QGemm", IFD_EXACT, expand_gemm},
+            {0}},
 };
