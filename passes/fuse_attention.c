@@ -1,121 +1,185 @@
 #include "pass/match.h"
+#include "pass/view.h"
 
-/* softmax(scale * Q Kᵀ + mask) V runs as one operator, which computes some rows of scores at a time
- * (ops/own_attention.c). Scales of Q and of K are one with that of the scores; transpositions, and the choice
- * of Q, K or V from a tensor of all three, are read through. */
+#include <string.h>
 
-enum { BATCH, HEADS, ROWS, ELEMENTS, N_AXES };
+/* softmax(scale * Q Kᵀ + mask) V, by MatMul or Einsum, runs as one operator, which computes some rows of
+ * scores at a time (ops/own_attention.c). Scales of Q and of K are one with that of the scores; whatever only
+ * rearranges Q, K and V, and takes them from a tensor of all three, is read through (pass/view.h), and so is
+ * a transposition of the result. */
 
-/* A matrix operand of each head, in the value it is made from. */
-typedef struct view {
-  ifd_value *v;
-  int64_t axis[N_AXES]; /* -1: none */
-  int64_t part;         /* of the axis that is not named; -1: all are */
-  double scale;
-} view;
+/* Roles of axes: those of matrices, heads, and from BATCH on batches, outer ones first. */
+enum { PART = IFD_VIEW_PART, ELEMENTS, ROWS, HEADS, BATCH };
+enum { MOST = 6, N_AXES = 4 }; /* axes of an operand, of infold.Attention's operands */
+
+/* ---- products ---- */
+
+/* A product by letters, as Einsum writes it; axes of a, b and y are `rank` each. */
+typedef struct product {
+  ifd_value *a, *b;
+  int rank;
+  char letters[3][MOST + 1]; /* of a, b, y */
+} product;
+
+static bool equation_of(const ifd_node *node, product *p) {
+  ifd_str text = ifd_node_string(node, "equation", "");
+  int part = 0, n[3] = {0};
+  for (size_t i = 0; i < text.len; i++) {
+    char c = text.s[i];
+    if (c == ' ') continue;
+    if (c == ',' || c == '-' || c == '>') {
+      part = c == ',' ? 1 : 2;
+    } else {
+      if (n[part] == MOST || strchr(p->letters[part], c) || c == '.') return false;
+      p->letters[part][n[part]++] = c;
+    }
+  }
+  return part == 2 && n[0] == p->rank && n[1] == p->rank && n[2] == p->rank;
+}
+
+static bool product_of(ifd_rewrite *rw, const ifd_node *node, product *p) {
+  if (!node || !ifd_node_is_any(node, "MatMul Einsum") || node->n_inputs != 2) return false;
+  *p = (product){.a = node->inputs[0], .b = node->inputs[1], .rank = ifd_rw_rank(rw, node->outputs[0])};
+  if (p->rank < 3 || p->rank > MOST || ifd_rw_rank(rw, p->a) != p->rank || ifd_rw_rank(rw, p->b) != p->rank)
+    return false;
+  if (ifd_node_is(node, "Einsum")) return equation_of(node, p);
+  static const char *const last[] = {"ik", "kj", "ij"};
+  for (int i = 0; i < 3; i++) {
+    for (int k = 0; k < p->rank - 2; k++) p->letters[i][k] = (char)('A' + k);
+    memcpy(p->letters[i] + p->rank - 2, last[i], 2);
+  }
+  return true;
+}
+
+/* The role of leading axis i of `rank`. */
+static int leading_role(int i, int rank) { return rank > 3 && i == rank - 3 ? HEADS : BATCH + i; }
+
+/* Roles of an operand's axes, of which letter `rows` names the rows and `elements` the elements. */
+static bool roles_of(const product *p, int operand, char rows, char elements, int *roles) {
+  for (int i = 0; i < p->rank; i++) {
+    char c = p->letters[operand][i];
+    const char *at = strchr(p->letters[2], c);
+    bool leads = at && at - p->letters[2] < p->rank - 2;
+    if (!leads && c != rows && c != elements) return false;
+    roles[i] = leads ? leading_role((int)(at - p->letters[2]), p->rank) : c == rows ? ROWS : ELEMENTS;
+  }
+  return true;
+}
+
+/* The one letter of operand a that y has not; 0: there are more or none. */
+static char summed(const product *p) {
+  char found = 0;
+  for (const char *c = p->letters[0]; *c; c++) {
+    if (strchr(p->letters[2], *c)) continue;
+    if (found) return 0;
+    found = *c;
+  }
+  return found;
+}
 
 /* ---- what makes an operand ---- */
 
-static bool see_scale(ifd_rewrite *rw, view *o) {
-  ifd_node *mul = ifd_made_by(o->v, "Mul"), *node = mul ? mul : ifd_made_by(o->v, "Div");
+typedef struct operand {
+  ifd_rw_view view;
+  double scale;
+  int n_axes; /* of what is handed over: `view` reshaped, factors of the batch as one axis */
+  ifd_dim dims[IFD_VIEW_FACTORS];
+  int64_t axis[N_AXES], shape[IFD_VIEW_FACTORS];
+  bool reshapes;
+} operand;
+
+static bool see_scale(ifd_rewrite *rw, operand *o) {
+  ifd_value *v = o->view.v;
+  ifd_node *mul = ifd_made_by(v, "Mul"), *node = mul ? mul : ifd_made_by(v, "Div");
   double c;
   for (int i = 0; node && node->n_inputs == 2 && i < (mul ? 2 : 1); i++) {
     if (!ifd_rw_scalar(rw, node->inputs[1 - i], &c) || c == 0 ||
-        ifd_rw_rank(rw, node->inputs[i]) != ifd_rw_rank(rw, o->v))
+        ifd_rw_rank(rw, node->inputs[i]) != ifd_rw_rank(rw, v))
       continue;
     o->scale = mul ? o->scale * c : o->scale / c;
-    o->v = node->inputs[i];
+    o->view.v = node->inputs[i];
     return true;
   }
   return false;
 }
 
-static bool see_transpose(ifd_rewrite *rw, view *o) {
-  const ifd_node *node = ifd_rw_producer(o->v, "Transpose");
-  const int64_t *perm;
-  int rank = node ? ifd_rw_rank(rw, o->v) : -1;
-  if (rank < 0 || ifd_node_ints(node, "perm", &perm) != rank) return false;
-  for (int i = 0; i < N_AXES; i++)
-    if (o->axis[i] >= 0) o->axis[i] = perm[o->axis[i]];
-  o->v = node->inputs[0];
-  return true;
+/* Which axis of infold.Attention's operand a role is; -1: the part. */
+static int kind_of(int role) { return role == PART ? -1 : role >= BATCH ? 0 : HEADS - role + 1; }
+
+/* Whether a factor goes on with the batch that the last axis is: what is next in it follows at once. */
+static bool goes_on(const operand *o, int i) {
+  const ifd_factor *f = &o->view.factors[i];
+  return i > 0 && f->role > BATCH && f[-1].role == f->role - 1;
 }
 
-/* `from` has one more axis, `axis`, of which this is one element. */
-static bool take_part(ifd_rewrite *rw, view *o, ifd_value *from, int64_t axis, int64_t part) {
-  int rank = ifd_rw_rank(rw, from);
-  ifd_dim n = ifd_rw_dim(rw, from, (int)axis);
-  if (axis < 0) axis += rank;
-  if (rank < 1 || axis < 0 || axis >= rank || !ifd_dim_is_number(n)) return false;
-  if (part < 0) part += n;
-  if (part < 0 || part >= n) return false;
-  for (int i = 0; i < N_AXES; i++) o->axis[i] += o->axis[i] >= axis;
-  o->part = part;
-  o->v = from;
-  return true;
+/* Lays out axes; false when what is seen cannot be handed over: a role in two places, more than one part. */
+static bool lay_out(ifd_rewrite *rw, operand *o) {
+  bool has_part = false, same;
+  o->n_axes = 0;
+  for (int k = 0; k < N_AXES; k++) o->axis[k] = -1;
+  for (int i = 0; i < o->view.n_factors; i++) {
+    const ifd_factor *f = &o->view.factors[i];
+    int kind = kind_of(f->role);
+    if (goes_on(o, i)) {
+      o->dims[o->n_axes - 1] = ifd_dim_mul(ifd_rw_dims(rw), o->dims[o->n_axes - 1], f->n);
+      continue;
+    }
+    if (kind < 0 ? has_part : o->axis[kind] >= 0) return false;
+    if (kind < 0)
+      has_part = true;
+    else
+      o->axis[kind] = o->n_axes;
+    o->dims[o->n_axes++] = f->n;
+  }
+  ifd_dim from[IFD_VIEW_FACTORS];
+  int rank = ifd_rw_rank(rw, o->view.v);
+  same = rank == o->n_axes;
+  for (int i = 0; i < rank && i < IFD_VIEW_FACTORS; i++) {
+    from[i] = ifd_rw_dim(rw, o->view.v, i);
+    same = same && from[i] == o->dims[i];
+  }
+  o->reshapes = !same;
+  if (!has_part) o->view.part = -1;
+  return same || (rank <= IFD_VIEW_FACTORS && ifd_rw_view_shape(from, rank, o->dims, o->n_axes, o->shape));
 }
 
-static bool see_gather(ifd_rewrite *rw, view *o) {
-  const ifd_node *gather = ifd_rw_producer(o->v, "Gather");
-  double index;
-  if (!gather || !ifd_rw_scalar(rw, gather->inputs[1], &index) || ifd_rw_rank(rw, gather->inputs[1]) != 0)
-    return false;
-  return take_part(rw, o, gather->inputs[0], ifd_node_int(gather, "axis", 0), (int64_t)index);
-}
-
-/* Squeeze of one of the results of a Split into single elements. */
-static bool see_split(ifd_rewrite *rw, view *o) {
-  const ifd_node *squeeze = ifd_rw_producer(o->v, "Squeeze");
-  const ifd_node *split = squeeze ? ifd_rw_producer(squeeze->inputs[0], "Split") : NULL;
-  if (!split || ifd_rw_rank(rw, squeeze->inputs[0]) != ifd_rw_rank(rw, o->v) + 1) return false;
-  int64_t axis = ifd_node_int(split, "axis", 0);
-  if (axis < 0) axis += ifd_rw_rank(rw, split->inputs[0]);
-  for (int i = 0; i < split->n_outputs; i++)
-    if (!split->outputs[i] || ifd_rw_dim(rw, split->outputs[i], (int)axis) != 1) return false;
-  ifd_value *whole = squeeze->inputs[0];
-  for (int i = 0, k = 0; i < ifd_rw_rank(rw, whole); i++) /* it is that axis which goes */
-    if (i != axis && ifd_rw_dim(rw, whole, i) != ifd_rw_dim(rw, o->v, k++)) return false;
-  for (int i = 0; i < split->n_outputs; i++)
-    if (split->outputs[i] == whole) return take_part(rw, o, split->inputs[0], axis, i);
-  return false;
-}
-
-static bool see_through(ifd_rewrite *rw, ifd_value *v, bool turned, view *o) {
-  int rank = ifd_rw_rank(rw, v), at = rank - 2;
-  if (rank < 3 || rank > 4 || ifd_rw_dtype(rw, v) != IFD_FLOAT) return false;
-  *o = (view){.v = v, .part = -1, .scale = 1};
-  o->axis[BATCH] = 0, o->axis[HEADS] = rank == 4 ? 1 : -1;
-  o->axis[ROWS] = at + turned, o->axis[ELEMENTS] = at + !turned;
-  for (int n = 0; n < 6; n++)
-    if (!see_scale(rw, o) && !see_transpose(rw, o) &&
-        (o->part >= 0 || (!see_gather(rw, o) && !see_split(rw, o))))
-      break;
-  return true;
+/* The farthest value that v can be read from. */
+static bool see_through(ifd_rewrite *rw, ifd_value *v, const int *roles, operand *out) {
+  operand o = {.scale = 1};
+  bool found = false;
+  if (ifd_rw_dtype(rw, v) != IFD_FLOAT || !ifd_rw_view_of(rw, &o.view, v, roles)) return false;
+  for (int n = 0; n < 16; n++) {
+    if (lay_out(rw, &o)) *out = o, found = true;
+    if (!see_scale(rw, &o) && !ifd_rw_view_step(rw, &o.view)) break;
+  }
+  return found;
 }
 
 /* ---- the whole ---- */
 
 typedef struct attention {
-  view q, k, v;
+  operand q, k, v;
   ifd_value *mask;
   double scale;
+  int rank;
 } attention;
 
-/* The MatMul that, scaled, makes the scores; NULL if these are none. */
-static ifd_node *product_of(ifd_rewrite *rw, ifd_value *scores, double *scale) {
-  view o = {.v = scores, .scale = 1};
+/* The product that, scaled, makes the scores; NULL if these are none. */
+static ifd_node *made_scores(ifd_rewrite *rw, ifd_value *scores, double *scale) {
+  operand o = {.view = {.v = scores}, .scale = 1};
   while (see_scale(rw, &o)) continue;
   *scale = o.scale;
-  return ifd_made_by(o.v, "MatMul");
+  ifd_node *matmul = ifd_made_by(o.view.v, "MatMul");
+  return matmul ? matmul : ifd_made_by(o.view.v, "Einsum");
 }
 
 static ifd_node *find_scores(ifd_rewrite *rw, ifd_value *v, attention *a) {
-  ifd_node *product = product_of(rw, v, &a->scale), *add = ifd_made_by(v, "Add");
-  for (int i = 0; !product && add && add->n_inputs == 2 && i < 2; i++) {
-    product = product_of(rw, add->inputs[i], &a->scale);
+  ifd_node *node = made_scores(rw, v, &a->scale), *add = ifd_made_by(v, "Add");
+  for (int i = 0; !node && add && add->n_inputs == 2 && i < 2; i++) {
+    node = made_scores(rw, add->inputs[i], &a->scale);
     a->mask = add->inputs[1 - i];
   }
-  return product;
+  return node;
 }
 
 static ifd_node *find_softmax(ifd_rewrite *rw, ifd_value *v) {
@@ -125,63 +189,161 @@ static ifd_node *find_softmax(ifd_rewrite *rw, ifd_value *v) {
   return rank > 0 && (axis == -1 || axis == rank - 1) ? softmax : NULL;
 }
 
-/* Batches and heads may broadcast as they do in MatMul; there are elements to sum over. */
-static bool fits(ifd_rewrite *rw, const ifd_node *scores, const ifd_node *root, const attention *a) {
-  int rank = ifd_rw_rank(rw, scores->inputs[0]);
-  ifd_dim size = ifd_rw_dim(rw, scores->inputs[0], -1);
-  return rank == ifd_rw_rank(rw, scores->inputs[1]) && rank == ifd_rw_rank(rw, root->inputs[1]) &&
-         a->v.scale == 1 && ifd_dim_is_number(size) && size > 0 &&
-         (!a->mask || (ifd_rw_rank(rw, a->mask) >= 0 && ifd_rw_rank(rw, a->mask) <= rank &&
-                       ifd_rw_dtype(rw, a->mask) == IFD_FLOAT));
+/* Q and K of the scores' product: rows i of Q and j of K where the scores are [… i, j]. */
+static bool see_scores(ifd_rewrite *rw, product *p, attention *a) {
+  int q[MOST], k[MOST];
+  const char *y = p->letters[2] + p->rank - 2;
+  char c = summed(p);
+  bool swapped = strchr(p->letters[0], y[1]) != NULL;
+  return c && roles_of(p, swapped, y[0], c, q) && roles_of(p, !swapped, y[1], c, k) &&
+         see_through(rw, swapped ? p->b : p->a, q, &a->q) && see_through(rw, swapped ? p->a : p->b, k, &a->k);
 }
 
-static ifd_status set_view(ifd_rewrite *rw, ifd_node *node, const char *axes, const char *part,
-                           const view *o) {
+/* V of the product [… i, j] by it, which is [… i, d]. */
+static bool see_values(ifd_rewrite *rw, product *p, attention *a) {
+  int v[MOST];
+  char c = summed(p);
+  return c && strncmp(p->letters[0], p->letters[2], (size_t)p->rank - 1) == 0 &&
+         p->letters[0][p->rank - 1] == c && roles_of(p, 1, c, p->letters[2][p->rank - 1], v) &&
+         see_through(rw, p->b, v, &a->v) && a->v.scale == 1;
+}
+
+/* Batches of several axes must be the same in all; batches of one and heads may broadcast as in MatMul. */
+static bool same_batch(ifd_rewrite *rw, const product *scores, const product *mix) {
+  for (int i = 0; i < scores->rank - 3 && scores->rank > 4; i++) {
+    ifd_dim n = ifd_rw_dim(rw, scores->a, i);
+    if (n != ifd_rw_dim(rw, scores->b, i) || n != ifd_rw_dim(rw, mix->b, i)) return false;
+  }
+  return true;
+}
+
+/* A mask is for rows and keys, the heads, and the batch where that is one axis. */
+static bool mask_fits(ifd_rewrite *rw, const attention *a) {
+  int rank = ifd_rw_rank(rw, a->mask);
+  if (rank < 0 || rank > 4 || rank > a->rank || ifd_rw_dtype(rw, a->mask) != IFD_FLOAT) return false;
+  return rank < 4 || a->rank == 4 || ifd_rw_dim(rw, a->mask, 0) == 1;
+}
+
+static ifd_status add_reshape(ifd_rewrite *rw, ifd_value **v, const int64_t *shape, int n) {
+  ifd_node *node;
+  ifd_value *inputs[2] = {*v};
+  TRY(ifd_rw_add_ints(rw, &inputs[1], shape, n, "shape"));
+  TRY(ifd_rw_add_node(rw, &node, "Reshape", inputs, 2, 1));
+  *v = node->outputs[0];
+  return IFD_OK;
+}
+
+static ifd_status set_list(ifd_rewrite *rw, ifd_node *node, const char *name, const int64_t *v, int n) {
   int64_t *copy;
-  ALLOC(ifd_rw_error(rw), copy, ifd_arena_memdup(ifd_rw_arena(rw), o->axis, sizeof o->axis));
-  TRY(ifd_node_set_ints(ifd_rw_error(rw), node, axes, copy, N_AXES));
-  return o->part < 0 ? IFD_OK : ifd_node_set_int(ifd_rw_error(rw), node, part, o->part);
+  ALLOC(ifd_rw_error(rw), copy, ifd_arena_memdup(ifd_rw_arena(rw), v, sizeof *v * (size_t)n));
+  return ifd_node_set_ints(ifd_rw_error(rw), node, name, copy, n);
+}
+
+static ifd_status set_operand(ifd_rewrite *rw, ifd_node *node, const char *axes, const char *part,
+                              const operand *o) {
+  TRY(set_list(rw, node, axes, o->axis, N_AXES));
+  return o->view.part < 0 ? IFD_OK : ifd_node_set_int(ifd_rw_error(rw), node, part, o->view.part);
+}
+
+/* The shape of a result [batch, a, b, elements] with all axes of the batch; false when it is not known. */
+static bool result_shape(ifd_rewrite *rw, const ifd_value *y, int64_t *shape) {
+  ifd_dim dims[MOST];
+  int rank = ifd_rw_rank(rw, y);
+  for (int i = 0; i < rank; i++) dims[i] = ifd_rw_dim(rw, y, i);
+  return ifd_rw_view_shape(NULL, 0, dims, rank, shape);
 }
 
 static ifd_status build(ifd_rewrite *rw, ifd_node *root, const attention *a) {
-  ifd_value *inputs[] = {a->q.v, a->k.v, a->v.v, a->mask};
+  const operand *all[] = {&a->q, &a->k, &a->v};
+  ifd_value *inputs[] = {a->q.view.v, a->k.view.v, a->v.view.v, a->mask}, *y;
+  int64_t shape[MOST];
   ifd_node *node;
+  if (a->rank > 4 && !result_shape(rw, root->outputs[0], shape)) return IFD_OK;
+  for (int i = 0; i < 3; i++)
+    if (all[i]->reshapes) TRY(add_reshape(rw, &inputs[i], all[i]->shape, all[i]->n_axes));
   TRY(ifd_rw_add_node(rw, &node, "infold.Attention", inputs, a->mask ? 4 : 3, 1));
   node->name = root->name;
-  TRY(set_view(rw, node, "q_axes", "q_part", &a->q));
-  TRY(set_view(rw, node, "k_axes", "k_part", &a->k));
-  TRY(set_view(rw, node, "v_axes", "v_part", &a->v));
+  TRY(set_operand(rw, node, "q_axes", "q_part", &a->q));
+  TRY(set_operand(rw, node, "k_axes", "k_part", &a->k));
+  TRY(set_operand(rw, node, "v_axes", "v_part", &a->v));
   TRY(ifd_node_set_float(ifd_rw_error(rw), node, "scale", (float)(a->scale * a->q.scale * a->k.scale)));
-  return ifd_rw_replace(rw, root->outputs[0], node->outputs[0]);
+  y = node->outputs[0];
+  if (a->rank > 4) TRY(add_reshape(rw, &y, shape, a->rank));
+  return ifd_rw_replace(rw, root->outputs[0], y);
 }
 
 static ifd_status fuse(ifd_rewrite *rw, ifd_node *root) {
   attention a = {0};
-  const ifd_node *softmax = find_softmax(rw, root->inputs[0]);
-  const ifd_node *scores = softmax ? find_scores(rw, softmax->inputs[0], &a) : NULL;
-  if (!scores || !see_through(rw, scores->inputs[0], false, &a.q) ||
-      !see_through(rw, scores->inputs[1], true, &a.k) || !see_through(rw, root->inputs[1], false, &a.v) ||
-      !fits(rw, scores, root, &a))
+  product scores, mix;
+  if (root->opset < 5 || !product_of(rw, root, &mix)) return IFD_OK;
+  const ifd_node *softmax = find_softmax(rw, mix.a);
+  if (!softmax || !product_of(rw, find_scores(rw, softmax->inputs[0], &a), &scores)) return IFD_OK;
+  a.rank = mix.rank;
+  if (scores.rank != mix.rank || !see_scores(rw, &scores, &a) || !see_values(rw, &mix, &a) ||
+      !same_batch(rw, &scores, &mix) || (a.mask && !mask_fits(rw, &a)))
     return IFD_OK;
-  return build(rw, root, &a);
+  ifd_dim size = a.q.dims[a.q.axis[kind_of(ELEMENTS)]];
+  return ifd_dim_is_number(size) && size > 0 ? build(rw, root, &a) : IFD_OK;
 }
 
-/* Transpose to [batch, rows, heads, elements] is how the results are stored. */
+/* ---- the result ---- */
+
+/* The order of a result's axes, as the operator has it; how many. */
+static int order_of(const ifd_node *attention, int64_t *order) {
+  const int64_t *axes, *given;
+  int n = 0;
+  bool heads = ifd_node_ints(attention, "q_axes", &axes) == N_AXES && axes[kind_of(HEADS)] >= 0;
+  int n_given = ifd_node_ints(attention, "y_order", &given);
+  for (int k = 0; k < N_AXES; k++)
+    if (n_given ? k < n_given : k != kind_of(HEADS) || heads) order[n++] = n_given ? given[k] : k;
+  return n;
+}
+
+static ifd_status reorder(ifd_rewrite *rw, ifd_node **out, const ifd_node *attention, const int64_t *order,
+                          int n) {
+  TRY(ifd_rw_add_like(rw, out, attention, attention->inputs, attention->n_inputs));
+  return set_list(rw, *out, "y_order", order, n);
+}
+
+/* Transpose behind it is how the results are stored, where their elements stay together. */
 static ifd_status fuse_transpose(ifd_rewrite *rw, ifd_node *transpose) {
-  ifd_node *attention = ifd_rw_own_producer(transpose->inputs[0], "Attention"), *fused;
+  ifd_node *attention = ifd_rw_own_producer(transpose->inputs[0], "Attention"), *made;
+  int64_t order[N_AXES], moved[N_AXES];
   const int64_t *p;
-  if (!attention || ifd_value_n_readers(transpose->inputs[0]) != 1 ||
-      ifd_node_int(attention, "rows_first", 0) || ifd_node_ints(transpose, "perm", &p) != N_AXES ||
-      p[0] != 0 || p[1] != 2 || p[2] != 1)
+  if (!attention || ifd_value_n_readers(transpose->inputs[0]) != 1) return IFD_OK;
+  int n = order_of(attention, order);
+  if (ifd_node_ints(transpose, "perm", &p) != n || p[n - 1] != n - 1) return IFD_OK;
+  for (int i = 0; i < n; i++) moved[i] = order[p[i]];
+  TRY(reorder(rw, &made, attention, moved, n));
+  return ifd_rw_replace(rw, transpose->outputs[0], made->outputs[0]);
+}
+
+/* The same through the Reshape that gives the batch its axes: heads and rows change places. */
+static ifd_status fuse_swap(ifd_rewrite *rw, ifd_node *transpose) {
+  ifd_node *reshape = ifd_rw_sole_producer(transpose->inputs[0], "Reshape"), *made;
+  ifd_node *attention = reshape ? ifd_rw_own_producer(reshape->inputs[0], "Attention") : NULL;
+  int64_t order[N_AXES], shape[MOST];
+  const int64_t *p;
+  ifd_value *y;
+  int rank = ifd_rw_rank(rw, transpose->inputs[0]);
+  if (!attention || ifd_value_n_readers(reshape->inputs[0]) != 1 || rank < 5 || rank > MOST ||
+      order_of(attention, order) != N_AXES || order[1] != kind_of(HEADS) ||
+      ifd_node_ints(transpose, "perm", &p) != rank || !result_shape(rw, transpose->outputs[0], shape))
     return IFD_OK;
-  TRY(ifd_rw_add_like(rw, &fused, attention, attention->inputs, attention->n_inputs));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), fused, "rows_first", 1));
-  return ifd_rw_replace(rw, transpose->outputs[0], fused->outputs[0]);
+  for (int i = 0; i < rank; i++)
+    if (p[i] != (i == rank - 3 ? rank - 2 : i == rank - 2 ? rank - 3 : i)) return IFD_OK;
+  int64_t swapped[] = {order[0], order[2], order[1], order[3]};
+  TRY(reorder(rw, &made, attention, swapped, N_AXES));
+  y = made->outputs[0];
+  TRY(add_reshape(rw, &y, shape, rank));
+  return ifd_rw_replace(rw, transpose->outputs[0], y);
 }
 
 const ifd_pass ifd_pass_fuse_attention = {
     .summary = "runs softmax(Q Kᵀ) V as one operator, a few rows of scores at a time",
     .phase = IFD_PHASE_PLAN,
-    .rules =
-        (const ifd_rule[]){{"MatMul", IFD_REASSOCIATES, fuse}, {"Transpose", IFD_EXACT, fuse_transpose}, {0}},
+    .rules = (const ifd_rule[]){{"MatMul Einsum", IFD_REASSOCIATES, fuse},
+                                {"Transpose", IFD_EXACT, fuse_transpose},
+                                {"Transpose", IFD_EXACT, fuse_swap},
+                                {0}},
 };

@@ -2,8 +2,8 @@
  * see it. Inputs are Q, K, V and the mask, which broadcasts to the scores and may be absent. Attributes
  * q_axes, k_axes and v_axes say which axes of an input are batch, heads, rows and elements (-1: there is
  * none), and what index an axis not named has (q_part …): a transposition, and a choice of one of several, so
- * need no copy. The result is [batch, heads, rows, elements], or with rows_first [batch, rows, heads,
- * elements]; without an axis of heads it is not there either. */
+ * need no copy. The result is [batch, heads, rows, elements], without an axis of heads where Q has none, or
+ * what y_order says: these axes (0 to 3) in another order, elements last. */
 #include "ops/shared/attention_work.h"
 
 #include <string.h>
@@ -42,6 +42,26 @@ static ifd_status view_of(ifd_error *err, const ifd_node *node, int i, int rank,
   return IFD_OK;
 }
 
+/* The result's axes in their order; how many. */
+static ifd_status order_of(ifd_error *err, const ifd_node *node, bool heads, int64_t *order, int *n) {
+  const int64_t *given;
+  int n_given = ifd_node_ints(node, "y_order", &given);
+  unsigned seen = heads ? 0 : 1u << HEADS;
+  *n = 0;
+  for (int k = 0; k < N_AXES; k++)
+    if (heads || k != HEADS) order[(*n)++] = k;
+  if (!n_given) return IFD_OK;
+  EXPECT(err, n_given == *n && given[*n - 1] == ELEMENTS, BAD_MODEL,
+         "attribute y_order has not the result's axes");
+  for (int i = 0; i < *n; i++) {
+    EXPECT(err, given[i] >= 0 && given[i] < N_AXES && !(seen & 1u << given[i]), BAD_MODEL,
+           "attribute y_order does not name each axis once");
+    seen |= 1u << given[i];
+    order[i] = given[i];
+  }
+  return IFD_OK;
+}
+
 /* Dimension `axis`, counted from the last, of a mask or view as the scores have it; 1 where it has none. */
 static ifd_dim infer_dim(const ifd_infer *x, int i, int axis) {
   return axis >= 0 ? ifd_infer_dim(x, i, axis) : 1;
@@ -50,14 +70,15 @@ static ifd_dim infer_dim(const ifd_infer *x, int i, int axis) {
 static ifd_status infer_attention(ifd_infer *x) {
   view v[N_VIEWS];
   ifd_dim n[N_AXES] = {1, 1, 1, 1}, out[N_AXES];
-  int n_out = 0;
+  int64_t order[N_AXES];
+  int n_out;
   for (int i = 0; i < N_VIEWS; i++) {
     if (ifd_infer_rank(x, i) < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
     TRY(view_of(x->err, x->node, i, ifd_infer_rank(x, i), &v[i]));
     for (int k = BATCH; k <= HEADS; k++)
       TRY(ifd_infer_broadcast_dim(x, &n[k], n[k], infer_dim(x, i, v[i].axis[k])));
   }
-  bool heads = v[Q].axis[HEADS] >= 0, rows_first = ifd_node_int(x->node, "rows_first", 0);
+  bool heads = v[Q].axis[HEADS] >= 0;
   n[ROWS] = ifd_infer_dim(x, Q, v[Q].axis[ROWS]);
   if (ifd_node_has_input(x->node, MASK)) {
     int rank = ifd_infer_rank(x, MASK);
@@ -66,11 +87,9 @@ static ifd_status infer_attention(ifd_infer *x) {
     for (int k = BATCH; k <= ROWS; k++)
       TRY(ifd_infer_broadcast_dim(x, &n[k], n[k], infer_dim(x, MASK, axis[k])));
   }
-  out[n_out++] = n[BATCH];
-  if (rows_first) out[n_out++] = n[ROWS];
-  if (heads) out[n_out++] = n[HEADS];
-  if (!rows_first) out[n_out++] = n[ROWS];
-  out[n_out++] = ifd_infer_dim(x, V, v[V].axis[ELEMENTS]);
+  n[ELEMENTS] = ifd_infer_dim(x, V, v[V].axis[ELEMENTS]);
+  TRY(order_of(x->err, x->node, heads, order, &n_out));
+  for (int i = 0; i < n_out; i++) out[i] = n[order[i]];
   return ifd_infer_tensor(x, 0, IFD_FLOAT, n_out, out);
 }
 
@@ -101,10 +120,28 @@ static ifd_status operand_of(ifd_error *err, const ifd_node *node, int i, const 
   return IFD_OK;
 }
 
-/* The layer but for its mask, and the scores' shape: [batch, rows, keys], with heads second where Q has them.
+/* The result's shape, and where its rows are. */
+static ifd_status result_of(ifd_error *err, const ifd_node *node, bool heads, ifd_attention_layer *l,
+                            ifd_shape *shape) {
+  int64_t order[N_AXES], strides[N_AXES] = {0}, step = 1;
+  const int64_t n[N_AXES] = {l->batch, l->q_heads, l->q_len, l->v_size};
+  TRY(order_of(err, node, heads, order, &shape->rank));
+  for (int i = shape->rank - 1; i >= 0; i--) {
+    shape->dim[i] = n[order[i]];
+    strides[order[i]] = step;
+    step *= n[order[i]];
+  }
+  l->y = (ifd_attention_rows){
+      .sample = strides[BATCH], .head = strides[HEADS], .row = strides[ROWS], .element = 1};
+  return IFD_OK;
+}
+
+/* The layer but for its mask, the result's shape, and the scores' shape: [batch, rows, keys], with heads
+ * second where Q has them.
  */
 static ifd_status layer_of(ifd_error *err, const ifd_node *node, const ifd_shape *const *in,
-                           const ifd_shape *mask, ifd_attention_layer *l, ifd_shape *scores) {
+                           const ifd_shape *mask, ifd_attention_layer *l, ifd_shape *result,
+                           ifd_shape *scores) {
   operand o[N_VIEWS];
   view q;
   for (int i = 0; i < N_VIEWS; i++) TRY(operand_of(err, node, i, in[i], &o[i]));
@@ -125,21 +162,10 @@ static ifd_status layer_of(ifd_error *err, const ifd_node *node, const ifd_shape
   l->q = o[Q].rows, l->k = o[K].rows, l->v = o[V].rows;
   if (o[Q].n[ROWS] == 1) l->q.row = 0;
   if (o[K].n[ROWS] == 1) l->k.row = 0;
-  bool rows_first = ifd_node_int(node, "rows_first", 0);
-  l->y = (ifd_attention_rows){.sample = l->q_heads * l->q_len * l->v_size,
-                              .head = rows_first ? l->v_size : l->q_len * l->v_size,
-                              .row = rows_first ? l->q_heads * l->v_size : l->v_size,
-                              .element = 1};
   l->scale = ifd_node_float(node, "scale", 1);
   l->left = l->right = -1;
   l->is_softmax = true;
-  return IFD_OK;
-}
-
-static ifd_shape result_shape(const ifd_node *node, const ifd_attention_layer *l, const ifd_shape *scores) {
-  if (scores->rank == 3) return (ifd_shape){3, {l->batch, l->q_len, l->v_size}};
-  return ifd_node_int(node, "rows_first", 0) ? (ifd_shape){4, {l->batch, l->q_len, l->q_heads, l->v_size}}
-                                             : (ifd_shape){4, {l->batch, l->q_heads, l->q_len, l->v_size}};
+  return result_of(err, node, heads, l, result);
 }
 
 /* ---- running ---- */
@@ -147,12 +173,12 @@ static ifd_shape result_shape(const ifd_node *node, const ifd_attention_layer *l
 /* Only what is empty is left to an evaluation: everything else is lowered. */
 static ifd_status eval_attention(ifd_eval *x) {
   ifd_attention_layer l = {0};
-  ifd_shape scores;
+  ifd_shape scores, shape;
   ifd_tensor *out;
   const ifd_shape *in[N_VIEWS];
   for (int i = 0; i < N_VIEWS; i++) in[i] = ifd_eval_shape(x, i);
-  TRY(layer_of(x->err, x->node, in, ifd_eval_has(x, MASK) ? ifd_eval_shape(x, MASK) : NULL, &l, &scores));
-  ifd_shape shape = result_shape(x->node, &l, &scores);
+  TRY(layer_of(x->err, x->node, in, ifd_eval_has(x, MASK) ? ifd_eval_shape(x, MASK) : NULL, &l, &shape,
+               &scores));
   int64_t n = ifd_shape_count(&shape);
   EXPECT(x->err, n == 0 || l.kv_len == 0, UNSUPPORTED, "fused attention runs on kernels alone");
   TRY(ifd_eval_out(x, &out, 0, IFD_FLOAT, &shape));
@@ -162,10 +188,10 @@ static ifd_status eval_attention(ifd_eval *x) {
 
 static ifd_status lower_attention(ifd_lower *x) {
   ifd_attention_layer l = {0};
-  ifd_shape scores;
+  ifd_shape scores, result;
   const ifd_shape *in[N_VIEWS], *mask = ifd_node_has_input(x->node, MASK) ? &x->in[MASK]->shape : NULL;
   for (int i = 0; i < N_VIEWS; i++) in[i] = &x->in[i]->shape;
-  TRY(layer_of(x->err, x->node, in, mask, &l, &scores));
+  TRY(layer_of(x->err, x->node, in, mask, &l, &result, &scores));
   if (mask) {
     int64_t s[IFD_MAX_RANK], *to = l.mask_strides;
     ifd_shape_broadcast_strides(mask, &scores, s);
@@ -180,9 +206,9 @@ static double cost_attention(const ifd_node *node, const ifd_shape *in, const if
   (void)out;
   ifd_error err = {0};
   ifd_attention_layer l = {0};
-  ifd_shape scores;
+  ifd_shape scores, result;
   const ifd_shape *shapes[N_VIEWS] = {&in[Q], &in[K], &in[V]};
-  if (layer_of(&err, node, shapes, NULL, &l, &scores) != IFD_OK) return 0;
+  if (layer_of(&err, node, shapes, NULL, &l, &result, &scores) != IFD_OK) return 0;
   return (double)(l.batch * l.q_heads) * (double)l.q_len * (double)l.kv_len * (double)(l.size + l.v_size);
 }
 
