@@ -21,6 +21,7 @@ static void mismatch(ifd_difference *d, const char *what) {
 }
 
 static void note(ifd_difference *d, double difference, int item, int64_t at, double a, double b) {
+  d->n_beyond += difference > d->limit;
   if (!(difference > d->worst)) return;
   d->worst = difference;
   d->item = item;
@@ -105,4 +106,10 @@ static void compare_data(const ifd_datum *a, const ifd_datum *b, bool wide, int 
 void ifd_compare(const ifd_datum *a, const ifd_datum *b, bool wide, ifd_difference *out) {
   *out = (ifd_difference){.same_form = true, .item = -1};
   compare_data(a, b, wide, -1, out);
+}
+
+int64_t ifd_count_beyond(const ifd_datum *a, const ifd_datum *b, bool wide, double limit) {
+  ifd_difference d = {.same_form = true, .item = -1, .limit = limit};
+  compare_data(a, b, wide, -1, &d);
+  return d.n_beyond;
 }

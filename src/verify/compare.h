@@ -15,10 +15,14 @@ typedef struct ifd_difference {
   bool is_float;    /* floats were compared: a tolerance makes sense */
   double epsilon;   /* of the coarsest float type in it */
   int64_t n, n_nan; /* elements, and how many are NaN in both */
+  int64_t n_beyond; /* elements that differ by more than limit */
+  double limit;
 } ifd_difference;
 
 /* NaN equals NaN, an infinity the same infinity. wide: b comes from a run in double, so DOUBLE stands for
  * FLOAT. */
 void ifd_compare(const ifd_datum *a, const ifd_datum *b, bool wide, ifd_difference *out);
+/* How many elements of the same form differ by more than this. */
+int64_t ifd_count_beyond(const ifd_datum *a, const ifd_datum *b, bool wide, double limit);
 
 #endif

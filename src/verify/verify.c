@@ -2,8 +2,7 @@
  *
  * Both run as they are, not optimized again, and without Winograd's algorithm, whose errors are larger than
  * those that are looked for. Floats may differ by a part of the output's largest magnitude;
- * where they differ by more, the first model is run in double as well, and what it is itself away from that
- * is taken as the noise of its arithmetic: ten times that is allowed. */
+ * where they differ by more, the first model is asked how exact its own arithmetic is (noise.c). */
 #include "verify/verify.h"
 
 #include "base/os.h"
@@ -12,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NOISE = 10, CHUNK = 32 };
+enum { CHUNK = 32 };
 static const double usual_tolerance = 1e-4;
 
 static ifd_status fail_as(ifd_verifier *v, const infold_error *e, const char *prefix) {
@@ -49,7 +48,7 @@ static ifd_status open_unpacked(ifd_verifier *v, infold_session **out, const inf
   return try_session(v, out, model, &options);
 }
 
-static ifd_status open_session(ifd_verifier *v, infold_session **out, const infold_model *model, bool wide) {
+ifd_status ifd_verifier_open(ifd_verifier *v, infold_session **out, const infold_model *model, bool wide) {
   infold_session_options options = {.threads = v->options->threads,
                                     .reference = wide,
                                     .float64 = wide,
@@ -94,9 +93,8 @@ static void free_values(infold_value **values, int n) {
   }
 }
 
-/* a's inputs in the order of another model's. */
-static ifd_status run(ifd_verifier *v, infold_session *s, infold_value *const *inputs, infold_value **outputs,
-                      infold_error *e) {
+ifd_status ifd_verifier_run(ifd_verifier *v, infold_session *s, infold_value *const *inputs,
+                            infold_value **outputs, infold_error *e) {
   const ifd_graph *a = graph_of(v->a), *g = graph_of(s->model);
   const infold_value **in;
   ALLOC(v->err, in, ifd_new_array(&v->arena, const infold_value *, g->inputs.n));
@@ -114,7 +112,7 @@ static bool time_is_up(const ifd_verifier *v, double deadline) {
 /* The same, without packed weights where they do not fit. */
 static ifd_status run_either(ifd_verifier *v, infold_session **s, const infold_model *model,
                              infold_value *const *inputs, infold_value **outputs, infold_error *e) {
-  ifd_status status = run(v, *s, inputs, outputs, e);
+  ifd_status status = ifd_verifier_run(v, *s, inputs, outputs, e);
   bool bounded = !(*s)->options.reference && (*s)->options.max_memory != v->options->max_memory;
   if (status != IFD_NO_MEMORY || !bounded) return status;
   infold_session *unpacked;
@@ -125,12 +123,12 @@ static ifd_status run_either(ifd_verifier *v, infold_session **s, const infold_m
   unpacked->deadline = (*s)->deadline;
   infold_destroy_session(*s);
   *s = unpacked;
-  return run(v, unpacked, inputs, outputs, e);
+  return ifd_verifier_run(v, unpacked, inputs, outputs, e);
 }
 
 /* ---- differences ---- */
 
-static double tolerance_for(const ifd_verifier *v, const ifd_difference *d) {
+double ifd_verifier_tolerance(const ifd_verifier *v, const ifd_difference *d) {
   return d->is_float ? fmax(v->tolerance, 8 * fmax(v->epsilon, d->epsilon)) * d->scale : 0;
 }
 
@@ -149,39 +147,11 @@ static const char *place_text(ifd_verifier *v, const ifd_value *value, const ifd
   return text ? text : value->name;
 }
 
-/* Runs a in double; false when that cannot be had. */
-static bool run_wide(ifd_verifier *v, const ifd_trial *t, infold_value **outputs) {
-  ifd_error *kept = v->err, ignored = {0};
-  infold_error e;
-  v->err = &ignored;
-  bool ran = !v->no_wide && (v->wide || open_session(v, &v->wide, v->a, true) == IFD_OK) &&
-             run(v, v->wide, t->inputs, outputs, &e) == IFD_OK;
-  v->err = kept;
-  return ran;
-}
-
-/* What a's own arithmetic may be off by, from a run in double; NAN when that cannot be had. */
-static double noise_of(ifd_verifier *v, const ifd_trial *t, int output) {
-  infold_value **wide = calloc((size_t)v->n_out + 1, sizeof *wide);
-  double noise = NAN;
-  if (wide && run_wide(v, t, wide)) {
-    ifd_difference d;
-    ifd_compare(&t->outputs[output]->datum, &wide[output]->datum, true, &d);
-    noise = d.worst;
-  }
-  free_values(wide, v->n_out);
-  free(wide);
-  return noise;
-}
-
 static bool fits(ifd_verifier *v, const ifd_trial *t, int output, const infold_value *b, ifd_difference *d) {
   ifd_compare(&t->outputs[output]->datum, &b->datum, false, d);
-  double allowed = tolerance_for(v, d);
+  double allowed = ifd_verifier_tolerance(v, d);
   bool fine = d->same_form && d->worst <= allowed;
-  if (!fine && d->same_form && isfinite(d->worst)) {
-    allowed = NOISE * noise_of(v, t, output);
-    fine = d->worst <= allowed;
-  }
+  if (!fine && d->same_form && isfinite(d->worst)) fine = ifd_noise_explains(v, t, output, b, d, &allowed);
   ifd_outcome *o = &v->outcomes[output];
   double scale = d->scale > 0 ? d->scale : 1;
   if (d->worst / scale >= o->worst) {
@@ -226,7 +196,7 @@ static ifd_status expose(ifd_verifier *v, infold_session **out, const infold_mod
   ifd_status status = IFD_OK;
   for (int i = 0; i < n && status == IFD_OK; i++)
     status = ifd_graph_add_output(v->err, g, ifd_graph_find_value(g, values[i].name));
-  if (status == IFD_OK) status = open_session(v, out, copy, false);
+  if (status == IFD_OK) status = ifd_verifier_open(v, out, copy, false);
   infold_destroy_model(copy);
   return status;
 }
@@ -239,10 +209,11 @@ static int search_values(ifd_verifier *v, const ifd_trial *t, const shared_value
   infold_error e;
   int found = -1;
   if (expose(v, &a, v->a, values, n) == IFD_OK && expose(v, &b, v->b, values, n) == IFD_OK &&
-      run(v, a, t->inputs, of_a, &e) == IFD_OK && run(v, b, t->inputs, of_b, &e) == IFD_OK)
+      ifd_verifier_run(v, a, t->inputs, of_a, &e) == IFD_OK &&
+      ifd_verifier_run(v, b, t->inputs, of_b, &e) == IFD_OK)
     for (int i = 0; i < n && found < 0; i++) {
       ifd_compare(&of_a[i]->datum, &of_b[i]->datum, false, d);
-      if (!d->same_form || d->worst > tolerance_for(v, d)) found = i;
+      if (!d->same_form || d->worst > ifd_verifier_tolerance(v, d)) found = i;
     }
   free_values(of_a, n);
   free_values(of_b, n);
@@ -362,13 +333,9 @@ static void add_evidence(ifd_verifier *v, infold_value **a, infold_value **b, in
 
 /* Errors against a in double; where a does not run so, in float. All runs are measured alike. */
 static ifd_status collect_evidence(ifd_verifier *v, const ifd_trial *t, infold_value **b) {
-  infold_value **wide;
-  ALLOC(v->err, wide, calloc((size_t)v->n_out + 1, sizeof *wide));
-  bool is_wide = run_wide(v, t, wide), late = !is_wide && v->wide && time_is_up(v, v->deadline);
-  if (!late) add_evidence(v, t->outputs, b, is_wide ? wide : t->outputs);
+  bool is_wide = ifd_noise_run_wide(v, t), late = !is_wide && v->wide && time_is_up(v, v->deadline);
+  if (!late) add_evidence(v, t->outputs, b, is_wide ? v->exact : t->outputs);
   v->no_wide = !is_wide;
-  free_values(wide, v->n_out);
-  free(wide);
   EXPECT(v->err, !late, LIMIT, "the run in double takes longer than the time that was given for it");
   return IFD_OK;
 }
@@ -390,13 +357,15 @@ static ifd_status compare_trial(ifd_verifier *v, ifd_trial *t) {
   ALLOC(v->err, b, calloc((size_t)v->n_out + 1, sizeof *b));
   ifd_status status = compare_outputs(v, t, b);
   v->n_runs += status == IFD_OK;
+  free_values(v->exact, v->n_out);
+  free_values(v->shaken, v->n_out);
   free_values(b, v->n_out);
   free(b);
   return status;
 }
 
 static ifd_status open_second(ifd_verifier *v) {
-  ifd_status status = open_session(v, &v->run_b, v->b, false);
+  ifd_status status = ifd_verifier_open(v, &v->run_b, v->b, false);
   if (status == IFD_OK || status == IFD_LIMIT || status == IFD_NO_MEMORY) return status;
   ifd_error why = *v->err;
   ifd_error_clear(v->err);
@@ -443,10 +412,12 @@ ifd_status ifd_verifier_begin(ifd_verifier *v, ifd_error *err, const infold_mode
   v->n_out = graph_of(a)->outputs.n;
   ALLOC(err, v->inputs, ifd_new_array(&v->arena, infold_value *, v->n_in));
   ALLOC(err, v->outcomes, ifd_new_array(&v->arena, ifd_outcome, v->n_out));
+  ALLOC(err, v->exact, ifd_new_array(&v->arena, infold_value *, v->n_out));
+  ALLOC(err, v->shaken, ifd_new_array(&v->arena, infold_value *, v->n_out));
   if (v->options->measure) ALLOC(err, v->evidence, ifd_new_array(&v->arena, ifd_evidence, v->n_out));
   TRY(ifd_graph_visit(a->ir->graph, find_epsilon, v));
   TRY(check_signature(v));
-  TRY(open_session(v, &v->run_a, a, false));
+  TRY(ifd_verifier_open(v, &v->run_a, a, false));
   if (v->options->max_seconds <= 0) return IFD_OK;
   /* Half of the time is for the first. */
   v->deadline = ifd_now() + v->options->max_seconds;

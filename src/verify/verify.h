@@ -38,9 +38,11 @@ typedef struct ifd_verifier {
   ifd_outcome *outcomes;  /* by a's outputs */
   ifd_evidence *evidence; /* by a's outputs: errors against a run in double; NULL when they are not wanted */
   bool no_wide;           /* a does not run in double */
-  IFD_VEC(ifd_trial) trials; /* that a ran on */
-  int n_runs;                /* that were compared */
-  bool late;                 /* time was up before all cases were run */
+  infold_value **exact, **shaken; /* by a's outputs, of the trial at hand, where needed: a in double; the same
+                                     on inputs that are a little off */
+  IFD_VEC(ifd_trial) trials;      /* that a ran on */
+  int n_runs;                     /* that were compared */
+  bool late;                      /* time was up before all cases were run */
 } ifd_verifier;
 
 /* Inputs and outputs agree, a is open; ends with ifd_verifier_end, whatever the status. */
@@ -53,6 +55,23 @@ ifd_status ifd_verifier_try(ifd_verifier *v, const ifd_trial *trial, bool *ran, 
 ifd_status ifd_verifier_try_all(ifd_verifier *v);
 /* Closes a, runs b on all trials and compares. */
 ifd_status ifd_verifier_compare(ifd_verifier *v);
+
+/* A session of a model as it stands; wide: in double, by reference kernels. */
+ifd_status ifd_verifier_open(ifd_verifier *v, infold_session **out, const infold_model *model, bool wide);
+/* Runs on a's inputs, which may come in another order there. */
+ifd_status ifd_verifier_run(ifd_verifier *v, infold_session *s, infold_value *const *inputs,
+                            infold_value **outputs, infold_error *e);
+
+/* ---- noise.c: what a's own arithmetic may be off by ---- */
+
+/* Makes v->exact; false when that cannot be had. */
+bool ifd_noise_run_wide(ifd_verifier *v, const ifd_trial *trial);
+/* Whether b's output, which is d from a's, is as near as a's arithmetic allows to tell; *allowed is how near
+ * that is. */
+bool ifd_noise_explains(ifd_verifier *v, const ifd_trial *trial, int output, const infold_value *b,
+                        const ifd_difference *d, double *allowed);
+/* What float outputs may differ by without asking. */
+double ifd_verifier_tolerance(const ifd_verifier *v, const ifd_difference *d);
 
 /* ---- certificate.c ---- */
 
