@@ -64,45 +64,60 @@ typedef struct tile {
   int64_t rows, columns;
 } tile;
 
+static void fit_tile(const ifd_k_conv_shape *s, const ifd_winograd_sizes *z, tile *t) {
+  t->rows = ifd_min_i64(z->out, s->out[IFD_K_H] - t->h);
+  t->columns = ifd_min_i64(z->out, s->out[IFD_K_W] - t->w);
+}
+
 static tile tile_at(const ifd_k_conv_shape *s, const ifd_winograd_sizes *z, int64_t index) {
   int64_t plane = z->down.n * z->across.n, in_sample = index % z->tiles;
   tile t = {.sample = index / z->tiles,
             .d = in_sample / plane,
             .h = in_sample % plane / z->across.n * z->out,
             .w = in_sample % z->across.n * z->out};
-  t.rows = ifd_min_i64(z->out, s->out[IFD_K_H] - t.h);
-  t.columns = ifd_min_i64(z->out, s->out[IFD_K_W] - t.w);
+  fit_tile(s, z, &t);
   return t;
+}
+
+static void next_tile(const ifd_k_conv_shape *s, const ifd_winograd_sizes *z, tile *t) {
+  if ((t->w += z->out) >= s->out[IFD_K_W]) {
+    t->w = 0;
+    if ((t->h += z->out) >= s->out[IFD_K_H]) {
+      t->h = 0;
+      if (++t->d == s->out[IFD_K_D]) t->d = 0, t->sample++;
+    }
+  }
+  fit_tile(s, z, t);
 }
 
 /* A block of tiles in hand. The last tiles of an axis may take part in fewer planes: first come those that
  * are last down, then the others, those that are last across, and last in both; so the tiles of any plane lie
  * side by side. */
+enum { LOW, INNER, RIGHT, CORNER, N_KINDS };
 typedef struct work {
   const ifd_conv_task *t;
   ifd_winograd_sizes z;
   int64_t *at; /* of the segments in a plane of v */
   float *v, *m;
   tile tiles[IFD_WINOGRAD_TILES];
-  int64_t n_tiles, n_low, n_inner, n_right; /* of the first three kinds */
+  int64_t n_tiles, first[N_KINDS + 1]; /* of each kind */
 } work;
 
-static int64_t take_kind(work *k, int64_t first, int64_t end, bool low, bool right) {
-  int64_t before = k->n_tiles;
-  for (int64_t i = first; i < end; i++) {
-    tile t = tile_at(&k->t->plan->shape, &k->z, i);
-    if ((t.rows < k->z.out) == low && (t.columns < k->z.out) == right) k->tiles[k->n_tiles++] = t;
-  }
-  return k->n_tiles - before;
-}
-
 static void take_tiles(work *k, int64_t first, int64_t end) {
-  k->n_tiles = 0;
-  k->n_low = take_kind(k, first, end, true, false);
-  k->n_inner = take_kind(k, first, end, false, false);
-  k->n_right = take_kind(k, first, end, false, true);
-  take_kind(k, first, end, true, true);
-  for (int64_t s = 0; s < k->z.segments; s++) k->at[s] = s * k->n_tiles * 16;
+  static const int kinds[2][2] = {{INNER, RIGHT}, {LOW, CORNER}};
+  const ifd_k_conv_shape *s = &k->t->plan->shape;
+  tile tiles[N_KINDS][IFD_WINOGRAD_TILES], t = tile_at(s, &k->z, first);
+  int64_t n[N_KINDS] = {0};
+  for (int64_t i = first; i < end; i++, next_tile(s, &k->z, &t)) {
+    int kind = kinds[t.rows < k->z.out][t.columns < k->z.out];
+    tiles[kind][n[kind]++] = t;
+  }
+  k->n_tiles = end - first;
+  for (int kind = 0; kind < N_KINDS; kind++) {
+    k->first[kind + 1] = k->first[kind] + n[kind];
+    memcpy(k->tiles + k->first[kind], tiles[kind], sizeof *tiles[kind] * (size_t)n[kind]);
+  }
+  for (int64_t i = 0; i < k->z.segments; i++) k->at[i] = i * k->n_tiles * 16;
 }
 
 /* Pixels of one block of channels that a tile reads. */
@@ -241,21 +256,27 @@ static void transform_inputs(const work *k) {
     for (int64_t tap = 0; tap < depth; tap++, v += k->n_tiles * 16) transform_segment(k, block, tap, v);
 }
 
-/* The products of one plane, of its n tiles from `first` on, for output blocks [b0, b1). */
+/* The products of one plane, of its n tiles from `first` on, for output blocks [b0, b1). Tiles of a product
+ * that are few leave no time to fetch the next panels, unless these stay in L2 at best. */
 static void multiply(const work *k, ifd_ukr_args *t, int64_t plane, int64_t first, int64_t n, int64_t b0,
                      int64_t b1) {
+  enum { NEAR = 1 << 9 }; /* vectors of a panel that stay in L1 with others */
   const ifd_winograd_sizes *z = &k->z;
-  int64_t panels = ifd_ceil_div(k->t->plan->shape.m, 16);
-  for (int64_t b = b0, v; b < b1; b += v) {
-    v = ifd_ukr_vectors(n, b1 - b);
-    int64_t parts = ifd_ceil_div(n, ifd_ukr_rows(v));
-    t->b = k->t->packed + (plane * panels + b) * z->steps * 16;
+  const float *packed = k->t->packed + plane * ifd_ceil_div(k->t->plan->shape.m, 16) * z->steps * 16;
+  const float *v = k->v + plane * z->v_plane + first * 16;
+  float *m = k->m + plane * z->m_plane + first * 16;
+  for (int64_t b = b0, vectors; b < b1; b += vectors) {
+    vectors = ifd_ukr_vectors(n, b1 - b);
+    int64_t parts = ifd_ceil_div(n, ifd_ukr_rows(vectors));
+    bool fetches = parts > 2 || z->steps >= NEAR;
+    t->b = packed + b * z->steps * 16;
+    t->n_ahead = 0;
     for (int64_t r = 0; r < parts; r++) {
       int64_t i = n * r / parts, end = n * (r + 1) / parts;
-      t->a = k->v + plane * z->v_plane + (first + i) * 16;
-      t->c = k->m + plane * z->m_plane + ((b - b0) * k->n_tiles + first + i) * 16;
-      ifd_ukr_share(t, r, parts, v);
-      IFD_K(ifd_ukr_find)(end - i, v)(t);
+      t->a = v + i * 16;
+      t->c = m + ((b - b0) * k->n_tiles + i) * 16;
+      if (fetches) ifd_ukr_share(t, r, parts, vectors);
+      IFD_K(ifd_ukr_find)(end - i, vectors)(t);
     }
   }
 }
@@ -271,8 +292,7 @@ static void multiply_planes(const work *k, int64_t b0, int64_t b1) {
   for (int64_t plane = 0; plane < z->planes; plane++) {
     bool low = ifd_winograd_takes(&z->down, plane / z->in),
          right = ifd_winograd_takes(&z->across, plane % z->in);
-    int64_t first = low ? 0 : k->n_low, end = k->n_low + k->n_inner;
-    if (right) end = low ? k->n_tiles : end + k->n_right;
+    int64_t first = k->first[low ? LOW : INNER], end = k->first[!right ? RIGHT : low ? N_KINDS : CORNER];
     multiply(k, &t, plane, first, end - first, b0, b1);
   }
 }
