@@ -150,20 +150,25 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   const ifd_k_conv_shape *s = &p->shape;
   int64_t blocks = ifd_ceil_div(s->m, 16);
   int64_t out = ifd_winograd_out(p->algo);
-  ifd_winograd_sizes all = ifd_winograd_sizes_of(s, out, 1, blocks);
-  int64_t tiles = p->batch * all.tiles;
+  int64_t tiles = p->batch * ifd_winograd_sizes_of(s, out, 1, blocks).tiles;
+  ifd_winograd_sizes all = ifd_winograd_sizes_of(s, out, tiles, blocks);
   double tile_work = (double)all.planes * (double)all.steps * (double)blocks;
   int64_t tasks = tasks_worth(tile_work * ((double)tiles + WEIGHT));
-  /* Every task of rows reads all its weights, every task of blocks transforms all its inputs: few of each. */
-  int64_t least_tiles = all.stays || tiles < 112 ? 24 : 56;
   p->spans_batch = true;
   p->n_parts = 1;
-  split_rows(p, tiles, ifd_min_i64(tasks, tiles / least_tiles));
+  /* Every task of rows reads all its weights, every task of blocks transforms all its inputs, unless these
+   * fit in shared memory: few of each. */
+  bool shares = !all.stays && all.at_once == tiles;
+  int64_t least_tiles = all.stays ? 24 : 56;
+  split_rows(p, tiles, shares ? 1 : ifd_min_i64(tasks, tiles / least_tiles));
   int64_t block_tasks = ifd_min_i64(ifd_ceil_div(ifd_min_i64(tasks, 4), p->row_tasks), blocks / 4);
   split_blocks(p, blocks, block_tasks);
-  ifd_winograd_sizes z = ifd_winograd_sizes_of(s, out, p->rows, p->blocks);
-  p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) +
-                   sizeof(float) * (size_t)z.planes * (size_t)(z.v_plane + z.m_plane);
+  if (shares) p->n_before = ifd_min_i64(p->block_tasks, all.segments);
+  ifd_winograd_sizes z = ifd_winograd_sizes_of_plan(p);
+  size_t inputs_len = ifd_winograd_inputs_len(&z);
+  p->shared_len = shares ? inputs_len : 0;
+  p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) + (shares ? 0 : inputs_len) +
+                   sizeof(float) * (size_t)z.planes * (size_t)z.m_plane;
   p->packed_len = sizeof(float) * (size_t)z.planes * 16 * (size_t)(blocks * z.steps);
 }
 

@@ -115,11 +115,25 @@ typedef struct conv_params {
   ifd_k_conv_plan plan;
   ifd_k_epilogue epilogue; /* pointers are of the run */
   const float *packed;     /* NULL: by the run, at the beginning of shared memory */
-  size_t x_at;             /* of shared memory, where x was blocked into it */
+  size_t x_at, before_at;  /* of shared memory: x, where it was blocked into it; the plan's */
   float bounds[2];         /* of the prologue */
   bool from_shared;        /* x was blocked into shared memory */
   bool has_bias, has_other, has_prologue;
 } conv_params;
+
+static ifd_k_conv_args conv_args(const conv_params *p, const ifd_args *args) {
+  char *shared = args->shared;
+  return (ifd_k_conv_args){.x = p->from_shared ? (const float *)(shared + p->x_at) : args->in[0],
+                           .y = args->out[0],
+                           .packed = p->packed ? p->packed : args->shared,
+                           .shared = p->plan.n_before ? (float *)(shared + p->before_at) : NULL};
+}
+
+static void run_before(const void *params, const ifd_args *args, int task) {
+  const conv_params *p = params;
+  ifd_k_conv_args a = conv_args(p, args);
+  p->kernels->before(&p->plan, &a, task);
+}
 
 static void run_conv(const void *params, const ifd_args *args, int task) {
   const conv_params *p = params;
@@ -128,12 +142,9 @@ static void run_conv(const void *params, const ifd_args *args, int task) {
   e.other = p->has_other ? args->in[3] : NULL;
   ifd_k_prologue prologue = {.lo = p->bounds[0], .hi = p->bounds[1]};
   if (p->has_prologue) prologue.scale = args->in[4], prologue.shift = args->in[5];
-  const char *shared = args->shared;
-  ifd_k_conv_args a = {.x = p->from_shared ? (const float *)(shared + p->x_at) : args->in[0],
-                       .y = args->out[0],
-                       .packed = p->packed ? p->packed : args->shared,
-                       .prologue = p->has_prologue ? &prologue : NULL,
-                       .epilogue = &e};
+  ifd_k_conv_args a = conv_args(p, args);
+  a.epilogue = &e;
+  a.prologue = p->has_prologue ? &prologue : NULL;
   p->kernels->run(&p->plan, &a, task, args->scratch);
 }
 
@@ -188,6 +199,13 @@ static ifd_status place_input(ifd_lower *x, const conv_params *p, const ifd_shap
   return ifd_lower_launch(x, run_block_to_shared, &block, sizeof block, plain->dim[0] * l->tasks, 0);
 }
 
+/* What tasks of the plan hand on to the others, behind the rest of shared memory. */
+static ifd_status place_before(ifd_lower *x, conv_params *p) {
+  p->before_at = (x->work->shared + 63) & ~(size_t)63;
+  x->work->shared = p->before_at + p->plan.shared_len;
+  return ifd_lower_launch(x, run_before, p, sizeof *p, p->plan.n_before, 0);
+}
+
 static ifd_status read_prologue(ifd_lower *x, conv_params *p) {
   const float *bounds;
   p->has_prologue = ifd_node_floats(x->node, "prologue", &bounds) == 2;
@@ -226,6 +244,7 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
   TRY(read_prologue(x, &p));
   TRY(place_weights(x, &p));
   if (p.from_shared) TRY(place_input(x, &p, &plain));
+  if (p.plan.n_before) TRY(place_before(x, &p));
   return ifd_lower_launch(x, run_conv, &p, sizeof p, p.plan.n_tasks, p.plan.scratch_len);
 }
 

@@ -158,7 +158,8 @@ static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint6
   ifd_k_conv_plan plan;
   assert_true(ifd_k_conv_plan_init(&plan, &p->s, p->algo, batch));
   if (split) {
-    plan.rows = rand_in(split, 1, plan.rows), plan.blocks = rand_in(split, 1, plan.blocks);
+    if (!plan.n_before) plan.rows = rand_in(split, 1, plan.rows);
+    plan.blocks = rand_in(split, 1, plan.blocks);
     plan.row_tasks = (plan.n_rows + plan.rows - 1) / plan.rows;
     plan.block_tasks = (plan.n_blocks + plan.blocks - 1) / plan.blocks;
     plan.n_tasks = (plan.spans_batch ? 1 : batch) * plan.n_parts * plan.row_tasks * plan.block_tasks;
@@ -166,6 +167,7 @@ static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint6
   bool in_place = p->e.join && rand_in(split, 0, 1);
   buffer y = buffer_floats((batch - 1) * p->y_sample + y_planes(p) * volume(p->s.out));
   buffer packed = buffer_new(plan.packed_len), scratch = buffer_new(plan.scratch_len);
+  buffer shared = buffer_new(plan.shared_len);
   ifd_k_conv_pack(&plan, p->w.f, packed.f);
   ifd_k_epilogue e = p->e;
   e.other = p->other.f + n * p->y_sample;
@@ -179,10 +181,13 @@ static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint6
                           .y = y.f,
                           .y_sample = p->y_sample,
                           .packed = packed.f,
+                          .shared = shared.f,
                           .epilogue = &e};
+  for (int64_t task = plan.n_before; task-- > 0;) ifd_k_conv(isa)->before(&plan, &args, task);
   for (int64_t task = plan.n_tasks; task-- > 0;) ifd_k_conv(isa)->run(&plan, &args, task, scratch.f);
   buffer_free(&packed);
   buffer_free(&scratch);
+  buffer_free(&shared);
   return y;
 }
 
@@ -383,6 +388,10 @@ static void large(void **unused) {
   check(&s, IFD_K_CONV_DIRECT, 1, &state);
   check(&s, IFD_K_CONV_WINOGRAD, 2, &state);
   check(&s, IFD_K_CONV_WINOGRAD_2, 2, &state);
+  s.in[0] = 3, s.kernel[0] = 2, s.out[0] = 2; /* taps of depth, too */
+  check(&s, IFD_K_CONV_WINOGRAD, 1, &state);
+  s.c = 600, s.m = 40; /* panels that do not stay in L1 */
+  check(&s, IFD_K_CONV_WINOGRAD_2, 1, &state);
 }
 
 static void layouts(void **unused) {

@@ -7,6 +7,7 @@ static ifd_conv_task task_at(const ifd_k_conv_plan *p, const ifd_k_conv_args *ar
   ifd_conv_task t = {.plan = p,
                      .packed = args->packed,
                      .prologue = args->prologue,
+                     .shared = args->shared,
                      .x_plane = ifd_conv_volume(s->in),
                      .y_plane = ifd_conv_volume(s->out)};
   t.x_sample =
@@ -38,7 +39,14 @@ static void run(const ifd_k_conv_plan *p, const ifd_k_conv_args *args, int64_t t
   algorithms[p->algo](&t, scratch);
 }
 
-const struct ifd_k_conv_table IFD_K(ifd_k_conv) = {.run = run,
+/* Only Winograd's algorithm has any. */
+static void before(const ifd_k_conv_plan *p, const ifd_k_conv_args *args, int64_t task) {
+  ifd_conv_task t = task_at(p, args, 0);
+  IFD_K(ifd_conv_winograd_inputs)(&t, task, p->n_before);
+}
+
+const struct ifd_k_conv_table IFD_K(ifd_k_conv) = {.before = before,
+                                                   .run = run,
                                                    .planar_to_blocked = IFD_K(ifd_conv_planar_to_blocked),
                                                    .blocked_to_planar = IFD_K(ifd_conv_blocked_to_planar),
                                                    .pixels_to_blocked = IFD_K(ifd_conv_pixels_to_blocked),

@@ -57,6 +57,9 @@ typedef struct ifd_k_conv_plan {
   size_t packed_len;  /* bytes of packed weights */
   size_t scratch_len; /* bytes for each worker */
   int64_t n_tasks;    /* of the whole batch */
+  /* Of tasks that come before these and hand their results on to all of them; 0: there are none. */
+  int64_t n_before;
+  size_t shared_len; /* bytes */
   /* How the work splits: by samples, unless rows run through the batch; by parts; by rows, `rows` a task; by
    * blocks of 16 output channels, `blocks` a task. What a row and a part are is the algorithm's. */
   bool spans_batch;
@@ -84,6 +87,7 @@ typedef struct ifd_k_conv_args {
   const float *packed;            /* 64-aligned */
   const ifd_k_prologue *prologue; /* only where the algorithm is direct and places are pixels of x; NULL: x */
   const ifd_k_epilogue *epilogue; /* bias [m]; other blocked as y. NULL: the sums alone */
+  float *shared;                  /* 64-aligned, of plan->shared_len bytes */
 } ifd_k_conv_args;
 
 /* Lanes of a block that come from one other block: lane l of y is lane from[l] of x where that is not
@@ -94,6 +98,8 @@ typedef struct ifd_k_lanes {
 } ifd_k_lanes;
 
 struct ifd_k_conv_table {
+  /* Task in [0, plan->n_before): an own part of shared memory. */
+  void (*before)(const ifd_k_conv_plan *plan, const ifd_k_conv_args *args, int64_t task);
   /* Task in [0, plan->n_tasks): an own part of y, zeros in its channels beyond m included. Scratch is
    * 64-aligned. */
   void (*run)(const ifd_k_conv_plan *plan, const ifd_k_conv_args *args, int64_t task, void *scratch);

@@ -12,6 +12,7 @@ typedef struct ifd_conv_task {
   const ifd_k_conv_plan *plan;
   const float *packed;
   const ifd_k_prologue *prologue;
+  float *shared;
   const float *x; /* the sample's */
   float *y;
   int64_t x_sample, y_sample, other_sample;
@@ -22,6 +23,8 @@ typedef struct ifd_conv_task {
 
 void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch);
+/* Part `part` of the n_parts of a task's inputs, to shared memory. */
+void IFD_K(ifd_conv_winograd_inputs)(const ifd_conv_task *t, int64_t part, int64_t n_parts);
 void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_grouped)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_first)(const ifd_conv_task *t, void *scratch);

@@ -117,7 +117,6 @@ static void take_tiles(work *k, int64_t first, int64_t end) {
     k->first[kind + 1] = k->first[kind] + n[kind];
     memcpy(k->tiles + k->first[kind], tiles[kind], sizeof *tiles[kind] * (size_t)n[kind]);
   }
-  for (int64_t i = 0; i < k->z.segments; i++) k->at[i] = i * k->n_tiles * 16;
 }
 
 /* Pixels of one block of channels that a tile reads. */
@@ -249,32 +248,33 @@ static void transform_segment(const work *k, int64_t block, int64_t tap, float *
   }
 }
 
-static void transform_inputs(const work *k) {
-  float *v = k->v;
-  int64_t depth = k->t->plan->shape.kernel[IFD_K_D];
-  for (int64_t block = 0; block < k->z.segments / depth; block++)
-    for (int64_t tap = 0; tap < depth; tap++, v += k->n_tiles * 16) transform_segment(k, block, tap, v);
+/* Segments [s0, s1) of all tiles. */
+static void transform_inputs(const work *k, int64_t s0, int64_t s1) {
+  int64_t depth = k->t->plan->shape.kernel[IFD_K_D], block = s0 / depth, tap = s0 % depth;
+  for (int64_t s = s0; s < s1; s++) {
+    transform_segment(k, block, tap, k->v + s * k->n_tiles * 16);
+    if (++tap == depth) tap = 0, block++;
+  }
 }
 
-/* The products of one plane, of its n tiles from `first` on, for output blocks [b0, b1). Tiles of a product
- * that are few leave no time to fetch the next panels, unless these stay in L2 at best. */
-static void multiply(const work *k, ifd_ukr_args *t, int64_t plane, int64_t first, int64_t n, int64_t b0,
-                     int64_t b1) {
-  enum { NEAR = 1 << 9 }; /* vectors of a panel that stay in L1 with others */
+/* The products of one plane, of its n tiles from `first` on. Short ones wait for what they fetch of the next
+ * panels meanwhile. */
+static void multiply(const work *k, ifd_ukr_args *t, int64_t plane, int64_t first, int64_t n) {
+  enum { LONG = 1 << 10 }; /* steps over the same panels */
   const ifd_winograd_sizes *z = &k->z;
   const float *packed = k->t->packed + plane * ifd_ceil_div(k->t->plan->shape.m, 16) * z->steps * 16;
   const float *v = k->v + plane * z->v_plane + first * 16;
   float *m = k->m + plane * z->m_plane + first * 16;
-  for (int64_t b = b0, vectors; b < b1; b += vectors) {
-    vectors = ifd_ukr_vectors(n, b1 - b);
+  for (int64_t b = k->t->b0, vectors; b < k->t->b1; b += vectors) {
+    vectors = ifd_ukr_vectors(n, k->t->b1 - b);
     int64_t parts = ifd_ceil_div(n, ifd_ukr_rows(vectors));
-    bool fetches = parts > 2 || z->steps >= NEAR;
+    bool fetches = parts * z->steps >= LONG;
     t->b = packed + b * z->steps * 16;
     t->n_ahead = 0;
     for (int64_t r = 0; r < parts; r++) {
       int64_t i = n * r / parts, end = n * (r + 1) / parts;
       t->a = v + i * 16;
-      t->c = m + ((b - b0) * k->n_tiles + i) * 16;
+      t->c = m + ((b - k->t->b0) * k->n_tiles + i) * 16;
       if (fetches) ifd_ukr_share(t, r, parts, vectors);
       IFD_K(ifd_ukr_find)(end - i, vectors)(t);
     }
@@ -282,10 +282,11 @@ static void multiply(const work *k, ifd_ukr_args *t, int64_t plane, int64_t firs
 }
 
 /* The products of all planes. */
-static void multiply_planes(const work *k, int64_t b0, int64_t b1) {
+static void multiply_planes(const work *k) {
   const ifd_k_conv_shape *s = &k->t->plan->shape;
   const ifd_winograd_sizes *z = &k->z;
   ifd_ukr_args t = {.at = k->at, .b_vs = z->steps * 16, .c_rs = 16, .c_vs = k->n_tiles * 16};
+  for (int64_t i = 0; i < z->segments; i++) k->at[i] = i * k->n_tiles * 16;
   t.n_full = s->c / 16 * s->kernel[IFD_K_D];
   t.n_part = s->c % 16 ? s->kernel[IFD_K_D] : 0;
   t.k_part = s->c % 16;
@@ -293,14 +294,14 @@ static void multiply_planes(const work *k, int64_t b0, int64_t b1) {
     bool low = ifd_winograd_takes(&z->down, plane / z->in),
          right = ifd_winograd_takes(&z->across, plane % z->in);
     int64_t first = k->first[low ? LOW : INNER], end = k->first[!right ? RIGHT : low ? N_KINDS : CORNER];
-    multiply(k, &t, plane, first, end - first, b0, b1);
+    multiply(k, &t, plane, first, end - first);
   }
 }
 
-static void transform_outputs(const work *k, int64_t b0, int64_t b1) {
+static void transform_outputs(const work *k) {
   const ifd_k_conv_shape *s = &k->t->plan->shape;
   ifd_conv_task task = *k->t;
-  for (int64_t b = b0; b < b1; b++) {
+  for (int64_t b = task.b0; b < task.b1; b++) {
     ifd_conv_fused fused = ifd_conv_fuse(k->t, b);
     for (int64_t i = 0; i < k->n_tiles; i++) {
       const tile *p = &k->tiles[i];
@@ -309,27 +310,28 @@ static void transform_outputs(const work *k, int64_t b0, int64_t b1) {
       if (task.epilogue.join) task.epilogue.other = k->t->epilogue.other + p->sample * task.other_sample;
       v16 t[MAX_OUT][MAX_IN];
       transform_of(k->z.out, p->rows)
-          ->columns_out(k->m + ((b - b0) * k->n_tiles + i) * 16, k->z.m_plane, p->columns, t);
+          ->columns_out(k->m + ((b - task.b0) * k->n_tiles + i) * 16, k->z.m_plane, p->columns, t);
       transform_of(k->z.out, p->columns)->lines_out(t, p->rows, &to);
     }
   }
 }
 
+void IFD_K(ifd_conv_winograd_inputs)(const ifd_conv_task *t, int64_t part, int64_t n_parts) {
+  work k = {.t = t, .z = ifd_winograd_sizes_of_plan(t->plan), .v = t->shared};
+  take_tiles(&k, t->r0, t->r1);
+  transform_inputs(&k, k.z.segments * part / n_parts, k.z.segments * (part + 1) / n_parts);
+}
+
 void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch) {
-  const ifd_k_conv_plan *plan = t->plan;
-  work k = {.t = t,
-            .z = ifd_winograd_sizes_of(&plan->shape, ifd_winograd_out(plan->algo), plan->rows, plan->blocks),
-            .at = scratch};
-  k.v = (float *)((char *)scratch + ifd_round_64(sizeof *k.at * (size_t)k.z.segments));
-  k.m = k.v + k.z.planes * k.z.v_plane;
+  work k = {.t = t, .z = ifd_winograd_sizes_of_plan(t->plan), .at = scratch};
+  bool shares = t->plan->n_before > 0;
+  k.m = (float *)((char *)scratch + ifd_round_64(sizeof *k.at * (size_t)k.z.segments));
+  k.v = shares ? t->shared : k.m + k.z.planes * k.z.m_plane;
   int64_t n = ifd_ceil_div(t->r1 - t->r0, k.z.at_once);
   for (int64_t i = 0; i < n; i++) {
     take_tiles(&k, t->r0 + (t->r1 - t->r0) * i / n, t->r0 + (t->r1 - t->r0) * (i + 1) / n);
-    transform_inputs(&k);
-    for (int64_t b = t->b0; b < t->b1; b += k.z.blocks_at_once) {
-      int64_t end = ifd_min_i64(b + k.z.blocks_at_once, t->b1);
-      multiply_planes(&k, b, end);
-      transform_outputs(&k, b, end);
-    }
+    if (!shares) transform_inputs(&k, 0, k.z.segments);
+    multiply_planes(&k);
+    transform_outputs(&k);
   }
 }

@@ -47,11 +47,11 @@ static inline ifd_winograd_axis ifd_winograd_axis_of(int64_t n_outputs, int64_t 
 typedef struct ifd_winograd_sizes {
   int64_t out, in, planes; /* pixels along an edge of a tile of outputs, of inputs; in² */
   ifd_winograd_axis down, across;
-  int64_t tiles;                   /* of a sample */
-  int64_t segments, steps;         /* of k: (block of input channels, tap of depth) */
-  int64_t at_once, blocks_at_once; /* tiles and output blocks that stay in L2 together */
-  bool stays;                      /* the weights of so many blocks, in L2 */
-  int64_t v_plane, m_plane;        /* floats of one of the planes of transformed inputs and of products */
+  int64_t tiles;            /* of a sample */
+  int64_t segments, steps;  /* of k: (block of input channels, tap of depth) */
+  int64_t at_once;          /* tiles that stay in L2 together */
+  bool stays;               /* the weights, in L2 */
+  int64_t v_plane, m_plane; /* floats of one of the planes of transformed inputs and of products */
 } ifd_winograd_sizes;
 
 /* An odd number of cache lines, so that the planes of one tile do not fall on the same lines of the cache. */
@@ -74,10 +74,21 @@ static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s
   z.stays = z.planes * z.steps * blocks <= 2 * VECTORS;
   int64_t per_tile = (z.segments + blocks) * (z.stays ? z.planes : 1);
   z.at_once = ifd_min_i64(tiles, ifd_max_i64(TILE, ifd_min_i64(VECTORS / per_tile / TILE, MOST) * TILE));
-  z.blocks_at_once = blocks;
   z.v_plane = ifd_winograd_plane(z.segments * z.at_once);
-  z.m_plane = ifd_winograd_plane(z.blocks_at_once * z.at_once);
+  z.m_plane = ifd_winograd_plane(blocks * z.at_once);
   return z;
+}
+
+/* Of the tasks of a plan. Where these share the inputs, transformed before, every task has all tiles in hand,
+ * as many as one of all output blocks would have. */
+static inline ifd_winograd_sizes ifd_winograd_sizes_of_plan(const ifd_k_conv_plan *p) {
+  int64_t blocks = p->n_before ? p->n_blocks : p->blocks;
+  ifd_winograd_sizes z = ifd_winograd_sizes_of(&p->shape, ifd_winograd_out(p->algo), p->rows, blocks);
+  z.m_plane = ifd_winograd_plane(p->blocks * z.at_once);
+  return z;
+}
+static inline size_t ifd_winograd_inputs_len(const ifd_winograd_sizes *z) {
+  return sizeof(float) * (size_t)z->planes * (size_t)z->v_plane;
 }
 
 #endif
