@@ -595,6 +595,24 @@ def shuffles(g, x):
     return g.reshape(y, shape, [-1, *shape[1:]])
 
 
+def parted(g, x):
+    """Slices that part a value, or nearly; some lose their axis."""
+    s = g.shapes[x]
+    axis = int(g.rng.integers(1, len(s)))
+    if s[axis] < 2:
+        return x
+    cut = int(g.rng.integers(1, s[axis]))
+    cuts = [(0, cut), (cut if g.chance(0.9) else cut - 1, 2**62 if g.chance(0.5) else s[axis])]
+    if g.chance(0.5):
+        cuts.reverse()
+    parts = [g.between(g.slice(x, [axis], [a - s[axis] if a and g.chance(0.3) else a], [b])) for a, b in cuts]
+    if g.chance(0.5):
+        return g.add("Concat", parts, [sum(g.shapes[p][i] for p in parts) if i == axis else d for i, d in enumerate(s)], axis=axis)
+    one = g.slice(x, [axis], [cut], [cut + 1])
+    rest = [*s[:axis], *s[axis + 1:]]
+    return g.squeeze(one, [axis]) if g.chance(0.5) else g.reshape(one, rest, [-1, *rest[1:]])
+
+
 def picks(g, x):
     s = g.shapes[x]
     axis = int(g.rng.integers(1, len(s)))
@@ -650,7 +668,7 @@ def branch(g, x):
 
 
 IMAGE = [conv_block, conv_block, conv_block, parallel, pools, whole_pool, shuffles, instance_norm]
-ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, casts, duplicates, product, layer_norm, branch, clips,
+ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, parted, casts, duplicates, product, layer_norm, branch, clips,
        pad_any]
 
 
