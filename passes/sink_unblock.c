@@ -113,6 +113,61 @@ static ifd_status sink_pad(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
 }
 
+/* The scales (one more, of 1) or sizes of a Resize of [N, C, image…] as those of the blocked tensor; NULL
+ * where they are not known or change batch or channels. */
+static ifd_status block_sizes(ifd_rewrite *rw, ifd_value **out, ifd_value *v, const ifd_value *x,
+                              int64_t channels) {
+  const ifd_tensor *t = ifd_rw_constant(rw, v);
+  int rank = ifd_rw_rank(rw, x);
+  bool scales = t && t->dtype == IFD_FLOAT;
+  ifd_tensor more;
+  *out = NULL;
+  if (!t || ifd_tensor_count(t) != rank) return IFD_OK;
+  double batch = scales ? 1 : (double)ifd_rw_dim(rw, x, 0), first = scales ? 1 : (double)channels;
+  if ((!scales && !ifd_dim_is_number(ifd_rw_dim(rw, x, 0))) || ifd_tensor_get_f64(t, 0) != batch ||
+      ifd_tensor_get_f64(t, 1) != first)
+    return IFD_OK;
+  ifd_shape shape = {.rank = 1, .dim = {rank + 1}};
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &more, ifd_rw_arena(rw), t->dtype, &shape));
+  for (int i = 0; i < rank; i++) ifd_tensor_set_f64(&more, i, ifd_tensor_get_f64(t, i));
+  if (!scales) ifd_tensor_set_f64(&more, 1, (double)ifd_ceil_div(channels, BLOCK));
+  ifd_tensor_set_f64(&more, rank, scales ? 1 : BLOCK);
+  return ifd_rw_add_constant(rw, out, &more, v->name);
+}
+
+/* Whether something that may work on blocks reads the value. */
+static bool flows_on(const ifd_value *v) {
+  static const char *const others[] = {"Concat", "Add", "Mul", "Sum", "Relu", "Clip", "Sigmoid", "Resize"};
+  for (int i = 0; i < v->uses.n; i++) {
+    const ifd_node *reader = v->uses.v[i].node;
+    if (!strcmp(reader->domain, IFD_OWN_DOMAIN)) return true;
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+      if (ifd_node_is(reader, others[k])) return true;
+  }
+  return false;
+}
+
+/* Pixels are resized whole. The result is larger than what went in, mostly: it stays blocked only where it is
+ * read so. */
+static ifd_status sink_resize(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved, *unblock;
+  ifd_value *inputs[4] = {NULL};
+  int at = node->opset < 11 ? 1 : ifd_node_has_input(node, 3) ? 3 : 2;
+  if (!before || node->opset < 9 || !flows_on(node->outputs[0]) || !ifd_node_has_input(node, at) ||
+      ifd_node_find_attr(node, "axes") ||
+      ifd_node_string_is(node, "coordinate_transformation_mode", "half_pixel", "tf_crop_and_resize") ||
+      !ifd_node_string_is(node, "keep_aspect_ratio_policy", "stretch", "stretch"))
+    return IFD_OK;
+  int64_t channels = ifd_node_int(before, "channels", 0);
+  inputs[0] = before->inputs[0];
+  TRY(block_sizes(rw, &inputs[at], node->inputs[at], node->inputs[0], channels));
+  if (!inputs[at]) return ifd_rw_refuse(rw, "its scales are not known, or change batch or channels");
+  TRY(ifd_rw_add_like(rw, &moved, node, inputs, at + 1));
+  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", moved->outputs, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
+  return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
+}
+
 /* A BatchNormalization that is left runs as a scale and a shift of the blocked image. */
 static ifd_status sink_bn(ifd_rewrite *rw, ifd_node *bn) {
   ifd_node *before = ifd_rw_own_producer(bn->inputs[0], "Unblock"), *mul, *add, *unblock;
@@ -152,6 +207,7 @@ const ifd_pass ifd_pass_sink_unblock = {
     .rules = (const ifd_rule[]){{elementwise, IFD_EXACT, sink},
                                 {"Concat", IFD_EXACT, sink_concat},
                                 {"Pad", IFD_EXACT, sink_pad},
+                                {"Resize Upsample", IFD_EXACT, sink_resize},
                                 {"BatchNormalization", IFD_REASSOCIATES, sink_bn},
                                 {0}},
 };

@@ -484,9 +484,23 @@ typedef struct smooth_params {
   ifd_rows rows;    /* outer * n_out rows of inner elements; where inner is 1, outer rows */
 } smooth_params;
 
+/* A sum of two rows; n is a constant where rows are blocks of channels. */
+static inline void add_two(const float weight[2], const float *restrict a, const float *restrict b,
+                           float *restrict out, int64_t n) {
+  for (int64_t j = 0; j < n; j++) out[j] = weight[0] * a[j] + weight[1] * b[j];
+}
+
 static void smooth_row(const smooth_params *p, int64_t i, const float *in, float *out) {
   const int64_t *index = p->index + i * p->taps;
   const float *weight = p->weight + i * p->taps;
+  if (p->taps == 2 && p->inner == 16) {
+    add_two(weight, in + index[0] * 16, in + index[1] * 16, out, 16);
+    return;
+  }
+  if (p->taps == 2) {
+    add_two(weight, in + index[0] * p->inner, in + index[1] * p->inner, out, p->inner);
+    return;
+  }
   for (int64_t j = 0; j < p->inner; j++) out[j] = weight[0] * in[index[0] * p->inner + j];
   for (int k = 1; k < p->taps; k++)
     for (int64_t j = 0; j < p->inner; j++) out[j] += weight[k] * in[index[k] * p->inner + j];
@@ -509,13 +523,15 @@ static void run_smooth(const void *params, const ifd_args *args, int task) {
   float *out = p->to_shared ? (float *)args->shared + p->to : args->out[0];
   int64_t from, to;
   ifd_rows_of(&p->rows, task, &from, &to);
-  for (int64_t r = from; r < to; r++) {
-    int64_t outer = p->inner > 1 ? r / p->n_out : r;
-    const float *plane = in + outer * p->n_in * p->inner;
-    if (p->inner > 1)
-      smooth_row(p, r % p->n_out, plane, out + r * p->inner);
-    else
-      smooth_last(p, plane, out + r * p->n_out);
+  if (p->inner == 1) {
+    for (int64_t r = from; r < to; r++) smooth_last(p, in + r * p->n_in, out + r * p->n_out);
+    return;
+  }
+  for (int64_t r = from, end; r < to; r = end) {
+    int64_t outer = r / p->n_out, first = outer * p->n_out;
+    end = ifd_min_i64(to, first + p->n_out);
+    for (int64_t i = r; i < end; i++)
+      smooth_row(p, i - first, in + outer * p->n_in * p->inner, out + i * p->inner);
   }
 }
 
@@ -566,23 +582,19 @@ static ifd_status lower_smooth(ifd_lower *x, const resize *r, const int *axes, i
   return IFD_OK;
 }
 
-/* Rows along the last axis, each from a row of the input; elements of any size. */
+/* Rows along the last axis that changes, each from a row of the input; what lies behind that axis is one
+ * element. */
 typedef struct nearest_params {
   size_t size;
-  ifd_shape out;
+  ifd_shape out; /* of such elements */
   int64_t in_stride[IFD_MAX_RANK];
   const int64_t *index[IFD_MAX_RANK]; /* by axis */
-  bool whole;                         /* the last axis comes out as it went in */
   ifd_rows rows;
 } nearest_params;
 
 static void copy_row(const nearest_params *p, char *to, const char *from) {
   int64_t n = p->out.dim[p->out.rank - 1];
   const int64_t *index = p->index[p->out.rank - 1];
-  if (p->whole) {
-    memcpy(to, from, (size_t)n * p->size);
-    return;
-  }
 #define COPY(bytes)                                                                                          \
   case bytes:                                                                                                \
     for (int64_t i = 0; i < n; i++) memcpy(to + i * bytes, from + index[i] * bytes, bytes);                  \
@@ -593,6 +605,10 @@ static void copy_row(const nearest_params *p, char *to, const char *from) {
     COPY(4)
     COPY(8)
     COPY(16)
+    COPY(64) /* a block of channels */
+  default:
+    for (int64_t i = 0; i < n; i++)
+      memcpy(to + (size_t)i * p->size, from + (size_t)index[i] * p->size, p->size);
   }
 #undef COPY
 }
@@ -620,15 +636,17 @@ static void run_nearest(const void *params, const ifd_args *args, int task) {
 
 static ifd_status lower_nearest(ifd_lower *x, const resize *r) {
   int last = r->rank - 1;
-  nearest_params p = {
-      .size = ifd_dtype_size(x->in[X]->dtype), .out = x->out[0]->shape, .whole = is_identity(&r->axis[last])};
-  ifd_shape_strides(&x->in[X]->shape, p.in_stride);
-  for (int i = 0; i < r->rank; i++) {
+  nearest_params p = {.size = ifd_dtype_size(x->in[X]->dtype), .out = x->out[0]->shape};
+  ifd_shape in = x->in[X]->shape;
+  for (; last > 0 && is_identity(&r->axis[last]); last--) p.size *= (size_t)in.dim[last];
+  in.rank = p.out.rank = last + 1;
+  ifd_shape_strides(&in, p.in_stride);
+  for (int i = 0; i <= last; i++) {
     table t;
     TRY(make_table(x->err, x->arena, r, &r->axis[i], &t));
     p.index[i] = t.index;
   }
-  p.rows = ifd_rows_split(ifd_shape_span(&p.out, 0, last), (double)p.out.dim[last]);
+  p.rows = ifd_rows_split(ifd_shape_span(&p.out, 0, last), (double)p.out.dim[last] * (double)p.size / 4);
   x->work->algorithm = "nearest";
   return ifd_lower_rows(x, run_nearest, &p, sizeof p, &p.rows, 0);
 }

@@ -207,8 +207,21 @@ def decoder(rng):
     return n.model(n.node("Sigmoid", [y]))
 
 
+def resized(rng):
+    n = Net(rng, [2, 20, 9, 7])
+    n.weights += [numpy_helper.from_array(np.array(a, t), name) for a, t, name in
+                  (([1, 1, 2, 2], np.float32, "double"), ([1, 1, 1, 0.5], np.float32, "narrow"), ([2, 24, 18, 14], np.int64, "size"))]
+    y = n.relu(n.conv("x", 24, 20, 3, 3, pads=[1, 1, 1, 1]))
+    parts = [n.node("Resize", [y, "", "double"], mode="linear"), n.node("Resize", [y, "", "", "size"], mode="nearest"),
+             n.node("Resize", [y, "", "double"], mode="cubic"),
+             n.node("Resize", [n.conv(y, 32, 24, 1, 1), "", "double"], mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric")]
+    y = n.conv(n.node("Concat", parts, axis=1), 40, 104, 3, 3)
+    y = n.conv(n.relu(n.node("Resize", [y, "", "narrow"], mode="linear", coordinate_transformation_mode="align_corners")), 8, 40, 1, 1)
+    return n.model(n.node("Resize", [y, "", "double"], mode="linear"))
+
+
 NETS = [shuffle_net, shuffled_channels, small_groups, odd_groups, few_outputs, long_kernels, half_bands, few_inputs, narrow,
-        dense_block, volume, computed_weights, transposes_1d, transposes_2d, transposes_3d, vocoder, decoder]
+        dense_block, volume, computed_weights, transposes_1d, transposes_2d, transposes_3d, vocoder, decoder, resized]
 
 
 def run(folder, *options, **environment):
