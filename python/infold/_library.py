@@ -43,12 +43,12 @@ class Error(Exception):
         self.status = status
 
     def __str__(self) -> str:
-        return self.args[0]
+        return str(self.args[0])
 
 
 def text(chars: Any) -> str:
     """A C string that stays the library's."""
-    return ffi.string(chars).decode("utf-8", "surrogateescape")
+    return str(ffi.string(chars), "utf-8", "surrogateescape")
 
 
 def taken(out: Any) -> str:

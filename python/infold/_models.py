@@ -114,6 +114,17 @@ def _found(function: Any, *arguments: Any) -> str:
     return text
 
 
+def _specialise(
+    model: Any, shapes: Mapping[str, Sequence[int]], fix_dims: Mapping[str, int], batch: Optional[int]
+) -> None:
+    for name, dims in shapes.items():
+        call(lib.infold_set_input_shape, model, c_text(name), ffi.new("int64_t[]", list(dims)), len(dims))
+    for name, number in fix_dims.items():
+        call(lib.infold_fix_dim, model, c_text(name), number)
+    if batch is not None:
+        call(lib.infold_fix_dim, model, ffi.NULL, batch)
+
+
 def optimize(
     model: Model,
     *,
@@ -125,16 +136,22 @@ def optimize(
     no_provenance: bool = False,
     raise_opset: int = 0,
     bn_inference: bool = False,
+    shapes: Optional[Mapping[str, Sequence[int]]] = None,
+    fix_dims: Optional[Mapping[str, int]] = None,
+    batch: Optional[int] = None,
     verify: bool = False,
     folder: Optional[Path] = None,
 ) -> bytes:
-    """An optimized model. The options are those of infold_optimize_options in infold.h; verify also runs both models,
-    as the command does unless told otherwise, and raises DIFFERS where they do."""
+    """An optimized model. The options are those of infold_optimize_options in infold.h. shapes: whole shapes of inputs by
+    name; fix_dims: numbers for free dimensions by name; batch: for the free first dimension of all inputs. Nothing else
+    that is free is fixed. verify also runs both models, as the command does unless told otherwise, and raises DIFFERS
+    where they do."""
     optimize_options, _keep = options("infold_optimize_options", {
         "only": None if only is None else list(only), "skip": None if skip is None else list(skip), "grow": grow,
         "has_max_rewrites": max_rewrites is not None, "max_rewrites": max_rewrites or 0, "keep_bn": keep_bn,
         "no_provenance": no_provenance, "raise_opset": raise_opset, "bn_inference": bn_inference})
     loaded = load(model, folder)
+    _specialise(loaded, shapes or {}, fix_dims or {}, batch)
     report = ffi.new("infold_report **")
     better = create("model", lib.infold_optimize_model, report, loaded, optimize_options, needs=loaded)
     owner = ffi.gc(report[0], lib.infold_destroy_report)
@@ -195,7 +212,9 @@ def doctor(model: Model, *, sarif: bool = False, folder: Optional[Path] = None) 
     """Every BatchNormalization examined: `batch_normalizations` with mode, parameters and what the optimizer
     does with each, `findings` with rule, severity, message and advice, as `infold doctor --json` has them; or SARIF 2.1.0."""
     diagnosis = create("diagnosis", lib.infold_diagnose_model, load(model, folder))
-    return json.loads(_found(lib.infold_format_diagnosis, diagnosis, c_text("sarif" if sarif else "json"), 0))
+    found: dict[str, Any] = json.loads(
+        _found(lib.infold_format_diagnosis, diagnosis, c_text("sarif" if sarif else "json"), 0))
+    return found
 
 
 def recalibrate(

@@ -33,7 +33,7 @@ def verify(folder, *args, code=0):
 
 
 def outputs(model, folder, *args):
-    infold("run", model, "--inputs", folder / "inputs.npz", "--output", folder / "o.npz", "--no-optimize", *args)
+    infold("run", model, "--inputs", folder / "inputs.npz", "--output", folder / "o.npz", "--no-optimize", "--exact-conv", *args)
     with np.load(folder / "o.npz") as archive:
         return {n: archive[n].astype("f8") for n in archive.files}
 

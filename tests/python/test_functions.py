@@ -57,7 +57,9 @@ def test_optimize():
 def test_optimize_writes_what_the_command_writes(tmp_path):
     path = MODELS / "residual_net/model.onnx"
     for options, words in ((dict(verify=True), []), (dict(no_provenance=True), ["--no-provenance"]),
-                           (dict(max_rewrites=2), ["--max-rewrites", 2]), (dict(max_rewrites=0), ["--max-rewrites", 0])):
+                           (dict(max_rewrites=2), ["--max-rewrites", 2]), (dict(max_rewrites=0), ["--max-rewrites", 0]),
+                           (dict(batch=3), ["--batch", 3]), (dict(fix_dims={"N": 2}), ["--fix-dim", "N=2"]),
+                           (dict(shapes={"image": [5, 3, 32, 32]}), ["--shape", "image=5,3,32,32"])):
         bn.infold("optimize", path, "-o", tmp_path / "out.onnx", *words)
         assert infold.optimize(path, **options) == (tmp_path / "out.onnx").read_bytes(), options
 
