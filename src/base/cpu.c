@@ -28,14 +28,15 @@ static ifd_isa best_isa(void) {
 #endif
 }
 
-static ifd_isa at_most(ifd_isa best, const char *name) {
-  for (int i = 0; name && i < (int)best; i++)
-    if (strcmp(name, names[i]) == 0) return (ifd_isa)i;
+/* The place of a name among the first ones, else `best`. */
+static int at_most(int best, const char *const *among, const char *name) {
+  for (int i = 0; name && i < best; i++)
+    if (strcmp(name, among[i]) == 0) return i;
   return best;
 }
 
-ifd_isa ifd_cpu_isa(void) { return at_most(best_isa(), getenv("INFOLD_CPU")); }
-ifd_isa ifd_cpu_isa_at_most(const char *name) { return at_most(ifd_cpu_isa(), name); }
+ifd_isa ifd_cpu_isa(void) { return (ifd_isa)at_most(best_isa(), names, getenv("INFOLD_CPU")); }
+ifd_isa ifd_cpu_isa_at_most(const char *name) { return (ifd_isa)at_most(ifd_cpu_isa(), names, name); }
 
 /* Linux gives a process tiles when it asks for them. */
 static bool has_tiles(void) {
@@ -49,7 +50,7 @@ static bool has_tiles(void) {
 #endif
 }
 
-ifd_dot ifd_cpu_dot(ifd_isa isa) {
+static ifd_dot best_dot(ifd_isa isa) {
 #ifdef IFD_X86
   __builtin_cpu_init();
   if (isa == IFD_ISA_AVX512 && __builtin_cpu_supports("avx512vnni"))
@@ -58,6 +59,11 @@ ifd_dot ifd_cpu_dot(ifd_isa isa) {
 #endif
   (void)isa;
   return IFD_DOT_PLAIN;
+}
+
+ifd_dot ifd_cpu_dot(ifd_isa isa) {
+  static const char *const dots[IFD_N_DOTS] = {"plain", "vnni", "amx"};
+  return (ifd_dot)at_most(best_dot(isa), dots, getenv("INFOLD_DOT"));
 }
 
 /* cgroup v2: "QUOTA PERIOD" or "max PERIOD" in cpu.max; v1: two files. */

@@ -14,7 +14,8 @@ const char *ifd_isa_name(ifd_isa isa);
  * its dot product (AVX512_VNNI, AVX_VNNI), tiles (AMX_INT8). */
 typedef enum ifd_dot { IFD_DOT_PLAIN, IFD_DOT_VNNI, IFD_DOT_AMX, IFD_N_DOTS } ifd_dot;
 
-/* The best one that this machine has beside the ISA; tiles are asked of the kernel for the whole process. */
+/* The best one that this machine has beside the ISA, or a lesser one that INFOLD_DOT=plain|vnni names; tiles
+ * are asked of the kernel for the whole process. */
 ifd_dot ifd_cpu_dot(ifd_isa isa);
 /* Processors that this process may run on: the smaller of its affinity mask and its cgroup's quota, at
  * least 1. */

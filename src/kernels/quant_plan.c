@@ -40,11 +40,14 @@ size_t ifd_k_quant_scratch_len(const ifd_k_quant_product *p, int64_t m) {
   return ifd_quant_sizes_of(p, m).len;
 }
 
-/* Rows that are no output places are not worth more than some of the others, pixels that are read ahead not
- * more than half of what a block may hold. Tiles take pieces of 64 bytes. */
+/* Tiles take pieces of 64 bytes, and so fast that gathering costs more than rows that are no output places;
+ * other instructions do not. Pixels that are read ahead are not worth more than half of what a block may
+ * hold.
+ */
 bool ifd_k_quant_lines_init(ifd_k_quant_lines *l, const ifd_k_conv_shape *s, int64_t samples, ifd_dot dot) {
   const int64_t piece = dot == IFD_DOT_AMX ? 64 : QUAD;
-  int64_t step[2], out[2]; /* whole strides from the first tap to the last */
+  const double most = dot == IFD_DOT_AMX ? 1.3 : 1.05; /* rows to an output place */
+  int64_t step[2], out[2];                             /* whole strides from the first tap to the last */
   *l = (ifd_k_quant_lines){.samples = samples * s->in[IFD_K_D], .pixel = s->c / s->groups};
   if (l->pixel % piece || s->in[IFD_K_D] != s->out[IFD_K_D] || s->kernel[IFD_K_D] != 1) return false;
   for (int i = 0; i < 2; i++) {
@@ -59,7 +62,7 @@ bool ifd_k_quant_lines_init(ifd_k_quant_lines *l, const ifd_k_conv_shape *s, int
   l->m = ((l->samples - 1) * l->height + out[0] - 1) * l->width + out[1];
   double real = (double)(l->samples * out[0] * out[1]),
          bytes = (double)(l->pixel * l->phases[0] * l->phases[1]);
-  return (double)l->m <= 1.3 * real && (double)l->reach * bytes <= IFD_QUANT_L2 / 2;
+  return (double)l->m <= most * real && (double)l->reach * bytes <= IFD_QUANT_L2 / 2;
 }
 
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape) {
