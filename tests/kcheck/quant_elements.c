@@ -146,7 +146,24 @@ static void pools(void **unused) {
   }
 }
 
+static void lookups(void **unused) {
+  (void)unused;
+  uint64_t state = 3;
+  uint8_t table[256];
+  for (int i = 0; i < 256; i++) table[i] = (uint8_t)rand_u32(&state);
+  for (int n = 0; n < 300; n++) {
+    buffer x = buffer_new((size_t)n), y = buffer_new((size_t)n);
+    for (int i = 0; i < n; i++) ((uint8_t *)x.f)[i] = (uint8_t)rand_u32(&state);
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+      ifd_k_quant(isa)->lookup(table, (uint8_t *)x.f, (uint8_t *)y.f, n);
+      for (int i = 0; i < n; i++) assert_int_equal(((uint8_t *)y.f)[i], table[((uint8_t *)x.f)[i]]);
+    }
+    buffer_free(&x), buffer_free(&y);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(binary), cmocka_unit_test(pools)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(binary), cmocka_unit_test(lookups),
+                                     cmocka_unit_test(pools)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

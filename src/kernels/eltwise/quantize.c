@@ -1,7 +1,28 @@
 #include "kernels/eltwise/rows.h"
+#include "kernels/quant/bytes.h"
+#include "kernels/quotient.h"
 
 /* To the nearest whole number, ties to even: |x| <= 2^22. */
 IFD_INLINE float nearest(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
+
+/* n values of one scale to bytes, whose least is `least`. What is out of bounds for certain is clipped before
+ * the division, too: quotients are of moderate numbers. */
+static void quantize_bytes(const float *x, float scale, float least, float shift, uint8_t *y, size_t n) {
+  const v16 s = v16_set1(scale), r = v16_set1(1 / scale), far = v16_set1(0x1p20f * fabsf(scale));
+  const v16 low = v16_set1(least - shift), high = v16_set1(least + UINT8_MAX - shift);
+  const i16 zero = i16_set1((int32_t)shift);
+  for (size_t i = 0; i < n; i += 16) {
+    const int some = n - i < 16 ? (int)(n - i) : 16;
+    const v16 v = some == 16 ? v16_load(x + i) : v16_load_n(x + i, some);
+    v16 q = ifd_v_quotient(v16_min(v16_max(v, v16_neg(far)), far), s, r);
+    q = v16_select(v16_isnan(v), v16_set1(-shift), q);
+    const i16 whole = i16_add(v16_to_i16(v16_min(v16_max(q, low), high)), zero);
+    if (some == 16)
+      i16_store_bytes(y + i, whole);
+    else
+      i16_store_bytes_n(y + i, whole, some);
+  }
+}
 
 /* The bounds are whole numbers, so that rounding after them is rounding before; NaN becomes 0. */
 #define QUANTIZE(t, least, most)                                                                             \
@@ -11,6 +32,10 @@ IFD_INLINE float nearest(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
     t *restrict y = to;                                                                                      \
     if (!scale_step && !zero_step) {                                                                         \
       const float s = *scale, shift = z ? *z : 0, low = least - shift, high = most - shift;                  \
+      if (sizeof(t) == 1 && ifd_has_quotients(s)) {                                                          \
+        quantize_bytes(x, s, least, shift, to, n);                                                           \
+        return;                                                                                              \
+      }                                                                                                      \
       for (size_t i = 0; i < n; i++) {                                                                       \
         float q = x[i] / s;                                                                                  \
         q = q != q ? -shift : q < low ? low : q > high ? high : q;                                           \

@@ -1,6 +1,6 @@
 #include "kernels/quant/elements.h"
 
-#include <math.h>
+#include "kernels/quotient.h"
 
 typedef struct operand {
   const uint8_t *p;
@@ -27,14 +27,6 @@ IFD_INLINE v16 real_values(const operand *o, int64_t i, int n) {
   return v16_mul(i16_to_v16(i16_sub(i16_xor(v, o->flip), o->zero)), o->scale);
 }
 
-/* v / scale, rounded as a division is: Markstein's theorem, after a first step that brings the quotient
- * within one unit in the last place. */
-IFD_INLINE v16 divided(v16 v, v16 scale, v16 reciprocal) {
-  v16 q = v16_mul(v, reciprocal);
-  for (int i = 0; i < 2; i++) q = v16_fma(v16_fma(v16_neg(q), scale, v), reciprocal, q);
-  return q;
-}
-
 /* `multiplies` and `divides` are constants where this is inlined. */
 IFD_INLINE void binary(const bool multiplies, const bool divides, const ifd_k_quant_binary *q,
                        const operand *a, const operand *b, uint8_t *y, int64_t n) {
@@ -45,7 +37,7 @@ IFD_INLINE void binary(const bool multiplies, const bool divides, const ifd_k_qu
     int some = n - i < 16 ? (int)(n - i) : 16;
     v16 va = real_values(a, i, some), vb = real_values(b, i, some);
     v16 v = multiplies ? v16_mul(va, vb) : v16_add(va, vb);
-    v = divides ? v16_div(v, scale) : divided(v, scale, reciprocal);
+    v = divides ? v16_div(v, scale) : ifd_v_quotient(v, scale, reciprocal);
     i16 r = i16_add(v16_to_i16(v16_min(v16_max(v, lo), hi)), zero);
     if (some == 16)
       i16_store_bytes(y + i, r);
@@ -54,21 +46,45 @@ IFD_INLINE void binary(const bool multiplies, const bool divides, const ifd_k_qu
   }
 }
 
-/* Scales whose quotients and remainders are normal numbers, whatever the bytes. */
-static bool is_moderate(float scale) { return fabsf(scale) >= 0x1p-30f && fabsf(scale) <= 0x1p30f; }
-
 void IFD_K(ifd_quant_binary)(const ifd_k_quant_binary *q, const uint8_t *a, int a_step, const uint8_t *b,
                              int b_step, uint8_t *y, int64_t n) {
   const operand oa = operand_of(&q->a, a, a_step), ob = operand_of(&q->b, b, b_step);
-  bool divides = !is_moderate(q->a.scale) || !is_moderate(q->b.scale) || !is_moderate(q->scale);
+  bool divides =
+      !ifd_has_quotients(q->a.scale) || !ifd_has_quotients(q->b.scale) || !ifd_has_quotients(q->scale);
   if (q->multiplies)
     divides ? binary(true, true, q, &oa, &ob, y, n) : binary(true, false, q, &oa, &ob, y, n);
   else
     divides ? binary(false, true, q, &oa, &ob, y, n) : binary(false, false, q, &oa, &ob, y, n);
 }
 
+#if defined(IFD_ISA_avx512)
+/* 64 bytes at a time: two permutations of half the table each, of which a byte's first bit chooses one. How
+ * many were done. */
+__attribute__((target("avx512vbmi"))) static int64_t permute_bytes(const uint8_t *table, const uint8_t *x,
+                                                                   uint8_t *y, int64_t n) {
+  const __m512i t[4] = {_mm512_loadu_si512(table), _mm512_loadu_si512(table + 64),
+                        _mm512_loadu_si512(table + 128), _mm512_loadu_si512(table + 192)};
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    const __m512i at = _mm512_loadu_si512(x + i);
+    const __m512i low = _mm512_permutex2var_epi8(t[0], at, t[1]);
+    const __m512i high = _mm512_permutex2var_epi8(t[2], at, t[3]);
+    _mm512_storeu_si512(y + i, _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high));
+  }
+  return i;
+}
+static int64_t look_up_most(const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t n) {
+  return __builtin_cpu_supports("avx512vbmi") ? permute_bytes(table, x, y, n) : 0;
+}
+#else
+static int64_t look_up_most(const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t n) {
+  (void)table, (void)x, (void)y, (void)n;
+  return 0;
+}
+#endif
+
 void IFD_K(ifd_quant_lookup)(const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t n) {
-  for (int64_t i = 0; i < n; i++) y[i] = table[x[i]];
+  for (int64_t i = look_up_most(table, x, y, n); i < n; i++) y[i] = table[x[i]];
 }
 
 /* ---- pools ---- */

@@ -49,12 +49,6 @@ int32_t ifd_quant_x_zero(const ifd_quant_call *c, const ifd_args *args) {
   return byte_at(args, c->roles.x_zero, c->x_signed, 0) + (c->x_signed ? 128 : 0);
 }
 
-/* The zero point of column j of the weights, as packed. */
-static int32_t w_zero(const ifd_quant_call *c, const ifd_args *args, int64_t j) {
-  bool is_unsigned = c->w.matrix.is_unsigned;
-  return byte_at(args, c->roles.w_zero, !is_unsigned, c->zero_per_column ? j : 0) - (is_unsigned ? 128 : 0);
-}
-
 /* ---- in shared memory: the finish of all columns of all matrices, then packed weights ---- */
 
 typedef struct columns {
@@ -93,20 +87,35 @@ ifd_k_quant_finish ifd_quant_finish_of(const ifd_quant_call *c, const ifd_args *
   return f;
 }
 
-/* Column j of matrix i; `at` is its place among the parameters. */
-static void prepare_column(const ifd_quant_call *c, const ifd_args *args, const columns *k,
-                           const int32_t *sums, int64_t j, int64_t at) {
+/* The zero point of column j of the weights, as packed. */
+static void prepare_zeros(const ifd_quant_call *c, const ifd_args *args, const columns *k, int64_t at) {
+  const bool is_unsigned = c->w.matrix.is_unsigned;
+  for (int64_t j = 0; j < c->w.matrix.n; j++)
+    k->b_zero[j] = byte_at(args, c->roles.w_zero, !is_unsigned, c->zero_per_column ? at + j : 0) -
+                   (is_unsigned ? 128 : 0);
+}
+
+/* What is added to the sums of columns: terms of the zero points, and an integer bias. */
+static void prepare_sums(const ifd_quant_call *c, const ifd_args *args, const columns *k, const int32_t *sums,
+                         int64_t at) {
+  const int64_t n = c->w.matrix.n;
+  const uint32_t x0 = (uint32_t)ifd_quant_x_zero(c, args), terms = (uint32_t)c->w.matrix.k;
+  const uint32_t *bias =
+      c->roles.bias >= 0 && !c->bias_is_float ? (const uint32_t *)args->in[c->roles.bias] + at : NULL;
+  for (int64_t j = 0; j < n; j++)
+    k->add[j] = (int32_t)(terms * x0 * (uint32_t)k->b_zero[j] - x0 * (uint32_t)sums[j]);
+  for (int64_t j = 0; bias && j < n; j++) k->add[j] = (int32_t)((uint32_t)k->add[j] + bias[j]);
+}
+
+static void prepare_scales(const ifd_quant_call *c, const ifd_args *args, const columns *k, int64_t at) {
   const ifd_quant_roles *r = &c->roles;
-  uint32_t x0 = (uint32_t)ifd_quant_x_zero(c, args), w0 = (uint32_t)w_zero(c, args, at);
-  uint32_t add = (uint32_t)c->w.matrix.k * x0 * w0 - x0 * (uint32_t)sums[j];
-  bool has_bias = r->bias >= 0;
-  if (has_bias && !c->bias_is_float) add += ((const uint32_t *)args->in[r->bias])[at];
-  float y_scale = c->out == IFD_K_QUANT_INT8 ? float_at(args, r->y_scale, 0, 1) : 1;
-  k->add[j] = (int32_t)add;
-  k->b_zero[j] = (int32_t)w0;
-  k->scale[j] =
-      float_at(args, r->x_scale, 0, 1) * float_at(args, r->w_scale, c->w_per_column ? at : 0, 1) / y_scale;
-  k->shift[j] = has_bias && c->bias_is_float ? ((const float *)args->in[r->bias])[at] / y_scale : 0;
+  const int64_t n = c->w.matrix.n;
+  const float x = float_at(args, r->x_scale, 0, 1), w = float_at(args, r->w_scale, 0, 1);
+  const float y = c->out == IFD_K_QUANT_INT8 ? float_at(args, r->y_scale, 0, 1) : 1;
+  const float *each = c->w_per_column ? (const float *)args->in[r->w_scale] + at : NULL;
+  const float *bias = r->bias >= 0 && c->bias_is_float ? (const float *)args->in[r->bias] + at : NULL;
+  for (int64_t j = 0; j < n; j++) k->scale[j] = each ? x * each[j] / y : x * w / y;
+  for (int64_t j = 0; j < n; j++) k->shift[j] = bias ? bias[j] / y : 0;
 }
 
 /* A task is a matrix. */
@@ -121,7 +130,9 @@ static void run_prepare(const void *params, const ifd_args *args, int task) {
   const int32_t *sums = ifd_k_quant_column_sums(ifd_quant_packed(c, args, task), n, k);
   columns to = columns_of(c, args, task);
   memset(to.add, 0, sizeof(int32_t) * 4 * (size_t)padded(n));
-  for (int64_t j = 0; j < n; j++) prepare_column(c, args, &to, sums, j, at + j);
+  prepare_zeros(c, args, &to, at);
+  prepare_sums(c, args, &to, sums, at);
+  prepare_scales(c, args, &to, at);
 }
 
 /* ---- lowering ---- */
