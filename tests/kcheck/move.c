@@ -109,6 +109,9 @@ static void matrices(void **unused) {
   for (size_t size = 1; size <= 16; size *= 2)
     for (int64_t a = 1; a < 150; a = a * 2 + 5)
       for (int64_t b = 1; b < 150; b = b * 2 + 3) check(&(copy){size, 2, {a, b}, {b, 1}, {1, a + 1}}, &state);
+  for (int64_t a = 1; a < 150; a += 3) /* pixels of few channels */
+    for (int64_t b = 2; b <= 5; b++) check(&(copy){1, 2, {a, b}, {b, 1}, {1, a}}, &state);
+  check(&(copy){1, 2, {50000, 3}, {3, 1}, {1, 50000}}, &state);
   check(&(copy){4, 2, {3, 40000}, {40000, 1}, {40001, 1}}, &state);
   check(&(copy){4, 1, {100003}, {1}, {1}}, &state);
   check(&(copy){8, 1, {20000}, {1}, {0}}, &state);

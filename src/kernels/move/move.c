@@ -165,7 +165,39 @@ IFD_INLINE void tile_e8(char *to, int64_t to_stride, const char *from, int64_t f
     }
 }
 #endif
+#if defined(IFD_ISA_ref)
+static int64_t interleave(char *to, const char *from, int64_t from_stride, int64_t n, int64_t m) {
+  (void)to, (void)from, (void)from_stride, (void)n, (void)m;
+  return 0;
+}
+#else
+/* Rows of m bytes, 2 to 4, one behind the other (pixels of few channels), sixteen at a time: fours of bytes,
+ * of which the first m of each are kept. A store spills over rows that are written next. How many were done.
+ */
+static int64_t interleave(char *to, const char *from, int64_t from_stride, int64_t n, int64_t m) {
+  char kept[16];
+  int64_t r = 0;
+  for (int64_t i = 0; i < 16; i++) kept[i] = (char)(i < 4 * m ? i / m * 4 + i % m : 0);
+  const __m128i order = _mm_loadu_si128((const __m128i *)kept);
+  for (; (n - r) * m >= 12 * m + 16; r += 16) {
+    __m128i line[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
+    for (int64_t c = 0; c < m; c++) line[c] = _mm_loadu_si128((const __m128i *)(from + c * from_stride + r));
+    const __m128i low[2] = {_mm_unpacklo_epi8(line[0], line[1]), _mm_unpacklo_epi8(line[2], line[3])};
+    const __m128i high[2] = {_mm_unpackhi_epi8(line[0], line[1]), _mm_unpackhi_epi8(line[2], line[3])};
+    const __m128i fours[4] = {_mm_unpacklo_epi16(low[0], low[1]), _mm_unpackhi_epi16(low[0], low[1]),
+                              _mm_unpacklo_epi16(high[0], high[1]), _mm_unpackhi_epi16(high[0], high[1])};
+    for (int i = 0; i < 4; i++)
+      _mm_storeu_si128((__m128i *)(to + (r + 4 * i) * m), _mm_shuffle_epi8(fours[i], order));
+  }
+  return r;
+}
+#endif
 TRANSPOSE(e1, 8)
+static void transpose_bytes(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n,
+                            int64_t m) {
+  const int64_t done = m >= 2 && m <= 4 && to_stride == m ? interleave(to, from, from_stride, n, m) : 0;
+  transpose_e1(to + done * to_stride, to_stride, from + done, from_stride, n - done, m);
+}
 TRANSPOSE(e2, 8)
 TRANSPOSE(e4, 8)
 TRANSPOSE(e8, 8)
@@ -183,7 +215,7 @@ static void copy_piece(const ifd_k_copy *m, char *to, const char *from, int64_t 
   static void (*const strided[])(char *, int64_t, const char *, int64_t,
                                  int64_t) = {strided_e1, strided_e2, strided_e4, strided_e8, strided_e16};
   static void (*const transposes[])(char *, int64_t, const char *, int64_t, int64_t,
-                                    int64_t) = {transpose_e1, transpose_e2, transpose_e4, transpose_e8};
+                                    int64_t) = {transpose_bytes, transpose_e2, transpose_e4, transpose_e8};
   const int last = m->rank - 1, size = size_index(m->size);
   switch (m->kind) {
   case IFD_MOVE_RUNS: copy_run(to, from, (size_t)count * m->size); break;
