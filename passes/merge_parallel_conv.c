@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* Conv(x) + Conv(x) with kernels that lie on each other is one Conv with the sum of the kernels; so is
- * Conv(x) + (a·x + b), whose kernel is a in the middle. (Structural reparameterization, Ding et al., RepVGG,
+/* Conv(x) ± Conv(x) with kernels that lie on each other is one Conv with the sum of the kernels; so is
+ * Conv(x) ± (a·x + b), whose kernel is a in the middle. (Structural reparameterization, Ding et al., RepVGG,
  * 2021.) */
 
 enum { MAX_AXES = 5 };
@@ -16,6 +16,7 @@ typedef struct geometry {
 /* One summand. */
 typedef struct term {
   ifd_value *x;
+  double sign; /* -1: it is taken away */
   bool is_conv;
   ifd_linear conv;
   ifd_affine map;
@@ -75,9 +76,9 @@ static bool offsets(const geometry *big, const geometry *small, int64_t *at) {
   return true;
 }
 
-/* Adds a kernel [kernel…] of one pair of channels into another. */
+/* Adds a kernel [kernel…] of one pair of channels, times a sign, into another. */
 static void add_kernel(double *to, const geometry *big, const geometry *small, const int64_t *at,
-                       const double *from) {
+                       const double *from, double sign) {
   int64_t tap[MAX_AXES] = {0};
   for (;;) {
     int64_t place = 0, source = 0;
@@ -85,7 +86,7 @@ static void add_kernel(double *to, const geometry *big, const geometry *small, c
       place = place * big->kernel[i] + at[i] + tap[i];
       source = source * small->kernel[i] + tap[i];
     }
-    to[place] += from[source];
+    to[place] += sign * from[source];
     int i = big->n - 1;
     while (i >= 0 && ++tap[i] == small->kernel[i]) tap[i--] = 0;
     if (i < 0) return;
@@ -104,15 +105,15 @@ static ifd_status add_conv(ifd_rewrite *rw, double *w, double *bias, const term 
   ALLOC(ifd_rw_error(rw), kernel, ifd_new_array(ifd_rw_scratch(rw), double, b->inner));
   for (int64_t i = 0; i < a->d0 * a->d1; i++) {
     ifd_tensor_get_f64s(b->weight, i * b->inner, kernel, b->inner);
-    add_kernel(w + i * a->inner, &big->g, &small->g, at, kernel);
+    add_kernel(w + i * a->inner, &big->g, &small->g, at, kernel, small->sign);
   }
   TRY(ifd_linear_bias(rw, &more, b));
-  for (int64_t m = 0; m < a->out.n; m++) bias[m] += more[m];
+  for (int64_t m = 0; m < a->out.n; m++) bias[m] += small->sign * more[m];
   return IFD_OK;
 }
 
 /* a·x + b is a kernel of one tap that connects each channel with itself. */
-static bool add_map(double *w, double *bias, const term *big, const ifd_affine *f) {
+static bool add_map(double *w, double *bias, const term *big, const ifd_affine *f, double sign) {
   const ifd_linear *l = &big->conv;
   geometry point = {.n = big->g.n};
   int64_t at[MAX_AXES], m_group = l->d0 / l->in.groups;
@@ -123,8 +124,8 @@ static bool add_map(double *w, double *bias, const term *big, const ifd_affine *
   for (int64_t m = 0; m < l->d0; m++) {
     int64_t i = f->n == 1 ? 0 : m, c = m - m / m_group * l->d1;
     if (c < 0 || c >= l->d1) return false; /* groups that change width: m is not among its own inputs */
-    add_kernel(w + (m * l->d1 + c) * l->inner, &big->g, &point, at, &f->a[i]);
-    bias[m] += f->b[i];
+    add_kernel(w + (m * l->d1 + c) * l->inner, &big->g, &point, at, &f->a[i], sign);
+    bias[m] += sign * f->b[i];
   }
   return true;
 }
@@ -153,6 +154,8 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *add) {
   double *w, *bias;
   if (add->n_inputs != 2 || add->inputs[0] == add->inputs[1]) return IFD_OK;
   for (int i = 0; i < 2; i++) TRY(term_of(rw, add->inputs[i], &t[i], &found[i]));
+  t[0].sign = 1;
+  t[1].sign = ifd_node_is(add, "Sub") ? -1 : 1;
   int big = found[1] && t[1].is_conv && (!found[0] || !t[0].is_conv || reach(&t[1].g) > reach(&t[0].g));
   const term *a = &t[big], *b = &t[1 - big];
   if (!found[big] || !a->is_conv) return IFD_OK;
@@ -161,11 +164,13 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *add) {
   ALLOC(ifd_rw_error(rw), w, ifd_new_array(ifd_rw_scratch(rw), double, n));
   ifd_tensor_get_f64s(a->conv.weight, 0, w, n);
   TRY(ifd_linear_bias(rw, &bias, &a->conv));
+  for (int64_t i = 0; i < n; i++) w[i] *= a->sign;
+  for (int64_t m = 0; m < a->conv.out.n; m++) bias[m] *= a->sign;
   if (found[1 - big] && b->is_conv)
     TRY(add_conv(rw, w, bias, a, b, &fits));
   else {
     ifd_affine identity = {.n = 1, .axis = -1, .a = (double[]){1}, .b = (double[]){0}};
-    fits = add_map(w, bias, a, found[1 - big] ? &b->map : &identity);
+    fits = add_map(w, bias, a, found[1 - big] ? &b->map : &identity, b->sign);
   }
   if (!fits) return ifd_rw_refuse(rw, "the kernels of its two sides do not lie on each other");
   return build(rw, add, a, w, bias);
@@ -174,5 +179,5 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *add) {
 const ifd_pass ifd_pass_merge_parallel_conv = {
     .summary = "adds up Convs (and scales and shifts) of one value into one Conv",
     .phase = IFD_PHASE_FUSE,
-    .rules = (const ifd_rule[]){{"Add", IFD_REASSOCIATES, merge}, {0}},
+    .rules = (const ifd_rule[]){{"Add Sub", IFD_REASSOCIATES, merge}, {0}},
 };

@@ -246,7 +246,7 @@ def parallel(g, x):
     order = g.rng.permutation(len(terms))
     y = terms[order[0]]
     for i in order[1:]:
-        y = g.add("Add", [y, terms[i]], g.shapes[x])
+        y = g.add(g.pick("Add", "Add", "Sub"), [y, terms[i]], g.shapes[x])
     return y
 
 
@@ -516,6 +516,8 @@ def views(g, x):
 def computed_reshape(g, x):
     """To [its first dimension, …], as exporters write view(x.size(0), -1)."""
     s = g.shapes[x]
+    if len(s) < 2:
+        return x
     shape = g.add("Shape", [x])
     if g.chance(0.5):
         first = g.add("Gather", [shape, g.constant(np.int64(0))], axis=0)
@@ -613,6 +615,33 @@ def parted(g, x):
     return g.squeeze(one, [axis]) if g.chance(0.5) else g.reshape(one, rest, [-1, *rest[1:]])
 
 
+def stretches(g, x):
+    """Expand before an operator that broadcasts, where it need not and where it must."""
+    if g.opset < 8:
+        return x
+    s = g.shapes[x]
+    small = g.reduce("ReduceMax", x, [int(g.rng.integers(1, len(s)))], 1)
+    to = list(s) if g.chance(0.7) else [*s[:-1], s[-1] if s[-1] > 1 else 2]
+    shape = g.add("Shape", [x]) if to == list(s) and g.chance(0.5) else g.ints(*to)
+    wide = g.between(g.add("Expand", [small, shape], to))
+    other = g.pick(x, x, small)
+    return g.add("Sub", [other, wide] if g.chance(0.5) else [wide, other], to)
+
+
+def sequences(g, x):
+    """Parts of a sequence, taken one by one."""
+    s = g.shapes[x]
+    axis = int(g.rng.integers(1, len(s)))
+    if g.opset < 11 or s[axis] < 2:
+        return x
+    cut = int(g.rng.integers(1, s[axis]))
+    split = g.ints(cut, s[axis] - cut) if g.chance(0.5) or 2 * cut < s[axis] else g.constant(np.int64(cut))
+    sequence = g.add("SplitToSequence", [x, split], axis=axis)
+    parts = [g.add("SequenceAt", [sequence, g.constant(np.int64(i))], [n if k == axis else d for k, d in enumerate(s)])
+             for i, n in ((0, cut), (-1, s[axis] - cut))]
+    return g.add("Concat", parts[::-1], s, axis=axis)
+
+
 def picks(g, x):
     s = g.shapes[x]
     axis = int(g.rng.integers(1, len(s)))
@@ -668,7 +697,7 @@ def branch(g, x):
 
 
 IMAGE = [conv_block, conv_block, conv_block, parallel, pools, whole_pool, shuffles, instance_norm]
-ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, parted, casts, duplicates, product, layer_norm, branch, clips,
+ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, parted, stretches, sequences, casts, duplicates, product, layer_norm, branch, clips,
        pad_any]
 
 
