@@ -642,6 +642,23 @@ def sequences(g, x):
     return g.add("Concat", parts[::-1], s, axis=axis)
 
 
+def rows(g, x):
+    """A Gemm of the rows of a value of more axes, and back."""
+    s = g.shapes[x]
+    if len(s) < 3:
+        return x
+    n, k, m = int(np.prod(s[:-1])), s[-1], int(g.rng.integers(1, 5))
+    y = g.reshape(x, [n, k], [-1, k]) if g.chance(0.7) else g.add("Flatten", [x], [n, k], axis=len(s) - 1)
+    if g.chance(0.1):
+        y = g.same("Relu", y)
+    turned = g.chance(0.5)
+    inputs = [y, g.constant(g.floats(m, k) if turned else g.floats(k, m))]
+    if g.opset < 11 or g.chance(0.6):
+        inputs.append(g.constant(g.floats(*g.pick([m], [1, m], [1]))))
+    y = g.between(g.add("Gemm", inputs, [n, m], transB=int(turned), alpha=g.pick(None, 0.5), beta=g.pick(None, 2.0)))
+    return g.reshape(y, [*s[:-1], m], [-1, *s[1:-1], m])
+
+
 def picks(g, x):
     s = g.shapes[x]
     axis = int(g.rng.integers(1, len(s)))
@@ -697,7 +714,7 @@ def branch(g, x):
 
 
 IMAGE = [conv_block, conv_block, conv_block, parallel, pools, whole_pool, shuffles, instance_norm]
-ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, parted, stretches, sequences, casts, duplicates, product, layer_norm, branch, clips,
+ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, parted, stretches, sequences, rows, casts, duplicates, product, layer_norm, branch, clips,
        pad_any]
 
 
