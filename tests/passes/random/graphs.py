@@ -659,6 +659,17 @@ def rows(g, x):
     return g.reshape(y, [*s[:-1], m], [-1, *s[1:-1], m])
 
 
+def group_norm(g, x):
+    n, c, *image = g.shapes[x]
+    groups = int(g.rng.choice([d for d in range(1, c + 1) if c % d == 0]))
+    rest = c // groups * int(np.prod(image))
+    if rest < 2:
+        return x
+    y = g.between(g.reshape(x, [n, groups, rest], [0, groups, -1]))
+    y = g.add("InstanceNormalization", [y, g.constant(g.floats(groups)), g.constant(g.floats(groups))], g.shapes[y], epsilon=1e-2)
+    return g.affines(g.reshape(g.between(y), [n, c, *image], [-1, c, *image]))
+
+
 def picks(g, x):
     s = g.shapes[x]
     axis = int(g.rng.integers(1, len(s)))
@@ -713,7 +724,7 @@ def branch(g, x):
     return g.add("If", [condition], shape, then_branch=bodies[0], else_branch=bodies[1])
 
 
-IMAGE = [conv_block, conv_block, conv_block, parallel, pools, whole_pool, shuffles, instance_norm]
+IMAGE = [conv_block, conv_block, conv_block, parallel, pools, whole_pool, shuffles, group_norm, instance_norm]
 ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, parted, stretches, sequences, rows, casts, duplicates, product, layer_norm, branch, clips,
        pad_any]
 
