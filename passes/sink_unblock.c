@@ -66,6 +66,13 @@ static ifd_status sink(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
 }
 
+/* By one number that leaves zeros and whatever lies beyond the channels finite. */
+static ifd_status sink_by_number(ifd_rewrite *rw, ifd_node *node) {
+  double x;
+  if (node->n_inputs != 2 || !ifd_rw_scalar(rw, node->inputs[1], &x)) return IFD_OK;
+  return (ifd_node_is(node, "Div") ? x != 0 : x == 2 || x == 3) ? sink(rw, node) : IFD_OK;
+}
+
 /* Channels side by side stay whole blocks when each part but the last fills its own. */
 static ifd_status sink_concat(ifd_rewrite *rw, ifd_node *node) {
   int rank = ifd_rw_rank(rw, node->outputs[0]);
@@ -199,12 +206,13 @@ static ifd_status sink_bn(ifd_rewrite *rw, ifd_node *bn) {
  * beyond the last. */
 static const char elementwise[] =
     "Relu LeakyRelu Clip Sigmoid Tanh HardSigmoid HardSwish Swish Mish Gelu Elu Selu Softplus Softsign "
-    "Erf Abs Neg Add Sub Mul Max Min Sum Identity";
+    "Erf PRelu Abs Neg Add Sub Mul Max Min Sum Identity";
 
 const ifd_pass ifd_pass_sink_unblock = {
     .summary = "works on elements of blocked images as they are",
     .phase = IFD_PHASE_PLAN,
     .rules = (const ifd_rule[]){{elementwise, IFD_EXACT, sink},
+                                {"Div Pow", IFD_EXACT, sink_by_number},
                                 {"Concat", IFD_EXACT, sink_concat},
                                 {"Pad", IFD_EXACT, sink_pad},
                                 {"Resize Upsample", IFD_EXACT, sink_resize},

@@ -138,6 +138,7 @@ static void plan_direct(ifd_k_conv_plan *p) {
   for (int d = 0; d < IFD_K_DIMS; d++) places *= most_places(s, d);
   p->n_parts = s->groups * ifd_conv_n_phases(s);
   plan_product(p, places, ifd_conv_volume(s->kernel));
+  if (ifd_conv_is_line(s)) p->scratch_len = ifd_round_64(p->scratch_len) + ifd_conv_strip_of(s, p->rows).len;
 }
 
 static void plan_boxes(ifd_k_conv_plan *p) {

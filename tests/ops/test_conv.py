@@ -220,8 +220,31 @@ def resized(rng):
     return n.model(n.node("Resize", [y, "", "double"], mode="linear"))
 
 
+def lines(rng):
+    """In one dimension: strides and dilations that meet every phase of a strip, long ones in several."""
+    n = Net(rng, [2, 40, 2500])
+    y = n.relu(n.conv("x", 32, 40, 4, strides=[3], pads=[3, 1]))
+    z = n.conv(y, 32, 32, 5, pads=[8, 8], dilations=[4])
+    y = n.relu(n.node("Add", [z, y]))
+    return n.model(n.conv(y, 48, 32, 6, groups=2, strides=[2], dilations=[3], pads=[2, 0]))
+
+
+def activated(rng):
+    """Written out Gelus and slopes by channel between convolutions."""
+    n = Net(rng, [2, 20, 9, 31])
+    n.weights += [numpy_helper.from_array(np.array(a, np.float32), name) for a, name in
+                  ((2**0.5, "root"), (1, "one"), (0.5, "half"), (3, "three"), (0.044715, "c"), (0.7978845608, "d"))]
+    y = n.conv("x", 20, 20, 3, 3, pads=[1, 1, 1, 1])
+    y = n.node("Mul", [n.node("Mul", [y, n.node("Add", [n.node("Erf", [n.node("Div", [y, "root"])]), "one"])]), "half"])
+    y = n.conv(n.node("PRelu", [n.conv(y, 36, 20, 3, 3), n.constant(36, 1, 1)]), 24, 36, 1, 1)
+    z = n.node("Mul", [n.node("Add", [y, n.node("Mul", [n.node("Pow", [y, "three"]), "c"])]), "d"])
+    y = n.node("Mul", [n.node("Mul", [y, n.node("Add", [n.node("Tanh", [z]), "one"])]), "half"])
+    return n.model(n.conv(y, 8, 24, 1, 1))
+
+
 NETS = [shuffle_net, shuffled_channels, small_groups, odd_groups, few_outputs, long_kernels, half_bands, few_inputs, narrow,
-        dense_block, volume, computed_weights, transposes_1d, transposes_2d, transposes_3d, vocoder, decoder, resized]
+        dense_block, volume, computed_weights, transposes_1d, transposes_2d, transposes_3d, vocoder, decoder, resized,
+        lines, activated]
 
 
 def run(folder, *options, **environment):

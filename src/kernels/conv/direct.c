@@ -160,6 +160,45 @@ static void scatter(const ifd_product *product, const float *sums, int64_t colum
   }
 }
 
+/* ---- one line: a strip of x, read at every tap ---- */
+
+static void fill_strip(const places *p, const ifd_conv_strip *z, float *to) {
+  const ifd_k_conv_shape *s = &p->task->plan->shape;
+  int64_t stride = s->stride[IFD_K_W], width = s->in[IFD_K_W], blocks = ifd_ceil_div(s->c / s->groups, 16);
+  for (int64_t b = 0; b < blocks; b++)
+    for (int64_t i = 0; i < stride; i++)
+      copy_pixels(to + b * z->block + i * z->pitch * 16, p->x + b * p->task->x_plane * 16, width,
+                  p->first * stride - s->pad[IFD_K_W] + i, stride, z->pitch);
+}
+
+static void fill_places(const places *p, const ifd_conv_strip *z, int64_t *at) {
+  const ifd_k_conv_shape *s = &p->task->plan->shape;
+  int64_t stride = s->stride[IFD_K_W], blocks = ifd_ceil_div(s->c / s->groups, 16);
+  for (int64_t b = 0; b < blocks; b++)
+    for (int64_t t = 0; t < s->kernel[IFD_K_W]; t++) {
+      int64_t column = t * s->dilation[IFD_K_W];
+      *at++ = b * z->block + (column % stride * z->pitch + column / stride) * 16;
+    }
+}
+
+/* The product by strips of rows; `strip` is scratch of its own. */
+static void run_line(places *p, ifd_product *product, ifd_k_epilogue *e, char *strip, void *scratch) {
+  const ifd_k_conv_shape *s = &p->task->plan->shape;
+  int64_t n_rows = product->m;
+  ifd_conv_strip z = ifd_conv_strip_of(s, p->task->plan->rows);
+  float *x = (float *)(strip + z.table);
+  fill_places(p, &z, (int64_t *)strip);
+  product->pack = NULL, product->a = x, product->at = (int64_t *)strip;
+  for (int64_t i = 0, n; i < n_rows; i += n) {
+    n = product->m = ifd_min_i64(z.rows, n_rows - i);
+    fill_strip(p, &z, x);
+    IFD_K(ifd_product_run)(product, scratch);
+    p->first += n;
+    product->c += n * product->c_rs;
+    if (e->join) e->other += n * product->other_rs;
+  }
+}
+
 /* ---- boxes: all phases ---- */
 
 /* Output of an axis at remainder `rest` of box `place`; it may lie outside. */
@@ -288,5 +327,10 @@ void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
     if (e.bias) e.bias += p.channel;
   }
   product.epilogue = &e;
-  IFD_K(ifd_product_run)(&product, scratch);
+  bool line = ifd_conv_is_line(s) && !spans;
+  char *strip = (char *)scratch + t->plan->scratch_len - ifd_conv_strip_of(s, t->plan->rows).len;
+  if (line)
+    run_line(&p, &product, &e, strip, scratch);
+  else
+    IFD_K(ifd_product_run)(&product, scratch);
 }

@@ -148,6 +148,33 @@ static inline int64_t ifd_conv_product_columns(const ifd_k_conv_shape *s, ifd_k_
   return s->m / s->groups * (ifd_conv_has_boxes(algo) ? ifd_conv_n_phases(s) : 1);
 }
 
+/* Whether outputs are one line of several taps each, as in one dimension: a strip of x is then copied once,
+ * padded, and read in place at every tap. */
+static inline bool ifd_conv_is_line(const ifd_k_conv_shape *s) {
+  for (int d = 0; d < IFD_K_W; d++)
+    if (s->in[d] != 1 || s->out[d] != 1 || s->kernel[d] != 1 || s->pad[d] != 0) return false;
+  return !s->transposed && s->kernel[IFD_K_W] > 1 && s->stride[IFD_K_W] <= s->kernel[IFD_K_W] &&
+         s->out[IFD_K_W] > 1 && ifd_conv_whole_blocks(s);
+}
+
+/* [block of channels][column % stride][pitch][16], of what `rows` outputs read. */
+typedef struct ifd_conv_strip {
+  int64_t rows, pitch, block; /* floats of a block */
+  size_t table, len;          /* bytes of the places of all segments; with the strip */
+} ifd_conv_strip;
+
+/* Of up to n rows: as many as leave the strip in L2. */
+static inline ifd_conv_strip ifd_conv_strip_of(const ifd_k_conv_shape *s, int64_t n) {
+  enum { VECTORS = 1 << 12, ROWS = 112 };
+  int64_t stride = s->stride[IFD_K_W], blocks = ifd_ceil_div(s->c / s->groups, 16);
+  ifd_conv_strip z = {.rows = ifd_min_i64(n, ifd_max_i64(ROWS, VECTORS / (blocks * stride)))};
+  z.pitch = z.rows + (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W] / stride;
+  z.block = stride * z.pitch * 16;
+  z.table = (sizeof(int64_t) * (size_t)(blocks * s->kernel[IFD_K_W]) + 63) / 64 * 64;
+  z.len = z.table + sizeof(float) * (size_t)(blocks * z.block);
+  return z;
+}
+
 /* Where a column of boxes goes. Blocked, the channels of a phase are side by side; unblocked, the phases of a
  * channel are, which along W are outputs side by side. */
 typedef struct ifd_conv_column {

@@ -115,7 +115,10 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
     k->t.n_part = k->s1 - k->s0 - k->t.n_full;
     if (p->pack && !kept) p->pack(p->source, a, k->i0, k->i1, k->s0, k->s1);
     k->t.a = p->pack ? a : p->a + k->i0 * 16;
-    if (kept || !p->pack) k->t.a += k->s0 * apart;
+    if (p->at)
+      k->t.at = p->at + k->s0;
+    else if (kept || !p->pack)
+      k->t.a += k->s0 * apart;
     k->b = b + steps_before(p, k->s0) * 16;
     run_tiles(k);
   }

@@ -25,6 +25,7 @@ typedef struct ifd_product {
   const void *source;
   const float *a;
   int64_t a_segment;
+  const int64_t *at; /* or segment s is a + at[s] + i * 16; NULL: not */
   /* B by panels of 16 columns, or, with strides, as b[k * b_rs + j * b_cs] to be packed here. */
   const float *b;
   int64_t b_rs, b_cs;
