@@ -153,7 +153,7 @@ void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed)
       [IFD_K_CONV_WINOGRAD_2] = pack_winograd_2, [IFD_K_CONV_DEPTHWISE] = pack_lanes,
       [IFD_K_CONV_GROUPED] = pack_lanes,         [IFD_K_CONV_PHASES] = pack_phases,
       [IFD_K_CONV_PHASES_OUT] = pack_phases_out, [IFD_K_CONV_FIRST] = pack_lanes,
-      [IFD_K_CONV_PLANAR] = pack_planar};
+      [IFD_K_CONV_FRAMES] = pack_lanes,          [IFD_K_CONV_PLANAR] = pack_planar};
   const ifd_k_conv_shape *s = &plan->shape;
   weights all = {s, w, s->c / s->groups, s->m / s->groups, ifd_conv_volume(s->kernel)};
   packs[plan->algo](&all, packed);

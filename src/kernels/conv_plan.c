@@ -49,6 +49,13 @@ static bool suits_first(const ifd_k_conv_shape *s) {
          s->c * ifd_conv_volume(s->kernel) <= MAX_FIRST_STEPS;
 }
 
+/* Windows of one line, of whole segments of k, so long that copying them costs little beside the products. */
+static bool suits_frames(const ifd_k_conv_shape *s) {
+  int64_t taps = s->kernel[IFD_K_W];
+  return ifd_conv_is_line(s) && s->groups == 1 && s->dilation[IFD_K_W] == 1 && s->c <= MAX_FIRST_CHANNELS &&
+         taps >= 64 && (s->c == 1 || taps % 16 == 0) && s->m >= 16;
+}
+
 /* Groups that are no whole blocks fill the lanes of a product only in part; of too few channels, it is
  * cheaper to spread each input channel over the lanes that read it, the more so where many taps meet it
  * there. */
@@ -72,6 +79,7 @@ static bool suits_boxes(const ifd_k_conv_shape *s) {
 
 ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *s, ifd_k_conv_wish wish) {
   if (wish.plain_output) return s->transposed ? IFD_K_CONV_PHASES_OUT : IFD_K_CONV_PLANAR;
+  if (wish.plain_input && suits_frames(s)) return IFD_K_CONV_FRAMES;
   if (wish.plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
   if (suits_boxes(s)) return IFD_K_CONV_PHASES;
   if (suits_product(s)) return wish.exact ? IFD_K_CONV_DIRECT : choose_winograd(s);
@@ -86,6 +94,7 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
                                                         [IFD_K_CONV_GROUPED] = "grouped",
                                                         [IFD_K_CONV_PHASES] = "phases",
                                                         [IFD_K_CONV_PHASES_OUT] = "phases",
+                                                        [IFD_K_CONV_FRAMES] = "frames",
                                                         [IFD_K_CONV_FIRST] = "first",
                                                         [IFD_K_CONV_PLANAR] = "planar"};
   return names[algo];
@@ -139,6 +148,17 @@ static void plan_direct(ifd_k_conv_plan *p) {
   p->n_parts = s->groups * ifd_conv_n_phases(s);
   plan_product(p, places, ifd_conv_volume(s->kernel));
   if (ifd_conv_is_line(s)) p->scratch_len = ifd_round_64(p->scratch_len) + ifd_conv_strip_of(s, p->rows).len;
+}
+
+static void plan_frames(ifd_k_conv_plan *p) {
+  const ifd_k_conv_shape *s = &p->shape;
+  int64_t k = s->c * s->kernel[IFD_K_W];
+  ifd_k_gemm_grid grid = ifd_k_gemm_split(s->out[IFD_K_W], s->m, k, true);
+  p->n_parts = 1;
+  split_rows(p, s->out[IFD_K_W], grid.n_m);
+  split_blocks(p, ifd_ceil_div(s->m, 16), grid.n_tasks / grid.n_m);
+  p->scratch_len = ifd_product_scratch_of(p->rows, p->blocks * 16, k, ifd_ceil_div(k, 16), true, false).len;
+  p->packed_len = sizeof(float) * 16 * (size_t)(k * p->n_blocks);
 }
 
 static void plan_boxes(ifd_k_conv_plan *p) {
@@ -246,7 +266,7 @@ bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, 
       [IFD_K_CONV_WINOGRAD_2] = plan_winograd, [IFD_K_CONV_DEPTHWISE] = plan_lines,
       [IFD_K_CONV_GROUPED] = plan_grouped,     [IFD_K_CONV_PHASES] = plan_boxes,
       [IFD_K_CONV_PHASES_OUT] = plan_boxes,    [IFD_K_CONV_FIRST] = plan_first,
-      [IFD_K_CONV_PLANAR] = plan_planar};
+      [IFD_K_CONV_FRAMES] = plan_frames,       [IFD_K_CONV_PLANAR] = plan_planar};
   *plan = (ifd_k_conv_plan){.shape = *shape, .algo = algo, .batch = batch};
   if (!sizes_fit(shape, batch)) return false;
   plans[algo](plan);

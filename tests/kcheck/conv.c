@@ -3,6 +3,7 @@
 
 #include "kcheck/buffer.h"
 
+#include "base/checked.h"
 #include "kernels/conv/conv.h"
 #include "kernels/kernels.h"
 
@@ -362,6 +363,21 @@ static void unblocked(void **unused) {
     check(&s, i % 2 ? IFD_K_CONV_PLANAR : IFD_K_CONV_FIRST, rand_in(&state, 1, 2), &state);
   }
 }
+/* Windows of a line: a spectrogram's. */
+static void frames(void **unused) {
+  (void)unused;
+  uint64_t state = 9;
+  for (int i = 0; i < 30; i++) {
+    ifd_k_conv_shape s = {.groups = 1};
+    for (int d = 0; d < 3; d++) flat_axis(&s, d);
+    s.c = i % 2 ? 1 : rand_in(&state, 2, 4), s.m = rand_in(&state, 1, 80);
+    s.kernel[2] = s.c == 1 ? rand_in(&state, 2, 300) : 16 * rand_in(&state, 1, 12);
+    s.stride[2] = rand_in(&state, 1, s.kernel[2]), s.pad[2] = rand_in(&state, 0, s.kernel[2] - 1);
+    s.out[2] = rand_in(&state, 2, 60);
+    s.in[2] = ifd_max_i64(1, (s.out[2] - 1) * s.stride[2] + s.kernel[2] - s.pad[2] - rand_in(&state, 0, 20));
+    check(&s, IFD_K_CONV_FRAMES, rand_in(&state, 1, 2), &state);
+  }
+}
 /* Many phases of few channels: a vocoder's. */
 static void many_phases(void **unused) {
   (void)unused;
@@ -431,9 +447,10 @@ static void sizes_overflow(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(layouts), cmocka_unit_test(dense),       cmocka_unit_test(volumes),
-      cmocka_unit_test(groups),  cmocka_unit_test(unblocked),   cmocka_unit_test(windows_of_three),
-      cmocka_unit_test(large),   cmocka_unit_test(many_phases), cmocka_unit_test(sizes_overflow)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(layouts),   cmocka_unit_test(dense),
+                                     cmocka_unit_test(volumes),   cmocka_unit_test(groups),
+                                     cmocka_unit_test(unblocked), cmocka_unit_test(windows_of_three),
+                                     cmocka_unit_test(large),     cmocka_unit_test(many_phases),
+                                     cmocka_unit_test(frames),    cmocka_unit_test(sizes_overflow)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
