@@ -1,5 +1,7 @@
 #include "pass/turn.h"
 
+#include <math.h>
+
 /* Convolutions run on images whose channels lie in blocks of 16 (ops/blocked.c): Conv(x) →
  * Unblock(infold.Conv(Block(x))). The conversions go away where such operators meet, and sink where elements
  * are worked on (sink_unblock). */
@@ -92,7 +94,7 @@ static bool fills_boxes(const ifd_node *conv, const ifd_shape *w) {
     int64_t stride = i < n_strides ? strides[i] : 1, dilation = i < n_dilations ? dilations[i] : 1;
     if (stride < 1 || dilation < 1 || stride > INT32_MAX || dilation > INT32_MAX) return false;
     taps *= (double)w->dim[2 + i];
-    box_taps *= (double)stride * (double)((w->dim[2 + i] - 1) * dilation / stride + 1);
+    box_taps *= (double)stride * (floor(((double)w->dim[2 + i] - 1) * (double)dilation / (double)stride) + 1);
   }
   return box_taps <= 4 * taps;
 }

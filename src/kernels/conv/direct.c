@@ -181,11 +181,12 @@ static void fill_places(const places *p, const ifd_conv_strip *z, int64_t *at) {
     }
 }
 
-/* The product by strips of rows; `strip` is scratch of its own. */
-static void run_line(places *p, ifd_product *product, ifd_k_epilogue *e, char *strip, void *scratch) {
-  const ifd_k_conv_shape *s = &p->task->plan->shape;
+/* The product by strips of rows. */
+static void run_line(places *p, ifd_product *product, ifd_k_epilogue *e, void *scratch) {
+  const ifd_k_conv_plan *plan = p->task->plan;
   int64_t n_rows = product->m;
-  ifd_conv_strip z = ifd_conv_strip_of(s, p->task->plan->rows);
+  ifd_conv_strip z = ifd_conv_strip_of(&plan->shape, plan->rows);
+  char *strip = (char *)scratch + plan->scratch_len - z.len; /* what follows the product's */
   float *x = (float *)(strip + z.table);
   fill_places(p, &z, (int64_t *)strip);
   product->pack = NULL, product->a = x, product->at = (int64_t *)strip;
@@ -327,10 +328,8 @@ void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
     if (e.bias) e.bias += p.channel;
   }
   product.epilogue = &e;
-  bool line = ifd_conv_is_line(s) && !spans;
-  char *strip = (char *)scratch + t->plan->scratch_len - ifd_conv_strip_of(s, t->plan->rows).len;
-  if (line)
-    run_line(&p, &product, &e, strip, scratch);
+  if (ifd_conv_is_line(s))
+    run_line(&p, &product, &e, scratch);
   else
     IFD_K(ifd_product_run)(&product, scratch);
 }
