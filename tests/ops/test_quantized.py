@@ -382,7 +382,8 @@ def contrib(g, op, parameters, operands, float_op, **attrs):
     flat = [n for t in triples for n in t]
     out = g.name("contrib")
     inputs = [*parameters, *flat] if op == "QLinearConcat" else [*flat, *parameters]
-    attrs_foreign = dict(attrs, channels_last=0) if "Average" in op else attrs
+    further = {"channels_last": 0} if "Average" in op else {"opset": 13} if "Softmax" in op else {}
+    attrs_foreign = {**attrs, **further}
     g.nodes.append(helper.make_node(op, inputs, [out], domain="com.microsoft", **attrs_foreign))
     reals = [g.node("DequantizeLinear", t) for t in triples]
     return out, g.quantize(g.node(float_op, reals, **attrs), parameters)
@@ -401,9 +402,40 @@ def test_contributed(dtype):
     g = Qdq(dtype)
     pairs = [contrib(g, f"QLinear{op}", g.parameters(), [(2, 5, 7, 7), (2, 5, 1, 1)], op) for op in ("Add", "Mul")]
     pairs += [contrib(g, f"QLinear{op}", g.parameters(), [(2, 5, 7, 7)], op, **attrs) for op, attrs in
-              [("GlobalAveragePool", {}), ("AveragePool", {"kernel_shape": [2, 3]}), ("Sigmoid", {}), ("LeakyRelu", {"alpha": .2})]]
+              [("GlobalAveragePool", {}), ("AveragePool", {"kernel_shape": [2, 3]}), ("Sigmoid", {}), ("LeakyRelu", {"alpha": .2}), ("Softmax", {"axis": 2})]]
     pairs.append(contrib(g, "QLinearConcat", g.parameters(), [(2, 5, 7), (2, 3, 7)], "Concat", axis=1))
     pairs_agree(g, pairs)
+
+
+def test_contributed_where():
+    g = Qdq(np.uint8)
+    g.inputs.update(c=RNG.integers(0, 2, (3, 5)).astype(bool), a=random_bytes(np.uint8, (3, 5)), b=random_bytes(np.uint8, (5,)))
+    a, b, y = (g.parameters() for _ in range(3))
+    g.nodes.append(helper.make_node("QLinearWhere", ["c", "a", *a, "b", *b, *y], ["contrib"], domain="com.microsoft"))
+    real = g.node("Where", ["c", g.node("DequantizeLinear", ["a", *a]), g.node("DequantizeLinear", ["b", *b])])
+    pairs_agree(g, [("contrib", g.quantize(real, y))])
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.INT4, TensorProto.UINT4, TensorProto.INT16, TensorProto.UINT16])
+def test_contributed_types(dtype):
+    """ONNX Runtime's own Q and DQ take 4 and 16 bits in models of opset 17, where ONNX's do not."""
+    values = RNG.integers(0, 7, (6, 4))
+    scale = RNG.uniform(.1, .2, 4).astype(F32)
+    tensors = [helper.make_tensor("w", dtype, (6, 4), values.ravel().tolist()), helper.make_tensor("z", dtype, (4,), [1, 2, 3, 0]),
+               numpy_helper.from_array(scale, "s")]
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s", "z"], ["r"], domain="com.microsoft", axis=1), helper.make_node("MatMul", ["x", "r"], ["p"]),
+             helper.make_node("QuantizeLinear", ["p", "s", "z"], ["q"], domain="com.microsoft", axis=1),
+             helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], domain="com.microsoft", axis=1)]
+    x = RNG.uniform(0, 1, (3, 6)).astype(F32)
+    model = model_of(nodes, {"x": x}, {}, ["y"], 17)
+    model.graph.initializer.extend(tensors)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    zero, most = np.array([1, 2, 3, 0]), {TensorProto.INT4: 7, TensorProto.UINT4: 15}.get(dtype, 1 << 14)
+    product = x @ ((values - zero) * scale).astype(F32)
+    least = -8 if dtype == TensorProto.INT4 else -(1 << 15) if dtype == TensorProto.INT16 else 0
+    want = (np.clip(np.rint(product / scale) + zero, least, most) - zero) * scale
+    assert np.abs(run(model, {"x": x})[0] - want).max() <= scale.max() * 1.01
+    assert np.mean(np.abs(run(model, {"x": x})[0] - want) > 1e-5) < .1
 
 
 @pytest.mark.parametrize("scales", [(), (6,)])
