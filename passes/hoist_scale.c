@@ -20,6 +20,8 @@ typedef struct step {
 typedef struct path { /* from the scale back to the linear operator */
   int n;
   step steps[MAX_PATH];
+  const ifd_node *split; /* at whose output it ends, where it ends so */
+  const ifd_node *view;  /* the Reshape before the Split, or NULL */
 } path;
 
 /* Its output holds elements of input 0, each or some of them, and nothing else. */
@@ -41,12 +43,36 @@ static ifd_status is_foldable(ifd_rewrite *rw, const ifd_value *v, bool *foldabl
   return IFD_OK;
 }
 
+/* v is part of the last axis of what a linear operator makes, seen in heads perhaps: what scales the part
+ * scales some of the operator's channels. */
+static ifd_status ends_at_split(ifd_rewrite *rw, const ifd_value *v, path *p, bool *found) {
+  ifd_linear l;
+  const char *why;
+  const ifd_node *split = ifd_rw_producer(v, "Split");
+  int rank = split ? ifd_rw_rank(rw, split->inputs[0]) : -1;
+  if (rank < 1 || (ifd_node_int(split, "axis", 0) + rank) % rank != rank - 1) return IFD_OK;
+  const ifd_node *view = ifd_rw_sole_producer(split->inputs[0], "Reshape");
+  const ifd_value *made = view ? view->inputs[0] : split->inputs[0];
+  ifd_dim parted = ifd_rw_dim(rw, split->inputs[0], -1), channels = ifd_rw_dim(rw, made, -1);
+  if (!ifd_dim_is_number(parted) || !ifd_dim_is_number(channels) || parted < 1 || channels % parted)
+    return IFD_OK;
+  TRY(is_foldable(rw, made, found));
+  ifd_affine f;
+  TRY(ifd_affine_chain(rw, made->producer, &f, &why));
+  const ifd_node *maker = f.n_nodes ? f.x->producer : made->producer;
+  *found = *found && split->graph == v->graph && ifd_value_n_readers(split->inputs[0]) == 1 &&
+           ifd_linear_of(rw, (ifd_node *)maker, &l, &why) && l.axis_out == ifd_rw_rank(rw, made) - 1;
+  if (*found) p->split = split, p->view = view;
+  return IFD_OK;
+}
+
 /* Looks back from v; through products only what multiplies goes. */
 static ifd_status look_back(ifd_rewrite *rw, const ifd_value *v, bool shifts, path *p, bool *found) {
   ifd_node *node = v->producer;
   TRY(is_foldable(rw, v, found));
   if (*found || !node || node->graph != v->graph || ifd_value_n_readers(v) != 1 || p->n == MAX_PATH)
     return IFD_OK;
+  if (ifd_node_is(node, "Split") && !shifts) return ends_at_split(rw, v, p, found);
   bool product = ifd_node_is(node, "MatMul") && !shifts;
   if (!product && !moves(node)) return IFD_OK;
   for (int i = 0; i < 1 + product && !*found; i++) {
@@ -59,14 +85,49 @@ static ifd_status look_back(ifd_rewrite *rw, const ifd_value *v, bool shifts, pa
   return IFD_OK;
 }
 
+/* `scale` for the channels that are part `k` of the Split, 1 for the others. */
+static ifd_status add_scales(ifd_rewrite *rw, ifd_value **out, const path *p, int k, int64_t channels,
+                             double scale) {
+  const ifd_node *split = p->split;
+  int64_t parted = ifd_rw_dim(rw, split->inputs[0], -1), first = 0;
+  double *v;
+  for (int i = 0; i < k; i++) first += ifd_rw_dim(rw, split->outputs[i], -1);
+  int64_t end = first + ifd_rw_dim(rw, split->outputs[k], -1);
+  ALLOC(ifd_rw_error(rw), v, ifd_new_array(ifd_rw_scratch(rw), double, channels));
+  for (int64_t c = 0; c < channels; c++) v[c] = c % parted >= first && c % parted < end ? scale : 1;
+  return ifd_affine_add_vector(rw, out, ifd_rw_dtype(rw, split->inputs[0]), v, channels, "scale");
+}
+
+/* The Split again, of which the part y is scaled. */
+static ifd_status build_split(ifd_rewrite *rw, ifd_value **y, const path *p, double scale) {
+  const ifd_node *last = p->view ? p->view : p->split;
+  ifd_value *inputs[2] = {last->inputs[0]};
+  ifd_node *node;
+  int k = (*y)->output;
+  for (int i = 0; i < p->split->n_outputs; i++)
+    if (!p->split->outputs[i] || !ifd_dim_is_number(ifd_rw_dim(rw, p->split->outputs[i], -1))) return IFD_OK;
+  TRY(add_scales(rw, &inputs[1], p, k, ifd_rw_dim(rw, inputs[0], -1), scale));
+  TRY(ifd_rw_add_node(rw, &node, "Mul", inputs, 2, 1));
+  if (p->view)
+    TRY(ifd_rw_add_like(rw, &node, p->view, (ifd_value *[]){node->outputs[0], p->view->inputs[1]}, 2));
+  inputs[0] = node->outputs[0];
+  inputs[1] = ifd_node_input(p->split, 1);
+  TRY(ifd_rw_add_like(rw, &node, p->split, inputs, p->split->n_inputs));
+  for (int i = 0; i < node->n_outputs; i++)
+    if (i != k) TRY(ifd_rw_replace(rw, p->split->outputs[i], node->outputs[i]));
+  *y = node->outputs[k];
+  return IFD_OK;
+}
+
 /* The path's nodes again, behind a·x + b. */
 static ifd_status build(ifd_rewrite *rw, ifd_value **y, const path *p, const ifd_affine *f) {
-  const step *first = &p->steps[p->n - 1];
   ifd_node *node;
   ifd_value *c;
-  *y = first->node->inputs[first->operand];
+  *y = p->n ? p->steps[p->n - 1].node->inputs[p->steps[p->n - 1].operand] : f->x;
   ifd_dtype dtype = ifd_rw_dtype(rw, *y);
-  if (f->scales) {
+  if (p->split && !p->n) { /* else it goes behind the Split first, for then all has its place */
+    TRY(build_split(rw, y, p, f->a[0]));
+  } else if (f->scales) {
     TRY(ifd_rw_add_scalar(rw, &c, dtype, f->a[0], "scale"));
     TRY(ifd_rw_add_node(rw, &node, "Mul", (ifd_value *[]){*y, c}, 2, 1));
     *y = node->outputs[0];
@@ -100,7 +161,7 @@ static ifd_status hoist(ifd_rewrite *rw, ifd_node *last) {
   TRY(ifd_affine_goes_on(rw, last, &goes_on));
   if (goes_on) return IFD_OK;
   TRY(look_back(rw, f.x, f.shifts, &p, &found));
-  if (!found || !p.n) return IFD_OK;
+  if (!found || (!p.n && !p.split)) return IFD_OK;
   TRY(build(rw, &y, &p, &f));
   return ifd_rw_replace(rw, last->outputs[0], y);
 }

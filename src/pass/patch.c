@@ -66,19 +66,20 @@ static bool is_new(const ifd_rewrite *rw, const ifd_node *node) {
   return false;
 }
 
-/* New nodes stand after the last of what they read and after nothing that reads them: before which node is
- * that? */
-static bool find_place(const ifd_rewrite *rw, ifd_node **before) {
-  ifd_graph *graph = rw->root->graph;
-  const ifd_node *after = rw->root->prev;
+/* The last of `after` and what new nodes read. */
+static const ifd_node *last_read(const ifd_rewrite *rw, const ifd_node *after) {
   for (int k = 0; k < rw->nodes.n; k++)
     for (int i = 0; i < rw->nodes.v[k]->n_inputs; i++) {
       const ifd_value *v = rw->nodes.v[k]->inputs[i];
-      const ifd_node *p = v && v->graph == graph ? v->producer : NULL;
+      const ifd_node *p = v && v->graph == rw->root->graph ? v->producer : NULL;
       if (p && !is_new(rw, p) && (!after || p->rank > after->rank)) after = p;
     }
-  *before = after ? after->next : graph->first;
-  long limit = after ? after->rank : -1;
+  return after;
+}
+
+/* Whether all that reads what is made, new nodes standing behind rank `limit`, stands behind it. */
+static bool readers_follow(const ifd_rewrite *rw, long limit) {
+  ifd_graph *graph = rw->root->graph;
   for (int k = 0; k < rw->values.n; k++) {
     const ifd_edit_value *e = &rw->values.v[k];
     bool made_here = e->with->producer && is_new(rw, e->with->producer);
@@ -98,6 +99,18 @@ static bool find_place(const ifd_rewrite *rw, ifd_node **before) {
     if (!reader || reader->rank <= (is_new(rw, p) ? limit : p->rank)) return false;
   }
   return true;
+}
+
+/* New nodes stand after the last of what they read and after nothing that reads them: before which node is
+ * that? Before the root, or as early as can be. */
+static bool find_place(const ifd_rewrite *rw, ifd_node **before) {
+  const ifd_node *starts[] = {rw->root->prev, NULL};
+  for (int i = 0; i < 2; i++) {
+    const ifd_node *after = last_read(rw, starts[i]);
+    *before = after ? after->next : rw->root->graph->first;
+    if (readers_follow(rw, after ? after->rank : -1)) return true;
+  }
+  return false;
 }
 
 /* No contradiction: same kind, element type and rank, and no two different numbers for one dimension. */

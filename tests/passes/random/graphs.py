@@ -670,6 +670,35 @@ def group_norm(g, x):
     return g.affines(g.reshape(g.between(y), [n, c, *image], [-1, c, *image]))
 
 
+def split_heads(g, x):
+    """Queries, keys and values as parts of one product, in heads perhaps; the scores are scaled."""
+    if len(g.shapes[x]) != 3:
+        return x
+    n, t, d = g.shapes[x]
+    heads, size = g.pick((1, 4), (2, 3), (2, 2))
+    y = g.add("MatMul", [x, g.constant(g.floats(d, 3 * heads * size))], [n, t, 3 * heads * size])
+    if g.chance(0.6):
+        y = g.add("Add", [y, g.constant(g.floats(3 * heads * size))], g.shapes[y])
+    shape = [n, t, heads * size]
+    if heads > 1:
+        y = g.reshape(y, [n, t, heads, 3 * size], [-1, t, heads, 3 * size])
+        shape = [n, t, heads, size]
+    axis = len(shape) - 1
+    lengths = [shape[axis]] * 3
+    q, k, v = g.add("Split", [y] + ([g.ints(*lengths)] if g.opset >= 13 else []), shape, 3, axis=axis,
+                    split=None if g.opset >= 13 else lengths)
+    if heads > 1:
+        q, k, v = (g.add("Transpose", [p], [n, heads, t, size], perm=[0, 2, 1, 3]) for p in (q, k, v))
+    turn = [0, 2, 1] if heads == 1 else [0, 1, 3, 2]
+    k = g.add("Transpose", [k], [g.shapes[k][i] for i in turn], perm=turn)
+    scores = g.add("MatMul", [q, k], [*g.shapes[q][:-1], t])
+    scores = binary(g, g.pick("Mul", "Div"), g.between(scores), scalar(g, 0.4), g.shapes[scores])
+    y = g.add("MatMul", [g.softmax(scores, len(g.shapes[scores]) - 1), v], g.shapes[v])
+    if heads > 1:
+        y = g.add("Transpose", [y], [n, t, heads, size], perm=[0, 2, 1, 3])
+    return g.reshape(y, [n, t, heads * size], [-1, t, heads * size])
+
+
 def picks(g, x):
     s = g.shapes[x]
     axis = int(g.rng.integers(1, len(s)))
@@ -725,7 +754,7 @@ def branch(g, x):
 
 
 IMAGE = [conv_block, conv_block, conv_block, parallel, pools, whole_pool, shuffles, group_norm, instance_norm]
-ANY = [attention, attention, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, parted, stretches, sequences, rows, casts, duplicates, product, layer_norm, branch, clips,
+ANY = [attention, attention, split_heads, activation, activation, clamps, transposes, slices, joins, views, reductions, picks, parted, stretches, sequences, rows, casts, duplicates, product, layer_norm, branch, clips,
        pad_any]
 
 
