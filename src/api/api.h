@@ -37,9 +37,11 @@ struct infold_value {
 };
 
 struct infold_session {
-  infold_model *model; /* as given: names, types */
-  infold_model *ready; /* what runs */
-  ifd_budget *budget;  /* lives as long as the session's results */
+  infold_model *model;                /* as given: names, types */
+  infold_model *ready;                /* what runs */
+  bool keeps_weights;                 /* that were packed: some were needed again */
+  IFD_VEC(const void *) gone, needed; /* data of ready's constants: let go of; needed as it is */
+  ifd_budget *budget;                 /* lives as long as the session's results */
   infold_session_options options;
   size_t base_limit, most_memory; /* the default limit without inputs, and with any */
   ifd_program *program;
@@ -111,6 +113,12 @@ ifd_status ifd_api_read_from_archive(ifd_error *err, infold_value **out, const i
                                      const char *path, int input);
 ifd_status ifd_api_write_archive(ifd_error *err, infold_value *const *values, const infold_session *s,
                                  const char *path);
+/* The model that runs: a copy of the session's model with local functions and gradients written out, then
+ * optimized for running. */
+ifd_status ifd_api_make_ready(ifd_error *err, infold_model **out, infold_session *s);
+/* let_go and need of a session's program (plan.h), which see to it that one of them runs at a time. */
+void ifd_api_let_go(void *session, const void *data, size_t bytes);
+ifd_status ifd_api_need(ifd_error *err, void *session, const void *data, bool for_good);
 /* A value that takes over the datum, which is released on failure too. */
 ifd_status ifd_api_value(ifd_error *err, infold_value **out, ifd_datum *datum);
 

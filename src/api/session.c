@@ -2,9 +2,6 @@
 
 #include "base/cpu.h"
 #include "base/os.h"
-#include "io/onnx_read.h"
-#include "pass/gradient.h"
-#include "pass/inline.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,49 +24,16 @@ static ifd_status format_types(ifd_error *err, infold_session *s) {
   return IFD_OK;
 }
 
-/* The passes that put the graph onto kernels: all that runs on a graph that shall stay as it is. */
-static ifd_status plan_passes(ifd_error *err, ifd_arena *arena, const char *const **out) {
-  const char **names;
-  int n = 0;
-  while (ifd_passes[n].name) n++;
-  ALLOC(err, names, ifd_new_array(arena, const char *, n + 1));
-  *out = names;
-  for (const ifd_pass_entry *p = ifd_passes; p->name; p++)
-    if (p->pass->phase >= IFD_PHASE_INTEGER) *names++ = p->name;
-  return IFD_OK;
-}
-
-/* The model made ready: local functions and gradients written out, then optimized for running. */
-static ifd_status make_ready(ifd_error *err, infold_session *s) {
-  TRY(ifd_api_clone(err, &s->ready, s->model, s->budget->limit));
-  TRY(ifd_inline_functions(err, s->ready->ir));
-  TRY(ifd_expand_gradients(err, s->ready->ir));
-  if (s->options.reference || s->options.float64) return IFD_OK;
-  ifd_optimize_options options = {.max_rewrites = -1, .grow = true, .for_running = true};
-  ifd_optimize_report report = {0};
-  if (s->options.no_optimize) TRY(plan_passes(err, &s->arena, &options.only));
-  ifd_arena_init(&report.arena, NULL);
-  ifd_status status = ifd_optimize(err, s->ready->ir, &options, &report);
-  ifd_arena_free(&report.arena);
-  ifd_model_let_go(s->ready->ir, NULL, 0);
-  return status;
-}
-
-/* Weights are held once: packed, and no longer as pages of the file. */
-static void let_go(void *session, const void *data, size_t bytes) {
-  enum { WORTH_IT = 1 << 18 };
-  if (bytes >= WORTH_IT) ifd_model_let_go(((const infold_session *)session)->ready->ir, data, bytes);
-}
-
 static ifd_status create_session(ifd_error *err, infold_session *s) {
   int threads = s->options.threads > 0 ? s->options.threads : ifd_cpu_count();
   TRY(format_types(err, s));
-  TRY(make_ready(err, s));
+  TRY(ifd_api_make_ready(err, &s->ready, s));
   ifd_program_options options = {.isa = ifd_cpu_isa_at_most(s->options.cpu),
                                  .reference = s->options.reference,
                                  .float64 = s->options.float64,
                                  .exact_conv = s->options.exact_conv,
-                                 .let_go = let_go,
+                                 .let_go = ifd_api_let_go,
+                                 .need = ifd_api_need,
                                  .owner = s};
   TRY(ifd_program_create(err, &s->program, s->ready->ir->graph, NULL, &options, s->budget));
   if (threads > 1) ALLOC(err, s->pool, ifd_pool_create(threads));

@@ -59,7 +59,7 @@ void ifd_file_unmap(ifd_file *file) {
   *file = ifd_file_from_memory(NULL, 0);
 }
 
-void ifd_file_let_go(const void *p, size_t len) {
+void ifd_memory_let_go(const void *p, size_t len) {
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)p + page - 1) / page * page,
             to = ((uintptr_t)p + len) / page * page;
   int reason = errno;

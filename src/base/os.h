@@ -21,8 +21,9 @@ ifd_file ifd_file_from_memory(const void *p, size_t size);
 /* Releases a mapping; twice is fine. */
 void ifd_file_unmap(ifd_file *file);
 
-/* Lets go of the whole pages within [p, p + len) of a mapped file: read again, they come back from it. */
-void ifd_file_let_go(const void *p, size_t len);
+/* Lets go of the whole pages within [p, p + len): those of a mapped file come back from it when they are read
+ * again, those of other memory come back as zeros. */
+void ifd_memory_let_go(const void *p, size_t len);
 
 /* Opens the folder that `path`, a file, lies in; close it with ifd_folder_close. */
 ifd_status ifd_folder_open(ifd_error *err, int *folder, const char *path);

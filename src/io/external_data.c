@@ -132,9 +132,9 @@ void ifd_files_let_go(const ifd_files *files, const void *p, size_t len) {
     const ifd_file *f = files->all.v[i];
     if (!f->mapped) continue;
     if (!p)
-      ifd_file_let_go(f->data, f->size);
+      ifd_memory_let_go(f->data, f->size);
     else if (at >= f->data && at < f->data + f->size && len <= (size_t)(f->data + f->size - at))
-      ifd_file_let_go(p, len);
+      ifd_memory_let_go(p, len);
   }
 }
 

@@ -45,7 +45,8 @@ typedef struct ifd_work {
                   whose two sides are the same memory */
   const ifd_span *spans;
   bool only_spans;       /* it does nothing else */
-  unsigned unread;       /* bit i: the kernels do not read input i (its packed form is in the parameters) */
+  unsigned unread;       /* bit i: the kernels do not read input i (its packed form is in the parameters), nor
+                            does anyone: they must not fail */
   unsigned anywhere;     /* bit i: the kernels read input i at any address, aligned or not */
   const char *algorithm; /* for the profile: "gemm", "winograd 4x4" … */
 } ifd_work;

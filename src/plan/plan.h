@@ -27,8 +27,10 @@ typedef struct ifd_program_options {
   bool reference;  /* evaluate everything by its reference */
   bool float64;    /* float32 in double; implies reference */
   bool exact_conv; /* no convolution by Winograd's algorithm */
-  /* Told of a constant's bytes that were packed and will hardly be read again; or NULL. */
+  /* Told of a constant that was packed, so that its one reader has no more use for its bytes; or NULL. */
   void (*let_go)(void *owner, const void *data, size_t bytes);
+  /* Asks for a constant's bytes, which may have gone: now, or for good; or NULL. */
+  ifd_status (*need)(ifd_error *err, void *owner, const void *data, bool for_good);
   void *owner;
 } ifd_program_options;
 

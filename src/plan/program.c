@@ -177,10 +177,21 @@ void ifd_program_destroy(ifd_program *p) {
 
 /* ---- packed constants ---- */
 
+static ifd_program *root_of(ifd_program *program) {
+  while (program->parent) program = program->parent;
+  return program;
+}
+
+static ifd_status need(ifd_error *err, ifd_program *root, const ifd_tensor *constant, bool for_good) {
+  const ifd_program_options *o = &root->options;
+  return o->need ? o->need(err, o->owner, constant->data, for_good) : IFD_OK;
+}
+
 static ifd_status make_packed(ifd_error *err, ifd_program *root, ifd_packed *k, const ifd_tensor *from) {
   void *dense = NULL;
   size_t bytes = (size_t)ifd_tensor_count(from) * ifd_dtype_size(from->dtype);
   bool expand = k->pack && (from->splat || from->packed);
+  TRY(need(err, root, from, false));
   if (expand) {
     ALLOC(err, dense, ifd_budget_alloc(root->budget, bytes));
     ifd_tensor_expand(from, dense);
@@ -250,14 +261,22 @@ static uint64_t hash_of(const ifd_packed *k) {
 ifd_status ifd_program_pack(ifd_error *err, const void **out, ifd_program *program, const ifd_tensor *from,
                             size_t bytes, void (*pack)(void *to, const void *from, const void *params),
                             const void *params, size_t params_size) {
-  ifd_program *root = program;
-  while (root->parent) root = root->parent;
+  ifd_program *root = root_of(program);
   ifd_program_priv *priv = root->priv;
   ifd_packed key = {
       .data = from->data, .pack = pack, .params = (void *)params, .params_size = params_size, .bytes = bytes};
   key.hash = hash_of(&key);
   pthread_mutex_lock(&priv->pack_lock);
   ifd_status status = find_or_pack(err, out, root, from, &key);
+  pthread_mutex_unlock(&priv->pack_lock);
+  return status;
+}
+
+ifd_status ifd_program_need(ifd_error *err, ifd_program *program, const ifd_tensor *constant) {
+  ifd_program *root = root_of(program);
+  ifd_program_priv *priv = root->priv;
+  pthread_mutex_lock(&priv->pack_lock);
+  ifd_status status = need(err, root, constant, true);
   pthread_mutex_unlock(&priv->pack_lock);
   return status;
 }

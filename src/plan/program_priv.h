@@ -39,6 +39,8 @@ typedef struct ifd_program_priv {
 ifd_status ifd_program_pack(ifd_error *err, const void **out, ifd_program *program, const ifd_tensor *from,
                             size_t bytes, void (*pack)(void *to, const void *from, const void *params),
                             const void *params, size_t params_size);
+/* Sees to it that a constant's own bytes are there, for good: a step reads them. */
+ifd_status ifd_program_need(ifd_error *err, ifd_program *program, const ifd_tensor *constant);
 /* Lowers a node into work (n_launches 0: it declined). in and out as ifd_lower has them. */
 ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program, const ifd_node *node,
                           const ifd_tensor *const *in, const bool *constant, const ifd_tensor *const *out,

@@ -317,7 +317,7 @@ static ifd_status pack_recurrence(ifd_lower *x, recurrence *p) {
   TRY(x->packed(x, &packed, x->in[R], sizeof(float) * (size_t)(k.directions * k.direction), pack, &k,
                 sizeof k));
   p->packed = packed;
-  x->work->unread |= 1u << R;
+  if (!p->has[LENGTHS]) x->work->unread |= 1u << R; /* lengths may be refused: then all is evaluated */
   return IFD_OK;
 }
 

@@ -1,0 +1,145 @@
+/* The model that a session runs, and the memory of its weights.
+ *
+ * A weight that kernels read in another form is packed when a plan is made, and then its own bytes go: pages
+ * of the file by themselves; those of a weight that passes computed, once nothing else reads it. Should
+ * another input's shape want them after all, in another form or as they are, the model is made ready once
+ * more, which gives the same weights, and from then on they stay. */
+#include "api/api.h"
+
+#include "base/os.h"
+#include "pass/gradient.h"
+#include "pass/inline.h"
+#include <string.h>
+
+/* ---- making ready ---- */
+
+/* The passes that put the graph onto kernels: all that runs on a graph that shall stay as it is. */
+static ifd_status plan_passes(ifd_error *err, ifd_arena *arena, const char *const **out) {
+  const char **names;
+  int n = 0;
+  while (ifd_passes[n].name) n++;
+  ALLOC(err, names, ifd_new_array(arena, const char *, n + 1));
+  *out = names;
+  for (const ifd_pass_entry *p = ifd_passes; p->name; p++)
+    if (p->pass->phase >= IFD_PHASE_INTEGER) *names++ = p->name;
+  return IFD_OK;
+}
+
+static ifd_status optimize(ifd_error *err, ifd_model *model, infold_session *s) {
+  TRY(ifd_inline_functions(err, model));
+  TRY(ifd_expand_gradients(err, model));
+  if (s->options.reference || s->options.float64) return IFD_OK;
+  ifd_optimize_options options = {.max_rewrites = -1, .grow = true, .for_running = true};
+  ifd_optimize_report report = {0};
+  if (s->options.no_optimize) TRY(plan_passes(err, &s->arena, &options.only));
+  ifd_arena_init(&report.arena, NULL);
+  ifd_status status = ifd_optimize(err, model, &options, &report);
+  ifd_arena_free(&report.arena);
+  ifd_model_let_go(model, NULL, 0);
+  return status;
+}
+
+ifd_status ifd_api_make_ready(ifd_error *err, infold_model **out, infold_session *s) {
+  TRY(ifd_api_clone(err, out, s->model, s->budget->limit));
+  return optimize(err, (*out)->ir, s);
+}
+
+/* ---- letting go ---- */
+
+typedef struct readers {
+  const char *data;
+  size_t bytes;
+  int n;
+} readers;
+
+static ifd_status count_readers(ifd_graph *graph, void *context) {
+  readers *r = context;
+  for (int i = 0; i < graph->constants.n; i++) {
+    const ifd_value *v = graph->constants.v[i];
+    const char *data = v->constant ? v->constant->data : NULL;
+    if (data >= r->data && data < r->data + r->bytes) r->n += ifd_value_n_readers(v);
+  }
+  return IFD_OK;
+}
+
+static bool contains(const void *const *list, int n, const void *data) {
+  for (int i = 0; i < n; i++)
+    if (list[i] == data) return true;
+  return false;
+}
+
+static ifd_status remember(ifd_error *err, infold_session *s, const void *data) {
+  IFD_PUSH(err, &s->arena, &s->gone, data);
+  return IFD_OK;
+}
+
+void ifd_api_let_go(void *session, const void *data, size_t bytes) {
+  infold_session *s = session;
+  ifd_model *ready = s->ready->ir;
+  readers r = {.data = data, .bytes = bytes};
+  ifd_error err = {0};
+  if (bytes < IFD_ARENA_LARGE) return;
+  ifd_model_let_go(ready, data, bytes);
+  bool is_own = ifd_arena_has_data(&ready->arena, data, bytes);
+  if (s->keeps_weights || !is_own || contains(s->needed.v, s->needed.n, data)) return;
+  if (ifd_graph_visit(ready->graph, count_readers, &r) != IFD_OK || r.n > 1) return;
+  if (remember(&err, s, data) == IFD_OK) ifd_memory_let_go(data, bytes);
+}
+
+/* ---- bringing back ---- */
+
+typedef struct constants {
+  ifd_error *err;
+  ifd_arena arena;
+  IFD_VEC(const ifd_value *) all;
+} constants;
+
+static ifd_status list_constants(ifd_graph *graph, void *context) {
+  constants *c = context;
+  for (int i = 0; i < graph->constants.n; i++)
+    if (graph->constants.v[i]->constant) IFD_PUSH(c->err, &c->arena, &c->all, graph->constants.v[i]);
+  return IFD_OK;
+}
+
+/* Passes do the same with the same model. */
+static ifd_status copy_weights(ifd_error *err, infold_session *s, const constants *to,
+                               const constants *from) {
+  EXPECT(err, to->all.n == from->all.n, UNSUPPORTED, "the model's weights could not be made again");
+  for (int i = 0; i < to->all.n; i++) {
+    const ifd_tensor *a = to->all.v[i]->constant, *b = from->all.v[i]->constant;
+    if (!contains(s->gone.v, s->gone.n, a->data)) continue;
+    EXPECT(err,
+           strcmp(to->all.v[i]->name, from->all.v[i]->name) == 0 && a->dtype == b->dtype &&
+               ifd_tensor_stored_bytes(a) == ifd_tensor_stored_bytes(b),
+           UNSUPPORTED, "the weight '%s' could not be made again", to->all.v[i]->name);
+    memcpy(a->data, b->data, ifd_tensor_stored_bytes(a));
+  }
+  return IFD_OK;
+}
+
+static ifd_status bring_back(ifd_error *err, infold_session *s) {
+  infold_model *again = NULL;
+  constants to = {.err = err}, from = {.err = err};
+  ifd_arena_init(&to.arena, NULL);
+  ifd_arena_init(&from.arena, NULL);
+  ifd_status status = ifd_api_make_ready(err, &again, s);
+  if (status == IFD_OK) status = ifd_graph_visit(s->ready->ir->graph, list_constants, &to);
+  if (status == IFD_OK) status = ifd_graph_visit(again->ir->graph, list_constants, &from);
+  if (status == IFD_OK) status = copy_weights(err, s, &to, &from);
+  ifd_arena_free(&to.arena);
+  ifd_arena_free(&from.arena);
+  infold_destroy_model(again);
+  if (status != IFD_OK) return status;
+  s->gone.n = 0;
+  s->keeps_weights = true;
+  return IFD_OK;
+}
+
+ifd_status ifd_api_need(ifd_error *err, void *session, const void *data, bool for_good) {
+  infold_session *s = session;
+  if (contains(s->gone.v, s->gone.n, data)) return bring_back(err, s);
+  bool is_new = for_good && ifd_arena_has_data(&s->ready->ir->arena, data, IFD_ARENA_LARGE) &&
+                !contains(s->needed.v, s->needed.n, data);
+  if (is_new) IFD_PUSH(err, &s->arena, &s->needed, data);
+  return IFD_OK;
+}
