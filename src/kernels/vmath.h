@@ -58,6 +58,11 @@ IFD_INLINE v16 v16_exp_inner(v16 x) {
   v16 n = v16_round(v16_mul(x, C_(0x1.715476p+0f)));
   return v16_scale(v16_add(C_(1), v16_expm1_poly(v16_minus_n_ln2(x, n))), n);
 }
+/* exp(x) of x <= 0, or NaN; 0 where it would be denormal, which costs a hundred cycles */
+IFD_INLINE v16 v16_exp_down(v16 x) {
+  const v16 least = C_(-87);
+  return v16_select(v16_lt(x, least), v16_zero(), v16_exp_inner(v16_max(least, x)));
+}
 IFD_INLINE v16 v16_exp(v16 x) { return v16_exp_inner(v16_max(C_(-104), v16_min(C_(89), x))); }
 /* exp(x) - 1 of x in [-18, 89], or NaN; not exact for |x| < 2^-125 */
 IFD_INLINE v16 v16_expm1_inner(v16 x) {
@@ -166,7 +171,7 @@ IFD_INLINE v16 v16_erf(v16 x) {
   v16 large = v16_sub(C_(1), v16_fma(e, scale, scale));
   return v16_select(v16_lt(a, C_(0.875f)), small, v16_or_sign(large, x));
 }
-/* Phi(-t) for t in [0, 14.5], Phi the normal distribution function: exp(-t^2/2) times a polynomial in 1 / (1
+/* Phi(-t) for t in [0, 13), Phi the normal distribution function: exp(-t^2/2) times a polynomial in 1 / (1
  * + t/4); the square's rounding error goes into the exponent too. */
 IFD_INLINE v16 v16_normal_tail(v16 t) {
   v16 s = v16_div(v16_sub(t, C_(2)), v16_add(t, C_(3)));
@@ -184,15 +189,18 @@ IFD_INLINE v16 v16_normal_tail(v16 t) {
   v16 r = v16_fnma(low, C_(0.5f), v16_minus_n_ln2(x, n));
   return v16_scale(v16_fma(p, v16_expm1_poly(r), p), n);
 }
-/* x Phi(x) */
+/* x Phi(x); Phi is 0 where it would be denormal */
 IFD_INLINE v16 v16_gelu(v16 x) {
-  v16 tail = v16_normal_tail(v16_min(C_(14.5f), v16_abs(x)));
+  v16 most = C_(12.875f), t = v16_abs(x);
+  v16 tail = v16_select(v16_lt(most, t), v16_zero(), v16_normal_tail(v16_min(most, t)));
   return v16_mul(x, v16_select(v16_lt(x, v16_zero()), tail, v16_sub(C_(1), tail)));
 }
-/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)) */
+/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)); the
+ * cubic is soon so large that a sigmoid's tail would be denormal */
 IFD_INLINE v16 v16_gelu_tanh(v16 x) {
   v16 u = v16_mul(x, v16_step(v16_mul(x, x), C_(0x1.2444f2p-4f), 0x1.988454p+0f));
-  return v16_mul(x, v16_sigmoid(u));
+  v16 e = v16_exp_down(v16_neg(v16_abs(u)));
+  return v16_mul(x, v16_div(v16_select(v16_lt(u, v16_zero()), e, C_(1)), v16_add(C_(1), e)));
 }
 
 /* ---- sin and cos ---- */

@@ -89,6 +89,8 @@ bool ifd_rw_is_filled_with(ifd_rewrite *rw, const ifd_value *value, double x);
 bool ifd_rw_scalar(ifd_rewrite *rw, const ifd_value *value, double *out);
 /* The opset of ai.onnx that applies at this node. */
 int ifd_rw_opset(const ifd_node *node);
+/* Whether the model is for a session, not for a file. */
+bool ifd_rw_for_running(const ifd_rewrite *rw);
 /* Whether ai.onnx has the operator at this node's opset, or at any where the model is for a session alone. */
 bool ifd_rw_offers(const ifd_rewrite *rw, const ifd_node *at, const char *op_type);
 ifd_arena *ifd_rw_scratch(ifd_rewrite *rw); /* until the attempt ends */

@@ -146,7 +146,7 @@ ifd_status ifd_rw_channels_first(ifd_rewrite *rw, ifd_value **out, ifd_value *x,
 
 bool ifd_rw_stays_quantized(ifd_rewrite *rw, const ifd_node *node) {
   static const char *const takers[] = {"Conv", "MatMul", "Gemm"};
-  if (!rw->manager->options->for_running || !ifd_node_is(node, "DequantizeLinear") ||
+  if (!ifd_rw_for_running(rw) || !ifd_node_is(node, "DequantizeLinear") ||
       !ifd_dtype_is_byte(ifd_rw_dtype(rw, node->inputs[0])) || ifd_node_int(node, "block_size", 0))
     return false;
   const ifd_value *v = node->outputs[0];

@@ -114,8 +114,10 @@ bool ifd_rw_scalar(ifd_rewrite *rw, const ifd_value *value, double *out) {
 
 int ifd_rw_opset(const ifd_node *node) { return ifd_graph_opset(node->graph, ""); }
 
+bool ifd_rw_for_running(const ifd_rewrite *rw) { return rw->manager->options->for_running; }
+
 bool ifd_rw_offers(const ifd_rewrite *rw, const ifd_node *at, const char *op_type) {
-  int opset = rw->manager->options->for_running ? ifd_schema_latest_opset("") : at->opset;
+  int opset = ifd_rw_for_running(rw) ? ifd_schema_latest_opset("") : at->opset;
   return ifd_schema_find("", op_type, opset) != NULL;
 }
 
@@ -222,7 +224,7 @@ static ifd_status stage_node(ifd_rewrite *rw, ifd_node *node, ifd_value *const *
 
 /* An operator younger than the opset, which only a session's model may have, is its first version. */
 static void find_younger(const ifd_rewrite *rw, ifd_node *node) {
-  int latest = rw->manager->options->for_running ? ifd_schema_latest_opset("") : 0;
+  int latest = ifd_rw_for_running(rw) ? ifd_schema_latest_opset("") : 0;
   while (!*node->domain && !node->schema && node->opset < latest)
     node->schema = ifd_schema_find("", node->op_type, ++node->opset);
   if (!node->op) node->op = ifd_op_find(node->domain, node->op_type, node->opset);

@@ -2,12 +2,6 @@
 #include "kernels/fold.h"
 #include "kernels/vmath.h"
 
-/* exp(x) for x <= 0 or NaN; 0 where it would be denormal: masked scores are many, and denormals slow */
-IFD_INLINE v16 exp_down(v16 x) {
-  const v16 least = v16_set1(-87);
-  return v16_select(v16_lt(x, least), v16_zero(), v16_exp_inner(v16_max(least, x)));
-}
-
 /* ---- rows ---- */
 
 /* y = scale * x + mask */
@@ -29,13 +23,13 @@ IFD_INLINE float exp_row(const float *x, float max, float *y, size_t n) {
     v16 sum = v16_zero();
     size_t i = at;
     for (; i + 16 <= end; i += 16) {
-      v16 e = exp_down(v16_sub(v16_load(x + i), m));
+      v16 e = v16_exp_down(v16_sub(v16_load(x + i), m));
       if (y) v16_store(y + i, e);
       sum = v16_add(sum, e);
     }
     if (i < end) {
       const int rest = (int)(end - i);
-      v16 e = exp_down(v16_sub(v16_load_n(x + i, rest), m));
+      v16 e = v16_exp_down(v16_sub(v16_load_n(x + i, rest), m));
       if (y) v16_store_n(y + i, e, rest);
       sum = v16_add(sum, v16_select(m16_first(rest), e, v16_zero()));
     }
@@ -82,7 +76,7 @@ IFD_INLINE void sixteen_columns(bool log, const float *x, float *y, size_t strid
   v16 max = v16_set1(-INFINITY), sum = v16_zero();
   for (size_t i = 0; i < n; i++) max = v16_greater(max, v16_load_n(x + i * stride, width));
   for (size_t i = 0; i < n; i++) {
-    v16 d = v16_sub(v16_load_n(x + i * stride, width), max), e = exp_down(d);
+    v16 d = v16_sub(v16_load_n(x + i * stride, width), max), e = v16_exp_down(d);
     v16_store_n(y + i * stride, log ? d : e, width);
     sum = v16_add(sum, e);
   }
