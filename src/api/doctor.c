@@ -92,8 +92,17 @@ static const ifd_node *heir_of(const outcomes *o, const ifd_node *node) {
   return NULL;
 }
 
+/* Whether each call of a local function gives the layer other parameters. */
+static bool is_given_parameters(const ifd_node *bn) {
+  for (int i = 1; bn->graph->function && i < bn->n_inputs; i++)
+    if (bn->inputs[i] && bn->inputs[i]->is_input) return true;
+  return false;
+}
+
 static ifd_status describe_stay(outcomes *o, ifd_bn_layer *l, const char *name) {
   const char *why = ifd_map_find(&o->refusals, name);
+  if (is_given_parameters(l->node))
+    why = "its parameters are inputs of the local function, which stays whole";
   const char *left = ifd_map_find(&o->not_untrained, name);
   const char *repair = !l->trains ? ""
                        : left     ? "; --bn-inference leaves it: "

@@ -265,6 +265,7 @@ def test_functions(tmp_path):
     assert not layers["call/bn"]["trains"] and layers["twice/deep/bn"]["trains"]
     assert all(f["layer"] == "twice/deep/bn" for f in found["findings"])
     assert rules_of(found) >= {"training-mode", "negative-variance"}
+    assert layers["call/bn"]["optimize"] == "stays: its parameters are inputs of the local function, which stays whole"
 
 
 def test_outcome_is_what_optimize_says(tmp_path):
