@@ -12,17 +12,21 @@ enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 15, MAX_FIRST_STEPS = 4096 };
 
 /* ---- choice ---- */
 
-/* Reading a vector of weights takes as long as that many products with it, where a sample has few places. */
-static const double WEIGHT = 8;
+/* Reading a vector of weights takes as long as that many products with it, where a sample has few places:
+ * those of a network of many layers come from L3 or memory, at some 15 GB/s. */
+static const double WEIGHT = 16;
 
 /* What a 3×3 convolution takes, in vector operations for each pair of an input channel and 16 output
  * channels: products of each plane of weights, of a place directly or of the tiles that take part in it;
- * reading the weights once, which for a sample's few places takes longer; and the transforms of tiles. */
+ * reading the weights once, which for a sample's few places takes longer; gathering the places' taps; and the
+ * transforms of tiles. */
 static double direct_cost(const ifd_k_conv_shape *s) {
-  return 9 * ((double)s->out[IFD_K_H] * (double)s->out[IFD_K_W] + WEIGHT);
+  const double copy = 2;
+  double places = (double)s->out[IFD_K_H] * (double)s->out[IFD_K_W];
+  return 9 * (places + WEIGHT + places * copy / (double)s->m);
 }
 static double winograd_cost(const ifd_k_conv_shape *s, int64_t out) {
-  const double transform = out == 4 ? 16 * 90 : 16 * 35;
+  const double transform = out == 4 ? 16 * 60 : 16 * 22;
   ifd_winograd_axis down = ifd_winograd_axis_of(s->out[IFD_K_H], out);
   ifd_winograd_axis across = ifd_winograd_axis_of(s->out[IFD_K_W], out);
   double planes = (double)((out + 2) * (out + 2)), tiles = (double)down.n * (double)across.n;

@@ -257,10 +257,8 @@ static void transform_inputs(const work *k, int64_t s0, int64_t s1) {
   }
 }
 
-/* The products of one plane, of its n tiles from `first` on. Short ones wait for what they fetch of the next
- * panels meanwhile. */
+/* The products of one plane, of its n tiles from `first` on. */
 static void multiply(const work *k, ifd_ukr_args *t, int64_t plane, int64_t first, int64_t n) {
-  enum { LONG = 1 << 10 }; /* steps over the same panels */
   const ifd_winograd_sizes *z = &k->z;
   const float *packed = k->t->packed + plane * ifd_ceil_div(k->t->plan->shape.m, 16) * z->steps * 16;
   const float *v = k->v + plane * z->v_plane + first * 16;
@@ -268,14 +266,12 @@ static void multiply(const work *k, ifd_ukr_args *t, int64_t plane, int64_t firs
   for (int64_t b = k->t->b0, vectors; b < k->t->b1; b += vectors) {
     vectors = ifd_ukr_vectors(n, k->t->b1 - b);
     int64_t parts = ifd_ceil_div(n, ifd_ukr_rows(vectors));
-    bool fetches = parts * z->steps >= LONG;
     t->b = packed + b * z->steps * 16;
-    t->n_ahead = 0;
     for (int64_t r = 0; r < parts; r++) {
       int64_t i = n * r / parts, end = n * (r + 1) / parts;
       t->a = v + i * 16;
       t->c = m + ((b - k->t->b0) * k->n_tiles + i) * 16;
-      if (fetches) ifd_ukr_share(t, r, parts, vectors);
+      ifd_ukr_share(t, r, parts, vectors);
       IFD_K(ifd_ukr_find)(end - i, vectors)(t);
     }
   }
