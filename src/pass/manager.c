@@ -141,6 +141,15 @@ static ifd_status visit_makers_later(sweep *s, const ifd_node *node) {
   return IFD_OK;
 }
 
+/* What makes the values that took others' places has other readers now, too. */
+static ifd_status visit_replacers_later(sweep *s, const ifd_rewrite *rw) {
+  for (int k = 0; k < rw->values.n; k++) {
+    ifd_node *maker = rw->values.v[k].with->producer;
+    if (maker && maker->rank >= 0 && maker->graph == rw->root->graph) TRY(visit_later(s, maker));
+  }
+  return IFD_OK;
+}
+
 /* The nodes that a rule made: at once, or, where rules feed each other for long, later. */
 static ifd_status visit_made(sweep *s, const ifd_rewrite *rw) {
   enum { MAX_DEPTH = 64 };
@@ -152,7 +161,7 @@ static ifd_status visit_made(sweep *s, const ifd_rewrite *rw) {
     if (node->rank >= 0 && status == IFD_OK) status = visit_makers_later(s, node);
   }
   s->depth--;
-  return status;
+  return status == IFD_OK ? visit_replacers_later(s, rw) : status;
 }
 
 /* Tries one list of rules until the node is gone; the nodes they made are visited at once. */
