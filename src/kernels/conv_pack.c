@@ -8,7 +8,7 @@ enum { LANES = 16 };
 
 typedef struct weights {
   const ifd_k_conv_shape *s;
-  const float *w;
+  const ifd_float_anywhere *w;
   int64_t c_group, m_group, taps;
 } weights;
 
@@ -147,7 +147,7 @@ static void pack_planar(const weights *w, float *to) {
   memcpy(to, w->w, sizeof *to * (size_t)(w->s->m * w->c_group * w->taps));
 }
 
-void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed) {
+void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const ifd_float_anywhere *w, float *packed) {
   static void (*const packs[IFD_K_N_CONV_ALGOS])(const weights *, float *) = {
       [IFD_K_CONV_DIRECT] = pack_direct,         [IFD_K_CONV_WINOGRAD] = pack_winograd_4,
       [IFD_K_CONV_WINOGRAD_2] = pack_winograd_2, [IFD_K_CONV_DEPTHWISE] = pack_lanes,

@@ -6,6 +6,7 @@
 #ifndef IFD_KERNELS_SIMD_H
 #define IFD_KERNELS_SIMD_H
 
+#include "kernels/anywhere.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,10 +29,12 @@ typedef __m512 v16;
 typedef __m512i i16;
 typedef __mmask16 m16;
 IFD_INLINE v16 v16_set1(float x) { return _mm512_set1_ps(x); }
-IFD_INLINE v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
+IFD_INLINE v16 v16_load(const ifd_float_anywhere *p) { return _mm512_loadu_ps(p); }
 IFD_INLINE void v16_store(float *p, v16 a) { _mm512_storeu_ps(p, a); }
 IFD_INLINE m16 m16_first(int n) { return (m16)(n >= 16 ? 0xffff : (1u << n) - 1); }
-IFD_INLINE v16 v16_load_n(const float *p, int n) { return _mm512_maskz_loadu_ps(m16_first(n), p); }
+IFD_INLINE v16 v16_load_n(const ifd_float_anywhere *p, int n) {
+  return _mm512_maskz_loadu_ps(m16_first(n), p);
+}
 IFD_INLINE void v16_store_n(float *p, v16 a, int n) { _mm512_mask_storeu_ps(p, m16_first(n), a); }
 IFD_INLINE v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
 IFD_INLINE v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
@@ -101,7 +104,9 @@ V2_(v16_min, _mm256_min_ps)
 V2_(v16_max, _mm256_max_ps)
 #undef V2_
 IFD_INLINE v16 v16_set1(float x) { return (v16){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-IFD_INLINE v16 v16_load(const float *p) { return (v16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+IFD_INLINE v16 v16_load(const ifd_float_anywhere *p) {
+  return (v16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
 IFD_INLINE void v16_store(float *p, v16 a) {
   _mm256_storeu_ps(p, a.l);
   _mm256_storeu_ps(p + 8, a.h);
@@ -112,7 +117,7 @@ IFD_INLINE __m256i ifd_first8(int n) {
 IFD_INLINE m16 m16_first(int n) {
   return (m16){_mm256_castsi256_ps(ifd_first8(n)), _mm256_castsi256_ps(ifd_first8(n - 8))};
 }
-IFD_INLINE v16 v16_load_n(const float *p, int n) {
+IFD_INLINE v16 v16_load_n(const ifd_float_anywhere *p, int n) {
   if (n >= 16) return v16_load(p);
   return (v16){_mm256_maskload_ps(p, ifd_first8(n)),
                n > 8 ? _mm256_maskload_ps(p + 8, ifd_first8(n - 8)) : _mm256_setzero_ps()};
@@ -205,10 +210,10 @@ typedef struct {
   for (int k = 0; k < 16; k++) r.field[k] = (expression);                                                    \
   return r
 IFD_INLINE v16 v16_set1(float x) { LANES_(v16, f, x); }
-IFD_INLINE v16 v16_load(const float *p) { LANES_(v16, f, p[k]); }
+IFD_INLINE v16 v16_load(const ifd_float_anywhere *p) { LANES_(v16, f, p[k]); }
 IFD_INLINE void v16_store(float *p, v16 a) { memcpy(p, a.f, sizeof a.f); }
 IFD_INLINE m16 m16_first(int n) { LANES_(m16, b, k < n); }
-IFD_INLINE v16 v16_load_n(const float *p, int n) { LANES_(v16, f, k < n ? p[k] : 0); }
+IFD_INLINE v16 v16_load_n(const ifd_float_anywhere *p, int n) { LANES_(v16, f, k < n ? p[k] : 0); }
 IFD_INLINE void v16_store_n(float *p, v16 a, int n) {
   for (int k = 0; k < n && k < 16; k++) p[k] = a.f[k];
 }

@@ -131,7 +131,8 @@ typedef struct ifd_lower {
   const bool *constant; /* input i is the same in every run of the session: it may be packed once */
   ifd_work *work;       /* the result; zeroed on entry */
   /* Packed or transformed constants, shared by all plans of a session: calls pack(to, from, params) once for
-   * each key (constant, pack, params bytes) and gives 64-aligned memory. */
+   * each key (constant, pack, params bytes) and gives 64-aligned memory. Elements of `from` lie at any
+   * address. */
   ifd_status (*packed)(struct ifd_lower *x, const void **out, const ifd_tensor *from, size_t bytes,
                        void (*pack)(void *to, const void *from, const void *params), const void *params,
                        size_t params_size);

@@ -190,7 +190,7 @@ static ifd_status need(ifd_error *err, ifd_program *root, const ifd_tensor *cons
 static ifd_status make_packed(ifd_error *err, ifd_program *root, ifd_packed *k, const ifd_tensor *from) {
   void *dense = NULL;
   size_t bytes = (size_t)ifd_tensor_count(from) * ifd_dtype_size(from->dtype);
-  bool expand = k->pack && (from->splat || from->packed);
+  bool expand = k->pack && (from->splat || (from->packed && ifd_dtypes[from->dtype].bits < 8));
   TRY(need(err, root, from, false));
   if (expand) {
     ALLOC(err, dense, ifd_budget_alloc(root->budget, bytes));

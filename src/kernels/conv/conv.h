@@ -7,6 +7,7 @@
 #ifndef IFD_KERNELS_CONV_CONV_H
 #define IFD_KERNELS_CONV_CONV_H
 
+#include "kernels/anywhere.h"
 #include "kernels/epilogue.h"
 
 enum { IFD_K_D, IFD_K_H, IFD_K_W, IFD_K_DIMS };
@@ -72,7 +73,7 @@ bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, 
                           int64_t batch);
 /* Weights as ONNX has them, [m, c / groups, kernel…], transposed: [c, m / groups, kernel…]. What is packed
  * depends on the algorithm and the shape's c, m, groups, kernel, stride, dilation and transposed alone. */
-void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const float *w, float *packed);
+void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const ifd_float_anywhere *w, float *packed);
 
 /* What x becomes while it is read: min(max(x * scale + shift, lo), hi), rounded after each. */
 typedef struct ifd_k_prologue {

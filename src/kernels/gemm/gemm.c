@@ -43,8 +43,8 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
    scratch);
 }
 
-static void pack_f32(float *packed, const float *b, int64_t b_rs, int64_t b_cs, int64_t k, int64_t j0,
-                     int64_t j1) {
+static void pack_f32(float *packed, const ifd_float_anywhere *b, int64_t b_rs, int64_t b_cs, int64_t k,
+                     int64_t j0, int64_t j1) {
   IFD_K(ifd_k_pack_b)(packed + j0 * k, b + j0 * b_cs, b_rs, b_cs, k, j1 - j0);
 }
 

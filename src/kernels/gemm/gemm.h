@@ -10,6 +10,7 @@
 #ifndef IFD_KERNELS_GEMM_GEMM_H
 #define IFD_KERNELS_GEMM_GEMM_H
 
+#include "kernels/anywhere.h"
 #include "kernels/epilogue.h"
 
 typedef struct ifd_k_product {
@@ -58,8 +59,8 @@ size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packe
 struct ifd_k_gemm_table {
   /* Packs columns [j0, j1) of B[k, j] = b[k * b_rs + j * b_cs] to their place in `packed`; j0 is a multiple
    * of 16, and so is j1 unless it is n. */
-  void (*pack_f32)(float *packed, const float *b, int64_t b_rs, int64_t b_cs, int64_t k, int64_t j0,
-                   int64_t j1);
+  void (*pack_f32)(float *packed, const ifd_float_anywhere *b, int64_t b_rs, int64_t b_cs, int64_t k,
+                   int64_t j0, int64_t j1);
   /* Packs segments [s0, s1) of rows [i0, i1) of g's A to their place in `packed`: those of the tasks that
    * will read them. */
   void (*pack_a_f32)(float *packed, const ifd_k_product *g, int64_t i0, int64_t i1, int64_t s0, int64_t s1);

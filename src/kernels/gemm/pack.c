@@ -1,15 +1,17 @@
 #include "kernels/gemm/pack.h"
 #include "kernels/transpose.h"
 
-IFD_INLINE v16 load_some(const float *p, int n) { return n == 16 ? v16_load(p) : v16_load_n(p, n); }
+IFD_INLINE v16 load_some(const ifd_float_anywhere *p, int n) {
+  return n == 16 ? v16_load(p) : v16_load_n(p, n);
+}
 
 /* n rows of n_lanes consecutive floats: as they are, zeros beyond. */
-static void copy_rows(float *to, const float *from, int64_t rs, int64_t n, int n_lanes) {
+static void copy_rows(float *to, const ifd_float_anywhere *from, int64_t rs, int64_t n, int n_lanes) {
   for (int64_t i = 0; i < n; i++) v16_store(to + i * 16, load_some(from + i * rs, n_lanes));
 }
 
 /* n rows whose n_lanes lanes are ls apart, consecutive rows side by side: by squares. */
-static void turn_rows(float *to, const float *from, int64_t ls, int64_t n, int n_lanes) {
+static void turn_rows(float *to, const ifd_float_anywhere *from, int64_t ls, int64_t n, int n_lanes) {
   for (int64_t i = 0; i < n; i += 16) {
     v16 t[16];
     int rows = n - i < 16 ? (int)(n - i) : 16;
@@ -19,13 +21,15 @@ static void turn_rows(float *to, const float *from, int64_t ls, int64_t n, int n
   }
 }
 
-static void pick_rows(float *to, const float *from, int64_t rs, int64_t ls, int64_t n, int n_lanes) {
+static void pick_rows(float *to, const ifd_float_anywhere *from, int64_t rs, int64_t ls, int64_t n,
+                      int n_lanes) {
   for (int64_t i = 0; i < n; i++)
     for (int l = 0; l < 16; l++) to[i * 16 + l] = l < n_lanes ? from[i * rs + l * ls] : 0;
 }
 
 /* n rows of 16 lanes from floats rs and ls apart. */
-static void pack_rows(float *to, const float *from, int64_t rs, int64_t ls, int64_t n, int n_lanes) {
+static void pack_rows(float *to, const ifd_float_anywhere *from, int64_t rs, int64_t ls, int64_t n,
+                      int n_lanes) {
   if (ls == 1)
     copy_rows(to, from, rs, n, n_lanes);
   else if (rs == 1)
@@ -35,7 +39,8 @@ static void pack_rows(float *to, const float *from, int64_t rs, int64_t ls, int6
 }
 
 /* The whole segments of rows whose k are side by side: row by row, each from begin to end. */
-static void copy_segments(float *to, const float *a, int64_t a_rs, int64_t rows, int64_t n_segments) {
+static void copy_segments(float *to, const ifd_float_anywhere *a, int64_t a_rs, int64_t rows,
+                          int64_t n_segments) {
   for (int64_t i = 0; i < rows; i++, a += a_rs)
     for (int64_t s = 0; s < n_segments; s++) {
       __builtin_prefetch(a + s * 16 + 2 * a_rs);
@@ -43,7 +48,8 @@ static void copy_segments(float *to, const float *a, int64_t a_rs, int64_t rows,
     }
 }
 
-void IFD_K(ifd_k_pack_a)(float *to, const float *a, int64_t a_rs, int64_t a_cs, int64_t rows, int64_t k) {
+void IFD_K(ifd_k_pack_a)(float *to, const ifd_float_anywhere *a, int64_t a_rs, int64_t a_cs, int64_t rows,
+                         int64_t k) {
   const int64_t whole = a_cs == 1 ? k / 16 : 0;
   copy_segments(to, a, a_rs, rows, whole);
   for (int64_t s = whole; s * 16 < k; s++)
@@ -54,7 +60,8 @@ void IFD_K(ifd_k_pack_a)(float *to, const float *a, int64_t a_rs, int64_t a_cs, 
 /* Rows of k that are read for all columns before the next, so that memory far apart is met less often. */
 enum { ROWS_AT_ONCE = 64 };
 
-void IFD_K(ifd_k_pack_b)(float *to, const float *b, int64_t b_rs, int64_t b_cs, int64_t k, int64_t n) {
+void IFD_K(ifd_k_pack_b)(float *to, const ifd_float_anywhere *b, int64_t b_rs, int64_t b_cs, int64_t k,
+                         int64_t n) {
   for (int64_t i = 0; i < k; i += ROWS_AT_ONCE) {
     int64_t rows = k - i < ROWS_AT_ONCE ? k - i : ROWS_AT_ONCE;
     for (int64_t j = 0; j < n; j += 16)

@@ -39,8 +39,8 @@ static int64_t packed_floats(const packing *p) {
 static void pack(void *to, const void *from, const void *params) {
   const packing *p = params;
   for (int64_t i = 0; i < p->count; i++)
-    p->kernels->pack_f32((float *)to + i * packed_floats(p), (const float *)from + i * p->stride, p->rs,
-                         p->cs, p->k, 0, p->n);
+    p->kernels->pack_f32((float *)to + i * packed_floats(p), (const ifd_float_anywhere *)from + i * p->stride,
+                         p->rs, p->cs, p->k, 0, p->n);
 }
 
 /* Matrices of B that differ: those of a dense batch, or one. False where they lie otherwise. */

@@ -286,8 +286,8 @@ static void pack(void *to, const void *from, const void *params) {
   for (int64_t d = 0; d < p->directions; d++)
     for (int i = 0; i < p->n_parts; i++)
       p->gemm->pack_f32((float *)to + d * p->direction + p->parts[i].packed,
-                        (const float *)from + (d * p->rows + p->parts[i].first) * p->hidden, 1, p->hidden,
-                        p->hidden, 0, p->parts[i].rows);
+                        (const ifd_float_anywhere *)from + (d * p->rows + p->parts[i].first) * p->hidden, 1,
+                        p->hidden, p->hidden, 0, p->parts[i].rows);
 }
 
 static void split_parts(recurrence *p) {
