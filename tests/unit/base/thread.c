@@ -1,10 +1,12 @@
 /* The pool: every task once, whatever the threads, the callers, and what the system grants. */
+#include "base/cpu.h"
 #include "base/thread.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fenv.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -53,6 +55,11 @@ static int check(const tally *t, int n_tasks, int times) {
     wrong += atomic_load(&t->done[i]) != expected || t->plain[i] != expected;
   }
   return wrong;
+}
+
+static void count_task(void *ctx, int task, int worker) {
+  (void)task, (void)worker;
+  atomic_fetch_add((atomic_int *)ctx, 1);
 }
 
 static void every_task_runs_once(void **state) {
@@ -251,6 +258,24 @@ static void a_forked_child_works_alone(void **state) {
   ifd_pool_destroy(pool);
 }
 
+/* On one processor a pool of its own count has one thread, and a larger one still ends: who waits, sleeps. */
+static void one_processor_is_enough(void **state) {
+  (void)state;
+  cpu_set_t before, one;
+  atomic_int n = 0;
+  assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+  CPU_ZERO(&one);
+  for (int i = 0; i < CPU_SETSIZE && !CPU_COUNT(&one); i++)
+    if (CPU_ISSET(i, &before)) CPU_SET(i, &one);
+  assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+  assert_int_equal(ifd_cpu_count(), 1);
+  ifd_pool *p = ifd_pool_create(4);
+  for (int run = 0; run < 300; run++) ifd_pool_run(p, 8, count_task, &n);
+  ifd_pool_destroy(p);
+  assert_int_equal(n, 300 * 8);
+  assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_task_runs_once),
@@ -262,6 +287,7 @@ int main(void) {
       cmocka_unit_test(fewer_threads_than_asked_do_the_work),
       cmocka_unit_test(threads_round_to_nearest_and_take_no_signals),
       cmocka_unit_test(a_forked_child_works_alone),
+      cmocka_unit_test(one_processor_is_enough),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
