@@ -10,8 +10,11 @@ size_t ifd_k_gemm_packed_a_len(int64_t m, int64_t k) {
   return sizeof(float) * 16 * (size_t)ifd_ceil_div(k, 16) * (size_t)m;
 }
 
-bool ifd_k_gemm_shares_a(const ifd_k_gemm_grid *grid, int64_t m, int64_t a_cs) {
-  return grid->n_tasks > grid->n_m && (m > 1 || a_cs != 1);
+/* Packed A that all tasks read stays in L2 up to some such size; more is better packed by each. */
+static bool stays_near(int64_t m, int64_t k) { return (double)m * (double)k <= 1 << 18; }
+
+bool ifd_k_gemm_shares_a(const ifd_k_gemm_grid *grid, int64_t m, int64_t k, int64_t a_cs) {
+  return grid->n_tasks > grid->n_m && (m > 1 || a_cs != 1) && stays_near(m, k);
 }
 
 size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packed) {
@@ -22,17 +25,20 @@ static int64_t round_up(int64_t n, int64_t to) { return ifd_ceil_div(n, to) * to
 
 /* Reading a weight from memory takes a core as long as that many products. Rows are shared out first, since a
  * task packs the rows of A that it reads; but a task reads all its columns of B, and where these do not stay
- * in L2 it should have the rows to make that worth while. */
+ * in L2 it should have the rows to make that worth while. So it should have the columns, where it packs A for
+ * these alone. */
 ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
   const double task = 1 << 21, most = 16, weight = 12;
   double work = ((double)m + weight) * (double)n * (double)k / task;
   int64_t wish = work < 1 ? 1 : (int64_t)(work < most ? work : most);
+  bool near = stays_near(m, k);
   int64_t rows = (double)n * (double)k < 1 << 18 ? 28 : 56;
+  int64_t columns = m == 1 ? 64 : near ? 128 : 384;
   int64_t n_m = ifd_min_i64(wish, ifd_ceil_div(m, rows));
-  int64_t n_n = ifd_min_i64(ifd_ceil_div(wish, n_m), ifd_ceil_div(n, m > 1 ? 128 : 64));
+  int64_t n_n = ifd_min_i64(near ? ifd_ceil_div(wish, n_m) : wish / n_m, ifd_ceil_div(n, columns));
   ifd_k_gemm_grid grid = {.m_step = n_m == 1 ? m : round_up(ifd_ceil_div(m, n_m), 14),
                           .n_step = round_up(ifd_ceil_div(n, n_n), 64)};
-  if (!packed) grid.n_step = ifd_min_i64(grid.n_step, IFD_PRODUCT_COLUMNS);
+  if (!packed) grid.n_step = ifd_min_i64(grid.n_step, IFD_PRODUCT_OWN_B);
   grid.n_m = ifd_ceil_div(m, grid.m_step);
   grid.n_tasks = grid.n_m * ifd_ceil_div(n, grid.n_step);
   return grid;

@@ -47,7 +47,7 @@ typedef struct ifd_k_gemm_grid {
  * `packed`: B is packed already. m, n, k >= 1. */
 ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed);
 /* Whether A should be packed before the tasks of a grid, several of which read the same rows. */
-bool ifd_k_gemm_shares_a(const ifd_k_gemm_grid *grid, int64_t m, int64_t a_cs);
+bool ifd_k_gemm_shares_a(const ifd_k_gemm_grid *grid, int64_t m, int64_t k, int64_t a_cs);
 /* Bytes of packed A. */
 size_t ifd_k_gemm_packed_a_len(int64_t m, int64_t k);
 /* Bytes of packed B. */

@@ -2,15 +2,26 @@
 #include "kernels/gemm/pack.h"
 #include "kernels/gemm/ukr.h"
 
+/* Vectors of 16 columns in rows. */
+typedef struct plane {
+  float *at;
+  int64_t rs, vs;
+} plane;
+
+static float *in_plane(const plane *p, int64_t row, int64_t vector) {
+  return p->at + row * p->rs + vector * p->vs;
+}
+
 /* A block: rows [i0, i1), columns [j0, j1), segments [s0, s1). */
 typedef struct block {
   const ifd_product *p;
   ifd_ukr_args t; /* what all tiles share */
   int64_t i0, i1, j0, j1, s0, s1;
-  const float *b; /* panel of column j0 at the block's first k */
-  float *sums;    /* of the block, [rows][columns], where they wait between blocks of k */
-  int64_t columns;
+  const float *b;   /* panel of column j0 at the block's first k */
+  plane sums;       /* of the block, where they wait between blocks of k, or for store() */
+  plane to;         /* where they go after this one: there, or C */
   bool first, last; /* block of k */
+  bool finish;      /* the kernels can do the whole epilogue */
   int64_t *at;      /* of IFD_PRODUCT_SEGMENTS */
 } block;
 
@@ -56,31 +67,29 @@ typedef struct place {
 
 /* Apart, lest arguments that all tiles share be written anew for each. */
 static __attribute__((noinline)) void run_tile(const block *k, const place *at) {
-  const int64_t i = at->i, n_rows = at->n_rows, j = at->j, n_vectors = at->n_vectors;
+  const int64_t row = at->i - k->i0, vector = (at->j - k->j0) / 16, n_vectors = at->n_vectors;
   const ifd_product *p = k->p;
   float tile[IFD_UKR_TILE] __attribute__((aligned(64)));
   float bias[IFD_UKR_MAX_VECTORS * 16];
-  int64_t n_cols = ifd_min_i64(n_vectors * 16, p->n - j);
+  int64_t n_cols = ifd_min_i64(n_vectors * 16, p->n - at->j);
   bool whole = n_cols == n_vectors * 16;
   ifd_ukr_args t = k->t;
   ifd_ukr_share(&t, at->tile, at->n_tiles, n_vectors);
-  t.a += (i - k->i0) * 16;
-  t.b = k->b + (j - k->j0) / 16 * t.b_vs;
-  float *waiting = k->sums + (i - k->i0) * k->columns + (j - k->j0);
-  if (!k->first) t.init = waiting, t.init_rs = k->columns, t.init_vs = 16;
-  t.finish = t.finish && k->last && (whole || p->fill);
-  if (!k->last || p->store) {
-    t.c = waiting, t.c_rs = k->columns, t.c_vs = 16;
-  } else if (t.finish) {
-    t.c = p->c + i * p->c_rs + j / 16 * p->c_vs, t.c_rs = p->c_rs, t.c_vs = p->c_vs;
+  t.a += row * 16;
+  if (!p->pack && vector == 0 && at->tile + 1 < at->n_tiles) t.a_ahead = at->n_rows * 16;
+  t.b = k->b + vector * t.b_vs;
+  if (!k->first) t.init = in_plane(&k->sums, row, vector);
+  t.c = in_plane(&k->to, row, vector);
+  t.finish = k->last && k->finish && (whole || p->fill);
+  if (t.finish) {
     t.lanes = n_cols - (n_vectors - 1) * 16;
-    if (t.other) t.other += i * t.other_rs + j / 16 * t.other_vs;
-    if (t.bias) t.bias = whole ? t.bias + j : padded(bias, t.bias + j, n_cols, n_vectors);
-  } else {
-    t.c = tile, t.c_rs = 16, t.c_vs = n_rows * 16;
+    if (t.other) t.other += at->i * t.other_rs + at->j / 16 * t.other_vs;
+    if (t.bias) t.bias = whole ? t.bias + at->j : padded(bias, t.bias + at->j, n_cols, n_vectors);
+  } else if (k->last && !p->store) {
+    t.c = tile, t.c_rs = 16, t.c_vs = at->n_rows * 16;
   }
-  IFD_K(ifd_ukr_find)(n_rows, n_vectors)(&t);
-  if (t.c == tile) finish(p, tile, i, n_rows, j, n_cols);
+  IFD_K(ifd_ukr_find)(at->n_rows, n_vectors)(&t);
+  if (t.c == tile) finish(p, tile, at->i, at->n_rows, at->j, n_cols);
 }
 
 /* Panels of B outside, so that one stays near while the rows of A pass by. */
@@ -101,11 +110,22 @@ static int64_t steps_before(const ifd_product *p, int64_t s) {
   return s <= p->n_full ? s * 16 : p->n_full * 16 + (s - p->n_full) * p->k_part;
 }
 
-/* The block's rows and columns over all k. `a` holds packed A: of all k, or, where it is not `kept`, of a
- * block of k that is packed here. */
+/* The sums of the block go on, or end, in C or in store(). */
+static void set_planes(block *k) {
+  const ifd_product *p = k->p;
+  k->to = k->last && !p->store ? (plane){p->c + k->i0 * p->c_rs + k->j0 / 16 * p->c_vs, p->c_rs, p->c_vs}
+                               : k->sums;
+  k->t.init_rs = k->sums.rs, k->t.init_vs = k->sums.vs;
+  k->t.c_rs = k->to.rs, k->t.c_vs = k->to.vs;
+}
+
+/* The block's rows and columns over all k. `a` is for packed A; it is there already where it is `kept`, of
+ * all k. */
 static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool kept) {
   const ifd_product *p = k->p;
   int64_t n_segments = p->n_full + p->n_part, apart = p->pack ? (k->i1 - k->i0) * 16 : p->a_segment;
+  int64_t columns = ifd_ceil_div(k->j1 - k->j0, 16) * 16;
+  k->sums.rs = p->store ? columns : 16, k->sums.vs = p->store ? 16 : (k->i1 - k->i0) * 16;
   for (int64_t s = 0; s < IFD_PRODUCT_SEGMENTS && s < n_segments; s++) k->at[s] = s * apart;
   k->t.at = k->at;
   for (int64_t i = 0; i < n_k; i++) {
@@ -117,12 +137,13 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
     k->t.a = p->pack ? a : p->a + k->i0 * 16;
     if (p->at)
       k->t.at = p->at + k->s0;
-    else if (kept || !p->pack)
+    else if (!p->pack)
       k->t.a += k->s0 * apart;
     k->b = b + steps_before(p, k->s0) * 16;
+    set_planes(k);
     run_tiles(k);
   }
-  if (p->store) p->store(p, k->sums, k->columns, k->i0, k->i1, k->j0, k->j1);
+  if (p->store) p->store(p, k->sums.at, columns, k->i0, k->i1, k->j0, k->j1);
 }
 
 void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
@@ -132,24 +153,21 @@ void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
   char *base = scratch;
   float *own_b = (float *)(base + size.b);
   int64_t at[IFD_PRODUCT_SEGMENTS];
-  block k = {.p = p, .sums = (float *)(base + size.sums), .at = at};
+  block k = {.p = p, .sums.at = (float *)(base + size.sums), .at = at};
   k.t = (ifd_ukr_args){.k_part = p->k_part,
                        .b_vs = steps * 16,
                        .bias = p->epilogue->bias,
                        .other_rs = p->other_rs,
                        .other_vs = p->other_vs};
   k.t.other = p->epilogue->join ? p->epilogue->other : NULL;
-  k.t.finish = set_finish(&k.t, p);
+  k.finish = set_finish(&k.t, p);
   int64_t n_i = ifd_ceil_div(p->m, size.rows), n_j = ifd_ceil_div(p->n, size.columns);
-  bool kept = p->pack && ifd_ceil_div(p->m, n_i) * n_segments <= IFD_PRODUCT_A && (packed || n_i == 1);
-  for (int64_t x = 0; x < n_i * n_j; x++) { /* what is packed once stays while the other passes by */
-    int64_t i = kept ? x / n_j : x % n_i, j = kept ? x % n_j : x / n_i;
+  for (int64_t x = 0; x < n_i * n_j; x++) {
+    int64_t i = x / n_j, j = x % n_j;
     k.i0 = p->m * i / n_i, k.i1 = p->m * (i + 1) / n_i;
     k.j0 = j * size.columns, k.j1 = ifd_min_i64(k.j0 + size.columns, p->n);
-    k.columns = ifd_ceil_div(k.j1 - k.j0, 16) * 16;
-    if (kept && j == 0) p->pack(p->source, scratch, k.i0, k.i1, 0, n_segments);
-    if (!packed && i == 0)
+    if (!packed && (i == 0 || n_j > 1))
       IFD_K(ifd_k_pack_b)(own_b, p->b + k.j0 * p->b_cs, p->b_rs, p->b_cs, steps, k.j1 - k.j0);
-    run_segments(&k, size.n_k, packed ? p->b + k.j0 * steps : own_b, scratch, kept);
+    run_segments(&k, size.n_k, packed ? p->b + k.j0 * steps : own_b, scratch, j > 0 && size.n_k == 1);
   }
 }

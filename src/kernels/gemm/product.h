@@ -8,11 +8,10 @@
 #include "kernels/epilogue.h"
 
 enum {
-  IFD_PRODUCT_ROWS = 112,         /* of A packed at a time */
-  IFD_PRODUCT_A = 6144,           /* rows times segments of 16 k, likewise: three eighths of a megabyte */
-  IFD_PRODUCT_SEGMENTS = 128,     /* in a block of k */
-  IFD_PRODUCT_COLUMNS = 256,      /* whose sums wait for their next block of k, or whose B is packed */
-  IFD_PRODUCT_ALL_COLUMNS = 1024, /* where neither is the case */
+  IFD_PRODUCT_ROWS = 112,     /* of A packed at a time */
+  IFD_PRODUCT_SEGMENTS = 64,  /* in a block of k */
+  IFD_PRODUCT_COLUMNS = 1024, /* for which A is packed */
+  IFD_PRODUCT_OWN_B = 256,    /* whose B is packed at a time */
 };
 
 /* C [m, n] = epilogue(A · B); pointers are those of row 0 and column 0. */
@@ -49,13 +48,12 @@ static inline size_t ifd_round_64(size_t n) { return (n + 63) / 64 * 64; }
 /* For up to m rows and n columns over k in so many segments. More of each never needs less. */
 static inline ifd_product_scratch ifd_product_scratch_of(int64_t m, int64_t n, int64_t k, int64_t n_segments,
                                                          bool packed_b, bool stores) {
-  int64_t rows = ifd_min_i64(m, IFD_PRODUCT_ROWS);
-  int64_t most_k = ifd_min_i64(IFD_PRODUCT_A / rows, IFD_PRODUCT_SEGMENTS),
-          n_k = ifd_max_i64(1, ifd_ceil_div(n_segments, most_k));
-  bool waits = stores || n_k > 1;
-  int64_t most = waits || !packed_b ? IFD_PRODUCT_COLUMNS : IFD_PRODUCT_ALL_COLUMNS;
-  ifd_product_scratch s = {.rows = rows, .columns = ifd_min_i64(ifd_ceil_div(n, 16) * 16, most), .n_k = n_k};
-  s.sums = 64 * (size_t)ifd_min_i64(rows * n_segments, IFD_PRODUCT_A);
+  int64_t columns = ifd_min_i64(ifd_ceil_div(n, 16) * 16, packed_b ? IFD_PRODUCT_COLUMNS : IFD_PRODUCT_OWN_B);
+  ifd_product_scratch s = {.rows = ifd_min_i64(m, IFD_PRODUCT_ROWS),
+                           .columns = columns,
+                           .n_k = ifd_max_i64(1, ifd_ceil_div(n_segments, IFD_PRODUCT_SEGMENTS))};
+  bool waits = stores || s.n_k > 1;
+  s.sums = 64 * (size_t)s.rows * (size_t)ifd_min_i64(n_segments, IFD_PRODUCT_SEGMENTS);
   s.b = s.sums + (waits ? sizeof(float) * (size_t)s.rows * (size_t)s.columns : 0);
   s.len = s.b + (packed_b ? 0 : sizeof(float) * (size_t)s.columns * (size_t)k);
   return s;

@@ -45,13 +45,14 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
   const int64_t init_rs = t->init ? t->init_rs : 0, init_vs = t->init ? t->init_vs : 0;
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   EACH_VECTOR EACH_ROW sum[i][v] = v16_load(init + i * init_rs + v * init_vs);
-  const int64_t b_vs = t->b_vs, ahead = t->b_ahead, n_ahead = 2 * t->n_ahead;
+  const int64_t b_vs = t->b_vs, a_ahead = t->a_ahead, ahead = t->b_ahead, n_ahead = 2 * t->n_ahead;
   const float *b = t->b;
   const int64_t *at = t->at, *full = at + t->n_full, *end = full + t->n_part;
   const float *c = t->c;
   int64_t c_left = M;
   for (; at < end; at++) {
     const float *a = t->a + *at;
+    for (int i = 0; i < M && a_ahead; i++) __builtin_prefetch(a + a_ahead + i * 16, 0, 2);
     for (int i = 0; i < C_ROWS_AHEAD && c_left > 0; i++, c_left--, c += t->c_rs)
       EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
     if (at < full) {

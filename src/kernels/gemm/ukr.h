@@ -28,6 +28,7 @@ typedef struct ifd_ukr_args {
   int64_t b_vs;
   int64_t b_ahead;   /* what to fetch of B meanwhile: so far from what is read */
   int64_t n_ahead;   /* steps of each 16, at most 8 */
+  int64_t a_ahead;   /* as many rows of A to fetch meanwhile: so far from what is read; 0: none */
   const float *init; /* sums so far; NULL: 0. It may be c. */
   int64_t init_rs, init_vs;
   float *c;

@@ -108,7 +108,7 @@ static void run_pack_a(const void *context, const ifd_args *args, int task) {
 }
 
 static ifd_status lower_pack_a(ifd_lower *x, params *p) {
-  p->shares_a = p->batches == 1 && ifd_k_gemm_shares_a(&p->grid, p->g.m, p->g.a_cs);
+  p->shares_a = p->batches == 1 && ifd_k_gemm_shares_a(&p->grid, p->g.m, p->g.k, p->g.a_cs);
   if (!p->shares_a) return IFD_OK;
   p->a_shared = (x->work->shared + 63) / 64 * 64;
   x->work->shared = p->a_shared + ifd_k_gemm_packed_a_len(p->g.m, p->g.k);
