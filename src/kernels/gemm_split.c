@@ -1,4 +1,6 @@
 /* How a product splits in tasks, and what its memory takes: the same for every ISA. */
+#include <math.h>
+
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/product.h"
 
@@ -26,7 +28,7 @@ static int64_t round_up(int64_t n, int64_t to) { return ifd_ceil_div(n, to) * to
 /* Reading a weight from memory takes a core as long as that many products. Rows are shared out first, since a
  * task packs the rows of A that it reads; but a task reads all its columns of B, and where these do not stay
  * in L2 it should have the rows to make that worth while. So it should have the columns, where it packs A for
- * these alone. */
+ * these alone. Rows are shared by tiles, all about equally high. */
 ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
   const double task = 1 << 21, most = 16, weight = 12;
   double work = ((double)m + weight) * (double)n * (double)k / task;
@@ -36,7 +38,9 @@ ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
   int64_t columns = m == 1 ? 64 : near ? 128 : 384;
   int64_t n_m = ifd_min_i64(wish, ifd_ceil_div(m, rows));
   int64_t n_n = ifd_min_i64(near ? ifd_ceil_div(wish, n_m) : wish / n_m, ifd_ceil_div(n, columns));
-  ifd_k_gemm_grid grid = {.m_step = n_m == 1 ? m : round_up(ifd_ceil_div(m, n_m), 14),
+  int64_t tiles = ifd_ceil_div(m, 14);
+  double tile = (double)m / (double)tiles;
+  ifd_k_gemm_grid grid = {.m_step = (int64_t)ceil(tile * (double)ifd_ceil_div(tiles, n_m)),
                           .n_step = round_up(ifd_ceil_div(n, n_n), 64)};
   if (!packed) grid.n_step = ifd_min_i64(grid.n_step, IFD_PRODUCT_OWN_B);
   grid.n_m = ifd_ceil_div(m, grid.m_step);

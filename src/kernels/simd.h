@@ -271,18 +271,25 @@ IFD_INLINE i16 i16_sra(i16 a, int n) { LANES_(i16, i, a.i[k] >> n); }
 #undef LANES_
 #endif
 
-/* a, which the compiler then keeps in a register, where it would rather load it again at each use */
+/* a, which the compiler then keeps in a register, where it would rather load it again at each use; and
+ * *sum = v16_fma(a, b, *sum) in the register of *sum, where it would rather move and spill some of many sums
+ */
 #if defined(IFD_ISA_avx512)
+IFD_INLINE void v16_add_product(v16 *sum, v16 a, v16 b) {
+  __asm__("vfmadd231ps %2, %1, %0" : "+v"(*sum) : "v"(a), "v"(b));
+}
 IFD_INLINE v16 v16_keep(v16 a) {
   __asm__("" : "+v"(a));
   return a;
 }
 #elif defined(IFD_ISA_avx2)
+IFD_INLINE void v16_add_product(v16 *sum, v16 a, v16 b) { *sum = v16_fma(a, b, *sum); }
 IFD_INLINE v16 v16_keep(v16 a) {
   __asm__("" : "+x"(a.l), "+x"(a.h));
   return a;
 }
 #else
+IFD_INLINE void v16_add_product(v16 *sum, v16 a, v16 b) { *sum = v16_fma(a, b, *sum); }
 IFD_INLINE v16 v16_keep(v16 a) { return a; }
 #endif
 IFD_INLINE v16 v16_zero(void) { return v16_set1(0); }

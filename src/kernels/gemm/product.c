@@ -97,7 +97,7 @@ static void run_tiles(const block *k) {
   int64_t n_rows = k->i1 - k->i0;
   for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
     v = ifd_ukr_vectors(n_rows, ifd_ceil_div(k->j1 - j, 16));
-    int64_t n_tiles = ifd_ceil_div(n_rows, ifd_ukr_rows(v));
+    int64_t n_tiles = ifd_ukr_tiles(n_rows, v);
     for (int64_t r = 0; r < n_tiles; r++) {
       int64_t i = n_rows * r / n_tiles, end = n_rows * (r + 1) / n_tiles;
       run_tile(k, &(place){k->i0 + i, end - i, j, v, r, n_tiles});

@@ -4,14 +4,26 @@
 #define EACH_ROW    UNROLL_ for (int i = 0; i < M; i++)
 #define EACH_VECTOR UNROLL_ for (int v = 0; v < NV; v++)
 
+/* A vector of B, in a register where all fit; else it may be better read again for each row. */
+IFD_INLINE v16 load_b(const float *b) {
+#if defined(IFD_ISA_avx512)
+  return v16_keep(v16_load(b));
+#else
+  return v16_load(b);
+#endif
+}
+
 /* M and NV are constants wherever this is inlined: the sums then live in registers. */
 IFD_INLINE void step(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *a,
                      const float *b, int64_t b_vs) {
   v16 bv[IFD_UKR_MAX_VECTORS];
-  EACH_VECTOR bv[v] = v16_load(b + v * b_vs);
+  EACH_VECTOR bv[v] = load_b(b + v * b_vs);
   EACH_ROW {
     v16 av = v16_set1(a[i * 16]);
-    EACH_VECTOR sum[i][v] = v16_fma(av, bv[v], sum[i][v]);
+    if (NV == 1) /* the broadcast is the instruction's own */
+      sum[i][0] = v16_fma(av, bv[0], sum[i][0]);
+    else
+      EACH_VECTOR v16_add_product(&sum[i][v], av, bv[v]);
   }
 }
 
@@ -74,17 +86,18 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
 #define KERNEL(M, NV)                                                                                        \
   static __attribute__((noinline)) void tile_##M##x##NV(const ifd_ukr_args *t) { tile(M, NV, t); }
 #define ROWS_1(X, NV)  X(1, NV)
-#define ROWS_3(X, NV)  X(1, NV) X(2, NV) X(3, NV)
+#define ROWS_2(X, NV)  ROWS_1(X, NV) X(2, NV)
+#define ROWS_3(X, NV)  ROWS_2(X, NV) X(3, NV)
 #define ROWS_4(X, NV)  ROWS_3(X, NV) X(4, NV)
 #define ROWS_6(X, NV)  ROWS_4(X, NV) X(5, NV) X(6, NV)
-#define ROWS_7(X, NV)  ROWS_6(X, NV) X(7, NV)
-#define ROWS_14(X, NV) ROWS_7(X, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) X(12, NV) X(13, NV) X(14, NV)
+#define ROWS_9(X, NV)  ROWS_6(X, NV) X(7, NV) X(8, NV) X(9, NV)
+#define ROWS_14(X, NV) ROWS_9(X, NV) X(10, NV) X(11, NV) X(12, NV) X(13, NV) X(14, NV)
 #if defined(IFD_ISA_avx512)
-#define TILES(X) ROWS_14(X, 1) ROWS_14(X, 2) ROWS_7(X, 4)
+#define TILES(X) ROWS_14(X, 1) ROWS_14(X, 2) ROWS_9(X, 3) ROWS_6(X, 4)
 #elif defined(IFD_ISA_avx2)
-#define TILES(X) ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 4)
+#define TILES(X) ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 3) ROWS_1(X, 4)
 #else
-#define TILES(X) ROWS_4(X, 1) X(1, 2) X(2, 2) X(1, 4)
+#define TILES(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 3) ROWS_1(X, 4)
 #endif
 TILES(KERNEL)
 

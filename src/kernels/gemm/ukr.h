@@ -8,17 +8,22 @@
 #ifndef IFD_KERNELS_GEMM_UKR_H
 #define IFD_KERNELS_GEMM_UKR_H
 
+#include "base/checked.h"
 #include "kernels/simd.h"
 
+/* The most rows of a tile of 1, 2, 3 and 4 vectors: its sums, a row of B and an element of A stay in
+ * registers. */
 #if defined(IFD_ISA_avx512)
-enum { IFD_UKR_ROWS = 14, IFD_UKR_VECTORS = 2 };
+#define IFD_UKR_TILES 0, 14, 14, 9, 6
+enum { IFD_UKR_ROWS = 14, IFD_UKR_TILE = 14 * 2 * 16 };
 #elif defined(IFD_ISA_avx2)
-enum { IFD_UKR_ROWS = 6, IFD_UKR_VECTORS = 1 };
+#define IFD_UKR_TILES 0, 6, 3, 1, 1
+enum { IFD_UKR_ROWS = 6, IFD_UKR_TILE = 6 * 16 };
 #else
-enum { IFD_UKR_ROWS = 4, IFD_UKR_VECTORS = 1 };
+#define IFD_UKR_TILES 0, 4, 2, 1, 1
+enum { IFD_UKR_ROWS = 4, IFD_UKR_TILE = 4 * 16 };
 #endif
-/* A tile has at most this many floats, and this many vectors. */
-enum { IFD_UKR_MAX_VECTORS = 4, IFD_UKR_TILE = IFD_UKR_ROWS * IFD_UKR_VECTORS * 16 };
+enum { IFD_UKR_MAX_VECTORS = 4 };
 
 typedef struct ifd_ukr_args {
   const float *a;
@@ -44,20 +49,27 @@ ifd_ukr_args; /* copied by whole lines, which then forward to what reads them */
 
 typedef void (*ifd_ukr)(const ifd_ukr_args *t);
 
-/* The kernel for a tile: 1 <= rows <= ifd_ukr_rows(vectors), vectors 1, 2 or 4. */
+/* The kernel for a tile: 1 <= rows <= ifd_ukr_rows(vectors), 1 <= vectors <= 4. */
 ifd_ukr IFD_K(ifd_ukr_find)(int64_t rows, int64_t vectors);
-/* The most rows of a tile of so many vectors; 0 where no such kernel is. */
+/* The most rows of a tile of so many vectors. */
 IFD_INLINE int64_t ifd_ukr_rows(int64_t vectors) {
-  int64_t rows = IFD_UKR_ROWS * IFD_UKR_VECTORS / vectors;
-  return rows < IFD_UKR_ROWS ? rows : IFD_UKR_ROWS;
+  static const int8_t rows[] = {IFD_UKR_TILES};
+  return rows[vectors];
 }
-/* How many vectors a tile should take, where n_rows rows and n_vectors vectors are left: the most that one
- * tile of all these rows holds, but as few as the usual tile has where there are many rows. */
+/* Tiles over n_rows rows. */
+IFD_INLINE int64_t ifd_ukr_tiles(int64_t n_rows, int64_t vectors) {
+  return ifd_ceil_div(n_rows, ifd_ukr_rows(vectors));
+}
+/* How many vectors a tile should take, where n_rows rows and n_vectors vectors are left. Of the usual tile
+ * and others the fewest for each vector, since what a tile takes besides its sums is the same for all. One of
+ * few rows reads more of B for its sums: only where it holds all rows. */
 IFD_INLINE int64_t ifd_ukr_vectors(int64_t n_rows, int64_t n_vectors) {
-  int64_t v = IFD_UKR_VECTORS;
-  while (v < IFD_UKR_MAX_VECTORS && ifd_ukr_rows(2 * v) >= n_rows) v *= 2;
-  while (v > n_vectors) v /= 2;
-  return v;
+  int64_t best = ifd_min_i64(IFD_UKR_TILE / (IFD_UKR_ROWS * 16), n_vectors);
+  for (int64_t v = best + 1; v <= IFD_UKR_MAX_VECTORS && v <= n_vectors; v++) {
+    bool suits = ifd_ukr_tiles(n_rows, v) == 1 || ifd_ukr_rows(v) > IFD_UKR_ROWS / 2;
+    if (suits && ifd_ukr_tiles(n_rows, v) * best < ifd_ukr_tiles(n_rows, best) * v) best = v;
+  }
+  return best;
 }
 /* Tile r of the n over the same panels fetches its share of the next panels, which would otherwise come from
  * memory all at once; a single tile leaves that to the hardware. */
