@@ -31,6 +31,10 @@ typedef struct {
   return r
 #if defined(DOP_)
 IFD_INLINE d16 d16_set1(double x) { EACH_(DOP_(set1)(x)); }
+IFD_INLINE d16 d16_load(const double *p) { EACH_(DOP_(loadu)(p + k * (16 / DN_))); }
+IFD_INLINE void d16_store(double *p, d16 a) {
+  for (int k = 0; k < DN_; k++) DOP_(storeu)(p + k * (16 / DN_), a.d[k]);
+}
 IFD_INLINE d16 d16_add(d16 a, d16 b) { EACH_(DOP_(add)(a.d[k], b.d[k])); }
 IFD_INLINE d16 d16_sub(d16 a, d16 b) { EACH_(DOP_(sub)(a.d[k], b.d[k])); }
 IFD_INLINE d16 d16_mul(d16 a, d16 b) { EACH_(DOP_(mul)(a.d[k], b.d[k])); }
@@ -43,6 +47,8 @@ IFD_INLINE d16 d16_max(d16 a, d16 b) { EACH_(DOP_(max)(a.d[k], b.d[k])); }
 IFD_INLINE d16 d16_round(d16 a) { EACH_(DROUND_(a.d[k])); }
 #else
 IFD_INLINE d16 d16_set1(double x) { EACH_(x); }
+IFD_INLINE d16 d16_load(const double *p) { EACH_(p[k]); }
+IFD_INLINE void d16_store(double *p, d16 a) { memcpy(p, a.d, sizeof a.d); }
 IFD_INLINE d16 d16_add(d16 a, d16 b) { EACH_(a.d[k] + b.d[k]); }
 IFD_INLINE d16 d16_sub(d16 a, d16 b) { EACH_(a.d[k] - b.d[k]); }
 IFD_INLINE d16 d16_mul(d16 a, d16 b) { EACH_(a.d[k] * b.d[k]); }

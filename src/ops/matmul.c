@@ -42,9 +42,11 @@ static ifd_status eval_matmul(ifd_eval *x) {
 
 static ifd_status lower_matmul(ifd_lower *x) {
   ifd_product s;
-  if (!ifd_lower_all_float(x, 2)) return IFD_OK;
+  bool doubles = ifd_lower_all(x, 2, IFD_DOUBLE);
+  if (!doubles && !ifd_lower_all_float(x, 2)) return IFD_OK;
   TRY(ifd_product_init(x->err, &s, &x->in[0]->shape, &x->in[1]->shape));
   ifd_products p = ifd_products_of(&s, x->in[1]->shape.rank);
+  if (doubles) return ifd_lower_products_f64(x, &p, 0, 1, 1, -1);
   return ifd_lower_products(x, &p, 0, 1, &(ifd_gemm_epilogue){.e = IFD_K_EPILOGUE_NONE});
 }
 
@@ -321,7 +323,8 @@ static ifd_status lower_c(ifd_lower *x, const gemm *g, ifd_gemm_epilogue *e) {
 static ifd_status lower_gemm(ifd_lower *x) {
   gemm g;
   bool has_c = x->node->n_inputs > 2 && x->in[2];
-  if (!ifd_lower_all_float(x, 3)) return IFD_OK;
+  bool doubles = ifd_lower_all(x, 3, IFD_DOUBLE);
+  if (!doubles && !ifd_lower_all_float(x, 3)) return IFD_OK;
   TRY(gemm_init(x->err, &g, x->node, &x->in[0]->shape, &x->in[1]->shape, has_c ? &x->in[2]->shape : NULL));
   ifd_gemm_epilogue e = {.e = {.scale = (float)g.alpha}};
   ifd_products p = {.m = g.m,
@@ -332,6 +335,10 @@ static ifd_status lower_gemm(ifd_lower *x) {
                     .b_rs = g.tb ? 1 : g.n,
                     .b_cs = g.tb ? g.k : 1,
                     .c_rs = g.n};
+  if (doubles) {
+    bool by_column = has_c && g.beta == 1 && g.c[0] == 0 && g.c[1] == 1;
+    return has_c && !by_column ? IFD_OK : ifd_lower_products_f64(x, &p, 0, 1, g.alpha, has_c ? 2 : -1);
+  }
   if (has_c) TRY(lower_c(x, &g, &e));
   return ifd_lower_products(x, &p, 0, 1, &e);
 }

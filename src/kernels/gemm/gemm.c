@@ -53,22 +53,7 @@ static void pack_a_f32(float *packed, const ifd_k_product *g, int64_t i0, int64_
   pack_segments(g, packed + segments_before(g, i0) + s0 * (i1 - i0) * 16, i0, i1, s0, s1);
 }
 
-/* Plain: one fused chain for each element. */
-static void run_f64(const ifd_k_product_f64 *g, int64_t i0, int64_t i1) {
-  enum { COLUMNS = 64 };
-  for (int64_t i = i0; i < i1; i++)
-    for (int64_t j0 = 0; j0 < g->n; j0 += COLUMNS) {
-      double sum[COLUMNS] = {0};
-      int64_t n = ifd_min_i64(COLUMNS, g->n - j0);
-      for (int64_t k = 0; k < g->k; k++) {
-        double a = g->a[i * g->a_rs + k * g->a_cs];
-        const double *b = g->b + k * g->b_rs + j0 * g->b_cs;
-        for (int64_t j = 0; j < n; j++) sum[j] = fma(a, b[j * g->b_cs], sum[j]);
-      }
-      for (int64_t j = 0; j < n; j++)
-        g->c[i * g->c_rs + j0 + j] = g->scale * sum[j] + (g->bias ? g->bias[j0 + j] : 0);
-    }
-}
-
-const struct ifd_k_gemm_table IFD_K(ifd_k_gemm) = {
-    .pack_f32 = pack_f32, .pack_a_f32 = pack_a_f32, .run_f32 = run_f32, .run_f64 = run_f64};
+const struct ifd_k_gemm_table IFD_K(ifd_k_gemm) = {.pack_f32 = pack_f32,
+                                                   .pack_a_f32 = pack_a_f32,
+                                                   .run_f32 = run_f32,
+                                                   .run_f64 = IFD_K(ifd_product_run_f64)};

@@ -60,6 +60,10 @@ static inline ifd_product_scratch ifd_product_scratch_of(int64_t m, int64_t n, i
 }
 
 #ifdef IFD_ISA
+#include "kernels/gemm/gemm.h"
+
 void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch);
+/* Rows [i0, i1) of g (kernels/gemm/gemm.h). */
+void IFD_K(ifd_product_run_f64)(const ifd_k_product_f64 *g, int64_t i0, int64_t i1);
 #endif
 #endif

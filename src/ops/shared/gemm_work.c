@@ -4,11 +4,13 @@
 
 #include <string.h>
 
-bool ifd_lower_all_float(const ifd_lower *x, int n) {
+bool ifd_lower_all(const ifd_lower *x, int n, ifd_dtype dtype) {
   for (int i = 0; i < n && i < x->node->n_inputs; i++)
-    if (x->in[i] && (x->in[i]->dtype != IFD_FLOAT || ifd_tensor_count(x->in[i]) == 0)) return false;
-  return x->out[0] && x->out[0]->dtype == IFD_FLOAT && ifd_tensor_count(x->out[0]) > 0;
+    if (x->in[i] && (x->in[i]->dtype != dtype || ifd_tensor_count(x->in[i]) == 0)) return false;
+  return x->out[0] && x->out[0]->dtype == dtype && ifd_tensor_count(x->out[0]) > 0;
 }
+
+bool ifd_lower_all_float(const ifd_lower *x, int n) { return ifd_lower_all(x, n, IFD_FLOAT); }
 
 ifd_products ifd_products_of(const ifd_product *s, int b_rank) {
   ifd_products p = {
@@ -174,4 +176,45 @@ ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
   x->work->algorithm = "gemm";
   return ifd_lower_launch(x, run_products, &k, sizeof k, tasks,
                           ifd_k_gemm_scratch_len(&k.grid, p->k, k.packed != NULL));
+}
+
+/* ---- doubles ---- */
+
+typedef struct params_f64 {
+  const struct ifd_k_gemm_table *kernels;
+  ifd_k_product_f64 g; /* sizes, strides and scale */
+  ifd_products p;
+  int64_t step, row_tasks; /* rows of a task, tasks of a product */
+  int a, b, bias;
+} params_f64;
+
+static void run_products_f64(const void *context, const ifd_args *args, int task) {
+  const params_f64 *p = context;
+  int64_t a, b, c, i0 = task % p->row_tasks * p->step;
+  locate(&p->p, task / p->row_tasks, &a, &b, &c);
+  ifd_k_product_f64 g = p->g;
+  g.a = (const double *)args->in[p->a] + a;
+  g.b = (const double *)args->in[p->b] + b;
+  g.c = (double *)args->out[0] + c;
+  g.bias = p->bias < 0 ? NULL : args->in[p->bias];
+  p->kernels->run_f64(&g, i0, ifd_min_i64(i0 + p->step, g.m));
+}
+
+ifd_status ifd_lower_products_f64(ifd_lower *x, const ifd_products *p, int a, int b, double scale, int bias) {
+  int64_t batches = ifd_shape_count(&p->batch);
+  if (p->m == 0 || p->n == 0 || p->k == 0 || batches == 0) return IFD_OK;
+  params_f64 k = {.kernels = ifd_k_gemm(x->isa), .p = *p, .a = a, .b = b, .bias = bias};
+  k.g = (ifd_k_product_f64){.m = p->m,
+                            .n = p->n,
+                            .k = p->k,
+                            .a_rs = p->a_rs,
+                            .a_cs = p->a_cs,
+                            .b_rs = p->b_rs,
+                            .b_cs = p->b_cs,
+                            .c_rs = p->c_rs,
+                            .scale = scale};
+  k.step = ifd_k_gemm_split(p->m, p->n, p->k, true).m_step;
+  k.row_tasks = ifd_ceil_div(p->m, k.step);
+  x->work->algorithm = "gemm";
+  return ifd_lower_launch(x, run_products_f64, &k, sizeof k, batches * k.row_tasks, 0);
 }

@@ -36,4 +36,7 @@ typedef struct ifd_gemm_epilogue {
 ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
                               const ifd_gemm_epilogue *epilogue);
 
+/* The same of doubles: scale * A · B, plus input `bias` for each column where that is not negative. */
+ifd_status ifd_lower_products_f64(ifd_lower *x, const ifd_products *p, int a, int b, double scale, int bias);
+
 #endif

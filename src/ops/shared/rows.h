@@ -23,7 +23,8 @@ static inline ifd_status ifd_lower_rows(ifd_lower *x, ifd_kernel run, const void
   return ifd_lower_launch(x, run, params, params_size, ifd_ceil_div(rows->n, rows->step), scratch);
 }
 
-/* Whether inputs [0, n) that are there, and output 0, are float tensors with elements. */
+/* Whether inputs [0, n) that are there, and output 0, are tensors of a type with elements. */
+bool ifd_lower_all(const ifd_lower *x, int n, ifd_dtype dtype);
 bool ifd_lower_all_float(const ifd_lower *x, int n);
 
 #endif
