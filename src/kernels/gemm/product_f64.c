@@ -18,7 +18,10 @@ enum { ROWS = 1 };
 static void pack_panel(const ifd_k_product_f64 *g, double *to, int64_t k0, int64_t k1, int64_t j, int64_t n) {
   for (int64_t k = k0; k < k1; k++, to += LANES) {
     const double *b = g->b + k * g->b_rs + j * g->b_cs;
-    for (int64_t l = 0; l < LANES; l++) to[l] = l < n ? b[l * g->b_cs] : 0;
+    if (g->b_cs == 1 && n == LANES)
+      d16_store(to, d16_load(b));
+    else
+      for (int64_t l = 0; l < LANES; l++) to[l] = l < n ? b[l * g->b_cs] : 0;
   }
 }
 
