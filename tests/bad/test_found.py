@@ -21,8 +21,17 @@ def one_node(op, shape, opset=23, **attributes):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
 
 
+def transposed_conv(strides):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16] + [2] * len(strides))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    w = helper.make_tensor("w", TensorProto.FLOAT, [16, 16] + [1] * len(strides), [1.0] * 256)
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=strides, pads=strides + [0] * len(strides))
+    return helper.make_model(helper.make_graph([node], "one", [x], [y], [w]), opset_imports=[helper.make_opsetid("", 17)])
+
+
 CASES = {
     "an axis of no dimension": (one_node("RMSNormalization", [2, 3], axis=-2**31), None),
+    "strides whose product overflows": (transposed_conv([2**30] * 3), None),
     "an input of 64 GB": (one_node("Neg", [2**34]), "limit"),
 }
 

@@ -31,7 +31,9 @@ typedef struct ifd_conv_phase {
 static inline int64_t ifd_conv_volume(const int64_t *n) { return n[IFD_K_D] * n[IFD_K_H] * n[IFD_K_W]; }
 
 static inline int64_t ifd_conv_n_phases(const ifd_k_conv_shape *s) {
-  return s->transposed ? ifd_conv_volume(s->stride) : 1;
+  double n = 1;
+  for (int d = 0; d < IFD_K_DIMS && s->transposed; d++) n *= (double)s->stride[d];
+  return n < 0x1p60 ? (int64_t)n : (int64_t)1 << 60;
 }
 
 /* The least tap >= 0 with tap * dilation = rest modulo stride, or -1; *apart is how far the next one is. By
