@@ -1,4 +1,5 @@
-/* Float products: every ISA, tiling and operand layout gives the bits of one fused chain per element. */
+/* Float products: every ISA, tiling and operand layout gives the bits of one fused chain for every
+ * 256 products of an element. */
 #include "kcheck/buffer.h"
 
 #include "kernels/gemm/gemm.h"
@@ -23,9 +24,13 @@ static float activate(const ifd_k_epilogue *e, float v) {
 
 static float element(const operands *o, int64_t i, int64_t j) {
   const ifd_k_epilogue *e = &o->e;
-  float v = 0;
-  for (int64_t k = 0; k < o->k; k++)
-    v = fmaf(o->a.f[i * o->a_rs + k * o->a_cs], o->b.f[k * o->b_rs + j * o->b_cs], v);
+  float v = 0, chain = 0;
+  for (int64_t k = 0; k < o->k; k++) {
+    chain = fmaf(o->a.f[i * o->a_rs + k * o->a_cs], o->b.f[k * o->b_rs + j * o->b_cs], chain);
+    if (k + 1 < o->k && (k + 1) % 256) continue;
+    v = k < 256 ? chain : v + chain;
+    chain = 0;
+  }
   v = v * e->scale + (e->bias ? e->bias[j] : 0);
   if (e->row_bias) v += e->row_bias[i];
   float other = e->join ? e->other[i * e->other_rs + j] : 0;

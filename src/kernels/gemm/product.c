@@ -124,12 +124,13 @@ static void set_planes(block *k) {
 static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool kept) {
   const ifd_product *p = k->p;
   int64_t n_segments = p->n_full + p->n_part, apart = p->pack ? (k->i1 - k->i0) * 16 : p->a_segment;
-  int64_t columns = ifd_ceil_div(k->j1 - k->j0, 16) * 16;
+  int64_t columns = ifd_ceil_div(k->j1 - k->j0, 16) * 16, n_chains = ifd_ceil_div(n_segments, IFD_UKR_CHAIN);
   k->sums.rs = p->store ? columns : 16, k->sums.vs = p->store ? 16 : (k->i1 - k->i0) * 16;
   for (int64_t s = 0; s < IFD_PRODUCT_SEGMENTS && s < n_segments; s++) k->at[s] = s * apart;
   k->t.at = k->at;
   for (int64_t i = 0; i < n_k; i++) {
-    k->s0 = n_segments * i / n_k, k->s1 = n_segments * (i + 1) / n_k;
+    k->s0 = n_chains * i / n_k * IFD_UKR_CHAIN;
+    k->s1 = ifd_min_i64(n_chains * (i + 1) / n_k * IFD_UKR_CHAIN, n_segments);
     k->first = i == 0, k->last = i == n_k - 1;
     k->t.n_full = ifd_max_i64(0, ifd_min_i64(k->s1, p->n_full) - k->s0);
     k->t.n_part = k->s1 - k->s0 - k->t.n_full;

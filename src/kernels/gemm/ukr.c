@@ -48,34 +48,46 @@ IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_
   }
 }
 
+IFD_INLINE void add_so_far(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *so_far,
+                           int64_t rs, int64_t vs) {
+  EACH_VECTOR EACH_ROW sum[i][v] = v16_add(v16_load(so_far + i * rs + v * vs), sum[i][v]);
+}
+
 /* Rows of C fetched with each segment: all at once they would hold up A and B. */
 enum { C_ROWS_AHEAD = 2 };
 
 IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
-  static const float zeros[16];
-  const float *init = t->init ? t->init : zeros;
-  const int64_t init_rs = t->init ? t->init_rs : 0, init_vs = t->init ? t->init_vs : 0;
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
-  EACH_VECTOR EACH_ROW sum[i][v] = v16_load(init + i * init_rs + v * init_vs);
+  float aside[IFD_UKR_ROWS * IFD_UKR_MAX_VECTORS * 16] __attribute__((aligned(64)));
+  const float *so_far = t->init;
+  int64_t so_far_rs = t->init_rs, so_far_vs = t->init_vs;
   const int64_t b_vs = t->b_vs, a_ahead = t->a_ahead, ahead = t->b_ahead, n_ahead = 2 * t->n_ahead;
   const float *b = t->b;
   const int64_t *at = t->at, *full = at + t->n_full, *end = full + t->n_part;
   const float *c = t->c;
   int64_t c_left = M;
-  for (; at < end; at++) {
-    const float *a = t->a + *at;
-    for (int i = 0; i < M && a_ahead; i++) __builtin_prefetch(a + a_ahead + i * 16, 0, 2);
-    for (int i = 0; i < C_ROWS_AHEAD && c_left > 0; i++, c_left--, c += t->c_rs)
-      EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
-    if (at < full) {
-      for (int64_t k = 0; k < 16; k += 2) {
-        if (k < n_ahead) EACH_VECTOR __builtin_prefetch(b + v * b_vs + ahead + k * 8, 0, 2);
-        step(M, NV, sum, a + k, b + k * 16, b_vs);
-        step(M, NV, sum, a + k + 1, b + k * 16 + 16, b_vs);
-      }
-      b += 16 * 16;
-    } else
-      for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, a + k, b, b_vs);
+  for (;;) {
+    const int64_t *stop = end - at > IFD_UKR_CHAIN ? at + IFD_UKR_CHAIN : end;
+    EACH_VECTOR EACH_ROW sum[i][v] = v16_zero();
+    for (; at < stop; at++) {
+      const float *a = t->a + *at;
+      for (int i = 0; i < M && a_ahead; i++) __builtin_prefetch(a + a_ahead + i * 16, 0, 2);
+      for (int i = 0; i < C_ROWS_AHEAD && c_left > 0; i++, c_left--, c += t->c_rs)
+        EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
+      if (at < full) {
+        for (int64_t k = 0; k < 16; k += 2) {
+          if (k < n_ahead) EACH_VECTOR __builtin_prefetch(b + v * b_vs + ahead + k * 8, 0, 2);
+          step(M, NV, sum, a + k, b + k * 16, b_vs);
+          step(M, NV, sum, a + k + 1, b + k * 16 + 16, b_vs);
+        }
+        b += 16 * 16;
+      } else
+        for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, a + k, b, b_vs);
+    }
+    if (so_far) add_so_far(M, NV, sum, so_far, so_far_rs, so_far_vs);
+    if (at == end) break;
+    EACH_VECTOR EACH_ROW v16_store(aside + (v * M + i) * 16, sum[i][v]);
+    so_far = aside, so_far_rs = 16, so_far_vs = M * 16;
   }
   if (t->finish)
     store_finished(M, NV, sum, t);

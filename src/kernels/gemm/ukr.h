@@ -1,6 +1,10 @@
 /* The micro-kernels of every product: a tile of M rows by NV vectors of 16 columns, summed in registers.
  *
- *     sum[i][j] = init[i][j] + Σ_s Σ_k a[at[s] + i * 16 + k] * b[s][k][j]     one fma chain, in this order
+ *     sum[i][j] = init[i][j] + Σ_s Σ_k a[at[s] + i * 16 + k] * b[s][k][j]
+ *
+ * Every IFD_UKR_CHAIN segments are one chain of fmas in this order, from 0; the ends of chains are added up
+ * one after another, from init. Errors grow with the length of a chain (Higham, "The accuracy of floating
+ * point summation", 1993): this way they are those of some 256 products, not of thousands.
  *
  * A comes in segments of 16 consecutive floats of k, then some of k_part < 16; at[] says where each begins,
  * so that a segment may be a row's next 16 elements, a packed block or a tap of a convolution. B panels are
@@ -23,7 +27,7 @@ enum { IFD_UKR_ROWS = 6, IFD_UKR_TILE = 6 * 16 };
 #define IFD_UKR_TILES 0, 4, 2, 1, 1
 enum { IFD_UKR_ROWS = 4, IFD_UKR_TILE = 4 * 16 };
 #endif
-enum { IFD_UKR_MAX_VECTORS = 4 };
+enum { IFD_UKR_MAX_VECTORS = 4, IFD_UKR_CHAIN = 16 /* segments */ };
 
 typedef struct ifd_ukr_args {
   const float *a;
