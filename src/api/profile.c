@@ -12,7 +12,7 @@ enum { SHOWN_NODES = 30 };
 typedef struct share {
   const char *name, *op_type, *algorithm;
   int n;
-  double seconds, bytes;
+  double seconds, bytes, macs;
 } share;
 
 typedef struct shares {
@@ -25,7 +25,7 @@ typedef struct shares {
 static ifd_status add(shares *s, const char *key, const ifd_profile_entry *e) {
   uintptr_t i = (uintptr_t)ifd_map_find(&s->by_key, key);
   if (!i) {
-    share row = {e->name, e->op_type, e->algorithm, 0, 0, 0};
+    share row = {e->name, e->op_type, e->algorithm, 0, 0, 0, 0};
     IFD_PUSH(s->err, &s->arena, &s->rows, row);
     i = (uintptr_t)s->rows.n;
     EXPECT(s->err, ifd_map_set(&s->by_key, key, (void *)i), NO_MEMORY, "out of memory");
@@ -34,6 +34,7 @@ static ifd_status add(shares *s, const char *key, const ifd_profile_entry *e) {
   row->n++;
   row->seconds += e->seconds;
   row->bytes += (double)e->bytes;
+  row->macs += e->macs;
   return IFD_OK;
 }
 
@@ -55,31 +56,38 @@ static ifd_status gather(shares *s, const infold_session *session, bool by_opera
   return IFD_OK;
 }
 
+/* 1e9 of something a second, or nothing. */
+static const char *rate(shares *s, double of, double seconds) {
+  return of > 0 && seconds > 0 ? ifd_arena_printf(&s->arena, "%.1f", of / seconds / 1e9) : "";
+}
+
 static ifd_status add_row(shares *s, ifd_table *table, const share *r, double total, bool by_operator) {
-  const char *cells[7] = {by_operator ? r->op_type : r->name,
+  const char *cells[8] = {by_operator ? r->op_type : r->name,
                           by_operator ? ifd_arena_printf(&s->arena, "%d", r->n) : r->op_type,
                           by_operator    ? ""
                           : r->algorithm ? r->algorithm
                                          : "reference",
                           ifd_arena_printf(&s->arena, "%.3f", r->seconds * 1e3),
                           ifd_arena_printf(&s->arena, "%.1f", total > 0 ? 100 * r->seconds / total : 0),
-                          r->seconds > 0 ? ifd_arena_printf(&s->arena, "%.1f", r->bytes / r->seconds / 1e9)
-                                         : ""};
-  for (int c = 0; c < 6; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
+                          rate(s, r->bytes, r->seconds),
+                          rate(s, r->macs, r->seconds)};
+  for (int c = 0; c < 7; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
   return ifd_table_add(table, cells);
 }
 
 static ifd_status print_table(shares *s, FILE *to, const infold_session *session, int width) {
-  static const ifd_column operators[] = {
-      {"Operator", .flexible = true}, {"Runs", .right = true}, {""}, {"ms", .right = true},
-      {"%", .right = true},           {"GB/s", .right = true}, {0}};
-  static const ifd_column nodes[] = {{"Node", .flexible = true},
-                                     {"Operator"},
-                                     {"Kernel", .flexible = true},
-                                     {"ms", .right = true},
-                                     {"%", .right = true},
-                                     {"GB/s", .right = true},
-                                     {0}};
+  static const ifd_column operators[] = {{"Operator", .flexible = true},
+                                         {"Runs", .right = true},
+                                         {""},
+                                         {"ms", .right = true},
+                                         {"%", .right = true},
+                                         {"GB/s", .right = true},
+                                         {"GMAC/s", .right = true},
+                                         {0}};
+  static const ifd_column nodes[] = {{"Node", .flexible = true},   {"Operator"},
+                                     {"Kernel", .flexible = true}, {"ms", .right = true},
+                                     {"%", .right = true},         {"GB/s", .right = true},
+                                     {"GMAC/s", .right = true},    {0}};
   for (int by_operator = 1; by_operator >= 0; by_operator--) {
     ifd_table table;
     TRY(gather(s, session, by_operator));
@@ -105,11 +113,11 @@ static ifd_status print_trace(shares *s, FILE *to, const infold_session *session
   for (int i = 0; i < session->profile.entries.n; i++) {
     const ifd_profile_entry *e = &session->profile.entries.v[i];
     json_array_append_new(
-        events, json_pack("{s:o, s:o, s:s, s:f, s:f, s:i, s:i, s:{s:o, s:I}}", "name",
+        events, json_pack("{s:o, s:o, s:s, s:f, s:f, s:i, s:i, s:{s:o, s:I, s:f}}", "name",
                           ifd_json_text(*e->name ? e->name : e->op_type), "cat", ifd_json_text(e->op_type),
                           "ph", "X", "ts", (e->start - start) * 1e6, "dur", e->seconds * 1e6, "pid", 1, "tid",
                           1, "args", "kernel", ifd_json_text(e->algorithm ? e->algorithm : "reference"),
-                          "bytes", (json_int_t)e->bytes));
+                          "bytes", (json_int_t)e->bytes, "macs", e->macs));
   }
   return ifd_json_print(s->err, json_pack("{s:o}", "traceEvents", events), to);
 }

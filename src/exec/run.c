@@ -306,6 +306,7 @@ static ifd_status run_step(runner *r, const ifd_step *step, ifd_arena *arena) {
                            .start = start,
                            .seconds = ifd_now() - start,
                            .bytes = bytes_of(r->frame, step)};
+    TRY(ifd_step_macs(r->env.err, arena, step, r->frame->slots, &e.macs));
     IFD_PUSH(r->env.err, &profile->arena, &profile->entries, e);
   }
   for (int i = 0; i < step->n_release; i++) ifd_datum_unref(&r->frame->slots[step->release[i]]);

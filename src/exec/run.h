@@ -14,6 +14,7 @@ typedef struct ifd_profile_entry {
   const char *name, *op_type, *algorithm; /* algorithm NULL: evaluated by the reference */
   double start, seconds;
   size_t bytes; /* read and written, where known */
+  double macs;  /* multiply-accumulates, of operators that count them */
 } ifd_profile_entry;
 
 typedef struct ifd_profile {

@@ -129,6 +129,10 @@ ifd_status ifd_plan_get(ifd_error *err, ifd_plan **out, ifd_program *program, co
 ifd_status ifd_step_prepare(ifd_error *err, ifd_arena *arena, ifd_program *program, const ifd_step *step,
                             const ifd_datum *const *in, ifd_work *work, ifd_tensor *out);
 
+/* Multiply-accumulates of a step that has run, as its operator counts them (a convolution's direct ones,
+ * whatever the kernel); 0 where it does not. */
+ifd_status ifd_step_macs(ifd_error *err, ifd_arena *arena, const ifd_step *step, const ifd_datum *slots,
+                         double *macs);
 /* Evaluates a step by its operator's reference. planned[i] is memory for output i of planned_bytes[i], or
  * NULL. */
 ifd_status ifd_step_evaluate(ifd_env *env, const ifd_program *program, const ifd_step *step,

@@ -84,6 +84,28 @@ ifd_status ifd_step_prepare(ifd_error *err, ifd_arena *arena, ifd_program *progr
   return ifd_plan_lower(err, arena, program, node, tensors, constant, out_tensors, work);
 }
 
+/* ---- what a step cost ---- */
+
+static ifd_status shapes_of(ifd_error *err, ifd_arena *arena, const int *slots, int n,
+                            const ifd_datum *values, ifd_shape **out) {
+  ALLOC(err, *out, ifd_new_array(arena, ifd_shape, n));
+  for (int i = 0; i < n; i++)
+    if (slots[i] >= 0 && values[slots[i]].kind == IFD_KIND_TENSOR) (*out)[i] = values[slots[i]].tensor.shape;
+  return IFD_OK;
+}
+
+ifd_status ifd_step_macs(ifd_error *err, ifd_arena *arena, const ifd_step *step, const ifd_datum *slots,
+                         double *macs) {
+  const ifd_op *op = step->node->op;
+  ifd_shape *in, *out;
+  *macs = 0;
+  if (!op || !op->cost) return IFD_OK;
+  TRY(shapes_of(err, arena, step->in, step->n_in, slots, &in));
+  TRY(shapes_of(err, arena, step->out, step->n_out, slots, &out));
+  *macs = op->cost(step->node, in, out);
+  return IFD_OK;
+}
+
 /* ---- evaluation ---- */
 
 static ifd_status run_graph(ifd_eval *x, const ifd_graph *graph, const ifd_datum *in, int n_in,
