@@ -106,9 +106,9 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
 
 /* ---- split ---- */
 
-/* How many tasks a sample's vector operations are worth: each some ten microseconds, at most sixteen. */
+/* How many tasks a sample's vector operations are worth: each some three microseconds, at most sixteen. */
 static int64_t tasks_worth(double vectors) {
-  const double task = 1 << 16, most = 16;
+  const double task = 1 << 14, most = 16;
   return vectors < task ? 1 : (int64_t)(vectors < task * most ? vectors / task : most);
 }
 

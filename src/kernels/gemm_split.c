@@ -30,7 +30,7 @@ static int64_t round_up(int64_t n, int64_t to) { return ifd_ceil_div(n, to) * to
  * in L2 it should have the rows to make that worth while. So it should have the columns, where it packs A for
  * these alone. Rows are shared by tiles, all about equally high. */
 ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
-  const double task = 1 << 21, most = 16, weight = 12;
+  const double task = 1 << 19, most = 16, weight = 12;
   double work = ((double)m + weight) * (double)n * (double)k / task;
   int64_t wish = work < 1 ? 1 : (int64_t)(work < most ? work : most);
   bool near = stays_near(m, k);
