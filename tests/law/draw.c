@@ -277,7 +277,8 @@ static void attention(draw *d) {
 static void recurrent(draw *d) {
   const char *op = PICK(d, "LSTM", "GRU", "RNN"), *direction = PICK(d, "forward", "reverse", "bidirectional");
   int64_t gates = op[0] == 'L' ? 4 : op[0] == 'G' ? 3 : 1, dirs = direction[0] == 'b' ? 2 : 1;
-  int64_t t = draw_int(d, 1, 7), in = size(d, 40), hidden = size(d, 40);
+  int64_t t = draw_int(d, 1, 7), in = size(d, 40),
+          hidden = draw_chance(d, 15) ? draw_int(d, 257, 300) : size(d, 40); /* more than a chain of fmas */
   input(d, DIMS(t, in));
   node(d, "Transpose<perm = [1, 0, 2]>(x)");
   name w = weight(d, DIMS(dirs, gates * hidden, in)), r = weight(d, DIMS(dirs, gates * hidden, hidden));

@@ -1,4 +1,5 @@
 #include "kernels/rnn/rnn.h"
+#include "kernels/gemm/ukr.h"
 #include "kernels/vmath.h"
 
 /* ---- activations ---- */
@@ -152,6 +153,8 @@ static void rnn(const ifd_k_rnn_cell *p, const float *x, const float *r, float *
 
 #define UNROLL_ _Pragma("GCC unroll 8")
 
+enum { CHAIN = IFD_UKR_CHAIN * 16 };
+
 /* Vectors of 16 columns that `rows` rows sum at once: enough chains for the latency of an fma, and no more
  * than there are registers for. */
 #if defined(IFD_ISA_avx512)
@@ -160,17 +163,28 @@ static void rnn(const ifd_k_rnn_cell *p, const float *x, const float *r, float *
 #define VECTORS_(rows) (rows == 1 ? 4 : rows == 2 ? 2 : 1)
 #endif
 
-/* Columns [16 first, 16 (first + vectors)) of the result; fewer where there are no more. */
-IFD_INLINE void recur_tile(size_t rows, size_t vectors, const float *h, size_t n, const float *packed,
-                           size_t n_columns, const float *bias, float *to, size_t first) {
-  v16 sum[IFD_RNN_MAX_ROWS][8];
-  const float *b = packed + first * n * 16;
+/* A chain of fmas over [k, end) of h's n. */
+IFD_INLINE void chain(size_t rows, size_t vectors, const float *h, size_t n, size_t k, size_t end,
+                      const float *b, v16 sum[][8]) {
   UNROLL_ for (size_t r = 0; r < rows; r++) UNROLL_ for (size_t v = 0; v < vectors; v++) sum[r][v] =
       v16_zero();
-  for (size_t k = 0; k < n; k++, b += 16) UNROLL_ for (size_t v = 0; v < vectors; v++) {
+  for (b += k * 16; k < end; k++, b += 16) UNROLL_ for (size_t v = 0; v < vectors; v++) {
       const v16 w = v16_load(b + v * n * 16);
       UNROLL_ for (size_t r = 0; r < rows; r++) sum[r][v] = v16_fma(v16_set1(h[r * n + k]), w, sum[r][v]);
     }
+}
+
+/* Columns [16 first, 16 (first + vectors)) of the result; fewer where there are no more. */
+IFD_INLINE void recur_tile(size_t rows, size_t vectors, const float *h, size_t n, const float *packed,
+                           size_t n_columns, const float *bias, float *to, size_t first) {
+  v16 sum[IFD_RNN_MAX_ROWS][8], more[IFD_RNN_MAX_ROWS][8];
+  const float *b = packed + first * n * 16;
+  chain(rows, vectors, h, n, 0, n < CHAIN ? n : CHAIN, b, sum);
+  for (size_t k = CHAIN; k < n; k += CHAIN) {
+    chain(rows, vectors, h, n, k, n - k < CHAIN ? n : k + CHAIN, b, more);
+    UNROLL_ for (size_t r = 0; r < rows; r++) UNROLL_ for (size_t v = 0; v < vectors; v++) sum[r][v] =
+        v16_add(sum[r][v], more[r][v]);
+  }
   UNROLL_ for (size_t v = 0; v < vectors; v++) {
     const size_t j = (first + v) * 16;
     const int width = n_columns - j < 16 ? (int)(n_columns - j) : 16;

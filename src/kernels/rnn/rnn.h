@@ -34,7 +34,8 @@ enum { IFD_RNN_MAX_ROWS = 4 }; /* of `recur` */
 
 struct ifd_k_rnn_table {
   /* to [n_rows, n_columns] = h [n_rows, n] · B + bias (NULL: none), rows dense, at most IFD_RNN_MAX_ROWS of
-   * them; B is packed as kernels/gemm/gemm.h has it, and the sums are its chains. With `backward` the last
+   * them; B is packed as kernels/gemm/gemm.h has it, and the sums are those of its products (chains,
+   * kernels/gemm/ukr.h). With `backward` the last
    * columns come first: every other time, what the cache kept of B is read while it is there. */
   void (*recur)(const float *h, size_t n_rows, size_t n, const float *packed, size_t n_columns,
                 const float *bias, float *to, bool backward);
