@@ -1,6 +1,6 @@
 /* The first law, for any model: a sample's output bits follow from the sample alone. The same inputs run with
  * other numbers of threads, on other instruction sets, and, where the batch is free, each row alone. */
-#include "api/api.h"
+#include "verify/verify.h"
 
 #include "base/cpu.h"
 #include <stdio.h>
@@ -15,7 +15,7 @@ typedef struct checker {
   const infold_verify_options *options;
   ifd_arena arena;
   int n_in, n_out;
-  const char *batch; /* symbol of the free batch, or NULL */
+  const ifd_dim *batch; /* that rows are counted by, or NULL */
   infold_value **inputs, **outputs;
   FILE *to;
   int runs;
@@ -35,18 +35,6 @@ static ifd_status open_session(checker *c, infold_session **out, int threads, co
   return IFD_OK;
 }
 
-/* The symbol that is the first dimension of the first input with a free one. */
-static const char *batch_symbol(const ifd_model *m) {
-  for (int i = 0; i < m->graph->inputs.n; i++) {
-    const ifd_type *t = m->graph->inputs.v[i]->type;
-    if (t->kind == IFD_KIND_TENSOR && t->has_rank && t->rank && !ifd_dim_is_number(t->dims[0])) {
-      const char *name = ifd_dim_name(m->dims, t->dims[0]);
-      if (name) return name;
-    }
-  }
-  return NULL;
-}
-
 static ifd_status find_mixing(ifd_graph *graph, void *mixes) {
   IFD_EACH_NODE(node, graph) * (bool *)mixes |= ifd_op_mixes_batch(node);
   return IFD_OK;
@@ -58,32 +46,45 @@ static bool mixes_batch(const ifd_model *m) {
   return ifd_graph_visit(m->graph, find_mixing, &mixes) != IFD_OK || mixes;
 }
 
-static bool is_batched(const checker *c, const ifd_type *t) {
-  const char *name = c->batch && t->kind == IFD_KIND_TENSOR && t->has_rank && t->rank
-                         ? ifd_dim_name(c->model->ir->dims, t->dims[0])
-                         : NULL;
-  return name && strcmp(name, c->batch) == 0;
-}
-
 /* ---- inputs ---- */
 
-static ifd_status make_input(checker *c, int i, int64_t free_dim, infold_value **out) {
-  const ifd_type *t = c->model->ir->graph->inputs.v[i]->type;
-  ifd_shape shape = {0};
-  ifd_datum d = {.kind = IFD_KIND_TENSOR};
-  EXPECT(c->err, t->kind == IFD_KIND_TENSOR && t->dtype && t->has_rank && t->rank <= IFD_MAX_RANK,
-         UNSUPPORTED, "random values cannot be made for input '%s': give --inputs",
-         c->model->ir->graph->inputs.v[i]->name);
-  shape.rank = t->rank;
-  for (int k = 0; k < t->rank; k++) {
-    const char *name = ifd_dim_is_number(t->dims[k]) ? NULL : ifd_dim_name(c->model->ir->dims, t->dims[k]);
-    shape.dim[k] = ifd_dim_is_number(t->dims[k])                     ? t->dims[k]
-                   : name && c->batch && strcmp(name, c->batch) == 0 ? ROWS
-                                                                     : free_dim;
+/* The first dimension of the first input that has a free one with a name. */
+static const ifd_dim *find_batch(const ifd_model *m) {
+  for (int i = 0; i < m->graph->inputs.n; i++) {
+    const ifd_type *t = m->graph->inputs.v[i]->type;
+    bool shaped = t->kind == IFD_KIND_TENSOR && t->has_rank && t->rank;
+    if (shaped && !ifd_dim_is_number(t->dims[0]) && ifd_dim_name(m->dims, t->dims[0])) return t->dims;
   }
-  size_t limit = ifd_api_memory_limit(c->options->max_memory, c->model->ir);
-  TRY(ifd_api_make_tensor(c->err, &d, t->dtype, &shape, "random", c->options->seed + (uint64_t)i, limit));
-  return ifd_api_value(c->err, out, &d);
+  return NULL;
+}
+
+/* Where a value of this type has the batch, or -1. */
+static int batch_axis(const checker *c, const ifd_type *t) {
+  int rank = c->batch && t->kind == IFD_KIND_TENSOR && t->has_rank ? t->rank : 0;
+  for (int k = 0; k < rank; k++)
+    if (t->dims[k] == *c->batch) return k;
+  return -1;
+}
+
+static int axis_of_input(const checker *c, int i) {
+  return c->inputs[i] ? batch_axis(c, c->model->ir->graph->inputs.v[i]->type) : -1;
+}
+
+/* Given inputs, or made ones that the model runs on as it stands: of ROWS rows, if it takes so many. */
+static ifd_status find_inputs(checker *c) {
+  static const int64_t batches[] = {ROWS, 1};
+  infold_verify_options options = *c->options;
+  ifd_verifier v;
+  options.batches = batches;
+  options.n_batches = 2;
+  ifd_status status = ifd_verifier_begin(&v, c->err, c->model, c->model, &options);
+  if (status == IFD_OK) status = ifd_verifier_try_all(&v);
+  for (int i = 0; i < c->n_in && status == IFD_OK; i++) {
+    c->inputs[i] = v.trials.v[0].inputs[i];
+    v.trials.v[0].inputs[i] = NULL;
+  }
+  ifd_verifier_end(&v);
+  return status;
 }
 
 static ifd_status run(checker *c, const infold_session *s, infold_value **inputs, infold_value **outputs) {
@@ -94,50 +95,45 @@ static ifd_status run(checker *c, const infold_session *s, infold_value **inputs
   return IFD_OK;
 }
 
-/* Given inputs, or random ones of the first size of the other free dimensions that the model takes. */
-static ifd_status first_run(checker *c, infold_session *s) {
-  static const int64_t sizes[] = {64, 32, 16, 4, 1};
-  infold_error e;
-  if (c->options->inputs) {
-    if (infold_read_inputs(&e, c->inputs, s, c->options->inputs)) FAIL(c->err, BAD_INPUT, "%s", e.message);
-    return run(c, s, c->inputs, c->outputs);
-  }
-  ifd_status status = IFD_OK;
-  for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
-    ifd_error_clear(c->err);
-    destroy_all(c->inputs, c->n_in);
-    status = IFD_OK;
-    for (int i = 0; i < c->n_in && status == IFD_OK; i++)
-      if (!infold_input_has_default(s, i)) status = make_input(c, i, sizes[k], &c->inputs[i]);
-    if (status == IFD_OK) status = run(c, s, c->inputs, c->outputs);
-    if (status == IFD_OK) return IFD_OK;
-  }
-  return status;
-}
-
 /* ---- comparing ---- */
 
-/* Bytes of row `row` of a batched value, or of all of it. */
-static const char *row_of(const infold_value *v, bool batched, int64_t row, size_t *bytes) {
-  const ifd_tensor *t = &v->datum.tensor;
-  *bytes = ifd_tensor_bytes(t);
-  if (!batched) return t->data;
-  *bytes /= (size_t)t->shape.dim[0];
-  return (const char *)t->data + (size_t)row * *bytes;
+/* Row `row` along `axis`: `n` pieces of `bytes`, one each `step`. Axis -1: all of it, one piece. */
+typedef struct pieces {
+  const char *first;
+  size_t n, bytes, step;
+} pieces;
+
+static pieces take_pieces(const ifd_tensor *t, int axis, int64_t row) {
+  pieces p = {t->data, 1, ifd_tensor_bytes(t), ifd_tensor_bytes(t)};
+  if (axis < 0 || !p.bytes) return p;
+  for (int k = 0; k < axis; k++) p.n *= (size_t)t->shape.dim[k];
+  p.step = p.bytes / p.n;
+  p.bytes = p.step / (size_t)t->shape.dim[axis];
+  p.first += (size_t)row * p.bytes;
+  return p;
+}
+
+/* The first byte in which they differ, counted without the steps; all bytes when there is none. */
+static size_t first_difference(const pieces *p, const pieces *q) {
+  for (size_t i = 0; i < p->n; i++)
+    for (size_t k = 0; k < p->bytes; k++)
+      if (p->first[i * p->step + k] != q->first[i * q->step + k]) return i * p->bytes + k;
+  return p->n * p->bytes;
 }
 
 static ifd_status same_bits(checker *c, infold_value *const *other, int64_t row, const char *how) {
   for (int i = 0; i < c->n_out; i++) {
     const ifd_value *v = c->model->ir->graph->outputs.v[i];
     const infold_value *a = c->outputs[i], *b = other[i];
-    size_t n, m;
+    int axis = row >= 0 ? batch_axis(c, v->type) : -1;
     bool plain = a->datum.kind == IFD_KIND_TENSOR && a->datum.tensor.dtype != IFD_STRING;
-    if (!plain || (row >= 0 && !is_batched(c, v->type))) continue;
-    const char *p = row_of(a, row >= 0, row, &n), *q = row_of(b, row >= 0, 0, &m);
-    size_t k = 0;
-    while (k < n && k < m && p[k] == q[k]) k++;
-    EXPECT(c->err, n == m && k == n, DIFFERS, "output '%s' has other bits %s, first in element %zu", v->name,
-           how, k / ifd_dtype_size(a->datum.tensor.dtype));
+    if (!plain || (row >= 0 && axis < 0)) continue;
+    pieces p = take_pieces(&a->datum.tensor, axis, row), q = take_pieces(&b->datum.tensor, axis, 0);
+    EXPECT(c->err, p.n == q.n && p.bytes == q.bytes, DIFFERS, "output '%s' has another size %s", v->name,
+           how);
+    size_t k = first_difference(&p, &q);
+    EXPECT(c->err, k == p.n * p.bytes, DIFFERS, "output '%s' has other bits %s, first in element %zu",
+           v->name, how, k / ifd_dtype_size(a->datum.tensor.dtype));
   }
   return IFD_OK;
 }
@@ -157,16 +153,16 @@ static ifd_status check_session(checker *c, int threads, const char *cpu) {
   return status;
 }
 
-static ifd_status take_row(checker *c, infold_value **out, const infold_value *v, int64_t row) {
-  const ifd_tensor *t = &v->datum.tensor;
-  ifd_datum d = v->datum;
-  size_t bytes;
-  d.tensor.buf = NULL;
-  d.tensor.data = (void *)row_of(v, true, row, &bytes);
-  d.tensor.shape = t->shape;
-  d.tensor.shape.dim[0] = 1;
-  ifd_datum own;
-  TRY(ifd_datum_own(c->err, &own, &d, NULL));
+static ifd_status take_row(checker *c, infold_value **out, const infold_value *v, int axis, int64_t row) {
+  ifd_datum part = v->datum, own;
+  pieces p = take_pieces(&v->datum.tensor, axis, row);
+  char *data;
+  ALLOC(c->err, data, ifd_new_array(&c->arena, char, p.n *p.bytes));
+  for (size_t i = 0; i < p.n; i++) memcpy(data + i * p.bytes, p.first + i * p.step, p.bytes);
+  part.tensor.buf = NULL;
+  part.tensor.data = data;
+  part.tensor.shape.dim[axis] = 1;
+  TRY(ifd_datum_own(c->err, &own, &part, NULL));
   return ifd_api_value(c->err, out, &own);
 }
 
@@ -178,8 +174,7 @@ static ifd_status check_row(checker *c, infold_session *s, int64_t row) {
   ALLOC(c->err, inputs, ifd_new_array(&c->arena, infold_value *, c->n_in));
   ALLOC(c->err, outputs, ifd_new_array(&c->arena, infold_value *, c->n_out));
   for (int i = 0; i < c->n_in && status == IFD_OK; i++)
-    if (c->inputs[i] && is_batched(c, c->model->ir->graph->inputs.v[i]->type))
-      status = take_row(c, &inputs[i], c->inputs[i], row);
+    if (axis_of_input(c, i) >= 0) status = take_row(c, &inputs[i], c->inputs[i], axis_of_input(c, i), row);
   infold_value **mixed = status == IFD_OK ? ifd_new_array(&c->arena, infold_value *, c->n_in) : NULL;
   for (int i = 0; mixed && i < c->n_in; i++) mixed[i] = inputs[i] ? inputs[i] : c->inputs[i];
   if (mixed) status = run(c, s, mixed, outputs);
@@ -190,9 +185,10 @@ static ifd_status check_row(checker *c, infold_session *s, int64_t row) {
 }
 
 static int64_t n_rows(const checker *c) {
-  for (int i = 0; i < c->n_in; i++)
-    if (c->inputs[i] && is_batched(c, c->model->ir->graph->inputs.v[i]->type))
-      return c->inputs[i]->datum.tensor.shape.dim[0];
+  for (int i = 0; i < c->n_in; i++) {
+    int axis = axis_of_input(c, i);
+    if (axis >= 0) return c->inputs[i]->datum.tensor.shape.dim[axis];
+  }
   return 0;
 }
 
@@ -201,8 +197,10 @@ static ifd_status check(checker *c) {
   ifd_isa best = ifd_cpu_isa();
   ALLOC(c->err, c->inputs, ifd_new_array(&c->arena, infold_value *, c->n_in));
   ALLOC(c->err, c->outputs, ifd_new_array(&c->arena, infold_value *, c->n_out));
+  c->batch = find_batch(c->model->ir);
+  TRY(find_inputs(c));
   TRY(open_session(c, &s, 1, ifd_isa_name(best)));
-  ifd_status status = first_run(c, s);
+  ifd_status status = run(c, s, c->inputs, c->outputs);
   int64_t rows = status == IFD_OK ? n_rows(c) : 0;
   if (rows > 1 && mixes_batch(c->model->ir)) {
     fputs("not compared: rows alone, as an operator of the model mixes the rows of a batch\n", c->to);
@@ -231,8 +229,7 @@ infold_status infold_verify_bits(infold_error *to, char **out, const infold_mode
                .model = model,
                .options = options ? options : &usual,
                .n_in = g->inputs.n,
-               .n_out = g->outputs.n,
-               .batch = batch_symbol(model->ir)};
+               .n_out = g->outputs.n};
   if (out) *out = NULL;
   ifd_arena_init(&c.arena, NULL);
   c.to = open_memstream(&text, &len);

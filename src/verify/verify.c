@@ -310,13 +310,15 @@ ifd_status ifd_verifier_try_all(ifd_verifier *v) {
   const int64_t *batches = v->options->batches ? v->options->batches : usual;
   int n = v->options->batches ? v->options->n_batches : 2;
   ifd_trial good = {0};
+  infold_error why = {0};
   if (v->options->inputs) return try_given(v);
   if (!ifd_trial_has_free(v, true)) n = 1;
   ifd_status status = IFD_OK;
-  for (int i = 0; i < n && status == IFD_OK; i++) status = ifd_trial_find(v, batches[i], &good);
+  for (int i = 0; i < n && status == IFD_OK; i++) status = ifd_trial_find(v, batches[i], &good, &why);
   v->late = status == IFD_LIMIT && v->trials.n && time_is_up(v, v->run_a->deadline);
   if (v->late) ifd_error_clear(v->err);
-  return v->late ? IFD_OK : status;
+  if (v->late || v->trials.n) return v->late ? IFD_OK : status;
+  return status == IFD_OK ? fail_as(v, &why, "") : status;
 }
 
 /* ---- the second model ---- */

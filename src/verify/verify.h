@@ -51,7 +51,7 @@ ifd_status ifd_verifier_begin(ifd_verifier *v, ifd_error *err, const infold_mode
 void ifd_verifier_end(ifd_verifier *v);
 /* Runs a on v->inputs, which the trial takes over; *ran says whether a ran; if not, *e says why. */
 ifd_status ifd_verifier_try(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e);
-/* The trials that the options ask for. */
+/* The trials that the options ask for: one at least. */
 ifd_status ifd_verifier_try_all(ifd_verifier *v);
 /* Closes a, runs b on all trials and compares. */
 ifd_status ifd_verifier_compare(ifd_verifier *v);
@@ -91,7 +91,8 @@ json_t *ifd_certificate_files(const infold_model *model, const char *name);
 bool ifd_trial_has_free(const ifd_verifier *v, bool batch);
 /* Makes the inputs and runs a. */
 ifd_status ifd_trial_run(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *e);
-/* Runs a on inputs of this batch: the first kind that a runs on, which *good keeps for the next time. */
-ifd_status ifd_trial_find(ifd_verifier *v, int64_t batch, ifd_trial *good);
+/* Runs a on inputs of this batch: the first kind that a runs on, which *good keeps for the next time. Where
+ * it runs on none, *why says why not on the first of all. */
+ifd_status ifd_trial_find(ifd_verifier *v, int64_t batch, ifd_trial *good, infold_error *why);
 
 #endif
