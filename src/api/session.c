@@ -155,10 +155,9 @@ static ifd_status check_input(ifd_error *err, const infold_session *s, int i, co
   return IFD_OK;
 }
 
-/* An input that was not given: the model's default, an absent optional, or an error that says what is wanted.
- */
-static ifd_status default_input(ifd_error *err, const infold_session *s, int i, ifd_datum *out,
-                                ifd_arena *arena) {
+/* An input that was not given: the model's default as it lies, an absent optional, or an error that says what
+ * is wanted. */
+static ifd_status default_input(ifd_error *err, const infold_session *s, int i, ifd_datum *out) {
   const ifd_value *v = graph_of(s)->inputs.v[i];
   if (v->type->kind == IFD_KIND_OPTIONAL) {
     *out = (ifd_datum){.kind = IFD_KIND_OPTIONAL};
@@ -166,10 +165,16 @@ static ifd_status default_input(ifd_error *err, const infold_session *s, int i, 
   }
   EXPECT(err, v->constant, BAD_INPUT, "input '%s' (%s) is missing and has no default", v->name,
          s->input_types[i]);
-  const ifd_tensor *c = v->constant;
-  *out = (ifd_datum){.kind = IFD_KIND_TENSOR};
-  TRY(ifd_tensor_new(err, &out->tensor, arena, c->dtype, &c->shape));
-  ifd_tensor_expand(c, out->tensor.data);
+  *out = (ifd_datum){.kind = IFD_KIND_TENSOR, .tensor = *v->constant};
+  return IFD_OK;
+}
+
+/* A default as a run takes it. */
+static ifd_status expand(ifd_error *err, ifd_datum *d, ifd_arena *arena) {
+  const ifd_tensor from = d->tensor;
+  if (d->kind != IFD_KIND_TENSOR || (!from.splat && !from.packed)) return IFD_OK;
+  TRY(ifd_tensor_new(err, &d->tensor, arena, from.dtype, &from.shape));
+  ifd_tensor_expand(&from, d->tensor.data);
   return IFD_OK;
 }
 
@@ -192,22 +197,23 @@ static ifd_status bind_inputs(ifd_error *err, const infold_session *s, const inf
     if (inputs[i])
       out[i] = inputs[i]->datum;
     else
-      TRY(default_input(err, s, i, &out[i], arena));
+      TRY(default_input(err, s, i, &out[i]));
     TRY(check_input(err, s, i, &out[i], &bound, arena));
-    if (s->options.float64) TRY(widen(err, &out[i], arena));
   }
   return IFD_OK;
 }
 
 /* The program's inputs are those of the model that is left after optimizing; the order is the same, constants
- * may be gone. */
+ * may be gone: all of them, in old models whose weights are inputs. */
 static ifd_status order_inputs(ifd_error *err, const infold_session *s, const ifd_datum *given,
-                               ifd_datum *out) {
+                               ifd_datum *out, ifd_arena *arena) {
   const ifd_graph *from = graph_of(s), *to = s->ready->ir->graph;
   for (int i = 0, k = 0; i < to->inputs.n; i++) {
     while (k < from->inputs.n && strcmp(from->inputs.v[k]->name, to->inputs.v[i]->name) != 0) k++;
     EXPECT(err, k < from->inputs.n, BAD_MODEL, "input '%s' appeared while optimizing", to->inputs.v[i]->name);
     out[i] = given[k];
+    TRY(expand(err, &out[i], arena));
+    if (s->options.float64) TRY(widen(err, &out[i], arena));
   }
   return IFD_OK;
 }
@@ -280,7 +286,7 @@ static ifd_status run(ifd_error *err, infold_value **outputs, infold_session *s,
   ALLOC(err, ordered, ifd_new_array(arena, ifd_datum, n_in));
   ALLOC(err, made, ifd_new_array(arena, ifd_datum, n_out));
   TRY(bind_inputs(err, s, inputs, given, arena));
-  TRY(order_inputs(err, s, given, ordered));
+  TRY(order_inputs(err, s, given, ordered, arena));
   allow_for_inputs(s, given, n_in);
   TRY(run_program(err, s, ordered, made));
   return wrap_outputs(err, outputs, made, n_out, wanted);
@@ -308,7 +314,7 @@ static ifd_status peak(ifd_error *err, size_t *out, infold_session *s, const inf
   ALLOC(err, given, ifd_new_array(arena, ifd_datum, n_in));
   ALLOC(err, ordered, ifd_new_array(arena, ifd_datum, n_in));
   TRY(bind_inputs(err, s, inputs, given, arena));
-  TRY(order_inputs(err, s, given, ordered));
+  TRY(order_inputs(err, s, given, ordered, arena));
   return ifd_run_peak(err, out, s->program, ordered);
 }
 

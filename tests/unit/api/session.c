@@ -71,6 +71,39 @@ static void outputs_of_runs_are_apart(void **state) {
   infold_destroy_session(session);
 }
 
+/* Inputs that the model has values for, one element for all or each its own, given or not. */
+static const char defaults[] = "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+                               "g (float[N,2] x, float[2] d, float[3,2] e) => (float[3,2] y)\n"
+                               "<float[2] d = {1, 2}, float[3,2] e = {4, 4, 4, 4, 4, 4}>\n"
+                               "{ a = Add(x, d)\n y = Mul(a, e) }\n";
+
+static void run_defaults(infold_session *session, const infold_value *x, const infold_value *d, float want0,
+                         float want1) {
+  infold_error err;
+  infold_value *out;
+  const infold_value *ins[] = {x, d, NULL};
+  if (infold_run(&err, &out, session, ins, NULL)) fail_msg("%s", err.message);
+  const float *y = infold_get_data(out);
+  for (int i = 0; i < 6; i++) assert_true(y[i] == (i % 2 ? want1 : want0));
+  infold_destroy_value(out);
+}
+
+static void defaults_stand_in_for_inputs(void **state) {
+  (void)state;
+  infold_error err;
+  infold_value *x, *d;
+  infold_session *session = open_text(defaults);
+  assert_true(infold_input_has_default(session, 1) && infold_input_has_default(session, 2));
+  if (infold_make_value(&err, &x, session, 0, "zeros", 0, 1, 1)) fail_msg("%s", err.message);
+  if (infold_make_value(&err, &d, session, 1, "zeros", 0, 1, 1)) fail_msg("%s", err.message);
+  for (int i = 0; i < 2; i++) {
+    run_defaults(session, x, NULL, 4, 8);
+    run_defaults(session, x, d, 0, 0);
+  }
+  infold_destroy_value(x), infold_destroy_value(d);
+  infold_destroy_session(session);
+}
+
 static void set_environment(int rounding, bool flush) {
   fesetround(rounding);
 #if defined(__x86_64__)
@@ -118,6 +151,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(outputs_outlive_the_session),
       cmocka_unit_test(outputs_of_runs_are_apart),
+      cmocka_unit_test(defaults_stand_in_for_inputs),
       cmocka_unit_test(bits_do_not_depend_on_the_callers_environment),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
