@@ -1,4 +1,4 @@
-#include "pass/pass.h"
+#include "pass/ints.h"
 
 /* Pools of blocked images (ops/blocked.c): MaxPool(Unblock(x)) → Unblock(infold.MaxPool(x)); what runs over
  * whole images is a reduction of the blocked tensor's image axes. */
@@ -30,13 +30,9 @@ static ifd_status pool(ifd_rewrite *rw, ifd_node *node) {
 /* Reduces the image axes [2, rank) of the blocked tensor, keeping them as ones. */
 static ifd_status reduce(ifd_rewrite *rw, ifd_node *node, const char *op_type, ifd_node *before, int rank) {
   int64_t axes[IFD_MAX_RANK];
-  ifd_value *inputs[2] = {before->inputs[0]};
   ifd_node *moved;
-  bool as_input = ifd_rw_opset(node) >= 18;
   for (int i = 2; i < rank; i++) axes[i - 2] = i;
-  if (as_input) TRY(ifd_rw_add_ints(rw, &inputs[1], axes, rank - 2, "axes"));
-  TRY(ifd_rw_add_node(rw, &moved, op_type, inputs, as_input ? 2 : 1, 1));
-  if (!as_input) TRY(ifd_node_set_ints(ifd_rw_error(rw), moved, "axes", axes, rank - 2));
+  TRY(ifd_ints_add_node(rw, &moved, op_type, before->inputs[0], "axes", axes, rank - 2, 1));
   moved->name = node->name;
   return unblock_instead(rw, node, moved->outputs[0], ifd_node_int(before, "channels", 0));
 }
@@ -51,19 +47,10 @@ static ifd_status global(ifd_rewrite *rw, ifd_node *node) {
 /* A reduction of exactly the image axes. */
 static ifd_status reduction(ifd_rewrite *rw, ifd_node *node) {
   ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock");
-  int rank = ifd_rw_rank(rw, node->inputs[0]), n;
-  const int64_t *axes;
-  bool seen[IFD_MAX_RANK] = {0};
-  const ifd_tensor *given = ifd_rw_constant(rw, ifd_node_input(node, 1));
-  if (!before || rank < 3) return IFD_OK;
-  n = given ? (int)ifd_tensor_count(given) : ifd_node_ints(node, "axes", &axes);
-  if (n != rank - 2) return IFD_OK;
-  for (int i = 0; i < n; i++) {
-    int64_t axis = given ? ifd_tensor_get_i64(given, i) : axes[i];
-    if (axis < 0) axis += rank;
-    if (axis < 2 || axis >= rank || seen[axis]) return IFD_OK;
-    seen[axis] = true;
-  }
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  unsigned axes;
+  if (!before || rank < 3 || !ifd_ints_axis_bits(rw, node, rank, &axes) || axes != (1u << rank) - 4)
+    return IFD_OK;
   return reduce(rw, node, node->op_type, before, rank);
 }
 

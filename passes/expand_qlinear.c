@@ -1,6 +1,5 @@
 #include <string.h>
 
-#include "pass/manager.h"
 #include "pass/pass.h"
 
 /* Operators that ONNX Runtime's quantizer writes beside ONNX's own (domain com.microsoft) say in one word
@@ -63,13 +62,18 @@ static ifd_status expand_unary(ifd_rewrite *rw, ifd_node *node) {
 
 /* Attribute opset says which Softmax is meant: before 13 it took all axes from its own on as one. */
 static ifd_status expand_softmax(ifd_rewrite *rw, ifd_node *node) {
+  ifd_value *in;
+  ifd_node *made;
+  if (!is_foreign(node) || node->n_inputs < 4) return IFD_OK;
   int rank = ifd_rw_rank(rw, node->inputs[0]);
   bool one_axis = ifd_node_int(node, "opset", 0) >= 13, is_new = ifd_rw_opset(node) >= 13;
   int64_t axis = ifd_node_int(node, "axis", one_axis ? -1 : 1);
   if (one_axis != is_new && axis != -1 && (rank < 0 || axis != rank - 1))
     return ifd_rw_refuse(rw, "it is the Softmax of another opset");
-  if (!ifd_node_find_attr(node, "axis")) TRY(ifd_node_set_int(ifd_rw_error(rw), node, "axis", axis));
-  return expand_unary(rw, node);
+  TRY(dequantized(rw, &in, node, 0));
+  TRY(operator_of(rw, &made, node, "Softmax", &in, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), made, "axis", axis));
+  return quantized(rw, node, made->outputs[0], 3);
 }
 
 /* a condition, then a, its scale and zero point, b, …, those of the result */
@@ -88,7 +92,7 @@ static bool is_standard(ifd_rewrite *rw, const ifd_node *node) {
   const ifd_value *q = strcmp(node->op_type, "QuantizeLinear") == 0 ? node->outputs[0] : node->inputs[0];
   int opset = ifd_rw_opset(node);
   bool whole = ifd_rw_rank(rw, node->inputs[1]) == 0 || opset >= 13;
-  return opset >= 21 || rw->manager->options->for_running ||
+  return opset >= 21 || ifd_rw_for_running(rw) ||
          (ifd_dtype_is_byte(ifd_rw_dtype(rw, q)) && ifd_rw_dtype(rw, node->inputs[1]) == IFD_FLOAT && whole &&
           !ifd_node_int(node, "block_size", 0));
 }
@@ -98,7 +102,7 @@ static ifd_status expand_same(ifd_rewrite *rw, ifd_node *node) {
   if (!is_foreign(node)) return IFD_OK;
   if (!is_standard(rw, node)) return ifd_rw_refuse(rw, "ONNX's own has these types from opset 21 on");
   TRY(operator_of(rw, &made, node, node->op_type, node->inputs, node->n_inputs));
-  if (made->opset < 21 && rw->manager->options->for_running)
+  if (made->opset < 21 && ifd_rw_for_running(rw))
     made->opset = 21, made->schema = ifd_schema_find("", made->op_type, made->opset);
   return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
 }

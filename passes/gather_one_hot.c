@@ -1,3 +1,4 @@
+#include "pass/ints.h"
 #include "pass/match.h"
 
 #include <math.h>
@@ -105,13 +106,9 @@ static ifd_status add_place(ifd_rewrite *rw, ifd_value **out, const one_hot *o) 
   return IFD_OK;
 }
 
-static ifd_status squeeze(ifd_rewrite *rw, ifd_value **v, int opset) {
-  static const int64_t last[] = {-1};
-  ifd_value *inputs[2] = {*v};
+static ifd_status squeeze(ifd_rewrite *rw, ifd_value **v) {
   ifd_node *node;
-  if (opset >= 13) TRY(ifd_rw_add_ints(rw, &inputs[1], last, 1, "axes"));
-  TRY(ifd_rw_add_node(rw, &node, "Squeeze", inputs, opset >= 13 ? 2 : 1, 1));
-  if (opset < 13) TRY(ifd_node_set_ints(ifd_rw_error(rw), node, "axes", last, 1));
+  TRY(ifd_ints_add_node(rw, &node, "Squeeze", *v, "axes", (const int64_t[]){-1}, 1, 1));
   *v = node->outputs[0];
   return IFD_OK;
 }
@@ -128,7 +125,7 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *matmul) {
   TRY(add_table(rw, &inputs[0], w, o.copies, matmul->inputs[1]->name));
   if (!inputs[0]) return ifd_rw_refuse(rw, "its weights are not all finite");
   TRY(add_place(rw, &inputs[1], &o));
-  if (o.squeezes) TRY(squeeze(rw, &inputs[1], matmul->opset));
+  if (o.squeezes) TRY(squeeze(rw, &inputs[1]));
   TRY(ifd_rw_add_node(rw, &node, "Gather", inputs, 2, 1));
   return ifd_rw_replace(rw, matmul->outputs[0], node->outputs[0]);
 }

@@ -29,17 +29,18 @@ static bool moves(const ifd_node *node) {
   return ifd_node_is_any(node, "Reshape Transpose Squeeze Unsqueeze Flatten Slice Gather Expand Identity");
 }
 
-/* Whether v comes from weights that a scale folds into. */
-static ifd_status is_foldable(ifd_rewrite *rw, const ifd_value *v, bool *foldable) {
+/* The linear operator, with weights that a scale folds into, that v comes from; its node is NULL where there
+ * is none. */
+static ifd_status source_of(ifd_rewrite *rw, const ifd_value *v, ifd_linear *l) {
   ifd_affine f;
-  ifd_linear l;
   const char *why;
-  *foldable = false;
+  l->node = NULL;
   if (!v->producer || ifd_value_n_readers(v) != 1) return IFD_OK;
   TRY(ifd_affine_chain(rw, v->producer, &f, &why));
   const ifd_value *made = f.n_nodes ? f.x : v;
-  *foldable = made->producer && made->producer->graph == v->graph && ifd_value_n_readers(made) == 1 &&
-              ifd_linear_of(rw, made->producer, &l, &why);
+  if (!made->producer || made->producer->graph != v->graph || ifd_value_n_readers(made) != 1 ||
+      !ifd_linear_of(rw, made->producer, l, &why))
+    l->node = NULL;
   return IFD_OK;
 }
 
@@ -47,7 +48,6 @@ static ifd_status is_foldable(ifd_rewrite *rw, const ifd_value *v, bool *foldabl
  * scales some of the operator's channels. */
 static ifd_status ends_at_split(ifd_rewrite *rw, const ifd_value *v, path *p, bool *found) {
   ifd_linear l;
-  const char *why;
   const ifd_node *split = ifd_rw_producer(v, "Split");
   int rank = split ? ifd_rw_rank(rw, split->inputs[0]) : -1;
   if (rank < 1 || (ifd_node_int(split, "axis", 0) + rank) % rank != rank - 1) return IFD_OK;
@@ -56,12 +56,9 @@ static ifd_status ends_at_split(ifd_rewrite *rw, const ifd_value *v, path *p, bo
   ifd_dim parted = ifd_rw_dim(rw, split->inputs[0], -1), channels = ifd_rw_dim(rw, made, -1);
   if (!ifd_dim_is_number(parted) || !ifd_dim_is_number(channels) || parted < 1 || channels % parted)
     return IFD_OK;
-  TRY(is_foldable(rw, made, found));
-  ifd_affine f;
-  TRY(ifd_affine_chain(rw, made->producer, &f, &why));
-  const ifd_node *maker = f.n_nodes ? f.x->producer : made->producer;
-  *found = *found && split->graph == v->graph && ifd_value_n_readers(split->inputs[0]) == 1 &&
-           ifd_linear_of(rw, (ifd_node *)maker, &l, &why) && l.axis_out == ifd_rw_rank(rw, made) - 1;
+  TRY(source_of(rw, made, &l));
+  *found = l.node && l.axis_out == ifd_rw_rank(rw, made) - 1 && split->graph == v->graph &&
+           ifd_value_n_readers(split->inputs[0]) == 1;
   if (*found) p->split = split, p->view = view;
   return IFD_OK;
 }
@@ -69,7 +66,9 @@ static ifd_status ends_at_split(ifd_rewrite *rw, const ifd_value *v, path *p, bo
 /* Looks back from v; through products only what multiplies goes. */
 static ifd_status look_back(ifd_rewrite *rw, const ifd_value *v, bool shifts, path *p, bool *found) {
   ifd_node *node = v->producer;
-  TRY(is_foldable(rw, v, found));
+  ifd_linear l;
+  TRY(source_of(rw, v, &l));
+  *found = l.node != NULL;
   if (*found || !node || node->graph != v->graph || ifd_value_n_readers(v) != 1 || p->n == MAX_PATH)
     return IFD_OK;
   if (ifd_node_is(node, "Split") && !shifts) return ends_at_split(rw, v, p, found);

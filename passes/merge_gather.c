@@ -1,17 +1,14 @@
+#include "pass/ints.h"
 #include "pass/match.h"
 
 /* Picking one index and putting its axis back is picking a list of one; picking from a Shape is a Shape of
  * one dimension (since version 15); parts of length 1 of a Split that lose their axis are picked one by one;
  * picking everything in order is a Reshape. */
 
-/* The axis that a Squeeze or Unsqueeze has alone, or -1. */
+/* The axis that a Squeeze or Unsqueeze of such a rank has alone, or -1. */
 static int64_t only_axis(ifd_rewrite *rw, const ifd_node *node, int rank) {
-  const int64_t *attr = NULL;
-  const ifd_tensor *input = node->opset < 13 ? NULL : ifd_rw_constant(rw, ifd_node_input(node, 1));
-  int n = node->opset < 13 ? ifd_node_ints(node, "axes", &attr) : 0;
-  if (input ? ifd_tensor_count(input) != 1 : n != 1) return -1;
-  int64_t axis = input ? ifd_tensor_get_i64(input, 0) : attr[0];
-  return axis < 0 ? axis + rank : axis;
+  ifd_ints axes;
+  return ifd_ints_axes(rw, node, rank, &axes) && axes.n == 1 ? axes.v[0] : -1;
 }
 
 static int64_t axis_of(ifd_rewrite *rw, const ifd_node *node, const ifd_value *x) {
@@ -19,28 +16,9 @@ static int64_t axis_of(ifd_rewrite *rw, const ifd_node *node, const ifd_value *x
   return axis < 0 ? axis + ifd_rw_rank(rw, x) : axis;
 }
 
-static ifd_status add_gather(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int64_t index, bool list,
-                             int64_t axis) {
-  ifd_value *inputs[2] = {x, NULL};
-  ifd_node *node;
-  ifd_tensor t;
-  if (list) {
-    TRY(ifd_rw_add_ints(rw, &inputs[1], &index, 1, "indices"));
-  } else {
-    TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), IFD_INT64, &(ifd_shape){0}));
-    ifd_tensor_set_i64(&t, 0, index);
-    TRY(ifd_rw_add_constant(rw, &inputs[1], &t, "index"));
-  }
-  TRY(ifd_rw_add_node(rw, &node, "Gather", inputs, 2, 1));
-  if (axis) TRY(ifd_node_set_int(ifd_rw_error(rw), node, "axis", axis));
-  *out = node->outputs[0];
-  return IFD_OK;
-}
-
 static ifd_status unsqueeze_gather(ifd_rewrite *rw, ifd_node *unsqueeze) {
-  ifd_node *gather = ifd_rw_producer(unsqueeze->inputs[0], "Gather");
+  ifd_node *gather = ifd_rw_producer(unsqueeze->inputs[0], "Gather"), *list;
   double index;
-  ifd_value *y;
   if (!gather || gather->graph != unsqueeze->graph || ifd_rw_rank(rw, gather->inputs[0]) < 0 ||
       ifd_rw_rank(rw, gather->inputs[1]) != 0 || !ifd_rw_scalar(rw, gather->inputs[1], &index))
     return IFD_OK;
@@ -50,8 +28,8 @@ static ifd_status unsqueeze_gather(ifd_rewrite *rw, ifd_node *unsqueeze) {
     if (!ifd_node_is(unsqueeze->inputs[0]->uses.v[i].node, "Unsqueeze"))
       return ifd_rw_refuse(rw, "what Gather picks is read without the axis, too");
   if (unsqueeze->inputs[0]->n_outputs) return IFD_OK;
-  TRY(add_gather(rw, &y, gather->inputs[0], (int64_t)index, true, axis));
-  return ifd_rw_replace(rw, unsqueeze->outputs[0], y);
+  TRY(ifd_rw_add_gather(rw, &list, gather->inputs[0], axis, (int64_t)index, true));
+  return ifd_rw_replace(rw, unsqueeze->outputs[0], list->outputs[0]);
 }
 
 /* One dimension, or several that follow each other. */
@@ -112,9 +90,9 @@ static ifd_status squeeze_split(ifd_rewrite *rw, ifd_node *split) {
   for (int i = 0; i < split->n_outputs; i++)
     if (!squeezed(rw, split->outputs[i], axis)) return IFD_OK;
   for (int i = 0; i < split->n_outputs; i++) {
-    ifd_value *y;
-    TRY(add_gather(rw, &y, split->inputs[0], i, false, axis));
-    TRY(ifd_rw_replace(rw, squeezed(rw, split->outputs[i], axis)->outputs[0], y));
+    ifd_node *gather;
+    TRY(ifd_rw_add_gather(rw, &gather, split->inputs[0], axis, i, false));
+    TRY(ifd_rw_replace(rw, squeezed(rw, split->outputs[i], axis)->outputs[0], gather->outputs[0]));
   }
   return IFD_OK;
 }

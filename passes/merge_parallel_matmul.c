@@ -1,4 +1,4 @@
-#include "pass/match.h"
+#include "pass/ints.h"
 
 #include <string.h>
 
@@ -77,14 +77,10 @@ static ifd_status join(ifd_rewrite *rw, ifd_value **out, const branch *b, int n,
   return ifd_rw_add_constant(rw, out, &t, hint);
 }
 
-static ifd_status split(ifd_rewrite *rw, ifd_node **out, ifd_value *y, const branch *b, int n, int opset) {
+static ifd_status split(ifd_rewrite *rw, ifd_node **out, ifd_value *y, const branch *b, int n) {
   int64_t lengths[MOST];
-  ifd_value *inputs[2] = {y, NULL};
   for (int i = 0; i < n; i++) lengths[i] = b[i].weight->shape.dim[1];
-  if (opset >= 13) TRY(ifd_rw_add_ints(rw, &inputs[1], lengths, n, "split"));
-  TRY(ifd_rw_add_node(rw, out, "Split", inputs, opset >= 13 ? 2 : 1, n));
-  if (opset < 13) TRY(ifd_node_set_ints(ifd_rw_error(rw), *out, "split", lengths, n));
-  return ifd_node_set_int(ifd_rw_error(rw), *out, "axis", ifd_rw_rank(rw, b[0].product->outputs[0]) - 1);
+  return ifd_ints_add_split(rw, out, y, ifd_rw_rank(rw, b[0].product->outputs[0]) - 1, lengths, n);
 }
 
 static ifd_status merge(ifd_rewrite *rw, ifd_node *first) {
@@ -102,7 +98,7 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *first) {
     TRY(ifd_rw_add_node(rw, &node, "Add", (ifd_value *[]){y, c}, 2, 1));
     y = node->outputs[0];
   }
-  TRY(split(rw, &node, y, b, n, first->opset));
+  TRY(split(rw, &node, y, b, n));
   for (int i = 0; i < n; i++) TRY(ifd_rw_replace(rw, b[i].y, node->outputs[i]));
   return IFD_OK;
 }

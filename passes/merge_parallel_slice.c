@@ -1,4 +1,4 @@
-#include "pass/pass.h"
+#include "pass/ints.h"
 
 #include <stdlib.h>
 
@@ -11,14 +11,6 @@ typedef struct part {
   int64_t start, n, of; /* elements [start, start + n) of `of` */
 } part;
 
-/* The one integer of an attribute (before opset 10) or input; false where there is not one. */
-static bool only_int(ifd_rewrite *rw, const ifd_node *node, const char *attr, int input, int64_t *out) {
-  const int64_t *v;
-  const ifd_tensor *t = ifd_rw_constant(rw, ifd_node_input(node, input));
-  if (node->opset < 10) return ifd_node_ints(node, attr, &v) == 1 ? *out = v[0], true : false;
-  return t && ifd_tensor_count(t) == 1 ? *out = ifd_tensor_get_i64(t, 0), true : false;
-}
-
 static int64_t within(int64_t at, int64_t n) {
   if (at < 0) at += n;
   return at < 0 ? 0 : at > n ? n : at;
@@ -27,11 +19,10 @@ static int64_t within(int64_t at, int64_t n) {
 static bool part_of(ifd_rewrite *rw, ifd_node *slice, part *p) {
   int64_t axis, start, end, step = 1;
   if (!ifd_node_is(slice, "Slice") || ifd_node_is_open(slice)) return false;
-  if (!only_int(rw, slice, "axes", 3, &axis) || !only_int(rw, slice, "starts", 1, &start) ||
-      !only_int(rw, slice, "ends", 2, &end))
+  if (!ifd_ints_one(rw, slice, "axes", &axis) || !ifd_ints_one(rw, slice, "starts", &start) ||
+      !ifd_ints_one(rw, slice, "ends", &end))
     return false;
-  if (slice->opset >= 10 && ifd_node_has_input(slice, 4) && !only_int(rw, slice, "steps", 4, &step))
-    return false;
+  if (ifd_node_has_input(slice, 4) && !ifd_ints_one(rw, slice, "steps", &step)) return false;
   int rank = ifd_rw_rank(rw, slice->inputs[0]);
   if (axis < 0) axis += rank;
   if (axis < 0 || axis >= rank || step != 1) return false;
@@ -77,13 +68,8 @@ static bool covers(const part *parts, int n) {
 
 static ifd_status add_split(ifd_rewrite *rw, ifd_node **out, const part *parts, int n) {
   int64_t lengths[MAX_PARTS];
-  ifd_value *inputs[2] = {parts->slice->inputs[0]};
-  bool as_input = ifd_rw_opset(parts->slice) >= 13;
   for (int i = 0; i < n; i++) lengths[i] = parts[i].n;
-  if (as_input) TRY(ifd_rw_add_ints(rw, &inputs[1], lengths, n, "split"));
-  TRY(ifd_rw_add_node(rw, out, "Split", inputs, 1 + as_input, n));
-  if (!as_input) TRY(ifd_node_set_ints(ifd_rw_error(rw), *out, "split", lengths, n));
-  return parts->axis ? ifd_node_set_int(ifd_rw_error(rw), *out, "axis", parts->axis) : IFD_OK;
+  return ifd_ints_add_split(rw, out, parts->slice->inputs[0], parts->axis, lengths, n);
 }
 
 static ifd_status split(ifd_rewrite *rw, ifd_node *root) {
@@ -113,16 +99,10 @@ static bool drops_axis(ifd_rewrite *rw, const ifd_value *y, const part *p) {
 
 static ifd_status pick(ifd_rewrite *rw, ifd_node *view) {
   part p;
-  ifd_tensor t;
   ifd_node *slice = ifd_rw_sole_producer(view->inputs[0], "Slice"), *gather;
   if (!slice || slice->graph != view->graph || !part_of(rw, slice, &p) || p.n != 1) return IFD_OK;
   if (!drops_axis(rw, view->outputs[0], &p)) return IFD_OK;
-  ifd_value *inputs[2] = {slice->inputs[0]};
-  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), IFD_INT64, &(ifd_shape){0}));
-  ifd_tensor_set_i64(&t, 0, p.start);
-  TRY(ifd_rw_add_constant(rw, &inputs[1], &t, "index"));
-  TRY(ifd_rw_add_node(rw, &gather, "Gather", inputs, 2, 1));
-  if (p.axis) TRY(ifd_node_set_int(ifd_rw_error(rw), gather, "axis", p.axis));
+  TRY(ifd_rw_add_gather(rw, &gather, slice->inputs[0], p.axis, p.start, false));
   gather->name = slice->name;
   return ifd_rw_replace(rw, view->outputs[0], gather->outputs[0]);
 }

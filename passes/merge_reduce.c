@@ -1,4 +1,4 @@
-#include "pass/pass.h"
+#include "pass/ints.h"
 
 #include <string.h>
 
@@ -17,21 +17,10 @@ typedef struct reduction {
 /* ---- recognizing ---- */
 
 static bool axes_of(ifd_rewrite *rw, const ifd_node *node, reduction *r) {
-  const int64_t *attr;
-  const ifd_tensor *input = ifd_rw_constant(rw, ifd_node_input(node, 1));
-  if (ifd_node_has_input(node, 1) && !input) return false;
-  int n = input ? (int)ifd_tensor_count(input) : ifd_node_ints(node, "axes", &attr);
-  if (!n) {
-    r->axes = (1u << r->rank) - 1;
-    return !ifd_node_int(node, "noop_with_empty_axes", 0);
-  }
-  for (int i = 0; i < n; i++) {
-    int64_t axis = input ? ifd_tensor_get_i64(input, i) : attr[i];
-    if (axis < 0) axis += r->rank;
-    if (axis < 0 || axis >= r->rank) return false;
-    r->axes |= 1u << axis;
-  }
-  return true;
+  if (!ifd_ints_axis_bits(rw, node, r->rank, &r->axes)) return false;
+  if (r->axes) return true;
+  r->axes = (1u << r->rank) - 1;
+  return !ifd_node_int(node, "noop_with_empty_axes", 0);
 }
 
 static bool is_reduce(const ifd_node *node) {
@@ -87,15 +76,11 @@ static bool reduction_of(ifd_rewrite *rw, const ifd_node *node, reduction *r) {
 
 static ifd_status replace(ifd_rewrite *rw, ifd_node *last, const reduction *r) {
   int64_t axes[IFD_MAX_RANK];
-  ifd_value *inputs[2] = {r->x};
   ifd_node *node;
-  int n = 0, since = strcmp(r->op_type, "ReduceSum") == 0 ? 13 : 18;
-  bool as_input = ifd_rw_opset(last) >= since;
+  int n = 0;
   for (int i = 0; i < r->rank; i++)
     if (r->axes >> i & 1) axes[n++] = i;
-  if (as_input) TRY(ifd_rw_add_ints(rw, &inputs[1], axes, n, "axes"));
-  TRY(ifd_rw_add_node(rw, &node, r->op_type, inputs, as_input ? 2 : 1, 1));
-  if (!as_input) TRY(ifd_node_set_ints(ifd_rw_error(rw), node, "axes", axes, n));
+  TRY(ifd_ints_add_node(rw, &node, r->op_type, r->x, "axes", axes, n, 1));
   if (!r->keeps) TRY(ifd_node_set_int(ifd_rw_error(rw), node, "keepdims", 0));
   node->name = last->inputs[0]->producer->name;
   return ifd_rw_replace(rw, last->outputs[0], node->outputs[0]);

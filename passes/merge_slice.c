@@ -1,4 +1,4 @@
-#include "pass/pass.h"
+#include "pass/ints.h"
 
 /* Slice of all is its input; Slice of Slice is one Slice, when the inner one is read by Slices alone. */
 
@@ -14,40 +14,27 @@ typedef struct slicing {
   range axis[MAX_AXES];
 } slicing;
 
-/* The constant integers of an attribute or input; n is -1 when there are none, -2 when they are not known. */
-static int read_list(ifd_rewrite *rw, const ifd_node *node, const char *attr, int input, int64_t *out) {
-  const int64_t *v;
-  if (node->opset < 10) {
-    int n = ifd_node_ints(node, attr, &v);
-    if (!ifd_node_find_attr(node, attr)) return -1;
-    for (int i = 0; i < n && n <= MAX_AXES; i++) out[i] = v[i];
-    return n <= MAX_AXES ? n : -2;
-  }
-  if (!ifd_node_has_input(node, input)) return -1;
-  const ifd_tensor *t = ifd_rw_constant(rw, node->inputs[input]);
-  if (!t || ifd_tensor_count(t) > MAX_AXES) return -2;
-  for (int64_t i = 0; i < ifd_tensor_count(t); i++) out[i] = ifd_tensor_get_i64(t, i);
-  return (int)ifd_tensor_count(t);
-}
-
 /* Counts from the end become counts from the start where the dimension is known. */
 static int64_t from_start(ifd_dim dim, int64_t at) {
   return at < 0 && ifd_dim_is_number(dim) && at >= -dim ? at + dim : at;
 }
 
 static bool slicing_of(ifd_rewrite *rw, const ifd_node *node, slicing *s) {
-  int64_t starts[MAX_AXES], ends[MAX_AXES], axes[MAX_AXES], steps[MAX_AXES];
-  int n = read_list(rw, node, "starts", 1, starts), n_axes = read_list(rw, node, "axes", 3, axes);
-  int n_steps = node->opset < 10 ? -1 : read_list(rw, node, "steps", 4, steps);
+  ifd_ints starts, ends, axes, steps;
   *s = (slicing){.rank = ifd_rw_rank(rw, node->inputs[0])};
-  if (s->rank < 1 || s->rank > MAX_AXES || n < 0 || read_list(rw, node, "ends", 2, ends) != n) return false;
-  if ((n_axes != -1 && n_axes != n) || (n_steps != -1 && n_steps != n)) return false;
+  if (s->rank < 1 || s->rank > MAX_AXES || !ifd_ints_of(rw, node, "starts", &starts) ||
+      !ifd_ints_of(rw, node, "ends", &ends) || !ifd_ints_axes(rw, node, s->rank, &axes) ||
+      !ifd_ints_of(rw, node, "steps", &steps))
+    return false;
+  int n = starts.n;
+  if (n > s->rank || ends.n != n || (axes.given && axes.n != n) || (steps.given && steps.n != n))
+    return false;
   for (int i = 0; i < n; i++) {
-    int64_t a = n_axes < 0 ? i : axes[i] < 0 ? axes[i] + s->rank : axes[i];
-    if (a < 0 || a >= s->rank || s->axis[a].given) return false;
+    int64_t a = axes.given ? axes.v[i] : i;
+    if (s->axis[a].given) return false;
     ifd_dim dim = ifd_rw_dim(rw, node->inputs[0], (int)a);
     s->axis[a] =
-        (range){true, from_start(dim, starts[i]), from_start(dim, ends[i]), n_steps < 0 ? 1 : steps[i]};
+        (range){true, from_start(dim, starts.v[i]), from_start(dim, ends.v[i]), steps.given ? steps.v[i] : 1};
   }
   return true;
 }

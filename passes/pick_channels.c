@@ -1,4 +1,4 @@
-#include "pass/pass.h"
+#include "pass/ints.h"
 
 /* Channels of blocked images (ops/blocked.c) that are joined, parted or shuffled within blocks: f(Unblock(x),
  * …) becomes Unblock(infold.PickChannels(x, …)) (ops/pick.c), and picks of picks are one. */
@@ -89,27 +89,12 @@ static ifd_status split(ifd_rewrite *rw, ifd_node *node) {
   return IFD_OK;
 }
 
-/* The one integer of an attribute (before opset 10) or input; false where there is not one. */
-static bool only_int(ifd_rewrite *rw, const ifd_node *node, const char *attr, int input, int64_t *out) {
-  const int64_t *v;
-  if (node->opset < 10) {
-    if (ifd_node_ints(node, attr, &v) != 1) return false;
-    *out = v[0];
-    return true;
-  }
-  const ifd_tensor *t = ifd_node_has_input(node, input) ? ifd_rw_constant(rw, node->inputs[input]) : NULL;
-  if (!t || ifd_tensor_count(t) != 1) return false;
-  *out = ifd_tensor_get_i64(t, 0);
-  return true;
-}
-
 static ifd_status slice(ifd_rewrite *rw, ifd_node *node) {
   ifd_node *unblock = ifd_rw_own_producer(node->inputs[0], "Unblock");
   int64_t first, axis, step = 1;
-  if (!unblock || !only_int(rw, node, "starts", 1, &first) || !only_int(rw, node, "axes", 3, &axis))
+  if (!unblock || !ifd_ints_one(rw, node, "starts", &first) || !ifd_ints_one(rw, node, "axes", &axis))
     return IFD_OK;
-  if (node->opset >= 10 && ifd_node_has_input(node, 4) && !only_int(rw, node, "steps", 4, &step))
-    return IFD_OK;
+  if (ifd_node_has_input(node, 4) && !ifd_ints_one(rw, node, "steps", &step)) return IFD_OK;
   int rank = ifd_rw_rank(rw, node->inputs[0]);
   ifd_dim n = ifd_rw_dim(rw, node->outputs[0], 1);
   if (first < 0) first += channels_of(unblock);

@@ -1,4 +1,4 @@
-#include "pass/pass.h"
+#include "pass/ints.h"
 
 /* A sequence made of a tensor's parts, of which known ones are taken: the parts of a Split. */
 
@@ -25,18 +25,6 @@ static int64_t part_taken(ifd_rewrite *rw, const ifd_node *reader, int n) {
   return at >= 0 && at < n ? (int64_t)at : -1;
 }
 
-static ifd_status add_split(ifd_rewrite *rw, ifd_node **out, const ifd_node *node, const int64_t *lengths,
-                            int n) {
-  ifd_value *inputs[2] = {node->inputs[0]};
-  bool as_input = node->opset >= 13;
-  int64_t axis = ifd_node_int(node, "axis", 0);
-  if (as_input) TRY(ifd_rw_add_ints(rw, &inputs[1], lengths, n, "split"));
-  TRY(ifd_rw_add_node(rw, out, "Split", inputs, 1 + as_input, n));
-  if (!as_input) TRY(ifd_node_set_ints(ifd_rw_error(rw), *out, "split", lengths, n));
-  (*out)->name = node->name;
-  return axis ? ifd_node_set_int(ifd_rw_error(rw), *out, "axis", axis) : IFD_OK;
-}
-
 static ifd_status split(ifd_rewrite *rw, ifd_node *node) {
   int64_t lengths[MAX_PARTS];
   const ifd_value *sequence = node->outputs[0];
@@ -50,7 +38,8 @@ static ifd_status split(ifd_rewrite *rw, ifd_node *node) {
   for (int i = 0; i < sequence->uses.n; i++)
     if (part_taken(rw, sequence->uses.v[i].node, n) < 0 || sequence->uses.v[i].node->graph != node->graph)
       return ifd_rw_refuse(rw, "the sequence is read otherwise than part by part");
-  TRY(add_split(rw, &made, node, lengths, n));
+  TRY(ifd_ints_add_split(rw, &made, node->inputs[0], ifd_node_int(node, "axis", 0), lengths, n));
+  made->name = node->name;
   for (int i = 0; i < sequence->uses.n; i++) {
     const ifd_node *at = sequence->uses.v[i].node;
     TRY(ifd_rw_replace(rw, at->outputs[0], made->outputs[part_taken(rw, at, n)]));

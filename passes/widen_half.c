@@ -1,4 +1,4 @@
-#include "pass/pass.h"
+#include "pass/ints.h"
 
 #include "tensor/convert.h"
 
@@ -71,13 +71,12 @@ static ifd_status step(steps *s, ifd_value **out, const char *op, ifd_value *a, 
   return IFD_OK;
 }
 
-/* Reduced along the axis, which is kept; axes are an input of ReduceSum since version 13, of ReduceMax
- * since 18. */
-static ifd_status reduce_step(steps *s, ifd_value **out, const char *op, ifd_value *a, bool as_input) {
-  ifd_value *axes = NULL;
-  if (as_input) TRY(ifd_rw_add_ints(s->rw, &axes, &s->axis, 1, "axes"));
-  TRY(step(s, out, op, a, axes));
-  return as_input ? IFD_OK : ifd_node_set_ints(ifd_rw_error(s->rw), (*out)->producer, "axes", &s->axis, 1);
+/* Reduced along the axis, which is kept. */
+static ifd_status reduce_step(steps *s, ifd_value **out, const char *op, ifd_value *a) {
+  ifd_node *node;
+  TRY(ifd_ints_add_node(s->rw, &node, op, a, "axes", &s->axis, 1, 1));
+  *out = node->outputs[0];
+  return IFD_OK;
 }
 
 static ifd_status take_steps(ifd_rewrite *rw, ifd_node *node) {
@@ -86,10 +85,10 @@ static ifd_status take_steps(ifd_rewrite *rw, ifd_node *node) {
   int opset = ifd_rw_opset(node);
   if (!ifd_dtype_is_half(ifd_rw_dtype(rw, ifd_node_input(node, 0)))) return IFD_OK;
   if (opset < 13) return widen(rw, node);
-  TRY(reduce_step(&s, &top, "ReduceMax", node->inputs[0], opset >= 18));
+  TRY(reduce_step(&s, &top, "ReduceMax", node->inputs[0]));
   TRY(step(&s, &shifted, "Sub", node->inputs[0], top));
   TRY(step(&s, &exps, "Exp", shifted, NULL));
-  TRY(reduce_step(&s, &sum, "ReduceSum", exps, true));
+  TRY(reduce_step(&s, &sum, "ReduceSum", exps));
   if (ifd_node_is(node, "Softmax")) {
     TRY(step(&s, &y, "Div", exps, sum));
   } else {

@@ -1,6 +1,7 @@
 #include "pass/match.h"
 
 #include "pass/affine.h"
+#include "pass/ints.h"
 #include <math.h>
 
 /* ---- numbers ---- */
@@ -80,20 +81,9 @@ bool ifd_is_square(ifd_rewrite *rw, const ifd_value *v, ifd_value **x) {
 
 ifd_value *ifd_mean_over(ifd_rewrite *rw, const ifd_value *v, unsigned *axes, bool *kept) {
   const ifd_node *node = ifd_rw_producer(v, "ReduceMean");
-  const int64_t *attr = NULL;
-  if (!node) return NULL;
-  int rank = ifd_rw_rank(rw, node->inputs[0]);
-  const ifd_tensor *input = ifd_rw_constant(rw, ifd_node_input(node, 1));
-  int n = node->opset < 18 ? ifd_node_ints(node, "axes", &attr) : input ? (int)ifd_tensor_count(input) : 0;
-  if (rank < 1 || n < 1 || n > rank) return NULL;
+  int rank = node ? ifd_rw_rank(rw, node->inputs[0]) : -1;
+  if (rank < 1 || !ifd_ints_axis_bits(rw, node, rank, axes) || !*axes) return NULL;
   *kept = ifd_node_int(node, "keepdims", 1);
-  *axes = 0;
-  for (int i = 0; i < n; i++) {
-    int64_t axis = attr ? attr[i] : ifd_tensor_get_i64(input, i);
-    if (axis < 0) axis += rank;
-    if (axis < 0 || axis >= rank || *axes & 1u << axis) return NULL;
-    *axes |= 1u << axis;
-  }
   return node->inputs[0];
 }
 

@@ -1,5 +1,6 @@
 #include "pass/order.h"
 
+#include "pass/ints.h"
 #include <string.h>
 
 /* ---- orders ---- */
@@ -121,49 +122,7 @@ static ifd_order with(const ifd_order *o, const bool *marked, int rank) {
 
 /* ---- where operators keep their axes ---- */
 
-enum { MANY = 64 }; /* axes, pads … of one node */
-
-typedef struct ints {
-  bool given;
-  int n;
-  int64_t v[MANY];
-} ints;
-
-/* Integers of an attribute, or of a constant input where the operator has moved them there. False when they
- * are not known. */
-static bool find_ints(ifd_rewrite *rw, const ifd_node *node, const char *attr, int input, ints *out) {
-  const int64_t *v;
-  *out = (ints){.n = ifd_node_ints(node, attr, &v), .given = ifd_node_find_attr(node, attr) != NULL};
-  if (out->n > MANY) return false;
-  for (int i = 0; i < out->n; i++) out->v[i] = v[i];
-  if (out->given || !ifd_node_has_input(node, input)) return true;
-  const ifd_tensor *t = ifd_rw_constant(rw, node->inputs[input]);
-  if (!t || !ifd_dtype_is_integer(t->dtype) || ifd_tensor_count(t) > MANY) return false;
-  out->given = true;
-  out->n = (int)ifd_tensor_count(t);
-  for (int i = 0; i < out->n; i++) out->v[i] = ifd_tensor_get_i64(t, i);
-  return true;
-}
-
-static bool find_axes(ifd_rewrite *rw, const ifd_node *node, int input, int rank, ints *out) {
-  if (!find_ints(rw, node, "axes", input, out)) return false;
-  for (int i = 0; i < out->n; i++) {
-    if (out->v[i] < 0) out->v[i] += rank;
-    if (out->v[i] < 0 || out->v[i] >= rank) return false;
-  }
-  return true;
-}
-
-/* Puts integers back where they were found: the attribute, or a new constant in place of the input. */
-static ifd_status store_ints(ifd_rewrite *rw, ifd_node *node, const char *attr, int input, const ints *x) {
-  if (ifd_node_find_attr(node, attr)) return ifd_node_set_ints(ifd_rw_error(rw), node, attr, x->v, x->n);
-  ifd_value *c;
-  TRY(ifd_rw_add_ints(rw, &c, x->v, x->n, attr));
-  node->inputs[input] = c;
-  return IFD_OK;
-}
-
-static void sort_ints(ints *x) {
+static void sort_list(ifd_ints *x) {
   for (int i = 1; i < x->n; i++)
     for (int k = i; k > 0 && x->v[k] < x->v[k - 1]; k--) {
       int64_t t = x->v[k];
@@ -181,10 +140,10 @@ static bool single_axis(const ifd_node *node, int64_t otherwise, int rank, int64
 
 typedef struct family {
   const char *op_types;
-  int since;      /* opset */
-  int n_images;   /* leading inputs that are reordered; the others stay */
-  int64_t axis;   /* default of the attribute */
-  int ints_input; /* where axes, pads … became an input */
+  int since;    /* opset */
+  int n_images; /* leading inputs that are reordered; the others stay */
+  int64_t axis; /* default of the attribute */
+  bool lists;   /* axes in a list, not one in `axis` */
   bool (*find)(ifd_rewrite *rw, const struct family *f, ifd_reordering *r, bool is_output, int slot,
                const ifd_order *o);
   ifd_status (*build)(ifd_rewrite *rw, const struct family *f, const ifd_reordering *r, ifd_node *node);
@@ -297,10 +256,10 @@ BUILD(build_scalars) {
 /* Which axes of an image of this rank the node works along. */
 static bool find_marks(ifd_rewrite *rw, const family *f, const ifd_node *node, int rank, bool *marked,
                        bool *given) {
-  ints axes = {.given = true, .n = 1};
-  if (f->ints_input < 0) {
+  ifd_ints axes = {.given = true, .n = 1};
+  if (!f->lists) {
     if (!single_axis(node, f->axis, rank, &axes.v[0])) return false;
-  } else if (!find_axes(rw, node, f->ints_input, rank, &axes))
+  } else if (!ifd_ints_axes(rw, node, rank, &axes))
     return false;
   *given = axes.n > 0;
   for (int i = 0; i < rank; i++) marked[i] = !*given;
@@ -350,11 +309,12 @@ FIND(find_unsqueeze) {
 }
 
 BUILD(build_axes) {
-  ints axes;
-  if (!find_axes(rw, r->node, f->ints_input, r->x.rank, &axes) || !axes.n) return IFD_OK;
+  ifd_ints axes;
+  if (!ifd_ints_axes(rw, r->node, r->x.rank, &axes) || !axes.n) return IFD_OK;
   for (int i = 0; i < axes.n; i++) axes.v[i] = r->x.at[axes.v[i]];
-  sort_ints(&axes);
-  return store_ints(rw, node, "axes", f->ints_input, &axes);
+  sort_list(&axes);
+  (void)f;
+  return ifd_ints_store(rw, node, "axes", axes.v, axes.n);
 }
 
 /* One index takes its axis away, a list of them keeps it. */
@@ -371,37 +331,37 @@ FIND(find_gather) {
 /* ---- operators with a number for each axis ---- */
 
 /* v as n / rank lists of one number for each axis, reordered. */
-static void reorder_ints(ints *v, const ifd_order *o) {
-  ints r = *v;
+static void reorder_list(ifd_ints *v, const ifd_order *o) {
+  ifd_ints r = *v;
   for (int i = 0; i < v->n; i++) r.v[i / o->rank * o->rank + o->at[i % o->rank]] = v->v[i];
   *v = r;
 }
 
 FIND(find_pad) {
-  ints pads, axes;
+  ifd_ints pads, axes;
   int rank = ifd_rw_rank(rw, r->node->inputs[0]);
-  if (!find_axes(rw, r->node, 3, rank, &axes) || !find_images(rw, f, r, is_output, slot, o)) return false;
-  return axes.given || (find_ints(rw, r->node, "pads", 1, &pads) && pads.n == 2 * rank);
+  if (!ifd_ints_axes(rw, r->node, rank, &axes) || !find_images(rw, f, r, is_output, slot, o)) return false;
+  return axes.given || (ifd_ints_of(rw, r->node, "pads", &pads) && pads.n == 2 * rank);
 }
 
 BUILD(build_pad) {
-  ints pads, axes;
-  if (!find_axes(rw, r->node, 3, r->x.rank, &axes) ||
-      (!axes.given && !find_ints(rw, r->node, "pads", 1, &pads)))
+  ifd_ints pads, axes;
+  if (!ifd_ints_axes(rw, r->node, r->x.rank, &axes) ||
+      (!axes.given && !ifd_ints_of(rw, r->node, "pads", &pads)))
     return IFD_OK;
   if (!axes.given) {
-    reorder_ints(&pads, &r->x);
-    return store_ints(rw, node, "pads", 1, &pads);
+    reorder_list(&pads, &r->x);
+    return ifd_ints_store(rw, node, "pads", pads.v, pads.n);
   }
   for (int i = 0; i < axes.n; i++) axes.v[i] = r->x.at[axes.v[i]];
   (void)f;
-  return store_ints(rw, node, "axes", 3, &axes);
+  return ifd_ints_store(rw, node, "axes", axes.v, axes.n);
 }
 
 /* Axes not given are the first ones, as many as starts. */
-static bool find_slice_axes(ifd_rewrite *rw, const ifd_node *node, int rank, ints *axes) {
+static bool find_slice_axes(ifd_rewrite *rw, const ifd_node *node, int rank, ifd_ints *axes) {
   const int64_t *starts;
-  if (!find_axes(rw, node, 3, rank, axes)) return false;
+  if (!ifd_ints_axes(rw, node, rank, axes)) return false;
   if (axes->given) return true;
   if (node->opset >= 10 && node->n_inputs < 4) return false;
   ifd_dim n = node->opset < 10 ? ifd_node_ints(node, "starts", &starts) : ifd_rw_dim(rw, node->inputs[1], 0);
@@ -412,40 +372,41 @@ static bool find_slice_axes(ifd_rewrite *rw, const ifd_node *node, int rank, int
 }
 
 FIND(find_slice) {
-  ints axes;
+  ifd_ints axes;
   return find_slice_axes(rw, r->node, o->rank, &axes) && find_images(rw, f, r, is_output, slot, o);
 }
 
 BUILD(build_slice) {
-  ints axes;
+  ifd_ints axes;
   (void)f;
   if (!find_slice_axes(rw, r->node, r->x.rank, &axes)) return IFD_OK;
   for (int i = 0; i < axes.n; i++) axes.v[i] = r->x.at[axes.v[i]];
-  if (node->opset < 10) return ifd_node_set_ints(ifd_rw_error(rw), node, "axes", axes.v, axes.n);
-  return store_ints(rw, node, "axes", 3, &axes);
+  return ifd_ints_store(rw, node, "axes", axes.v, axes.n);
 }
 
 /* Expand and Tile: their second input has a number for each axis. */
+static const char *counts_of(const ifd_node *node) { return ifd_node_is(node, "Tile") ? "repeats" : "shape"; }
+
 FIND(find_counts) {
-  ints counts;
-  return find_ints(rw, r->node, "", 1, &counts) && counts.n == o->rank &&
+  ifd_ints counts;
+  return ifd_ints_of(rw, r->node, counts_of(r->node), &counts) && counts.n == o->rank &&
          find_images(rw, f, r, is_output, slot, o);
 }
 
 BUILD(build_counts) {
-  ints counts;
+  ifd_ints counts;
   (void)f;
-  if (!find_ints(rw, r->node, "", 1, &counts)) return IFD_OK;
-  reorder_ints(&counts, &r->x);
-  return store_ints(rw, node, "", 1, &counts);
+  if (!ifd_ints_of(rw, r->node, counts_of(r->node), &counts)) return IFD_OK;
+  reorder_list(&counts, &r->x);
+  return ifd_ints_store(rw, node, counts_of(node), counts.v, counts.n);
 }
 
 /* Resizing is done by runtimes along the last axes, if not along all: it may move there, not away. */
 FIND(find_resize) {
-  ints axes;
+  ifd_ints axes;
   int rank = o->rank, last = r->node->n_inputs - 1; /* scales or sizes */
   const ifd_tensor *t = last > 0 ? ifd_rw_constant(rw, r->node->inputs[last]) : NULL;
-  if (!t || ifd_tensor_count(t) != rank || !find_axes(rw, r->node, -1, rank, &axes) || axes.given ||
+  if (!t || ifd_tensor_count(t) != rank || !ifd_ints_axes(rw, r->node, rank, &axes) || axes.given ||
       ifd_node_string_is(r->node, "coordinate_transformation_mode", "", "tf_crop_and_resize"))
     return false;
   for (int i = 0; i < rank; i++) {
@@ -467,27 +428,27 @@ BUILD(build_resize) {
 
 /* ---- the operators ---- */
 
-static const family elementwise = {"", 1, 0, 0, 0, find_elementwise, build_elementwise};
+static const family elementwise = {"", 1, 0, 0, false, find_elementwise, build_elementwise};
 
 static const family families[] = {
-    {"Concat", 4, 0, 0, -1, find_along_axis, build_along_axis},
-    {"Split", 2, 1, 0, -1, find_along_axis, build_along_axis},
-    {"Softmax LogSoftmax Hardmax", 13, 1, -1, -1, find_along_axis, build_along_axis},
-    {"TopK", 1, 1, -1, -1, find_along_axis, build_along_axis},
-    {"QuantizeLinear DequantizeLinear", 10, 1, 1, -1, find_quantize, build_quantize},
-    {"DynamicQuantizeLinear", 11, 1, 0, -1, find_scalars, build_scalars},
+    {"Concat", 4, 0, 0, false, find_along_axis, build_along_axis},
+    {"Split", 2, 1, 0, false, find_along_axis, build_along_axis},
+    {"Softmax LogSoftmax Hardmax", 13, 1, -1, false, find_along_axis, build_along_axis},
+    {"TopK", 1, 1, -1, false, find_along_axis, build_along_axis},
+    {"QuantizeLinear DequantizeLinear", 10, 1, 1, false, find_quantize, build_quantize},
+    {"DynamicQuantizeLinear", 11, 1, 0, false, find_scalars, build_scalars},
     {"ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp "
      "ReduceSumSquare",
-     1, 1, 0, 1, find_reduce, build_axes},
-    {"ArgMax ArgMin", 1, 1, 0, -1, find_reduce, build_along_axis},
-    {"Squeeze", 1, 1, 0, 1, find_squeeze, build_axes},
-    {"Unsqueeze", 1, 1, 0, 1, find_unsqueeze, build_axes},
-    {"Gather", 1, 1, 0, -1, find_gather, build_along_axis},
-    {"Pad", 2, 1, 0, 1, find_pad, build_pad},
-    {"Slice", 1, 1, 0, 3, find_slice, build_slice},
-    {"Expand", 8, 1, 0, 1, find_counts, build_counts},
-    {"Tile", 6, 1, 0, 1, find_counts, build_counts},
-    {"Resize", 11, 1, 0, -1, find_resize, build_resize},
+     1, 1, 0, true, find_reduce, build_axes},
+    {"ArgMax ArgMin", 1, 1, 0, false, find_reduce, build_along_axis},
+    {"Squeeze", 1, 1, 0, true, find_squeeze, build_axes},
+    {"Unsqueeze", 1, 1, 0, true, find_unsqueeze, build_axes},
+    {"Gather", 1, 1, 0, false, find_gather, build_along_axis},
+    {"Pad", 2, 1, 0, true, find_pad, build_pad},
+    {"Slice", 1, 1, 0, true, find_slice, build_slice},
+    {"Expand", 8, 1, 0, false, find_counts, build_counts},
+    {"Tile", 6, 1, 0, false, find_counts, build_counts},
+    {"Resize", 11, 1, 0, false, find_resize, build_resize},
 };
 
 static const family *family_of(const ifd_node *node) {

@@ -20,7 +20,7 @@ typedef enum ifd_phase { /* in this order; each until nothing changes, and all a
                          IFD_PHASE_FUSE,     /* fewer nodes for the same function */
                          IFD_PHASE_FINISH,   /* whole-graph tidying: duplicates, order of constants */
                          IFD_PHASE_INTEGER,  /* for running alone: what is quantized stays integers; before
-                                                what  takes floats takes the rest */
+                                                what takes floats takes the rest */
                          IFD_PHASE_PLAN, /* for running alone: infold's own operators (domain "infold"), never
                                             in a file */
                          IFD_PHASE_CHAIN, /* for running alone, once the plan's operators have taken what they
@@ -121,6 +121,9 @@ ifd_status ifd_rw_add_node(ifd_rewrite *rw, ifd_node **out, const char *op_type,
 /* A new node like `like` (operator, attributes, name, doc) with other inputs. */
 ifd_status ifd_rw_add_like(ifd_rewrite *rw, ifd_node **out, const ifd_node *like, ifd_value *const *inputs,
                            int n_inputs);
+/* A Gather of one index along an axis, which stays as 1 or goes. */
+ifd_status ifd_rw_add_gather(ifd_rewrite *rw, ifd_node **out, ifd_value *x, int64_t axis, int64_t index,
+                             bool keeps);
 /* All readers of `old`, and its place among the graph's outputs, shall read `with` (made by this patch or
  * there already). The name of old survives where old is a graph output. */
 ifd_status ifd_rw_replace(ifd_rewrite *rw, ifd_value *old, ifd_value *with);

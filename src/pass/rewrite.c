@@ -255,6 +255,15 @@ ifd_status ifd_rw_add_like(ifd_rewrite *rw, ifd_node **out, const ifd_node *like
   return stage_node(rw, *out, inputs, like->op_type);
 }
 
+ifd_status ifd_rw_add_gather(ifd_rewrite *rw, ifd_node **out, ifd_value *x, int64_t axis, int64_t index,
+                             bool keeps) {
+  ifd_value *inputs[2] = {x};
+  TRY(keeps ? ifd_rw_add_ints(rw, &inputs[1], &index, 1, "indices")
+            : ifd_rw_add_scalar(rw, &inputs[1], IFD_INT64, (double)index, "index"));
+  TRY(ifd_rw_add_node(rw, out, "Gather", inputs, 2, 1));
+  return axis ? ifd_node_set_int(ifd_rw_error(rw), *out, "axis", axis) : IFD_OK;
+}
+
 ifd_status ifd_rw_replace(ifd_rewrite *rw, ifd_value *old, ifd_value *with) {
   ifd_edit_value e = {old, with};
   IFD_PUSH(rw->manager->err, &rw->scratch, &rw->values, e);

@@ -1,0 +1,74 @@
+#include "pass/ints.h"
+
+#include "ops/schema.h"
+#include "pass/manager.h"
+#include <string.h>
+
+/* Which input has this name; -1 when none. */
+static int input_named(const ifd_schema *schema, const char *name) {
+  for (int i = 0; schema && i < schema->n_inputs; i++)
+    if (strcmp(schema->inputs[i].name, name) == 0) return i;
+  return -1;
+}
+
+bool ifd_ints_of(ifd_rewrite *rw, const ifd_node *node, const char *name, ifd_ints *out) {
+  const int64_t *attr;
+  int input = input_named(node->schema, name);
+  *out = (ifd_ints){.given = ifd_node_find_attr(node, name), .n = ifd_node_ints(node, name, &attr)};
+  if (out->n > IFD_MAX_INTS) return false;
+  for (int i = 0; i < out->n; i++) out->v[i] = attr[i];
+  if (out->given || input < 0 || !ifd_node_has_input(node, input)) return true;
+  const ifd_tensor *t = ifd_rw_constant(rw, node->inputs[input]);
+  if (!t || !ifd_dtype_is_integer(t->dtype) || ifd_tensor_count(t) > IFD_MAX_INTS) return false;
+  out->given = true;
+  out->n = (int)ifd_tensor_count(t);
+  for (int i = 0; i < out->n; i++) out->v[i] = ifd_tensor_get_i64(t, i);
+  return true;
+}
+
+bool ifd_ints_one(ifd_rewrite *rw, const ifd_node *node, const char *name, int64_t *out) {
+  ifd_ints l;
+  if (!ifd_ints_of(rw, node, name, &l) || l.n != 1) return false;
+  *out = l.v[0];
+  return true;
+}
+
+bool ifd_ints_axes(ifd_rewrite *rw, const ifd_node *node, int rank, ifd_ints *out) {
+  if (!ifd_ints_of(rw, node, "axes", out)) return false;
+  for (int i = 0; i < out->n; i++) {
+    if (out->v[i] < 0) out->v[i] += rank;
+    if (out->v[i] < 0 || out->v[i] >= rank) return false;
+  }
+  return true;
+}
+
+bool ifd_ints_axis_bits(ifd_rewrite *rw, const ifd_node *node, int rank, unsigned *axes) {
+  ifd_ints l;
+  *axes = 0;
+  if (!ifd_ints_axes(rw, node, rank, &l)) return false;
+  for (int i = 0; i < l.n; i++) {
+    if (*axes >> l.v[i] & 1) return false;
+    *axes |= 1u << l.v[i];
+  }
+  return true;
+}
+
+ifd_status ifd_ints_store(ifd_rewrite *rw, ifd_node *node, const char *name, const int64_t *v, int n) {
+  int input = input_named(node->schema, name);
+  if (input < 0) return ifd_node_set_ints(ifd_rw_error(rw), node, name, v, n);
+  return ifd_rw_add_ints(rw, &node->inputs[input], v, n, name);
+}
+
+ifd_status ifd_ints_add_node(ifd_rewrite *rw, ifd_node **out, const char *op_type, ifd_value *x,
+                             const char *name, const int64_t *v, int n, int n_outputs) {
+  int input = input_named(ifd_schema_find("", op_type, ifd_rw_opset(rw->root)), name);
+  ifd_value *inputs[] = {x, NULL};
+  TRY(ifd_rw_add_node(rw, out, op_type, inputs, input < 0 ? 1 : 2, n_outputs));
+  return ifd_ints_store(rw, *out, name, v, n);
+}
+
+ifd_status ifd_ints_add_split(ifd_rewrite *rw, ifd_node **out, ifd_value *x, int64_t axis,
+                              const int64_t *lengths, int n) {
+  TRY(ifd_ints_add_node(rw, out, "Split", x, "split", lengths, n, n));
+  return axis ? ifd_node_set_int(ifd_rw_error(rw), *out, "axis", axis) : IFD_OK;
+}
