@@ -166,11 +166,7 @@ static bool fits(ifd_verifier *v, const ifd_trial *t, int output, const infold_v
 
 /* ---- the first value that differs ---- */
 
-typedef struct shared_value {
-  const ifd_value *a;
-  const char *name;
-} shared_value;
-typedef IFD_VEC(shared_value) shared_values;
+typedef IFD_VEC(const ifd_value *) shared_values;
 
 /* Tensors that nodes of both main graphs make under one name, in a's order. */
 static ifd_status find_shared(ifd_verifier *v, shared_values *out) {
@@ -179,15 +175,14 @@ static ifd_status find_shared(ifd_verifier *v, shared_values *out) {
   for (int i = 0; i < node->n_outputs; i++) {
     const ifd_value *x = node->outputs[i], *y = x ? ifd_graph_find_value(b, x->name) : NULL;
     if (!y || !y->producer || x->n_outputs || x->type->kind != IFD_KIND_TENSOR) continue;
-    shared_value s = {x, x->name};
-    IFD_PUSH(v->err, &v->arena, out, s);
+    IFD_PUSH(v->err, &v->arena, out, x);
   }
   return IFD_OK;
 }
 
 /* A copy of the model whose outputs are some of its inner values. */
 static ifd_status expose(ifd_verifier *v, infold_session **out, const infold_model *model,
-                         const shared_value *values, int n) {
+                         const ifd_value *const *values, int n) {
   infold_model *copy;
   TRY(ifd_api_clone(v->err, &copy, model, v->options->max_memory));
   ifd_graph *g = copy->ir->graph;
@@ -195,14 +190,14 @@ static ifd_status expose(ifd_verifier *v, infold_session **out, const infold_mod
   g->outputs.n = 0;
   ifd_status status = IFD_OK;
   for (int i = 0; i < n && status == IFD_OK; i++)
-    status = ifd_graph_add_output(v->err, g, ifd_graph_find_value(g, values[i].name));
+    status = ifd_graph_add_output(v->err, g, ifd_graph_find_value(g, values[i]->name));
   if (status == IFD_OK) status = ifd_verifier_open(v, out, copy, false);
   infold_destroy_model(copy);
   return status;
 }
 
 /* The first of n values that differs, or -1. */
-static int search_values(ifd_verifier *v, const ifd_trial *t, const shared_value *values, int n,
+static int search_values(ifd_verifier *v, const ifd_trial *t, const ifd_value *const *values, int n,
                          ifd_difference *d) {
   infold_session *a = NULL, *b = NULL;
   infold_value *of_a[CHUNK] = {0}, *of_b[CHUNK] = {0};
@@ -235,7 +230,7 @@ static const char *first_difference(ifd_verifier *v, const ifd_trial *t) {
     int found = search_values(v, t, &shared.v[i], n, &d);
     if (ignored.code != IFD_OK) text = "inner values could not be compared";
     if (found < 0) continue;
-    const ifd_value *x = shared.v[i + found].a;
+    const ifd_value *x = shared.v[i + found];
     text = ifd_arena_printf(&v->arena, "the first value that differs is '%s' of node '%s' (%s), by %g",
                             x->name, x->producer->name, x->producer->op_type, d.worst);
     break;
