@@ -103,10 +103,11 @@ size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape) {
   return ifd_quant_depthwise_sizes_of(shape).len;
 }
 
-/* Rows are shared out first, since a task packs the rows of A that it reads. */
+/* A sum costs as much to finish, and a weight to read, as so many products. Rows are shared out first, since
+ * a task packs the rows of A that it reads. */
 ifd_k_quant_grid ifd_k_quant_split(int64_t m, int64_t n, int64_t k) {
-  const double task = 1 << 22, most = 16;
-  double work = (double)m * (double)n * (double)k / task;
+  const double task = 1 << 23, most = 16, finish = 256, weight = 32;
+  double work = ((double)m + weight) * (double)n * ((double)k + finish) / task;
   int64_t wish = work < 1 ? 1 : (int64_t)(work < most ? work : most);
   int64_t n_m = ifd_max_i64(1, ifd_min_i64(wish, m / 56));
   int64_t n_n = ifd_min_i64(ifd_ceil_div(wish, n_m), ifd_ceil_div(n, 128));

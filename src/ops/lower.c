@@ -1,5 +1,7 @@
 #include "ops/op.h"
 
+#include <math.h>
+
 ifd_status ifd_lower_launch(ifd_lower *x, ifd_kernel run, const void *params, size_t params_size,
                             int64_t n_tasks, size_t scratch) {
   void *copy;
@@ -12,11 +14,10 @@ ifd_status ifd_lower_launch(ifd_lower *x, ifd_kernel run, const void *params, si
   return IFD_OK;
 }
 
-/* A task of some 30 µs is worth handing to another thread, and 32 tasks are enough to balance. */
+/* A task of some 7 µs is worth handing to another thread, and 32 tasks are enough to balance; all are about
+ * equally large. */
 int64_t ifd_lower_grain(int64_t n, double item_ops) {
-  enum { TASK_OPS = 1 << 18, TASKS = 32 };
-  if (item_ops < 1) item_ops = 1;
-  int64_t grain = (int64_t)(TASK_OPS / item_ops);
-  if (grain < ifd_ceil_div(n, TASKS)) grain = ifd_ceil_div(n, TASKS);
-  return grain < 1 ? 1 : grain;
+  enum { TASK_OPS = 1 << 16, TASKS = 32 };
+  double tasks = (double)n * (item_ops < 1 ? 1 : item_ops) / TASK_OPS;
+  return ifd_max_i64(1, ifd_ceil_div(n, (int64_t)ceil(fmin(fmax(tasks, 1), TASKS))));
 }

@@ -130,7 +130,7 @@ static ifd_status lower_binary(ifd_lower *x) {
   p.a_step = loop.operands[a].step;
   p.b_step = loop.operands[b].step;
   x->work->algorithm = "int8 rows";
-  return ifd_loop_launch(&loop, x, run_binary, &p, sizeof p, 1, 0);
+  return ifd_loop_launch(&loop, x, run_binary, &p, sizeof p, 4, 0);
 }
 
 /* ---- QLookup ---- */
@@ -256,7 +256,7 @@ static ifd_status lower_pool(ifd_lower *x) {
   double taps = (double)s->kernel[0] * (double)s->kernel[1] * (double)s->kernel[2];
   EXPECT(x->err, taps <= 1 << 23, LIMIT, "a window of more than 2^23 elements");
   p.lines = ifd_rows_split(in->dim[0] * s->windows[0] * s->windows[1],
-                           taps * (double)(s->windows[2] * p.pool.c) / 16);
+                           taps * (double)(s->windows[2] * p.pool.c) / 4);
   x->work->algorithm = "int8 pool";
   return ifd_lower_rows(x, run_pool, &p, sizeof p, &p.lines, 0);
 }
