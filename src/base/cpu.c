@@ -1,8 +1,8 @@
 #include "base/cpu.h"
 
+#include "base/cgroup.h"
 #include <sched.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef IFD_X86
@@ -66,23 +66,8 @@ ifd_dot ifd_cpu_dot(ifd_isa isa) {
   return (ifd_dot)at_most(best_dot(isa), dots, getenv("INFOLD_DOT"));
 }
 
-/* cgroup v2: "QUOTA PERIOD" or "max PERIOD" in cpu.max; v1: two files. */
-static int cgroup_cpus(void) {
-  double quota = -1, period = 100000;
-  FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-  if (f) {
-    if (fscanf(f, "%lf %lf", &quota, &period) != 2) quota = -1;
-    fclose(f);
-  } else if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re"))) {
-    if (fscanf(f, "%lf", &quota) != 1) quota = -1;
-    fclose(f);
-    if ((f = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re"))) {
-      if (fscanf(f, "%lf", &period) != 1) period = 100000;
-      fclose(f);
-    }
-  }
-  if (quota <= 0 || period <= 0 || quota / period > 1e6) return 1 << 20;
-  int n = (int)(quota / period + 0.5);
+int ifd_cpus_within(int n, double quota) {
+  if (quota < n) n = (int)(quota + 0.5);
   return n < 1 ? 1 : n;
 }
 
@@ -91,7 +76,5 @@ int ifd_cpu_count(void) {
   if (!set) return 1;
   int n = sched_getaffinity(0, CPU_ALLOC_SIZE(4096), set) == 0 ? CPU_COUNT_S(CPU_ALLOC_SIZE(4096), set) : 1;
   CPU_FREE(set);
-  int quota = cgroup_cpus();
-  if (n > quota) n = quota;
-  return n < 1 ? 1 : n;
+  return ifd_cpus_within(n, ifd_cgroup_cpus(&ifd_system_texts));
 }

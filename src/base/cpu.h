@@ -17,8 +17,10 @@ typedef enum ifd_dot { IFD_DOT_PLAIN, IFD_DOT_VNNI, IFD_DOT_AMX, IFD_N_DOTS } if
 /* The best one that this machine has beside the ISA, or a lesser one that INFOLD_DOT=plain|vnni names; tiles
  * are asked of the kernel for the whole process. */
 ifd_dot ifd_cpu_dot(ifd_isa isa);
-/* Processors that this process may run on: the smaller of its affinity mask and its cgroup's quota, at
- * least 1. */
+/* Processors that this process may run on: the smaller of its affinity mask, which a cpuset narrows, and its
+ * cgroup's quota (cgroup.h), at least 1. */
 int ifd_cpu_count(void);
+/* The same of n and a quota, which is rounded. */
+int ifd_cpus_within(int n, double quota);
 
 #endif

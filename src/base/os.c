@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/cgroup.h"
 
 double ifd_now(void) {
   struct timespec t;
@@ -30,20 +31,11 @@ void ifd_memory_prefer_large_pages(void *p, size_t size) {
 #endif
 }
 
-static size_t read_limit(const char *path) {
-  FILE *f = fopen(path, "re");
-  unsigned long long n;
-  size_t limit = f && fscanf(f, "%llu", &n) == 1 ? (size_t)n : SIZE_MAX;
-  if (f) fclose(f);
-  return limit;
-}
-
 size_t ifd_memory_size(void) {
   size_t limit = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-  size_t group = read_limit("/sys/fs/cgroup/memory.max"); /* version 2; else version 1 */
-  if (group == SIZE_MAX) group = read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+  double group = ifd_cgroup_memory(&ifd_system_texts);
   struct rlimit address;
-  if (group < limit) limit = group;
+  if (group < (double)limit) limit = (size_t)group;
   if (getrlimit(RLIMIT_AS, &address) == 0 && address.rlim_cur < limit) limit = address.rlim_cur;
   return limit;
 }
