@@ -35,13 +35,19 @@ static void note_kinds(ifd_affine *f) {
 
 static const char *const stat_names[] = {"", "scale", "B", "mean", "var"};
 
+static ifd_status numbers_of(ifd_rewrite *rw, double **out, const ifd_tensor *t) {
+  ALLOC(ifd_rw_error(rw), *out, ifd_new_array(ifd_rw_scratch(rw), double, ifd_tensor_count(t)));
+  ifd_tensor_get_f64s(t, 0, *out, ifd_tensor_count(t));
+  return IFD_OK;
+}
+
 /* A channel's statistics must be such that the formula means what its author meant. */
-static ifd_status check_variance(ifd_rewrite *rw, const ifd_node *bn, const ifd_tensor *const *t, bool *good,
-                                 const char **why) {
+static ifd_status check_variance(ifd_rewrite *rw, const ifd_node *bn, double *const *stats, int64_t n,
+                                 bool *good, const char **why) {
   *good = true;
   for (int i = 1; i <= 4; i++)
-    for (int64_t c = 0, n = t[i]->splat ? 1 : ifd_tensor_count(t[i]); c < n; c++) {
-      double v = ifd_tensor_get_f64(t[i], c);
+    for (int64_t c = 0; c < n; c++) {
+      double v = stats[i][c];
       if (isfinite(v) && (i < 4 || v >= 0)) continue;
       *good = false;
       char *text = ifd_arena_printf(ifd_rw_scratch(rw), "its %s of channel %lld is %g", stat_names[i],
@@ -72,13 +78,14 @@ static ifd_status affine_of_bn(ifd_rewrite *rw, const ifd_node *bn, ifd_affine *
       return *why = "its statistics differ in shape", IFD_OK;
   }
   bool good;
-  TRY(check_variance(rw, bn, t, &good, why));
+  double *stats[5], *a, *b, epsilon = ifd_node_float(bn, "epsilon", 1e-5f);
+  for (int i = 1; i <= 4; i++) TRY(numbers_of(rw, &stats[i], t[i]));
+  TRY(check_variance(rw, bn, stats, ifd_tensor_count(t[1]), &good, why));
   if (!good) return IFD_OK;
-  double *a, *b, epsilon = ifd_node_float(bn, "epsilon", 1e-5f);
   TRY(new_affine(rw, out, ifd_tensor_count(t[1]), 1, &a, &b));
   for (int64_t c = 0; c < out->n; c++) {
-    a[c] = ifd_tensor_get_f64(t[1], c) / sqrt(ifd_tensor_get_f64(t[4], c) + epsilon);
-    b[c] = ifd_tensor_get_f64(t[2], c) - ifd_tensor_get_f64(t[3], c) * a[c];
+    a[c] = stats[1][c] / sqrt(stats[4][c] + epsilon);
+    b[c] = stats[2][c] - stats[3][c] * a[c];
     if (!isfinite(a[c]) || !isfinite(b[c]))
       return *why = "a variance of 0 with epsilon 0 divides by zero", IFD_OK;
   }

@@ -97,6 +97,16 @@ static bool one_number(const double *v, int64_t n) {
   return true;
 }
 
+/* One row of a weight, [d1, inner]. */
+static void scale_row(double *row, int64_t d1, int64_t inner, const ifd_linear *l,
+                      const ifd_channels *channels, int64_t i0, const double *scale, int64_t n_scale) {
+  if (channels->first || n_scale == 1) inner *= d1, d1 = 1;
+  for (int64_t i1 = 0; i1 < d1; i1++) {
+    double s = scale[n_scale == 1 ? 0 : channel(l, channels, i0, i1)];
+    for (int64_t k = 0; k < inner; k++) row[i1 * inner + k] *= s;
+  }
+}
+
 /* The weight, seen as [d0, d1, inner] with the parts of it that *t has, times the scale of each channel. */
 static ifd_status scale_rows(ifd_rewrite *rw, ifd_tensor *t, const ifd_linear *l,
                              const ifd_channels *channels, const double *scale, int64_t n_scale) {
@@ -105,10 +115,7 @@ static ifd_status scale_rows(ifd_rewrite *rw, ifd_tensor *t, const ifd_linear *l
   ALLOC(ifd_rw_error(rw), row, ifd_new_array(ifd_rw_scratch(rw), double, n));
   for (int64_t i0 = 0; i0 < d0; i0++) {
     ifd_tensor_get_f64s(l->weight, i0 * n, row, n);
-    for (int64_t i1 = 0; i1 < d1; i1++) {
-      double s = scale[n_scale == 1 ? 0 : channel(l, channels, i0, i1)];
-      for (int64_t k = 0; k < inner; k++) row[i1 * inner + k] *= s;
-    }
+    scale_row(row, d1, inner, l, channels, i0, scale, n_scale);
     ifd_tensor_set_f64s(t, i0 * n, row, n);
   }
   return IFD_OK;

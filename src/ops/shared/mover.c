@@ -73,9 +73,20 @@ static ifd_status record(ifd_mover *m, const ifd_shape *shape, size_t size, ifd_
   return IFD_OK;
 }
 
+static void move_by_kernel(ifd_isa isa, const ifd_shape *shape, size_t size, ifd_view to, ifd_view from) {
+  ifd_k_copy plan;
+  ifd_k_move_plan(&plan, size, shape->rank, shape->dim, to.stride, from.stride);
+  if (plan.tasks)
+    ifd_k_move(isa)->copy(&plan, to.data + to.at * (int64_t)size, from.data + from.at * (int64_t)size, 0,
+                          plan.tasks);
+}
+
 ifd_status ifd_mover_move(ifd_mover *m, const ifd_shape *shape, size_t size, ifd_view to, ifd_view from) {
   if (m->lower) return record(m, shape, size, to, from);
-  ifd_move(shape, size, to, from);
+  if (m->eval->isa == IFD_ISA_REF)
+    ifd_move(shape, size, to, from);
+  else
+    move_by_kernel(m->eval->isa, shape, size, to, from);
   return IFD_OK;
 }
 
