@@ -24,6 +24,31 @@ static ifd_status format_types(ifd_error *err, infold_session *s) {
   return IFD_OK;
 }
 
+/* The type of an input as runs will have it; false where it leaves open more than the batch, which decides
+ * nothing about weights. */
+static bool foresee_input(const ifd_model *model, const ifd_type *t, ifd_datum *out) {
+  if (t->kind != IFD_KIND_TENSOR || !t->dtype || !t->has_rank || t->rank > IFD_MAX_RANK) return false;
+  *out = (ifd_datum){.kind = IFD_KIND_TENSOR, .tensor = {.dtype = t->dtype, .shape.rank = t->rank}};
+  for (int k = 0; k < t->rank; k++) {
+    bool known = ifd_dim_is_number(t->dims[k]);
+    if (!known && !ifd_api_is_batch(model, t, k)) return false;
+    out->tensor.shape.dim[k] = known ? t->dims[k] : 1;
+  }
+  return true;
+}
+
+/* Packs weights before the first run. What cannot be planned is for a run to say. */
+static ifd_status prepare(infold_session *s) {
+  const ifd_graph *g = s->ready->ir->graph;
+  ifd_error err = {0};
+  ifd_datum *inputs;
+  bool known = !s->options.reference && !s->options.float64;
+  ALLOC(&err, inputs, ifd_new_array(&s->arena, ifd_datum, g->inputs.n));
+  for (int i = 0; i < g->inputs.n && known; i++)
+    known = foresee_input(s->ready->ir, g->inputs.v[i]->type, &inputs[i]);
+  return known ? ifd_run_prepare(&err, s->program, inputs) : IFD_OK;
+}
+
 static ifd_status create_session(ifd_error *err, infold_session *s) {
   int threads = s->options.threads > 0 ? s->options.threads : ifd_cpu_count();
   TRY(format_types(err, s));
@@ -35,8 +60,9 @@ static ifd_status create_session(ifd_error *err, infold_session *s) {
                                  .let_go = ifd_api_let_go,
                                  .need = ifd_api_need,
                                  .owner = s};
+  if (threads > 1) ALLOC(err, options.pool, s->pool = ifd_pool_create(threads));
   TRY(ifd_program_create(err, &s->program, s->ready->ir->graph, NULL, &options, s->budget));
-  if (threads > 1) ALLOC(err, s->pool, ifd_pool_create(threads));
+  (void)!prepare(s);
   return IFD_OK;
 }
 

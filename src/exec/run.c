@@ -447,3 +447,8 @@ ifd_status ifd_run_peak(ifd_error *err, size_t *out, ifd_program *program, const
   give_back(program, plan, NULL);
   return IFD_OK;
 }
+
+ifd_status ifd_run_prepare(ifd_error *err, ifd_program *program, const ifd_datum *inputs) {
+  size_t peak;
+  return ifd_run_peak(err, &peak, program, inputs);
+}

@@ -39,6 +39,10 @@ enum { IFD_DEFAULT_MAX_STEPS = 1000000 };
 ifd_status ifd_run(ifd_error *err, ifd_program *program, const ifd_run_options *options,
                    const ifd_datum *inputs, ifd_datum *outputs);
 
+/* Makes the plan of runs with inputs of these types (no data needed) and packs the weights that it reads, so
+ * that the first run need not. */
+ifd_status ifd_run_prepare(ifd_error *err, ifd_program *program, const ifd_datum *inputs);
+
 /* Bytes that a run with these inputs holds at most, or 0 where shapes depend on data. Plans it, runs nothing.
  */
 ifd_status ifd_run_peak(ifd_error *err, size_t *out, ifd_program *program, const ifd_datum *inputs);

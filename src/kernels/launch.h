@@ -28,6 +28,22 @@ typedef struct ifd_launch {
   size_t scratch; /* bytes for each worker */
 } ifd_launch;
 
+/* How a constant becomes what kernels read: pack makes share `share` of n_shares of it, which are disjoint
+ * and together all of it, in any order, on any thread. Elements of `from` lie at any address. */
+typedef struct ifd_packing {
+  void (*pack)(void *to, const void *from, const void *params, int share, int n_shares);
+  const void *params; /* a key, with no byte left undefined */
+  size_t params_size;
+  size_t bytes;     /* of the result */
+  bool takes_splat; /* the params know that `from` is one element, for all */
+} ifd_packing;
+
+/* What share `share` of n_shares takes of n items: [*begin, *end). */
+static inline void ifd_packing_share(int64_t n, int share, int n_shares, int64_t *begin, int64_t *end) {
+  *begin = n / n_shares * share + n % n_shares * share / n_shares;
+  *end = n / n_shares * (share + 1) + n % n_shares * (share + 1) / n_shares;
+}
+
 enum { IFD_MAX_LAUNCHES = 4 };
 
 /* Bytes side by side that a work copies from an input to an output. */

@@ -161,31 +161,53 @@ static void run_block_to_shared(const void *params, const ifd_args *args, int ta
   run_layout(params, &to_shared, task);
 }
 
-/* Weights that are computed are packed by every run. */
-static void run_pack(const void *params, const ifd_args *args, int task) {
-  (void)task;
-  ifd_k_conv_pack(params, args->in[1], args->shared);
-}
-
-static void pack_conv(void *to, const void *from, const void *params) { ifd_k_conv_pack(params, from, to); }
+typedef struct conv_packing {
+  const struct ifd_k_conv_table *kernels;
+  ifd_k_conv_plan plan;
+  int n_shares; /* where each run packs */
+  bool splat;
+} conv_packing;
 
 /* Plans that differ in batch, image or task split alone may share packed weights: what packing reads is kept
  * in the key. */
-static ifd_k_conv_plan packing_key(const ifd_k_conv_plan *plan) {
-  ifd_k_conv_plan key = {.shape = plan->shape, .algo = plan->algo, .packed_len = plan->packed_len};
-  for (int d = 0; d < IFD_K_DIMS; d++) key.shape.in[d] = key.shape.out[d] = key.shape.pad[d] = 0;
-  return key;
+static void packing_of(const conv_params *p, conv_packing *out) {
+  memset(out, 0, sizeof *out);
+  out->kernels = p->kernels;
+  out->plan.shape = p->plan.shape;
+  out->plan.algo = p->plan.algo;
+  out->plan.packed_len = p->plan.packed_len;
+  for (int d = 0; d < IFD_K_DIMS; d++)
+    out->plan.shape.in[d] = out->plan.shape.out[d] = out->plan.shape.pad[d] = 0;
+}
+
+static void pack_conv(void *to, const void *from, const void *params, int share, int n_shares) {
+  const conv_packing *p = params;
+  p->kernels->pack(&p->plan, from, p->splat, to, share, n_shares);
+}
+
+static void run_pack(const void *params, const ifd_args *args, int task) {
+  const conv_packing *p = params;
+  pack_conv(args->shared, args->in[1], params, task, p->n_shares);
 }
 
 /* Packed weights: once for the session where they are constant, otherwise by the run. */
 static ifd_status place_weights(ifd_lower *x, conv_params *p) {
-  ifd_k_conv_plan key = packing_key(&p->plan);
+  enum { SHARE = 1 << 17 };
+  conv_packing how;
   const void *packed;
+  packing_of(p, &how);
   if (!x->constant[1]) {
     p->x_at = x->work->shared = (p->plan.packed_len + 63) & ~(size_t)63;
-    return ifd_lower_launch(x, run_pack, &key, sizeof key, 1, 0);
+    how.n_shares = 1 + (int)ifd_min_i64((int64_t)(p->plan.packed_len / SHARE), 15);
+    return ifd_lower_launch(x, run_pack, &how, sizeof how, how.n_shares, 0);
   }
-  TRY(x->packed(x, &packed, x->in[1], p->plan.packed_len, pack_conv, &key, sizeof key));
+  how.splat = x->in[1]->splat;
+  TRY(x->packed(x, &packed, x->in[1],
+                &(ifd_packing){.pack = pack_conv,
+                               .params = &how,
+                               .params_size = sizeof how,
+                               .bytes = p->plan.packed_len,
+                               .takes_splat = true}));
   p->packed = packed;
   x->work->unread = 1u << 1;
   return IFD_OK;

@@ -130,12 +130,10 @@ typedef struct ifd_lower {
   const ifd_tensor *const *out;
   const bool *constant; /* input i is the same in every run of the session: it may be packed once */
   ifd_work *work;       /* the result; zeroed on entry */
-  /* Packed or transformed constants, shared by all plans of a session: calls pack(to, from, params) once for
-   * each key (constant, pack, params bytes) and gives 64-aligned memory. Elements of `from` lie at any
-   * address. */
-  ifd_status (*packed)(struct ifd_lower *x, const void **out, const ifd_tensor *from, size_t bytes,
-                       void (*pack)(void *to, const void *from, const void *params), const void *params,
-                       size_t params_size);
+  /* The form of a constant that kernels read, in 64-aligned memory that is shared by all plans of a session:
+   * made once for each key (constant, pack, params bytes), before any step runs, not before this returns. */
+  ifd_status (*packed)(struct ifd_lower *x, const void **out, const ifd_tensor *from,
+                       const ifd_packing *packing);
   void *session;
 } ifd_lower;
 

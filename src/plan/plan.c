@@ -369,7 +369,7 @@ static ifd_status expand_constant(maker *m, ifd_slot *slot, bool anywhere) {
     return ifd_tensor_stored_bytes(t) < IFD_ARENA_LARGE ? IFD_OK : ifd_program_need(m->err, m->program, t);
   size_t bytes = (size_t)ifd_tensor_count(t) * ifd_dtype_size(t->dtype);
   const void *dense = NULL;
-  if (bytes) TRY(ifd_program_pack(m->err, &dense, m->program, t, bytes, NULL, NULL, 0));
+  if (bytes) TRY(ifd_program_pack(m->err, &dense, m->program, t, &(ifd_packing){.bytes = bytes}));
   slot->tensor.data = (void *)dense;
   slot->tensor.splat = slot->tensor.packed = false;
   return IFD_OK;
@@ -433,6 +433,7 @@ static ifd_status make(maker *m, const ifd_datum *inputs, const ifd_datum *const
   TRY(plan_memory(m));
   TRY(add_releases(m));
   TRY(expand_constants(m));
+  TRY(ifd_program_pack_due(m->err, p));
   for (int s = 0; s < p->n_slots; s++) root_of(m, s);
   m->plan->steps = m->steps;
   m->plan->n_steps = m->n_steps;

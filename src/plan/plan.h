@@ -4,12 +4,13 @@
  * dense, the graphs inside its nodes are child programs. A plan is a program for given input shapes: flat
  * steps with kernels and parameters where shapes are known beforehand, memory offsets in one slab, and steps
  * that are prepared when reached where shapes depend on data. Both are immutable once made and shared by
- * threads; they know nothing of threads or runs. The executor sees this header only: nodes and graphs are
+ * threads; they know nothing of runs. The executor sees this header only: nodes and graphs are
  * opaque here. */
 #ifndef IFD_PLAN_PLAN_H
 #define IFD_PLAN_PLAN_H
 
 #include "base/cpu.h"
+#include "base/thread.h"
 #include "base/vec.h"
 #include "kernels/launch.h"
 #include "tensor/tensor.h"
@@ -27,6 +28,7 @@ typedef struct ifd_program_options {
   bool reference;  /* evaluate everything by its reference */
   bool float64;    /* float32 in double; implies reference */
   bool exact_conv; /* no convolution by Winograd's algorithm */
+  ifd_pool *pool;  /* packs weights; NULL: the caller alone */
   /* Told of a constant that was packed, so that its one reader has no more use for its bytes; or NULL. */
   void (*let_go)(void *owner, const void *data, size_t bytes);
   /* Asks for a constant's bytes, which may have gone: now, or for good; or NULL. */

@@ -163,7 +163,7 @@ void ifd_program_destroy(ifd_program *p) {
   for (int i = 0; i < p->children.n; i++) ifd_program_destroy(p->children.v[i]);
   ifd_program_priv *priv = p->priv;
   for (int i = 0; priv && i < priv->n_buckets; i++)
-    for (ifd_packed *k = priv->packed[i]; k; k = k->next) ifd_budget_free(p->budget, k->memory, k->bytes);
+    for (ifd_packed *k = priv->packed[i]; k; k = k->next) ifd_budget_free(p->budget, k->memory, k->how.bytes);
   if (priv) pthread_mutex_destroy(&priv->pack_lock);
   for (ifd_plan *plan = p->plans, *next; plan; plan = next) {
     next = plan->next;
@@ -173,110 +173,4 @@ void ifd_program_destroy(ifd_program *p) {
   pthread_mutex_destroy(&p->lock);
   ifd_arena arena = p->arena;
   ifd_arena_free(&arena);
-}
-
-/* ---- packed constants ---- */
-
-static ifd_program *root_of(ifd_program *program) {
-  while (program->parent) program = program->parent;
-  return program;
-}
-
-static ifd_status need(ifd_error *err, ifd_program *root, const ifd_tensor *constant, bool for_good) {
-  const ifd_program_options *o = &root->options;
-  return o->need ? o->need(err, o->owner, constant->data, for_good) : IFD_OK;
-}
-
-static ifd_status make_packed(ifd_error *err, ifd_program *root, ifd_packed *k, const ifd_tensor *from) {
-  void *dense = NULL;
-  size_t bytes = (size_t)ifd_tensor_count(from) * ifd_dtype_size(from->dtype);
-  bool expand = k->pack && (from->splat || (from->packed && ifd_dtypes[from->dtype].bits < 8));
-  TRY(need(err, root, from, false));
-  if (expand) {
-    ALLOC(err, dense, ifd_budget_alloc(root->budget, bytes));
-    ifd_tensor_expand(from, dense);
-  }
-  k->memory = ifd_budget_alloc(root->budget, k->bytes);
-  if (k->memory && k->pack)
-    k->pack(k->memory, expand ? dense : from->data, k->params);
-  else if (k->memory)
-    ifd_tensor_expand(from, k->memory);
-  ifd_budget_free(root->budget, dense, bytes);
-  if (k->memory && root->options.let_go)
-    root->options.let_go(root->options.owner, from->data, ifd_tensor_stored_bytes(from));
-  EXPECT(err, k->memory, NO_MEMORY, "out of memory for packed weights of %zu bytes", k->bytes);
-  return IFD_OK;
-}
-
-static ifd_packed *find_packed(const ifd_program_priv *priv, const ifd_packed *key) {
-  ifd_packed *k = priv->n_buckets ? priv->packed[key->hash & (uint64_t)(priv->n_buckets - 1)] : NULL;
-  while (k &&
-         !(k->hash == key->hash && k->data == key->data && k->pack == key->pack && k->bytes == key->bytes &&
-           k->params_size == key->params_size && memcmp(k->params, key->params, k->params_size) == 0))
-    k = k->next;
-  return k;
-}
-
-static void link_packed(ifd_packed **buckets, int n_buckets, ifd_packed *k) {
-  ifd_packed **bucket = &buckets[k->hash & (uint64_t)(n_buckets - 1)];
-  k->next = *bucket;
-  *bucket = k;
-}
-
-static ifd_status grow_buckets(ifd_error *err, ifd_arena *arena, ifd_program_priv *priv) {
-  int n = priv->n_buckets ? 2 * priv->n_buckets : 64;
-  ifd_packed **buckets;
-  ALLOC(err, buckets, ifd_new_array(arena, ifd_packed *, n));
-  for (int i = 0; i < priv->n_buckets; i++)
-    for (ifd_packed *k = priv->packed[i], *next; k; k = next) {
-      next = k->next;
-      link_packed(buckets, n, k);
-    }
-  priv->packed = buckets;
-  priv->n_buckets = n;
-  return IFD_OK;
-}
-
-static ifd_status find_or_pack(ifd_error *err, const void **out, ifd_program *root, const ifd_tensor *from,
-                               const ifd_packed *key) {
-  ifd_program_priv *priv = root->priv;
-  ifd_packed *k = find_packed(priv, key);
-  if (!k) {
-    if (priv->n_packed == priv->n_buckets) TRY(grow_buckets(err, &root->arena, priv));
-    ALLOC(err, k, ifd_arena_memdup(&root->arena, key, sizeof *key));
-    ALLOC(err, k->params, ifd_arena_memdup(&root->arena, key->params, key->params_size));
-    TRY(make_packed(err, root, k, from));
-    link_packed(priv->packed, priv->n_buckets, k);
-    priv->n_packed++;
-  }
-  *out = k->memory;
-  return IFD_OK;
-}
-
-static uint64_t hash_of(const ifd_packed *k) {
-  uint64_t hash = ifd_hash_mix((uint64_t)(uintptr_t)k->data, (uint64_t)(uintptr_t)k->pack);
-  return ifd_hash_mix(ifd_hash_mix(hash, k->bytes), ifd_hash_bytes(k->params, k->params_size));
-}
-
-ifd_status ifd_program_pack(ifd_error *err, const void **out, ifd_program *program, const ifd_tensor *from,
-                            size_t bytes, void (*pack)(void *to, const void *from, const void *params),
-                            const void *params, size_t params_size) {
-  ifd_program *root = root_of(program);
-  ifd_program_priv *priv = root->priv;
-  ifd_packed key = {
-      .data = from->data, .pack = pack, .params = (void *)params, .params_size = params_size, .bytes = bytes};
-  key.hash = hash_of(&key);
-  pthread_mutex_lock(&priv->pack_lock);
-  ifd_status status = find_or_pack(err, out, root, from, &key);
-  pthread_mutex_unlock(&priv->pack_lock);
-  return status;
-}
-
-ifd_status ifd_program_need(ifd_error *err, ifd_program *program, const ifd_tensor *constant) {
-  ifd_program *root = root_of(program);
-  ifd_program_priv *priv = root->priv;
-  pthread_mutex_lock(&priv->pack_lock);
-  ifd_status status = need(err, root, constant, true);
-  pthread_mutex_unlock(&priv->pack_lock);
-  return status;
 }

@@ -7,12 +7,11 @@
 
 /* A constant in the form that a kernel reads, by what it was made from. */
 typedef struct ifd_packed {
-  struct ifd_packed *next; /* of the same bucket */
+  struct ifd_packed *next;     /* of the same bucket */
+  struct ifd_packed *next_due; /* of those to be packed */
   uint64_t hash;
-  const void *data; /* of the constant */
-  void (*pack)(void *to, const void *from, const void *params);
-  void *params;
-  size_t params_size, bytes;
+  ifd_tensor from;
+  ifd_packing how; /* pack NULL: its elements, dense */
   void *memory;
 } ifd_packed;
 
@@ -32,13 +31,15 @@ typedef struct ifd_program_priv {
   pthread_mutex_t pack_lock; /* root program: guards what follows */
   int n_packed, n_buckets;   /* as many buckets, a power of two, as forms, or more */
   ifd_packed **packed;
+  ifd_packed *due, *last_due; /* whose memory is not filled yet, oldest first */
 } ifd_program_priv;
 
-/* Packed form of a constant, made once for all plans of the root program; see ifd_lower. Where pack is NULL,
- * it is its elements, dense. */
+/* Memory for a constant's packed form, one for all plans of the root program; ifd_program_pack_due fills it.
+ * Where pack is NULL, it is its elements, dense. */
 ifd_status ifd_program_pack(ifd_error *err, const void **out, ifd_program *program, const ifd_tensor *from,
-                            size_t bytes, void (*pack)(void *to, const void *from, const void *params),
-                            const void *params, size_t params_size);
+                            const ifd_packing *how);
+/* Packs what was asked for, by this plan or another, on the pool's threads: before a step may run. */
+ifd_status ifd_program_pack_due(ifd_error *err, ifd_program *program);
 /* Sees to it that a constant's own bytes are there, for good: a step reads them. */
 ifd_status ifd_program_need(ifd_error *err, ifd_program *program, const ifd_tensor *constant);
 /* Lowers a node into work (n_launches 0: it declined). in and out as ifd_lower has them. */

@@ -2,10 +2,9 @@
 
 #include "ops/shared/signature.h"
 
-static ifd_status pack_constant(ifd_lower *x, const void **out, const ifd_tensor *from, size_t bytes,
-                                void (*pack)(void *to, const void *from, const void *params),
-                                const void *params, size_t params_size) {
-  return ifd_program_pack(x->err, out, x->session, from, bytes, pack, params, params_size);
+static ifd_status pack_constant(ifd_lower *x, const void **out, const ifd_tensor *from,
+                                const ifd_packing *packing) {
+  return ifd_program_pack(x->err, out, x->session, from, packing);
 }
 
 ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program, const ifd_node *node,
@@ -81,7 +80,8 @@ ifd_status ifd_step_prepare(ifd_error *err, ifd_arena *arena, ifd_program *progr
     TRY(ifd_shape_check(err, &out[i].shape, ifd_dtype_size(out[i].dtype)));
     out_tensors[i] = &out[i];
   }
-  return ifd_plan_lower(err, arena, program, node, tensors, constant, out_tensors, work);
+  TRY(ifd_plan_lower(err, arena, program, node, tensors, constant, out_tensors, work));
+  return ifd_program_pack_due(err, program);
 }
 
 /* ---- what a step cost ---- */

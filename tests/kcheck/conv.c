@@ -169,7 +169,7 @@ static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint6
   buffer y = buffer_floats((batch - 1) * p->y_sample + y_planes(p) * volume(p->s.out));
   buffer packed = buffer_new(plan.packed_len), scratch = buffer_new(plan.scratch_len);
   buffer shared = buffer_new(plan.shared_len);
-  ifd_k_conv_pack(&plan, p->w.f, packed.f);
+  ifd_k_conv(isa)->pack(&plan, p->w.f, false, packed.f, 0, 1);
   ifd_k_epilogue e = p->e;
   e.other = p->other.f + n * p->y_sample;
   e.other_rs = p->y_sample;
@@ -234,6 +234,28 @@ static void check_same(const problem *p, const buffer *a, const buffer *b, int64
     }
 }
 
+static void check_packed(const problem *p, const ifd_k_conv_plan *plan, ifd_isa isa, bool splat,
+                         const buffer *want) {
+  enum { SHARES = 3 };
+  buffer got = buffer_new(plan->packed_len);
+  for (int share = SHARES; share-- > 0;) ifd_k_conv(isa)->pack(plan, p->w.f, splat, got.f, share, SHARES);
+  assert_true(same_floats(want->f, got.f, (int64_t)(plan->packed_len / sizeof(float))));
+  buffer_free(&got);
+}
+
+/* In shares, on every ISA and of one number for all as `ref` packs the whole at once. */
+static void check_packing(problem *p) {
+  ifd_k_conv_plan plan;
+  assert_true(ifd_k_conv_plan_init(&plan, &p->s, p->algo, 1));
+  buffer want = buffer_new(plan.packed_len);
+  for (int splat = 0; splat < 2; splat++) {
+    for (size_t i = 1; splat && i < p->w.len / sizeof(float); i++) p->w.f[i] = p->w.f[0];
+    ifd_k_conv(IFD_ISA_REF)->pack(&plan, p->w.f, false, want.f, 0, 1);
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) check_packed(p, &plan, isa, splat, &want);
+  }
+  buffer_free(&want);
+}
+
 static void check(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, int64_t batch, uint64_t *state) {
   problem p = make(s, algo, batch, rand_in(state, 0, 3) == 0, state);
   buffer want = run(&p, IFD_ISA_REF, 0, batch, state);
@@ -248,6 +270,7 @@ static void check(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, int64_t batch
     buffer_free(&y);
   }
   buffer_free(&want);
+  check_packing(&p);
   drop(&p);
 }
 

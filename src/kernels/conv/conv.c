@@ -45,7 +45,8 @@ static void before(const ifd_k_conv_plan *p, const ifd_k_conv_args *args, int64_
   IFD_K(ifd_conv_winograd_inputs)(&t, task, p->n_before);
 }
 
-const struct ifd_k_conv_table IFD_K(ifd_k_conv) = {.before = before,
+const struct ifd_k_conv_table IFD_K(ifd_k_conv) = {.pack = IFD_K(ifd_conv_pack),
+                                                   .before = before,
                                                    .run = run,
                                                    .planar_to_blocked = IFD_K(ifd_conv_planar_to_blocked),
                                                    .blocked_to_planar = IFD_K(ifd_conv_blocked_to_planar),

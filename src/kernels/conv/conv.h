@@ -71,10 +71,6 @@ typedef struct ifd_k_conv_plan {
 /* False where a size overflows. All sizes are >= 1. */
 bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, ifd_k_conv_algo algo,
                           int64_t batch);
-/* Weights as ONNX has them, [m, c / groups, kernel…], transposed: [c, m / groups, kernel…]. What is packed
- * depends on the algorithm and the shape's c, m, groups, kernel, stride, dilation and transposed alone. */
-void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const ifd_float_anywhere *w, float *packed);
-
 /* What x becomes while it is read: min(max(x * scale + shift, lo), hi), rounded after each. */
 typedef struct ifd_k_prologue {
   const float *scale, *shift; /* [ceil(c / 16)][16] */
@@ -100,6 +96,11 @@ typedef struct ifd_k_lanes {
 } ifd_k_lanes;
 
 struct ifd_k_conv_table {
+  /* Share `share` of n_shares (kernels/launch.h) of the packed weights. These are, as ONNX has them, [m, c /
+   * groups, kernel…], transposed: [c, m / groups, kernel…]; a splat is one element for all. What is packed
+   * depends on the algorithm and the shape's c, m, groups, kernel, stride, dilation and transposed alone. */
+  void (*pack)(const ifd_k_conv_plan *plan, const ifd_float_anywhere *w, bool splat, float *packed, int share,
+               int n_shares);
   /* Task in [0, plan->n_before): an own part of shared memory. */
   void (*before)(const ifd_k_conv_plan *plan, const ifd_k_conv_args *args, int64_t task);
   /* Task in [0, plan->n_tasks): an own part of y, zeros in its channels beyond m included. Scratch is

@@ -1,23 +1,53 @@
 /* Weights of convolutions in the order in which the kernels read them; see phase.h and winograd.h. */
 #include <string.h>
 
-#include "kernels/conv/phase.h"
+#include "kernels/conv/task.h"
+#include "kernels/launch.h"
 #include "kernels/conv/winograd.h"
+#include "kernels/transpose.h"
 
 enum { LANES = 16 };
 
+/* Weight [group][channel of m][channel of c][tap], m_apart and c_apart floats between channels; a splat is
+ * one element, nothing apart. A share packs panels [begin, end), each of 16 output channels. */
 typedef struct weights {
   const ifd_k_conv_shape *s;
   const ifd_float_anywhere *w;
+  bool splat;
   int64_t c_group, m_group, taps;
+  int64_t c_apart, m_apart, group_apart, tap_apart;
+  int64_t begin, end;
 } weights;
 
-/* Tap of the kernel that output channel m applies to input channel c of its group. */
-static float weight_at(const weights *w, int64_t m, int64_t c, int64_t tap) {
-  int64_t group = m / w->m_group;
-  int64_t at = w->s->transposed ? (group * w->c_group + c) * w->m_group + m % w->m_group : m * w->c_group + c;
-  return w->w[at * w->taps + tap];
+/* Up to 16 output channels: where the taps of their group's first input channel begin. */
+typedef struct lanes {
+  int64_t n;
+  const ifd_float_anywhere *row[LANES];
+} lanes;
+
+static lanes lanes_from(const weights *w, int64_t m, int64_t end) {
+  lanes of = {.n = ifd_min_i64(LANES, end - m)};
+  for (int64_t l = 0; l < of.n; l++, m++)
+    of.row[l] = w->w + m / w->m_group * w->group_apart + m % w->m_group * w->m_apart;
+  return of;
 }
+
+/* n <= 16 floats of each row, from the at-th on, as n vectors; zeros in lanes that are none. */
+static void turn(const weights *w, const lanes *of, int64_t at, int64_t n, v16 t[LANES]) {
+  for (int64_t l = 0; l < LANES; l++)
+    t[l] = l >= of->n   ? v16_zero()
+           : w->splat   ? v16_set1(*w->w)
+           : n == LANES ? v16_load(of->row[l] + at)
+                        : v16_load_n(of->row[l] + at, (int)n);
+  v16_transpose(t);
+}
+
+/* The same of one float, that of a tap of input channel c. */
+static void pick(const weights *w, const lanes *of, int64_t c, int64_t tap, float *to) {
+  for (int64_t l = 0; l < LANES; l++) to[l] = l < of->n ? of->row[l][c * w->c_apart + tap * w->tap_apart] : 0;
+}
+
+/* ---- products ---- */
 
 /* Tap of the kernel that is tap t of a phase. */
 static int64_t kernel_tap(const ifd_k_conv_shape *s, const ifd_conv_phase *p, int64_t t) {
@@ -28,23 +58,43 @@ static int64_t kernel_tap(const ifd_k_conv_shape *s, const ifd_conv_phase *p, in
   return tap;
 }
 
-/* Output channels [m, end), one step of k: to 16 lanes, zeros beyond. */
-static float *pack_step(const weights *w, float *to, int64_t m, int64_t end, int64_t c, int64_t tap) {
-  for (int64_t l = 0; l < LANES; l++) to[l] = m + l < end ? weight_at(w, m + l, c, tap) : 0;
-  return to + LANES;
+/* All taps of n channels, in memory [channel][tap], as [tap][channel][16]. */
+static void pack_block(const weights *w, const lanes *of, float *to, int64_t b, int64_t n) {
+  v16 t[LANES];
+  for (int64_t at = 0, c = 0, tap = 0; at < n * w->taps; at += LANES) {
+    int64_t rows = ifd_min_i64(n * w->taps - at, LANES);
+    turn(w, of, b * w->taps + at, rows, t);
+    for (int64_t i = 0; i < rows; i++) {
+      v16_store(to + (tap * n + c) * LANES, t[i]);
+      if (++tap == w->taps) tap = 0, c++;
+    }
+  }
+}
+
+static void pack_phase_block(const weights *w, const ifd_conv_phase *p, const lanes *of, float *to, int64_t b,
+                             int64_t n) {
+  for (int64_t t = 0; t < p->n_taps; t++)
+    for (int64_t c = b, tap = kernel_tap(w->s, p, t); c < b + n; c++, to += LANES) pick(w, of, c, tap, to);
 }
 
 /* [phase][group][panel][block of channels][tap][channel][16] */
 static void pack_direct(const weights *w, float *to) {
   const ifd_k_conv_shape *s = w->s;
+  int64_t panels = ifd_ceil_div(w->m_group, LANES);
   for (int64_t phase = 0; phase < ifd_conv_n_phases(s); phase++) {
     ifd_conv_phase p = ifd_conv_phase_at(s, phase);
-    for (int64_t g = 0; g < s->groups; g++)
-      for (int64_t m = g * w->m_group, end = m + w->m_group; m < end; m += LANES)
-        for (int64_t b = 0; b < w->c_group; b += LANES)
-          for (int64_t t = 0; t < p.n_taps; t++)
-            for (int64_t c = b; c < ifd_min_i64(b + LANES, w->c_group); c++)
-              to = pack_step(w, to, m, end, c, kernel_tap(s, &p, t));
+    for (int64_t panel = w->begin; panel < w->end; panel++) {
+      int64_t m = panel / panels * w->m_group;
+      lanes of = lanes_from(w, m + panel % panels * LANES, m + w->m_group);
+      float *at = to + (p.taps_before * s->groups * panels + panel * p.n_taps) * w->c_group * LANES;
+      for (int64_t b = 0; b < w->c_group; b += LANES, at += LANES * p.n_taps * LANES) {
+        int64_t n = ifd_min_i64(LANES, w->c_group - b);
+        if (s->transposed)
+          pack_phase_block(w, &p, &of, at, b, n);
+        else
+          pack_block(w, &of, at, b, n);
+      }
+    }
   }
 }
 
@@ -66,32 +116,58 @@ static void pack_boxes(const weights *w, ifd_k_conv_algo algo, float *to) {
   const ifd_k_conv_shape *s = w->s;
   ifd_conv_phase boxes = ifd_conv_boxes(s);
   int64_t columns = ifd_conv_product_columns(s, algo), panels = ifd_ceil_div(columns, LANES);
-  for (int64_t j = 0; j < s->groups * panels * LANES; j++) {
+  for (int64_t j = w->begin * LANES; j < w->end * LANES; j++) {
     int64_t g = j / (panels * LANES), column = j % (panels * LANES);
     float *at = to + j / LANES * w->c_group * boxes.n_taps * LANES + j % LANES;
     ifd_conv_column c = ifd_conv_column_at(s, algo, ifd_min_i64(column, columns - 1));
+    const ifd_float_anywhere *row = w->w + g * w->group_apart + c.channel * w->m_apart;
     for (int64_t b = 0; b < w->c_group; b += LANES)
       for (int64_t t = 0; t < boxes.n_taps; t++) {
         int64_t tap = column < columns ? box_tap(s, &boxes, &c, t) : -1;
         for (int64_t i = b; i < ifd_min_i64(b + LANES, w->c_group); i++, at += LANES)
-          *at = tap < 0 ? 0 : weight_at(w, g * w->m_group + c.channel, i, tap);
+          *at = tap < 0 ? 0 : row[i * w->c_apart + tap * w->tap_apart];
       }
   }
 }
 static void pack_phases(const weights *w, float *to) { pack_boxes(w, IFD_K_CONV_PHASES, to); }
 static void pack_phases_out(const weights *w, float *to) { pack_boxes(w, IFD_K_CONV_PHASES_OUT, to); }
 
-/* [phase][block][channel of the group][tap][16]; for a first layer, of one group, every tap of every channel
+/* ---- lanes ---- */
+
+/* All taps of all channels of the group of each output channel, as they lie. */
+static void pack_taps(const weights *w, const lanes *of, float *to) {
+  v16 t[LANES];
+  for (int64_t at = 0, n = w->c_group * w->taps; at < n; at += LANES) {
+    int64_t rows = ifd_min_i64(n - at, LANES);
+    turn(w, of, at, rows, t);
+    for (int64_t i = 0; i < rows; i++) v16_store(to + (at + i) * LANES, t[i]);
+  }
+}
+
+static void pack_phase_taps(const weights *w, const ifd_conv_phase *p, const lanes *of, float *to) {
+  for (int64_t c = 0; c < w->c_group; c++)
+    for (int64_t t = 0; t < p->n_taps; t++, to += LANES) pick(w, of, c, kernel_tap(w->s, p, t), to);
+}
+
+/* [phase][panel][channel of the group][tap][16]; for a first layer, of one group, every tap of every channel
  */
 static void pack_lanes(const weights *w, float *to) {
   const ifd_k_conv_shape *s = w->s;
+  int64_t panels = ifd_ceil_div(s->m, LANES);
   for (int64_t phase = 0; phase < ifd_conv_n_phases(s); phase++) {
     ifd_conv_phase p = ifd_conv_phase_at(s, phase);
-    for (int64_t m = 0; m < s->m; m += LANES)
-      for (int64_t c = 0; c < w->c_group; c++)
-        for (int64_t t = 0; t < p.n_taps; t++) to = pack_step(w, to, m, s->m, c, kernel_tap(s, &p, t));
+    for (int64_t panel = w->begin; panel < w->end; panel++) {
+      lanes of = lanes_from(w, panel * LANES, s->m);
+      float *at = to + (p.taps_before * panels + panel * p.n_taps) * w->c_group * LANES;
+      if (s->transposed)
+        pack_phase_taps(w, &p, &of, at);
+      else
+        pack_taps(w, &of, at);
+    }
   }
 }
+
+/* ---- Winograd ---- */
 
 /* G of F(n×n, 3×3), whose finite points are a, b and their negatives: the rows of points p are (1, p, p²) / Π
  * (p - q) over the other points q. (Of n = 2 the first row's sign is in Bᵀ instead.) */
@@ -109,13 +185,13 @@ static void winograd_g(int64_t in, double g[IFD_WINOGRAD_IN][3]) {
 }
 
 /* G w Gᵀ of one 3×3 kernel in each lane. */
-static void transform_lanes(const double g[IFD_WINOGRAD_IN][3], int64_t in, const double w[9][LANES],
-                            float *to, int64_t plane) {
+static void transform_lanes(const double g[IFD_WINOGRAD_IN][3], int64_t in, const float w[9][LANES],
+                            float *restrict to, int64_t plane) {
   for (int64_t i = 0; i < in; i++) {
     double row[3][LANES];
     for (int x = 0; x < 3; x++)
       for (int l = 0; l < LANES; l++)
-        row[x][l] = g[i][0] * w[x][l] + g[i][1] * w[3 + x][l] + g[i][2] * w[6 + x][l];
+        row[x][l] = g[i][0] * (double)w[x][l] + g[i][1] * (double)w[3 + x][l] + g[i][2] * (double)w[6 + x][l];
     for (int64_t j = 0; j < in; j++, to += plane)
       for (int l = 0; l < LANES; l++)
         to[l] = (float)(row[0][l] * g[j][0] + row[1][l] * g[j][1] + row[2][l] * g[j][2]);
@@ -127,27 +203,43 @@ static void pack_winograd(const weights *w, float *to, int64_t in) {
   const ifd_k_conv_shape *s = w->s;
   double g[IFD_WINOGRAD_IN][3];
   winograd_g(in, g);
-  int64_t depth = s->kernel[IFD_K_D], plane = ifd_ceil_div(s->m, LANES) * s->c * depth * LANES;
-  for (int64_t m = 0; m < s->m; m += LANES)
+  int64_t depth = s->kernel[IFD_K_D], panel = s->c * depth * LANES, plane = ifd_ceil_div(s->m, LANES) * panel;
+  to += w->begin * panel;
+  for (int64_t m = w->begin * LANES; m < w->end * LANES; m += LANES) {
+    lanes of = lanes_from(w, m, s->m);
     for (int64_t b = 0; b < s->c; b += LANES)
       for (int64_t d = 0; d < depth; d++)
         for (int64_t c = b; c < ifd_min_i64(b + LANES, s->c); c++, to += LANES) {
-          double kernel[9][LANES];
-          for (int t = 0; t < 9; t++)
-            for (int l = 0; l < LANES; l++)
-              kernel[t][l] = m + l < s->m ? (double)weight_at(w, m + l, c, d * 9 + t) : 0;
-          transform_lanes(g, in, kernel, to, plane);
+          v16 t[LANES];
+          float kernel[9][LANES];
+          turn(w, &of, (c * depth + d) * 9, 9, t);
+          for (int i = 0; i < 9; i++) v16_store(kernel[i], t[i]);
+          transform_lanes(g, in, (const float(*)[LANES])kernel, to, plane);
         }
+  }
 }
 static void pack_winograd_4(const weights *w, float *to) { pack_winograd(w, to, 6); }
 static void pack_winograd_2(const weights *w, float *to) { pack_winograd(w, to, 4); }
 
+/* ---- planar ---- */
+
 /* As they are: a plane of outputs reads them one by one. */
 static void pack_planar(const weights *w, float *to) {
-  memcpy(to, w->w, sizeof *to * (size_t)(w->s->m * w->c_group * w->taps));
+  int64_t each = w->c_group * w->taps, end = ifd_min_i64(w->end * LANES, w->s->m) * each;
+  for (int64_t i = w->begin * LANES * each; i < end; i++) to[i] = w->splat ? *w->w : w->w[i];
 }
 
-void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const ifd_float_anywhere *w, float *packed) {
+/* ---- all ---- */
+
+static int64_t panels_of(const ifd_k_conv_plan *plan) {
+  const ifd_k_conv_shape *s = &plan->shape;
+  bool product = plan->algo == IFD_K_CONV_DIRECT || ifd_conv_has_boxes(plan->algo);
+  return product ? s->groups * ifd_ceil_div(ifd_conv_product_columns(s, plan->algo), LANES)
+                 : ifd_ceil_div(s->m, LANES);
+}
+
+void IFD_K(ifd_conv_pack)(const ifd_k_conv_plan *plan, const ifd_float_anywhere *w, bool splat, float *packed,
+                          int share, int n_shares) {
   static void (*const packs[IFD_K_N_CONV_ALGOS])(const weights *, float *) = {
       [IFD_K_CONV_DIRECT] = pack_direct,         [IFD_K_CONV_WINOGRAD] = pack_winograd_4,
       [IFD_K_CONV_WINOGRAD_2] = pack_winograd_2, [IFD_K_CONV_DEPTHWISE] = pack_lanes,
@@ -155,6 +247,18 @@ void ifd_k_conv_pack(const ifd_k_conv_plan *plan, const ifd_float_anywhere *w, f
       [IFD_K_CONV_PHASES_OUT] = pack_phases_out, [IFD_K_CONV_FIRST] = pack_lanes,
       [IFD_K_CONV_FRAMES] = pack_lanes,          [IFD_K_CONV_PLANAR] = pack_planar};
   const ifd_k_conv_shape *s = &plan->shape;
-  weights all = {s, w, s->c / s->groups, s->m / s->groups, ifd_conv_volume(s->kernel)};
+  weights all = {.s = s,
+                 .w = w,
+                 .splat = splat,
+                 .c_group = s->c / s->groups,
+                 .m_group = s->m / s->groups,
+                 .taps = ifd_conv_volume(s->kernel)};
+  if (!splat) {
+    all.tap_apart = 1;
+    all.c_apart = all.taps * (s->transposed ? all.m_group : 1);
+    all.m_apart = all.taps * (s->transposed ? 1 : all.c_group);
+    all.group_apart = all.taps * all.c_group * all.m_group;
+  }
+  ifd_packing_share(panels_of(plan), share, n_shares, &all.begin, &all.end);
   packs[plan->algo](&all, packed);
 }

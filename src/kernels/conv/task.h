@@ -21,6 +21,8 @@ typedef struct ifd_conv_task {
   ifd_k_epilogue epilogue; /* other: the sample's, bias: as given */
 } ifd_conv_task;
 
+void IFD_K(ifd_conv_pack)(const ifd_k_conv_plan *plan, const ifd_float_anywhere *w, bool splat, float *packed,
+                          int share, int n_shares);
 void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch);
 /* Part `part` of the n_parts of a task's inputs, to shared memory. */

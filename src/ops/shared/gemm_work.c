@@ -38,11 +38,14 @@ static int64_t packed_floats(const packing *p) {
   return (int64_t)(ifd_k_gemm_packed_len(p->n, p->k) / sizeof(float));
 }
 
-static void pack(void *to, const void *from, const void *params) {
+/* A share is columns of all matrices. */
+static void pack(void *to, const void *from, const void *params, int share, int n_shares) {
   const packing *p = params;
-  for (int64_t i = 0; i < p->count; i++)
+  int64_t begin, end;
+  ifd_packing_share(ifd_ceil_div(p->n, 16), share, n_shares, &begin, &end);
+  for (int64_t i = 0; i < p->count && begin < end; i++)
     p->kernels->pack_f32((float *)to + i * packed_floats(p), (const ifd_float_anywhere *)from + i * p->stride,
-                         p->rs, p->cs, p->k, 0, p->n);
+                         p->rs, p->cs, p->k, begin * 16, ifd_min_i64(end * 16, p->n));
 }
 
 /* Matrices of B that differ: those of a dense batch, or one. False where they lie otherwise. */
@@ -146,8 +149,13 @@ static ifd_status pack_b(ifd_lower *x, params *p, int b) {
   if (!x->constant[b] || !distinct(&p->p, &k.count, &k.stride)) return IFD_OK;
   p->packed_stride = packed_floats(&k);
   p->b_stride = k.stride;
-  TRY(x->packed(x, &packed, x->in[b], sizeof(float) * (size_t)(k.count * p->packed_stride), pack, &k,
-                sizeof k));
+  if (x->in[b]->splat) k.rs = k.cs = k.stride = 0;
+  TRY(x->packed(x, &packed, x->in[b],
+                &(ifd_packing){.pack = pack,
+                               .params = &k,
+                               .params_size = sizeof k,
+                               .bytes = sizeof(float) * (size_t)(k.count * p->packed_stride),
+                               .takes_splat = true}));
   p->packed = packed;
   p->g.b_rs = p->g.b_cs = 0;
   x->work->unread |= 1u << b;

@@ -137,10 +137,13 @@ static void run_prepare(const void *params, const ifd_args *args, int task) {
 
 /* ---- lowering ---- */
 
-static void pack_all(void *to, const void *from, const void *params) {
+/* A share is whole matrices. */
+static void pack_matrices(void *to, const void *from, const void *params, int share, int n_shares) {
   const ifd_quant_weights *w = params;
   size_t step = ifd_k_quant_packed_len(w->matrix.n, w->matrix.k);
-  for (int64_t i = 0; i < w->count; i++) {
+  int64_t begin, end;
+  ifd_packing_share(w->count, share, n_shares, &begin, &end);
+  for (int64_t i = begin; i < end; i++) {
     ifd_k_quant_matrix m = w->matrix;
     m.b = (const char *)from + i * w->stride;
     ifd_k_quant_pack_b((int8_t *)to + (size_t)i * step, &m);
@@ -189,8 +192,11 @@ ifd_status ifd_quant_prepare(ifd_lower *x, ifd_quant_call *c, const ifd_quant_ro
   if (x->constant[roles->w]) {
     const void *packed;
     ifd_quant_weights key = c->w;
-    TRY(x->packed(x, &packed, x->in[roles->w], c->packed_step * (size_t)w->count, pack_all, &key,
-                  sizeof key));
+    TRY(x->packed(x, &packed, x->in[roles->w],
+                  &(ifd_packing){.pack = pack_matrices,
+                                 .params = &key,
+                                 .params_size = sizeof key,
+                                 .bytes = c->packed_step * (size_t)w->count}));
     c->packed = packed;
     x->work->unread |= 1u << roles->w;
   } else {

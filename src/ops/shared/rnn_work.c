@@ -281,13 +281,17 @@ typedef struct packing {
   part parts[MAX_PARTS];
 } packing;
 
-static void pack(void *to, const void *from, const void *params) {
+/* A share is whole parts. */
+static void pack(void *to, const void *from, const void *params, int share, int n_shares) {
   const packing *p = params;
-  for (int64_t d = 0; d < p->directions; d++)
-    for (int i = 0; i < p->n_parts; i++)
-      p->gemm->pack_f32((float *)to + d * p->direction + p->parts[i].packed,
-                        (const ifd_float_anywhere *)from + (d * p->rows + p->parts[i].first) * p->hidden, 1,
-                        p->hidden, p->hidden, 0, p->parts[i].rows);
+  int64_t begin, end;
+  ifd_packing_share(p->directions * p->n_parts, share, n_shares, &begin, &end);
+  for (int64_t at = begin; at < end; at++) {
+    int64_t d = at / p->n_parts, i = at % p->n_parts;
+    p->gemm->pack_f32((float *)to + d * p->direction + p->parts[i].packed,
+                      (const ifd_float_anywhere *)from + (d * p->rows + p->parts[i].first) * p->hidden, 1,
+                      p->hidden, p->hidden, 0, p->parts[i].rows);
+  }
 }
 
 static void split_parts(recurrence *p) {
@@ -314,8 +318,11 @@ static ifd_status pack_recurrence(ifd_lower *x, recurrence *p) {
   k.hidden = p->l.hidden;
   k.n_parts = p->n_parts;
   memcpy(k.parts, p->parts, sizeof k.parts);
-  TRY(x->packed(x, &packed, x->in[R], sizeof(float) * (size_t)(k.directions * k.direction), pack, &k,
-                sizeof k));
+  TRY(x->packed(x, &packed, x->in[R],
+                &(ifd_packing){.pack = pack,
+                               .params = &k,
+                               .params_size = sizeof k,
+                               .bytes = sizeof(float) * (size_t)(k.directions * k.direction)}));
   p->packed = packed;
   if (!p->has[LENGTHS]) x->work->unread |= 1u << R; /* lengths may be refused: then all is evaluated */
   return IFD_OK;

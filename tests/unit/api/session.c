@@ -2,6 +2,7 @@
 #include "infold/infold.h"
 
 #include <fenv.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -147,12 +148,38 @@ static void bits_do_not_depend_on_the_callers_environment(void **state) {
   }
 }
 
+static size_t held(void) {
+  struct mallinfo2 m = mallinfo2();
+  return m.uordblks + m.hblkhd;
+}
+
+/* A run allocates its result and its slab, no weights, whose packed form takes 4 MiB: the batch alone is
+ * free.
+ */
+static void weights_are_packed_before_the_first_run(void **state) {
+  static const char *const nets[] = {
+      "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+      "g (float[N,1024] x) => (float[N,1024] y) <float[1024,1024] w = random 1> { y = MatMul(x, w) }\n",
+      "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+      "g (float[1,1024,4,4] x) => (float[1,1024,4,4] y) <float[1024,1024,1,1] w = random 1> { y = Conv(x, w) "
+      "}\n"};
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    infold_session *session = open_text(nets[i]);
+    size_t before = held();
+    infold_destroy_value(run_random(session, 1));
+    assert_true(held() < before + (1 << 20));
+    infold_destroy_session(session);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(outputs_outlive_the_session),
       cmocka_unit_test(outputs_of_runs_are_apart),
       cmocka_unit_test(defaults_stand_in_for_inputs),
       cmocka_unit_test(bits_do_not_depend_on_the_callers_environment),
+      cmocka_unit_test(weights_are_packed_before_the_first_run),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
