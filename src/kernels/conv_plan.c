@@ -134,14 +134,14 @@ static int64_t most_places(const ifd_k_conv_shape *s, int d) {
 static void plan_product(ifd_k_conv_plan *p, int64_t places, int64_t taps) {
   const ifd_k_conv_shape *s = &p->shape;
   int64_t c = s->c / s->groups, m = ifd_conv_product_columns(s, p->algo);
-  bool scatters = ifd_conv_scatters(s);
-  p->spans_batch = places == 1 && !scatters;
+  p->spans_batch = places == 1 && !s->transposed;
   int64_t n_rows = p->spans_batch ? p->batch : places;
   ifd_k_gemm_grid grid = ifd_k_gemm_split(n_rows, m, c * taps, true);
   split_rows(p, n_rows, grid.n_m);
-  split_blocks(p, ifd_ceil_div(m, 16), grid.n_tasks / grid.n_m);
-  int64_t segments = ifd_ceil_div(c, 16) * taps;
-  p->scratch_len = ifd_product_scratch_of(p->rows, p->blocks * 16, c * taps, segments, true, scatters).len;
+  split_blocks(p, ifd_conv_panels(s, p->algo), grid.n_tasks / grid.n_m);
+  int64_t segments = ifd_ceil_div(c, 16) * taps + 1; /* one where a group begins at a lane */
+  p->scratch_len =
+      ifd_product_scratch_of(p->rows, p->blocks * 16, c * taps, segments, true, s->transposed).len;
   p->packed_len = sizeof(float) * 16 * (size_t)(s->c * taps * p->n_blocks);
 }
 

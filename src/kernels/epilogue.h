@@ -100,7 +100,8 @@ typedef struct ifd_k_tile {
   const float *bias;     /* for the tile's first column; NULL: none */
   const float *row_bias; /* for its first row; NULL: none */
   int64_t n_rows, n_cols;
-  bool fill; /* a last vector of fewer than 16 columns is stored whole, zeros beyond */
+  int64_t skip; /* columns of the first vector that are left alone */
+  bool fill;    /* a last vector of fewer than 16 columns is stored whole, zeros beyond */
 } ifd_k_tile;
 
 /* Stores the tile through the epilogue; `e` gives scale, activation and join, the pointers are the tile's. */

@@ -431,6 +431,10 @@ static void large(void **unused) {
   check(&s, IFD_K_CONV_WINOGRAD, 1, &state);
   s.c = 600, s.m = 40; /* panels that do not stay in L1 */
   check(&s, IFD_K_CONV_WINOGRAD_2, 1, &state);
+  for (int d = 0; d < 3; d++) flat_axis(&s, d); /* groups that begin at a lane, several blocks of k */
+  s.in[1] = s.out[1] = 7, s.in[2] = s.out[2] = 5;
+  s.groups = 3, s.c = 3 * 1100, s.m = 3 * 37;
+  check(&s, IFD_K_CONV_DIRECT, 2, &state);
 }
 
 static void layouts(void **unused) {

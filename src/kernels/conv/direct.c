@@ -151,7 +151,7 @@ static void scatter(const ifd_product *product, const float *sums, int64_t colum
     int64_t y = 0;
     for (int d = 0; d < IFD_K_DIMS; d++)
       y = y * p->task->plan->shape.out[d] + a[d].y_begin + r.at[d] * a[d].y_step;
-    for (int64_t j = j0, n; j < j1; j += n) {
+    for (int64_t j = ifd_max_i64(j0, product->skip), n; j < j1; j += n) {
       int64_t channel = p->channel + j;
       n = ifd_min_i64(16 - channel % 16, j1 - j);
       put_lanes(p, sums + (i - i0) * columns + j - j0, columns, y, r.n, a[IFD_K_W].y_step, channel, n);
@@ -286,48 +286,71 @@ static void put_boxes(const ifd_product *product, const float *sums, int64_t col
   }
 }
 
+/* ---- a task ---- */
+
+/* Sums go to y as they are, from the block of the first column on. */
+static void write_in_place(const places *p, ifd_product *product, ifd_k_epilogue *e) {
+  const ifd_conv_task *t = p->task;
+  bool spans = t->plan->spans_batch;
+  int64_t block = p->channel * t->y_plane;
+  product->c_rs = spans ? t->y_sample : 16;
+  product->other_rs = spans ? t->other_sample : 16;
+  product->c_vs = product->other_vs = t->y_plane * 16;
+  product->c = t->y + block + t->r0 * product->c_rs;
+  product->fill = p->channel + product->n == t->plan->shape.m;
+  if (e->join) e->other += block + t->r0 * product->other_rs;
+  if (e->bias) e->bias += p->channel;
+}
+
+/* x as it lies, from a lane of its first block on. */
+static void read_in_place(const places *p, ifd_product *product) {
+  int64_t c = p->phase.steps, head = p->lane + c > 16 ? (16 - p->lane) % 16 : 0;
+  product->k_head = head;
+  product->n_full = (c - head) / 16;
+  product->n_part = (c - head) % 16 != 0;
+  product->k_part = (c - head) % 16;
+  product->a = p->x + p->first * 16 + (head ? 0 : p->lane);
+  product->a_segment = p->task->x_plane * 16;
+}
+
+/* The product's first column is that of the task's first panel: one of the group's, or before its first lane,
+ * or one of all phases'. */
 void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
   const ifd_k_conv_shape *s = &t->plan->shape;
-  bool boxes = ifd_conv_has_boxes(t->plan->algo);
+  ifd_k_conv_algo algo = t->plan->algo;
+  bool boxes = ifd_conv_has_boxes(algo), spans = t->plan->spans_batch;
   int64_t group = t->part % s->groups, phase = t->part / s->groups;
-  int64_t c = s->c / s->groups, m = ifd_conv_product_columns(s, t->plan->algo), from = group * c;
+  int64_t from = group * (s->c / s->groups), to = group * (s->m / s->groups), lane = boxes ? 0 : to % 16;
   places p = {.task = t,
               .phase = boxes ? ifd_conv_boxes(s) : ifd_conv_phase_at(s, phase),
               .x = t->x + from / 16 * t->x_plane * 16,
               .lane = from % 16,
-              .channel = group * (s->m / s->groups) + (boxes ? 0 : t->b0 * 16),
+              .channel = boxes ? to : to - lane + t->b0 * 16,
               .column = t->b0 * 16,
               .first = t->r0};
-  int64_t steps_before = p.phase.taps_before * s->c + p.phase.steps * group;
-  bool spans = t->plan->spans_batch,
-       in_place = ifd_conv_reads_as_it_lies(&p.phase, s) && !spans && p.lane == 0 && !t->prologue;
   int64_t n_rows = ifd_min_i64(t->r1, spans ? t->plan->batch : p.phase.n_places) - t->r0;
-  if (n_rows <= 0) return;
+  int64_t n = ifd_min_i64(t->b1 * 16, lane + ifd_conv_product_columns(s, algo)) - t->b0 * 16;
+  if (n_rows <= 0 || n <= 0) return;
+  int64_t steps_before = p.phase.taps_before * s->c + p.phase.steps * group;
+  ifd_k_epilogue e = t->epilogue;
   ifd_product product = {.m = n_rows,
-                         .n = ifd_min_i64(t->b1 * 16, m) - t->b0 * 16,
+                         .n = n,
                          .n_full = p.phase.n_full,
                          .n_part = p.phase.n_part,
                          .k_part = p.phase.k_part,
-                         .pack = in_place ? NULL : gather,
                          .source = &p,
-                         .a = p.x + t->r0 * 16,
-                         .a_segment = t->x_plane * 16,
-                         .b =
-                             t->packed + steps_before * ifd_ceil_div(m, 16) * 16 + t->b0 * 16 * p.phase.steps,
-                         .fill = true,
-                         .store = boxes                  ? put_boxes
-                                  : ifd_conv_scatters(s) ? scatter
-                                                         : NULL};
-  ifd_k_epilogue e = t->epilogue;
-  if (!product.store) {
-    product.c_rs = spans ? t->y_sample : 16;
-    product.other_rs = spans ? t->other_sample : 16;
-    product.c_vs = product.other_vs = t->y_plane * 16;
-    product.c = t->y + p.channel * t->y_plane + t->r0 * product.c_rs;
-    if (e.join) e.other += p.channel * t->y_plane + t->r0 * product.other_rs;
-    if (e.bias) e.bias += p.channel;
-  }
-  product.epilogue = &e;
+                         .b = t->packed +
+                              (steps_before * ifd_conv_panels(s, algo) + t->b0 * p.phase.steps) * 16,
+                         .skip = t->b0 == 0 ? lane : 0,
+                         .store = boxes           ? put_boxes
+                                  : s->transposed ? scatter
+                                                  : NULL,
+                         .epilogue = &e};
+  if (ifd_conv_reads_as_it_lies(&p.phase, s) && !spans && !t->prologue)
+    read_in_place(&p, &product);
+  else
+    product.pack = gather;
+  if (!product.store) write_in_place(&p, &product, &e);
   if (ifd_conv_is_line(s))
     run_line(&p, &product, &e, scratch);
   else

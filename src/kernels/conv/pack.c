@@ -19,32 +19,36 @@ typedef struct weights {
   int64_t begin, end;
 } weights;
 
-/* Up to 16 output channels: where the taps of their group's first input channel begin. */
+/* Of lanes [begin, end) the output channels: where the taps of their group's first input channel begin. */
 typedef struct lanes {
-  int64_t n;
+  int64_t begin, end;
   const ifd_float_anywhere *row[LANES];
 } lanes;
 
-static lanes lanes_from(const weights *w, int64_t m, int64_t end) {
-  lanes of = {.n = ifd_min_i64(LANES, end - m)};
-  for (int64_t l = 0; l < of.n; l++, m++)
-    of.row[l] = w->w + m / w->m_group * w->group_apart + m % w->m_group * w->m_apart;
+/* Those of the 16 output channels from m on that are of [begin, end). */
+static lanes lanes_from(const weights *w, int64_t m, int64_t begin, int64_t end) {
+  lanes of = {.begin = ifd_max_i64(0, begin - m), .end = ifd_min_i64(LANES, end - m)};
+  for (int64_t l = of.begin; l < of.end; l++)
+    of.row[l] = w->w + (m + l) / w->m_group * w->group_apart + (m + l) % w->m_group * w->m_apart;
   return of;
 }
+
+static bool has_lane(const lanes *of, int64_t l) { return l >= of->begin && l < of->end; }
 
 /* n <= 16 floats of each row, from the at-th on, as n vectors; zeros in lanes that are none. */
 static void turn(const weights *w, const lanes *of, int64_t at, int64_t n, v16 t[LANES]) {
   for (int64_t l = 0; l < LANES; l++)
-    t[l] = l >= of->n   ? v16_zero()
-           : w->splat   ? v16_set1(*w->w)
-           : n == LANES ? v16_load(of->row[l] + at)
-                        : v16_load_n(of->row[l] + at, (int)n);
+    t[l] = !has_lane(of, l) ? v16_zero()
+           : w->splat       ? v16_set1(*w->w)
+           : n == LANES     ? v16_load(of->row[l] + at)
+                            : v16_load_n(of->row[l] + at, (int)n);
   v16_transpose(t);
 }
 
 /* The same of one float, that of a tap of input channel c. */
 static void pick(const weights *w, const lanes *of, int64_t c, int64_t tap, float *to) {
-  for (int64_t l = 0; l < LANES; l++) to[l] = l < of->n ? of->row[l][c * w->c_apart + tap * w->tap_apart] : 0;
+  for (int64_t l = 0; l < LANES; l++)
+    to[l] = has_lane(of, l) ? of->row[l][c * w->c_apart + tap * w->tap_apart] : 0;
 }
 
 /* ---- products ---- */
@@ -80,12 +84,12 @@ static void pack_phase_block(const weights *w, const ifd_conv_phase *p, const la
 /* [phase][group][panel][block of channels][tap][channel][16] */
 static void pack_direct(const weights *w, float *to) {
   const ifd_k_conv_shape *s = w->s;
-  int64_t panels = ifd_ceil_div(w->m_group, LANES);
+  int64_t panels = ifd_conv_panels(s, IFD_K_CONV_DIRECT);
   for (int64_t phase = 0; phase < ifd_conv_n_phases(s); phase++) {
     ifd_conv_phase p = ifd_conv_phase_at(s, phase);
     for (int64_t panel = w->begin; panel < w->end; panel++) {
       int64_t m = panel / panels * w->m_group;
-      lanes of = lanes_from(w, m + panel % panels * LANES, m + w->m_group);
+      lanes of = lanes_from(w, (m / LANES + panel % panels) * LANES, m, m + w->m_group);
       float *at = to + (p.taps_before * s->groups * panels + panel * p.n_taps) * w->c_group * LANES;
       for (int64_t b = 0; b < w->c_group; b += LANES, at += LANES * p.n_taps * LANES) {
         int64_t n = ifd_min_i64(LANES, w->c_group - b);
@@ -115,7 +119,7 @@ static int64_t box_tap(const ifd_k_conv_shape *s, const ifd_conv_phase *boxes, c
 static void pack_boxes(const weights *w, ifd_k_conv_algo algo, float *to) {
   const ifd_k_conv_shape *s = w->s;
   ifd_conv_phase boxes = ifd_conv_boxes(s);
-  int64_t columns = ifd_conv_product_columns(s, algo), panels = ifd_ceil_div(columns, LANES);
+  int64_t columns = ifd_conv_product_columns(s, algo), panels = ifd_conv_panels(s, algo);
   for (int64_t j = w->begin * LANES; j < w->end * LANES; j++) {
     int64_t g = j / (panels * LANES), column = j % (panels * LANES);
     float *at = to + j / LANES * w->c_group * boxes.n_taps * LANES + j % LANES;
@@ -157,7 +161,7 @@ static void pack_lanes(const weights *w, float *to) {
   for (int64_t phase = 0; phase < ifd_conv_n_phases(s); phase++) {
     ifd_conv_phase p = ifd_conv_phase_at(s, phase);
     for (int64_t panel = w->begin; panel < w->end; panel++) {
-      lanes of = lanes_from(w, panel * LANES, s->m);
+      lanes of = lanes_from(w, panel * LANES, 0, s->m);
       float *at = to + (p.taps_before * panels + panel * p.n_taps) * w->c_group * LANES;
       if (s->transposed)
         pack_phase_taps(w, &p, &of, at);
@@ -206,7 +210,7 @@ static void pack_winograd(const weights *w, float *to, int64_t in) {
   int64_t depth = s->kernel[IFD_K_D], panel = s->c * depth * LANES, plane = ifd_ceil_div(s->m, LANES) * panel;
   to += w->begin * panel;
   for (int64_t m = w->begin * LANES; m < w->end * LANES; m += LANES) {
-    lanes of = lanes_from(w, m, s->m);
+    lanes of = lanes_from(w, m, 0, s->m);
     for (int64_t b = 0; b < s->c; b += LANES)
       for (int64_t d = 0; d < depth; d++)
         for (int64_t c = b; c < ifd_min_i64(b + LANES, s->c); c++, to += LANES) {
@@ -234,8 +238,7 @@ static void pack_planar(const weights *w, float *to) {
 static int64_t panels_of(const ifd_k_conv_plan *plan) {
   const ifd_k_conv_shape *s = &plan->shape;
   bool product = plan->algo == IFD_K_CONV_DIRECT || ifd_conv_has_boxes(plan->algo);
-  return product ? s->groups * ifd_ceil_div(ifd_conv_product_columns(s, plan->algo), LANES)
-                 : ifd_ceil_div(s->m, LANES);
+  return product ? s->groups * ifd_conv_panels(s, plan->algo) : ifd_ceil_div(s->m, LANES);
 }
 
 void IFD_K(ifd_conv_pack)(const ifd_k_conv_plan *plan, const ifd_float_anywhere *w, bool splat, float *packed,

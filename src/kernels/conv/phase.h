@@ -138,16 +138,18 @@ static inline int64_t ifd_conv_sample(int64_t c, const int64_t *size, bool plain
 static inline bool ifd_conv_whole_blocks(const ifd_k_conv_shape *s) {
   return s->groups == 1 || (s->c / s->groups % 16 == 0 && s->m / s->groups % 16 == 0);
 }
-/* Whether sums of the product go to places or lanes that are not side by side. */
-static inline bool ifd_conv_scatters(const ifd_k_conv_shape *s) {
-  return s->transposed || (s->groups > 1 && s->m / s->groups % 16 != 0);
-}
 static inline bool ifd_conv_has_boxes(ifd_k_conv_algo algo) {
   return algo == IFD_K_CONV_PHASES || algo == IFD_K_CONV_PHASES_OUT;
 }
 /* Columns of a group's product. */
 static inline int64_t ifd_conv_product_columns(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
   return s->m / s->groups * (ifd_conv_has_boxes(algo) ? ifd_conv_n_phases(s) : 1);
+}
+/* Its panels of 16 columns, which are blocks of y, so that sums go there as they are: a group that begins at
+ * a lane has its columns from there on, and may take one panel more. */
+static inline int64_t ifd_conv_panels(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
+  int64_t n = ifd_conv_product_columns(s, algo), lane = s->groups > 1 ? 16 - ifd_min_i64(16, n & -n) : 0;
+  return ifd_ceil_div(n + (ifd_conv_has_boxes(algo) ? 0 : lane), 16);
 }
 
 /* Whether outputs are one line of several taps each, as in one dimension: a strip of x is then copied once,

@@ -10,6 +10,9 @@ IFD_INLINE void finish(const ifd_k_act act, const ifd_k_epilogue *e, const ifd_k
   for (int64_t j = 0; j < t->n_cols; j += 16) {
     int n = t->n_cols - j < 16 ? (int)(t->n_cols - j) : 16;
     v16 bias = t->bias ? v16_load_n(t->bias + j, n) : v16_zero();
+    m16 given = m16_first(n), there = t->fill ? m16_first(16) : given;
+    if (j == 0) there = m16_andnot(there, m16_first((int)t->skip));
+    bool whole = n == 16 && (j > 0 || t->skip == 0);
     for (int64_t i = 0; i < t->n_rows; i++) {
       const float *sums = t->sums + i * t->sums_rs + j / 16 * t->sums_vs;
       v16 v = n == 16 ? v16_load(sums) : v16_load_n(sums, n);
@@ -20,12 +23,10 @@ IFD_INLINE void finish(const ifd_k_act act, const ifd_k_epilogue *e, const ifd_k
       v = v16_activate(act, v, e->p);
       if (e->join > IFD_K_JOIN_ADD) v = join(e->join, v, other);
       float *y = t->y + i * t->y_rs + j / 16 * t->y_vs;
-      if (n == 16)
+      if (whole)
         v16_store(y, v);
-      else if (t->fill)
-        v16_store(y, v16_select(m16_first(n), v, v16_zero()));
       else
-        v16_store_n(y, v, n);
+        v16_store_lanes(y, v16_select(given, v, v16_zero()), there);
     }
   }
 }

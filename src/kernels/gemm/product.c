@@ -51,6 +51,7 @@ static void finish(const ifd_product *p, const float *sums, int64_t i, int64_t n
                     .row_bias = e->row_bias ? e->row_bias + i : NULL,
                     .n_rows = n_rows,
                     .n_cols = n_cols,
+                    .skip = j == 0 ? p->skip : 0,
                     .fill = p->fill});
 }
 
@@ -80,8 +81,10 @@ static __attribute__((noinline)) void run_tile(const block *k, const place *at) 
   t.b = k->b + vector * t.b_vs;
   if (!k->first) t.init = in_plane(&k->sums, row, vector);
   t.c = in_plane(&k->to, row, vector);
-  t.finish = k->last && k->finish && (whole || p->fill);
+  t.finish = k->last && k->finish;
   if (t.finish) {
+    t.fill = p->fill;
+    t.skip = at->j == 0 ? p->skip : 0;
     t.lanes = n_cols - (n_vectors - 1) * 16;
     if (t.other) t.other += at->i * t.other_rs + at->j / 16 * t.other_vs;
     if (t.bias) t.bias = whole ? t.bias + at->j : padded(bias, t.bias + at->j, n_cols, n_vectors);
@@ -105,9 +108,23 @@ static void run_tiles(const block *k) {
   }
 }
 
+static int64_t n_head(const ifd_product *p) { return p->k_head > 0; }
+static int64_t n_segments(const ifd_product *p) { return n_head(p) + p->n_full + p->n_part; }
+
 /* k steps before segment s. */
 static int64_t steps_before(const ifd_product *p, int64_t s) {
-  return s <= p->n_full ? s * 16 : p->n_full * 16 + (s - p->n_full) * p->k_part;
+  if (s == 0) return 0;
+  s -= n_head(p);
+  return p->k_head + (s <= p->n_full ? s * 16 : p->n_full * 16 + (s - p->n_full) * p->k_part);
+}
+
+/* The tiles' part of the segments. */
+static void set_segments(block *k) {
+  const ifd_product *p = k->p;
+  int64_t first = n_head(p), full = first + p->n_full;
+  k->t.k_head = k->s0 == 0 ? p->k_head : 0;
+  k->t.n_full = ifd_max_i64(0, ifd_min_i64(k->s1, full) - ifd_max_i64(k->s0, first));
+  k->t.n_part = k->s1 - ifd_max_i64(k->s0, first) - k->t.n_full;
 }
 
 /* The sums of the block go on, or end, in C or in store(). */
@@ -123,17 +140,17 @@ static void set_planes(block *k) {
  * all k. */
 static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool kept) {
   const ifd_product *p = k->p;
-  int64_t n_segments = p->n_full + p->n_part, apart = p->pack ? (k->i1 - k->i0) * 16 : p->a_segment;
-  int64_t columns = ifd_ceil_div(k->j1 - k->j0, 16) * 16, n_chains = ifd_ceil_div(n_segments, IFD_UKR_CHAIN);
+  int64_t n = n_segments(p), apart = p->pack ? (k->i1 - k->i0) * 16 : p->a_segment;
+  int64_t columns = ifd_ceil_div(k->j1 - k->j0, 16) * 16, n_chains = ifd_ceil_div(n, IFD_UKR_CHAIN);
   k->sums.rs = p->store ? columns : 16, k->sums.vs = p->store ? 16 : (k->i1 - k->i0) * 16;
-  for (int64_t s = 0; s < IFD_PRODUCT_SEGMENTS && s < n_segments; s++) k->at[s] = s * apart;
+  for (int64_t s = 0; s < IFD_PRODUCT_SEGMENTS && s < n; s++) k->at[s] = s * apart;
   k->t.at = k->at;
   for (int64_t i = 0; i < n_k; i++) {
     k->s0 = n_chains * i / n_k * IFD_UKR_CHAIN;
-    k->s1 = ifd_min_i64(n_chains * (i + 1) / n_k * IFD_UKR_CHAIN, n_segments);
+    k->s1 = ifd_min_i64(n_chains * (i + 1) / n_k * IFD_UKR_CHAIN, n);
     k->first = i == 0, k->last = i == n_k - 1;
-    k->t.n_full = ifd_max_i64(0, ifd_min_i64(k->s1, p->n_full) - k->s0);
-    k->t.n_part = k->s1 - k->s0 - k->t.n_full;
+    k->at[0] = i == 0 && p->k_head ? 16 - p->k_head : 0;
+    set_segments(k);
     if (p->pack && !kept) p->pack(p->source, a, k->i0, k->i1, k->s0, k->s1);
     k->t.a = p->pack ? a : p->a + k->i0 * 16;
     if (p->at)
@@ -148,9 +165,9 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
 }
 
 void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
-  int64_t n_segments = p->n_full + p->n_part, steps = steps_before(p, n_segments);
+  int64_t steps = steps_before(p, n_segments(p));
   bool packed = p->b_rs == 0 && p->b_cs == 0;
-  ifd_product_scratch size = ifd_product_scratch_of(p->m, p->n, steps, n_segments, packed, p->store);
+  ifd_product_scratch size = ifd_product_scratch_of(p->m, p->n, steps, n_segments(p), packed, p->store);
   char *base = scratch;
   float *own_b = (float *)(base + size.b);
   int64_t at[IFD_PRODUCT_SEGMENTS];

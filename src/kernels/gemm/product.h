@@ -18,6 +18,7 @@ enum {
 typedef struct ifd_product {
   int64_t m, n;
   int64_t n_full, n_part, k_part; /* segments of k: n_full of 16, then n_part of k_part */
+  int64_t k_head;                 /* before them, the last k_head floats of a segment; 0: none */
   /* A by segments [s][row][16]. pack() copies rows [i0, i1) of segments [s0, s1); without it, row i of
    * segment s is a + s * a_segment + i * 16. */
   void (*pack)(const void *source, float *to, int64_t i0, int64_t i1, int64_t s0, int64_t s1);
@@ -30,10 +31,11 @@ typedef struct ifd_product {
   int64_t b_rs, b_cs;
   float *c; /* row i, vector v of 16 columns: c + i * c_rs + v * c_vs */
   int64_t c_rs, c_vs, other_rs, other_vs;
-  bool fill; /* columns beyond n of the last vector are there and get zeros */
+  bool fill; /* columns beyond n of the last vector are there and get zeros, else they are left alone */
   /* Instead of c: takes the sums of a block, of 16 * 1, 2 … columns from j0 on, each row `columns` apart. */
   void (*store)(const struct ifd_product *p, const float *sums, int64_t columns, int64_t i0, int64_t i1,
                 int64_t j0, int64_t j1);
+  int64_t skip; /* columns, fewer than 16, that are left alone: c and what else has columns begin with them */
   const ifd_k_epilogue *epilogue;
 } ifd_product;
 

@@ -27,25 +27,47 @@ IFD_INLINE void step(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], 
   }
 }
 
-IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS],
-                               const ifd_ukr_args *t) {
-  v16 lo = v16_set1(t->lo), hi = v16_set1(t->hi);
-  EACH_VECTOR {
-    v16 bias = t->bias ? v16_load(t->bias + v * 16) : v16_zero();
-    EACH_ROW sum[i][v] = v16_add(sum[i][v], bias);
-  }
+IFD_INLINE v16 clip(v16 v, const ifd_ukr_args *t) {
+  return v16_min(v16_set1(t->hi), v16_max(v16_set1(t->lo), v));
+}
+
+IFD_INLINE void store_whole(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS],
+                            const ifd_ukr_args *t) {
   if (t->other) {
     EACH_VECTOR EACH_ROW {
       v16 other = v16_load(t->other + i * t->other_rs + v * t->other_vs);
       sum[i][v] = v16_add(sum[i][v], other);
     }
   }
-  const m16 lanes = m16_first((int)t->lanes);
-  EACH_VECTOR EACH_ROW {
-    v16 y = v16_min(hi, v16_max(lo, sum[i][v]));
-    if (v == NV - 1) y = v16_select(lanes, y, v16_zero());
-    v16_store(t->c + i * t->c_rs + v * t->c_vs, y);
+  EACH_VECTOR EACH_ROW v16_store(t->c + i * t->c_rs + v * t->c_vs, clip(sum[i][v], t));
+}
+
+IFD_INLINE void store_lanes(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS],
+                            const ifd_ukr_args *t) {
+  EACH_VECTOR {
+    m16 given = m16_first(v < NV - 1 ? 16 : (int)t->lanes), there = t->fill ? m16_first(16) : given;
+    if (v == 0) there = m16_andnot(there, m16_first((int)t->skip));
+    EACH_ROW {
+      if (t->other) {
+        v16 other = v16_load_lanes(t->other + i * t->other_rs + v * t->other_vs, m16_and(given, there));
+        sum[i][v] = v16_add(sum[i][v], other);
+      }
+      v16 y = v16_select(given, clip(sum[i][v], t), v16_zero());
+      v16_store_lanes(t->c + i * t->c_rs + v * t->c_vs, y, there);
+    }
   }
+}
+
+IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS],
+                               const ifd_ukr_args *t) {
+  EACH_VECTOR {
+    v16 bias = t->bias ? v16_load(t->bias + v * 16) : v16_zero();
+    EACH_ROW sum[i][v] = v16_add(sum[i][v], bias);
+  }
+  if (t->lanes == 16 && t->skip == 0)
+    store_whole(M, NV, sum, t);
+  else
+    store_lanes(M, NV, sum, t);
 }
 
 IFD_INLINE void add_so_far(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *so_far,
@@ -63,7 +85,7 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
   int64_t so_far_rs = t->init_rs, so_far_vs = t->init_vs;
   const int64_t b_vs = t->b_vs, a_ahead = t->a_ahead, ahead = t->b_ahead, n_ahead = 2 * t->n_ahead;
   const float *b = t->b;
-  const int64_t *at = t->at, *full = at + t->n_full, *end = full + t->n_part;
+  const int64_t *at = t->at, *head = at + (t->k_head > 0), *full = head + t->n_full, *end = full + t->n_part;
   const float *c = t->c;
   int64_t c_left = M;
   for (;;) {
@@ -74,7 +96,7 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
       for (int i = 0; i < M && a_ahead; i++) __builtin_prefetch(a + a_ahead + i * 16, 0, 2);
       for (int i = 0; i < C_ROWS_AHEAD && c_left > 0; i++, c_left--, c += t->c_rs)
         EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
-      if (at < full) {
+      if (at >= head && at < full) {
         for (int64_t k = 0; k < 16; k += 2) {
           if (k < n_ahead) EACH_VECTOR __builtin_prefetch(b + v * b_vs + ahead + k * 8, 0, 2);
           step(M, NV, sum, a + k, b + k * 16, b_vs);
@@ -82,7 +104,8 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
         }
         b += 16 * 16;
       } else
-        for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, a + k, b, b_vs);
+        for (int64_t k = 0, n = at < head ? t->k_head : t->k_part; k < n; k++, b += 16)
+          step(M, NV, sum, a + k, b, b_vs);
     }
     if (so_far) add_so_far(M, NV, sum, so_far, so_far_rs, so_far_vs);
     if (at == end) break;

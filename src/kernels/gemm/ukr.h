@@ -6,9 +6,9 @@
  * one after another, from init. Errors grow with the length of a chain (Higham, "The accuracy of floating
  * point summation", 1993): this way they are those of some 256 products, not of thousands.
  *
- * A comes in segments of 16 consecutive floats of k, then some of k_part < 16; at[] says where each begins,
- * so that a segment may be a row's next 16 elements, a packed block or a tap of a convolution. B panels are
- * contiguous in read order, [k][16], b_vs apart. */
+ * A comes in segments of 16 consecutive floats of k, one of k_head < 16 before them and some of k_part < 16
+ * behind; at[] says where each begins, so that a segment may be a row's next 16 elements, a packed block or a
+ * tap of a convolution. B panels are contiguous in read order, [k][16], b_vs apart. */
 #ifndef IFD_KERNELS_GEMM_UKR_H
 #define IFD_KERNELS_GEMM_UKR_H
 
@@ -31,7 +31,8 @@ enum { IFD_UKR_MAX_VECTORS = 4, IFD_UKR_CHAIN = 16 /* segments */ };
 
 typedef struct ifd_ukr_args {
   const float *a;
-  const int64_t *at; /* n_full + n_part offsets in floats */
+  const int64_t *at; /* offsets in floats, of all segments */
+  int64_t k_head;    /* 0: there is no such segment */
   int64_t n_full, n_part, k_part;
   const float *b;
   int64_t b_vs;
@@ -43,7 +44,9 @@ typedef struct ifd_ukr_args {
   float *c;
   int64_t c_rs, c_vs;
   bool finish;        /* store min(max(sum + bias + other, lo), hi), else the sums */
-  int64_t lanes;      /* of the last vector that are finished; zeros beyond */
+  int64_t lanes;      /* of the last vector that are finished; */
+  bool fill;          /* zeros beyond, else these are left alone */
+  int64_t skip;       /* lanes of the first vector that are left alone */
   const float *bias;  /* NV * 16 of them, or NULL: 0 */
   const float *other; /* or NULL: not added. It may be c. */
   int64_t other_rs, other_vs;
