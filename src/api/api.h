@@ -36,12 +36,20 @@ struct infold_value {
   infold_value *items; /* views handed out by infold_get_item, made on first use */
 };
 
+/* A block that passes computed for the model that runs: of a constant, or of several. */
+typedef struct ifd_weight {
+  const char *data;
+  size_t bytes;
+  int readers;
+  bool gone, needed; /* let go of; read as it is */
+} ifd_weight;
+
 struct infold_session {
-  infold_model *model;                /* as given: names, types */
-  infold_model *ready;                /* what runs */
-  bool keeps_weights;                 /* that were packed: some were needed again */
-  IFD_VEC(const void *) gone, needed; /* data of ready's constants: let go of; needed as it is */
-  ifd_budget *budget;                 /* lives as long as the session's results */
+  infold_model *model;         /* as given: names, types */
+  infold_model *ready;         /* what runs */
+  bool keeps_weights;          /* that were packed: some were needed again */
+  IFD_VEC(ifd_weight) weights; /* of ready, by address */
+  ifd_budget *budget;          /* lives as long as the session's results */
   infold_session_options options;
   size_t base_limit, most_memory; /* the default limit without inputs, and with any */
   ifd_program *program;
@@ -113,9 +121,9 @@ ifd_status ifd_api_read_from_archive(ifd_error *err, infold_value **out, const i
                                      const char *path, int input);
 ifd_status ifd_api_write_archive(ifd_error *err, infold_value *const *values, const infold_session *s,
                                  const char *path);
-/* The model that runs: a copy of the session's model with local functions and gradients written out, then
- * optimized for running. */
-ifd_status ifd_api_make_ready(ifd_error *err, infold_model **out, infold_session *s);
+/* Makes s->ready, the model that runs: a copy of the session's model with local functions and gradients
+ * written out, then optimized for running. */
+ifd_status ifd_api_make_ready(ifd_error *err, infold_session *s);
 /* let_go and need of a session's program (plan.h), which see to it that one of them runs at a time. */
 void ifd_api_let_go(void *session, const void *data, size_t bytes);
 ifd_status ifd_api_need(ifd_error *err, void *session, const void *data, bool for_good);

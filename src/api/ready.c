@@ -1,7 +1,7 @@
 /* The model that a session runs, and the memory of its weights.
  *
  * A weight that kernels read in another form is packed when a plan is made, and then its own bytes go: pages
- * of the file by themselves; those of a weight that passes computed, once nothing else reads it. Should
+ * of the file by themselves; those of a weight that passes computed, if nothing else reads it. Should
  * another input's shape want them after all, in another form or as they are, the model is made ready once
  * more, which gives the same weights, and from then on they stay. */
 #include "api/api.h"
@@ -9,6 +9,7 @@
 #include "base/os.h"
 #include "pass/gradient.h"
 #include "pass/inline.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- making ready ---- */
@@ -39,51 +40,71 @@ static ifd_status optimize(ifd_error *err, ifd_model *model, infold_session *s) 
   return status;
 }
 
-ifd_status ifd_api_make_ready(ifd_error *err, infold_model **out, infold_session *s) {
+static ifd_status make(ifd_error *err, infold_model **out, infold_session *s) {
   TRY(ifd_api_clone(err, out, s->model, s->budget->limit));
   return optimize(err, (*out)->ir, s);
 }
 
 /* ---- letting go ---- */
 
-typedef struct readers {
-  const char *data;
-  size_t bytes;
-  int n;
-} readers;
+static bool list_block(void *context, const void *data, size_t size) {
+  infold_session *s = context;
+  ifd_weight w = {.data = data, .bytes = size};
+  void *grown = s->weights.n < s->weights.cap
+                    ? s->weights.v
+                    : ifd_vec_grow(&s->arena, s->weights.v, s->weights.n, &s->weights.cap, sizeof w);
+  if (!grown) return true; /* then it stays */
+  s->weights.v = grown;
+  s->weights.v[s->weights.n++] = w;
+  return true;
+}
+
+static int compare(const void *a, const void *b) {
+  const ifd_weight *x = a, *y = b;
+  return (x->data > y->data) - (x->data < y->data);
+}
+
+/* The weight whose bytes begin at or before `data` and reach beyond, or NULL. */
+static ifd_weight *find_weight(const infold_session *s, const void *data) {
+  int low = 0, high = s->weights.n;
+  while (low < high) {
+    int middle = (low + high) / 2;
+    if ((const char *)data < s->weights.v[middle].data + s->weights.v[middle].bytes)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low < s->weights.n && s->weights.v[low].data <= (const char *)data ? &s->weights.v[low] : NULL;
+}
 
 static ifd_status count_readers(ifd_graph *graph, void *context) {
-  readers *r = context;
   for (int i = 0; i < graph->constants.n; i++) {
     const ifd_value *v = graph->constants.v[i];
-    const char *data = v->constant ? v->constant->data : NULL;
-    if (data >= r->data && data < r->data + r->bytes) r->n += ifd_value_n_readers(v);
+    ifd_weight *w = v->constant ? find_weight(context, v->constant->data) : NULL;
+    if (w) w->readers += ifd_value_n_readers(v);
   }
   return IFD_OK;
 }
 
-static bool contains(const void *const *list, int n, const void *data) {
-  for (int i = 0; i < n; i++)
-    if (list[i] == data) return true;
-  return false;
+static ifd_status list_weights(infold_session *s) {
+  ifd_model *ready = s->ready->ir;
+  ifd_arena_collect(&ready->arena, list_block, s);
+  if (s->weights.n) qsort(s->weights.v, (size_t)s->weights.n, sizeof *s->weights.v, compare);
+  return ifd_graph_visit(ready->graph, count_readers, s);
 }
 
-static ifd_status remember(ifd_error *err, infold_session *s, const void *data) {
-  IFD_PUSH(err, &s->arena, &s->gone, data);
-  return IFD_OK;
+ifd_status ifd_api_make_ready(ifd_error *err, infold_session *s) {
+  TRY(make(err, &s->ready, s));
+  return list_weights(s);
 }
 
 void ifd_api_let_go(void *session, const void *data, size_t bytes) {
   infold_session *s = session;
-  ifd_model *ready = s->ready->ir;
-  readers r = {.data = data, .bytes = bytes};
-  ifd_error err = {0};
-  if (bytes < IFD_ARENA_LARGE) return;
-  ifd_model_let_go(ready, data, bytes);
-  bool is_own = ifd_arena_has_data(&ready->arena, data, bytes);
-  if (s->keeps_weights || !is_own || contains(s->needed.v, s->needed.n, data)) return;
-  if (ifd_graph_visit(ready->graph, count_readers, &r) != IFD_OK || r.n > 1) return;
-  if (remember(&err, s, data) == IFD_OK) ifd_memory_let_go(data, bytes);
+  ifd_weight *w = find_weight(s, data);
+  if (!data) ifd_model_let_go(s->ready->ir, NULL, 0);
+  if (!w || w->data != data || bytes > w->bytes || w->readers > 1 || w->needed || s->keeps_weights) return;
+  w->gone = true;
+  ifd_memory_let_go(data, bytes);
 }
 
 /* ---- bringing back ---- */
@@ -107,7 +128,8 @@ static ifd_status copy_weights(ifd_error *err, infold_session *s, const constant
   EXPECT(err, to->all.n == from->all.n, UNSUPPORTED, "the model's weights could not be made again");
   for (int i = 0; i < to->all.n; i++) {
     const ifd_tensor *a = to->all.v[i]->constant, *b = from->all.v[i]->constant;
-    if (!contains(s->gone.v, s->gone.n, a->data)) continue;
+    const ifd_weight *w = find_weight(s, a->data);
+    if (!w || !w->gone) continue;
     EXPECT(err,
            strcmp(to->all.v[i]->name, from->all.v[i]->name) == 0 && a->dtype == b->dtype &&
                ifd_tensor_stored_bytes(a) == ifd_tensor_stored_bytes(b),
@@ -122,7 +144,7 @@ static ifd_status bring_back(ifd_error *err, infold_session *s) {
   constants to = {.err = err}, from = {.err = err};
   ifd_arena_init(&to.arena, NULL);
   ifd_arena_init(&from.arena, NULL);
-  ifd_status status = ifd_api_make_ready(err, &again, s);
+  ifd_status status = make(err, &again, s);
   if (status == IFD_OK) status = ifd_graph_visit(s->ready->ir->graph, list_constants, &to);
   if (status == IFD_OK) status = ifd_graph_visit(again->ir->graph, list_constants, &from);
   if (status == IFD_OK) status = copy_weights(err, s, &to, &from);
@@ -130,16 +152,14 @@ static ifd_status bring_back(ifd_error *err, infold_session *s) {
   ifd_arena_free(&from.arena);
   infold_destroy_model(again);
   if (status != IFD_OK) return status;
-  s->gone.n = 0;
+  for (int i = 0; i < s->weights.n; i++) s->weights.v[i].gone = false;
   s->keeps_weights = true;
   return IFD_OK;
 }
 
 ifd_status ifd_api_need(ifd_error *err, void *session, const void *data, bool for_good) {
   infold_session *s = session;
-  if (contains(s->gone.v, s->gone.n, data)) return bring_back(err, s);
-  bool is_new = for_good && ifd_arena_has_data(&s->ready->ir->arena, data, IFD_ARENA_LARGE) &&
-                !contains(s->needed.v, s->needed.n, data);
-  if (is_new) IFD_PUSH(err, &s->arena, &s->needed, data);
-  return IFD_OK;
+  ifd_weight *w = find_weight(s, data);
+  if (w && for_good) w->needed = true;
+  return w && w->gone ? bring_back(err, s) : IFD_OK;
 }

@@ -52,7 +52,7 @@ static ifd_status prepare(infold_session *s) {
 static ifd_status create_session(ifd_error *err, infold_session *s) {
   int threads = s->options.threads > 0 ? s->options.threads : ifd_cpu_count();
   TRY(format_types(err, s));
-  TRY(ifd_api_make_ready(err, &s->ready, s));
+  TRY(ifd_api_make_ready(err, s));
   ifd_program_options options = {.isa = ifd_cpu_isa_at_most(s->options.cpu),
                                  .reference = s->options.reference,
                                  .float64 = s->options.float64,

@@ -38,7 +38,7 @@ static void *alloc_aligned(ifd_arena *arena, size_t size, size_t align) {
   if (size > SIZE_MAX / 2 - HEADER) return NULL;
   size_t grown = arena->blocks ? arena->blocks->size * 2 : FIRST_BLOCK;
   if (grown > LARGEST_BLOCK) grown = LARGEST_BLOCK;
-  bool own = size + HEADER > grown / 4;
+  bool own = size + HEADER > grown / 4 || (align == HEADER && size >= IFD_ARENA_LARGE);
   size_t block_size = own ? size + HEADER : grown;
   ifd_arena_block *b = ifd_budget_alloc(arena->budget, block_size);
   if (!b) return NULL;
@@ -68,12 +68,6 @@ void ifd_arena_collect(ifd_arena *arena, bool (*keeps)(void *context, const void
     if (arena->end == (char *)b + b->size) arena->at = arena->end = NULL;
     ifd_budget_free(arena->budget, b, b->size);
   }
-}
-
-bool ifd_arena_has_data(const ifd_arena *arena, const void *data, size_t size) {
-  const ifd_arena_block *b = arena->blocks;
-  while (b && !(b->is_data && (const char *)b + HEADER == data)) b = b->next;
-  return b && size <= b->size - HEADER;
 }
 
 void *ifd_arena_alloc(ifd_arena *arena, size_t size) { return alloc_aligned(arena, size, 16); }

@@ -20,12 +20,10 @@ void *ifd_arena_alloc(ifd_arena *arena, size_t size);
 /* Zeroed memory aligned to 64 bytes, or NULL: tensor data. A piece of IFD_ARENA_LARGE bytes or more has a
  * block of its own. */
 void *ifd_arena_alloc_data(ifd_arena *arena, size_t size);
-enum { IFD_ARENA_LARGE = 1 << 18 };
+enum { IFD_ARENA_LARGE = 1 << 15 };
 /* Frees data in blocks of their own that keeps(context, data, size) denies. */
 void ifd_arena_collect(ifd_arena *arena, bool (*keeps)(void *context, const void *data, size_t size),
                        void *context);
-/* Whether `data` begins a block of its own and is of at least `size` bytes. */
-bool ifd_arena_has_data(const ifd_arena *arena, const void *data, size_t size);
 /* n * size with overflow checked. */
 void *ifd_arena_alloc_array(ifd_arena *arena, size_t n, size_t size);
 char *ifd_arena_strndup(ifd_arena *arena, const char *s, size_t len);

@@ -159,6 +159,7 @@ static void end(batch *b, bool packed) {
     if (packed && o->let_go)
       o->let_go(o->owner, w->packed->from.data, ifd_tensor_stored_bytes(&w->packed->from));
   }
+  if (packed && o->let_go) o->let_go(o->owner, NULL, 0);
 }
 
 static ifd_status pack_due(ifd_error *err, ifd_program *root) {

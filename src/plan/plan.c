@@ -365,8 +365,7 @@ static ifd_status expand_constant(maker *m, ifd_slot *slot, bool anywhere) {
   const ifd_tensor *t = &slot->tensor;
   bool is_dense = !t->splat && (!t->packed || (anywhere && ifd_dtypes[t->dtype].bits >= 8));
   if (slot->place != IFD_PLACE_CONSTANT) return IFD_OK;
-  if (is_dense)
-    return ifd_tensor_stored_bytes(t) < IFD_ARENA_LARGE ? IFD_OK : ifd_program_need(m->err, m->program, t);
+  if (is_dense) return ifd_program_need(m->err, m->program, t);
   size_t bytes = (size_t)ifd_tensor_count(t) * ifd_dtype_size(t->dtype);
   const void *dense = NULL;
   if (bytes) TRY(ifd_program_pack(m->err, &dense, m->program, t, &(ifd_packing){.bytes = bytes}));

@@ -29,7 +29,8 @@ typedef struct ifd_program_options {
   bool float64;    /* float32 in double; implies reference */
   bool exact_conv; /* no convolution by Winograd's algorithm */
   ifd_pool *pool;  /* packs weights; NULL: the caller alone */
-  /* Told of a constant that was packed, so that its one reader has no more use for its bytes; or NULL. */
+  /* Told of a constant that was packed, so that its one reader has no more use for its bytes, and, with
+   * NULL, of the end of a batch of these; or NULL. */
   void (*let_go)(void *owner, const void *data, size_t bytes);
   /* Asks for a constant's bytes, which may have gone: now, or for good; or NULL. */
   ifd_status (*need)(ifd_error *err, void *owner, const void *data, bool for_good);

@@ -1,6 +1,8 @@
 /* Arenas: alignment, zeroing, limits, reuse. */
 #include "base/arena.h"
 
+#include "unit/arena_data.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -48,12 +50,12 @@ static void arena_gives_back_large_data(void **state) {
   char *small = ifd_arena_alloc_data(&arena, 100), *list = ifd_arena_alloc(&arena, IFD_ARENA_LARGE);
   char *second = ifd_arena_alloc_data(&arena, IFD_ARENA_LARGE);
   size_t before = budget.used;
-  assert_true(ifd_arena_has_data(&arena, first, IFD_ARENA_LARGE));
-  assert_false(ifd_arena_has_data(&arena, first, IFD_ARENA_LARGE + 1));
-  assert_false(ifd_arena_has_data(&arena, list, 1) || ifd_arena_has_data(&arena, small, 1));
+  assert_true(arena_has_data(&arena, first, IFD_ARENA_LARGE));
+  assert_false(arena_has_data(&arena, first, IFD_ARENA_LARGE + 1));
+  assert_false(arena_has_data(&arena, list, 1) || arena_has_data(&arena, small, 1));
   ifd_arena_collect(&arena, is_it, second);
   assert_true(budget.used < before - IFD_ARENA_LARGE && budget.used > 2 * IFD_ARENA_LARGE);
-  assert_false(ifd_arena_has_data(&arena, first, 1));
+  assert_false(arena_has_data(&arena, first, 1));
   memset(small, 1, 100), memset(list, 1, IFD_ARENA_LARGE), memset(second, 1, IFD_ARENA_LARGE);
   ifd_arena_collect(&arena, is_it, NULL);
   char *third = ifd_arena_alloc_data(&arena, 200);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "ir/ir.h"
+#include "unit/arena_data.h"
 
 #define OK(call) assert_int_equal(call, IFD_OK)
 
@@ -353,11 +354,11 @@ static void unused_data_is_collected(void **state) {
   ifd_graph_remove_constant(gone);
   OK(ifd_model_collect(&f.err, f.model, others, 2));
   assert_in_range(before - budget.used, IFD_ARENA_LARGE, IFD_ARENA_LARGE + 4096);
-  assert_false(ifd_arena_has_data(&f.model->arena, t[0].data, 1));
-  for (int i = 1; i < 5; i++) assert_true(ifd_arena_has_data(&f.model->arena, t[i].data, IFD_ARENA_LARGE));
+  assert_false(arena_has_data(&f.model->arena, t[0].data, 1));
+  for (int i = 1; i < 5; i++) assert_true(arena_has_data(&f.model->arena, t[i].data, IFD_ARENA_LARGE));
   OK(ifd_model_collect(&f.err, f.model, NULL, 0));
-  assert_true(ifd_arena_has_data(&f.model->arena, t[1].data, 1));
-  assert_false(ifd_arena_has_data(&f.model->arena, t[4].data, 1));
+  assert_true(arena_has_data(&f.model->arena, t[1].data, 1));
+  assert_false(arena_has_data(&f.model->arena, t[4].data, 1));
   end(&f);
   assert_int_equal(budget.used, 0);
 }
