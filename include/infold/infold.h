@@ -44,6 +44,7 @@ typedef struct infold_error {
 
 typedef struct infold_model infold_model;
 typedef struct infold_session infold_session;
+typedef struct infold_pool infold_pool;
 typedef struct infold_value infold_value;
 typedef struct infold_report infold_report;
 typedef struct infold_diagnosis infold_diagnosis;
@@ -197,6 +198,12 @@ INFOLD_API infold_status infold_format_value(infold_error *err, char **out, cons
 
 /* ---- running ---- */
 
+/* Threads for sessions to share. A run has all of them or, while another has, its caller alone: the sessions
+ * of a process then do not crowd each other. threads: 0 for as many as this process may use. The pool is
+ * counted: it may be destroyed before its sessions. */
+INFOLD_API infold_status infold_create_pool(infold_error *err, infold_pool **out, int threads);
+INFOLD_API void infold_destroy_pool(infold_pool *pool);
+
 typedef struct infold_session_options {
   int threads;     /* 0: as many as this process may use; 1: the caller alone */
   int reference;   /* every node by its reference kernel */
@@ -209,6 +216,7 @@ typedef struct infold_session_options {
   int profile;       /* keep times of each node of the last run */
   const char *cpu;   /* at most this instruction set: \"ref\", \"avx2\", \"avx512\"; NULL: the best, or what
                         INFOLD_CPU says */
+  infold_pool *pool; /* its threads instead of the session's own; NULL: these */
 } infold_session_options;
 
 INFOLD_API infold_status infold_create_session(infold_error *err, infold_session **out,

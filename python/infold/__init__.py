@@ -14,6 +14,7 @@ from . import _types
 from ._library import Error, call, create, ffi, lib, text
 from ._models import (Edited, Model, Path, Recalibrated, doctor, edit, extract, inspect, load, optimize, options,
                       recalibrate, verify, verify_certificate)
+from ._pool import shared_pool
 from ._values import from_value, to_value
 
 __all__ = ["Edited", "Error", "Recalibrated", "Session", "Value", "doctor", "edit", "extract", "inspect", "optimize",
@@ -35,7 +36,7 @@ class Session:
     path, or the bytes, and the options.
 
     model: a path, or the bytes of a file; folder is then where its external data lies. threads: 0 for as many as this
-    process may use. The other options are those of infold_session_options and infold_load_options in infold.h."""
+    process may use, which such sessions share: of runs at the same time one has them all. The other options are those of infold_session_options and infold_load_options in infold.h."""
 
     def __init__(
         self,
@@ -57,7 +58,8 @@ class Session:
         reading = {"max_memory": max_memory, "allow_links": allow_links}
         self._state = (model, {**run, **reading, "folder": folder})
         loaded = load(model, folder, **reading)
-        session_options, self._keep = options("infold_session_options", run)
+        session_options, self._keep = options("infold_session_options",
+                                              {**run, "pool": None if threads else shared_pool()})
         self._session = create("session", lib.infold_create_session, loaded, session_options, needs=loaded)
         self.inputs: list[Value] = self._describe("input")
         self.outputs: list[Value] = self._describe("output")

@@ -36,6 +36,11 @@ struct infold_value {
   infold_value *items; /* views handed out by infold_get_item, made on first use */
 };
 
+struct infold_pool {
+  _Atomic int refs;
+  ifd_pool *threads; /* NULL: the caller alone */
+};
+
 /* A block that passes computed for the model that runs: of a constant, or of several. */
 typedef struct ifd_weight {
   const char *data;
@@ -53,7 +58,7 @@ struct infold_session {
   infold_session_options options;
   size_t base_limit, most_memory; /* the default limit without inputs, and with any */
   ifd_program *program;
-  ifd_pool *pool;
+  infold_pool *pool;
   char **input_types, **output_types;
   ifd_arena arena;
   pthread_mutex_t lock; /* guards the profile */
@@ -127,6 +132,8 @@ ifd_status ifd_api_make_ready(ifd_error *err, infold_session *s);
 /* let_go and need of a session's program (plan.h), which see to it that one of them runs at a time. */
 void ifd_api_let_go(void *session, const void *data, size_t bytes);
 ifd_status ifd_api_need(ifd_error *err, void *session, const void *data, bool for_good);
+/* One more reference to the pool that was given, or, where that is NULL, a new one. */
+ifd_status ifd_api_get_pool(ifd_error *err, infold_pool **out, infold_pool *given, int threads);
 /* A value that takes over the datum, which is released on failure too. */
 ifd_status ifd_api_value(ifd_error *err, infold_value **out, ifd_datum *datum);
 

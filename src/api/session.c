@@ -50,7 +50,6 @@ static ifd_status prepare(infold_session *s) {
 }
 
 static ifd_status create_session(ifd_error *err, infold_session *s) {
-  int threads = s->options.threads > 0 ? s->options.threads : ifd_cpu_count();
   TRY(format_types(err, s));
   TRY(ifd_api_make_ready(err, s));
   ifd_program_options options = {.isa = ifd_cpu_isa_at_most(s->options.cpu),
@@ -60,7 +59,8 @@ static ifd_status create_session(ifd_error *err, infold_session *s) {
                                  .let_go = ifd_api_let_go,
                                  .need = ifd_api_need,
                                  .owner = s};
-  if (threads > 1) ALLOC(err, options.pool, s->pool = ifd_pool_create(threads));
+  TRY(ifd_api_get_pool(err, &s->pool, s->options.pool, s->options.threads));
+  options.pool = s->pool->threads;
   TRY(ifd_program_create(err, &s->program, s->ready->ir->graph, NULL, &options, s->budget));
   (void)!prepare(s);
   return IFD_OK;
@@ -98,7 +98,7 @@ void infold_destroy_session(infold_session *s) {
   if (!s) return;
   if (s->program) ifd_run_free_frames(s->program);
   ifd_program_destroy(s->program);
-  if (s->pool) ifd_pool_destroy(s->pool);
+  infold_destroy_pool(s->pool);
   infold_destroy_model(s->ready);
   infold_destroy_model(s->model);
   ifd_arena_free(&s->arena);
@@ -281,7 +281,7 @@ static ifd_status run_profiled(ifd_error *err, infold_session *s, ifd_run_option
 
 static ifd_status run_program(ifd_error *err, infold_session *s, const ifd_datum *inputs,
                               ifd_datum *outputs) {
-  ifd_run_options options = {.pool = s->pool, .seed = 0, .max_steps = s->options.max_steps};
+  ifd_run_options options = {.pool = s->pool->threads, .seed = 0, .max_steps = s->options.max_steps};
   bool hurries = s->deadline > 0;
   if (hurries) {
     options.cancelled = is_late;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/os.h"
@@ -23,6 +24,7 @@ enum { SPINS_PER_LOOK = 64, CACHE_LINE = 64 };
 struct ifd_pool {
   int n_threads, n_started;
   bool started;
+  pid_t process; /* whose threads they are: a forked child has none */
   size_t size;
   atomic_flag taken; /* one run at a time */
   ifd_task fn;
@@ -113,6 +115,7 @@ static void *thread_main(void *argument) {
 static void start(ifd_pool *p) {
   sigset_t all, old;
   p->started = true;
+  p->process = getpid();
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
   while (p->n_started < p->n_threads - 1) {
@@ -184,8 +187,7 @@ ifd_pool *ifd_pool_create(int n_threads) {
   return p;
 }
 
-void ifd_pool_destroy(ifd_pool *p) {
-  if (!p) return;
+static void end_threads(ifd_pool *p) {
   pthread_mutex_lock(&p->mutex);
   atomic_store(&p->stop, true);
   pthread_cond_broadcast(&p->wake);
@@ -194,5 +196,10 @@ void ifd_pool_destroy(ifd_pool *p) {
   pthread_cond_destroy(&p->wake);
   pthread_cond_destroy(&p->done);
   pthread_mutex_destroy(&p->mutex);
+}
+
+void ifd_pool_destroy(ifd_pool *p) {
+  if (!p) return;
+  if (!p->started || p->process == getpid()) end_threads(p);
   ifd_budget_free(NULL, p, p->size);
 }

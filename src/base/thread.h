@@ -3,7 +3,7 @@
  * The caller of ifd_pool_run takes part and returns when every task is done; threads take the next number
  * from one counter, so nothing may depend on who runs which task. Threads start with the first run that has
  * work for them; if the system gives none, the work is done by fewer. They wait for the next run awake for
- * some tens of microseconds, then asleep. A pool may be used from many threads at once, and from inside a
+ * a short time, then asleep. A pool may be used from many threads at once, and from inside a
  * task: whoever finds it taken works alone. No affinities are set; the pool's threads take no signals and run
  * with the default floating-point environment. */
 #ifndef IFD_BASE_THREAD_H
@@ -15,7 +15,8 @@ typedef void (*ifd_task)(void *ctx, int task, int worker);
 
 /* A pool of n_threads including the caller (less than 1 counts as 1), or NULL when out of memory. */
 ifd_pool *ifd_pool_create(int n_threads);
-/* Ends the threads; no run may be under way. NULL is fine. */
+/* Ends the threads; no run may be under way. NULL is fine. In a forked child, which has none of them, the
+ * pool runs on the caller alone. */
 void ifd_pool_destroy(ifd_pool *pool);
 /* The most threads a run can use: n_threads. */
 int ifd_pool_size(const ifd_pool *pool);

@@ -1,6 +1,8 @@
 """The Python package: sessions, element types, other values than tensors, errors, pickling, threads."""
 
 import concurrent.futures
+import multiprocessing
+import os
 import pathlib
 import pickle
 import re
@@ -310,3 +312,26 @@ def test_threads():
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda b: s.run(None, {"image": b})[0], batches * 4))
     assert all(same(a, b) for a, b in zip(alone * 4, together))
+
+
+def test_sessions_share_threads():
+    def n_threads():
+        return len(os.listdir("/proc/self/task"))
+
+    before = n_threads()
+    sessions = [of_model("unet") for _ in range(4)]
+    outputs = [s.run(None, feeds)[0] for s, feeds in sessions]
+    assert n_threads() - before < max(2, len(os.sched_getaffinity(0)))
+    assert all(same(outputs[0], o) for o in outputs)
+
+
+def outputs_of_unet():
+    s, feeds = of_model("unet")
+    return s.run(None, feeds)[0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own():
+    here = outputs_of_unet()
+    with multiprocessing.get_context("fork").Pool(1) as children:
+        assert same(children.apply_async(outputs_of_unet).get(60), here)

@@ -3,6 +3,7 @@
 
 #include <fenv.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -148,6 +149,48 @@ static void bits_do_not_depend_on_the_callers_environment(void **state) {
   }
 }
 
+static infold_session *open_sharing(infold_pool *pool) {
+  infold_error err;
+  infold_model *model;
+  infold_session *session;
+  if (infold_parse_model(&err, &model, net, strlen(net))) fail_msg("%s", err.message);
+  infold_session_options options = {.pool = pool};
+  if (infold_create_session(&err, &session, model, &options)) fail_msg("%s", err.message);
+  infold_destroy_model(model);
+  return session;
+}
+
+static void *run_often(void *session) {
+  infold_value *first = run_random(session, 3);
+  for (int i = 0; i < 50; i++) {
+    infold_value *next = run_random(session, 3);
+    if (memcmp(infold_get_data(first), infold_get_data(next), bytes_of(first)) != 0) return session;
+    infold_destroy_value(next);
+  }
+  infold_destroy_value(first);
+  return NULL;
+}
+
+/* Two at once on the threads of one pool, which the caller has given up by then. */
+static void sessions_share_a_pool(void **state) {
+  (void)state;
+  infold_error err;
+  infold_pool *pool;
+  infold_session *sessions[2];
+  pthread_t callers[2];
+  void *differs;
+  assert_int_equal(infold_create_pool(&err, &pool, 3), INFOLD_OK);
+  for (int i = 0; i < 2; i++) sessions[i] = open_sharing(pool);
+  infold_destroy_pool(pool);
+  infold_destroy_pool(NULL);
+  for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&callers[i], NULL, run_often, sessions[i]), 0);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(pthread_join(callers[i], &differs), 0);
+    assert_null(differs);
+  }
+  for (int i = 0; i < 2; i++) infold_destroy_session(sessions[i]);
+}
+
 static size_t held(void) {
   struct mallinfo2 m = mallinfo2();
   return m.uordblks + m.hblkhd;
@@ -179,6 +222,7 @@ int main(void) {
       cmocka_unit_test(outputs_of_runs_are_apart),
       cmocka_unit_test(defaults_stand_in_for_inputs),
       cmocka_unit_test(bits_do_not_depend_on_the_callers_environment),
+      cmocka_unit_test(sessions_share_a_pool),
       cmocka_unit_test(weights_are_packed_before_the_first_run),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
