@@ -235,7 +235,9 @@ INFOLD_API int infold_input_has_default(const infold_session *session, int i);
  * destroys them. */
 INFOLD_API infold_status infold_run(infold_error *err, infold_value **outputs, const infold_session *session,
                                     const infold_value *const *inputs, const char *wanted);
-/* The last profiled run: format "table" (by node and by operator) or "trace" (Chrome's trace events). */
+/* The last profiled run: format "table" (by node and by operator), "roofline" (the same with shares of the
+ * float32 multiply-adds or the memory reads a second, whichever is more, that this machine is measured to be
+ * able to do then with the session's threads: some 50 ms) or "trace" (Chrome's trace events). */
 INFOLD_API infold_status infold_format_profile(infold_error *err, char **out, const infold_session *session,
                                                const char *format, int width);
 /* Bytes that a run with these inputs holds at most (as infold_run takes them) holds at most besides packed

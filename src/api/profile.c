@@ -1,8 +1,10 @@
 /* Where the time of the last profiled run went. */
 #include "api/api.h"
+#include "api/machine.h"
 
 #include "inspect/json.h"
 #include "inspect/table.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +21,8 @@ typedef struct shares {
   ifd_error *err;
   ifd_arena arena;
   IFD_VEC(share) rows;
-  ifd_map by_key; /* 1 + index */
+  ifd_map by_key;      /* 1 + index */
+  ifd_machine machine; /* 0 where it was not asked for */
 } shares;
 
 static ifd_status add(shares *s, const char *key, const ifd_profile_entry *e) {
@@ -61,8 +64,18 @@ static const char *rate(shares *s, double of, double seconds) {
   return of > 0 && seconds > 0 ? ifd_arena_printf(&s->arena, "%.1f", of / seconds / 1e9) : "";
 }
 
+/* What a row comes closer to: the machine's multiply-adds, or its reads. */
+static const char *bound(shares *s, const share *r) {
+  if (r->seconds <= 0 || s->machine.macs <= 0) return "";
+  double fma = r->macs / r->seconds / s->machine.macs,
+         memory = s->machine.bytes > 0 ? r->bytes / r->seconds / s->machine.bytes : 0;
+  return ifd_arena_printf(&s->arena, "%.0f%% %s", 100 * fmax(fma, memory), fma > memory ? "FMA" : "mem");
+}
+
+static ifd_isa isa_of(const infold_session *session) { return session->program->options.isa; }
+
 static ifd_status add_row(shares *s, ifd_table *table, const share *r, double total, bool by_operator) {
-  const char *cells[8] = {by_operator ? r->op_type : r->name,
+  const char *cells[9] = {by_operator ? r->op_type : r->name,
                           by_operator ? ifd_arena_printf(&s->arena, "%d", r->n) : r->op_type,
                           by_operator    ? ""
                           : r->algorithm ? r->algorithm
@@ -70,24 +83,34 @@ static ifd_status add_row(shares *s, ifd_table *table, const share *r, double to
                           ifd_arena_printf(&s->arena, "%.3f", r->seconds * 1e3),
                           ifd_arena_printf(&s->arena, "%.1f", total > 0 ? 100 * r->seconds / total : 0),
                           rate(s, r->bytes, r->seconds),
-                          rate(s, r->macs, r->seconds)};
-  for (int c = 0; c < 7; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
+                          rate(s, r->macs, r->seconds),
+                          bound(s, r)};
+  for (int c = 0; c < 8; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
   return ifd_table_add(table, cells);
 }
 
+static void print_peak(const shares *s, FILE *to, const infold_session *session) {
+  int n = ifd_pool_size(session->pool->threads);
+  fprintf(to,
+          "peak, measured just now with %s on %d thread%s: %.1f GMAC/s of float32, %.1f GB/s read. Caches "
+          "are faster; so are integers, and Winograd's algorithm, whose products count as direct ones.\n",
+          ifd_isa_name(isa_of(session)), n, n > 1 ? "s" : "", s->machine.macs / 1e9, s->machine.bytes / 1e9);
+}
+
 static ifd_status print_table(shares *s, FILE *to, const infold_session *session, int width) {
-  static const ifd_column operators[] = {{"Operator", .flexible = true},
-                                         {"Runs", .right = true},
-                                         {""},
-                                         {"ms", .right = true},
-                                         {"%", .right = true},
-                                         {"GB/s", .right = true},
-                                         {"GMAC/s", .right = true},
-                                         {0}};
-  static const ifd_column nodes[] = {{"Node", .flexible = true},   {"Operator"},
-                                     {"Kernel", .flexible = true}, {"ms", .right = true},
-                                     {"%", .right = true},         {"GB/s", .right = true},
-                                     {"GMAC/s", .right = true},    {0}};
+  static const ifd_column operators[] = {
+      {"Operator", .flexible = true}, {"Runs", .right = true},    {""},
+      {"ms", .right = true},          {"%", .right = true},       {"GB/s", .right = true},
+      {"GMAC/s", .right = true},      {"Of peak", .right = true}, {0}};
+  static const ifd_column nodes[] = {{"Node", .flexible = true},
+                                     {"Operator"},
+                                     {"Kernel", .flexible = true},
+                                     {"ms", .right = true},
+                                     {"%", .right = true},
+                                     {"GB/s", .right = true},
+                                     {"GMAC/s", .right = true},
+                                     {"Of peak", .right = true},
+                                     {0}};
   for (int by_operator = 1; by_operator >= 0; by_operator--) {
     ifd_table table;
     TRY(gather(s, session, by_operator));
@@ -99,6 +122,7 @@ static ifd_status print_table(shares *s, FILE *to, const infold_session *session
   }
   if (s->rows.n > SHOWN_NODES) fprintf(to, "and %d nodes that took less\n", s->rows.n - SHOWN_NODES);
   fprintf(to, "\n%.3f ms in all\n", session->profile_seconds * 1e3);
+  if (s->machine.macs > 0) print_peak(s, to, session);
   return IFD_OK;
 }
 
@@ -128,12 +152,15 @@ static ifd_status print(ifd_error *err, FILE *to, const infold_session *session,
   EXPECT(err, session->options.profile, USAGE, "the session was made without profiling");
   ifd_arena_init(&s.arena, NULL);
   ifd_status status = IFD_OK;
-  if (strcmp(format, "table") == 0)
+  if (strcmp(format, "roofline") == 0)
+    s.machine = ifd_machine_measure(session->pool->threads, isa_of(session));
+  if (strcmp(format, "table") == 0 || s.machine.macs > 0)
     status = print_table(&s, to, session, width);
   else if (strcmp(format, "trace") == 0)
     status = print_trace(&s, to, session);
   else
-    status = ifd_error_set(err, IFD_USAGE, __FILE__, "a profile is a 'table' or a 'trace', not '%s'", format);
+    status = ifd_error_set(err, IFD_USAGE, __FILE__,
+                           "a profile is a 'table', a 'roofline' or a 'trace', not '%s'", format);
   ifd_arena_free(&s.arena);
   return status;
 }
