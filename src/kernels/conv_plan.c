@@ -53,11 +53,28 @@ static bool suits_first(const ifd_k_conv_shape *s) {
          s->c * ifd_conv_volume(s->kernel) <= MAX_FIRST_STEPS;
 }
 
-/* Windows of one line, of whole segments of k, so long that copying them costs little beside the products. */
+/* Few channels, read as they lie. What a place takes, in vector operations: the products, of tiles that are
+ * idle in part at the end of a line, and the copy of x, element by element where the stride is no step of a
+ * tile; or the products, and its window in pieces of a line of the kernel. Channels in blocks have idle
+ * lanes. */
+static double first_cost(const ifd_k_conv_shape *s, double products) {
+  const double element = 2.5, tile = IFD_CONV_FIRST_TILE;
+  ifd_conv_band band = ifd_conv_band_first(s, 1);
+  double width = (double)s->out[IFD_K_W];
+  double copied =
+      band.phases == 1 ? 0 : (double)(band.planes * s->stride[IFD_K_H] * band.phases * band.pitch);
+  return (products * ceil(width / tile) * tile + copied * element) / width;
+}
+static double frames_cost(const ifd_k_conv_shape *s, double products) {
+  const double piece = 8;
+  int64_t line = s->kernel[IFD_K_W], taps = s->c * ifd_conv_volume(s->kernel);
+  int64_t parted = line % 16 ? ifd_ceil_div(taps, 16) : 0; /* by segments */
+  return products + piece * (double)(taps / line * ifd_ceil_div(line, 16) + parted);
+}
 static bool suits_frames(const ifd_k_conv_shape *s) {
-  int64_t taps = s->kernel[IFD_K_W];
-  return ifd_conv_is_line(s) && s->groups == 1 && s->dilation[IFD_K_W] == 1 && s->c <= MAX_FIRST_CHANNELS &&
-         taps >= 64 && (s->c == 1 || taps % 16 == 0) && s->m >= 16;
+  if (s->groups != 1 || s->transposed || s->c > MAX_FIRST_CHANNELS || s->dilation[IFD_K_W] != 1) return false;
+  double taps = (double)ifd_conv_volume(s->kernel) * ceil((double)s->m / 16), products = (double)s->c * taps;
+  return frames_cost(s, products) < (suits_first(s) ? first_cost(s, products) : 16 * taps);
 }
 
 /* Groups that are no whole blocks fill the lanes of a product only in part; of too few channels, it is
@@ -156,10 +173,10 @@ static void plan_direct(ifd_k_conv_plan *p) {
 
 static void plan_frames(ifd_k_conv_plan *p) {
   const ifd_k_conv_shape *s = &p->shape;
-  int64_t k = s->c * s->kernel[IFD_K_W];
-  ifd_k_gemm_grid grid = ifd_k_gemm_split(s->out[IFD_K_W], s->m, k, true);
+  int64_t k = s->c * ifd_conv_volume(s->kernel), places = ifd_conv_volume(s->out);
+  ifd_k_gemm_grid grid = ifd_k_gemm_split(places, s->m, k, true);
   p->n_parts = 1;
-  split_rows(p, s->out[IFD_K_W], grid.n_m);
+  split_rows(p, places, grid.n_m);
   split_blocks(p, ifd_ceil_div(s->m, 16), grid.n_tasks / grid.n_m);
   p->scratch_len = ifd_product_scratch_of(p->rows, p->blocks * 16, k, ifd_ceil_div(k, 16), true, false).len;
   p->packed_len = sizeof(float) * 16 * (size_t)(k * p->n_blocks);

@@ -386,18 +386,25 @@ static void unblocked(void **unused) {
     check(&s, i % 2 ? IFD_K_CONV_PLANAR : IFD_K_CONV_FIRST, rand_in(&state, 1, 2), &state);
   }
 }
-/* Windows of a line: a spectrogram's. */
+/* Windows of few channels as rows of a product: lines, patches and cubes, padded or not. */
 static void frames(void **unused) {
   (void)unused;
   uint64_t state = 9;
-  for (int i = 0; i < 30; i++) {
+  for (int i = 0; i < 60; i++) {
     ifd_k_conv_shape s = {.groups = 1};
-    for (int d = 0; d < 3; d++) flat_axis(&s, d);
-    s.c = i % 2 ? 1 : rand_in(&state, 2, 4), s.m = rand_in(&state, 1, 80);
-    s.kernel[2] = s.c == 1 ? rand_in(&state, 2, 300) : 16 * rand_in(&state, 1, 12);
-    s.stride[2] = rand_in(&state, 1, s.kernel[2]), s.pad[2] = rand_in(&state, 0, s.kernel[2] - 1);
-    s.out[2] = rand_in(&state, 2, 60);
-    s.in[2] = ifd_max_i64(1, (s.out[2] - 1) * s.stride[2] + s.kernel[2] - s.pad[2] - rand_in(&state, 0, 20));
+    int n = (int)rand_in(&state, 1, 3);
+    int64_t longest = n == 1 ? 300 : n == 2 ? 20 : 6, most = n == 1 ? 60 : n == 2 ? 9 : 4;
+    for (int d = 0; d < 3 - n; d++) flat_axis(&s, d);
+    for (int d = 3 - n; d < 3; d++) {
+      s.kernel[d] = rand_in(&state, 1, longest);
+      s.dilation[d] = d < IFD_K_W ? rand_in(&state, 1, 2) : 1;
+      int64_t reach = (s.kernel[d] - 1) * s.dilation[d];
+      s.stride[d] = rand_in(&state, 1, s.kernel[d]), s.pad[d] = rand_in(&state, 0, reach);
+      s.out[d] = rand_in(&state, 1, most);
+      s.in[d] =
+          ifd_max_i64(1, (s.out[d] - 1) * s.stride[d] + reach + 1 - s.pad[d] - rand_in(&state, 0, reach));
+    }
+    s.c = rand_in(&state, 1, 5), s.m = rand_in(&state, 1, 80);
     check(&s, IFD_K_CONV_FRAMES, rand_in(&state, 1, 2), &state);
   }
 }

@@ -28,10 +28,11 @@ static inline ifd_conv_band ifd_conv_band_of(const ifd_k_conv_shape *s, int64_t 
   return b;
 }
 
-/* The kernels' two bands: tiles of at most 14 outputs by vectors of channels, and of vectors of 16 outputs.
- */
+enum { IFD_CONV_FIRST_TILE = 14 }; /* outputs side by side, at most */
+
+/* The kernels' two bands: tiles of outputs by vectors of channels, and of vectors of 16 outputs. */
 static inline ifd_conv_band ifd_conv_band_first(const ifd_k_conv_shape *s, int64_t rows) {
-  return ifd_conv_band_of(s, rows, s->out[IFD_K_W] + 14, 4);
+  return ifd_conv_band_of(s, rows, s->out[IFD_K_W] + IFD_CONV_FIRST_TILE, 4);
 }
 static inline ifd_conv_band ifd_conv_band_planar(const ifd_k_conv_shape *s, int64_t rows) {
   return ifd_conv_band_of(s, rows, ifd_ceil_div(s->out[IFD_K_W], 16) * 16, 1);

@@ -30,9 +30,9 @@ typedef enum ifd_k_conv_algo {
   IFD_K_CONV_GROUPED,    /* groups of few channels */
   IFD_K_CONV_PHASES,     /* transposed: a product for each group, its columns the channels of all phases */
   IFD_K_CONV_PHASES_OUT, /* the same, y not blocked */
-  IFD_K_CONV_FRAMES, /* long kernels along one line: x is [N, C, W], windows of it are rows of a product */
-  IFD_K_CONV_FIRST,  /* few input channels: x is [N, C, D, H, W], not blocked */
-  IFD_K_CONV_PLANAR, /* few output channels: neither x nor y is blocked */
+  IFD_K_CONV_FRAMES,     /* few input channels: x is [N, C, D, H, W], windows of it are rows of a product */
+  IFD_K_CONV_FIRST,      /* the same, tiles along lines */
+  IFD_K_CONV_PLANAR,     /* few output channels: neither x nor y is blocked */
   IFD_K_N_CONV_ALGOS
 } ifd_k_conv_algo;
 

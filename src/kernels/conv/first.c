@@ -3,7 +3,7 @@
 #include "kernels/conv/band.h"
 
 #if defined(IFD_ISA_avx512)
-enum { ROWS = 14, VECTORS = 2 };
+enum { ROWS = IFD_CONV_FIRST_TILE, VECTORS = 2 };
 #elif defined(IFD_ISA_avx2)
 enum { ROWS = 6, VECTORS = 1 };
 #else
