@@ -25,19 +25,21 @@ size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packe
 
 static int64_t round_up(int64_t n, int64_t to) { return ifd_ceil_div(n, to) * to; }
 
-/* Reading a weight from memory takes a core as long as that many products. Rows are shared out first, since a
- * task packs the rows of A that it reads; but a task reads all its columns of B, and where these do not stay
- * in L2 it should have the rows to make that worth while. So it should have the columns, where it packs A for
- * these alone. Rows are shared by tiles, all about equally high. */
+/* Reading a weight from memory takes a core as long as that many products. A task fetches each panel of B for
+ * all its rows, so where rows are few it has as many as are packed at a time, and columns are shared out
+ * next: many to a task that packs A for these alone. Rows make up what is left to a few tasks, shared by
+ * tiles, all about equally high. */
 ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
   const double task = 1 << 19, most = 16, weight = 12;
   double work = ((double)m + weight) * (double)n * (double)k / task;
   int64_t wish = work < 1 ? 1 : (int64_t)(work < most ? work : most);
   bool near = stays_near(m, k);
-  int64_t rows = (double)n * (double)k < 1 << 18 ? 28 : 56;
-  int64_t columns = m == 1 ? 64 : near ? 128 : 384;
+  int64_t columns = m == 1 ? 64 : near ? 128 : 384, few = ifd_min_i64(wish, near ? 6 : 4);
+  int64_t rows = m > few * IFD_PRODUCT_ROWS ? IFD_PRODUCT_ROWS / 2 : IFD_PRODUCT_ROWS;
   int64_t n_m = ifd_min_i64(wish, ifd_ceil_div(m, rows));
   int64_t n_n = ifd_min_i64(near ? ifd_ceil_div(wish, n_m) : wish / n_m, ifd_ceil_div(n, columns));
+  int64_t least = (double)n * (double)k < 1 << 18 ? 28 : 56;
+  if (n_m * n_n < few) n_m = ifd_min_i64(ifd_ceil_div(few, n_n), ifd_ceil_div(m, least));
   int64_t tiles = ifd_ceil_div(m, 14);
   double tile = (double)m / (double)tiles;
   ifd_k_gemm_grid grid = {.m_step = (int64_t)ceil(tile * (double)ifd_ceil_div(tiles, n_m)),

@@ -265,15 +265,10 @@ static void multiply(const work *k, ifd_ukr_args *t, int64_t plane, int64_t firs
   float *m = k->m + plane * z->m_plane + first * 16;
   for (int64_t b = k->t->b0, vectors; b < k->t->b1; b += vectors) {
     vectors = ifd_ukr_vectors(n, k->t->b1 - b);
-    int64_t parts = ifd_ceil_div(n, ifd_ukr_rows(vectors));
     t->b = packed + b * z->steps * 16;
-    for (int64_t r = 0; r < parts; r++) {
-      int64_t i = n * r / parts, end = n * (r + 1) / parts;
-      t->a = v + i * 16;
-      t->c = m + ((b - k->t->b0) * k->n_tiles + i) * 16;
-      ifd_ukr_share(t, r, parts, vectors);
-      IFD_K(ifd_ukr_find)(end - i, vectors)(t);
-    }
+    t->a = v;
+    t->c = m + (b - k->t->b0) * k->n_tiles * 16;
+    IFD_K(ifd_ukr_run)(t, n, vectors);
   }
 }
 

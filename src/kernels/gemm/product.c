@@ -15,7 +15,7 @@ static float *in_plane(const plane *p, int64_t row, int64_t vector) {
 /* A block: rows [i0, i1), columns [j0, j1), segments [s0, s1). */
 typedef struct block {
   const ifd_product *p;
-  ifd_ukr_args t; /* what all tiles share */
+  ifd_ukr_args t; /* what all columns share */
   int64_t i0, i1, j0, j1, s0, s1;
   const float *b;   /* panel of column j0 at the block's first k */
   plane sums;       /* of the block, where they wait between blocks of k, or for store() */
@@ -33,10 +33,18 @@ static bool set_finish(ifd_ukr_args *t, const ifd_product *p) {
   return !p->store && e->act <= IFD_K_ACT_CLIP && e->join <= IFD_K_JOIN_ADD && e->scale == 1 && !e->row_bias;
 }
 
+/* Columns [j, j + n_cols) of a block. */
+typedef struct strip {
+  const block *k;
+  int64_t j, n_cols;
+} strip;
+
 /* Sums of a tile to C through the general epilogue. */
-static void finish(const ifd_product *p, const float *sums, int64_t i, int64_t n_rows, int64_t j,
-                   int64_t n_cols) {
+static void finish(const void *taker, const float *sums, int64_t row, int64_t n_rows) {
+  const strip *s = taker;
+  const ifd_product *p = s->k->p;
   const ifd_k_epilogue *e = p->epilogue;
+  int64_t i = s->k->i0 + row, j = s->j;
   IFD_K(ifd_k_finish)
   (e, &(ifd_k_tile){.sums = sums,
                     .sums_rs = 16,
@@ -50,7 +58,7 @@ static void finish(const ifd_product *p, const float *sums, int64_t i, int64_t n
                     .bias = e->bias ? e->bias + j : NULL,
                     .row_bias = e->row_bias ? e->row_bias + i : NULL,
                     .n_rows = n_rows,
-                    .n_cols = n_cols,
+                    .n_cols = s->n_cols,
                     .skip = j == 0 ? p->skip : 0,
                     .fill = p->fill});
 }
@@ -61,50 +69,37 @@ static const float *padded(float *to, const float *bias, int64_t n, int64_t n_ve
   return to;
 }
 
-/* One of the n_tiles over the same panels. */
-typedef struct place {
-  int64_t i, n_rows, j, n_vectors, tile, n_tiles;
-} place;
-
-/* Apart, lest arguments that all tiles share be written anew for each. */
-static __attribute__((noinline)) void run_tile(const block *k, const place *at) {
-  const int64_t row = at->i - k->i0, vector = (at->j - k->j0) / 16, n_vectors = at->n_vectors;
+/* All rows of the block by the n_vectors vectors from column j on. Apart, lest arguments that all share be
+ * written anew for each. */
+static __attribute__((noinline)) void run_column(const block *k, int64_t j, int64_t n_vectors) {
+  const int64_t vector = (j - k->j0) / 16;
   const ifd_product *p = k->p;
-  float tile[IFD_UKR_TILE] __attribute__((aligned(64)));
   float bias[IFD_UKR_MAX_VECTORS * 16];
-  int64_t n_cols = ifd_min_i64(n_vectors * 16, p->n - at->j);
-  bool whole = n_cols == n_vectors * 16;
+  const strip columns = {k, j, ifd_min_i64(n_vectors * 16, p->n - j)};
+  bool whole = columns.n_cols == n_vectors * 16;
   ifd_ukr_args t = k->t;
-  ifd_ukr_share(&t, at->tile, at->n_tiles, n_vectors);
-  t.a += row * 16;
-  if (!p->pack && vector == 0 && at->tile + 1 < at->n_tiles) t.a_ahead = at->n_rows * 16;
+  t.fetches_a = !p->pack && vector == 0;
   t.b = k->b + vector * t.b_vs;
-  if (!k->first) t.init = in_plane(&k->sums, row, vector);
-  t.c = in_plane(&k->to, row, vector);
+  if (!k->first) t.init = in_plane(&k->sums, 0, vector);
+  t.c = in_plane(&k->to, 0, vector);
   t.finish = k->last && k->finish;
   if (t.finish) {
     t.fill = p->fill;
-    t.skip = at->j == 0 ? p->skip : 0;
-    t.lanes = n_cols - (n_vectors - 1) * 16;
-    if (t.other) t.other += at->i * t.other_rs + at->j / 16 * t.other_vs;
-    if (t.bias) t.bias = whole ? t.bias + at->j : padded(bias, t.bias + at->j, n_cols, n_vectors);
+    t.skip = j == 0 ? p->skip : 0;
+    t.lanes = columns.n_cols - (n_vectors - 1) * 16;
+    if (t.other) t.other += k->i0 * t.other_rs + j / 16 * t.other_vs;
+    if (t.bias) t.bias = whole ? t.bias + j : padded(bias, t.bias + j, columns.n_cols, n_vectors);
   } else if (k->last && !p->store) {
-    t.c = tile, t.c_rs = 16, t.c_vs = at->n_rows * 16;
+    t.take = finish, t.taker = &columns;
   }
-  IFD_K(ifd_ukr_find)(at->n_rows, n_vectors)(&t);
-  if (t.c == tile) finish(p, tile, at->i, at->n_rows, at->j, n_cols);
+  IFD_K(ifd_ukr_run)(&t, k->i1 - k->i0, n_vectors);
 }
 
 /* Panels of B outside, so that one stays near while the rows of A pass by. */
-static void run_tiles(const block *k) {
-  int64_t n_rows = k->i1 - k->i0;
+static void run_columns(const block *k) {
   for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
-    v = ifd_ukr_vectors(n_rows, ifd_ceil_div(k->j1 - j, 16));
-    int64_t n_tiles = ifd_ukr_tiles(n_rows, v);
-    for (int64_t r = 0; r < n_tiles; r++) {
-      int64_t i = n_rows * r / n_tiles, end = n_rows * (r + 1) / n_tiles;
-      run_tile(k, &(place){k->i0 + i, end - i, j, v, r, n_tiles});
-    }
+    v = ifd_ukr_vectors(k->i1 - k->i0, ifd_ceil_div(k->j1 - j, 16));
+    run_column(k, j, v);
   }
 }
 
@@ -159,7 +154,7 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
       k->t.a += k->s0 * apart;
     k->b = b + steps_before(p, k->s0) * 16;
     set_planes(k);
-    run_tiles(k);
+    run_columns(k);
   }
   if (p->store) p->store(p, k->sums.at, columns, k->i0, k->i1, k->j0, k->j1);
 }

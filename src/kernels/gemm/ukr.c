@@ -31,43 +31,44 @@ IFD_INLINE v16 clip(v16 v, const ifd_ukr_args *t) {
   return v16_min(v16_set1(t->hi), v16_max(v16_set1(t->lo), v));
 }
 
-IFD_INLINE void store_whole(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS],
-                            const ifd_ukr_args *t) {
+IFD_INLINE void store_whole(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const ifd_ukr_args *t,
+                            int64_t row) {
   if (t->other) {
     EACH_VECTOR EACH_ROW {
-      v16 other = v16_load(t->other + i * t->other_rs + v * t->other_vs);
+      v16 other = v16_load(t->other + (row + i) * t->other_rs + v * t->other_vs);
       sum[i][v] = v16_add(sum[i][v], other);
     }
   }
-  EACH_VECTOR EACH_ROW v16_store(t->c + i * t->c_rs + v * t->c_vs, clip(sum[i][v], t));
+  EACH_VECTOR EACH_ROW v16_store(t->c + (row + i) * t->c_rs + v * t->c_vs, clip(sum[i][v], t));
 }
 
-IFD_INLINE void store_lanes(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS],
-                            const ifd_ukr_args *t) {
+IFD_INLINE void store_lanes(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const ifd_ukr_args *t,
+                            int64_t row) {
   EACH_VECTOR {
     m16 given = m16_first(v < NV - 1 ? 16 : (int)t->lanes), there = t->fill ? m16_first(16) : given;
     if (v == 0) there = m16_andnot(there, m16_first((int)t->skip));
     EACH_ROW {
       if (t->other) {
-        v16 other = v16_load_lanes(t->other + i * t->other_rs + v * t->other_vs, m16_and(given, there));
+        v16 other =
+            v16_load_lanes(t->other + (row + i) * t->other_rs + v * t->other_vs, m16_and(given, there));
         sum[i][v] = v16_add(sum[i][v], other);
       }
       v16 y = v16_select(given, clip(sum[i][v], t), v16_zero());
-      v16_store_lanes(t->c + i * t->c_rs + v * t->c_vs, y, there);
+      v16_store_lanes(t->c + (row + i) * t->c_rs + v * t->c_vs, y, there);
     }
   }
 }
 
 IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS],
-                               const ifd_ukr_args *t) {
+                               const ifd_ukr_args *t, int64_t row) {
   EACH_VECTOR {
     v16 bias = t->bias ? v16_load(t->bias + v * 16) : v16_zero();
     EACH_ROW sum[i][v] = v16_add(sum[i][v], bias);
   }
   if (t->lanes == 16 && t->skip == 0)
-    store_whole(M, NV, sum, t);
+    store_whole(M, NV, sum, t, row);
   else
-    store_lanes(M, NV, sum, t);
+    store_lanes(M, NV, sum, t, row);
 }
 
 IFD_INLINE void add_so_far(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *so_far,
@@ -75,51 +76,68 @@ IFD_INLINE void add_so_far(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECT
   EACH_VECTOR EACH_ROW sum[i][v] = v16_add(v16_load(so_far + i * rs + v * vs), sum[i][v]);
 }
 
+/* Tiles [r, end) of the n over the same panels, of which r is the one from `row` on. */
+typedef struct column {
+  int64_t row, r, end, n;
+} column;
+
 /* Rows of C fetched with each segment: all at once they would hold up A and B. */
 enum { C_ROWS_AHEAD = 2 };
 
-IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
+/* Each of several tiles fetches its share of the next panels, which would otherwise come from memory all at
+ * once; a single tile leaves that to the hardware. */
+IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const column *in) {
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   float aside[IFD_UKR_ROWS * IFD_UKR_MAX_VECTORS * 16] __attribute__((aligned(64)));
-  const float *so_far = t->init;
+  const uint32_t n_tiles = (uint32_t)in->n, r = (uint32_t)in->r;
+  const int64_t b_vs = t->b_vs, lines = n_tiles > 1 ? (15 + n_tiles) / n_tiles : 0;
+  const float *so_far = t->init ? t->init + in->row * t->init_rs : NULL;
   int64_t so_far_rs = t->init_rs, so_far_vs = t->init_vs;
-  const int64_t b_vs = t->b_vs, a_ahead = t->a_ahead, ahead = t->b_ahead, n_ahead = 2 * t->n_ahead;
-  const float *b = t->b;
+  const bool fetches_a = t->fetches_a && r + 1 < n_tiles;
+  const float *a_rows = t->a + in->row * 16, *b = t->b;
   const int64_t *at = t->at, *head = at + (t->k_head > 0), *full = head + t->n_full, *end = full + t->n_part;
-  const float *c = t->c;
+  const float *c = t->c + in->row * t->c_rs;
   int64_t c_left = M;
+  const float *next = b + NV * b_vs + r * lines * 16 * (end - at);
   for (;;) {
     const int64_t *stop = end - at > IFD_UKR_CHAIN ? at + IFD_UKR_CHAIN : end;
     EACH_VECTOR EACH_ROW sum[i][v] = v16_zero();
     for (; at < stop; at++) {
-      const float *a = t->a + *at;
-      for (int i = 0; i < M && a_ahead; i++) __builtin_prefetch(a + a_ahead + i * 16, 0, 2);
+      const float *a = a_rows + *at;
+      for (int i = 0; i < M && fetches_a; i++) __builtin_prefetch(a + (M + i) * 16, 0, 2);
       for (int i = 0; i < C_ROWS_AHEAD && c_left > 0; i++, c_left--, c += t->c_rs)
         EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
       if (at >= head && at < full) {
         for (int64_t k = 0; k < 16; k += 2) {
-          if (k < n_ahead) EACH_VECTOR __builtin_prefetch(b + v * b_vs + ahead + k * 8, 0, 2);
+          if (k < 2 * lines) EACH_VECTOR __builtin_prefetch(next + v * b_vs + k * 8, 0, 2);
           step(M, NV, sum, a + k, b + k * 16, b_vs);
           step(M, NV, sum, a + k + 1, b + k * 16 + 16, b_vs);
         }
-        b += 16 * 16;
+        b += 16 * 16, next += lines * 16;
       } else
         for (int64_t k = 0, n = at < head ? t->k_head : t->k_part; k < n; k++, b += 16)
           step(M, NV, sum, a + k, b, b_vs);
     }
     if (so_far) add_so_far(M, NV, sum, so_far, so_far_rs, so_far_vs);
-    if (at == end) break;
+    if (at == end && !t->take) break;
     EACH_VECTOR EACH_ROW v16_store(aside + (v * M + i) * 16, sum[i][v]);
+    if (at == end) {
+      t->take(t->taker, aside, in->row, M);
+      return;
+    }
     so_far = aside, so_far_rs = 16, so_far_vs = M * 16;
   }
   if (t->finish)
-    store_finished(M, NV, sum, t);
+    store_finished(M, NV, sum, t, in->row);
   else
-    EACH_VECTOR EACH_ROW v16_store(t->c + i * t->c_rs + v * t->c_vs, sum[i][v]);
+    EACH_VECTOR EACH_ROW v16_store(t->c + (in->row + i) * t->c_rs + v * t->c_vs, sum[i][v]);
 }
 
+typedef void tiles(const ifd_ukr_args *t, column in);
 #define KERNEL(M, NV)                                                                                        \
-  static __attribute__((noinline)) void tile_##M##x##NV(const ifd_ukr_args *t) { tile(M, NV, t); }
+  static __attribute__((noinline)) void tile_##M##x##NV(const ifd_ukr_args *t, column in) {                  \
+    for (; in.r < in.end; in.r++, in.row += M) tile(M, NV, t, &in);                                          \
+  }
 #define ROWS_1(X, NV)  X(1, NV)
 #define ROWS_2(X, NV)  ROWS_1(X, NV) X(2, NV)
 #define ROWS_3(X, NV)  ROWS_2(X, NV) X(3, NV)
@@ -136,8 +154,11 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t) {
 #endif
 TILES(KERNEL)
 
-ifd_ukr IFD_K(ifd_ukr_find)(int64_t rows, int64_t vectors) {
+void IFD_K(ifd_ukr_run)(const ifd_ukr_args *t, int64_t n_rows, int64_t vectors) {
 #define ENTRY(M, NV) [NV][M] = tile_##M##x##NV,
-  static const ifd_ukr tiles[IFD_UKR_MAX_VECTORS + 1][IFD_UKR_ROWS + 1] = {TILES(ENTRY)};
-  return tiles[vectors][rows];
+  static tiles *const kernels[IFD_UKR_MAX_VECTORS + 1][IFD_UKR_ROWS + 1] = {TILES(ENTRY)};
+  if (n_rows == 0) return;
+  int64_t n = ifd_ukr_tiles(n_rows, vectors), rows = n_rows / n, higher = n_rows % n;
+  if (higher) kernels[vectors][rows + 1](t, (column){0, 0, higher, n});
+  kernels[vectors][rows](t, (column){higher * (rows + 1), higher, n, n});
 }

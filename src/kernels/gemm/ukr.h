@@ -1,4 +1,5 @@
-/* The micro-kernels of every product: a tile of M rows by NV vectors of 16 columns, summed in registers.
+/* The micro-kernels of every product: tiles of M rows by NV vectors of 16 columns, summed in registers, one
+ * below another over the same panels of B.
  *
  *     sum[i][j] = init[i][j] + Σ_s Σ_k a[at[s] + i * 16 + k] * b[s][k][j]
  *
@@ -36,9 +37,7 @@ typedef struct ifd_ukr_args {
   int64_t n_full, n_part, k_part;
   const float *b;
   int64_t b_vs;
-  int64_t b_ahead;   /* what to fetch of B meanwhile: so far from what is read */
-  int64_t n_ahead;   /* steps of each 16, at most 8 */
-  int64_t a_ahead;   /* as many rows of A to fetch meanwhile: so far from what is read; 0: none */
+  bool fetches_a;    /* a tile fetches the rows of the next one */
   const float *init; /* sums so far; NULL: 0. It may be c. */
   int64_t init_rs, init_vs;
   float *c;
@@ -51,13 +50,13 @@ typedef struct ifd_ukr_args {
   const float *other; /* or NULL: not added. It may be c. */
   int64_t other_rs, other_vs;
   float lo, hi;
-} __attribute__((aligned(64)))
-ifd_ukr_args; /* copied by whole lines, which then forward to what reads them */
+  /* Instead of c: takes each tile's sums, vector v of its row i at sums + (v * n_rows + i) * 16; or NULL. */
+  void (*take)(const void *taker, const float *sums, int64_t row, int64_t n_rows);
+  const void *taker;
+} ifd_ukr_args;
 
-typedef void (*ifd_ukr)(const ifd_ukr_args *t);
-
-/* The kernel for a tile: 1 <= rows <= ifd_ukr_rows(vectors), 1 <= vectors <= 4. */
-ifd_ukr IFD_K(ifd_ukr_find)(int64_t rows, int64_t vectors);
+/* Rows [0, n_rows) of 1 <= vectors <= 4 vectors, in tiles of about equal height. */
+void IFD_K(ifd_ukr_run)(const ifd_ukr_args *t, int64_t n_rows, int64_t vectors);
 /* The most rows of a tile of so many vectors. */
 IFD_INLINE int64_t ifd_ukr_rows(int64_t vectors) {
   static const int8_t rows[] = {IFD_UKR_TILES};
@@ -77,13 +76,6 @@ IFD_INLINE int64_t ifd_ukr_vectors(int64_t n_rows, int64_t n_vectors) {
     if (suits && ifd_ukr_tiles(n_rows, v) * best < ifd_ukr_tiles(n_rows, best) * v) best = v;
   }
   return best;
-}
-/* Tile r of the n over the same panels fetches its share of the next panels, which would otherwise come from
- * memory all at once; a single tile leaves that to the hardware. */
-IFD_INLINE void ifd_ukr_share(ifd_ukr_args *t, int64_t r, int64_t n, int64_t vectors) {
-  int64_t first = 16 * r / n;
-  t->b_ahead = vectors * t->b_vs + first * 16;
-  t->n_ahead = n > 1 ? 16 * (r + 1) / n - first : 0;
 }
 
 #endif
