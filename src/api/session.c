@@ -56,6 +56,7 @@ static ifd_status create_session(ifd_error *err, infold_session *s) {
                                  .reference = s->options.reference,
                                  .float64 = s->options.float64,
                                  .exact_conv = s->options.exact_conv,
+                                 .caches = ifd_cpu_caches(),
                                  .let_go = ifd_api_let_go,
                                  .need = ifd_api_need,
                                  .owner = s};

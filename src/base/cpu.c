@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #ifdef IFD_X86
 #include <cpuid.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 static const char *const names[IFD_N_ISAS] = {"ref", "avx2", "avx512"};
@@ -64,6 +64,18 @@ static ifd_dot best_dot(ifd_isa isa) {
 ifd_dot ifd_cpu_dot(ifd_isa isa) {
   static const char *const dots[IFD_N_DOTS] = {"plain", "vnni", "amx"};
   return (ifd_dot)at_most(best_dot(isa), dots, getenv("INFOLD_DOT"));
+}
+
+ifd_caches ifd_cpu_caches(void) {
+  enum { USUAL_NEAR = 1 << 20, USUAL_FAR = 8 << 20, MOST_FAR = 32 << 20 };
+  const char *given = getenv("INFOLD_CACHE");
+  size_t asked = given ? (size_t)strtoull(given, NULL, 10) : 0;
+  if (asked) return (ifd_caches){asked, asked};
+  long near = sysconf(_SC_LEVEL2_CACHE_SIZE), far = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  ifd_caches c = {near > 0 ? (size_t)near : USUAL_NEAR, far > 0 ? (size_t)far : USUAL_FAR};
+  if (c.far > MOST_FAR) c.far = MOST_FAR;
+  if (c.far < c.near) c.far = c.near;
+  return c;
 }
 
 int ifd_cpus_within(int n, double quota) {

@@ -2,6 +2,8 @@
 #ifndef IFD_BASE_CPU_H
 #define IFD_BASE_CPU_H
 
+#include <stddef.h>
+
 /* Kernels exist for these; a later one is preferred. */
 typedef enum ifd_isa { IFD_ISA_REF, IFD_ISA_AVX2, IFD_ISA_AVX512, IFD_N_ISAS } ifd_isa;
 
@@ -17,6 +19,14 @@ typedef enum ifd_dot { IFD_DOT_PLAIN, IFD_DOT_VNNI, IFD_DOT_AMX, IFD_N_DOTS } if
 /* The best one that this machine has beside the ISA, or a lesser one that INFOLD_DOT=plain|vnni names; tiles
  * are asked of the kernel for the whole process. */
 ifd_dot ifd_cpu_dot(ifd_isa isa);
+/* Bytes that a core finds near at hand (L2), and farther off but before memory: what it may expect of a last
+ * level that others use too. INFOLD_CACHE=BYTES takes both to be that large. Where the system does not tell,
+ * usual sizes. */
+typedef struct ifd_caches {
+  size_t near, far;
+} ifd_caches;
+ifd_caches ifd_cpu_caches(void);
+
 /* Processors that this process may run on: the smaller of its affinity mask, which a cpuset narrows, and its
  * cgroup's quota (cgroup.h), at least 1. */
 int ifd_cpu_count(void);

@@ -1,36 +1,15 @@
-#include "exec/run.h"
+#include "exec/run_priv.h"
 
 #include "base/os.h"
 #include <string.h>
-
-/* The memory of one run of one plan. */
-typedef struct frame {
-  struct frame *next; /* idle frames of the plan */
-  ifd_arena arena;
-  ifd_program *program;
-  ifd_plan *plan;
-  ifd_datum *slots;
-  char *slab, *scratch, *shared;
-  size_t slab_bytes, scratch_bytes, shared_bytes;
-  int n_workers;
-  int n_patched;
-  int *patched; /* slots whose memory changes from run to run: aliases of inputs */
-} frame;
-
-typedef struct runner {
-  ifd_env env; /* first: an env is its runner */
-  const ifd_run_options *options;
-  frame *frame;
-  struct runner *parent;
-  int depth;
-} runner;
 
 enum { MAX_DEPTH = 64 };
 
 /* ---- frames ---- */
 
-static void destroy_frame(frame *f) {
+static void destroy_frame(ifd_frame *f) {
   ifd_budget *budget = f->program->budget;
+  ifd_lanes_destroy(f);
   ifd_budget_free(budget, f->slab, f->slab_bytes);
   ifd_budget_free(budget, f->scratch, f->scratch_bytes);
   ifd_budget_free(budget, f->shared, f->shared_bytes);
@@ -39,7 +18,7 @@ static void destroy_frame(frame *f) {
 }
 
 static void free_frames(ifd_plan *plan) {
-  for (frame *f = plan->frames, *next; f; f = next) {
+  for (ifd_frame *f = plan->frames, *next; f; f = next) {
     next = f->next;
     destroy_frame(f);
   }
@@ -51,7 +30,7 @@ void ifd_run_free_frames(ifd_program *program) {
   for (int i = 0; i < program->children.n; i++) ifd_run_free_frames(program->children.v[i]);
 }
 
-static void fill_slots(frame *f) {
+void ifd_frame_fill(ifd_frame *f) {
   const ifd_plan *plan = f->plan;
   for (int s = 0; s < f->program->n_slots; s++) {
     const ifd_slot *slot = &plan->slots[s],
@@ -62,28 +41,29 @@ static void fill_slots(frame *f) {
       d->kind = IFD_KIND_TENSOR;
       d->tensor = slot->tensor;
     }
-    if (root->place == IFD_PLACE_SLAB)
+    if (root->place == f->own)
       d->tensor.data = f->slab + root->offset + within;
     else if (root->place == IFD_PLACE_CONSTANT)
       d->tensor.data = (char *)root->tensor.data + within;
-    else if (slot != root)
+    else if (slot != root && f->patched && root->place != IFD_PLACE_PART)
       f->patched[f->n_patched++] = s;
   }
 }
 
-static ifd_status create_frame(ifd_error *err, frame **out, ifd_program *program, ifd_plan *plan,
+static ifd_status create_frame(ifd_error *err, ifd_frame **out, ifd_program *program, ifd_plan *plan,
                                int n_workers) {
   ifd_arena arena;
-  frame *f;
+  ifd_frame *f;
   ifd_arena_init(&arena, program->budget);
-  ALLOC(err, f, ifd_new(&arena, frame));
-  *f = (frame){.arena = arena,
-               .program = program,
-               .plan = plan,
-               .n_workers = n_workers,
-               .slab_bytes = plan->slab,
-               .shared_bytes = plan->shared,
-               .scratch_bytes = plan->scratch * (size_t)n_workers};
+  ALLOC(err, f, ifd_new(&arena, ifd_frame));
+  *f = (ifd_frame){.arena = arena,
+                   .program = program,
+                   .plan = plan,
+                   .own = IFD_PLACE_SLAB,
+                   .n_workers = n_workers,
+                   .slab_bytes = plan->slab,
+                   .shared_bytes = plan->shared,
+                   .scratch_bytes = plan->scratch * (size_t)n_workers};
   f->slots = ifd_new_array(&f->arena, ifd_datum, program->n_slots);
   f->patched = ifd_new_array(&f->arena, int, program->n_slots);
   f->slab = ifd_budget_alloc(program->budget, f->slab_bytes);
@@ -93,15 +73,19 @@ static ifd_status create_frame(ifd_error *err, frame **out, ifd_program *program
     destroy_frame(f);
     FAIL(err, NO_MEMORY, "out of memory: a run of this shape takes %zu bytes", plan->peak);
   }
-  fill_slots(f);
-  *out = f;
-  return IFD_OK;
+  ifd_frame_fill(f);
+  ifd_status status = ifd_lanes_create(err, f);
+  if (status != IFD_OK)
+    destroy_frame(f);
+  else
+    *out = f;
+  return status;
 }
 
-static ifd_status take_frame(ifd_error *err, frame **out, ifd_program *program, ifd_plan *plan,
+static ifd_status take_frame(ifd_error *err, ifd_frame **out, ifd_program *program, ifd_plan *plan,
                              int n_workers) {
   pthread_mutex_lock(&program->lock);
-  frame *f = plan->frames;
+  ifd_frame *f = plan->frames;
   if (f) plan->frames = f->next;
   pthread_mutex_unlock(&program->lock);
   if (f && f->n_workers >= n_workers) {
@@ -112,7 +96,7 @@ static ifd_status take_frame(ifd_error *err, frame **out, ifd_program *program, 
   return create_frame(err, out, program, plan, n_workers);
 }
 
-static void give_back(ifd_program *program, ifd_plan *plan, frame *f) {
+static void give_back(ifd_program *program, ifd_plan *plan, ifd_frame *f) {
   pthread_mutex_lock(&program->lock);
   if (f) {
     f->next = plan->frames;
@@ -161,7 +145,7 @@ typedef struct operands {
   void **out;
 } operands;
 
-static ifd_status gather(ifd_error *err, operands *o, ifd_arena *arena, const frame *f,
+static ifd_status gather(ifd_error *err, operands *o, ifd_arena *arena, const ifd_frame *f,
                          const ifd_step *step) {
   o->in = o->few_in, o->out = o->few_out;
   if (step->n_in > FEW) ALLOC(err, o->in, ifd_new_array(arena, const void *, step->n_in));
@@ -174,14 +158,14 @@ static ifd_status gather(ifd_error *err, operands *o, ifd_arena *arena, const fr
 
 /* ---- steps ---- */
 
-static const ifd_datum **inputs_of(ifd_arena *arena, frame *f, const ifd_step *step) {
+static const ifd_datum **inputs_of(ifd_arena *arena, ifd_frame *f, const ifd_step *step) {
   const ifd_datum **in = ifd_new_array(arena, const ifd_datum *, step->n_in);
   for (int i = 0; in && i < step->n_in; i++) in[i] = step->in[i] < 0 ? NULL : &f->slots[step->in[i]];
   return in;
 }
 
 /* An evaluated output moves into its slot; one whose memory was planned elsewhere is copied there. */
-static ifd_status settle(runner *r, const ifd_step *step, int slot, ifd_datum *made, void *planned,
+static ifd_status settle(ifd_runner *r, const ifd_step *step, int slot, ifd_datum *made, void *planned,
                          size_t planned_bytes) {
   ifd_datum *d = &r->frame->slots[slot];
   if (!planned) {
@@ -201,8 +185,8 @@ static ifd_status settle(runner *r, const ifd_step *step, int slot, ifd_datum *m
   return IFD_OK;
 }
 
-static ifd_status evaluate(runner *r, const ifd_step *step, ifd_arena *arena) {
-  frame *f = r->frame;
+static ifd_status evaluate(ifd_runner *r, const ifd_step *step, ifd_arena *arena) {
+  ifd_frame *f = r->frame;
   ifd_error *err = r->env.err;
   const ifd_datum **in;
   ifd_datum *out;
@@ -230,8 +214,8 @@ static ifd_status evaluate(runner *r, const ifd_step *step, ifd_arena *arena) {
   return status;
 }
 
-static ifd_status run_static(runner *r, const ifd_step *step, ifd_arena *arena) {
-  frame *f = r->frame;
+static ifd_status run_static(ifd_runner *r, const ifd_step *step, ifd_arena *arena) {
+  ifd_frame *f = r->frame;
   operands o;
   atomic_int failed = 0;
   TRY(gather(r->env.err, &o, arena, f, step));
@@ -242,9 +226,9 @@ static ifd_status run_static(runner *r, const ifd_step *step, ifd_arena *arena) 
 }
 
 /* Memory for a work that was prepared in mid-run. */
-static ifd_status run_prepared(runner *r, const ifd_step *step, const ifd_work *work, const ifd_tensor *types,
-                               ifd_arena *arena) {
-  frame *f = r->frame;
+static ifd_status run_prepared(ifd_runner *r, const ifd_step *step, const ifd_work *work,
+                               const ifd_tensor *types, ifd_arena *arena) {
+  ifd_frame *f = r->frame;
   ifd_error *err = r->env.err;
   operands o;
   size_t scratch = 0;
@@ -270,7 +254,7 @@ static ifd_status run_prepared(runner *r, const ifd_step *step, const ifd_work *
   return evaluate(r, step, arena);
 }
 
-static ifd_status run_dynamic(runner *r, const ifd_step *step, ifd_arena *arena) {
+static ifd_status run_dynamic(ifd_runner *r, const ifd_step *step, ifd_arena *arena) {
   const ifd_datum **in;
   ifd_tensor *types;
   ifd_work work;
@@ -280,7 +264,7 @@ static ifd_status run_dynamic(runner *r, const ifd_step *step, ifd_arena *arena)
   return work.n_launches ? run_prepared(r, step, &work, types, arena) : evaluate(r, step, arena);
 }
 
-static size_t bytes_of(const frame *f, const ifd_step *step) {
+static size_t bytes_of(const ifd_frame *f, const ifd_step *step) {
   size_t bytes = 0;
   for (int i = 0; i < step->n_in + step->n_out; i++) {
     int s = i < step->n_in ? step->in[i] : step->out[i - step->n_in];
@@ -289,7 +273,7 @@ static size_t bytes_of(const frame *f, const ifd_step *step) {
   return bytes;
 }
 
-static ifd_status run_step(runner *r, const ifd_step *step, ifd_arena *arena) {
+static ifd_status run_step(ifd_runner *r, const ifd_step *step, ifd_arena *arena) {
   ifd_profile *profile = r->options->profile;
   double start = profile ? ifd_now() : 0;
   bool lowered = step->is_static && step->work.n_launches;
@@ -313,12 +297,12 @@ static ifd_status run_step(runner *r, const ifd_step *step, ifd_arena *arena) {
   return IFD_OK;
 }
 
-static ifd_status run_steps(runner *r) {
+ifd_status ifd_run_steps(ifd_runner *r, int first, int last) {
   ifd_arena arena;
   ifd_status status = IFD_OK;
   const ifd_plan *plan = r->frame->plan;
   ifd_arena_init(&arena, r->env.budget);
-  for (int k = 0; k < plan->n_steps && status == IFD_OK; k++) {
+  for (int k = first; k < last && status == IFD_OK; k++) {
     status = run_step(r, &plan->steps[k], &arena);
     if (arena.blocks) ifd_arena_free(&arena);
     if (status == IFD_OK && r->options->cancelled && r->options->cancelled(r->options->cancel_context))
@@ -328,10 +312,23 @@ static ifd_status run_steps(runner *r) {
   return status;
 }
 
+/* Steps of all samples one after another, regions between them. */
+static ifd_status run_plan(ifd_runner *r) {
+  const ifd_plan *plan = r->frame->plan;
+  int k = 0;
+  for (int i = 0; i < plan->n_regions; i++) {
+    const ifd_region *region = &plan->regions[i];
+    TRY(ifd_run_steps(r, k, region->first));
+    TRY(ifd_run_region(r, region));
+    k = region->last;
+  }
+  return ifd_run_steps(r, k, plan->n_steps);
+}
+
 /* ---- a run ---- */
 
-static ifd_status enter(runner *r, const ifd_datum *inputs, const ifd_datum *const *captures) {
-  frame *f = r->frame;
+static ifd_status enter(ifd_runner *r, const ifd_datum *inputs, const ifd_datum *const *captures) {
+  ifd_frame *f = r->frame;
   const ifd_program *p = f->program;
   for (int i = 0; i < p->n_inputs; i++)
     if (p->constants[p->inputs[i]].kind == IFD_KIND_UNKNOWN) f->slots[p->inputs[i]] = inputs[i];
@@ -351,8 +348,8 @@ static ifd_status enter(runner *r, const ifd_datum *inputs, const ifd_datum *con
   return IFD_OK;
 }
 
-static ifd_status leave(runner *r, ifd_datum *outputs) {
-  frame *f = r->frame;
+static ifd_status leave(ifd_runner *r, ifd_datum *outputs) {
+  ifd_frame *f = r->frame;
   const ifd_program *p = f->program;
   for (int i = 0; i < p->n_outputs; i++)
     TRY(ifd_datum_own(r->env.err, &outputs[i], &f->slots[p->outputs[i]], p->budget));
@@ -360,7 +357,7 @@ static ifd_status leave(runner *r, ifd_datum *outputs) {
 }
 
 /* Inputs and captures are borrowed; what the run made and still holds is released. */
-static void clear(frame *f) {
+static void clear(ifd_frame *f) {
   const ifd_program *p = f->program;
   for (int s = 0; s < p->n_slots; s++) {
     ifd_place place = f->plan->slots[s].place;
@@ -375,7 +372,7 @@ static void clear(frame *f) {
   }
 }
 
-static ifd_status run_program(ifd_program *program, runner *r, const ifd_datum *inputs,
+static ifd_status run_program(ifd_program *program, ifd_runner *r, const ifd_datum *inputs,
                               const ifd_datum *const *captures, ifd_datum *outputs) {
   ifd_plan *plan;
   ifd_error *err = r->env.err;
@@ -388,7 +385,7 @@ static ifd_status run_program(ifd_program *program, runner *r, const ifd_datum *
   }
   memset(outputs, 0, (size_t)program->n_outputs * sizeof *outputs);
   status = enter(r, inputs, captures);
-  if (status == IFD_OK) status = run_steps(r);
+  if (status == IFD_OK) status = run_plan(r);
   if (status == IFD_OK) status = leave(r, outputs);
   if (status != IFD_OK)
     for (int i = 0; i < program->n_outputs; i++) ifd_datum_unref(&outputs[i]);
@@ -405,7 +402,7 @@ static ifd_program *find_child(ifd_program *program, const struct ifd_graph *gra
 
 static ifd_status run_graph(ifd_env *env, const struct ifd_graph *graph, const ifd_datum *in, int n_in,
                             ifd_datum *out, int n_out) {
-  runner *parent = (runner *)env;
+  ifd_runner *parent = (ifd_runner *)env;
   ifd_program *child = find_child(parent->frame->program, graph);
   EXPECT(env->err, child, BAD_MODEL, "the node has no such graph");
   EXPECT(env->err, n_in == child->n_inputs && n_out == child->n_outputs, BAD_MODEL,
@@ -419,7 +416,7 @@ static ifd_status run_graph(ifd_env *env, const struct ifd_graph *graph, const i
   if (captures) {
     for (int i = 0; i < child->captures.n; i++)
       captures[i] = &parent->frame->slots[child->captures.v[i].outer];
-    runner r = {.env = *env, .options = parent->options, .parent = parent, .depth = parent->depth + 1};
+    ifd_runner r = {.env = *env, .options = parent->options, .parent = parent, .depth = parent->depth + 1};
     status = run_program(child, &r, in, captures, out);
   } else
     status = ifd_error_set(env->err, IFD_NO_MEMORY, __FILE__, "out of memory");
@@ -431,7 +428,7 @@ ifd_status ifd_run(ifd_error *err, ifd_program *program, const ifd_run_options *
                    const ifd_datum *inputs, ifd_datum *outputs) {
   uint64_t random = options->seed;
   int64_t steps_left = options->max_steps ? options->max_steps : IFD_DEFAULT_MAX_STEPS;
-  runner r = {.options = options};
+  ifd_runner r = {.options = options};
   r.env = (ifd_env){.err = err,
                     .budget = program->budget,
                     .random = &random,

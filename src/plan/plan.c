@@ -2,6 +2,7 @@
 
 #include "plan/memory.h"
 #include "plan/program_priv.h"
+#include "plan/slice.h"
 #include <string.h>
 
 enum { KEPT_PLANS = 8 };
@@ -17,7 +18,12 @@ typedef struct maker {
   ifd_slot *slots;
   bool *is_output;
   int *last_read; /* by root slot: the last step that reads it; -1 none */
+  int *within;    /* what a slot was made an alias of */
+  ifd_draft *drafts;
+  int n_drafts;
+  ifd_slicing slicing;
   ifd_step *steps;
+  const ifd_draft **draft_of; /* by step */
   int n_steps;
 } maker;
 
@@ -137,13 +143,15 @@ static int root_of(maker *m, int slot) {
 static void make_alias(maker *m, int slot, int of, size_t offset) {
   ifd_slot *s = &m->slots[slot];
   s->place = IFD_PLACE_ALIAS, s->alias = of, s->offset = offset;
+  m->within[slot] = of;
 }
 static size_t offset_of(const maker *m, int slot) {
   return m->slots[slot].place == IFD_PLACE_ALIAS ? m->slots[slot].offset : 0;
 }
 
 static bool is_memory(const ifd_slot *s) {
-  return s->place == IFD_PLACE_SLAB || s->place == IFD_PLACE_INPUT || s->place == IFD_PLACE_CONSTANT;
+  return s->place == IFD_PLACE_SLAB || s->place == IFD_PLACE_PART || s->place == IFD_PLACE_INPUT ||
+         s->place == IFD_PLACE_CONSTANT;
 }
 
 /* A view of an input costs nothing: its slot is an alias and there is no step. */
@@ -158,7 +166,8 @@ static bool settle_view(maker *m, const ifd_program_node *n) {
 }
 
 /* Whether every output is bytes side by side of an input: such a step is not run either. */
-static bool settle_pieces(maker *m, const ifd_program_node *n, const ifd_work *work) {
+static bool settle_pieces(maker *m, const ifd_draft *d, const ifd_work *work) {
+  const ifd_program_node *n = d->n;
   int n_outputs = 0;
   for (int i = 0; i < n->node->n_outputs; i++) n_outputs += n->out[i] >= 0;
   if (!work->only_spans || work->n_spans != n_outputs) return false;
@@ -166,8 +175,9 @@ static bool settle_pieces(maker *m, const ifd_program_node *n, const ifd_work *w
     const ifd_span *span = &work->spans[i];
     int out = n->out[span->out];
     const ifd_slot *root = &m->slots[root_of(m, n->in[span->in])];
-    if (m->is_output[out] || !is_memory(root) || root->tensor.splat || root->tensor.packed ||
-        span->bytes != m->slots[out].bytes || m->slots[out].place == IFD_PLACE_CONSTANT)
+    if (m->slicing.region_of[out] != d->region || m->is_output[out] || !is_memory(root) ||
+        root->tensor.splat || root->tensor.packed || span->bytes != m->slots[out].bytes ||
+        m->slots[out].place == IFD_PLACE_CONSTANT)
       return false;
   }
   for (int i = 0; i < work->n_spans; i++)
@@ -175,7 +185,22 @@ static bool settle_pieces(maker *m, const ifd_program_node *n, const ifd_work *w
   return true;
 }
 
-static ifd_status lower_step(maker *m, const ifd_program_node *n, ifd_step *step) {
+/* What a step of a region sees of a value of the whole batch. */
+static ifd_status see_part(maker *m, const ifd_draft *d, int slot, const ifd_tensor **out) {
+  const ifd_slicing *s = &m->slicing;
+  const ifd_tensor *whole = &m->slots[slot].tensor;
+  ifd_tensor *part;
+  *out = whole;
+  if (d->region < 0 || s->region_of[slot] == d->region) return IFD_OK;
+  ALLOC(m->err, part, ifd_new(&m->scratch, ifd_tensor));
+  *part = (ifd_tensor){.dtype = whole->dtype,
+                       .shape = ifd_batch_part(&whole->shape, s->batch, s->regions[d->region].rows)};
+  *out = part;
+  return IFD_OK;
+}
+
+static ifd_status lower_step(maker *m, const ifd_draft *d, ifd_step *step) {
+  const ifd_program_node *n = d->n;
   const ifd_tensor **in, **out;
   bool *constant;
   ALLOC(m->err, in, ifd_new_array(&m->scratch, const ifd_tensor *, n->node->n_inputs));
@@ -186,8 +211,12 @@ static ifd_status lower_step(maker *m, const ifd_program_node *n, ifd_step *step
     if (!m->slots[n->in[i]].tensor.dtype) return IFD_OK; /* a sequence or map: evaluated */
     in[i] = &m->slots[n->in[i]].tensor;
     constant[i] = m->program->constants[n->in[i]].kind != IFD_KIND_UNKNOWN;
+    if (d->region < 0 || d->roles[i] == IFD_ROLE_WHOLE) continue;
+    TRY(see_part(m, d, n->in[i], &in[i]));
+    constant[i] = false;
   }
-  for (int i = 0; i < n->node->n_outputs; i++) out[i] = n->out[i] < 0 ? NULL : &m->slots[n->out[i]].tensor;
+  for (int i = 0; i < n->node->n_outputs; i++)
+    if (n->out[i] >= 0) TRY(see_part(m, d, n->out[i], &out[i]));
   return ifd_plan_lower(m->err, &m->plan->arena, m->program, n->node, in, constant, out, &step->work);
 }
 
@@ -207,14 +236,44 @@ static const char *name_of(const ifd_node *node) {
   return node->name;
 }
 
-static ifd_status add_step(maker *m, const ifd_program_node *n) {
+/* Types of a node's outputs; a draft unless they are known or a view. */
+static ifd_status add_draft(maker *m, const ifd_program_node *n) {
   bool is_static = inputs_are_static(m, n), known = true;
   TRY(ifd_infer_node(&m->inf, n->node));
   for (int i = 0; i < n->node->n_outputs; i++)
     if (n->out[i] >= 0) TRY(settle_output(m, n->out[i], &is_static, &known));
   if (known && n->node->n_outputs && !(n->node->op->flags & IFD_OP_IMPURE)) return IFD_OK;
   if (is_static && settle_view(m, n)) return IFD_OK;
-  ifd_step *step = &m->steps[m->n_steps];
+  if (is_static)
+    place_outputs(m, n);
+  else {
+    for (int i = 0; i < n->node->n_outputs; i++)
+      if (n->out[i] >= 0) m->slots[n->out[i]].place = IFD_PLACE_DYNAMIC;
+    m->plan->all_static = false;
+  }
+  m->drafts[m->n_drafts++] = (ifd_draft){.n = n, .is_static = is_static, .region = -1};
+  return IFD_OK;
+}
+
+static ifd_status slice_batch(maker *m) {
+  int *base;
+  ALLOC(m->err, base, ifd_new_array(&m->scratch, int, m->program->n_slots));
+  for (int s = 0; s < m->program->n_slots; s++) base[s] = root_of(m, s);
+  m->slicing = (ifd_slicing){.program = m->program,
+                             .slots = m->slots,
+                             .base = base,
+                             .is_output = m->is_output,
+                             .drafts = m->drafts,
+                             .n_drafts = m->n_drafts};
+  TRY(ifd_slice_batch(m->err, &m->slicing, &m->scratch));
+  m->drafts = m->slicing.drafts;
+  return IFD_OK;
+}
+
+static ifd_status add_step(maker *m, const ifd_draft *d) {
+  const ifd_program_node *n = d->n;
+  int k = m->n_steps;
+  ifd_step *step = &m->steps[k];
   *step = (ifd_step){.node = n->node,
                      .name = name_of(n->node),
                      .op_type = n->node->op_type,
@@ -222,50 +281,53 @@ static ifd_status add_step(maker *m, const ifd_program_node *n) {
                      .n_out = n->node->n_outputs,
                      .in = n->in,
                      .out = n->out,
-                     .is_static = is_static};
-  if (is_static) {
-    TRY(lower_step(m, n, step));
-    if (settle_pieces(m, n, &step->work)) return IFD_OK;
-    place_outputs(m, n);
-  } else {
-    for (int i = 0; i < n->node->n_outputs; i++)
-      if (n->out[i] >= 0) m->slots[n->out[i]].place = IFD_PLACE_DYNAMIC;
-    m->plan->all_static = false;
+                     .is_static = d->is_static};
+  if (d->is_static) {
+    TRY(lower_step(m, d, step));
+    if (settle_pieces(m, d, &step->work)) return IFD_OK;
   }
+  m->draft_of[k] = d;
   m->n_steps++;
+  if (d->region < 0) return IFD_OK;
+  ifd_region *region = &m->slicing.regions[d->region];
+  if (!region->last) region->first = k;
+  region->last = k + 1;
   return IFD_OK;
 }
 
 /* ---- lifetimes and memory ---- */
 
-static void read_slot(maker *m, int slot, int step) {
-  if (slot >= 0) m->last_read[root_of(m, slot)] = step;
+/* The region of a step, or NULL. */
+static const ifd_region *region_of(const maker *m, int step) {
+  int region = m->draft_of[step]->region;
+  return region < 0 ? NULL : &m->slicing.regions[region];
 }
 
-static const ifd_program_node *node_of(const maker *m, const ifd_step *step) {
-  const ifd_program_priv *priv = m->priv;
-  /* Steps are a subsequence of nodes, and share their slot arrays. */
-  int low = 0, high = priv->n_nodes - 1;
-  while (low < high) {
-    int middle = (low + high) / 2;
-    if (priv->nodes[middle].node->rank < step->node->rank)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return &priv->nodes[low];
+/* What lies outside of a region's slices is read until the last of them. */
+static void read_slot(maker *m, int slot, int step) {
+  if (slot < 0) return;
+  int root = root_of(m, slot);
+  const ifd_region *region = step < m->n_steps ? region_of(m, step) : NULL;
+  m->last_read[root] = region && m->slots[root].place != IFD_PLACE_PART ? region->last - 1 : step;
 }
 
 static void find_lifetimes(maker *m) {
   for (int s = 0; s < m->program->n_slots; s++) m->last_read[s] = -1;
   for (int k = 0; k < m->n_steps; k++) {
-    const ifd_program_node *n = node_of(m, &m->steps[k]);
+    const ifd_program_node *n = m->draft_of[k]->n;
     for (int i = 0; i < n->node->n_outputs; i++)
       read_slot(m, n->out[i], k); /* alive at least while written */
     for (int i = 0; i < n->node->n_inputs; i++) read_slot(m, n->in[i], k);
     for (int i = 0; i < n->n_reads; i++) read_slot(m, n->reads[i], k);
   }
   for (int i = 0; i < m->program->n_outputs; i++) read_slot(m, m->program->outputs[i], m->n_steps);
+}
+
+/* Whether a step may make its part in the memory of the whole. */
+static bool joins(const maker *m, int step, const ifd_slot *part, const ifd_slot *whole) {
+  if (part->place == IFD_PLACE_PART && whole->place == IFD_PLACE_PART) return true;
+  bool memory = whole->place == IFD_PLACE_SLAB || whole->place == IFD_PLACE_OUTPUT;
+  return memory && part->place == (region_of(m, step) ? IFD_PLACE_PART : IFD_PLACE_SLAB);
 }
 
 /* What a step only copies whole to a part of its output is made there; what is all there need not run. */
@@ -277,9 +339,7 @@ static void join_in_place(maker *m) {
       const ifd_span *span = &step->work.spans[i];
       int in = step->in[span->in], part = root_of(m, in), whole = step->out[span->out];
       const ifd_slot *a = &m->slots[part], *b = &m->slots[whole];
-      bool memory = b->place == IFD_PLACE_SLAB || b->place == IFD_PLACE_OUTPUT;
-      if (a->place != IFD_PLACE_SLAB || !memory || part == whole || span->bytes != a->bytes ||
-          m->slots[in].bytes != a->bytes)
+      if (!joins(m, k, a, b) || part == whole || span->bytes != a->bytes || m->slots[in].bytes != a->bytes)
         continue;
       make_alias(m, part, whole, span->out_at);
       if (m->last_read[part] > m->last_read[whole]) m->last_read[whole] = m->last_read[part];
@@ -307,33 +367,97 @@ static void share_in_place(maker *m) {
     int i = step->work.in_place - 1;
     if (i < 0 || step->in[i] < 0 || step->out[0] < 0) continue;
     int in = step->in[i], from = root_of(m, in), to = step->out[0];
-    if (m->slots[from].place != IFD_PLACE_SLAB || m->slots[to].place != IFD_PLACE_SLAB ||
-        m->last_read[from] != k || m->slots[to].bytes > m->slots[in].bytes || reads_around(m, step, i))
+    ifd_place own = region_of(m, k) ? IFD_PLACE_PART : IFD_PLACE_SLAB;
+    if (m->slots[from].place != own || m->slots[to].place != own || m->last_read[from] != k ||
+        m->slots[to].bytes > m->slots[in].bytes || reads_around(m, step, i))
       continue;
     make_alias(m, to, in, 0);
     m->last_read[from] = m->last_read[to];
   }
 }
 
-static ifd_status plan_memory(maker *m) {
+/* Offsets of the values of one place, a slab's or a lane's. */
+static ifd_status plan_place(maker *m, ifd_place place, size_t *bytes) {
   ifd_buffer *buffers;
   int *slot_of_buffer, n = 0;
   bool *placed;
   ALLOC(m->err, placed, ifd_new_array(&m->scratch, bool, m->program->n_slots));
   ALLOC(m->err, buffers, ifd_new_array(&m->scratch, ifd_buffer, m->program->n_slots));
   ALLOC(m->err, slot_of_buffer, ifd_new_array(&m->scratch, int, m->program->n_slots));
-  for (int k = 0; k < m->n_steps; k++)
+  for (int k = 0; k < m->n_steps; k++) {
+    const ifd_region *region = place == IFD_PLACE_SLAB ? region_of(m, k) : NULL;
     for (int i = 0; i < m->steps[k].n_out; i++) {
       int s = m->steps[k].out[i] < 0 ? -1 : root_of(m, m->steps[k].out[i]);
-      if (s < 0 || m->slots[s].place != IFD_PLACE_SLAB || placed[s]) continue;
+      if (s < 0 || m->slots[s].place != place || placed[s]) continue;
       placed[s] = true; /* by the first step that writes any part of it */
-      buffers[n] = (ifd_buffer){.first = k, .last = m->last_read[s], .bytes = m->slots[s].bytes};
+      buffers[n] = (ifd_buffer){
+          .first = region ? region->first : k, .last = m->last_read[s], .bytes = m->slots[s].bytes};
       slot_of_buffer[n++] = s;
     }
-  TRY(ifd_memory_plan(m->err, buffers, n, &m->plan->slab, &m->scratch));
+  }
+  TRY(ifd_memory_plan(m->err, buffers, n, bytes, &m->scratch));
   for (int i = 0; i < n; i++) m->slots[slot_of_buffer[i]].offset = buffers[i].offset;
   return IFD_OK;
 }
+
+/* ---- regions ---- */
+
+/* Bytes between the samples of a slot that a region reads or writes. */
+static size_t stride_of(const maker *m, int slot) {
+  while (m->slicing.region_of[slot] >= 0) slot = m->within[slot];
+  const ifd_tensor *t = &m->slots[slot].tensor;
+  return (size_t)(ifd_tensor_count(t) / m->slicing.batch) * ifd_dtype_size(t->dtype);
+}
+
+/* seen: the last region that has a slot among its borders. */
+static void add_border(maker *m, const ifd_draft *d, ifd_region *r, ifd_border *borders, int *seen, int slot,
+                       ifd_role role) {
+  if (slot < 0 || seen[slot] == m->plan->n_regions) return;
+  int root = root_of(m, slot);
+  const ifd_tensor *t = &m->slots[slot].tensor;
+  bool parts = role == IFD_ROLE_PARTS, own = m->slicing.region_of[slot] == d->region;
+  if (m->slots[root].place == IFD_PLACE_PART || (m->slots[root].place == IFD_PLACE_CONSTANT && !parts))
+    return; /* a lane has it */
+  seen[slot] = m->plan->n_regions;
+  borders[r->n_borders++] = (ifd_border){.slot = slot,
+                                         .root = root,
+                                         .offset = offset_of(m, slot),
+                                         .stride = parts ? stride_of(m, slot) : 0,
+                                         .dim0 = parts && !own ? t->shape.dim[0] / r->batch * r->rows : 0};
+}
+
+static ifd_status find_borders(maker *m, ifd_region *r, int *seen) {
+  int most = 0;
+  for (int k = r->first; k < r->last; k++) most += m->steps[k].n_in + m->steps[k].n_out;
+  ifd_border *borders;
+  ALLOC(m->err, borders, ifd_new_array(&m->plan->arena, ifd_border, most));
+  for (int k = r->first; k < r->last; k++) {
+    const ifd_draft *d = m->draft_of[k];
+    const ifd_step *step = &m->steps[k];
+    for (int i = 0; i < step->n_in; i++) add_border(m, d, r, borders, seen, step->in[i], d->roles[i]);
+    for (int i = 0; i < step->n_out; i++) add_border(m, d, r, borders, seen, step->out[i], IFD_ROLE_PARTS);
+  }
+  r->borders = borders;
+  return IFD_OK;
+}
+
+static ifd_status add_regions(maker *m) {
+  const ifd_slicing *s = &m->slicing;
+  ifd_region *regions;
+  int *seen;
+  ALLOC(m->err, seen, ifd_new_array(&m->scratch, int, m->program->n_slots));
+  ALLOC(m->err, regions, ifd_new_array(&m->plan->arena, ifd_region, s->n_regions));
+  m->plan->regions = regions;
+  for (int i = 0; i < s->n_regions; i++) {
+    if (s->regions[i].first == s->regions[i].last) continue;
+    ifd_region *r = &regions[m->plan->n_regions++];
+    *r = s->regions[i];
+    TRY(find_borders(m, r, seen));
+  }
+  return IFD_OK;
+}
+
+/* ---- what steps need ---- */
 
 /* Which dynamic values a step is the last to need. */
 static ifd_status add_releases(maker *m) {
@@ -378,7 +502,7 @@ static bool has_bit(unsigned bits, int i) { return i < 32 && bits >> i & 1; }
 
 static ifd_status expand_constants(maker *m) {
   for (int k = 0; k < m->n_steps; k++) {
-    const ifd_program_node *n = node_of(m, &m->steps[k]);
+    const ifd_program_node *n = m->draft_of[k]->n;
     const ifd_work *work = &m->steps[k].work;
     for (int i = 0; i < n->node->n_inputs; i++)
       if (n->in[i] >= 0 && !has_bit(work->unread, i))
@@ -399,7 +523,7 @@ static void sum_memory(maker *m) {
       if (w->launches[i].scratch > p->scratch) p->scratch = w->launches[i].scratch;
   }
   p->scratch = (p->scratch + 63) & ~(size_t)63; /* each worker's begins aligned */
-  p->peak = p->slab + p->shared + p->scratch;
+  p->peak = p->slab + p->lane + p->shared + p->scratch;
   for (int s = 0; s < m->program->n_slots; s++)
     if (m->slots[s].place == IFD_PLACE_OUTPUT) p->peak += m->slots[s].bytes;
 }
@@ -419,17 +543,24 @@ static ifd_status make(maker *m, const ifd_datum *inputs, const ifd_datum *const
   ALLOC(m->err, m->steps, ifd_new_array(arena, ifd_step, m->priv->n_nodes));
   ALLOC(m->err, m->is_output, ifd_new_array(&m->scratch, bool, p->n_slots));
   ALLOC(m->err, m->last_read, ifd_new_array(&m->scratch, int, p->n_slots));
+  ALLOC(m->err, m->within, ifd_new_array(&m->scratch, int, p->n_slots));
+  ALLOC(m->err, m->drafts, ifd_new_array(&m->scratch, ifd_draft, m->priv->n_nodes));
+  ALLOC(m->err, m->draft_of, ifd_new_array(&m->scratch, const ifd_draft *, m->priv->n_nodes));
   for (int i = 0; i < p->n_outputs; i++) m->is_output[p->outputs[i]] = true;
   TRY(add_constants(m));
   for (int i = 0; i < p->n_inputs; i++)
     if (p->constants[p->inputs[i]].kind == IFD_KIND_UNKNOWN) TRY(add_given(m, p->inputs[i], &inputs[i]));
   for (int i = 0; i < p->captures.n; i++) TRY(add_given(m, p->captures.v[i].slot, captures[i]));
   m->plan->all_static = true;
-  for (int k = 0; k < m->priv->n_nodes; k++) TRY(add_step(m, &m->priv->nodes[k]));
+  for (int k = 0; k < m->priv->n_nodes; k++) TRY(add_draft(m, &m->priv->nodes[k]));
+  TRY(slice_batch(m));
+  for (int k = 0; k < m->n_drafts; k++) TRY(add_step(m, &m->drafts[k]));
   find_lifetimes(m);
   join_in_place(m);
   share_in_place(m);
-  TRY(plan_memory(m));
+  TRY(plan_place(m, IFD_PLACE_SLAB, &m->plan->slab));
+  TRY(plan_place(m, IFD_PLACE_PART, &m->plan->lane));
+  TRY(add_regions(m));
   TRY(add_releases(m));
   TRY(expand_constants(m));
   TRY(ifd_program_pack_due(m->err, p));

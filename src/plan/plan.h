@@ -29,6 +29,7 @@ typedef struct ifd_program_options {
   bool float64;    /* float32 in double; implies reference */
   bool exact_conv; /* no convolution by Winograd's algorithm */
   ifd_pool *pool;  /* packs weights; NULL: the caller alone */
+  ifd_caches caches;
   /* Told of a constant that was packed, so that its one reader has no more use for its bytes, and, with
    * NULL, of the end of a batch of these; or NULL. */
   void (*let_go)(void *owner, const void *data, size_t bytes);
@@ -68,6 +69,7 @@ typedef enum ifd_place {
   IFD_PLACE_SLAB,     /* at slot.offset */
   IFD_PLACE_OUTPUT,   /* memory of its own, made in each run: graph outputs of known size */
   IFD_PLACE_ALIAS,    /* within the memory of slot.alias, from slot.offset on */
+  IFD_PLACE_PART,     /* of some samples at a time: at slot.offset in a lane of the slab */
   IFD_PLACE_DYNAMIC   /* made when its step runs */
 } ifd_place;
 
@@ -89,6 +91,24 @@ typedef struct ifd_step {
   const int *release; /* dynamic slots that nobody reads after this step */
 } ifd_step;
 
+/* A slot of the whole batch, or of all samples together, as a region's steps see it: within the memory of
+ * root, `stride` bytes further for each sample. */
+typedef struct ifd_border {
+  int slot, root;
+  size_t offset, stride;
+  int64_t dim0; /* of the samples of a slice; 0: as the slot has it */
+} ifd_border;
+
+/* Steps [first, last) that run on `rows` samples of the batch at a time, so that their values stay in the
+ * cache; the last slice begins where it ends with the batch, and what it computes again has the same bits. */
+typedef struct ifd_region {
+  int first, last;
+  int64_t batch, rows;
+  int n_slices;
+  int n_borders;
+  const ifd_border *borders;
+} ifd_region;
+
 struct ifd_plan {
   ifd_arena arena;
   ifd_plan *next;
@@ -97,9 +117,12 @@ struct ifd_plan {
   const int64_t *key; /* kinds, dtypes and shapes of inputs and captures */
   int n_steps;
   const ifd_step *steps;
+  int n_regions;
+  const ifd_region *regions; /* in order */
   const ifd_slot *slots;
   size_t slab, scratch, shared; /* bytes: slab of a run, scratch for each worker, memory between launches */
-  size_t peak;                  /* bytes a run holds at most, where all is static: slab + outputs + shared */
+  size_t lane;                  /* bytes of slab for each slice that is under way */
+  size_t peak; /* bytes a run on one thread holds at most, where all is static: slab + outputs + shared */
   bool all_static;
   void *frames; /* the executor's idle frames of this plan */
   int users;    /* runs that hold it now; under the program's lock */
