@@ -61,8 +61,8 @@ static double first_cost(const ifd_k_conv_shape *s, double products) {
   const double element = 2.5, tile = IFD_CONV_FIRST_TILE;
   ifd_conv_band band = ifd_conv_band_first(s, 1);
   double width = (double)s->out[IFD_K_W];
-  double copied =
-      band.phases == 1 ? 0 : (double)(band.planes * s->stride[IFD_K_H] * band.phases * band.pitch);
+  double copied = (double)band.planes * (double)s->stride[IFD_K_H] * (double)ifd_conv_band_line(&band);
+  if (band.phases == 1) copied = 0;
   return (products * ceil(width / tile) * tile + copied * element) / width;
 }
 static double frames_cost(const ifd_k_conv_shape *s, double products) {
