@@ -156,11 +156,16 @@ static bool is_pointwise(const ifd_k_conv_shape *s) {
 static ifd_status lower_product(ifd_lower *x, conv_params *s, const ifd_quant_roles *roles, int64_t batch) {
   const ifd_k_conv_shape *c = &s->shape;
   int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2], cg = c->c / c->groups, n = c->m / c->groups;
-  ifd_quant_weights w = {
-      .matrix = {.n = n, .k = taps * cg, .inner = cg, .inner_rs = taps, .outer_rs = 1, .b_cs = cg * taps},
-      .count = c->groups,
-      .stride = n * cg * taps,
-      .own_columns = true};
+  ifd_quant_weights w = {.matrix = {.n = n,
+                                    .k = taps * cg,
+                                    .inner = cg,
+                                    .inner_rs = taps,
+                                    .outer_rs = 1,
+                                    .b_cs = cg * taps,
+                                    .pair_lanes = ifd_k_quant_pair_lanes(x->isa, ifd_cpu_dot(x->isa))},
+                         .count = c->groups,
+                         .stride = n * cg * taps,
+                         .own_columns = true};
   TRY(ifd_quant_prepare(x, &s->call, roles, &w));
   int64_t rows = batch * c->out[IFD_K_D] * c->out[IFD_K_H] * c->out[IFD_K_W];
   s->p = (ifd_k_quant_product){

@@ -8,17 +8,31 @@
 typedef struct operands {
   int64_t m, n, k, a_rs, c_rs;
   bool packs, b_unsigned;
-  buffer a, b, packed, add, b_zero, scale, shift, want;
+  buffer a, b, add, b_zero, scale, shift, want;
   ifd_k_quant_finish f;
 } operands;
 
 static int64_t panels(int64_t n) { return (n + 15) / 16 * 16; }
 
-/* Random bytes, or those of the largest sums. */
-static void fill_bytes(buffer *b, uint64_t *state, bool extreme) {
-  uint8_t *p = (uint8_t *)b->f;
-  uint8_t value = rand_in(state, 0, 1) ? 0xff : 0x80;
-  for (size_t i = 0; i < b->len; i++) p[i] = extreme ? value : (uint8_t)rand_u32(state);
+/* Random bytes, those of the largest sums, such as pairs of weights of about 128 are made of, and few of
+ * these among small ones (int8 and, offset by 128, uint8). */
+typedef enum bytes { RANDOM, EXTREME, BORDER, FEW, FEW_OFFSET, N_BYTES } bytes;
+static uint8_t draw_byte(uint64_t *state, bytes of, uint8_t extreme) {
+  static const uint8_t border[] = {127, 1, 2, 64, 65, 0, 128, 255, 254, 192, 191, 129};
+  uint8_t at_border = border[rand_in(state, 0, sizeof border - 1)], small = (uint8_t)rand_in(state, -30, 30);
+  bool is_small = rand_in(state, 0, 40) != 0;
+  switch (of) {
+  case EXTREME: return extreme;
+  case BORDER: return at_border;
+  case FEW: return is_small ? small : at_border;
+  case FEW_OFFSET: return (is_small ? small : at_border) ^ 0x80;
+  default: return (uint8_t)rand_u32(state);
+  }
+}
+
+static void fill_bytes(buffer *b, uint64_t *state, bytes of) {
+  uint8_t extreme = rand_in(state, 0, 1) ? 0xff : 0x80;
+  for (size_t i = 0; i < b->len; i++) ((uint8_t *)b->f)[i] = draw_byte(state, of, extreme);
 }
 
 static int32_t int_at(const buffer *b, int64_t i) { return ((const int32_t *)b->f)[i]; }
@@ -47,18 +61,17 @@ static size_t out_len(const operands *o) {
 }
 
 static operands make(int64_t m, int64_t n, int64_t k, uint64_t *state) {
-  bool extreme = rand_in(state, 0, 4) == 0;
+  bytes a = (bytes)rand_in(state, 0, N_BYTES - 1), b = (bytes)rand_in(state, 0, N_BYTES - 1);
   operands o = {.m = m, .n = n, .k = k, .packs = rand_in(state, 0, 1), .b_unsigned = rand_in(state, 0, 1)};
   o.a_rs = o.packs ? k + rand_in(state, 0, 3) : (k + 3) / 4 * 4 + rand_in(state, 0, 9);
   o.c_rs = n + rand_in(state, 0, 3);
   o.f.out = (ifd_k_quant_out)rand_in(state, 0, 2);
   o.a = buffer_new((size_t)((m - 1) * o.a_rs + (o.packs ? k : (k + 3) / 4 * 4)));
   o.b = buffer_new((size_t)(k * n));
-  o.packed = buffer_new(ifd_k_quant_packed_len(n, k));
   o.add = buffer_floats(panels(n)), o.b_zero = buffer_floats(panels(n));
   o.scale = buffer_floats(panels(n)), o.shift = buffer_floats(panels(n));
   o.want = buffer_new(out_len(&o));
-  fill_bytes(&o.a, state, extreme), fill_bytes(&o.b, state, extreme), fill_bytes(&o.add, state, false);
+  fill_bytes(&o.a, state, a), fill_bytes(&o.b, state, b), fill_bytes(&o.add, state, RANDOM);
   for (int64_t j = 0; j < panels(n); j++) {
     ((int32_t *)o.b_zero.f)[j] = (int32_t)rand_in(state, -128, 127);
     o.scale.f[j] = rand_float(state) * 1e-7f, o.shift.f[j] = rand_float(state) * 60;
@@ -69,15 +82,13 @@ static operands make(int64_t m, int64_t n, int64_t k, uint64_t *state) {
   bool is_signed = rand_in(state, 0, 1);
   o.f.zero = (int32_t)rand_in(state, is_signed ? -128 : 0, is_signed ? 127 : 255);
   o.f.lo = (float)((is_signed ? -128 : 0) - o.f.zero), o.f.hi = o.f.lo + 255;
-  ifd_k_quant_pack_b((int8_t *)o.packed.f,
-                     &(ifd_k_quant_matrix){o.b.f, o.b_unsigned, n, k, k, .inner_rs = n, .b_cs = 1});
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < n; j++) element(&o, i, j);
   return o;
 }
 
 static void drop(operands *o) {
-  buffer *all[] = {&o->a, &o->b, &o->packed, &o->add, &o->b_zero, &o->scale, &o->shift, &o->want};
+  buffer *all[] = {&o->a, &o->b, &o->add, &o->b_zero, &o->scale, &o->shift, &o->want};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) buffer_free(all[i]);
 }
 
@@ -88,7 +99,16 @@ static void pack_rows(const void *source, uint8_t *to, int64_t stride, int64_t i
   }
 }
 
+static buffer pack(const operands *o, int pair_lanes) {
+  const ifd_k_quant_matrix m = {o->b.f,        o->b_unsigned,    o->n,      o->k,
+                                .inner = o->k, .inner_rs = o->n, .b_cs = 1, .pair_lanes = pair_lanes};
+  buffer packed = buffer_new(ifd_k_quant_packed_len(o->n, o->k, pair_lanes));
+  ifd_k_quant_pack_b((int8_t *)packed.f, &m);
+  return packed;
+}
+
 static void check(const operands *o, ifd_isa isa, ifd_dot dot, uint64_t *state) {
+  buffer packed = pack(o, ifd_k_quant_pair_lanes(isa, dot));
   buffer c = buffer_new(out_len(o));
   size_t size = o->f.out == IFD_K_QUANT_INT8 ? 1 : 4;
   ifd_k_quant_product p = {.m = o->m,
@@ -99,7 +119,7 @@ static void check(const operands *o, ifd_isa isa, ifd_dot dot, uint64_t *state) 
                            .a_rs = o->a_rs,
                            .pack = o->packs ? pack_rows : NULL,
                            .source = o,
-                           .b = (const int8_t *)o->packed.f,
+                           .b = (const int8_t *)packed.f,
                            .c = c.f,
                            .c_rs = o->c_rs,
                            .finish = o->f};
@@ -118,6 +138,7 @@ static void check(const operands *o, ifd_isa isa, ifd_dot dot, uint64_t *state) 
       assert_int_equal((unsigned char)got[g], 0xa5);
   }
   buffer_free(&scratch);
+  buffer_free(&packed);
   buffer_free(&c);
 }
 

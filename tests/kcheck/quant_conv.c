@@ -11,7 +11,7 @@ typedef struct layer {
   ifd_k_conv_shape shape;
   int64_t samples, places; /* output places of all samples */
   bool is_signed;
-  buffer x, w, packed, zeros, want;
+  buffer x, w, zeros, want;
 } layer;
 
 static int64_t count(const int64_t *d) { return d[IFD_K_D] * d[IFD_K_H] * d[IFD_K_W]; }
@@ -59,23 +59,15 @@ static int32_t sum_at(const layer *l, int64_t sample, const int64_t *at, int64_t
 static layer make(uint64_t *state, ifd_k_conv_shape shape) {
   layer l = {.shape = shape, .samples = rand_in(state, 1, 3), .is_signed = rand_in(state, 0, 1)};
   const ifd_k_conv_shape *s = &l.shape;
-  int64_t cg = s->c / s->groups, n = s->m / s->groups, taps = count(s->kernel);
+  int64_t cg = s->c / s->groups, taps = count(s->kernel);
   l.places = l.samples * count(s->out);
   l.x = buffer_new((size_t)(l.samples * count(s->in) * s->c));
   l.w = buffer_new((size_t)(s->m * cg * taps));
   for (size_t i = 0; i < l.x.len; i++) ((uint8_t *)l.x.f)[i] = (uint8_t)rand_u32(state);
-  for (size_t i = 0; i < l.w.len; i++) ((uint8_t *)l.w.f)[i] = (uint8_t)rand_u32(state);
-  size_t step = ifd_k_quant_packed_len(n, taps * cg);
-  l.packed = buffer_new(step * (size_t)s->groups);
-  for (int64_t g = 0; g < s->groups; g++)
-    ifd_k_quant_pack_b((int8_t *)l.packed.f + (size_t)g * step,
-                       &(ifd_k_quant_matrix){.b = (const int8_t *)l.w.f + g * n * cg * taps,
-                                             .n = n,
-                                             .k = taps * cg,
-                                             .inner = cg,
-                                             .inner_rs = taps,
-                                             .outer_rs = 1,
-                                             .b_cs = cg * taps});
+  int64_t rare = rand_in(state, 0, 1) * 60; /* large weights are rare, or all are any */
+  for (size_t i = 0; i < l.w.len; i++)
+    ((uint8_t *)l.w.f)[i] =
+        (uint8_t)(rand_in(state, 0, rare) ? rand_in(state, -30, 30) : rand_in(state, -128, 127));
   l.zeros = buffer_floats(s->m + 16);
   for (int64_t i = 0; i < s->m + 16; i++) ((int32_t *)l.zeros.f)[i] = 0;
   l.want = buffer_floats(l.places * s->m);
@@ -88,8 +80,24 @@ static layer make(uint64_t *state, ifd_k_conv_shape shape) {
 }
 
 static void drop(layer *l) {
-  buffer *all[] = {&l->x, &l->w, &l->packed, &l->zeros, &l->want};
+  buffer *all[] = {&l->x, &l->w, &l->zeros, &l->want};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) buffer_free(all[i]);
+}
+
+static buffer pack(const layer *l, int64_t group, int pair_lanes) {
+  const ifd_k_conv_shape *s = &l->shape;
+  int64_t cg = s->c / s->groups, n = s->m / s->groups, taps = count(s->kernel);
+  const ifd_k_quant_matrix m = {.b = (const int8_t *)l->w.f + group * n * cg * taps,
+                                .n = n,
+                                .k = taps * cg,
+                                .inner = cg,
+                                .inner_rs = taps,
+                                .outer_rs = 1,
+                                .b_cs = cg * taps,
+                                .pair_lanes = pair_lanes};
+  buffer packed = buffer_new(ifd_k_quant_packed_len(n, taps * cg, pair_lanes));
+  ifd_k_quant_pack_b((int8_t *)packed.f, &m);
+  return packed;
 }
 
 /* All groups, in tasks of some rows; `lines` may be NULL. */
@@ -98,6 +106,7 @@ static void check(const layer *l, ifd_isa isa, ifd_dot dot, const ifd_k_quant_li
   int64_t cg = s->c / s->groups, n = s->m / s->groups, k = cg * count(s->kernel);
   buffer y = buffer_floats(l->places * s->m);
   for (int64_t g = 0; g < s->groups; g++) {
+    buffer packed = pack(l, g, ifd_k_quant_pair_lanes(isa, dot));
     ifd_k_quant_image image = {.shape = s,
                                .x = (const uint8_t *)l->x.f + g * cg,
                                .end = (const uint8_t *)l->x.f + l->x.len,
@@ -110,7 +119,7 @@ static void check(const layer *l, ifd_isa isa, ifd_dot dot, const ifd_k_quant_li
                              .pack = ifd_k_quant(isa)->gather,
                              .source = &image,
                              .lines = lines,
-                             .b = (const int8_t *)l->packed.f + (size_t)g * ifd_k_quant_packed_len(n, k),
+                             .b = (const int8_t *)packed.f,
                              .c = y.f + g * n,
                              .c_rs = s->m,
                              .finish = {.add = (const int32_t *)l->zeros.f}};
@@ -119,6 +128,7 @@ static void check(const layer *l, ifd_isa isa, ifd_dot dot, const ifd_k_quant_li
     for (int64_t i = 0; i < p.m; i += step)
       ifd_k_quant(isa)->run(&p, i, i + step < p.m ? i + step : p.m, 0, n, scratch.f);
     buffer_free(&scratch);
+    buffer_free(&packed);
   }
   if (memcmp(y.f, l->want.f, y.len))
     fail_msg("%s dot %d %s: %d channels, %d places", ifd_isa_name(isa), dot, lines ? "by lines" : "gathered",

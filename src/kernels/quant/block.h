@@ -11,7 +11,8 @@ typedef struct ifd_quant_block {
   const uint8_t *a;
   int64_t a_rs, i0, i1, j0, j1;
   int64_t pieces, piece;   /* a row's bytes are `pieces` times `piece`, */
-  const int64_t *offsets;  /* these from its place */
+  const int64_t *offsets;  /* these from its place; */
+  const int64_t *quad_at;  /* and its quads these, where pairs may have excess */
   char *const *to;         /* where the rows of C are, from column 0 on; of what is none, a place to spare */
   const int32_t *row_sums; /* where the finish asks for them; of both, 16 may be read */
 } ifd_quant_block;

@@ -4,7 +4,7 @@
 
 #include "kernels/simd.h"
 
-/* Four bytes of each lane, ready for dot_plain: even and odd ones as 16-bit integers. */
+/* Four bytes of each lane, ready for dot_words: even and odd ones as 16-bit integers. */
 #if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
 typedef struct quads {
   i16 even, odd;
@@ -23,9 +23,21 @@ IFD_INLINE quads quads_unsigned(i16 a) {
 IFD_INLINE quads quads_signed(i16 a) {
   return (quads){_mm512_srai_epi16(_mm512_slli_epi16(a, 8), 8), _mm512_srai_epi16(a, 8)};
 }
-IFD_INLINE i16 dot_plain(i16 sum, quads a, quads b) {
+IFD_INLINE i16 dot_words(i16 sum, quads a, quads b) {
   sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a.even, b.even));
   return _mm512_add_epi32(sum, _mm512_madd_epi16(a.odd, b.odd));
+}
+/* Pairs whose weights sum up to at most 128, of so many columns. */
+typedef __m512i pairs;
+enum { PAIR_LANES = 16 };
+IFD_INLINE pairs pairs_load(const void *p) { return _mm512_loadu_si512(p); }
+IFD_INLINE pairs add_pairs(pairs sum, pairs a, pairs b) {
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), _mm512_set1_epi16(1)));
+}
+IFD_INLINE i16 dot_pairs(i16 sum, i16 a, i16 b) { return add_pairs(sum, a, b); }
+IFD_INLINE i16 dot_excess(i16 sum, i16 a, pairs b, int half) {
+  (void)half;
+  return add_pairs(sum, a, b);
 }
 __attribute__((target("avx512vnni"))) IFD_INLINE i16 dot_vnni(i16 sum, i16 a, i16 b) {
   return _mm512_dpbusd_epi32(sum, a, b);
@@ -53,12 +65,25 @@ IFD_INLINE quads quads_signed(i16 a) {
       {_mm256_srai_epi16(_mm256_slli_epi16(a.l, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16(a.h, 8), 8)},
       {_mm256_srai_epi16(a.l, 8), _mm256_srai_epi16(a.h, 8)}};
 }
-IFD_INLINE i16 dot_plain(i16 sum, quads a, quads b) {
+IFD_INLINE i16 dot_words(i16 sum, quads a, quads b) {
   sum.l = _mm256_add_epi32(sum.l, _mm256_madd_epi16(a.even.l, b.even.l));
   sum.h = _mm256_add_epi32(sum.h, _mm256_madd_epi16(a.even.h, b.even.h));
   sum.l = _mm256_add_epi32(sum.l, _mm256_madd_epi16(a.odd.l, b.odd.l));
   sum.h = _mm256_add_epi32(sum.h, _mm256_madd_epi16(a.odd.h, b.odd.h));
   return sum;
+}
+/* Pairs whose weights sum up to at most 128, of so many columns. */
+typedef __m256i pairs;
+enum { PAIR_LANES = 8 };
+IFD_INLINE pairs pairs_load(const void *p) { return _mm256_loadu_si256(p); }
+IFD_INLINE pairs add_pairs(pairs sum, pairs a, pairs b) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)));
+}
+IFD_INLINE i16 dot_pairs(i16 sum, i16 a, i16 b) {
+  return (i16){add_pairs(sum.l, a.l, b.l), add_pairs(sum.h, a.h, b.h)};
+}
+IFD_INLINE i16 dot_excess(i16 sum, i16 a, pairs b, int half) {
+  return half ? (i16){sum.l, add_pairs(sum.h, a.h, b)} : (i16){add_pairs(sum.l, a.l, b), sum.h};
 }
 __attribute__((target("avxvnni"))) IFD_INLINE i16 dot_vnni(i16 sum, i16 a, i16 b) {
   return (i16){_mm256_dpbusd_avx_epi32(sum.l, a.l, b.l), _mm256_dpbusd_avx_epi32(sum.h, a.h, b.h)};
@@ -74,9 +99,10 @@ IFD_INLINE i16 i16_load_bytes(const void *p) {
 IFD_INLINE void i16_store_bytes(void *p, i16 a) {
   for (int k = 0; k < 16; k++) ((uint8_t *)p)[k] = (uint8_t)a.i[k];
 }
+enum { PAIR_LANES = 0 };
 IFD_INLINE quads quads_unsigned(i16 a) { return a; }
 IFD_INLINE quads quads_signed(i16 a) { return a; }
-IFD_INLINE i16 dot_plain(i16 sum, quads a, quads b) {
+IFD_INLINE i16 dot_words(i16 sum, quads a, quads b) {
   for (int k = 0; k < 16; k++)
     for (int shift = 0; shift < 32; shift += 8) {
       int32_t x = (uint8_t)((uint32_t)a.i[k] >> shift), y = (int8_t)((uint32_t)b.i[k] >> shift);

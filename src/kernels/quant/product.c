@@ -11,29 +11,39 @@ static int32_t sum_bytes(const uint8_t *a, int64_t n) {
 }
 
 /* How many panels a tile takes: one or two, or four where few rows are left. */
-static int64_t vectors_of(ifd_dot dot, int64_t rows, int64_t panels) {
-  int64_t v = IFD_K(ifd_quant_rows)(dot, 4) >= rows ? 4 : IFD_K(ifd_quant_rows)(dot, 2) >= 8 ? 2 : 1;
+static int64_t vectors_of(ifd_quant_way way, int64_t rows, int64_t panels) {
+  int64_t v = IFD_K(ifd_quant_rows)(way, 4) >= rows ? 4 : IFD_K(ifd_quant_rows)(way, 2) >= 8 ? 2 : 1;
   while (v > panels) v /= 2;
   return v;
 }
 
+static int pair_lanes(ifd_dot dot) { return dot == IFD_DOT_PLAIN ? PAIR_LANES : 0; }
+
 static void run_tiles(const ifd_quant_block *k) {
   const ifd_k_quant_product *p = k->p;
+  const int lanes = pair_lanes(p->dot);
+  const ifd_k_quant_excess excess = ifd_k_quant_excess_of(p->b, p->n, p->k, lanes);
+  const ifd_quant_way way = p->dot >= IFD_DOT_VNNI ? IFD_QUANT_VNNI
+                            : excess.first         ? IFD_QUANT_PAIRS
+                                                   : IFD_QUANT_WORDS;
   int64_t rows = k->i1 - k->i0, panel = ifd_quant_quads(p->k) * 64;
   ifd_quant_tile t = {.a_rs = k->a_rs,
                       .pieces = k->pieces,
                       .quads = ifd_ceil_div(k->piece, 4),
                       .offsets = k->offsets,
-                      .b_vs = panel};
+                      .b_vs = panel,
+                      .excess = excess,
+                      .quad_at = k->quad_at};
   for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
-    v = vectors_of(p->dot, rows, ifd_ceil_div(k->j1 - j, 16));
-    int64_t n_tiles = ifd_ceil_div(rows, IFD_K(ifd_quant_rows)(p->dot, v));
+    v = vectors_of(way, rows, ifd_ceil_div(k->j1 - j, 16));
+    int64_t n_tiles = ifd_ceil_div(rows, IFD_K(ifd_quant_rows)(way, v));
     t.b = p->b + j / 16 * panel;
+    if (excess.first) t.excess.first = excess.first + j / lanes;
     for (int64_t r = 0; r < n_tiles; r++) {
       int64_t i = rows * r / n_tiles, end = rows * (r + 1) / n_tiles;
       t.a = k->a + i * k->a_rs;
       t.store = ifd_quant_store_at(k, i, j, v);
-      IFD_K(ifd_quant_find)(p->dot, end - i, v)(&t);
+      IFD_K(ifd_quant_find)(way, end - i, v)(&t);
     }
   }
 }
@@ -78,6 +88,11 @@ static void place_results(const ifd_quant_block *k, char **to, char *spare) {
   }
 }
 
+static void place_quads(const ifd_quant_sizes *z, const int64_t *offsets, int64_t *quad_at) {
+  for (int64_t q = 0; q < z->pieces; q++)
+    for (int64_t i = 0; i < z->piece; i += 4) *quad_at++ = offsets[q] + i;
+}
+
 static int32_t sum_row(const ifd_quant_block *k, int64_t row) {
   uint32_t sum = 0;
   for (int64_t q = 0; q < k->pieces; q++)
@@ -91,17 +106,20 @@ static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0
   char **to = (char **)((char *)scratch + z.to);
   int32_t *row_sums = (int32_t *)((char *)scratch + z.sums);
   int64_t *offsets = (int64_t *)((char *)scratch + z.offsets);
+  int64_t *quad_at = (int64_t *)((char *)scratch + z.quad_at);
   ifd_quant_block k = {.p = p,
                        .j0 = j0,
                        .j1 = j1,
                        .pieces = z.pieces,
                        .piece = z.piece,
                        .offsets = offsets,
+                       .quad_at = quad_at,
                        .to = to,
                        .row_sums = row_sums};
   *offsets = 0;
   if (p->lines) IFD_K(ifd_quant_line_offsets)
   (((const ifd_k_quant_image *)p->source)->shape, p->lines, z.plane, offsets);
+  if (pair_lanes(p->dot)) place_quads(&z, offsets, quad_at);
   for (int64_t i = i0; i < i1; i += z.rows) {
     k.i0 = i, k.i1 = ifd_min_i64(i + z.rows, i1);
     place_rows(&k, &z, scratch);

@@ -4,7 +4,12 @@
  * zero point. B is packed as int8 in panels of 16 columns by quads of k, [ceil(n / 16)][quads][16][4], zeros
  * beyond n and k, where quads is ceil(k / 4) rounded up to whole tiles of 16; behind it stand the sums of its
  * columns, int32, padded to panels. Sums wrap modulo 2^32. Since integers add exactly, no order, split, ISA
- * or instruction changes a bit; what follows in floats is the same few operations everywhere. */
+ * or instruction changes a bit; what follows in floats is the same few operations everywhere.
+ *
+ * Where products of bytes are added by pairs in 16 bits that saturate (vpmaddubsw), no pair of weights may
+ * sum up to more than 128: 255 * 128 < 2^15. What a pair has beyond that, its excess, is taken out when B is
+ * packed, and stands behind the sums of columns as further quads, added like the others; where too many have
+ * some, B stays whole and products are added as 16-bit words. */
 #ifndef IFD_KERNELS_QUANT_QUANT_H
 #define IFD_KERNELS_QUANT_QUANT_H
 
@@ -71,9 +76,18 @@ typedef struct ifd_k_quant_product {
   ifd_k_quant_finish finish;
 } ifd_k_quant_product;
 
-/* Bytes of packed B, sums of columns included; where these are. */
-size_t ifd_k_quant_packed_len(int64_t n, int64_t k);
+/* Columns that a register of such pairs holds, 0 where sums of bytes do not saturate. */
+int ifd_k_quant_pair_lanes(ifd_isa isa, ifd_dot dot);
+/* Bytes of packed B, sums of columns and the most excess included; where these are. */
+size_t ifd_k_quant_packed_len(int64_t n, int64_t k, int pair_lanes);
 const int32_t *ifd_k_quant_column_sums(const int8_t *packed, int64_t n, int64_t k);
+/* first is NULL where B stays whole. Excess of column group u, of pair_lanes columns: steps [first[u],
+ * first[u + 1]), each for quad quads[step] of k, with weights [step][pair_lanes][4]. */
+typedef struct ifd_k_quant_excess {
+  const int32_t *first, *quads;
+  const int8_t *weights;
+} ifd_k_quant_excess;
+ifd_k_quant_excess ifd_k_quant_excess_of(const int8_t *packed, int64_t n, int64_t k, int pair_lanes);
 /* B as it lies: element (i, j) is b[i / inner * outer_rs + i % inner * inner_rs + j * b_cs], so that a row
  * may be channel i % inner of tap i / inner. */
 typedef struct ifd_k_quant_matrix {
@@ -81,6 +95,7 @@ typedef struct ifd_k_quant_matrix {
   bool is_unsigned; /* packed offset by -128 */
   int64_t n, k;
   int64_t inner, inner_rs, outer_rs, b_cs;
+  int pair_lanes; /* where pairs shall be split */
 } ifd_k_quant_matrix;
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from);
 /* Bytes that runs of at most m rows need. */

@@ -15,9 +15,9 @@ static inline int64_t ifd_quant_quads(int64_t k) { return ifd_ceil_div(k, 64) * 
  */
 typedef struct ifd_quant_sizes {
   int64_t rows, stride;
-  int64_t pieces, piece;                /* of a row */
-  int64_t plane;                        /* of lines: from a plane to the next */
-  size_t to, sums, offsets, spare, len; /* behind the packed rows; spare: a line of C */
+  int64_t pieces, piece;                         /* of a row */
+  int64_t plane;                                 /* of lines: from a plane to the next */
+  size_t to, sums, offsets, quad_at, spare, len; /* behind the packed rows; spare: a line of C */
 } ifd_quant_sizes;
 
 static inline int64_t ifd_quant_block_rows(int64_t m, int64_t wish) {
@@ -48,7 +48,8 @@ static inline ifd_quant_sizes ifd_quant_sizes_of(const ifd_k_quant_product *p, i
   z.to = ifd_quant_whole(a_len);
   z.sums = z.to + ifd_quant_whole(sizeof(char *) * rows);
   z.offsets = z.sums + ifd_quant_whole(sizeof(int32_t) * rows);
-  z.spare = z.offsets + ifd_quant_whole(sizeof(int64_t) * (size_t)z.pieces);
+  z.quad_at = z.offsets + ifd_quant_whole(sizeof(int64_t) * (size_t)z.pieces);
+  z.spare = z.quad_at + ifd_quant_whole(sizeof(int64_t) * (size_t)ifd_ceil_div(p->k, 4));
   z.len = z.spare + ifd_quant_whole(sizeof(int32_t) * (size_t)p->n);
   return z;
 }

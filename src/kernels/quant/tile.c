@@ -29,7 +29,7 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
 /* Rows by threes from one pointer: a processor adds one or two strides as it loads. */
 #define ROW_(i) (a[(i) / 3] + (i) % 3 * rs)
 
-#define TILE(name, target, operand, ready_a, ready_b, dot)                                                   \
+#define TILE(name, target, operand, ready_a, ready_b, dot, add_rest)                                         \
   target IFD_INLINE void name(const int M, const int NV, const ifd_quant_tile *t) {                          \
     i16 sum[IFD_QUANT_MOST_ROWS][IFD_QUANT_VECTORS];                                                         \
     EACH_VECTOR EACH_ROW sum[i][v] = i16_set1(0);                                                            \
@@ -48,8 +48,28 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
         UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] += 4;                                                \
       }                                                                                                      \
     }                                                                                                        \
+    add_rest(M, NV, t, sum);                                                                                 \
     store(M, NV, sum, &t->store);                                                                            \
   }
+#define AS_IS_(x) (x)
+#define NO_REST_(M, NV, t, sum)
+
+#if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
+/* Further quads of these columns. */
+IFD_INLINE void add_excess(const int M, const int NV, const ifd_quant_tile *t, i16 sum[][IFD_QUANT_VECTORS]) {
+  enum { HALVES = 16 / PAIR_LANES };
+  const int64_t rs = t->a_rs;
+  const ifd_k_quant_excess e = t->excess;
+  EACH_VECTOR UNROLL_ for (int half = 0; half < HALVES; half++) for (int64_t s = e.first[v * HALVES + half];
+                                                                     s < e.first[v * HALVES + half + 1];
+                                                                     s++) {
+    const pairs b = pairs_load(e.weights + s * (int64_t)sizeof(pairs));
+    const uint8_t *a[(IFD_QUANT_MOST_ROWS + 2) / 3];
+    UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = t->a + t->quad_at[e.quads[s]] + i * rs;
+    EACH_ROW sum[i][v] = dot_excess(sum[i][v], i16_set_quad(ROW_(i)), b, half);
+  }
+}
+#endif
 
 #define ROWS_1(X, NV)  X(1, NV)
 #define ROWS_2(X, NV)  X(1, NV) X(2, NV)
@@ -60,58 +80,49 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
 #define ROWS_12(X, NV) ROWS_7(X, NV) X(8, NV) X(9, NV) X(10, NV) X(11, NV) X(12, NV)
 #define ROWS_14(X, NV) ROWS_12(X, NV) X(13, NV) X(14, NV)
 
-#define AS_IS_(x)      (x)
-#define ENTRY_P(M, NV) [NV][M] = plain_##M##x##NV,
-#define KERNEL_P(M, NV)                                                                                      \
-  static __attribute__((noinline)) void plain_##M##x##NV(const ifd_quant_tile *t) { plain(M, NV, t); }
-#define ENTRY_V(M, NV) [NV][M] = vnni_##M##x##NV,
-#define KERNEL_V(M, NV)                                                                                      \
-  IFD_VNNI_TARGET static __attribute__((noinline)) void vnni_##M##x##NV(const ifd_quant_tile *t) {           \
-    vnni(M, NV, t);                                                                                          \
-  }
+#define ENTRY(way, M, NV) [NV][M] = way##_##M##x##NV,
+#define KERNEL(target, way, M, NV)                                                                           \
+  target static __attribute__((noinline)) void way##_##M##x##NV(const ifd_quant_tile *t) { way(M, NV, t); }
+#define ENTRY_W(M, NV)  ENTRY(by_words, M, NV)
+#define KERNEL_W(M, NV) KERNEL(, by_words, M, NV)
+#define ENTRY_P(M, NV)  ENTRY(by_pairs, M, NV)
+#define KERNEL_P(M, NV) KERNEL(, by_pairs, M, NV)
+#define ENTRY_V(M, NV)  ENTRY(by_vnni, M, NV)
+#define KERNEL_V(M, NV) KERNEL(IFD_VNNI_TARGET, by_vnni, M, NV)
 #if defined(IFD_ISA_avx512)
-#define PLAIN(X) ROWS_12(X, 1) ROWS_12(X, 2) ROWS_6(X, 4)
+#define WORDS(X) ROWS_12(X, 1) ROWS_12(X, 2) ROWS_6(X, 4)
+#define PAIRS(X) ROWS_12(X, 1) ROWS_12(X, 2) ROWS_6(X, 4)
 #define VNNI(X)  ROWS_14(X, 1) ROWS_14(X, 2) ROWS_6(X, 4)
-enum { PLAIN_ROWS = 12, VNNI_ROWS = 14, MOST_SUMS = 28 };
+static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {
+    {0, 12, 12, 0, 6}, {0, 12, 12, 0, 6}, {0, 14, 14, 0, 6}};
 #elif defined(IFD_ISA_avx2)
-#define PLAIN(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
+#define WORDS(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
+#define PAIRS(X) ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 4)
 #define VNNI(X)  ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 4)
-enum { PLAIN_ROWS = 4, VNNI_ROWS = 6 };
+static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {{0, 4, 2, 0, 1}, {0, 6, 3, 0, 1}, {0, 6, 3, 0, 1}};
 #else
-#define PLAIN(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
-enum { PLAIN_ROWS = 4, VNNI_ROWS = 4 };
+#define WORDS(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
+static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {{0, 4, 2, 0, 1}};
 #endif
 
 typedef ifd_quant_kernel kernels[IFD_QUANT_VECTORS + 1][IFD_QUANT_MOST_ROWS + 1];
-TILE(plain, , quads, quads_unsigned, quads_signed, dot_plain)
-PLAIN(KERNEL_P)
-#ifdef VNNI
-TILE(vnni, IFD_VNNI_TARGET, i16, AS_IS_, AS_IS_, dot_vnni)
+TILE(by_words, , quads, quads_unsigned, quads_signed, dot_words, NO_REST_)
+WORDS(KERNEL_W)
+#ifdef PAIRS
+TILE(by_pairs, , i16, AS_IS_, AS_IS_, dot_pairs, add_excess)
+PAIRS(KERNEL_P)
+TILE(by_vnni, IFD_VNNI_TARGET, i16, AS_IS_, AS_IS_, dot_vnni, NO_REST_)
 VNNI(KERNEL_V)
 #endif
 
-ifd_quant_kernel IFD_K(ifd_quant_find)(ifd_dot dot, int64_t rows, int64_t vectors) {
-  static const kernels plains = {PLAIN(ENTRY_P)};
-#ifdef VNNI
-  static const kernels vnnis = {VNNI(ENTRY_V)};
-  if (dot >= IFD_DOT_VNNI) return vnnis[vectors][rows];
-#endif
-  (void)dot;
-  return plains[vectors][rows];
-}
-
-int64_t IFD_K(ifd_quant_rows)(ifd_dot dot, int64_t vectors) {
-  static const int8_t rows[2][IFD_QUANT_VECTORS + 1] = {
-#if defined(IFD_ISA_avx512)
-    {0, 12, 12, 0, 6},
-    {0, 14, 14, 0, 6}
-#elif defined(IFD_ISA_avx2)
-    {0, 4, 2, 0, 1},
-    {0, 6, 3, 0, 1}
-#else
-    {0, 4, 2, 0, 1},
-    {0, 4, 2, 0, 1}
+ifd_quant_kernel IFD_K(ifd_quant_find)(ifd_quant_way way, int64_t rows, int64_t vectors) {
+  static const kernels ways[] = {{WORDS(ENTRY_W)},
+#ifdef PAIRS
+                                 {PAIRS(ENTRY_P)},
+                                 {VNNI(ENTRY_V)}
 #endif
   };
-  return rows[dot >= IFD_DOT_VNNI][vectors];
+  return ways[way][vectors][rows];
 }
+
+int64_t IFD_K(ifd_quant_rows)(ifd_quant_way way, int64_t vectors) { return most_rows[way][vectors]; }

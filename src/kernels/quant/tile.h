@@ -13,15 +13,20 @@ typedef struct ifd_quant_tile {
   int64_t pieces, quads; /* of a row; quads of a piece */
   const int64_t *offsets;
   const int8_t *b;
-  int64_t b_vs; /* bytes between panels */
+  int64_t b_vs;              /* bytes between panels */
+  ifd_k_quant_excess excess; /* from the first panel's on, where there is any, and where its quads are */
+  const int64_t *quad_at;
   ifd_quant_store store;
 } ifd_quant_tile;
 
 typedef void (*ifd_quant_kernel)(const ifd_quant_tile *t);
 
+/* Products of bytes as 16-bit words; added by pairs in 16 bits, with B's excess; by fours in 32 bits. */
+typedef enum ifd_quant_way { IFD_QUANT_WORDS, IFD_QUANT_PAIRS, IFD_QUANT_VNNI } ifd_quant_way;
+
 /* The kernel for a tile of so many rows and panels (1, 2 or 4); rows <= ifd_quant_rows of it. */
-ifd_quant_kernel IFD_K(ifd_quant_find)(ifd_dot dot, int64_t rows, int64_t vectors);
+ifd_quant_kernel IFD_K(ifd_quant_find)(ifd_quant_way way, int64_t rows, int64_t vectors);
 /* The most rows of a tile of so many panels. */
-int64_t IFD_K(ifd_quant_rows)(ifd_dot dot, int64_t vectors);
+int64_t IFD_K(ifd_quant_rows)(ifd_quant_way way, int64_t vectors);
 
 #endif

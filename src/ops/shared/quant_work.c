@@ -137,10 +137,14 @@ static void run_prepare(const void *params, const ifd_args *args, int task) {
 
 /* ---- lowering ---- */
 
+static size_t packed_step(const ifd_k_quant_matrix *m) {
+  return (ifd_k_quant_packed_len(m->n, m->k, m->pair_lanes) + 63) / 64 * 64;
+}
+
 /* A share is whole matrices. */
 static void pack_matrices(void *to, const void *from, const void *params, int share, int n_shares) {
   const ifd_quant_weights *w = params;
-  size_t step = ifd_k_quant_packed_len(w->matrix.n, w->matrix.k);
+  size_t step = packed_step(&w->matrix);
   int64_t begin, end;
   ifd_packing_share(w->count, share, n_shares, &begin, &end);
   for (int64_t i = begin; i < end; i++) {
@@ -186,7 +190,7 @@ ifd_status ifd_quant_prepare(ifd_lower *x, ifd_quant_call *c, const ifd_quant_ro
     if (!input(x, *all[i])) *all[i] = -1;
   c->w.matrix.is_unsigned = x->in[roles->w]->dtype == IFD_UINT8;
   c->w_has_zero = has_zero(x, roles->w_zero, c->w.matrix.is_unsigned);
-  c->packed_step = (ifd_k_quant_packed_len(w->matrix.n, w->matrix.k) + 63) / 64 * 64;
+  c->packed_step = packed_step(&w->matrix);
   c->packed_at = sizeof(int32_t) * 4 * (size_t)(padded(w->matrix.n) * w->count);
   c->shared = c->packed_at;
   if (x->constant[roles->w]) {
@@ -267,7 +271,8 @@ ifd_status ifd_lower_quant_matmul(ifd_lower *x, const ifd_quant_roles *roles, fl
                                     .k = d->k,
                                     .inner = d->k,
                                     .inner_rs = transposed ? 1 : d->n,
-                                    .b_cs = transposed ? d->k : 1},
+                                    .b_cs = transposed ? d->k : 1,
+                                    .pair_lanes = ifd_k_quant_pair_lanes(x->isa, ifd_cpu_dot(x->isa))},
                          .count = 1};
   int64_t m = d->m;
   if (b.rank <= 2) { /* rows that meet the same matrix are rows of one product */
