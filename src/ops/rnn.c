@@ -328,19 +328,158 @@ static ifd_shape state_shape(const layer *l) {
   return (ifd_shape){3, {l->directions, l->batch, l->hidden}};
 }
 
+static ifd_status make_y(ifd_eval *x, layer *l) {
+  ifd_shape y = output_shape(l);
+  TRY(ifd_shape_check(x->err, &y, sizeof(double)));
+  return ifd_eval_zeros(x, &l->y, ifd_shape_count(&y));
+}
+
+static ifd_status put_outputs(ifd_eval *x, const layer *l) {
+  ifd_shape y = output_shape(l), state = state_shape(l);
+  TRY(ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &y, l->y));
+  TRY(ifd_eval_put_f64(x, 1, ifd_eval_dtype(x, 0), &state, l->y_h));
+  return ifd_eval_put_f64(x, 2, ifd_eval_dtype(x, 0), &state, l->y_c);
+}
+
 static ifd_status eval_layer(ifd_eval *x, const cell *cell) {
   layer l = {.cell = cell};
   TRY(read_attributes(x->err, x->node, &l));
   TRY(read_sizes(x->err, x->node, &l, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1), ifd_eval_shape(x, 2)));
   TRY(read_inputs(x, &l));
-  ifd_shape y = output_shape(&l), state = state_shape(&l);
-  TRY(ifd_shape_check(x->err, &y, sizeof(double)));
-  TRY(ifd_eval_zeros(x, &l.y, ifd_shape_count(&y)));
+  TRY(make_y(x, &l));
   for (int d = 0; d < l.directions; d++)
     for (int64_t b = 0; b < l.batch; b++) run_sequence(&l, d, b);
-  TRY(ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &y, l.y));
-  TRY(ifd_eval_put_f64(x, 1, ifd_eval_dtype(x, 0), &state, l.y_h));
-  return ifd_eval_put_f64(x, 2, ifd_eval_dtype(x, 0), &state, l.y_c);
+  return put_outputs(x, &l);
+}
+
+/* ---- on quantized weights ---- */
+
+/* com.microsoft.DynamicQuantizeLSTM: W [directions, inputs, 4 hidden] and R [directions, hidden, 4 hidden]
+ * are bytes, with a scale and a zero point for each direction or each of its columns. Before each product X,
+ * all of it, and H, of all sequences, are quantized as DynamicQuantizeLinear does. */
+enum { W_SCALE = 8, R_SCALE = 10 };
+
+/* Real weights as LSTM has them: [directions, 4 hidden, columns]. */
+static ifd_status dequantize(ifd_eval *x, const double **out, int i, int scale_at) {
+  const ifd_shape *shape = ifd_eval_shape(x, i);
+  const double *q, *scale, *zero;
+  double *w;
+  EXPECT(x->err, shape->rank == 3 && ifd_dtype_is_byte(ifd_eval_dtype(x, i)), BAD_INPUT,
+         "input %d is not a tensor of three dimensions of 8-bit integers", i);
+  int64_t directions = shape->dim[0], columns = shape->dim[1], rows = shape->dim[2];
+  int64_t n = ifd_eval_has(x, scale_at) ? ifd_shape_count(ifd_eval_shape(x, scale_at)) : 0;
+  EXPECT(x->err, n == directions || n == directions * rows, BAD_INPUT,
+         "input %d has %lld elements; one for each direction or for each of its columns is needed", scale_at,
+         (long long)n);
+  TRY(ifd_eval_f64(x, &q, i));
+  TRY(ifd_eval_find_f64_n(x, &scale, scale_at, n, "the scale"));
+  TRY(ifd_eval_find_f64_n(x, &zero, scale_at + 1, n, "the zero point"));
+  TRY(ifd_eval_zeros(x, &w, ifd_shape_count(shape)));
+  for (int64_t d = 0; d < directions; d++)
+    for (int64_t c = 0; c < columns; c++)
+      for (int64_t r = 0; r < rows; r++) {
+        int64_t s = n == directions ? d : d * rows + r;
+        w[(d * rows + r) * columns + c] = (*q++ - (zero ? zero[s] : 0)) * scale[s];
+      }
+  *out = w;
+  return IFD_OK;
+}
+
+/* What is left of n values once they are bytes: their range holds 0, and all is as in float. */
+static void snap(double *to, const double *from, int64_t n, double low, double high) {
+  float scale = high == low ? 1 : ((float)high - (float)low) / 255;
+  float zero = rintf(fminf(fmaxf(-(float)low / scale, 0), 255));
+  for (int64_t i = 0; i < n; i++)
+    to[i] = (fminf(fmaxf(rintf((float)from[i] / scale) + zero, 0), 255) - zero) * scale;
+}
+
+static void widen(double *low, double *high, const double *v, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    *low = fmin(*low, v[i]);
+    *high = fmax(*high, v[i]);
+  }
+}
+
+/* All sequences of a direction side by side; those that are over have no part in the range of H. */
+static void run_quantized(const layer *l, int d, int64_t longest) {
+  bool backward = d == 1 || l->reverse;
+  for (int64_t i = 0; i < longest; i++) {
+    double low = 0, high = 0;
+    for (int64_t b = 0; b < l->batch; b++)
+      if (i <= l->lengths[b]) widen(&low, &high, l->y_h + state_at(l, d, b), l->hidden);
+    for (int64_t b = 0; b < l->batch; b++) {
+      int64_t t = backward ? l->lengths[b] - 1 - i : i;
+      double *h = l->y_h + state_at(l, d, b);
+      if (i >= l->lengths[b]) continue;
+      snap(h, h, l->hidden, low, high);
+      project(l, d, input_at(l, t, b));
+      l->cell->step(l, d, l->x_part, h, l->y_c + state_at(l, d, b));
+      memcpy(output_at(l, t, d, b), h, (size_t)l->hidden * sizeof *h);
+    }
+  }
+}
+
+/* The domain has no schema: what ONNX's LSTM is promised is checked here. */
+static ifd_status check_inputs(const ifd_eval *x) {
+  static const int needed[] = {0, 1, 2, W_SCALE, R_SCALE};
+  for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+    EXPECT(x->err, ifd_eval_has(x, needed[i]), BAD_MODEL, "input %d is missing", needed[i]);
+  for (int i = 0; i < x->n_in; i++)
+    EXPECT(x->err, !x->in[i] || (x->in[i]->kind == IFD_KIND_TENSOR && x->in[i]->tensor.dtype != IFD_STRING),
+           BAD_INPUT, "input %d is not a tensor of numbers", i);
+  EXPECT(x->err, ifd_dtype_is_float(ifd_eval_dtype(x, 0)), BAD_INPUT, "X is not of floats");
+  return IFD_OK;
+}
+
+static ifd_shape swapped(const ifd_shape *s) {
+  ifd_shape t = *s;
+  if (s->rank == 3) t.dim[1] = s->dim[2], t.dim[2] = s->dim[1];
+  return t;
+}
+
+/* Lengths of all sequences, given or not. */
+static ifd_status set_lengths(ifd_eval *x, layer *l, int64_t *longest) {
+  int64_t *all;
+  *longest = 0;
+  ALLOC(x->err, all, ifd_new_array(x->scratch, int64_t, l->batch));
+  for (int64_t b = 0; b < l->batch; b++) {
+    all[b] = l->lengths ? l->lengths[b] : l->steps;
+    if (all[b] > *longest) *longest = all[b];
+  }
+  l->lengths = all;
+  return IFD_OK;
+}
+
+/* X of the steps that some sequence takes. */
+static ifd_status snap_input(ifd_eval *x, layer *l, int64_t longest) {
+  int64_t n = longest * l->batch * l->inputs;
+  double *snapped, low = 0, high = 0;
+  TRY(ifd_eval_zeros(x, &snapped, n));
+  widen(&low, &high, l->x, n);
+  snap(snapped, l->x, n, low, high);
+  l->x = snapped;
+  return IFD_OK;
+}
+
+static ifd_status eval_quantized(ifd_eval *x) {
+  layer l = {.cell = &lstm_cell};
+  int64_t longest;
+  TRY(check_inputs(x));
+  ifd_shape w = swapped(ifd_eval_shape(x, 1)), r = swapped(ifd_eval_shape(x, 2));
+  TRY(read_attributes(x->err, x->node, &l));
+  EXPECT(x->err, !l.batch_first, UNSUPPORTED, "attribute layout is not 0");
+  TRY(read_sizes(x->err, x->node, &l, ifd_eval_shape(x, 0), &w, &r));
+  TRY(read_inputs(x, &l));
+  TRY(dequantize(x, &l.w, 1, W_SCALE));
+  TRY(dequantize(x, &l.r, 2, R_SCALE));
+  TRY(set_lengths(x, &l, &longest));
+  TRY(snap_input(x, &l, longest));
+  TRY(make_y(x, &l));
+  const size_t states = (size_t)(l.directions * l.batch * l.hidden) * sizeof(double);
+  if (l.initial_h) memcpy(l.y_h, l.initial_h, states);
+  if (l.initial_c) memcpy(l.y_c, l.initial_c, states);
+  for (int d = 0; d < l.directions; d++) run_quantized(&l, d, longest);
+  return put_outputs(x, &l);
 }
 
 /* ---- on kernels ---- */
@@ -397,4 +536,14 @@ CELL(lstm, IFD_RNN_LSTM)
     .name = name_, .since = 1, .infer = infer_##cell, .eval = eval_##cell, .lower = lower_##cell,            \
     .cost = cost_rnn                                                                                         \
   }
-const ifd_op ifd_ops_rnn[] = {ROW("RNN", rnn), ROW("GRU", gru), ROW("LSTM", lstm), {0}};
+const ifd_op ifd_ops_rnn[] = {ROW("RNN", rnn),
+                              ROW("GRU", gru),
+                              ROW("LSTM", lstm),
+                              {.name = "DynamicQuantizeLSTM",
+                               .domain = "com.microsoft",
+                               .since = 1,
+                               .flags = IFD_OP_MIXES_BATCH,
+                               .infer = infer_lstm,
+                               .eval = eval_quantized,
+                               .cost = cost_rnn},
+                              {0}};
