@@ -52,15 +52,6 @@ static ifd_status read_deform(ifd_error *err, const ifd_node *node, const ifd_sh
   return IFD_OK;
 }
 
-/* Neighbours of position v on an axis of `size` elements, zeros outside. */
-static ifd_neighbours neighbours_of(double v, int64_t size) {
-  double low = floor(v), t = v - low;
-  ifd_neighbours r = {.n = 2, .weight = {1 - t, t}};
-  for (int i = 0; i < 2; i++)
-    r.index[i] = low + i >= 0 && low + i <= (double)(size - 1) ? (int64_t)low + i : -1;
-  return r;
-}
-
 /* Where in the offsets, and in the mask, tap `tap` of group g of image n stands. */
 static int64_t offset_row(const deform *d, int64_t n, int64_t g, int64_t tap) {
   return (n * d->offset_group + g) * d->taps + tap;
@@ -82,9 +73,9 @@ static void sample_window(const deform *d, const deform_data *v, int64_t n, cons
     for (bool more = ifd_box_start(&taps); more; more = ifd_box_next(&taps), row++) {
       ifd_neighbours at[IFD_TAPS_AXES];
       for (int a = 0; a < d->w.n; a++)
-        at[a] = neighbours_of((double)ifd_window_at(&d->w, a, o[a], taps.at[a]) +
-                                  v->offset[(row * d->w.n + a) * d->windows + index],
-                              d->w.image[a]);
+        at[a] = ifd_neighbours_linear((double)ifd_window_at(&d->w, a, o[a], taps.at[a]) +
+                                          v->offset[(row * d->w.n + a) * d->windows + index],
+                                      d->w.image[a]);
       double sample = ifd_taps_weigh(at, d->w.n, d->w.image, v->x + (n * d->c + c) * d->image);
       *to++ = v->mask ? sample * v->mask[row * d->windows + index] : sample;
     }
@@ -152,16 +143,18 @@ static void find_taps(const deform_work *p, const ifd_args *args, int64_t row, c
   const deform *d = &p->d;
   const float *offset = (const float *)args->in[2] + row * d->w.n * d->windows;
   const float *mask = p->has_mask ? (const float *)args->in[4] + row * d->windows : NULL;
+  ifd_taps_axis axes[IFD_TAPS_AXES];
+  double x[IFD_TAPS_AXES][IFD_TAPS_BLOCK];
   int64_t o[IFD_MAX_RANK];
   split_index(first, d->w.windows, d->w.n, o);
-  for (int i = 0; i < t->n_points; i++, next_index(o, d->w.windows, d->w.n)) {
-    int64_t index = first + i;
-    ifd_neighbours at[IFD_TAPS_AXES];
+  for (int i = 0; i < t->n_points; i++, next_index(o, d->w.windows, d->w.n))
     for (int a = 0; a < d->w.n; a++)
-      at[a] = neighbours_of((double)ifd_window_at(&d->w, a, o[a], k[a]) + offset[a * d->windows + index],
-                            d->w.image[a]);
-    ifd_taps_set(t, i, at, d->w.n, d->w.image, mask ? mask[index] : 1);
+      x[a][i] = (double)ifd_window_at(&d->w, a, o[a], k[a]) + offset[a * d->windows + first + i];
+  for (int a = 0; a < d->w.n; a++) {
+    axes[a].size = d->w.image[a];
+    ifd_taps_axis_linear(&axes[a], x[a], t->n_points);
   }
+  ifd_taps_set(t, axes, d->w.n, mask ? mask + first : NULL);
 }
 
 /* columns [c * taps, IFD_TAPS_BLOCK] of the block. */
@@ -217,7 +210,7 @@ static ifd_status lower_deform_conv(ifd_lower *x) {
   bool fits = (!p.has_bias || ifd_tensor_count(x->in[3]) == d->m) &&
               (!p.has_mask || ifd_tensor_count(x->in[4]) == d->n * d->offset_group * d->taps * d->windows);
   int64_t k = d->c / d->group * d->taps;
-  if (!fits || d->image > INT32_MAX || (1 << d->w.n) > IFD_TAPS || k == 0) return IFD_OK;
+  if (!fits || d->image >= INT32_MAX || (1 << d->w.n) > IFD_TAPS || k == 0) return IFD_OK;
   p.blocks = ifd_ceil_div(d->windows, IFD_TAPS_BLOCK);
   p.columns_len = (size_t)(d->c * d->taps) * IFD_TAPS_BLOCK * sizeof(float);
   p.grid = (ifd_k_gemm_grid){.m_step = d->m / d->group, .n_step = IFD_TAPS_BLOCK, .n_m = 1, .n_tasks = 1};

@@ -58,10 +58,15 @@ typedef struct sampler {
   int64_t size[IFD_TAPS_AXES];
 } sampler;
 
-/* Neighbours of the normalized coordinate v on axis a. */
-static ifd_neighbours neighbours_of(const sampler *s, int a, double v) {
+/* The normalized coordinate v on axis a, in elements. */
+static double position_of(const sampler *s, int a, double v) {
+  double n = (double)s->size[a];
+  return s->align_corners ? (v + 1) / 2 * (n - 1) : ((v + 1) * n - 1) / 2;
+}
+
+/* Neighbours of position x on axis a. */
+static ifd_neighbours neighbours_of(const sampler *s, int a, double x) {
   double n = (double)s->size[a], low = s->align_corners ? 0 : -.5, high = s->align_corners ? n - 1 : n - .5;
-  double x = s->align_corners ? (v + 1) / 2 * (n - 1) : ((v + 1) * n - 1) / 2;
   ifd_neighbours r = {.n = s->mode == NEAREST ? 1 : s->mode == LINEAR ? 2 : 4};
   if (s->mode == NEAREST) x = nearbyint(x);
   /* Under BORDER the taps of cubic go to the border one by one, as in PyTorch, whose grid_sample this is. */
@@ -134,7 +139,7 @@ static ifd_status eval_grid_sample(ifd_eval *x) {
   for (int64_t n = 0; n < shape->dim[0]; n++)
     for (int64_t p = 0; p < points; p++, grid += s.n) {
       ifd_neighbours at[IFD_TAPS_AXES];
-      for (int a = 0; a < s.n; a++) at[a] = neighbours_of(&s, a, grid[s.n - 1 - a]);
+      for (int a = 0; a < s.n; a++) at[a] = neighbours_of(&s, a, position_of(&s, a, grid[s.n - 1 - a]));
       for (int64_t c = n * channels; c < (n + 1) * channels; c++)
         y[c * points + p] = ifd_taps_weigh(at, s.n, s.size, in + c * plane);
     }
@@ -147,18 +152,32 @@ typedef struct sampling {
   int64_t channels, plane, points, blocks;
 } sampling;
 
+/* Of n positions, whose normalized coordinates are `apart` floats from each other. */
+static void find_axis(const sampler *s, int a, const float *grid, int apart, int n, ifd_taps_axis *to) {
+  double x[IFD_TAPS_BLOCK];
+  for (int i = 0; i < n; i++) x[i] = position_of(s, a, grid[i * apart]);
+  to->size = s->size[a];
+  if (s->mode == LINEAR && s->outside == ZEROS) {
+    ifd_taps_axis_linear(to, x, n);
+    return;
+  }
+  for (int i = 0; i < n; i++) {
+    ifd_neighbours at = neighbours_of(s, a, x[i]);
+    ifd_taps_axis_put(to, i, &at);
+  }
+}
+
 static void run_grid_sample(const void *params, const ifd_args *args, int task) {
   const sampling *g = params;
   ifd_taps *taps = args->scratch;
+  ifd_taps_axis axes[IFD_TAPS_AXES];
   int n_axes = g->s.n;
   int64_t image = task / g->blocks, first = task % g->blocks * IFD_TAPS_BLOCK;
   const float *grid = (const float *)args->in[1] + (image * g->points + first) * n_axes;
   taps->n_points = (int)ifd_min_i64(IFD_TAPS_BLOCK, g->points - first);
-  for (int i = 0; i < taps->n_points; i++, grid += n_axes) {
-    ifd_neighbours at[IFD_TAPS_AXES];
-    for (int a = 0; a < n_axes; a++) at[a] = neighbours_of(&g->s, a, grid[n_axes - 1 - a]);
-    ifd_taps_set(taps, i, at, n_axes, g->s.size, 1);
-  }
+  for (int a = 0; a < n_axes; a++)
+    find_axis(&g->s, a, grid + n_axes - 1 - a, n_axes, taps->n_points, &axes[a]);
+  ifd_taps_set(taps, axes, n_axes, NULL);
   for (int64_t c = image * g->channels; c < (image + 1) * g->channels; c++)
     ifd_taps_apply(taps, (const float *)args->in[0] + c * g->plane,
                    (float *)args->out[0] + c * g->points + first);
@@ -174,7 +193,7 @@ static ifd_status lower_grid_sample(ifd_lower *x) {
   g.points = ifd_shape_span(out, 2, out->rank);
   g.blocks = ifd_ceil_div(g.points, IFD_TAPS_BLOCK);
   double taps = pow(g.s.mode == NEAREST ? 1 : g.s.mode == LINEAR ? 2 : 4, g.s.n);
-  if (taps > IFD_TAPS || g.plane > INT32_MAX) return IFD_OK;
+  if (taps > IFD_TAPS || g.plane >= INT32_MAX) return IFD_OK;
   x->work->algorithm = "taps";
   return ifd_lower_launch(x, run_grid_sample, &g, sizeof g, in->dim[0] * g.blocks, sizeof(ifd_taps));
 }

@@ -166,7 +166,10 @@ def grid_sample(rng):
                 grid = samples(F32, (2, *rng.integers(1, 14, rank), rank), rng, -1.6, 1.6)
                 n.add("GridSample", [x, grid], [0], mode=mode, padding_mode=padding, align_corners=int(rng.integers(0, 2)))
     x[:, :, 0], x[:, :, -1] = np.inf, np.nan
-    return n.add("GridSample", [x, grid], [0])
+    n.add("GridSample", [x, grid], [0])
+    far = grid.copy()
+    far.flat[:5] = np.nan, np.inf, -np.inf, 1e30, -1e30
+    return n.add("GridSample", [samples(F32, x.shape, rng, -1, 1), far], [0])
 
 
 def deform_conv(rng):

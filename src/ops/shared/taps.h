@@ -18,6 +18,22 @@ typedef struct ifd_neighbours {
 /* The sum over all taps of weight times element of the plane: the reference. */
 double ifd_taps_weigh(const ifd_neighbours *at, int n_axes, const int64_t *size, const double *plane);
 
+/* The same of linear interpolation at x, zeros outside. */
+ifd_neighbours ifd_neighbours_linear(double x, int64_t size);
+
+/* Neighbours of up to IFD_TAPS_BLOCK positions along one axis, of size below INT32_MAX. */
+typedef struct ifd_taps_axis {
+  int n; /* of each position */
+  int64_t size;
+  int32_t index[IFD_NEIGHBOURS][IFD_TAPS_BLOCK];
+  double weight[IFD_NEIGHBOURS][IFD_TAPS_BLOCK];
+} ifd_taps_axis;
+
+/* Position i has these neighbours, as many as all others. */
+void ifd_taps_axis_put(ifd_taps_axis *to, int i, const ifd_neighbours *at);
+/* Positions [0, n) have those of ifd_neighbours_linear. */
+void ifd_taps_axis_linear(ifd_taps_axis *to, const double *x, int n);
+
 /* The taps of up to IFD_TAPS_BLOCK positions, tap by tap. */
 typedef struct ifd_taps {
   int n, n_points;
@@ -25,10 +41,9 @@ typedef struct ifd_taps {
   float weight[IFD_TAPS][IFD_TAPS_BLOCK];
 } ifd_taps;
 
-/* Point i has these neighbours, its weights times `scale`. The product of at[].n is at most IFD_TAPS, and of
- * size[] at most INT32_MAX; all points of a block have equally many neighbours. */
-void ifd_taps_set(ifd_taps *t, int i, const ifd_neighbours *at, int n_axes, const int64_t *size,
-                  double scale);
+/* From the axes of n_points positions, weights times scale[i] (NULL: 1). The product of axes[].n is at most
+ * IFD_TAPS, and of axes[].size below INT32_MAX. */
+void ifd_taps_set(ifd_taps *t, const ifd_taps_axis *axes, int n_axes, const float *scale);
 /* out[i] = the weighted sum of point i, in the order of its taps. The plane is not empty. */
 void ifd_taps_apply(const ifd_taps *t, const float *plane, float *out);
 
