@@ -24,11 +24,13 @@ static ifd_status new_affine(ifd_rewrite *rw, ifd_affine *out, int64_t n, int ax
 }
 
 static void note_kinds(ifd_affine *f) {
-  f->scales = f->shifts = false;
+  int64_t n_scales = 0, n_shifts = 0;
   for (int64_t c = 0; c < f->n; c++) {
-    f->scales |= f->a[c] != 1;
-    f->shifts |= f->b[c] != 0;
+    n_scales += f->a[c] != 1;
+    n_shifts += f->b[c] != 0;
   }
+  f->scales = n_scales > 0;
+  f->shifts = n_shifts > 0;
 }
 
 /* ---- BatchNormalization ---- */
@@ -41,15 +43,28 @@ static ifd_status numbers_of(ifd_rewrite *rw, double **out, const ifd_tensor *t)
   return IFD_OK;
 }
 
+static bool all_finite(const double *v, int64_t n) {
+  int64_t n_finite = 0;
+  for (int64_t c = 0; c < n; c++) n_finite += isfinite(v[c]) != 0;
+  return n_finite == n;
+}
+
+static bool all_good(double *const *stats, int64_t n) {
+  int64_t n_negative = 0;
+  for (int i = 1; i <= 4; i++)
+    if (!all_finite(stats[i], n)) return false;
+  for (int64_t c = 0; c < n; c++) n_negative += stats[4][c] < 0;
+  return !n_negative;
+}
+
 /* A channel's statistics must be such that the formula means what its author meant. */
 static ifd_status check_variance(ifd_rewrite *rw, const ifd_node *bn, double *const *stats, int64_t n,
                                  bool *good, const char **why) {
-  *good = true;
-  for (int i = 1; i <= 4; i++)
+  *good = all_good(stats, n);
+  for (int i = 1; i <= 4 && !*good; i++)
     for (int64_t c = 0; c < n; c++) {
       double v = stats[i][c];
       if (isfinite(v) && (i < 4 || v >= 0)) continue;
-      *good = false;
       char *text = ifd_arena_printf(ifd_rw_scratch(rw), "its %s of channel %lld is %g", stat_names[i],
                                     (long long)c, v);
       ALLOC(ifd_rw_error(rw), *why, text);
@@ -86,9 +101,9 @@ static ifd_status affine_of_bn(ifd_rewrite *rw, const ifd_node *bn, ifd_affine *
   for (int64_t c = 0; c < out->n; c++) {
     a[c] = stats[1][c] / sqrt(stats[4][c] + epsilon);
     b[c] = stats[2][c] - stats[3][c] * a[c];
-    if (!isfinite(a[c]) || !isfinite(b[c]))
-      return *why = "a variance of 0 with epsilon 0 divides by zero", IFD_OK;
   }
+  if (!all_finite(a, out->n) || !all_finite(b, out->n))
+    return *why = "a variance of 0 with epsilon 0 divides by zero", IFD_OK;
   out->axis = 1; /* also when there is one channel */
   out->n_bn = 1;
   out->x = bn->inputs[0];
