@@ -142,26 +142,44 @@ static void pack_row(int8_t *packed, int32_t *sums, const ifd_k_quant_matrix *m,
   }
 }
 
-/* Whole blocks of rows i to i + 3; how many columns those are. */
-static int64_t pack_blocks(int8_t *packed, int32_t *sums, const ifd_k_quant_matrix *m, int64_t i) {
+static int64_t whole_columns(const ifd_k_quant_matrix *m) { return m->n / LANES * LANES; }
+
+/* The whole panels of rows i to i + 3, whose columns are side by side. */
+static void pack_blocks(int8_t *packed, int32_t *sums, const ifd_k_quant_matrix *m, int64_t i) {
   const uint8_t *rows[QUAD];
-  int64_t j = 0;
   for (int r = 0; r < QUAD; r++) rows[r] = row_of(m, i + r);
-  for (; j + LANES <= m->n; j += LANES) {
+  for (int64_t j = 0; j < whole_columns(m); j += LANES) {
     pack_block(packed + (size_t)(j / LANES) * panel_len(m->k) + i * LANES, sums + j, rows,
                m->is_unsigned ? 0x80 : 0);
     for (int r = 0; r < QUAD; r++) rows[r] += LANES;
   }
-  return j;
+}
+
+/* Whole panel j of whole quads, whose columns are far apart: what is read for one quad is near what the next
+ * one reads. */
+static void pack_panel(int8_t *packed, int32_t *sums, const ifd_k_quant_matrix *m, int64_t j) {
+  int8_t *to = packed + (size_t)(j / LANES) * panel_len(m->k);
+  for (int64_t i = 0; i + QUAD <= m->k; i += QUAD, to += LANES * QUAD) {
+    uint8_t block[QUAD][LANES];
+    const uint8_t *const rows[QUAD] = {block[0], block[1], block[2], block[3]};
+    for (int r = 0; r < QUAD; r++) {
+      const uint8_t *row = row_of(m, i + r) + j * m->b_cs;
+      for (int l = 0; l < LANES; l++) block[r][l] = row[l * m->b_cs];
+    }
+    pack_block(to, sums + j, rows, m->is_unsigned ? 0x80 : 0);
+  }
 }
 
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from) {
   memset(packed, 0, whole_len(from->n, from->k));
   int32_t *sums = (int32_t *)ifd_k_quant_column_sums(packed, from->n, from->k);
+  for (int64_t j = 0; j < whole_columns(from) && from->b_cs != 1; j += LANES)
+    pack_panel(packed, sums, from, j);
   for (int64_t i = 0; i < from->k; i += QUAD) {
     int64_t rows = ifd_min_i64(QUAD, from->k - i);
-    int64_t done = rows == QUAD && from->b_cs == 1 ? pack_blocks(packed, sums, from, i) : 0;
-    for (int64_t r = i; r < i + rows; r++) pack_row(packed, sums, from, r, done);
+    if (rows == QUAD && from->b_cs == 1) pack_blocks(packed, sums, from, i);
+    for (int64_t r = i; r < i + rows; r++)
+      pack_row(packed, sums, from, r, rows == QUAD ? whole_columns(from) : 0);
   }
   if (from->pair_lanes) split_pairs(packed, from->n, from->k, from->pair_lanes);
 }
