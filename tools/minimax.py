@@ -128,13 +128,19 @@ def log2_double(degree=5):
     return fit(s**2, target, 1 / target, degree, np.float64)
 
 
+def exp2_tail(degree=5):
+    """(2^t - 1) / t, |t| <= 1/2"""
+    t = grid(-0.5000001, 0.5000001)
+    return fit(t, (np.exp2(t) - 1) / t, np.abs(t) / np.exp2(t), degree)
+
+
 def exp2_double(degree=7):
     """2^t, |t| <= 1/2, in double"""
     t = grid(-0.5001, 0.5001, 0)
     return fit(t, np.exp2(t), 1 / np.exp2(t), degree, np.float64)
 
 
-ALL = [exp_tail, log_tail, sin_tail, cos_tail, erf_small, erf_large, normal_tail, asin_tail, atan_tail, log2_double, exp2_double]
+ALL = [exp_tail, log_tail, sin_tail, cos_tail, erf_small, erf_large, normal_tail, asin_tail, atan_tail, log2_double, exp2_tail, exp2_double]
 
 if __name__ == "__main__":
     for f in ALL:

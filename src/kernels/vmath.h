@@ -63,6 +63,16 @@ IFD_INLINE v16 v16_exp_down(v16 x) {
   const v16 least = C_(-87);
   return v16_select(v16_lt(x, least), v16_zero(), v16_exp_inner(v16_max(least, x)));
 }
+/* 2^x of x <= 0, or NaN; 0 where it would be denormal */
+IFD_INLINE v16 v16_exp2_down(v16 x) {
+  const v16 least = C_(-126), t = v16_max(least, x), n = v16_round(t), f = v16_sub(t, n);
+  v16 p = v16_step(C_(0x1.41fc60p-13f), f, 0x1.5f3ef6p-10f);
+  p = v16_step(p, f, 0x1.3b2e28p-7f);
+  p = v16_step(p, f, 0x1.c6af2cp-5f);
+  p = v16_step(p, f, 0x1.ebfbdap-3f);
+  p = v16_step(p, f, 0x1.62e430p-1f);
+  return v16_select(v16_lt(x, least), v16_zero(), v16_scale(v16_step(p, f, 1), n));
+}
 IFD_INLINE v16 v16_exp(v16 x) { return v16_exp_inner(v16_max(C_(-104), v16_min(C_(89), x))); }
 /* exp(x) - 1 of x in [-18, 89], or NaN; not exact for |x| < 2^-125 */
 IFD_INLINE v16 v16_expm1_inner(v16 x) {

@@ -1,6 +1,8 @@
 /* Softmax: the same bits on every ISA for every length, and values against double. */
 #include "kcheck/buffer.h"
 
+#include <float.h>
+
 #include "kernels/kernels.h"
 #include "kernels/softmax/softmax.h"
 
@@ -74,7 +76,85 @@ static void columns(void **unused) {
   }
 }
 
+/* Scores of `n` keys by `m` queries: rows rs apart, vectors vs; what is between them stays as it is. */
+typedef struct scores {
+  size_t m, n, rs, vs;
+  buffer x, mask, factors;
+} scores;
+
+static float *score_at(const scores *s, size_t i, size_t j) {
+  return s->x.f + i * s->rs + j / 16 * s->vs + j % 16;
+}
+
+static scores scores_new(size_t m, size_t n, bool apart) {
+  scores s = {m, n, apart ? 16 : (n + 15) / 16 * 16, apart ? m * 16 : 16};
+  s.x = buffer_floats((int64_t)(m * ((n + 15) / 16 * 16)));
+  s.mask = buffer_floats((int64_t)(m * n)), s.factors = buffer_floats((int64_t)m);
+  return s;
+}
+
+static void scores_free(scores *s) { buffer_free(&s->x), buffer_free(&s->mask), buffer_free(&s->factors); }
+
+static void run_weights(ifd_isa isa, const scores *s, bool masked, bool blind) {
+  ifd_k_softmax(isa)->weights(s->x.f, s->rs, s->vs, .125f, masked ? s->mask.f : NULL, s->n, blind,
+                              s->factors.f, s->m, s->n);
+}
+
+static void check_weights(size_t m, size_t n, bool masked, bool odd, uint64_t *state) {
+  scores want = scores_new(m, n, false);
+  buffer_fill(&want.x, state, odd), buffer_fill(&want.mask, state, false);
+  for (size_t i = 0; i < m * n;
+       i++) /* a row that sees nothing as exporters say it, and some keys as they do */
+    if (i < n || rand_u32(state) % 3 == 0) want.mask.f[i] = i < n || i % 2 ? -FLT_MAX : -INFINITY;
+  for (size_t i = 0; i < m * n; i++) *score_at(&want, i / n, i % n) *= 100;
+  if (m > 2 && n > 1) /* blind, and blind but for a NaN */
+    for (size_t j = 0; j < 2 * n; j++) *score_at(&want, 1 + j / n, j % n) = j == n ? NAN : -INFINITY;
+  double v[6000], y[6000];
+  scores x = scores_new(m, n, false);
+  memcpy(x.x.f, want.x.f, x.x.len), memcpy(x.mask.f, want.mask.f, x.mask.len);
+  run_weights(IFD_ISA_REF, &want, masked, !masked);
+  for (size_t i = 0; i < m && !odd; i++) {
+    for (size_t j = 0; j < n; j++)
+      v[j] =
+          masked ? fmaf(*score_at(&x, i, j), .125f, x.mask.f[i * n + j]) : .125 * (double)*score_at(&x, i, j);
+    softmax_f64(false, v, n, y);
+    for (size_t j = 0; j < n; j++) {
+      double got = (double)*score_at(&want, i, j) * (double)want.factors.f[i];
+      if (!masked && m > 2 && n > 1 && i == 1) y[j] = 0;
+      double bound = 1e-6 - 0x1.8p-24 * __builtin_log(y[j] + 1e-37); /* an exponent is rounded three times */
+      if (!(fabs(got - y[j]) <= bound * y[j] + 1e-37) && (got == got || y[j] == y[j]))
+        fail_msg("element %zu of %zu, row %zu: %a, not %a", j, n, i, got, y[j]);
+    }
+  }
+  for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
+    scores z = scores_new(m, n, true);
+    for (size_t i = 0; i < m * n; i++) *score_at(&z, i / n, i % n) = *score_at(&x, i / n, i % n);
+    memcpy(z.mask.f, x.mask.f, z.mask.len);
+    run_weights(isa, &z, masked, !masked);
+    assert_true(same_floats(z.factors.f, want.factors.f, (int64_t)m));
+    for (size_t i = 0; i < m; i++)
+      for (size_t j = 0; j < n && want.factors.f[i] == want.factors.f[i]; j++)
+        assert_true(same_floats(score_at(&z, i, j), score_at(&want, i, j), 1));
+    uint32_t gap = 0xa5a5a5a5;
+    for (size_t i = 0; i < m; i++)
+      for (size_t j = n; j % 16; j++) assert_memory_equal(score_at(&z, i, j), &gap, 4);
+    scores_free(&z);
+  }
+  scores_free(&x), scores_free(&want);
+}
+
+static void weights(void **unused) {
+  (void)unused;
+  uint64_t state = 3;
+  for (int mode = 0; mode < 4; mode++) {
+    for (size_t n = 1; n < 70; n++) check_weights(1 + n % 5, n, mode & 1, mode & 2, &state);
+    check_weights(3, 4100, mode & 1, mode & 2, &state);
+    check_weights(2, 5999, mode & 1, mode & 2, &state);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(rows), cmocka_unit_test(columns)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(rows), cmocka_unit_test(columns),
+                                     cmocka_unit_test(weights)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
   if (e.bias) e.bias += j0;
   if (e.row_bias) e.row_bias += i0;
   ifd_k_product task = *g;
+  int64_t c_vs = g->c_vs ? g->c_vs : 16;
   bool packed = g->b_rs == 0 && g->b_cs == 0, packed_a = g->a_rs == 0 && g->a_cs == 0;
   task.a += packed_a ? segments_before(g, i0) : i0 * g->a_rs;
   IFD_K(ifd_product_run)
@@ -34,9 +35,9 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
                   .b = g->b + (packed ? j0 * g->k : j0 * g->b_cs),
                   .b_rs = g->b_rs,
                   .b_cs = g->b_cs,
-                  .c = g->c + i0 * g->c_rs + j0,
+                  .c = g->c + i0 * g->c_rs + j0 / 16 * c_vs,
                   .c_rs = g->c_rs,
-                  .c_vs = 16,
+                  .c_vs = c_vs,
                   .other_rs = e.other_rs,
                   .other_vs = 16,
                   .epilogue = &e},

@@ -19,8 +19,8 @@ typedef struct ifd_k_product {
   int64_t a_rs, a_cs;
   const float *b; /* B[k, j] = b[k * b_rs + j * b_cs]; both strides 0: packed */
   int64_t b_rs, b_cs;
-  float *c; /* C[i, j] = c[i * c_rs + j] */
-  int64_t c_rs;
+  float *c;                       /* C[i, j] = c[i * c_rs + j / 16 * c_vs + j % 16] */
+  int64_t c_rs, c_vs;             /* c_vs 0: 16, columns side by side */
   const ifd_k_epilogue *epilogue; /* pointers for row 0 and column 0 of C; NULL: the sums alone */
 } ifd_k_product;
 

@@ -97,4 +97,75 @@ static void columns(bool log, const float *x, float *y, size_t stride, size_t n,
   if (j < n_columns) sixteen_columns(log, x + j, y + j, stride, n, (int)(n_columns - j));
 }
 
-const struct ifd_k_softmax_table IFD_K(ifd_k_softmax) = {.rows = rows, .columns = columns};
+/* ---- rows of scores ---- */
+
+/* Up to 16 elements, masked; the greatest so far. A NaN may be forgotten: its weight will tell. */
+IFD_INLINE v16 mask_some(float *x, v16 scale, const float *mask, int n, v16 most) {
+  v16 v = v16_load_n(x, n);
+  if (mask) {
+    v = v16_fma(v, scale, v16_load_n(mask, n));
+    v16_store_n(x, v, n);
+  }
+  return v16_max(most, n == 16 ? v : v16_select(m16_first(n), v, v16_set1(-INFINITY)));
+}
+
+static float mask_scores(float *x, size_t vs, float scale, const float *mask, size_t n) {
+  const v16 s = v16_set1(scale);
+  v16 most = v16_set1(-INFINITY);
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16, x += vs) most = mask_some(x, s, mask ? mask + i : NULL, 16, most);
+  if (i < n) most = mask_some(x, s, mask ? mask + i : NULL, (int)(n - i), most);
+  return v16_hmax(most);
+}
+
+/* 2^((x - most) * factor) of up to 16 elements; their sum to *sum. */
+IFD_INLINE void exp_some(float *x, v16 most, v16 factor, int n, v16 *sum) {
+  v16 e = v16_exp2_down(v16_mul(v16_sub(v16_load_n(x, n), most), factor));
+  v16_store_n(x, e, n);
+  *sum = v16_add(*sum, n == 16 ? e : v16_select(m16_first(n), e, v16_zero()));
+}
+
+/* The sum, in the order of fold.h */
+static float exp_scores(float *x, size_t vs, float most, float factor, size_t n) {
+  const v16 m = v16_set1(most), f = v16_set1(factor);
+  v16 total = v16_zero();
+  for (size_t at = 0; at < n; at += IFD_FOLD_BLOCK) {
+    const size_t end = n - at < IFD_FOLD_BLOCK ? n : at + IFD_FOLD_BLOCK;
+    v16 sum = v16_zero();
+    size_t i = at;
+    for (; i + 16 <= end; i += 16, x += vs) exp_some(x, m, f, 16, &sum);
+    if (i < end) exp_some(x, m, f, (int)(end - i), &sum);
+    total = v16_add(total, sum);
+  }
+  return v16_sum(total);
+}
+
+static bool is_blind(const float *x, size_t vs, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (x[i / 16 * vs + i % 16] != -INFINITY) return false;
+  return true;
+}
+
+static void clear(float *x, size_t vs, size_t n) {
+  for (size_t i = 0; i < n; i++) x[i / 16 * vs + i % 16] = 0;
+}
+
+static void weights(float *x, size_t rs, size_t vs, float scale, const float *mask, size_t mask_stride,
+                    bool blind, float *factors, size_t n_rows, size_t n) {
+  const float log2_e = 0x1.715476p+0f, factor = mask ? log2_e : scale * log2_e;
+  for (size_t r = 0; r < n_rows; r++, x += rs, mask = mask ? mask + mask_stride : NULL) {
+    const float most = mask_scores(x, vs, scale, mask, n);
+    if (blind && most == -INFINITY && is_blind(x, vs, n)) {
+      clear(x, vs, n);
+      factors[r] = 0;
+    } else
+      factors[r] = 1 / exp_scores(x, vs, most, factor, n);
+  }
+}
+
+static void scale_rows(float *y, size_t stride, const float *factors, size_t n_rows, size_t n) {
+  for (size_t r = 0; r < n_rows; r++, y += stride) scale_row(y, factors[r], NULL, y, n);
+}
+
+const struct ifd_k_softmax_table IFD_K(ifd_k_softmax) = {
+    .rows = rows, .columns = columns, .weights = weights, .scale_rows = scale_rows};

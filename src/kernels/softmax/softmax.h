@@ -14,6 +14,14 @@ struct ifd_k_softmax_table {
                float *y, size_t y_stride, size_t n_rows, size_t n);
   /* Column j: elements x[i * stride + j], i < n; y likewise */
   void (*columns)(bool log, const float *x, float *y, size_t stride, size_t n, size_t n_columns);
+  /* Rows of scores to weights in place: exp(scale * x + mask - the row's greatest), without the division by
+   * their sum, whose reciprocal goes to factors. Vectors of 16 elements are vs apart, rows rs. scale > 0. A
+   * row of -Inf alone gives zeros and a factor of 0 where `blind`, else NaN;
+   * where the factor is NaN, the weights may be anything. */
+  void (*weights)(float *x, size_t rs, size_t vs, float scale, const float *mask, size_t mask_stride,
+                  bool blind, float *factors, size_t n_rows, size_t n);
+  /* Rows of n times their factors. */
+  void (*scale_rows)(float *y, size_t stride, const float *factors, size_t n_rows, size_t n);
 };
 
 #endif

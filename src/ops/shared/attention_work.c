@@ -12,7 +12,7 @@
 enum { Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS, N_INPUTS };
 enum { Y, PRESENT_KEY, PRESENT_VALUE, SCORES, N_OUTPUTS };
 enum { RAW, CAPPED, BIASED, PROBABILITIES };
-enum { TASK_SCORES = 1 << 16, LEAST_QUERIES = 28, TASKS = 8 };
+enum { NEAR_SCORES = 1 << 13, TILE_ROWS = 14, MOST_ROWS = 56, TASKS = 16 };
 
 ifd_attention_rows ifd_attention_rows_of(bool packed, int64_t heads, int64_t length, int64_t size) {
   return packed ? (ifd_attention_rows){0, length * heads * size, size, heads * size, 1}
@@ -33,9 +33,12 @@ typedef struct params {
   int64_t shared_v;           /* where values begin there, in floats */
   bool is_plain;              /* scores only meet a mask whose rows lie as they do */
   int64_t queries, blocks;    /* of a task; tasks of a head */
-  ifd_k_gemm_grid score, mix; /* of a task: the whole */
-  size_t at_gemm;
-  ifd_rows heads; /* of the joining launch */
+  int64_t rows;               /* queries whose scores are there at a time */
+  int64_t k_packed, v_packed; /* floats of a head's packed keys and values */
+  bool shares;                /* these are packed by a launch before, to shared memory */
+  size_t at_packed;           /* there, or in the scratch of a task */
+  size_t at_factors, at_gemm; /* in the scratch */
+  ifd_rows heads;             /* of the joining launch */
 } params;
 
 /* ---- joining ---- */
@@ -138,76 +141,114 @@ static void finish_row(const params *p, const ifd_args *args, int64_t b, int64_t
   keep(p, PROBABILITIES, row, kept);
 }
 
-/* n rows of scores, where nothing but a mask is added and no row is wanted on its way. */
-static void finish_plain(const params *p, const ifd_args *args, int64_t b, int64_t h, int64_t first,
-                         int64_t n, float *scores) {
+/* ---- a task ---- */
+
+/* Keys and values of a head as panels that products read. */
+static void pack_head(const params *p, const ifd_args *args, int64_t kv_head, float *to) {
   const ifd_attention_layer *l = &p->l;
-  const int64_t *s = l->mask_strides;
-  const float *mask =
-      p->has[MASK] ? (const float *)args->in[MASK] + b * s[0] + h * s[1] + first * s[2] : NULL;
-  size_t kv_len = (size_t)l->kv_len;
-  if (l->is_softmax) {
-    p->softmax->rows(false, scores, kv_len, 1, mask, (size_t)s[2], scores, kv_len, (size_t)n, kv_len);
-    return;
-  }
-  for (int64_t i = 0; i < n; i++, scores += kv_len)
-    if (is_blind(scores, l->kv_len))
-      memset(scores, 0, sizeof *scores * kv_len);
-    else
-      p->softmax->rows(false, scores, kv_len, 1, NULL, 0, scores, kv_len, 1, kv_len);
+  int64_t b = kv_head / l->kv_heads, h = kv_head % l->kv_heads;
+  const float *k = p->joined ? joined_at(p, args, PRESENT_KEY) : args->in[K];
+  const float *v = p->joined ? joined_at(p, args, PRESENT_VALUE) : args->in[V];
+  p->gemm->pack_f32(to, k + row_at(&p->k, b, h, 0), p->k.element, p->k.row, l->size, 0, l->kv_len);
+  p->gemm->pack_f32(to + p->k_packed, v + row_at(&p->v, b, h, 0), p->v.row, p->v.element, l->kv_len, 0,
+                    l->v_size);
 }
 
-/* ---- a task ---- */
+static float *shared_head(const params *p, const ifd_args *args, int64_t kv_head) {
+  return (float *)((char *)args->shared + p->at_packed) + kv_head * (p->k_packed + p->v_packed);
+}
+
+static void run_pack(const void *context, const ifd_args *args, int task) {
+  const params *p = context;
+  pack_head(p, args, task, shared_head(p, args, task));
+}
+
+/* n queries of one head. */
+typedef struct span {
+  int64_t b, h, first, n;
+  const float *k, *v; /* packed */
+} span;
+
+static void *scratch_at(const ifd_args *args, size_t at) { return (char *)args->scratch + at; }
+
+/* Scores lie as the mix of values reads them: packed A. Their weights are divided by their sums last. */
+static void run_plain(const params *p, const ifd_args *args, const span *s, ifd_k_product *score,
+                      ifd_k_product *mix) {
+  const ifd_attention_layer *l = &p->l;
+  const int64_t *strides = l->mask_strides;
+  const float *mask = p->has[MASK] ? (const float *)args->in[MASK] + s->b * strides[0] + s->h * strides[1] +
+                                         s->first * strides[2]
+                                   : NULL;
+  float *factors = scratch_at(args, p->at_factors);
+  void *gemm = scratch_at(args, p->at_gemm);
+  score->c_rs = 16, score->c_vs = s->n * 16;
+  p->gemm->run_f32(score, 0, s->n, 0, l->kv_len, gemm);
+  p->softmax->weights(score->c, 16, (size_t)s->n * 16, l->scale, mask, (size_t)strides[2], !l->is_softmax,
+                      factors, (size_t)s->n, (size_t)l->kv_len);
+  mix->a_rs = mix->a_cs = 0;
+  p->gemm->run_f32(mix, 0, s->n, 0, l->v_size, gemm);
+  p->softmax->scale_rows(mix->c, (size_t)mix->c_rs, factors, (size_t)s->n, (size_t)l->v_size);
+}
+
+static void run_general(const params *p, const ifd_args *args, const span *s, ifd_k_product *score,
+                        ifd_k_product *mix) {
+  const ifd_attention_layer *l = &p->l;
+  float *kept = p->wants[SCORES] ? args->out[SCORES] : NULL;
+  void *gemm = scratch_at(args, p->at_gemm);
+  ifd_k_epilogue scaled = {.scale = l->scale};
+  if (kept) kept += ((s->b * l->q_heads + s->h) * l->q_len + s->first) * l->kv_len;
+  score->epilogue = &scaled;
+  p->gemm->run_f32(score, 0, s->n, 0, l->kv_len, gemm);
+  for (int64_t i = 0; i < s->n; i++)
+    finish_row(p, args, s->b, s->h, s->first + i, score->c + i * l->kv_len,
+               kept ? kept + i * l->kv_len : NULL);
+  p->gemm->run_f32(mix, 0, s->n, 0, l->v_size, gemm);
+}
+
+static void run_span(const params *p, const ifd_args *args, const span *s) {
+  const ifd_attention_layer *l = &p->l;
+  ifd_k_product score = {.m = s->n,
+                         .n = l->kv_len,
+                         .k = l->size,
+                         .a = (const float *)args->in[Q] + row_at(&l->q, s->b, s->h, s->first),
+                         .a_rs = l->q.row,
+                         .a_cs = l->q.element,
+                         .b = s->k,
+                         .c = args->scratch,
+                         .c_rs = l->kv_len};
+  ifd_k_product mix = {.m = s->n,
+                       .n = l->v_size,
+                       .k = l->kv_len,
+                       .a = args->scratch,
+                       .a_rs = l->kv_len,
+                       .a_cs = 1,
+                       .b = s->v,
+                       .c = (float *)args->out[Y] + row_at(&l->y, s->b, s->h, s->first),
+                       .c_rs = l->y.row};
+  (p->is_plain ? run_plain : run_general)(p, args, s, &score, &mix);
+}
 
 static void run_attention(const void *context, const ifd_args *args, int task) {
   const params *p = context;
   const ifd_attention_layer *l = &p->l;
-  int64_t first = task % p->blocks * p->queries, head = task / p->blocks,
-          n = ifd_min_i64(p->queries, l->q_len - first);
-  int64_t b = head / l->q_heads, h = head % l->q_heads, kv_head = h / (l->q_heads / l->kv_heads);
-  const float *k = p->joined ? joined_at(p, args, PRESENT_KEY) : args->in[K];
-  const float *v = p->joined ? joined_at(p, args, PRESENT_VALUE) : args->in[V];
-  float *scores = args->scratch, *kept = p->wants[SCORES] ? args->out[SCORES] : NULL;
-  ifd_k_epilogue scaled = {.scale = l->scale};
-  void *gemm = (char *)args->scratch + p->at_gemm;
+  int64_t head = task / p->blocks, first = task % p->blocks * p->queries,
+          end = ifd_min_i64(first + p->queries, l->q_len);
+  span s = {.b = head / l->q_heads, .h = head % l->q_heads};
+  int64_t kv_head = s.b * l->kv_heads + s.h / (l->q_heads / l->kv_heads);
+  float *packed = p->shares ? shared_head(p, args, kv_head) : scratch_at(args, p->at_packed);
   if (p->has[LENGTHS]) {
-    int64_t length = ((const int64_t *)args->in[LENGTHS])[b];
+    int64_t length = ((const int64_t *)args->in[LENGTHS])[s.b];
     if (length < 0 || length > l->kv_len) {
       atomic_store(args->failed, 1);
       return;
     }
   }
-  ifd_k_gemm_run(p->gemm,
-                 &(ifd_k_product){.m = n,
-                                  .n = l->kv_len,
-                                  .k = l->size,
-                                  .a = (const float *)args->in[Q] + row_at(&l->q, b, h, first),
-                                  .a_rs = l->q.row,
-                                  .a_cs = l->q.element,
-                                  .b = k + row_at(&p->k, b, kv_head, 0),
-                                  .b_rs = p->k.element,
-                                  .b_cs = p->k.row,
-                                  .c = scores,
-                                  .c_rs = l->kv_len,
-                                  .epilogue = &scaled},
-                 &p->score, 0, gemm);
-  if (p->is_plain) finish_plain(p, args, b, h, first, n, scores);
-  for (int64_t i = 0; i < n && !p->is_plain; i++)
-    finish_row(p, args, b, h, first + i, scores + i * l->kv_len,
-               kept ? kept + (head * l->q_len + first + i) * l->kv_len : NULL);
-  ifd_k_gemm_run(p->gemm,
-                 &(ifd_k_product){.m = n,
-                                  .n = l->v_size,
-                                  .k = l->kv_len,
-                                  .a = scores,
-                                  .a_rs = l->kv_len,
-                                  .a_cs = 1,
-                                  .b = v + row_at(&p->v, b, kv_head, 0),
-                                  .b_rs = p->v.row,
-                                  .b_cs = p->v.element,
-                                  .c = (float *)args->out[Y] + row_at(&l->y, b, h, first),
-                                  .c_rs = l->y.row},
-                 &p->mix, 0, gemm);
+  if (!p->shares) pack_head(p, args, kv_head, packed);
+  s.k = packed, s.v = packed + p->k_packed;
+  for (s.first = first; s.first < end; s.first += s.n) {
+    s.n = ifd_min_i64(p->rows, end - s.first);
+    run_span(p, args, &s);
+  }
 }
 
 /* ---- planning ---- */
@@ -239,18 +280,48 @@ static bool is_plain(const params *p) {
   const ifd_attention_layer *l = &p->l;
   bool mask_fits = !p->has[MASK] || (l->is_softmax && !l->mask_is_bool && l->mask_length == l->kv_len &&
                                      (l->mask_strides[3] == 1 || l->kv_len == 1));
-  return mask_fits && l->softcap <= 0 && !l->causal && l->left < 0 && l->right < 0 && !p->has[LENGTHS] &&
-         !p->wants[SCORES];
+  return mask_fits && l->scale > 0 && l->softcap <= 0 && !l->causal && l->left < 0 && l->right < 0 &&
+         !p->has[LENGTHS] && !p->wants[SCORES];
 }
 
-/* So many that their scores stay in L2, but enough tasks. */
-static int64_t queries_of(const ifd_attention_layer *l) {
-  int64_t most = ifd_max_i64(LEAST_QUERIES, TASK_SCORES / l->kv_len),
-          fair = ifd_ceil_div(l->q_len * l->q_heads * l->batch, TASKS);
-  return ifd_min_i64(l->q_len, ifd_min_i64(most, ifd_max_i64(LEAST_QUERIES, fair)));
+static size_t up(size_t n) { return (n + 63) / 64 * 64; }
+
+/* Whole tiles of queries at a time, whose scores stay near; tasks of them, but enough. */
+static void split(params *p) {
+  const ifd_attention_layer *l = &p->l;
+  int64_t tiles = ifd_max_i64(1, NEAR_SCORES / l->kv_len / TILE_ROWS);
+  p->rows = ifd_min_i64(l->q_len, ifd_min_i64(MOST_ROWS, tiles * TILE_ROWS));
+  int64_t fair = ifd_ceil_div(l->q_len * l->q_heads * l->batch, TASKS);
+  p->queries = ifd_min_i64(l->q_len, ifd_ceil_div(fair, p->rows) * p->rows);
+  p->blocks = ifd_ceil_div(l->q_len, p->queries);
 }
 
-static ifd_k_gemm_grid whole(int64_t m, int64_t n) { return (ifd_k_gemm_grid){m, n, 1, 1}; }
+static ifd_status lower_pack(ifd_lower *x, params *p) {
+  const ifd_attention_layer *l = &p->l;
+  p->k_packed = (int64_t)(ifd_k_gemm_packed_len(l->kv_len, l->size) / sizeof(float));
+  p->v_packed = (int64_t)(ifd_k_gemm_packed_len(l->v_size, l->kv_len) / sizeof(float));
+  p->shares = p->blocks > 1 || l->q_heads > l->kv_heads;
+  if (!p->shares) return IFD_OK;
+  int64_t heads = l->batch * l->kv_heads;
+  p->at_packed = up(x->work->shared);
+  x->work->shared = p->at_packed + sizeof(float) * (size_t)(heads * (p->k_packed + p->v_packed));
+  return ifd_lower_launch(x, run_pack, p, sizeof *p, heads, 0);
+}
+
+/* Places in the scratch of a task; its length. */
+static size_t place(params *p) {
+  const ifd_attention_layer *l = &p->l;
+  ifd_k_gemm_grid score = {p->rows, l->kv_len, 1, 1}, mix = {p->rows, l->v_size, 1, 1};
+  size_t len = sizeof(float) * (size_t)(p->rows * ifd_ceil_div(l->kv_len, 16) * 16);
+  size_t score_len = ifd_k_gemm_scratch_len(&score, l->size, true),
+         mix_len = ifd_k_gemm_scratch_len(&mix, l->kv_len, true);
+  p->at_factors = up(len);
+  p->at_gemm = up(p->at_factors + sizeof(float) * (size_t)p->rows);
+  len = up(p->at_gemm + (score_len > mix_len ? score_len : mix_len));
+  if (p->shares) return len;
+  p->at_packed = len;
+  return len + sizeof(float) * (size_t)(p->k_packed + p->v_packed);
+}
 
 ifd_status ifd_lower_attention(ifd_lower *x, const ifd_attention_layer *l) {
   params p = {.gemm = ifd_k_gemm(x->isa),
@@ -264,13 +335,9 @@ ifd_status ifd_lower_attention(ifd_lower *x, const ifd_attention_layer *l) {
   for (int i = 0; i < N_OUTPUTS; i++) p.wants[i] = ifd_node_has_output(x->node, i);
   TRY(lower_join(x, &p));
   p.is_plain = is_plain(&p);
-  p.queries = queries_of(l);
-  p.blocks = ifd_ceil_div(l->q_len, p.queries);
-  p.score = whole(p.queries, l->kv_len), p.mix = whole(p.queries, l->v_size);
-  p.at_gemm = (sizeof(float) * (size_t)(p.queries * l->kv_len) + 63) / 64 * 64;
-  size_t score = ifd_k_gemm_scratch_len(&p.score, l->size, false),
-         mix = ifd_k_gemm_scratch_len(&p.mix, l->kv_len, false);
+  split(&p);
+  TRY(lower_pack(x, &p));
+  size_t scratch = place(&p);
   x->work->algorithm = "attention";
-  return ifd_lower_launch(x, run_attention, &p, sizeof p, l->batch * l->q_heads * p.blocks,
-                          p.at_gemm + (score > mix ? score : mix));
+  return ifd_lower_launch(x, run_attention, &p, sizeof p, l->batch * l->q_heads * p.blocks, scratch);
 }
