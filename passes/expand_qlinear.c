@@ -12,12 +12,18 @@ static bool is_foreign(const ifd_node *node) {
          !ifd_model_find_function(node->graph->model, node->domain, node->op_type, node->overload);
 }
 
-static ifd_status dequantized(ifd_rewrite *rw, ifd_value **out, const ifd_node *node, int at) {
+/* zero may be NULL */
+static ifd_status real_of(ifd_rewrite *rw, ifd_value **out, ifd_value *q, ifd_value *scale, ifd_value *zero) {
   ifd_node *made;
-  ifd_value *in[3] = {ifd_node_input(node, at), ifd_node_input(node, at + 1), ifd_node_input(node, at + 2)};
-  TRY(ifd_rw_add_node(rw, &made, "DequantizeLinear", in, in[2] ? 3 : 2, 1));
+  ifd_value *in[3] = {q, scale, zero};
+  TRY(ifd_rw_add_node(rw, &made, "DequantizeLinear", in, zero ? 3 : 2, 1));
   *out = made->outputs[0];
   return IFD_OK;
+}
+
+static ifd_status dequantized(ifd_rewrite *rw, ifd_value **out, const ifd_node *node, int at) {
+  return real_of(rw, out, ifd_node_input(node, at), ifd_node_input(node, at + 1),
+                 ifd_node_input(node, at + 2));
 }
 
 static ifd_status quantized(ifd_rewrite *rw, ifd_node *node, ifd_value *v, int at) {
@@ -159,9 +165,57 @@ static ifd_status expand_gemm(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
 }
 
+/* MatMul of a real A and of B, quantized as a whole or by columns, and the bias: inputs at
+ * these places. */
+static ifd_status expand_product(ifd_rewrite *rw, ifd_node *node, ifd_value *a, int b_scale, int b_zero,
+                                 int bias) {
+  ifd_value *in[2] = {a}, *zero = ifd_node_input(node, b_zero), *c = ifd_node_input(node, bias);
+  ifd_node *made;
+  TRY(real_of(rw, &in[1], node->inputs[1], node->inputs[b_scale], zero));
+  TRY(operator_of(rw, &made, node, "MatMul", in, 2));
+  if (c) TRY(ifd_rw_add_node(rw, &made, "Add", (ifd_value *[]){made->outputs[0], c}, 2, 1));
+  return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
+}
+
+/* One scale of rank 0, or, from opset 13 on, one for each column of a matrix, whose axis is 1 as
+ * DequantizeLinear's is where it says none; zero points likewise. */
+static bool is_scale(ifd_rewrite *rw, const ifd_value *q, const ifd_value *scale, const ifd_value *zero) {
+  int rank = ifd_rw_rank(rw, scale);
+  bool fits =
+      rank == 0 || (rank == 1 && ifd_rw_rank(rw, q) == 2 && ifd_rw_dim(rw, scale, 0) == ifd_rw_dim(rw, q, 1));
+  return fits && (!zero || ifd_rw_rank(rw, zero) == rank);
+}
+
+static ifd_status expand_matmul(ifd_rewrite *rw, ifd_node *node) {
+  enum { A, B, A_SCALE, B_SCALE, A_ZERO, B_ZERO, BIAS };
+  ifd_value *a;
+  if (!is_foreign(node) || node->n_inputs <= B_SCALE) return IFD_OK;
+  ifd_value *a_zero = ifd_node_input(node, A_ZERO);
+  if (ifd_rw_opset(node) < 13 || ifd_rw_rank(rw, node->inputs[A_SCALE]) != 0 ||
+      (a_zero && ifd_rw_rank(rw, a_zero) != 0) ||
+      !is_scale(rw, node->inputs[B], node->inputs[B_SCALE], ifd_node_input(node, B_ZERO)))
+    return ifd_rw_refuse(rw, "its scales are not such as DequantizeLinear has");
+  TRY(real_of(rw, &a, node->inputs[A], node->inputs[A_SCALE], a_zero));
+  return expand_product(rw, node, a, B_SCALE, B_ZERO, BIAS);
+}
+
+static ifd_status expand_dynamic_matmul(ifd_rewrite *rw, ifd_node *node) {
+  enum { A, B, B_SCALE, B_ZERO, BIAS };
+  ifd_value *a;
+  ifd_node *made;
+  if (!is_foreign(node) || node->n_inputs <= B_SCALE) return IFD_OK;
+  if (ifd_rw_opset(node) < 13 ||
+      !is_scale(rw, node->inputs[B], node->inputs[B_SCALE], ifd_node_input(node, B_ZERO)))
+    return ifd_rw_refuse(rw, "its scales are not such as DequantizeLinear has");
+  TRY(ifd_rw_add_node(rw, &made, "DynamicQuantizeLinear", &node->inputs[A], 1, 3));
+  TRY(real_of(rw, &a, made->outputs[0], made->outputs[1], made->outputs[2]));
+  return expand_product(rw, node, a, B_SCALE, B_ZERO, BIAS);
+}
+
 const ifd_pass ifd_pass_expand_qlinear = {
     .summary = "writes quantized operators of ONNX Runtime's own as ONNX's, between Q and DQ",
     .phase = IFD_PHASE_SIMPLIFY,
+    .defines = true,
     .rules =
         (const ifd_rule[]){
             {"com.microsoft.QLinearAdd com.microsoft.QLinearMul", IFD_EXACT, expand_binary},
@@ -173,5 +227,7 @@ const ifd_pass ifd_pass_expand_qlinear = {
             {"com.microsoft.QuantizeLinear com.microsoft.DequantizeLinear", IFD_EXACT, expand_same},
             {"com.microsoft.QLinearConcat", IFD_EXACT, expand_concat},
             {"com.microsoft.QGemm", IFD_EXACT, expand_gemm},
+            {"com.microsoft.MatMulIntegerToFloat", IFD_EXACT, expand_matmul},
+            {"com.microsoft.DynamicQuantizeMatMul", IFD_EXACT, expand_dynamic_matmul},
             {0}},
 };

@@ -14,29 +14,30 @@
 
 /* ---- making ready ---- */
 
-/* The passes that put the graph onto kernels: all that runs on a graph that shall stay as it is. */
-static ifd_status plan_passes(ifd_error *err, ifd_arena *arena, const char *const **out) {
+/* The passes of a session whose graph shall stay as it is: those that say what operators mean, and, where it
+ * runs on kernels, those that put the graph onto them. */
+static ifd_status needed_passes(ifd_error *err, ifd_arena *arena, bool on_kernels, const char *const **out) {
   const char **names;
   int n = 0;
   while (ifd_passes[n].name) n++;
   ALLOC(err, names, ifd_new_array(arena, const char *, n + 1));
   *out = names;
   for (const ifd_pass_entry *p = ifd_passes; p->name; p++)
-    if (p->pass->phase >= IFD_PHASE_INTEGER) *names++ = p->name;
+    if (p->pass->defines || (on_kernels && p->pass->phase >= IFD_PHASE_INTEGER)) *names++ = p->name;
   return IFD_OK;
 }
 
 static ifd_status optimize(ifd_error *err, ifd_model *model, infold_session *s) {
   TRY(ifd_inline_functions(err, model));
   TRY(ifd_expand_gradients(err, model));
-  if (s->options.reference || s->options.float64) return IFD_OK;
+  bool on_kernels = !s->options.reference && !s->options.float64;
   ifd_optimize_options options = {.max_rewrites = -1, .grow = true, .for_running = true};
   ifd_optimize_report report = {0};
-  if (s->options.no_optimize) TRY(plan_passes(err, &s->arena, &options.only));
+  if (s->options.no_optimize || !on_kernels) TRY(needed_passes(err, &s->arena, on_kernels, &options.only));
   ifd_arena_init(&report.arena, NULL);
   ifd_status status = ifd_optimize(err, model, &options, &report);
   ifd_arena_free(&report.arena);
-  ifd_model_let_go(model, NULL, 0);
+  if (on_kernels) ifd_model_let_go(model, NULL, 0);
   return status;
 }
 

@@ -46,6 +46,7 @@ typedef struct ifd_pass {
   const char *summary; /* one line: "folds BatchNormalization into the Conv before it" */
   ifd_phase phase;
   bool on_request;       /* runs only when named by --only, or by the option that stands for it */
+  bool defines;          /* writes out operators that nothing else runs: all sessions need it */
   const ifd_rule *rules; /* ended by a rule without roots; or NULL */
   ifd_status (*graph)(ifd_rewrite *rw, ifd_graph *graph); /* a whole-graph step after each sweep; or NULL */
 } ifd_pass;

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMAND = pathlib.Path(os.environ.get("INFOLD", ROOT / "build/release/infold")).resolve()
-HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
+HEAD = '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>'
 ROWS = "same bits when rows of a batch of 4 run alone"
 
 
@@ -68,3 +68,14 @@ def test_no_size_does(tmp_path):
     model = save(tmp_path, "t (float[N,5] x) => (float[N,N] y) { y = MatMul(x, x) }")
     assert infold("verify", "--bits", model, code=3).count("\n") == 1
     assert infold("verify", model, model, code=3).count("\n") == 1
+
+
+def test_operators_of_onnx_runtime(tmp_path):
+    """What sessions only know by writing it out, those that leave the graph as it is know too."""
+    model = save(tmp_path, """t (float[N,8] x) => (float[N,8] y) <float s = {0.02}, uint8 z = {120}> {
+        q = QuantizeLinear(x, s, z)
+        p = com.microsoft.QLinearAdd(q, s, z, q, s, z, s, z)
+        y = DequantizeLinear(p, s, z) }""")
+    assert "2 runs of each" in infold("verify", model, model)
+    assert ROWS in infold("verify", "--bits", model)
+    assert "verified by" in infold("optimize", model, "-o", tmp_path / "o.onnx")

@@ -392,9 +392,10 @@ def contrib(g, op, parameters, operands, float_op, **attrs):
 def pairs_agree(g, pairs):
     model = model_of(g.nodes, g.inputs, g.constants, [name for pair in pairs for name in pair], 13)
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    got = run(model, g.inputs)
-    for a, b in zip(got[::2], got[1::2]):
-        assert a.dtype == b.dtype and np.array_equal(a, b)
+    for options in ((), ("--no-optimize",), lib.REFERENCE, ("--float64",)):
+        got = run(model, g.inputs, *options)
+        for a, b in zip(got[::2], got[1::2]):
+            assert a.dtype == b.dtype and np.array_equal(a, b)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -449,6 +450,29 @@ def test_contributed_gemm(scales):
     g.nodes.append(helper.make_node("QGemm", [x, *a, *weights, g.constant(c), *y], [out], domain="com.microsoft"))
     product = g.node("Gemm", [g.node("DequantizeLinear", [x, *a]), g.node("DequantizeLinear", weights, **({"axis": 1} if scales else {})), real])
     pairs_agree(g, [(out, g.quantize(product, y))])
+
+
+@pytest.mark.parametrize("scales", [(), (6,)])
+@pytest.mark.parametrize("biased", [False, True])
+def test_contributed_products(scales, biased):
+    """MatMulIntegerToFloat and DynamicQuantizeMatMul, which ONNX Runtime makes of what its quantizer writes."""
+    x, a, b = RNG.normal(size=(2, 4, 9)).astype(F32), random_bytes(np.uint8, (2, 4, 9)), random_bytes(np.int8, (9, 6))
+    scale, zero = RNG.uniform(.01, .02, scales).astype(F32), RNG.integers(-9, 9, scales).astype(np.int8)
+    bias = RNG.normal(size=6).astype(F32)
+    constants = dict(b=b, s=scale, z=zero, t=np.float32(.03), u=np.uint8(117), c=bias)
+    end = ["c"] if biased else []
+    nodes = [helper.make_node("MatMulIntegerToFloat", ["a", "b", "t", "s", "u", "z", *end], ["y"], domain="com.microsoft"),
+             helper.make_node("DynamicQuantizeMatMul", ["x", "b", "s", "z", *end], ["w"], domain="com.microsoft")]
+    model = model_of(nodes, dict(a=a, x=x), constants, ["y", "w"], 17)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    low, high = min(x.min(), 0), max(x.max(), 0)
+    step = F32(high - low) / F32(255)
+    q = np.clip(np.rint(x / step) + np.rint(-low / step), 0, 255)
+    reals = [((v - z) * float(s)) @ ((b.astype(float) - zero) * scale) + (bias if biased else 0)
+             for v, z, s in ((a.astype(float), 117, .03), (q, np.rint(-low / step), step))]
+    for options in ((), ("--no-optimize",), lib.REFERENCE):
+        for got, want in zip(run(model, dict(a=a, x=x), *options), reals):
+            np.testing.assert_allclose(got, want, atol=2e-5 * np.abs(want).max(), rtol=0)
 
 
 @pytest.mark.parametrize("dtype, shape, block", [(np.int8, (5,), 0), (np.int8, (4, 5), 4), ("int4", (4, 5), 4), ("uint4", (5,), 0)])
