@@ -225,20 +225,12 @@ static void plan_lines(ifd_k_conv_plan *p) {
   split_blocks(p, blocks, tasks);
   split_rows(p, lines, ifd_ceil_div(tasks, p->block_tasks));
   p->packed_len = sizeof(float) * 16 * (size_t)(c * taps * blocks);
+  p->scratch_len = ifd_conv_tap_lines_len(s);
 }
 
-/* As many rows as let the lines of all channels of a group stay in L2, but more than the kernel is high. */
 static void plan_grouped(ifd_k_conv_plan *p) {
-  const ifd_k_conv_shape *s = &p->shape;
-  enum { VECTORS = 1 << 12 };
   plan_lines(p);
-  int64_t per_row = s->in[IFD_K_W] * s->stride[IFD_K_H] * s->kernel[IFD_K_D] * (s->c / s->groups);
-  int64_t fit = ifd_max_i64(2 * s->kernel[IFD_K_H], VECTORS / per_row);
-  split_rows(p, p->n_rows, ifd_max_i64(p->row_tasks, ifd_ceil_div(p->n_rows, fit)));
-  ifd_conv_grouped_sizes z = ifd_conv_grouped_sizes_of(s, p->rows);
-  bool waits = z.channels < s->c / s->groups;
-  p->scratch_len = sizeof(float) * (size_t)z.room;
-  if (waits) p->scratch_len += sizeof(float) * 16 * (size_t)(p->rows * s->out[IFD_K_W]);
+  p->scratch_len = ifd_conv_spread_scratch_of(&p->shape, p->rows).len;
 }
 
 /* Unblocked x: parts are planes in depth, rows are lines, as many as leave their band in L2. */

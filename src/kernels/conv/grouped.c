@@ -4,43 +4,24 @@
 #include "kernels/conv/line.h"
 #include <string.h>
 
-/* Lines of outputs of a block in one plane, and what they read: an input channel for each lane, of which
- * planes [plane, …) and lines [line, line + n_lines) of x are there. */
+enum { TOGETHER = 8 };
+#define UNROLL_ _Pragma("GCC unroll 8")
+
+/* Lines of outputs of a block in one plane. */
 typedef struct lines {
   const ifd_conv_task *t;
   ifd_conv_phase phase;
   int64_t o_d, block;
-  const float *x;
-  int64_t plane, n_planes, line, n_lines;
-  int64_t column, n_columns; /* of a line there: from column `column` of x on, zeros outside */
+  ifd_conv_fused fused;
+  ifd_conv_tap_line *found; /* room for those that a row reads */
 } lines;
 
-/* What row r reads, of n_c input channels x_c apart. */
-static ifd_conv_line line_at(const lines *g, int64_t n_c, int64_t x_c, const float *w, int64_t row) {
-  const int64_t *in = g->t->plan->shape.in;
-  const ifd_conv_axis *d = &g->phase.axis[IFD_K_D], *h = &g->phase.axis[IFD_K_H],
-                      *c = &g->phase.axis[IFD_K_W];
-  int64_t width = g->n_columns, tap_d, tap_h;
-  ifd_conv_line l = {.n_c = n_c,
-                     .x_c = x_c,
-                     .w_c = g->phase.n_taps * 16,
-                     .n_w = c->n_taps,
-                     .begin = c->begin - g->column,
-                     .step = c->step,
-                     .tap_step = c->tap_step,
-                     .width = width};
-  l.n_d = ifd_conv_taps_inside(d, in[IFD_K_D], g->o_d, &tap_d);
-  l.n_h = ifd_conv_taps_inside(h, in[IFD_K_H], row, &tap_h);
-  if (l.n_d * l.n_h * l.n_w == 0) return l;
-  l.w_h = l.n_w * 16;
-  l.w_d = h->n_taps * l.w_h;
-  l.w = w + tap_d * l.w_d + tap_h * l.w_h;
-  l.x_h = h->tap_step * width * 16;
-  l.x_d = d->tap_step * g->n_lines * width * 16;
-  int64_t plane = d->begin + g->o_d * d->step + tap_d * d->tap_step - g->plane;
-  int64_t line = h->begin + row * h->step + tap_h * h->tap_step - g->line;
-  l.x = g->x + (plane * g->n_lines + line) * width * 16;
-  return l;
+static lines lines_of(const ifd_conv_task *t, void *scratch) {
+  const ifd_k_conv_shape *s = &t->plan->shape;
+  return (lines){.t = t,
+                 .phase = ifd_conv_phase_at(s, t->part / s->out[IFD_K_D]),
+                 .o_d = t->part % s->out[IFD_K_D],
+                 .found = scratch};
 }
 
 /* Pixel of y where row r of the task's lines begins. */
@@ -58,146 +39,267 @@ static const float *weights_of(const lines *g) {
   return g->t->packed + taps * (s->c / s->groups) * 16;
 }
 
-/* A row that goes on from `init` (NULL: from 0) and is finished, of outputs that are apart or whose epilogue
+/* The lines of x inside that row r reads, in the order of their taps: plane and line numbers in .x, which
+ * `place` turns to where they are. */
+static void find_lines(const lines *g, int64_t row, ifd_conv_line *l,
+                       int64_t (*place)(void *context, int64_t tap_d, int64_t plane, int64_t line),
+                       void *context) {
+  const int64_t *in = g->t->plan->shape.in;
+  const ifd_conv_axis *d = &g->phase.axis[IFD_K_D], *h = &g->phase.axis[IFD_K_H];
+  int64_t n_w = g->phase.axis[IFD_K_W].n_taps, d0, h0;
+  int64_t n_d = ifd_conv_taps_inside(d, in[IFD_K_D], g->o_d, &d0);
+  int64_t n_h = ifd_conv_taps_inside(h, in[IFD_K_H], row, &h0);
+  l->n_lines = 0;
+  l->lines = g->found;
+  for (int64_t i = d0; i < d0 + n_d; i++)
+    for (int64_t j = h0; j < h0 + n_h; j++) {
+      int64_t plane = d->begin + g->o_d * d->step + i * d->tap_step;
+      int64_t line = h->begin + row * h->step + j * h->tap_step;
+      g->found[l->n_lines++] =
+          (ifd_conv_tap_line){place(context, i, plane, line), (i * h->n_taps + j) * n_w * 16};
+    }
+}
+
+/* Places that go on from `init` (NULL: from 0) and are finished, of outputs that are apart or whose epilogue
  * needs more than registers: by parts through a buffer. */
-static void run_buffered(const lines *g, const ifd_conv_line *l, int64_t at, const float *init) {
+static void run_buffered(const lines *g, const ifd_conv_line *l, int64_t n, int64_t at, const float *init) {
   enum { PART = 64 };
   float sums[PART * 16] __attribute__((aligned(64)));
-  const ifd_conv_axis *a = &g->phase.axis[IFD_K_W];
+  int64_t apart = g->phase.axis[IFD_K_W].y_step;
   ifd_conv_line part = *l;
-  for (int64_t o = 0; o < a->n_places; o += PART) {
-    int64_t n = ifd_min_i64(PART, a->n_places - o);
+  for (int64_t o = 0; o < n; o += PART) {
+    int64_t n_part = ifd_min_i64(PART, n - o);
     part.begin = l->begin + o * l->step;
     IFD_K(ifd_conv_line_find)
-    (&part)(&part, 0, n, &(ifd_conv_sink){.y = sums, .init = init ? init + o * 16 : NULL});
-    ifd_conv_finish(g->t, sums, g->block, at + o * a->y_step, n, a->y_step);
+    (&part)(&part, 0, n_part, &(ifd_conv_sink){.y = sums, .init = init ? init + o * 16 : NULL});
+    ifd_conv_finish(g->t, sums, g->block, at + o * apart, n_part, apart);
   }
 }
 
-static void run_row(const lines *g, const ifd_conv_line *l, const ifd_conv_fused *fused, int64_t row,
-                    const float *init) {
+/* n places side by side, the first of which is pixel `at` of y. */
+static void run_places(const lines *g, const ifd_conv_line *l, int64_t n, int64_t at, const float *init) {
   const ifd_conv_task *t = g->t;
-  const ifd_conv_axis *a = &g->phase.axis[IFD_K_W];
-  int64_t at = output_at(g, row);
-  if (!fused->fits || a->y_step != 1) {
-    run_buffered(g, l, at, init);
+  if (!g->fused.fits || g->phase.axis[IFD_K_W].y_step != 1) {
+    run_buffered(g, l, n, at, init);
     return;
   }
-  ifd_conv_sink to = {.init = init, .fused = *fused, .y = t->y + (g->block * t->y_plane + at) * 16};
+  ifd_conv_sink to = {.init = init, .fused = g->fused, .y = t->y + (g->block * t->y_plane + at) * 16};
   if (t->epilogue.join) to.other = t->epilogue.other + (to.y - t->y);
-  IFD_K(ifd_conv_line_find)(l)(l, 0, a->n_places, &to);
+  IFD_K(ifd_conv_line_find)(l)(l, 0, n, &to);
 }
 
 /* ---- depthwise: x as it lies ---- */
 
+static int64_t place_in_x(void *task, int64_t tap_d, int64_t plane, int64_t line) {
+  const int64_t *in = ((const ifd_conv_task *)task)->plan->shape.in;
+  (void)tap_d;
+  return (plane * in[IFD_K_H] + line) * in[IFD_K_W] * 16;
+}
+
 static void run_depthwise(lines *g) {
   const ifd_conv_task *t = g->t;
-  const float *w = weights_of(g);
-  const ifd_conv_fused fused = ifd_conv_fuse(t, g->block);
-  g->x = t->x + g->block * t->x_plane * 16;
+  const ifd_conv_axis *a = &g->phase.axis[IFD_K_W];
+  ifd_conv_line l = {.x = t->x + g->block * t->x_plane * 16,
+                     .w = weights_of(g),
+                     .n_c = 1,
+                     .n_w = a->n_taps,
+                     .begin = a->begin,
+                     .step = a->step,
+                     .tap_step = a->tap_step,
+                     .width = t->plan->shape.in[IFD_K_W]};
   for (int64_t row = t->r0; row < ifd_min_i64(t->r1, g->phase.axis[IFD_K_H].n_places); row++) {
-    ifd_conv_line l = line_at(g, 1, 0, w, row);
-    run_row(g, &l, &fused, row, NULL);
+    find_lines(g, row, &l, place_in_x, (void *)t);
+    run_places(g, &l, a->n_places, output_at(g, row), NULL);
+  }
+}
+
+void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch) {
+  lines g = lines_of(t, scratch);
+  if (g.o_d >= g.phase.axis[IFD_K_D].n_places) return;
+  for (g.block = t->b0; g.block < t->b1; g.block++) {
+    g.fused = ifd_conv_fuse(t, g.block);
+    run_depthwise(&g);
   }
 }
 
 /* ---- groups ---- */
 
-/* The blocks of x from which the lanes of a block of outputs read one input channel of their groups. */
-static int sources_of(const lines *g, int64_t channel, ifd_k_lanes sources[16]) {
-  const ifd_k_conv_shape *s = &g->t->plan->shape;
-  int64_t m = s->m / s->groups, c = s->c / s->groups, first = g->block * 16, last = -1;
-  int n = 0;
-  for (int lane = 0; lane < ifd_min_i64(16, s->m - first); lane++) {
-    int64_t at = (first + lane) / m * c + channel;
-    if (at / 16 != last) {
-      last = at / 16;
-      sources[n].x = g->t->x + last * g->t->x_plane * 16;
-      memset(sources[n++].from, -1, sizeof sources->from);
-    }
-    sources[n - 1].from[lane] = (int32_t)(at % 16);
-  }
-  return n;
+/* Lines of x spread over the lanes of a block (line.h). */
+typedef struct spread {
+  const ifd_conv_task *t;
+  ifd_conv_spread_sizes z;
+  const ifd_conv_sources *sources; /* of the channels in hand */
+  int64_t n_channels;
+  int64_t column; /* of x, the first of a line's; it may lie outside */
+  int64_t *held;  /* of each slot of each tap of depth, the line; -1: none */
+  float *x;
+} spread;
+
+/* Where lanes [l, end), which read input channels at[l] + k, find those of one block; the first lane behind.
+ */
+static int sources_from(const ifd_conv_task *t, ifd_k_lanes *to, const int64_t *at, int64_t k, int l,
+                        int end) {
+  int64_t block = (at[l] + k) / 16;
+  to->x = t->x + block * t->x_plane * 16;
+  for (int i = 0; i < 16; i++) to->from[i] = -1;
+  for (; l < end && (at[l] + k) / 16 == block; l++) to->from[l] = (int32_t)((at[l] + k) % 16);
+  return l;
 }
 
-/* Input channel `channel` of every group to the lanes that read it, lines padded. */
-static void spread(const lines *g, int64_t channel, float *to) {
-  const int64_t *in = g->t->plan->shape.in;
-  ifd_k_lanes sources[16], at[16];
-  int n = sources_of(g, channel, sources);
-  int64_t first = ifd_max_i64(0, g->column), end = ifd_min_i64(g->column + g->n_columns, in[IFD_K_W]);
-  int64_t inside = ifd_max_i64(0, end - first), left = ifd_min_i64(first - g->column, g->n_columns);
-  for (int64_t plane = g->plane; plane < g->plane + g->n_planes; plane++)
-    for (int64_t line = g->line; line < g->line + g->n_lines; line++, to += g->n_columns * 16) {
-      memset(to, 0, sizeof *to * 16 * (size_t)left);
-      int64_t pixel = (plane * in[IFD_K_H] + line) * in[IFD_K_W] + first;
-      for (int i = 0; i < n; i++) at[i] = sources[i], at[i].x += pixel * 16;
-      IFD_K(ifd_conv_pick)(to + left * 16, at, n, inside);
-      memset(to + (left + inside) * 16, 0, sizeof *to * 16 * (size_t)(g->n_columns - left - inside));
-    }
-}
-
-/* What places [o0, o1) read of a dimension: from *lo on, so many. */
-static int64_t reach(const ifd_conv_axis *a, int64_t o0, int64_t o1, int64_t *lo) {
-  int64_t last_tap = (ifd_max_i64(1, a->n_taps) - 1) * a->tap_step;
-  *lo = a->begin + o0 * a->step + ifd_min_i64(0, last_tap);
-  return a->begin + (o1 - 1) * a->step + ifd_max_i64(0, last_tap) - *lo + 1;
-}
-
-/* The same of those of [0, size); at least one. */
-static int64_t reach_inside(const ifd_conv_axis *a, int64_t size, int64_t o0, int64_t o1, int64_t *first) {
-  int64_t lo, hi = reach(a, o0, o1, &lo) + lo - 1;
-  *first = ifd_max_i64(0, ifd_min_i64(lo, size - 1));
-  return ifd_max_i64(*first, ifd_min_i64(hi, size - 1)) - *first + 1;
-}
-
-static void run_groups(lines *g, float *scratch) {
+/* Where the lanes of a block of outputs find each input channel of their groups. */
+static void find_sources(const lines *g, ifd_conv_sources *to) {
   const ifd_conv_task *t = g->t;
   const ifd_k_conv_shape *s = &t->plan->shape;
-  const ifd_conv_axis *a = g->phase.axis;
-  const ifd_conv_grouped_sizes z = ifd_conv_grouped_sizes_of(s, t->plan->rows);
-  const ifd_conv_fused fused = ifd_conv_fuse(t, g->block);
-  int64_t c = s->c / s->groups, width = a[IFD_K_W].n_places, r1 = ifd_min_i64(t->r1, a[IFD_K_H].n_places);
-  if (r1 <= t->r0 || width <= 0) return;
-  g->n_planes = reach_inside(&a[IFD_K_D], s->in[IFD_K_D], g->o_d, g->o_d + 1, &g->plane);
-  g->n_lines = reach_inside(&a[IFD_K_H], s->in[IFD_K_H], t->r0, r1, &g->line);
-  g->n_columns = reach(&a[IFD_K_W], 0, width, &g->column);
-  float *x = scratch, *sums = scratch + z.channels * z.x_channel;
-  const float *w = weights_of(g);
-  g->x = x;
-  for (int64_t c0 = 0, n; c0 < c; c0 += n, w += n * g->phase.n_taps * 16) {
-    n = ifd_min_i64(z.channels, c - c0);
-    for (int64_t k = 0; k < n; k++) spread(g, c0 + k, x + k * z.x_channel);
-    for (int64_t row = t->r0; row < r1; row++) {
-      float *waiting = sums + (row - t->r0) * width * 16, *init = c0 ? waiting : NULL;
-      ifd_conv_line l = line_at(g, n, z.x_channel, w, row);
-      if (c0 + n == c)
-        run_row(g, &l, &fused, row, init);
-      else
-        IFD_K(ifd_conv_line_find) (&l)(&l, 0, width, &(ifd_conv_sink){.init = init, .y = waiting});
-    }
+  int64_t m = s->m / s->groups, c = s->c / s->groups, at[16];
+  int end = (int)ifd_conv_columns(t, g->block);
+  for (int l = 0; l < end; l++) at[l] = (g->block * 16 + l) / m * c;
+  for (int64_t k = 0; k < c; k++) {
+    to[k].n = 0;
+    for (int l = 0; l < end;) l = sources_from(t, &to[k].from[to[k].n++], at, k, l, end);
   }
 }
 
-static lines lines_of(const ifd_conv_task *t) {
-  const ifd_k_conv_shape *s = &t->plan->shape;
-  return (lines){.t = t,
-                 .phase = ifd_conv_phase_at(s, t->part / s->out[IFD_K_D]),
-                 .o_d = t->part % s->out[IFD_K_D],
-                 .n_planes = s->in[IFD_K_D],
-                 .n_lines = s->in[IFD_K_H],
-                 .n_columns = s->in[IFD_K_W]};
+/* n pixels from pixel `at` on. */
+static void spread_channel(float *to, const ifd_conv_sources *s, int64_t at, int64_t n) {
+  ifd_k_lanes from[16];
+  for (int i = 0; i < s->n; i++) from[i] = s->from[i], from[i].x += at * 16;
+  IFD_K(ifd_conv_pick)(to, from, s->n, n);
 }
 
-void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch) {
-  (void)scratch;
-  lines g = lines_of(t);
-  if (g.o_d >= g.phase.axis[IFD_K_D].n_places) return;
-  for (g.block = t->b0; g.block < t->b1; g.block++) run_depthwise(&g);
+/* The same of K channels that come from one block; lanes that no source gives are of no account. */
+IFD_INLINE void spread_together(const int K, float *to, int64_t apart, const ifd_conv_sources *s, int64_t at,
+                                int64_t n) {
+  const float *x = s->from->x + at * 16;
+  i16 lanes[TOGETHER];
+  UNROLL_ for (int k = 0; k < K; k++) lanes[k] = i16_and(i16_load(s[k].from->from), i16_set1(15));
+  for (int64_t i = 0; i < n; i++) {
+    v16 xv = v16_load(x + i * 16);
+    UNROLL_ for (int k = 0; k < K; k++) v16_store(to + k * apart + i * 16, v16_permute(xv, lanes[k]));
+  }
+}
+
+/* How many channels from the first on, of up to n, come from one block. */
+static int64_t same_block(const ifd_conv_sources *s, int64_t n) {
+  int64_t k = 0;
+  while (k < n && s[k].n == 1 && s[k].from->x == s->from->x) k++;
+  return k;
+}
+
+/* As many channels of up to n as is quick: their number. */
+static int64_t spread_some(float *to, int64_t apart, const ifd_conv_sources *s, int64_t n, int64_t at,
+                           int64_t n_pixels) {
+  int64_t same = same_block(s, n);
+  if (same >= 8) {
+    spread_together(8, to, apart, s, at, n_pixels);
+    return 8;
+  }
+  if (same >= 4) {
+    spread_together(4, to, apart, s, at, n_pixels);
+    return 4;
+  }
+  if (same >= 1) {
+    spread_together(1, to, apart, s, at, n_pixels);
+    return 1;
+  }
+  spread_channel(to, s, at, n_pixels);
+  return 1;
+}
+
+/* Columns of the slots that lie in x, from *left on. */
+static int64_t columns_inside(const spread *p, int64_t *left) {
+  int64_t width = p->t->plan->shape.in[IFD_K_W];
+  int64_t first = ifd_max_i64(0, p->column), end = ifd_min_i64(p->column + p->z.columns, width);
+  *left = ifd_min_i64(first - p->column, p->z.columns);
+  return ifd_max_i64(0, end - first);
+}
+
+/* Slots of which no line is known, zeros in the columns that no line has. */
+static void clear_slots(const spread *p) {
+  int64_t n = p->t->plan->shape.kernel[IFD_K_D] * p->z.slots, left, inside = columns_inside(p, &left);
+  for (int64_t i = 0; i < n; i++) p->held[i] = -1;
+  for (int64_t i = 0; i < p->n_channels * n && inside < p->z.columns; i++) {
+    float *line = p->x + i * p->z.line;
+    for (int64_t k = 0; k < left; k++) v16_store(line + k * 16, v16_zero());
+    for (int64_t k = left + inside; k < p->z.columns; k++) v16_store(line + k * 16, v16_zero());
+  }
+}
+
+/* A line of all channels in hand. */
+static void spread_line(const spread *p, float *to, int64_t plane, int64_t line) {
+  const int64_t *in = p->t->plan->shape.in;
+  int64_t left, inside = columns_inside(p, &left);
+  int64_t pixel = (plane * in[IFD_K_H] + line) * in[IFD_K_W] + p->column + left;
+  to += left * 16;
+  for (int64_t k = 0; k < p->n_channels;)
+    k += spread_some(to + k * p->z.channel, p->z.channel, p->sources + k, p->n_channels - k, pixel, inside);
+}
+
+static int64_t place_in_slot(void *context, int64_t tap_d, int64_t plane, int64_t line) {
+  const spread *p = context;
+  int64_t slot = tap_d * p->z.slots + line % p->z.slots, at = slot * p->z.line;
+  if (p->held[slot] != line) spread_line(p, p->x + at, plane, line);
+  p->held[slot] = line;
+  return at;
+}
+
+/* Places [o, o + n) of all rows, by the channels in hand: from the sums that wait on, and to there again. */
+static void run_strip(const lines *g, spread *p, const float *w, int64_t o, int64_t n, const float *init,
+                      float *waiting) {
+  const ifd_conv_task *t = g->t;
+  const ifd_conv_axis *a = &g->phase.axis[IFD_K_W];
+  int64_t reach = (ifd_max_i64(1, a->n_taps) - 1) * a->tap_step, lo = ifd_min_i64(0, reach);
+  p->column = a->begin + o * a->step + lo;
+  clear_slots(p);
+  ifd_conv_line l = {.x = p->x,
+                     .w = w,
+                     .n_c = p->n_channels,
+                     .n_w = a->n_taps,
+                     .x_c = p->z.channel,
+                     .w_c = g->phase.n_taps * 16,
+                     .begin = -lo,
+                     .step = a->step,
+                     .tap_step = a->tap_step,
+                     .width = p->z.columns};
+  for (int64_t row = t->r0; row < ifd_min_i64(t->r1, g->phase.axis[IFD_K_H].n_places); row++) {
+    int64_t at = (row - t->r0) * IFD_CONV_STRIP * 16;
+    const float *from = init ? init + at : NULL;
+    find_lines(g, row, &l, place_in_slot, p);
+    if (waiting)
+      IFD_K(ifd_conv_line_find) (&l)(&l, 0, n, &(ifd_conv_sink){.init = from, .y = waiting + at});
+    else
+      run_places(g, &l, n, output_at(g, row) + o * a->y_step, from);
+  }
+}
+
+static void run_groups(const lines *g, char *scratch) {
+  const ifd_k_conv_shape *s = &g->t->plan->shape;
+  const ifd_conv_spread_scratch m = ifd_conv_spread_scratch_of(s, g->t->plan->rows);
+  ifd_conv_sources *sources = (ifd_conv_sources *)(scratch + m.lanes);
+  spread p = {.t = g->t,
+              .z = ifd_conv_spread_sizes_of(s),
+              .held = (int64_t *)(scratch + m.held),
+              .x = (float *)(scratch + m.x)};
+  float *sums = (float *)(scratch + m.sums);
+  int64_t c = s->c / s->groups, width = g->phase.axis[IFD_K_W].n_places;
+  int64_t n_strips = ifd_ceil_div(width, IFD_CONV_STRIP);
+  find_sources(g, sources);
+  for (int64_t i = 0; i < n_strips; i++) {
+    int64_t o = width * i / n_strips, end = width * (i + 1) / n_strips;
+    const float *w = weights_of(g);
+    for (int64_t c0 = 0; c0 < c; c0 += p.n_channels, w += p.n_channels * g->phase.n_taps * 16) {
+      p.sources = sources + c0;
+      p.n_channels = ifd_min_i64(p.z.channels, c - c0);
+      bool last = c0 + p.n_channels == c;
+      run_strip(g, &p, w, o, end - o, c0 ? sums : NULL, last ? NULL : sums);
+    }
+  }
 }
 
 void IFD_K(ifd_conv_grouped)(const ifd_conv_task *t, void *scratch) {
-  lines g = lines_of(t);
+  lines g = lines_of(t, scratch);
   if (g.o_d >= g.phase.axis[IFD_K_D].n_places) return;
-  for (g.block = t->b0; g.block < t->b1; g.block++) run_groups(&g, scratch);
+  for (g.block = t->b0; g.block < t->b1; g.block++) {
+    g.fused = ifd_conv_fuse(t, g.block);
+    run_groups(&g, scratch);
+  }
 }

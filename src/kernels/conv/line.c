@@ -2,8 +2,8 @@
 
 /* Neighbouring outputs whose sums are in registers together. */
 #if defined(IFD_ISA_avx512)
-enum { AT_ONCE = 8 };
-#define TILES(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+enum { AT_ONCE = 14 };
+#define TILES(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #else
 enum { AT_ONCE = 4 };
 #define TILES(X) X(1) X(2) X(3) X(4)
@@ -50,13 +50,12 @@ IFD_INLINE void sum_inside(const int N, const int n_w, const int step, const ifd
   UNROLL_ for (int i = 0; i < N; i++) sum[i] = first_sum(to, o + i);
   const float *x_c = l->x + (l->begin + o * l->step) * 16, *w_c = l->w;
   for (int64_t c = 0; c < l->n_c; c++, x_c += l->x_c, w_c += l->w_c)
-    for (int64_t d = 0; d < l->n_d; d++) {
-      const float *x = x_c + d * l->x_d, *w = w_c + d * l->w_d;
-      for (int64_t h = 0; h < l->n_h; h++, x += l->x_h, w += l->w_h)
-        if (n_w)
-          sum_columns(N, n_w, step, x, w, sum);
-        else
-          sum_taps(N, l, x, w, sum);
+    for (int64_t i = 0; i < l->n_lines; i++) {
+      const float *x = x_c + l->lines[i].x, *w = w_c + l->lines[i].w;
+      if (n_w)
+        sum_columns(N, n_w, step, x, w, sum);
+      else
+        sum_taps(N, l, x, w, sum);
     }
   UNROLL_ for (int i = 0; i < N; i++) put(to, o + i, sum[i]);
 }
@@ -68,13 +67,11 @@ IFD_INLINE void sum_edge(const ifd_conv_line *l, int64_t o, const ifd_conv_sink 
   int64_t x0 = (l->begin + o * l->step + first * l->tap_step) * 16, w0 = first * 16;
   v16 sum = first_sum(to, o);
   for (int64_t c = 0; c < l->n_c; c++)
-    for (int64_t d = 0; d < l->n_d; d++)
-      for (int64_t h = 0; h < l->n_h; h++) {
-        const float *x = l->x + c * l->x_c + d * l->x_d + h * l->x_h + x0;
-        const float *w = l->w + c * l->w_c + d * l->w_d + h * l->w_h + w0;
-        for (int64_t k = 0; k < n; k++)
-          sum = v16_fma(v16_load(x + k * l->tap_step * 16), v16_load(w + k * 16), sum);
-      }
+    for (int64_t i = 0; i < l->n_lines; i++) {
+      const float *x = l->x + c * l->x_c + l->lines[i].x + x0, *w = l->w + c * l->w_c + l->lines[i].w + w0;
+      for (int64_t k = 0; k < n; k++)
+        sum = v16_fma(v16_load(x + k * l->tap_step * 16), v16_load(w + k * 16), sum);
+    }
   put(to, o, sum);
 }
 
@@ -97,7 +94,7 @@ IFD_INLINE void run_line(const int n_w, const int step, const ifd_conv_line *l, 
   int64_t most = l->begin + ifd_max_i64(0, reach);
   int64_t inside = least < 0 ? ifd_ceil_div(-least, l->step) : 0;
   int64_t inside_end = most < l->width ? (l->width - 1 - most) / l->step + 1 : 0;
-  inside_end = l->n_d * l->n_h * l->n_w == 0 ? 0 : ifd_min_i64(inside_end, end);
+  inside_end = l->n_lines * l->n_w == 0 ? 0 : ifd_min_i64(inside_end, end);
   for (; o < ifd_min_i64(end, inside); o++) sum_edge(l, o, to);
   if (o < inside_end) {
     run_inside(n_w, step, l, o, inside_end, to);

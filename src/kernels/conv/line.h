@@ -8,34 +8,67 @@
 #include "kernels/conv/task.h"
 #endif
 
-/* Output o reads columns begin + o * step + k * tap_step, k < n_w, of n_c × n_d × n_h lines; distances are in
- * floats. */
+/* The blocks that the lanes of 16 output channels read one input channel of their groups from. */
+typedef struct ifd_conv_sources {
+  int n;
+  ifd_k_lanes from[16];
+} ifd_conv_sources;
+
+/* A line of x and the taps that meet it, in floats from the first line and tap. */
+typedef struct ifd_conv_tap_line {
+  int64_t x, w;
+} ifd_conv_tap_line;
+
+/* Output o reads columns begin + o * step + k * tap_step, k < n_w, of n_lines lines of n_c channels. */
 typedef struct ifd_conv_line {
-  const float *x, *w; /* column 0 of the first line; its first tap */
-  int64_t n_c, n_d, n_h, n_w;
-  int64_t x_c, x_d, x_h, w_c, w_d, w_h;
+  const float *x, *w;
+  const ifd_conv_tap_line *lines;
+  int64_t n_lines, n_c, n_w;
+  int64_t x_c, w_c; /* floats between channels */
   int64_t begin, step, tap_step, width;
 } ifd_conv_line;
 
-/* Groups that share lanes: so many input channels of each, `rows` lines of outputs, are in hand at once. */
-typedef struct ifd_conv_grouped_sizes {
-  int64_t channels, x_channel; /* floats of one, all lines that the outputs read */
-  int64_t room;                /* of all; more rows never need less */
-} ifd_conv_grouped_sizes;
+/* Groups that share lanes: strips of at most 14 places of a line. What a place reads is kept in L1, spread
+ * over the lanes, [channel][tap of depth][slot][column][16]: of the channels so many at once, of the lines
+ * those that one row of places reads, each in the slot that its number gives. */
+typedef struct ifd_conv_spread_sizes {
+  int64_t slots, columns, channels;
+  int64_t line, channel; /* floats */
+} ifd_conv_spread_sizes;
 
-/* As many channels as leave their lines in L2. */
-static inline ifd_conv_grouped_sizes ifd_conv_grouped_sizes_of(const ifd_k_conv_shape *s, int64_t rows) {
-  enum { VECTORS = 1 << 13 };
-  int64_t lines =
-      ifd_min_i64(s->in[IFD_K_H], rows * s->stride[IFD_K_H] + s->kernel[IFD_K_H] * s->dilation[IFD_K_H]);
-  int64_t planes = ifd_min_i64(s->in[IFD_K_D], s->kernel[IFD_K_D] * s->dilation[IFD_K_D]);
-  int64_t columns = s->transposed ? s->out[IFD_K_W] / s->stride[IFD_K_W] + 1
-                                  : (s->out[IFD_K_W] - 1) * s->stride[IFD_K_W] + 1;
-  columns += (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W];
-  int64_t pixels = planes * lines * columns, c = s->c / s->groups;
-  return (ifd_conv_grouped_sizes){.channels = ifd_max_i64(1, ifd_min_i64(c, VECTORS / pixels)),
-                                  .x_channel = pixels * 16,
-                                  .room = ifd_max_i64(pixels, ifd_min_i64(c * pixels, VECTORS)) * 16};
+enum { IFD_CONV_STRIP = 14 };
+
+static inline ifd_conv_spread_sizes ifd_conv_spread_sizes_of(const ifd_k_conv_shape *s) {
+  enum { VECTORS = 512 };
+  int64_t c = s->c / s->groups, step = s->transposed ? 1 : s->stride[IFD_K_W];
+  ifd_conv_spread_sizes z = {
+      .slots = ifd_min_i64(s->in[IFD_K_H], (s->kernel[IFD_K_H] - 1) * s->dilation[IFD_K_H] + 1),
+      .columns = (ifd_min_i64(s->out[IFD_K_W], IFD_CONV_STRIP) - 1) * step +
+                 (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W] + 1};
+  int64_t vectors = s->kernel[IFD_K_D] * z.slots * z.columns;
+  z.channels = ifd_ceil_div(c, ifd_ceil_div(c, ifd_max_i64(1, VECTORS / vectors)));
+  z.line = z.columns * 16, z.channel = vectors * 16;
+  return z;
+}
+
+/* Where a task has what, in bytes: lines of x and taps that a row of places meets; where the lanes of each
+ * channel come from; which line each slot has; the slots; sums that wait for further channels. */
+typedef struct ifd_conv_spread_scratch {
+  size_t lanes, held, x, sums, len;
+} ifd_conv_spread_scratch;
+
+static inline size_t ifd_conv_tap_lines_len(const ifd_k_conv_shape *s) {
+  return ifd_round_64(sizeof(ifd_conv_tap_line) * (size_t)(s->kernel[IFD_K_D] * s->kernel[IFD_K_H]));
+}
+static inline ifd_conv_spread_scratch ifd_conv_spread_scratch_of(const ifd_k_conv_shape *s, int64_t rows) {
+  const ifd_conv_spread_sizes z = ifd_conv_spread_sizes_of(s);
+  int64_t c = s->c / s->groups;
+  ifd_conv_spread_scratch m = {.lanes = ifd_conv_tap_lines_len(s)};
+  m.held = m.lanes + ifd_round_64(sizeof(ifd_conv_sources) * (size_t)c);
+  m.x = m.held + ifd_round_64(sizeof(int64_t) * (size_t)(s->kernel[IFD_K_D] * z.slots));
+  m.sums = m.x + sizeof(float) * (size_t)(z.channels * z.channel);
+  m.len = m.sums + (z.channels < c ? sizeof(float) * 16 * (size_t)(rows * IFD_CONV_STRIP) : 0);
+  return m;
 }
 
 #ifdef IFD_ISA
