@@ -225,7 +225,12 @@ static void plan_lines(ifd_k_conv_plan *p) {
   split_blocks(p, blocks, tasks);
   split_rows(p, lines, ifd_ceil_div(tasks, p->block_tasks));
   p->packed_len = sizeof(float) * 16 * (size_t)(c * taps * blocks);
-  p->scratch_len = ifd_conv_tap_lines_len(s);
+}
+
+static void plan_depthwise(ifd_k_conv_plan *p) {
+  const ifd_conv_padded_sizes z = ifd_conv_padded_sizes_of(&p->shape);
+  plan_lines(p);
+  p->scratch_len = ifd_conv_tap_lines_len(&p->shape) + (z.fits ? sizeof(float) * 16 * (size_t)z.vectors : 0);
 }
 
 static void plan_grouped(ifd_k_conv_plan *p) {
@@ -276,7 +281,7 @@ bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, 
                           int64_t batch) {
   static void (*const plans[IFD_K_N_CONV_ALGOS])(ifd_k_conv_plan *) = {
       [IFD_K_CONV_DIRECT] = plan_direct,       [IFD_K_CONV_WINOGRAD] = plan_winograd,
-      [IFD_K_CONV_WINOGRAD_2] = plan_winograd, [IFD_K_CONV_DEPTHWISE] = plan_lines,
+      [IFD_K_CONV_WINOGRAD_2] = plan_winograd, [IFD_K_CONV_DEPTHWISE] = plan_depthwise,
       [IFD_K_CONV_GROUPED] = plan_grouped,     [IFD_K_CONV_PHASES] = plan_boxes,
       [IFD_K_CONV_PHASES_OUT] = plan_boxes,    [IFD_K_CONV_FIRST] = plan_first,
       [IFD_K_CONV_FRAMES] = plan_frames,       [IFD_K_CONV_PLANAR] = plan_planar};

@@ -60,13 +60,14 @@ static void find_lines(const lines *g, int64_t row, ifd_conv_line *l,
     }
 }
 
-/* Places that go on from `init` (NULL: from 0) and are finished, of outputs that are apart or whose epilogue
- * needs more than registers: by parts through a buffer. */
+/* Places of one row that go on from `init` (NULL: from 0) and are finished, of outputs that are apart or
+ * whose epilogue needs more than registers: by parts through a buffer. */
 static void run_buffered(const lines *g, const ifd_conv_line *l, int64_t n, int64_t at, const float *init) {
   enum { PART = 64 };
   float sums[PART * 16] __attribute__((aligned(64)));
   int64_t apart = g->phase.axis[IFD_K_W].y_step;
   ifd_conv_line part = *l;
+  part.n_rows = 1;
   for (int64_t o = 0; o < n; o += PART) {
     int64_t n_part = ifd_min_i64(PART, n - o);
     part.begin = l->begin + o * l->step;
@@ -76,19 +77,38 @@ static void run_buffered(const lines *g, const ifd_conv_line *l, int64_t n, int6
   }
 }
 
-/* n places side by side, the first of which is pixel `at` of y. */
+/* n places side by side of each row, the first of which is pixel `at` of y. */
 static void run_places(const lines *g, const ifd_conv_line *l, int64_t n, int64_t at, const float *init) {
   const ifd_conv_task *t = g->t;
-  if (!g->fused.fits || g->phase.axis[IFD_K_W].y_step != 1) {
-    run_buffered(g, l, n, at, init);
+  const ifd_conv_axis *a = g->phase.axis;
+  int64_t y_row = a[IFD_K_H].y_step * t->plan->shape.out[IFD_K_W];
+  if (!g->fused.fits || a[IFD_K_W].y_step != 1) {
+    ifd_conv_line row = *l;
+    for (int64_t i = 0; i < l->n_rows; i++, row.x += l->x_row, at += y_row)
+      run_buffered(g, &row, n, at, init);
     return;
   }
-  ifd_conv_sink to = {.init = init, .fused = g->fused, .y = t->y + (g->block * t->y_plane + at) * 16};
+  ifd_conv_sink to = {
+      .init = init, .fused = g->fused, .y = t->y + (g->block * t->y_plane + at) * 16, .y_row = y_row * 16};
   if (t->epilogue.join) to.other = t->epilogue.other + (to.y - t->y);
   IFD_K(ifd_conv_line_find)(l)(l, 0, n, &to);
 }
 
 /* ---- depthwise: x as it lies ---- */
+
+static ifd_conv_line depthwise_line(const lines *g) {
+  const ifd_conv_axis *a = &g->phase.axis[IFD_K_W];
+  return (ifd_conv_line){.x = g->t->x + g->block * g->t->x_plane * 16,
+                         .w = weights_of(g),
+                         .lines = g->found,
+                         .n_c = 1,
+                         .n_w = a->n_taps,
+                         .n_rows = 1,
+                         .begin = a->begin,
+                         .step = a->step,
+                         .tap_step = a->tap_step,
+                         .width = g->t->plan->shape.in[IFD_K_W]};
+}
 
 static int64_t place_in_x(void *task, int64_t tap_d, int64_t plane, int64_t line) {
   const int64_t *in = ((const ifd_conv_task *)task)->plan->shape.in;
@@ -96,29 +116,79 @@ static int64_t place_in_x(void *task, int64_t tap_d, int64_t plane, int64_t line
   return (plane * in[IFD_K_H] + line) * in[IFD_K_W] * 16;
 }
 
-static void run_depthwise(lines *g) {
+/* Rows from `row` on, of those before r1, that read the lines as it does: all whose taps are all inside. */
+static int64_t rows_alike(const lines *g, int64_t row, int64_t r1) {
+  const ifd_conv_axis *a = &g->phase.axis[IFD_K_H];
+  int64_t size = g->t->plan->shape.in[IFD_K_H], reach = (a->n_taps - 1) * a->tap_step;
+  int64_t at = a->begin + row * a->step, most = at + ifd_max_i64(0, reach);
+  if (at + ifd_min_i64(0, reach) < 0 || most >= size) return 1;
+  return ifd_min_i64(r1 - row, (size - 1 - most) / a->step + 1);
+}
+
+static void run_as_it_lies(const lines *g) {
   const ifd_conv_task *t = g->t;
-  const ifd_conv_axis *a = &g->phase.axis[IFD_K_W];
-  ifd_conv_line l = {.x = t->x + g->block * t->x_plane * 16,
-                     .w = weights_of(g),
-                     .n_c = 1,
-                     .n_w = a->n_taps,
-                     .begin = a->begin,
-                     .step = a->step,
-                     .tap_step = a->tap_step,
-                     .width = t->plan->shape.in[IFD_K_W]};
-  for (int64_t row = t->r0; row < ifd_min_i64(t->r1, g->phase.axis[IFD_K_H].n_places); row++) {
+  const ifd_conv_axis *a = g->phase.axis;
+  ifd_conv_line l = depthwise_line(g);
+  l.x_row = a[IFD_K_H].step * l.width * 16;
+  int64_t r1 = ifd_min_i64(t->r1, a[IFD_K_H].n_places);
+  for (int64_t row = t->r0; row < r1; row += l.n_rows) {
+    l.n_rows = rows_alike(g, row, r1);
     find_lines(g, row, &l, place_in_x, (void *)t);
-    run_places(g, &l, a->n_places, output_at(g, row), NULL);
+    run_places(g, &l, a[IFD_K_W].n_places, output_at(g, row), NULL);
   }
 }
 
+/* ---- depthwise: a padded copy ---- */
+
+/* n columns of a line of x from column -pad on, zeros outside. NULL: all zeros. */
+static void copy_padded(float *to, const float *line, int64_t width, int64_t pad, int64_t n) {
+  int64_t i = 0, end = line ? ifd_min_i64(n, width + pad) : 0;
+  for (; i < ifd_min_i64(pad, end); i++) v16_store(to + i * 16, v16_zero());
+  for (; i < end; i++) v16_store(to + i * 16, v16_load(line + (i - pad) * 16));
+  for (; i < n; i++) v16_store(to + i * 16, v16_zero());
+}
+
+/* The lines that the task's rows read, of each tap of depth. */
+static void copy_lines(const lines *g, const float *x, const ifd_conv_padded_sizes *z, int64_t n, float *to) {
+  const ifd_k_conv_shape *s = &g->t->plan->shape;
+  const ifd_conv_axis *d = &g->phase.axis[IFD_K_D], *h = &g->phase.axis[IFD_K_H];
+  for (int64_t i = 0; i < d->n_taps; i++, to += z->lines * z->columns * 16)
+    for (int64_t l = 0; l < n; l++) {
+      int64_t plane = d->begin + g->o_d * d->step + i * d->tap_step, line = h->begin + g->t->r0 * h->step + l;
+      bool inside = plane >= 0 && plane < s->in[IFD_K_D] && line >= 0 && line < s->in[IFD_K_H];
+      int64_t at = inside ? (plane * s->in[IFD_K_H] + line) * s->in[IFD_K_W] * 16 : 0;
+      copy_padded(to + l * z->columns * 16, inside ? x + at : NULL, s->in[IFD_K_W], s->pad[IFD_K_W],
+                  z->columns);
+    }
+}
+
+static void run_padded(const lines *g, const ifd_conv_padded_sizes *z, float *copy) {
+  const ifd_conv_task *t = g->t;
+  const ifd_conv_axis *d = &g->phase.axis[IFD_K_D], *h = &g->phase.axis[IFD_K_H],
+                      *c = &g->phase.axis[IFD_K_W];
+  ifd_conv_line l = depthwise_line(g);
+  int64_t reach = (h->n_taps - 1) * h->tap_step;
+  l.n_rows = t->r1 - t->r0;
+  copy_lines(g, l.x, z, (l.n_rows - 1) * h->step + reach + 1, copy);
+  for (int64_t i = 0; i < d->n_taps; i++)
+    for (int64_t j = 0; j < h->n_taps; j++, l.n_lines++)
+      g->found[l.n_lines] =
+          (ifd_conv_tap_line){(i * z->lines + j * h->tap_step) * z->columns * 16, l.n_lines * c->n_taps * 16};
+  l.x = copy, l.x_row = h->step * z->columns * 16;
+  l.begin = 0, l.width = z->columns;
+  run_places(g, &l, c->n_places, output_at(g, t->r0), NULL);
+}
+
 void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch) {
+  const ifd_conv_padded_sizes z = ifd_conv_padded_sizes_of(&t->plan->shape);
   lines g = lines_of(t, scratch);
   if (g.o_d >= g.phase.axis[IFD_K_D].n_places) return;
   for (g.block = t->b0; g.block < t->b1; g.block++) {
     g.fused = ifd_conv_fuse(t, g.block);
-    run_depthwise(&g);
+    if (z.fits)
+      run_padded(&g, &z, (float *)((char *)scratch + ifd_conv_tap_lines_len(&t->plan->shape)));
+    else
+      run_as_it_lies(&g);
   }
 }
 
@@ -253,6 +323,7 @@ static void run_strip(const lines *g, spread *p, const float *w, int64_t o, int6
   ifd_conv_line l = {.x = p->x,
                      .w = w,
                      .n_c = p->n_channels,
+                     .n_rows = 1,
                      .n_w = a->n_taps,
                      .x_c = p->z.channel,
                      .w_c = g->phase.n_taps * 16,

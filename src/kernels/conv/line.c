@@ -88,19 +88,24 @@ IFD_INLINE void run_inside(const int n_w, const int step, const ifd_conv_line *l
   }
 }
 
-IFD_INLINE void run_line(const int n_w, const int step, const ifd_conv_line *l, int64_t o, int64_t end,
-                         const ifd_conv_sink *to) {
+IFD_INLINE void run_rows(const int n_w, const int step, ifd_conv_line *l, int64_t begin, int64_t end,
+                         ifd_conv_sink *to) {
   int64_t reach = (l->n_w - 1) * l->tap_step, least = l->begin + ifd_min_i64(0, reach);
   int64_t most = l->begin + ifd_max_i64(0, reach);
   int64_t inside = least < 0 ? ifd_ceil_div(-least, l->step) : 0;
   int64_t inside_end = most < l->width ? (l->width - 1 - most) / l->step + 1 : 0;
   inside_end = l->n_lines * l->n_w == 0 ? 0 : ifd_min_i64(inside_end, end);
-  for (; o < ifd_min_i64(end, inside); o++) sum_edge(l, o, to);
-  if (o < inside_end) {
-    run_inside(n_w, step, l, o, inside_end, to);
-    o = inside_end;
+  for (int64_t row = 0; row < l->n_rows; row++) {
+    int64_t o = begin;
+    for (; o < ifd_min_i64(end, inside); o++) sum_edge(l, o, to);
+    if (o < inside_end) {
+      run_inside(n_w, step, l, o, inside_end, to);
+      o = inside_end;
+    }
+    for (; o < end; o++) sum_edge(l, o, to);
+    l->x += l->x_row, to->y += to->y_row;
+    if (to->other) to->other += to->y_row;
   }
-  for (; o < end; o++) sum_edge(l, o, to);
 }
 
 /* Copies, so that stores to y are known to leave them alone; with constants where there are. */
@@ -109,7 +114,7 @@ IFD_INLINE void run_copy(const ifd_conv_line *line, const int n_w, const int ste
   ifd_conv_line l = *line;
   ifd_conv_sink to = *sink;
   if (n_w) l.n_w = n_w, l.step = step, l.tap_step = 1;
-  run_line(n_w, step, &l, o, end, &to);
+  run_rows(n_w, step, &l, o, end, &to);
 }
 
 #define KERNELS(X) X(1, 1) X(3, 1) X(3, 2) X(5, 1) X(5, 2) X(7, 1)

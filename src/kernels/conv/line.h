@@ -19,14 +19,34 @@ typedef struct ifd_conv_tap_line {
   int64_t x, w;
 } ifd_conv_tap_line;
 
-/* Output o reads columns begin + o * step + k * tap_step, k < n_w, of n_lines lines of n_c channels. */
+/* Output o reads columns begin + o * step + k * tap_step, k < n_w, of n_lines lines of n_c channels; that of
+ * each of n_rows further rows x_row further. */
 typedef struct ifd_conv_line {
   const float *x, *w;
   const ifd_conv_tap_line *lines;
   int64_t n_lines, n_c, n_w;
   int64_t x_c, w_c; /* floats between channels */
+  int64_t n_rows, x_row;
   int64_t begin, step, tap_step, width;
 } ifd_conv_line;
+
+/* Depthwise: x where it lies, or a copy with zeros around, [tap of depth][line][column][16], where all that a
+ * plane of outputs reads stays in L1. */
+typedef struct ifd_conv_padded_sizes {
+  bool fits;
+  int64_t lines, columns, vectors;
+} ifd_conv_padded_sizes;
+
+static inline ifd_conv_padded_sizes ifd_conv_padded_sizes_of(const ifd_k_conv_shape *s) {
+  enum { VECTORS = 512 };
+  int64_t n[IFD_K_DIMS];
+  for (int d = 0; d < IFD_K_DIMS; d++)
+    n[d] = (s->out[d] - 1) * s->stride[d] + (s->kernel[d] - 1) * s->dilation[d] + 1;
+  ifd_conv_padded_sizes z = {.lines = n[IFD_K_H], .columns = n[IFD_K_W]};
+  z.vectors = s->kernel[IFD_K_D] * z.lines * z.columns;
+  z.fits = !s->transposed && z.vectors <= VECTORS;
+  return z;
+}
 
 /* Groups that share lanes: strips of at most 14 places of a line. What a place reads is kept in L1, spread
  * over the lanes, [channel][tap of depth][slot][column][16]: of the channels so many at once, of the lines
@@ -74,13 +94,14 @@ static inline ifd_conv_spread_scratch ifd_conv_spread_scratch_of(const ifd_k_con
 #ifdef IFD_ISA
 /* Where the sums go, and where they begin. */
 typedef struct ifd_conv_sink {
-  const float *init;    /* for place 0; NULL: 0. It may be y. */
+  const float *init;    /* for place 0 of one row; NULL: 0. It may be y. */
   ifd_conv_fused fused; /* where it fits, the sums are finished */
   float *y;             /* for place 0 */
   const float *other;
+  int64_t y_row; /* floats between rows of both */
 } ifd_conv_sink;
 
-/* Places [o, end) of a line. */
+/* Places [o, end) of each row. */
 typedef void (*ifd_conv_line_kernel)(const ifd_conv_line *l, int64_t o, int64_t end, const ifd_conv_sink *to);
 ifd_conv_line_kernel IFD_K(ifd_conv_line_find)(const ifd_conv_line *l);
 
