@@ -5,6 +5,7 @@
 #include "kernels/kernels.h"
 #include "kernels/reduce/reduce.h"
 #include "ops/shared/eltwise_loop.h"
+#include "ops/shared/quant_work.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
 #include "tensor/convert.h"
@@ -366,8 +367,7 @@ static void run_scale(const void *params, const ifd_args *args, int task) {
     if (r[0] < low) low = r[0];
     if (r[1] > high) high = r[1];
   }
-  d->scale = (high == low ? 1 : high - low) / 255;
-  d->zero = (uint8_t)rintf(fminf(fmaxf(-low / d->scale, 0), 255));
+  ifd_quant_range(low, high, &d->scale, &d->zero);
   if (args->out[1]) *(float *)args->out[1] = d->scale;
   if (args->out[2]) *(uint8_t *)args->out[2] = d->zero;
 }

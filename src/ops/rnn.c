@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "ops/shared/elementwise.h"
+#include "ops/shared/quant_work.h"
 #include "ops/shared/rnn_work.h"
 #include "ops/shared/values.h"
 
@@ -354,9 +355,11 @@ static ifd_status eval_layer(ifd_eval *x, const cell *cell) {
 
 /* ---- on quantized weights ---- */
 
-/* com.microsoft.DynamicQuantizeLSTM: W [directions, inputs, 4 hidden] and R [directions, hidden, 4 hidden]
- * are bytes, with a scale and a zero point for each direction or each of its columns. Before each product X,
- * all of it, and H, of all sequences, are quantized as DynamicQuantizeLinear does. */
+/* com.microsoft.DynamicQuantizeLSTM, and infold.LSTM, which plans make of it: there W and R are floats, as
+ * ONNX's LSTM has them, and so is X, quantized already. Of the former W [directions, inputs, 4 hidden] and R
+ * [directions, hidden, 4 hidden] are bytes, with a scale and a zero point for each direction or each of its
+ * columns. Before each product X, all of it, and H, of all sequences, are quantized as DynamicQuantizeLinear
+ * does. */
 enum { W_SCALE = 8, R_SCALE = 10 };
 
 /* Real weights as LSTM has them: [directions, 4 hidden, columns]. */
@@ -387,10 +390,11 @@ static ifd_status dequantize(ifd_eval *x, const double **out, int i, int scale_a
 
 /* What is left of n values once they are bytes: their range holds 0, and all is as in float. */
 static void snap(double *to, const double *from, int64_t n, double low, double high) {
-  float scale = high == low ? 1 : ((float)high - (float)low) / 255;
-  float zero = rintf(fminf(fmaxf(-(float)low / scale, 0), 255));
+  float scale;
+  uint8_t zero;
+  ifd_quant_range((float)low, (float)high, &scale, &zero);
   for (int64_t i = 0; i < n; i++)
-    to[i] = (fminf(fmaxf(rintf((float)from[i] / scale) + zero, 0), 255) - zero) * scale;
+    to[i] = (fminf(fmaxf(rintf((float)from[i] / scale) + (float)zero, 0), 255) - (float)zero) * scale;
 }
 
 static void widen(double *low, double *high, const double *v, int64_t n) {
@@ -461,6 +465,16 @@ static ifd_status snap_input(ifd_eval *x, layer *l, int64_t longest) {
   return IFD_OK;
 }
 
+/* The layer's weights and X are as they are multiplied. */
+static ifd_status eval_steps(ifd_eval *x, layer *l, int64_t longest) {
+  const size_t states = (size_t)(l->directions * l->batch * l->hidden) * sizeof(double);
+  TRY(make_y(x, l));
+  if (l->initial_h) memcpy(l->y_h, l->initial_h, states);
+  if (l->initial_c) memcpy(l->y_c, l->initial_c, states);
+  for (int d = 0; d < l->directions; d++) run_quantized(l, d, longest);
+  return put_outputs(x, l);
+}
+
 static ifd_status eval_quantized(ifd_eval *x) {
   layer l = {.cell = &lstm_cell};
   int64_t longest;
@@ -474,12 +488,17 @@ static ifd_status eval_quantized(ifd_eval *x) {
   TRY(dequantize(x, &l.r, 2, R_SCALE));
   TRY(set_lengths(x, &l, &longest));
   TRY(snap_input(x, &l, longest));
-  TRY(make_y(x, &l));
-  const size_t states = (size_t)(l.directions * l.batch * l.hidden) * sizeof(double);
-  if (l.initial_h) memcpy(l.y_h, l.initial_h, states);
-  if (l.initial_c) memcpy(l.y_c, l.initial_c, states);
-  for (int d = 0; d < l.directions; d++) run_quantized(&l, d, longest);
-  return put_outputs(x, &l);
+  return eval_steps(x, &l, longest);
+}
+
+static ifd_status eval_snapping(ifd_eval *x) {
+  layer l = {.cell = &lstm_cell};
+  int64_t longest;
+  TRY(read_attributes(x->err, x->node, &l));
+  TRY(read_sizes(x->err, x->node, &l, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1), ifd_eval_shape(x, 2)));
+  TRY(read_inputs(x, &l));
+  TRY(set_lengths(x, &l, &longest));
+  return eval_steps(x, &l, longest);
 }
 
 /* ---- on kernels ---- */
@@ -494,7 +513,7 @@ static void kernel_cell(const layer *l, int d, ifd_k_rnn_cell *to) {
   }
 }
 
-static ifd_status lower_layer(ifd_lower *x, const cell *cell, ifd_rnn_kind kind) {
+static ifd_status lower_layer(ifd_lower *x, const cell *cell, ifd_rnn_kind kind, bool snaps) {
   layer l = {.cell = cell};
   TRY(read_attributes(x->err, x->node, &l));
   TRY(read_sizes(x->err, x->node, &l, &x->in[0]->shape, &x->in[1]->shape, &x->in[2]->shape));
@@ -506,7 +525,8 @@ static ifd_status lower_layer(ifd_lower *x, const cell *cell, ifd_rnn_kind kind)
                      .hidden = l.hidden,
                      .directions = l.directions,
                      .batch_first = l.batch_first,
-                     .reverse = l.reverse};
+                     .reverse = l.reverse,
+                     .snaps = snaps};
   for (int d = 0; d < l.directions; d++) kernel_cell(&l, d, &k.cell[d]);
   return ifd_lower_rnn(x, &k);
 }
@@ -526,10 +546,11 @@ static double cost_rnn(const ifd_node *node, const ifd_shape *in, const ifd_shap
 #define CELL(name, kind)                                                                                     \
   static ifd_status infer_##name(ifd_infer *x) { return infer_layer(x, name##_cell.gates); }                 \
   static ifd_status eval_##name(ifd_eval *x) { return eval_layer(x, &name##_cell); }                         \
-  static ifd_status lower_##name(ifd_lower *x) { return lower_layer(x, &name##_cell, kind); }
+  static ifd_status lower_##name(ifd_lower *x) { return lower_layer(x, &name##_cell, kind, false); }
 CELL(rnn, IFD_RNN_SIMPLE)
 CELL(gru, IFD_RNN_GRU)
 CELL(lstm, IFD_RNN_LSTM)
+static ifd_status lower_snapping(ifd_lower *x) { return lower_layer(x, &lstm_cell, IFD_RNN_LSTM, true); }
 
 #define ROW(name_, cell)                                                                                     \
   {                                                                                                          \
@@ -545,5 +566,12 @@ const ifd_op ifd_ops_rnn[] = {ROW("RNN", rnn),
                                .flags = IFD_OP_MIXES_BATCH,
                                .infer = infer_lstm,
                                .eval = eval_quantized,
+                               .cost = cost_rnn},
+                              {.name = "LSTM",
+                               .domain = "infold",
+                               .flags = IFD_OP_MIXES_BATCH,
+                               .infer = infer_lstm,
+                               .eval = eval_snapping,
+                               .lower = lower_snapping,
                                .cost = cost_rnn},
                               {0}};

@@ -2,10 +2,12 @@
 against ONNX Runtime where that is installed (one thread: its threads quantize their sequences apart)."""
 
 import itertools
+import subprocess
 
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 import nodes as lib
 from nodes import Nodes
@@ -52,8 +54,9 @@ def lstm(x, w, r, b, lengths, h0, c0, reverses):
     return [v.astype(F32) for v in (y, np.stack([e[0] for e in ends]), np.stack([e[1] for e in ends]))]
 
 
-def draw(direction, per_row, dtype, lengths_given):
-    steps, batch, inputs, hidden = (int(v) for v in RNG.integers(1, 9, 4))
+def draw(direction, per_row, dtype, lengths_given, batch=None):
+    steps, some, inputs, hidden = (int(v) for v in RNG.integers(1, 9, 4))
+    batch = batch or some
     n = 2 if direction == "bidirectional" else 1
     info, per = np.iinfo(dtype), (n, 4 * hidden) if per_row else (n,)
     q = [RNG.integers(info.min, info.max + 1, (n, k, 4 * hidden)).astype(dtype) for k in (inputs, hidden)]
@@ -80,6 +83,40 @@ def test_layers(case):
         nodes.add("DynamicQuantizeLSTM", given, expected, **attrs)
     for options in ((), lib.REFERENCE, ("--no-optimize", "--threads", "3")):
         nodes.check(atol=2e-5, options=options)
+
+
+def with_constants(nodes, kept):
+    """The model of one node whose inputs but the first and those kept are initializers."""
+    model = nodes.model()
+    arrays = dict(nodes.inputs)
+    constant = [n for n, _ in nodes.inputs[1:] if n not in kept]
+    model.graph.initializer.extend(numpy_helper.from_array(arrays[n], n) for n in constant)
+    for info in [i for i in model.graph.input if i.name in constant]:
+        model.graph.input.remove(info)
+    nodes.inputs = [(n, a) for n, a in nodes.inputs if n not in constant]
+    nodes.model = lambda: model
+    return nodes
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not c[3]], ids=str)
+def test_on_kernels(case, tmp_path):
+    """Constant weights run by the kernels of LSTM, batches of up to 16 by steps: they and larger ones alike."""
+    for batch in (None, 16, 17):
+        given, expected, attrs = draw(*case, batch=batch)
+        nodes = with_constants(Nodes(1, "com.microsoft").add("DynamicQuantizeLSTM", given, expected, **attrs), ("i0_5", "i0_6"))
+        for options in ((), ("--threads", "3")):
+            nodes.check(atol=2e-5, options=options)
+        operators = profiled(nodes, tmp_path)
+        assert "LSTM" in operators and "DynamicQuantizeLSTM" not in operators
+        assert ("steps" in operators) == (given[0].shape[1] <= 16)
+
+
+def profiled(nodes, folder):
+    onnx.save(nodes.model(), folder / "m.onnx")
+    np.savez(folder / "i.npz", **dict(nodes.inputs))
+    done = subprocess.run([*lib.COMMAND, "run", "--profile", folder / "m.onnx", "--inputs", folder / "i.npz"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
 
 
 def test_as_onnx_runtime_has_it():

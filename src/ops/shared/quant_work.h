@@ -10,6 +10,8 @@
 #ifndef IFD_OPS_SHARED_QUANT_WORK_H
 #define IFD_OPS_SHARED_QUANT_WORK_H
 
+#include <math.h>
+
 #include "kernels/quant/quant.h"
 #include "ops/op.h"
 
@@ -37,6 +39,12 @@ typedef struct ifd_quant_call {
   size_t packed_step;                   /* bytes of a packed matrix */
   size_t columns_at, packed_at, shared; /* places in shared memory */
 } ifd_quant_call;
+
+/* DynamicQuantizeLinear's scale and zero point of values in [low, high], which holds 0. */
+static inline void ifd_quant_range(float low, float high, float *scale, uint8_t *zero) {
+  *scale = (high == low ? 1 : high - low) / 255;
+  *zero = (uint8_t)rintf(fminf(fmaxf(-low / *scale, 0), 255));
+}
 
 /* Whether the roles' types and shapes are such as the kernels take: x and w bytes, scales of x and y one
  * element, those of w one or one for each column. */

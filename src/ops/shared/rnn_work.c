@@ -1,7 +1,10 @@
 #include "ops/shared/rnn_work.h"
 
+#include "kernels/eltwise/eltwise.h"
 #include "kernels/kernels.h"
+#include "kernels/reduce/reduce.h"
 #include "ops/shared/gemm_work.h"
+#include "ops/shared/quant_work.h"
 
 #include <string.h>
 
@@ -22,6 +25,9 @@ typedef struct steps steps;
 struct recurrence {
   const struct ifd_k_gemm_table *gemm;
   const struct ifd_k_rnn_table *kernels;
+  const struct ifd_k_reduce_table *reduce;
+  ifd_el_quantize_row *quantize;
+  ifd_el_dequantize_row *dequantize;
   void (*step)(const steps *s);
   ifd_rnn_layer l;
   bool has[N_INPUTS], wants[N_OUTPUTS];
@@ -31,7 +37,7 @@ struct recurrence {
   int64_t packed_direction;
   int64_t tasks; /* of a direction */
   /* places in scratch, in floats: states, products, what a GRU keeps between its halves, the gemm's own */
-  int64_t at_h, at_c, at_r, at_z, at_reset, at_candidate, at_gemm, scratch;
+  int64_t at_h, at_c, at_r, at_z, at_reset, at_candidate, at_snapped, at_bytes, at_gemm, scratch;
 };
 
 /* A task: its sequences, their lengths, and at each step their rows of the inputs' part (NULL: ended). */
@@ -86,10 +92,27 @@ static void step_simple(const steps *s) {
     if (s->x[i]) s->p->kernels->rnn(&s->p->l.cell[s->d], s->x[i], s->r + i * n, s->h + i * n, (size_t)n);
 }
 
+/* The states as they are multiplied. A NaN is left to the evaluation. */
+static const float *snapped(const steps *s) {
+  const recurrence *p = s->p;
+  if (!p->l.snaps) return s->h;
+  const size_t n = (size_t)(s->n * p->l.hidden);
+  float *to = (float *)s->args->scratch + p->at_snapped, low, high, scale;
+  void *bytes = (float *)s->args->scratch + p->at_bytes;
+  uint8_t zero;
+  p->reduce->rows(IFD_REDUCE_Min, s->h, 0, 1, n, &low);
+  p->reduce->rows(IFD_REDUCE_Max, s->h, 0, 1, n, &high);
+  if (low != low || high != high) atomic_store(s->args->failed, 1);
+  ifd_quant_range(fminf(low, 0), fmaxf(high, 0), &scale, &zero);
+  p->quantize(s->h, &scale, 0, &zero, 0, bytes, n);
+  p->dequantize(bytes, &scale, 0, &zero, 0, to, n);
+  return to;
+}
+
 static void step_lstm(const steps *s) {
   int64_t n = s->p->l.hidden;
   const float *peephole = s->p->has[P] ? (const float *)s->args->in[P] + s->d * 3 * n : NULL;
-  multiply(s, 0, s->h, s->r, false);
+  multiply(s, 0, snapped(s), s->r, false);
   for (int64_t i = 0; i < s->n; i++)
     if (s->x[i])
       s->p->kernels->lstm(&s->p->l.cell[s->d], s->x[i], s->r + i * 4 * n, peephole, s->c + i * n,
@@ -344,6 +367,8 @@ static size_t lay_out_scratch(recurrence *p) {
   p->at_z = reserve(p, hidden);
   p->at_reset = reserve(p, hidden);
   p->at_candidate = reserve(p, hidden);
+  p->at_snapped = p->l.snaps ? reserve(p, hidden) : 0;
+  p->at_bytes = p->l.snaps ? reserve(p, hidden) : 0;
   p->at_gemm = p->scratch;
   for (int i = 0; i < p->n_parts; i++) {
     part *part = &p->parts[i];
@@ -369,6 +394,7 @@ static bool fits(const ifd_lower *x, const ifd_rnn_layer *l) {
                                     [P] = n->directions * 3 * n->hidden};
   for (int i = B; i < x->node->n_inputs && i < N_INPUTS; i++)
     if (x->in[i] && ifd_tensor_count(x->in[i]) != counts[i]) return false;
+  if (l->snaps && (l->batch > TASK_SEQUENCES || x->in[LENGTHS])) return false;
   return n->steps > 0 && n->batch > 0 && n->inputs > 0 && n->hidden > 0;
 }
 
@@ -378,7 +404,13 @@ ifd_status ifd_lower_rnn(ifd_lower *x, const ifd_rnn_layer *l) {
                                                   [IFD_RNN_GRU_LINEAR] = step_gru_linear,
                                                   [IFD_RNN_LSTM] = step_lstm};
   if (!fits(x, l)) return IFD_OK;
-  recurrence p = {.gemm = ifd_k_gemm(x->isa), .kernels = ifd_k_rnn(x->isa), .step = kinds[l->kind], .l = *l};
+  recurrence p = {.gemm = ifd_k_gemm(x->isa),
+                  .kernels = ifd_k_rnn(x->isa),
+                  .reduce = ifd_k_reduce(x->isa),
+                  .quantize = ifd_k_eltwise(x->isa)->quantize(IFD_UINT8),
+                  .dequantize = ifd_k_eltwise(x->isa)->dequantize(IFD_UINT8),
+                  .step = kinds[l->kind],
+                  .l = *l};
   for (int i = 0; i < N_INPUTS; i++) p.has[i] = i < x->node->n_inputs && x->in[i];
   for (int i = 0; i < N_OUTPUTS; i++) p.wants[i] = ifd_node_has_output(x->node, i);
   split_parts(&p);

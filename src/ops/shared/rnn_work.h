@@ -13,7 +13,8 @@ typedef struct ifd_rnn_layer {
   ifd_rnn_kind kind; /* GRU_LINEAR: linear_before_reset */
   int64_t gates, steps, batch, inputs, hidden, directions;
   bool batch_first, reverse; /* layout 1; the first direction runs backward */
-  ifd_k_rnn_cell cell[2];    /* by direction */
+  bool snaps;             /* LSTM: H is multiplied as DynamicQuantizeLinear leaves it, all sequences as one */
+  ifd_k_rnn_cell cell[2]; /* by direction */
 } ifd_rnn_layer;
 
 /* Inputs and outputs are those of the operators, their shapes checked for X, W and R. Declines what is not
