@@ -4,8 +4,11 @@ IFD_INLINE v16 join(ifd_k_join how, v16 v, v16 other) {
   return how == IFD_K_JOIN_MUL_ACT ? v16_mul(v, other) : v16_add(v, other);
 }
 
-/* One activation; `act` is a constant where this is inlined. */
-IFD_INLINE void finish(const ifd_k_act act, const ifd_k_epilogue *e, const ifd_k_tile *t) {
+/* One activation; `act` is a constant where this is inlined. Stores cannot change copies, so that these stay
+ * in registers. */
+IFD_INLINE void finish(const ifd_k_act act, const ifd_k_epilogue *epilogue, const ifd_k_tile *tile) {
+  const ifd_k_epilogue copied = *epilogue, *e = &copied;
+  const ifd_k_tile copy = *tile, *t = &copy;
   const v16 scale = v16_set1(e->scale);
   for (int64_t j = 0; j < t->n_cols; j += 16) {
     int n = t->n_cols - j < 16 ? (int)(t->n_cols - j) : 16;

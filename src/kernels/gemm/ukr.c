@@ -84,13 +84,14 @@ typedef struct column {
 /* Rows of C fetched with each segment: all at once they would hold up A and B. */
 enum { C_ROWS_AHEAD = 2 };
 
-/* Each of several tiles fetches its share of the next panels, which would otherwise come from memory all at
- * once; a single tile leaves that to the hardware. */
+/* Each of several tiles fetches its share of the next panels, side by side, which would otherwise come from
+ * memory all at once; a single tile leaves that to the hardware. A fetch for every four steps of k, needed or
+ * not: a branch that changes within the loop costs more. */
 IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const column *in) {
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   float aside[IFD_UKR_ROWS * IFD_UKR_MAX_VECTORS * 16] __attribute__((aligned(64)));
   const uint32_t n_tiles = (uint32_t)in->n, r = (uint32_t)in->r;
-  const int64_t b_vs = t->b_vs, lines = n_tiles > 1 ? (15 + n_tiles) / n_tiles : 0;
+  const int64_t b_vs = t->b_vs, share = n_tiles > 1 ? (15 + n_tiles) / n_tiles * 4 : 0;
   const float *so_far = t->init ? t->init + in->row * t->init_rs : NULL;
   int64_t so_far_rs = t->init_rs, so_far_vs = t->init_vs;
   const bool fetches_a = t->fetches_a && r + 1 < n_tiles;
@@ -98,7 +99,7 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
   const int64_t *at = t->at, *head = at + (t->k_head > 0), *full = head + t->n_full, *end = full + t->n_part;
   const float *c = t->c + in->row * t->c_rs;
   int64_t c_left = M;
-  const float *next = b + NV * b_vs + r * lines * 16 * (end - at);
+  const float *next = b + NV * b_vs + r * share * 4 * (end - at);
   for (;;) {
     const int64_t *stop = end - at > IFD_UKR_CHAIN ? at + IFD_UKR_CHAIN : end;
     EACH_VECTOR EACH_ROW sum[i][v] = v16_zero();
@@ -108,12 +109,15 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
       for (int i = 0; i < C_ROWS_AHEAD && c_left > 0; i++, c_left--, c += t->c_rs)
         EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
       if (at >= head && at < full) {
-        for (int64_t k = 0; k < 16; k += 2) {
-          if (k < 2 * lines) EACH_VECTOR __builtin_prefetch(next + v * b_vs + k * 8, 0, 2);
-          step(M, NV, sum, a + k, b + k * 16, b_vs);
-          step(M, NV, sum, a + k + 1, b + k * 16 + 16, b_vs);
+        for (int64_t k = 0; k < 16; k += 4, a += 4, b += 4 * 16, next += share) {
+          EACH_VECTOR __builtin_prefetch(next + v * b_vs, 0, 2);
+          if (share > 16)
+            EACH_VECTOR __builtin_prefetch(next + v * b_vs + 16, 0, 2); /* two tiles, or three */
+          step(M, NV, sum, a + 0, b + 0, b_vs);
+          step(M, NV, sum, a + 1, b + 16, b_vs);
+          step(M, NV, sum, a + 2, b + 32, b_vs);
+          step(M, NV, sum, a + 3, b + 48, b_vs);
         }
-        b += 16 * 16, next += lines * 16;
       } else
         for (int64_t k = 0, n = at < head ? t->k_head : t->k_part; k < n; k++, b += 16)
           step(M, NV, sum, a + k, b, b_vs);
