@@ -68,9 +68,18 @@ static bool pads(const batch *b) {
 
 /* ---- others ---- */
 
+/* Other scales of the first axis may leave its length as it was, and still mix samples. */
 static bool scales(const batch *b) {
-  return !input(b, 3) &&
-         !ifd_node_string_is(b->node, "coordinate_transformation_mode", "", "tf_crop_and_resize");
+  const int64_t *axes;
+  const float *listed;
+  const ifd_tensor *t = input(b, b->node->opset < 11 ? 1 : 2);
+  int n = ifd_node_ints(b->node, "axes", &axes);
+  if (ifd_node_string_is(b->node, "coordinate_transformation_mode", "", "tf_crop_and_resize")) return false;
+  for (int k = 0; k < n; k++)
+    if (is_first(axes[k], rank_of(b, 0))) return false;
+  if (n) return true;
+  if (ifd_node_floats(b->node, "scales", &listed)) return listed[0] == 1;
+  return t && t->data && ifd_tensor_count(t) == rank_of(b, 0) && ifd_tensor_get_f64(t, 0) == 1;
 }
 static bool normalizes(const batch *b) { return !ifd_op_mixes_batch(b->node); }
 /* Indices count through the whole batch. */
@@ -151,7 +160,7 @@ static const rule onnx_rules[] = {
     {"TopK", "pw", by_last_axis},
     {"Transpose", "p", transposes},
     {"Trilu", "pw", is_matrices},
-    {"Upsample", "pw", NULL},
+    {"Upsample", "pw", scales},
 };
 
 /* Of the domain infold, in the order of their names. */

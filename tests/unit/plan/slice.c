@@ -126,6 +126,13 @@ static void samples_run_alone(void **state) {
        3,
        1,
        1},
+      {H "g (float[N,64,64] x) => (y) <float[3] s = {1, 0.5, 1}> { a = Exp (x) b = Resize <mode = "
+         "\"linear\"> (a, , "
+         "s) y = Tanh (b) }",
+       {8, 64, 64},
+       3,
+       1,
+       1},
       /* results in mid-way */
       {H "g (float[N,4096] x) => (a) { a = Exp (x) b = Neg (a) c = Tanh (b) }", {8, LARGE}, 2, 1, 1},
   };
@@ -142,6 +149,12 @@ static void rows_that_meet_run_together(void **state) {
       {H "g (float[N,4096] x) => (y) { y = Concat <axis = 0> (x, x) }", {8, LARGE}, 2, 0, 0},
       {H "g (float[N,4096] x) => (y) { y = RandomNormalLike <seed = 1.0> (x) }", {8, LARGE}, 2, 0, 0},
       {H "g (float[N,4096] x) => (y) { t = Transpose (x) y = MatMul (x, t) }", {8, LARGE}, 2, 0, 0},
+      /* as long as before, and yet between samples */
+      {H "g (float[N,64,64] x) => (y) <float[3] s = {1.1, 1, 1}> { y = Resize <mode = \"linear\"> (x, , s) }",
+       {7, 64, 64},
+       3,
+       0,
+       0},
       /* a batch that lies in a sequence's place */
       {H "g (float[N,4,1024] x) => (y) <int64[3] k = {1, 12, 1024}, int64[3] l = {1, 12, 4}> { w = "
          "ConstantOfShape (k) r = ConstantOfShape (l) , y = GRU <hidden_size = 4> (x, w, r) }",
