@@ -230,8 +230,14 @@ static ifd_status bind_inputs(ifd_error *err, const infold_session *s, const inf
   return IFD_OK;
 }
 
+/* Whether input i is the run's to give; else it is a constant, as weights are that old models name as inputs.
+ */
+static bool takes_input(const ifd_program *p, int i) {
+  return p->constants[p->inputs[i]].kind == IFD_KIND_UNKNOWN;
+}
+
 /* The program's inputs are those of the model that is left after optimizing; the order is the same, constants
- * may be gone: all of them, in old models whose weights are inputs. */
+ * may be gone. */
 static ifd_status order_inputs(ifd_error *err, const infold_session *s, const ifd_datum *given,
                                ifd_datum *out, ifd_arena *arena) {
   const ifd_graph *from = graph_of(s), *to = s->ready->ir->graph;
@@ -239,6 +245,7 @@ static ifd_status order_inputs(ifd_error *err, const infold_session *s, const if
     while (k < from->inputs.n && strcmp(from->inputs.v[k]->name, to->inputs.v[i]->name) != 0) k++;
     EXPECT(err, k < from->inputs.n, BAD_MODEL, "input '%s' appeared while optimizing", to->inputs.v[i]->name);
     out[i] = given[k];
+    if (!takes_input(s->program, i)) continue;
     TRY(expand(err, &out[i], arena));
     if (s->options.float64) TRY(widen(err, &out[i], arena));
   }
