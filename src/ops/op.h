@@ -118,6 +118,8 @@ ifd_status ifd_axis(ifd_error *err, int *out, int64_t axis, int rank);
 
 /* ---- lower ---- */
 
+typedef ifd_status ifd_make(ifd_error *err, ifd_arena *arena, const ifd_node *node, const void **out);
+
 typedef struct ifd_lower {
   ifd_error *err;
   const ifd_node *node;
@@ -134,6 +136,9 @@ typedef struct ifd_lower {
    * made once for each key (constant, pack, params bytes), before any step runs, not before this returns. */
   ifd_status (*packed)(struct ifd_lower *x, const void **out, const ifd_tensor *from,
                        const ifd_packing *packing);
+  /* What a node's attributes become, however its inputs look: made once for all plans of a session, which
+   * keeps it. make's memory is arena. */
+  ifd_status (*once)(struct ifd_lower *x, const void **out, ifd_make *make);
   void *session;
 } ifd_lower;
 

@@ -1,5 +1,6 @@
-/* Constants in the forms that kernels read. Lowering asks for them, and once a plan is made they are packed
- * together: in batches, whose sources then may go, each cut in shares for the threads of the pool. */
+/* What plans share. Constants in the forms that kernels read: lowering asks for them, and once a plan is made
+ * they are packed together, in batches, whose sources then may go, each cut in shares for the threads of the
+ * pool. And what nodes' attributes become. */
 #include "plan/program_priv.h"
 
 #include "tensor/convert.h"
@@ -87,6 +88,28 @@ ifd_status ifd_program_need(ifd_error *err, ifd_program *program, const ifd_tens
   ifd_program_priv *priv = root->priv;
   pthread_mutex_lock(&priv->pack_lock);
   ifd_status status = need(err, root, constant, true);
+  pthread_mutex_unlock(&priv->pack_lock);
+  return status;
+}
+
+/* ---- what is made of attributes ---- */
+
+static ifd_status make(ifd_error *err, ifd_program_node *n, ifd_budget *budget, ifd_make *make_of) {
+  ifd_arena_init(&n->kept, budget);
+  ifd_status status = make_of(err, &n->kept, n->node, &n->made);
+  if (status == IFD_OK) return IFD_OK;
+  n->made = NULL;
+  ifd_arena_free(&n->kept);
+  return status;
+}
+
+ifd_status ifd_program_make_once(ifd_error *err, const void **out, ifd_program *program, const ifd_node *node,
+                                 ifd_make *make_of) {
+  ifd_program_priv *priv = root_of(program)->priv;
+  ifd_program_node *n = ifd_program_node_of(program, node);
+  pthread_mutex_lock(&priv->pack_lock);
+  ifd_status status = n->made ? IFD_OK : make(err, n, program->budget, make_of);
+  *out = n->made;
   pthread_mutex_unlock(&priv->pack_lock);
   return status;
 }

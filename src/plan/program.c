@@ -137,6 +137,20 @@ static ifd_status build(ifd_error *err, ifd_program *p) {
   return slots_of(err, p, g->outputs.v, g->outputs.n, &p->outputs);
 }
 
+/* Nodes are in the order of their ranks. */
+ifd_program_node *ifd_program_node_of(const ifd_program *program, const ifd_node *node) {
+  const ifd_program_priv *priv = program->priv;
+  int low = 0, high = priv->n_nodes - 1;
+  while (low < high) {
+    int middle = (low + high) / 2;
+    if (priv->nodes[middle].node->rank < node->rank)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return &priv->nodes[low];
+}
+
 ifd_status ifd_program_create(ifd_error *err, ifd_program **out, const ifd_graph *graph, ifd_program *parent,
                               const ifd_program_options *options, ifd_budget *budget) {
   if (!parent) TRY(check_supported(err, graph));
@@ -164,6 +178,7 @@ void ifd_program_destroy(ifd_program *p) {
   ifd_program_priv *priv = p->priv;
   for (int i = 0; priv && i < priv->n_buckets; i++)
     for (ifd_packed *k = priv->packed[i]; k; k = k->next) ifd_budget_free(p->budget, k->memory, k->how.bytes);
+  for (int i = 0; priv && i < priv->n_nodes; i++) ifd_arena_free(&priv->nodes[i].kept);
   if (priv) pthread_mutex_destroy(&priv->pack_lock);
   for (ifd_plan *plan = p->plans, *next; plan; plan = next) {
     next = plan->next;

@@ -20,6 +20,8 @@ typedef struct ifd_program_node {
   const int *in, *out; /* slots, -1 absent */
   int n_reads;
   const int *reads; /* slots that graphs inside the node capture */
+  ifd_arena kept;   /* of what was made of its attributes, or empty */
+  const void *made; /* guarded by pack_lock */
 } ifd_program_node;
 
 typedef struct ifd_program_priv {
@@ -40,6 +42,11 @@ ifd_status ifd_program_pack(ifd_error *err, const void **out, ifd_program *progr
                             const ifd_packing *how);
 /* Packs what was asked for, by this plan or another, on the pool's threads: before a step may run. */
 ifd_status ifd_program_pack_due(ifd_error *err, ifd_program *program);
+/* A node of the program. */
+ifd_program_node *ifd_program_node_of(const ifd_program *program, const ifd_node *node);
+/* What make makes of the node, by the first who asks. */
+ifd_status ifd_program_make_once(ifd_error *err, const void **out, ifd_program *program, const ifd_node *node,
+                                 ifd_make *make);
 /* Sees to it that a constant's own bytes are there, for good: a step reads them. */
 ifd_status ifd_program_need(ifd_error *err, ifd_program *program, const ifd_tensor *constant);
 /* Lowers a node into work (n_launches 0: it declined). in and out as ifd_lower has them. */

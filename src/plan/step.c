@@ -7,6 +7,10 @@ static ifd_status pack_constant(ifd_lower *x, const void **out, const ifd_tensor
   return ifd_program_pack(x->err, out, x->session, from, packing);
 }
 
+static ifd_status make_once(ifd_lower *x, const void **out, ifd_make *make) {
+  return ifd_program_make_once(x->err, out, x->session, x->node, make);
+}
+
 ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program, const ifd_node *node,
                           const ifd_tensor *const *in, const bool *constant, const ifd_tensor *const *out,
                           ifd_work *work) {
@@ -22,6 +26,7 @@ ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program
                  .constant = constant,
                  .work = work,
                  .packed = pack_constant,
+                 .once = make_once,
                  .session = program};
   ifd_status status = ifd_signature_check_tensors(err, node, in);
   if (status == IFD_OK) status = node->op->lower(&x);
