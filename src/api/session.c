@@ -24,15 +24,16 @@ static ifd_status format_types(ifd_error *err, infold_session *s) {
   return IFD_OK;
 }
 
-/* The type of an input as runs will have it; false where it leaves open more than the batch, which decides
- * nothing about weights. */
-static bool foresee_input(const ifd_model *model, const ifd_type *t, ifd_datum *out) {
+/* The type of an input as runs will have it, false where it is open. The batch, where it is free, decides
+ * nothing about weights; other dimensions are guessed. */
+static bool foresee_input(const ifd_model *model, const ifd_type *t, ifd_datum *out, bool *guessed) {
+  enum { GUESS = 32 };
   if (t->kind != IFD_KIND_TENSOR || !t->dtype || !t->has_rank || t->rank > IFD_MAX_RANK) return false;
   *out = (ifd_datum){.kind = IFD_KIND_TENSOR, .tensor = {.dtype = t->dtype, .shape.rank = t->rank}};
   for (int k = 0; k < t->rank; k++) {
-    bool known = ifd_dim_is_number(t->dims[k]);
-    if (!known && !ifd_api_is_batch(model, t, k)) return false;
-    out->tensor.shape.dim[k] = known ? t->dims[k] : 1;
+    bool known = ifd_dim_is_number(t->dims[k]), batch = !known && ifd_api_is_batch(model, t, k);
+    out->tensor.shape.dim[k] = known ? t->dims[k] : batch ? 1 : GUESS;
+    *guessed |= !known && !batch;
   }
   return true;
 }
@@ -42,11 +43,11 @@ static ifd_status prepare(infold_session *s) {
   const ifd_graph *g = s->ready->ir->graph;
   ifd_error err = {0};
   ifd_datum *inputs;
-  bool known = !s->options.reference && !s->options.float64;
+  bool known = !s->options.reference && !s->options.float64, guessed = false;
   ALLOC(&err, inputs, ifd_new_array(&s->arena, ifd_datum, g->inputs.n));
   for (int i = 0; i < g->inputs.n && known; i++)
-    known = foresee_input(s->ready->ir, g->inputs.v[i]->type, &inputs[i]);
-  return known ? ifd_run_prepare(&err, s->program, inputs) : IFD_OK;
+    known = foresee_input(s->ready->ir, g->inputs.v[i]->type, &inputs[i], &guessed);
+  return known ? ifd_run_prepare(&err, s->program, inputs, guessed) : IFD_OK;
 }
 
 static ifd_status create_session(ifd_error *err, infold_session *s) {

@@ -445,7 +445,7 @@ ifd_status ifd_run_peak(ifd_error *err, size_t *out, ifd_program *program, const
   return IFD_OK;
 }
 
-ifd_status ifd_run_prepare(ifd_error *err, ifd_program *program, const ifd_datum *inputs) {
+ifd_status ifd_run_prepare(ifd_error *err, ifd_program *program, const ifd_datum *inputs, bool guessed) {
   size_t peak;
-  return ifd_run_peak(err, &peak, program, inputs);
+  return guessed ? ifd_plan_guess(err, program, inputs) : ifd_run_peak(err, &peak, program, inputs);
 }

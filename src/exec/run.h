@@ -40,8 +40,8 @@ ifd_status ifd_run(ifd_error *err, ifd_program *program, const ifd_run_options *
                    const ifd_datum *inputs, ifd_datum *outputs);
 
 /* Makes the plan of runs with inputs of these types (no data needed) and packs the weights that it reads, so
- * that the first run need not. */
-ifd_status ifd_run_prepare(ifd_error *err, ifd_program *program, const ifd_datum *inputs);
+ * that the first run need not. Where shapes are but guessed, packs only what does not depend on them. */
+ifd_status ifd_run_prepare(ifd_error *err, ifd_program *program, const ifd_datum *inputs, bool guessed);
 
 /* Bytes that a run with these inputs holds at most, or 0 where shapes depend on data. Plans it, runs nothing.
  */

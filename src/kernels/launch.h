@@ -36,6 +36,7 @@ typedef struct ifd_packing {
   size_t params_size;
   size_t bytes;     /* of the result */
   bool takes_splat; /* the params know that `from` is one element, for all */
+  bool any_shape;   /* the form follows from the constant alone, not from the shapes that it meets */
 } ifd_packing;
 
 /* What share `share` of n_shares takes of n items: [*begin, *end). */

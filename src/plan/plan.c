@@ -592,6 +592,18 @@ static ifd_status make_plan(ifd_error *err, ifd_plan **out, ifd_program *program
   return status;
 }
 
+ifd_status ifd_plan_guess(ifd_error *err, ifd_program *program, const ifd_datum *inputs) {
+  ifd_program_priv *priv = program->priv;
+  ifd_plan *plan;
+  priv->guesses = true;
+  ifd_status status = make_plan(err, &plan, program, inputs, NULL);
+  priv->guesses = false;
+  if (status != IFD_OK) return status;
+  ifd_arena arena = plan->arena;
+  ifd_arena_free(&arena);
+  return IFD_OK;
+}
+
 /* ---- the cache ---- */
 
 static int64_t *key_add(int64_t *key, const ifd_datum *d) {

@@ -149,6 +149,10 @@ void ifd_program_destroy(ifd_program *program);
 ifd_status ifd_plan_get(ifd_error *err, ifd_plan **out, ifd_program *program, const ifd_datum *inputs,
                         const ifd_datum *const *captures, void (*free_frames)(ifd_plan *plan));
 
+/* Packs the constants whose form does not depend on shapes, as a plan for these inputs wants them: what a
+ * model needs that leaves its shapes open. Before the program is shared by threads. */
+ifd_status ifd_plan_guess(ifd_error *err, ifd_program *program, const ifd_datum *inputs);
+
 /* A step of unknown output types with its inputs now at hand: fills work and the types of its outputs (data
  * NULL) when they follow; else work->n_launches stays 0 and the step is to be evaluated. Parameters live in
  * arena. */

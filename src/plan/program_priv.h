@@ -34,6 +34,7 @@ typedef struct ifd_program_priv {
   int n_packed, n_buckets;   /* as many buckets, a power of two, as forms, or more */
   ifd_packed **packed;
   ifd_packed *due, *last_due; /* whose memory is not filled yet, oldest first */
+  bool guesses;               /* a plan of guessed shapes is being made: only any_shape is packed for it */
 } ifd_program_priv;
 
 /* Memory for a constant's packed form, one for all plans of the root program; ifd_program_pack_due fills it.

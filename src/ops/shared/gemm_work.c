@@ -155,7 +155,8 @@ static ifd_status pack_b(ifd_lower *x, params *p, int b) {
                                .params = &k,
                                .params_size = sizeof k,
                                .bytes = sizeof(float) * (size_t)(k.count * p->packed_stride),
-                               .takes_splat = true}));
+                               .takes_splat = true,
+                               .any_shape = x->in[b]->shape.rank <= 2}));
   p->packed = packed;
   p->g.b_rs = p->g.b_cs = 0;
   x->work->unread |= 1u << b;

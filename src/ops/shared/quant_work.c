@@ -200,7 +200,8 @@ ifd_status ifd_quant_prepare(ifd_lower *x, ifd_quant_call *c, const ifd_quant_ro
                   &(ifd_packing){.pack = pack_matrices,
                                  .params = &key,
                                  .params_size = sizeof key,
-                                 .bytes = c->packed_step * (size_t)w->count}));
+                                 .bytes = c->packed_step * (size_t)w->count,
+                                 .any_shape = x->in[roles->w]->shape.rank <= 2}));
     c->packed = packed;
     x->work->unread |= 1u << roles->w;
   } else {

@@ -345,7 +345,8 @@ static ifd_status pack_recurrence(ifd_lower *x, recurrence *p) {
                 &(ifd_packing){.pack = pack,
                                .params = &k,
                                .params_size = sizeof k,
-                               .bytes = sizeof(float) * (size_t)(k.directions * k.direction)}));
+                               .bytes = sizeof(float) * (size_t)(k.directions * k.direction),
+                               .any_shape = true}));
   p->packed = packed;
   if (!p->has[LENGTHS]) x->work->unread |= 1u << R; /* lengths may be refused: then all is evaluated */
   return IFD_OK;

@@ -202,12 +202,16 @@ static size_t held(void) {
 static void weights_are_packed_before_the_first_run(void **state) {
   static const char *const nets[] = {
       "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+      "g (float[N,tokens,1024] x) => (float[N,tokens,1024] y) <float[1024,1024] w = random 1> { y = "
+      "MatMul(x, "
+      "w) }\n",
+      "<ir_version: 8, opset_import: [\"\" : 17]>\n"
       "g (float[N,1024] x) => (float[N,1024] y) <float[1024,1024] w = random 1> { y = MatMul(x, w) }\n",
       "<ir_version: 8, opset_import: [\"\" : 17]>\n"
       "g (float[1,1024,4,4] x) => (float[1,1024,4,4] y) <float[1024,1024,1,1] w = random 1> { y = Conv(x, w) "
       "}\n"};
   (void)state;
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < 3; i++) {
     infold_session *session = open_text(nets[i]);
     size_t before = held();
     infold_destroy_value(run_random(session, 1));
