@@ -25,14 +25,21 @@ static double direct_cost(const ifd_k_conv_shape *s) {
   double places = (double)s->out[IFD_K_H] * (double)s->out[IFD_K_W];
   return 9 * (places + WEIGHT + places * copy / (double)s->m);
 }
-static double winograd_cost(const ifd_k_conv_shape *s, int64_t out) {
-  const double transform = out == 4 ? 16 * 60 : 16 * 22;
-  ifd_winograd_axis down = ifd_winograd_axis_of(s->out[IFD_K_H], out);
-  ifd_winograd_axis across = ifd_winograd_axis_of(s->out[IFD_K_W], out);
-  double planes = (double)((out + 2) * (out + 2)), tiles = (double)down.n * (double)across.n;
-  double products = (double)ifd_winograd_points(&down) * (double)ifd_winograd_points(&across);
+/* Half weights are fetched while others are multiplied, so they cost half; but each one made of them is
+ * stored and read again, and sums wait between the segments. That is worth it where not many tiles take part,
+ * and weights would not stay in L2. */
+static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
+  enum { FEW_TILES = 28 };
+  const double make = 4, wait = 1.25;
+  ifd_winograd_sizes z = ifd_winograd_sizes_of(s, algo, 1, ifd_ceil_div(s->m, 16));
+  const double transform = z.out == 4 ? 16 * 60 : 16 * 22;
+  double planes = (double)z.planes, tiles = (double)z.down.n * (double)z.across.n;
+  double products = (double)ifd_winograd_points(&z.down) * (double)ifd_winograd_points(&z.across);
   double channels = 2.0 * (double)s->c * (double)s->m / (double)(s->c + s->m);
-  return products + planes * WEIGHT + tiles * transform / channels;
+  double transforms = tiles * transform / channels;
+  if (!z.half) return products + planes * WEIGHT + transforms;
+  if (z.stays || tiles > FEW_TILES) return INFINITY;
+  return (products + planes * make) * wait + 3 * (double)z.in * WEIGHT / 2 + transforms;
 }
 
 /* A 3×3 kernel of stride 1 of enough channels to pay for the transforms: the cheapest way. */
@@ -40,9 +47,15 @@ static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s) {
   for (int d = IFD_K_H; d <= IFD_K_W; d++)
     if (s->kernel[d] != 3 || s->stride[d] != 1 || s->dilation[d] != 1) return IFD_K_CONV_DIRECT;
   if (s->groups != 1 || s->transposed || s->c < 16 || s->m < 16) return IFD_K_CONV_DIRECT;
-  double direct = direct_cost(s), two = winograd_cost(s, 2), four = winograd_cost(s, 4);
-  if (direct < two && direct < four) return IFD_K_CONV_DIRECT;
-  return two < four ? IFD_K_CONV_WINOGRAD_2 : IFD_K_CONV_WINOGRAD;
+  static const ifd_k_conv_algo others[] = {IFD_K_CONV_WINOGRAD, IFD_K_CONV_WINOGRAD_2,
+                                           IFD_K_CONV_WINOGRAD_HALF, IFD_K_CONV_WINOGRAD_2_HALF};
+  ifd_k_conv_algo best = IFD_K_CONV_DIRECT;
+  double least = direct_cost(s);
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    double cost = winograd_cost(s, others[i]);
+    if (cost < least) best = others[i], least = cost;
+  }
+  return best;
 }
 
 /* A tile is of some outputs side by side: lines so short that half of it is idle are worth it only where
@@ -111,6 +124,8 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
   static const char *const names[IFD_K_N_CONV_ALGOS] = {[IFD_K_CONV_DIRECT] = "direct",
                                                         [IFD_K_CONV_WINOGRAD] = "winograd 4x4",
                                                         [IFD_K_CONV_WINOGRAD_2] = "winograd 2x2",
+                                                        [IFD_K_CONV_WINOGRAD_HALF] = "winograd 4x4 half",
+                                                        [IFD_K_CONV_WINOGRAD_2_HALF] = "winograd 2x2 half",
                                                         [IFD_K_CONV_DEPTHWISE] = "depthwise",
                                                         [IFD_K_CONV_GROUPED] = "grouped",
                                                         [IFD_K_CONV_PHASES] = "phases",
@@ -191,9 +206,8 @@ static void plan_boxes(ifd_k_conv_plan *p) {
 static void plan_winograd(ifd_k_conv_plan *p) {
   const ifd_k_conv_shape *s = &p->shape;
   int64_t blocks = ifd_ceil_div(s->m, 16);
-  int64_t out = ifd_winograd_out(p->algo);
-  int64_t tiles = p->batch * ifd_winograd_sizes_of(s, out, 1, blocks).tiles;
-  ifd_winograd_sizes all = ifd_winograd_sizes_of(s, out, tiles, blocks);
+  int64_t tiles = p->batch * ifd_winograd_sizes_of(s, p->algo, 1, blocks).tiles;
+  ifd_winograd_sizes all = ifd_winograd_sizes_of(s, p->algo, tiles, blocks);
   double tile_work = (double)all.planes * (double)all.steps * (double)blocks;
   int64_t tasks = tasks_worth(tile_work * ((double)tiles + WEIGHT));
   p->spans_batch = true;
@@ -210,8 +224,8 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   size_t inputs_len = ifd_winograd_inputs_len(&z);
   p->shared_len = shares ? inputs_len : 0;
   p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) + (shares ? 0 : inputs_len) +
-                   sizeof(float) * (size_t)z.planes * (size_t)z.m_plane;
-  p->packed_len = sizeof(float) * (size_t)z.planes * 16 * (size_t)(blocks * z.steps);
+                   sizeof(float) * (size_t)(z.planes * z.m_plane + z.in * z.u_plane);
+  p->packed_len = sizeof(float) * (size_t)(z.half ? 3 * z.in : z.planes) * 16 * (size_t)(blocks * z.steps);
 }
 
 /* Lanes: parts are phases and planes in depth, rows are lines. */
@@ -280,11 +294,18 @@ static bool sizes_fit(const ifd_k_conv_shape *s, int64_t batch) {
 bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, ifd_k_conv_algo algo,
                           int64_t batch) {
   static void (*const plans[IFD_K_N_CONV_ALGOS])(ifd_k_conv_plan *) = {
-      [IFD_K_CONV_DIRECT] = plan_direct,       [IFD_K_CONV_WINOGRAD] = plan_winograd,
-      [IFD_K_CONV_WINOGRAD_2] = plan_winograd, [IFD_K_CONV_DEPTHWISE] = plan_depthwise,
-      [IFD_K_CONV_GROUPED] = plan_grouped,     [IFD_K_CONV_PHASES] = plan_boxes,
-      [IFD_K_CONV_PHASES_OUT] = plan_boxes,    [IFD_K_CONV_FIRST] = plan_first,
-      [IFD_K_CONV_FRAMES] = plan_frames,       [IFD_K_CONV_PLANAR] = plan_planar};
+      [IFD_K_CONV_DIRECT] = plan_direct,
+      [IFD_K_CONV_WINOGRAD] = plan_winograd,
+      [IFD_K_CONV_WINOGRAD_2] = plan_winograd,
+      [IFD_K_CONV_WINOGRAD_HALF] = plan_winograd,
+      [IFD_K_CONV_WINOGRAD_2_HALF] = plan_winograd,
+      [IFD_K_CONV_DEPTHWISE] = plan_depthwise,
+      [IFD_K_CONV_GROUPED] = plan_grouped,
+      [IFD_K_CONV_PHASES] = plan_boxes,
+      [IFD_K_CONV_PHASES_OUT] = plan_boxes,
+      [IFD_K_CONV_FIRST] = plan_first,
+      [IFD_K_CONV_FRAMES] = plan_frames,
+      [IFD_K_CONV_PLANAR] = plan_planar};
   *plan = (ifd_k_conv_plan){.shape = *shape, .algo = algo, .batch = batch};
   if (!sizes_fit(shape, batch)) return false;
   plans[algo](plan);

@@ -192,6 +192,15 @@ static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint6
   return y;
 }
 
+static const ifd_k_conv_algo winograds[] = {IFD_K_CONV_WINOGRAD, IFD_K_CONV_WINOGRAD_2,
+                                            IFD_K_CONV_WINOGRAD_HALF, IFD_K_CONV_WINOGRAD_2_HALF};
+
+static bool is_winograd(ifd_k_conv_algo algo) {
+  for (int i = 0; i < 4; i++)
+    if (winograds[i] == algo) return true;
+  return false;
+}
+
 /* Winograd's error follows the largest elements, not the sum's own terms. */
 static void check_values(const problem *p, const buffer *y) {
   const ifd_k_conv_shape *s = &p->s;
@@ -212,9 +221,8 @@ static void check_values(const problem *p, const buffer *y) {
         double steep = p->e.act == IFD_K_ACT_EXP ? exp(v) : 1;
         v = activate(&p->e, v);
         v = p->e.join == IFD_K_JOIN_ADD_ACT ? v + other : p->e.join == IFD_K_JOIN_MUL_ACT ? v * other : v;
-        double error = p->algo == IFD_K_CONV_WINOGRAD || p->algo == IFD_K_CONV_WINOGRAD_2
-                           ? 1e-5 * sqrt((double)(s->c * s->kernel[0])) + 1e-6 * size
-                           : 1e-6 * size;
+        double error =
+            is_winograd(p->algo) ? 1e-5 * sqrt((double)(s->c * s->kernel[0])) + 1e-6 * size : 1e-6 * size;
         if (!(fabs(got - v) <= error * (1 + fabs(v)) * (1 + steep))) {
           char text[300];
           describe(p, text, sizeof text);
@@ -366,7 +374,7 @@ static void windows_of_three(void **unused) {
       s.pad[d] = rand_in(&state, 0, 2);
       s.out[d] = s.in[d] - 2 + s.pad[d] + rand_in(&state, 0, 1);
     }
-    check(&s, i % 2 ? IFD_K_CONV_WINOGRAD : IFD_K_CONV_WINOGRAD_2, rand_in(&state, 1, 3), &state);
+    check(&s, winograds[i % 4], rand_in(&state, 1, 3), &state);
     if (i % 4 == 0) check(&s, IFD_K_CONV_DIRECT, 1, &state);
   }
 }
@@ -432,12 +440,13 @@ static void large(void **unused) {
   for (int d = 0; d < 3; d++) flat_axis(&s, d);
   s.in[1] = 13, s.in[2] = 11, s.kernel[1] = s.kernel[2] = 3, s.out[1] = 11, s.out[2] = 9;
   check(&s, IFD_K_CONV_DIRECT, 1, &state);
-  check(&s, IFD_K_CONV_WINOGRAD, 2, &state);
-  check(&s, IFD_K_CONV_WINOGRAD_2, 2, &state);
+  for (int i = 0; i < 4; i++) check(&s, winograds[i], 2, &state);
   s.in[0] = 3, s.kernel[0] = 2, s.out[0] = 2; /* taps of depth, too */
   check(&s, IFD_K_CONV_WINOGRAD, 1, &state);
+  check(&s, IFD_K_CONV_WINOGRAD_HALF, 1, &state);
   s.c = 600, s.m = 40; /* panels that do not stay in L1 */
   check(&s, IFD_K_CONV_WINOGRAD_2, 1, &state);
+  check(&s, IFD_K_CONV_WINOGRAD_2_HALF, 1, &state);
   for (int d = 0; d < 3; d++) flat_axis(&s, d); /* groups that begin at a lane, several blocks of k */
   s.in[1] = s.out[1] = 7, s.in[2] = s.out[2] = 5;
   s.groups = 3, s.c = 3 * 1100, s.m = 3 * 37;

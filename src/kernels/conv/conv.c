@@ -30,11 +30,18 @@ static ifd_conv_task task_at(const ifd_k_conv_plan *p, const ifd_k_conv_args *ar
 
 static void run(const ifd_k_conv_plan *p, const ifd_k_conv_args *args, int64_t task, void *scratch) {
   static void (*const algorithms[IFD_K_N_CONV_ALGOS])(const ifd_conv_task *, void *) = {
-      [IFD_K_CONV_DIRECT] = IFD_K(ifd_conv_direct),       [IFD_K_CONV_WINOGRAD] = IFD_K(ifd_conv_winograd),
-      [IFD_K_CONV_WINOGRAD_2] = IFD_K(ifd_conv_winograd), [IFD_K_CONV_DEPTHWISE] = IFD_K(ifd_conv_depthwise),
-      [IFD_K_CONV_GROUPED] = IFD_K(ifd_conv_grouped),     [IFD_K_CONV_PHASES] = IFD_K(ifd_conv_direct),
-      [IFD_K_CONV_PHASES_OUT] = IFD_K(ifd_conv_direct),   [IFD_K_CONV_FIRST] = IFD_K(ifd_conv_first),
-      [IFD_K_CONV_FRAMES] = IFD_K(ifd_conv_frames),       [IFD_K_CONV_PLANAR] = IFD_K(ifd_conv_planar)};
+      [IFD_K_CONV_DIRECT] = IFD_K(ifd_conv_direct),
+      [IFD_K_CONV_WINOGRAD] = IFD_K(ifd_conv_winograd),
+      [IFD_K_CONV_WINOGRAD_2] = IFD_K(ifd_conv_winograd),
+      [IFD_K_CONV_WINOGRAD_HALF] = IFD_K(ifd_conv_winograd),
+      [IFD_K_CONV_WINOGRAD_2_HALF] = IFD_K(ifd_conv_winograd),
+      [IFD_K_CONV_DEPTHWISE] = IFD_K(ifd_conv_depthwise),
+      [IFD_K_CONV_GROUPED] = IFD_K(ifd_conv_grouped),
+      [IFD_K_CONV_PHASES] = IFD_K(ifd_conv_direct),
+      [IFD_K_CONV_PHASES_OUT] = IFD_K(ifd_conv_direct),
+      [IFD_K_CONV_FIRST] = IFD_K(ifd_conv_first),
+      [IFD_K_CONV_FRAMES] = IFD_K(ifd_conv_frames),
+      [IFD_K_CONV_PLANAR] = IFD_K(ifd_conv_planar)};
   ifd_conv_task t = task_at(p, args, task);
   algorithms[p->algo](&t, scratch);
 }

@@ -23,11 +23,13 @@ typedef struct ifd_k_conv_shape {
 } ifd_k_conv_shape;
 
 typedef enum ifd_k_conv_algo {
-  IFD_K_CONV_DIRECT,     /* a product for each group */
-  IFD_K_CONV_WINOGRAD,   /* F(4×4, 3×3) on each slice */
-  IFD_K_CONV_WINOGRAD_2, /* F(2×2, 3×3): fewer weights to read */
-  IFD_K_CONV_DEPTHWISE,  /* groups = C = M */
-  IFD_K_CONV_GROUPED,    /* groups of few channels */
+  IFD_K_CONV_DIRECT,          /* a product for each group */
+  IFD_K_CONV_WINOGRAD,        /* F(4×4, 3×3) on each slice */
+  IFD_K_CONV_WINOGRAD_2,      /* F(2×2, 3×3): fewer weights to read */
+  IFD_K_CONV_WINOGRAD_HALF,   /* the same two, of weights that are packed transformed along one axis alone: */
+  IFD_K_CONV_WINOGRAD_2_HALF, /* still fewer to read */
+  IFD_K_CONV_DEPTHWISE,       /* groups = C = M */
+  IFD_K_CONV_GROUPED,         /* groups of few channels */
   IFD_K_CONV_PHASES,     /* transposed: a product for each group, its columns the channels of all phases */
   IFD_K_CONV_PHASES_OUT, /* the same, y not blocked */
   IFD_K_CONV_FRAMES,     /* few input channels: x is [N, C, D, H, W], windows of it are rows of a product */

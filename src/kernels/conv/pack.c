@@ -202,28 +202,43 @@ static void transform_lanes(const double g[IFD_WINOGRAD_IN][3], int64_t in, cons
   }
 }
 
-/* [plane][panel][block of channels][tap of depth][channel][16] */
-static void pack_winograd(const weights *w, float *to, int64_t in) {
+/* G w of one 3×3 kernel in each lane, `line` floats between the lines. */
+static void transform_half(const double g[IFD_WINOGRAD_IN][3], int64_t in, const float w[9][LANES],
+                           float *restrict to, int64_t line) {
+  for (int64_t i = 0; i < in; i++, to += line)
+    for (int x = 0; x < 3; x++)
+      for (int l = 0; l < LANES; l++)
+        to[x * LANES + l] = (float)(g[i][0] * (double)w[x][l] + g[i][1] * (double)w[3 + x][l] +
+                                    g[i][2] * (double)w[6 + x][l]);
+}
+
+/* k is (block of channels, tap of depth, channel): whole [plane][panel][k][16], half [panel][line of
+ * planes][k][3][16]. */
+static void pack_winograd(const weights *w, float *to, int64_t in, bool half) {
   const ifd_k_conv_shape *s = w->s;
   double g[IFD_WINOGRAD_IN][3];
   winograd_g(in, g);
-  int64_t depth = s->kernel[IFD_K_D], panel = s->c * depth * LANES, plane = ifd_ceil_div(s->m, LANES) * panel;
-  to += w->begin * panel;
-  for (int64_t m = w->begin * LANES; m < w->end * LANES; m += LANES) {
-    lanes of = lanes_from(w, m, 0, s->m);
+  int64_t depth = s->kernel[IFD_K_D], steps = s->c * depth, step = half ? 3 * LANES : LANES;
+  int64_t panel = steps * step * (half ? in : 1);
+  int64_t apart = steps * step * (half ? 1 : ifd_ceil_div(s->m, LANES)); /* lines or planes */
+  for (int64_t i = w->begin; i < w->end; i++) {
+    lanes of = lanes_from(w, i * LANES, 0, s->m);
+    float *at = to + i * panel;
     for (int64_t b = 0; b < s->c; b += LANES)
       for (int64_t d = 0; d < depth; d++)
-        for (int64_t c = b; c < ifd_min_i64(b + LANES, s->c); c++, to += LANES) {
+        for (int64_t c = b; c < ifd_min_i64(b + LANES, s->c); c++, at += step) {
           v16 t[LANES];
           float kernel[9][LANES];
           turn(w, &of, (c * depth + d) * 9, 9, t);
-          for (int i = 0; i < 9; i++) v16_store(kernel[i], t[i]);
-          transform_lanes(g, in, (const float(*)[LANES])kernel, to, plane);
+          for (int x = 0; x < 9; x++) v16_store(kernel[x], t[x]);
+          (half ? transform_half : transform_lanes)(g, in, (const float(*)[LANES])kernel, at, apart);
         }
   }
 }
-static void pack_winograd_4(const weights *w, float *to) { pack_winograd(w, to, 6); }
-static void pack_winograd_2(const weights *w, float *to) { pack_winograd(w, to, 4); }
+static void pack_winograd_4(const weights *w, float *to) { pack_winograd(w, to, 6, false); }
+static void pack_winograd_2(const weights *w, float *to) { pack_winograd(w, to, 4, false); }
+static void pack_winograd_half(const weights *w, float *to) { pack_winograd(w, to, 6, true); }
+static void pack_winograd_2_half(const weights *w, float *to) { pack_winograd(w, to, 4, true); }
 
 /* ---- planar ---- */
 
@@ -244,11 +259,18 @@ static int64_t panels_of(const ifd_k_conv_plan *plan) {
 void IFD_K(ifd_conv_pack)(const ifd_k_conv_plan *plan, const ifd_float_anywhere *w, bool splat, float *packed,
                           int share, int n_shares) {
   static void (*const packs[IFD_K_N_CONV_ALGOS])(const weights *, float *) = {
-      [IFD_K_CONV_DIRECT] = pack_direct,         [IFD_K_CONV_WINOGRAD] = pack_winograd_4,
-      [IFD_K_CONV_WINOGRAD_2] = pack_winograd_2, [IFD_K_CONV_DEPTHWISE] = pack_lanes,
-      [IFD_K_CONV_GROUPED] = pack_lanes,         [IFD_K_CONV_PHASES] = pack_phases,
-      [IFD_K_CONV_PHASES_OUT] = pack_phases_out, [IFD_K_CONV_FIRST] = pack_lanes,
-      [IFD_K_CONV_FRAMES] = pack_lanes,          [IFD_K_CONV_PLANAR] = pack_planar};
+      [IFD_K_CONV_DIRECT] = pack_direct,
+      [IFD_K_CONV_WINOGRAD] = pack_winograd_4,
+      [IFD_K_CONV_WINOGRAD_2] = pack_winograd_2,
+      [IFD_K_CONV_WINOGRAD_HALF] = pack_winograd_half,
+      [IFD_K_CONV_WINOGRAD_2_HALF] = pack_winograd_2_half,
+      [IFD_K_CONV_DEPTHWISE] = pack_lanes,
+      [IFD_K_CONV_GROUPED] = pack_lanes,
+      [IFD_K_CONV_PHASES] = pack_phases,
+      [IFD_K_CONV_PHASES_OUT] = pack_phases_out,
+      [IFD_K_CONV_FIRST] = pack_lanes,
+      [IFD_K_CONV_FRAMES] = pack_lanes,
+      [IFD_K_CONV_PLANAR] = pack_planar};
   const ifd_k_conv_shape *s = &plan->shape;
   weights all = {.s = s,
                  .w = w,

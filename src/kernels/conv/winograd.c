@@ -58,6 +58,42 @@ IFD_INLINE void transform_out(const int OF, const int OUT, const v16 *m, v16 *o)
   if (OUT == 4) o[3] = v16_fma(B3_, e2, v16_fma(A3_, e1, m[5]));
 }
 
+/* G g of 3 weights, rounded after each operation where they are packed half, in the points' order. */
+IFD_INLINE void transform_weights(const int OF, v16 g0, v16 g1, v16 g2, v16 *o) {
+  if (OF == 2) {
+    v16 half = C_(0.5f), even = v16_mul(half, v16_add(g0, g2));
+    o[0] = g0, o[1] = v16_fma(half, g1, even), o[2] = v16_fnma(half, g1, even), o[3] = g2;
+    return;
+  }
+  const double a = -128 / 243., b = 32 / 243.; /* 1 / (2 a² (a² - b²)), 1 / (2 b² (b² - a²)) of the points */
+  v16 even_a = v16_fma(C_((float)(a * 0.5625)), g2, v16_mul(C_((float)a), g0));
+  v16 even_b = v16_fma(C_((float)(b * 2.25)), g2, v16_mul(C_((float)b), g0));
+  o[0] = v16_mul(C_((float)(64 / 81.)), g0);
+  o[1] = v16_fma(C_((float)(a * 0.75)), g1, even_a);
+  o[2] = v16_fnma(C_((float)(a * 0.75)), g1, even_a);
+  o[3] = v16_fma(C_((float)(b * 1.5)), g1, even_b);
+  o[4] = v16_fnma(C_((float)(b * 1.5)), g1, even_b);
+  o[5] = g2;
+}
+
+/* n steps of half weights w [3][16], to a line of planes. */
+IFD_INLINE void make_weights(const int OF, const float *w, int64_t n, float *u, int64_t plane) {
+  for (int64_t i = 0; i < n; i++, w += 3 * 16, u += 16) {
+    v16 o[MAX_IN];
+    transform_weights(OF, v16_load(w), v16_load(w + 16), v16_load(w + 32), o);
+    UNROLL_ for (int j = 0; j < OF + 2; j++) v16_store(u + j * plane, o[j]);
+  }
+}
+static void make_weights_2(const float *w, int64_t n, float *u, int64_t plane) {
+  make_weights(2, w, n, u, plane);
+}
+static void make_weights_4(const float *w, int64_t n, float *u, int64_t plane) {
+  make_weights(4, w, n, u, plane);
+}
+static void (*weights_of(int64_t of))(const float *w, int64_t n, float *u, int64_t plane) {
+  return of == 2 ? make_weights_2 : make_weights_4;
+}
+
 /* A tile: its outputs, as many as are in the image. */
 typedef struct tile {
   int64_t sample, d, h, w; /* the first */
@@ -98,7 +134,8 @@ typedef struct work {
   const ifd_conv_task *t;
   ifd_winograd_sizes z;
   int64_t *at; /* of the segments in a plane of v */
-  float *v, *m;
+  float *v, *m, *u;
+  int64_t b0, b1; /* output blocks in hand */
   tile tiles[IFD_WINOGRAD_TILES];
   int64_t n_tiles, first[N_KINDS + 1]; /* of each kind */
 } work;
@@ -257,42 +294,86 @@ static void transform_inputs(const work *k, int64_t s0, int64_t s1) {
   }
 }
 
-/* The products of one plane, of its n tiles from `first` on. */
-static void multiply(const work *k, ifd_ukr_args *t, int64_t plane, int64_t first, int64_t n) {
+/* The products of one plane, of the tiles that take it and the blocks in hand: t has the segments, the tiles'
+ * first in plane 0 and the weights of the first block; init, if sums so far are added to. */
+static void multiply(const work *k, ifd_ukr_args t, int64_t plane) {
   const ifd_winograd_sizes *z = &k->z;
-  const float *packed = k->t->packed + plane * ifd_ceil_div(k->t->plan->shape.m, 16) * z->steps * 16;
-  const float *v = k->v + plane * z->v_plane + first * 16;
-  float *m = k->m + plane * z->m_plane + first * 16;
-  for (int64_t b = k->t->b0, vectors; b < k->t->b1; b += vectors) {
-    vectors = ifd_ukr_vectors(n, k->t->b1 - b);
-    t->b = packed + b * z->steps * 16;
-    t->a = v;
-    t->c = m + (b - k->t->b0) * k->n_tiles * 16;
-    IFD_K(ifd_ukr_run)(t, n, vectors);
+  bool low = ifd_winograd_takes(&z->down, plane / z->in),
+       right = ifd_winograd_takes(&z->across, plane % z->in);
+  int64_t first = k->first[low ? LOW : INNER], end = k->first[!right ? RIGHT : low ? N_KINDS : CORNER];
+  t.a += plane * z->v_plane + first * 16;
+  t.c = k->m + plane * z->m_plane + first * 16;
+  for (int64_t b = k->b0, vectors; b < k->b1; b += vectors) {
+    vectors = ifd_ukr_vectors(end - first, k->b1 - b);
+    if (t.init) t.init = t.c;
+    IFD_K(ifd_ukr_run)(&t, end - first, vectors);
+    t.b += vectors * t.b_vs, t.c += vectors * t.c_vs;
+    if (t.next) t.next += vectors * t.next_vs;
   }
 }
 
-/* The products of all planes. */
-static void multiply_planes(const work *k) {
+/* Segments [s0, s1) of all tiles. */
+static ifd_ukr_args segments_of(const work *k, int64_t s0, int64_t s1) {
   const ifd_k_conv_shape *s = &k->t->plan->shape;
+  int64_t n_full = s->c / 16 * s->kernel[IFD_K_D], vs = k->n_tiles * 16;
+  ifd_ukr_args t = {.a = k->v + s0 * vs, .at = k->at, .k_part = s->c % 16};
+  t.n_full = ifd_max_i64(0, ifd_min_i64(s1, n_full) - s0);
+  t.n_part = s1 - s0 - t.n_full;
+  t.c_rs = t.init_rs = 16, t.c_vs = t.init_vs = vs;
+  return t;
+}
+
+static void multiply_whole(const work *k) {
   const ifd_winograd_sizes *z = &k->z;
-  ifd_ukr_args t = {.at = k->at, .b_vs = z->steps * 16, .c_rs = 16, .c_vs = k->n_tiles * 16};
-  for (int64_t i = 0; i < z->segments; i++) k->at[i] = i * k->n_tiles * 16;
-  t.n_full = s->c / 16 * s->kernel[IFD_K_D];
-  t.n_part = s->c % 16 ? s->kernel[IFD_K_D] : 0;
-  t.k_part = s->c % 16;
-  for (int64_t plane = 0; plane < z->planes; plane++) {
-    bool low = ifd_winograd_takes(&z->down, plane / z->in),
-         right = ifd_winograd_takes(&z->across, plane % z->in);
-    int64_t first = k->first[low ? LOW : INNER], end = k->first[!right ? RIGHT : low ? N_KINDS : CORNER];
-    multiply(k, &t, plane, first, end - first);
+  int64_t plane = ifd_ceil_div(k->t->plan->shape.m, 16) * z->steps * 16;
+  ifd_ukr_args t = segments_of(k, 0, z->segments);
+  t.b_vs = z->steps * 16;
+  for (int64_t i = 0; i < z->planes; i++) {
+    t.b = k->t->packed + i * plane + k->b0 * t.b_vs;
+    multiply(k, t, i);
   }
+}
+
+/* Half weights of output block b, line `line` of planes, from step k0 on. */
+static const float *half_weights(const work *k, int64_t b, int64_t line, int64_t k0) {
+  return k->t->packed + ((b * k->z.in + line) * k->z.steps + k0) * 3 * 16;
+}
+
+/* One line of planes over steps [k0, k1), the segments of t; meanwhile the half weights that come next are
+ * fetched, a part with each plane. */
+static void multiply_line(const work *k, ifd_ukr_args t, int64_t line, int64_t k0, int64_t k1) {
+  const ifd_winograd_sizes *z = &k->z;
+  int64_t part = ifd_ceil_div(3 * (k1 - k0), z->in);
+  t.b_vs = IFD_WINOGRAD_HALF_SEGMENTS * 16 * 16;
+  for (int64_t b = k->b0; b < k->b1; b++)
+    weights_of(z->out)(half_weights(k, b, line, k0), k1 - k0, k->u + (b - k->b0) * t.b_vs, z->u_plane);
+  bool last = k1 == z->steps && line + 1 == z->in;
+  const float *next = last ? half_weights(k, k->b1, 0, 0) : half_weights(k, k->b0, line, k1);
+  t.next_vs = z->in * z->steps * 3 * 16;
+  t.n_next = ifd_ceil_div(part, t.n_full + t.n_part);
+  for (int64_t j = 0; j < z->in; j++) {
+    t.b = k->u + j * z->u_plane;
+    t.next = next + j * part * 16;
+    multiply(k, t, line * z->in + j);
+  }
+}
+
+static void multiply_half(const work *k) {
+  const ifd_winograd_sizes *z = &k->z;
+  for (int64_t line = 0; line < z->in; line++)
+    for (int64_t s0 = 0, s1, k0 = 0, k1; s0 < z->segments; s0 = s1, k0 = k1) {
+      s1 = ifd_min_i64(s0 + IFD_WINOGRAD_HALF_SEGMENTS, z->segments);
+      ifd_ukr_args t = segments_of(k, s0, s1);
+      k1 = k0 + t.n_full * 16 + t.n_part * t.k_part;
+      if (s0 > 0) t.init = k->m;
+      multiply_line(k, t, line, k0, k1);
+    }
 }
 
 static void transform_outputs(const work *k) {
   const ifd_k_conv_shape *s = &k->t->plan->shape;
   ifd_conv_task task = *k->t;
-  for (int64_t b = task.b0; b < task.b1; b++) {
+  for (int64_t b = k->b0; b < k->b1; b++) {
     ifd_conv_fused fused = ifd_conv_fuse(k->t, b);
     for (int64_t i = 0; i < k->n_tiles; i++) {
       const tile *p = &k->tiles[i];
@@ -301,7 +382,7 @@ static void transform_outputs(const work *k) {
       if (task.epilogue.join) task.epilogue.other = k->t->epilogue.other + p->sample * task.other_sample;
       v16 t[MAX_OUT][MAX_IN];
       transform_of(k->z.out, p->rows)
-          ->columns_out(k->m + ((b - task.b0) * k->n_tiles + i) * 16, k->z.m_plane, p->columns, t);
+          ->columns_out(k->m + ((b - k->b0) * k->n_tiles + i) * 16, k->z.m_plane, p->columns, t);
       transform_of(k->z.out, p->columns)->lines_out(t, p->rows, &to);
     }
   }
@@ -316,13 +397,18 @@ void IFD_K(ifd_conv_winograd_inputs)(const ifd_conv_task *t, int64_t part, int64
 void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch) {
   work k = {.t = t, .z = ifd_winograd_sizes_of_plan(t->plan), .at = scratch};
   bool shares = t->plan->n_before > 0;
-  k.m = (float *)((char *)scratch + ifd_round_64(sizeof *k.at * (size_t)k.z.segments));
+  k.u = (float *)((char *)scratch + ifd_round_64(sizeof *k.at * (size_t)k.z.segments));
+  k.m = k.u + k.z.in * k.z.u_plane;
   k.v = shares ? t->shared : k.m + k.z.planes * k.z.m_plane;
   int64_t n = ifd_ceil_div(t->r1 - t->r0, k.z.at_once);
   for (int64_t i = 0; i < n; i++) {
     take_tiles(&k, t->r0 + (t->r1 - t->r0) * i / n, t->r0 + (t->r1 - t->r0) * (i + 1) / n);
+    for (int64_t s = 0; s < k.z.segments; s++) k.at[s] = s * k.n_tiles * 16;
     if (!shares) transform_inputs(&k, 0, k.z.segments);
-    multiply_planes(&k);
-    transform_outputs(&k);
+    for (k.b0 = t->b0; k.b0 < t->b1; k.b0 = k.b1) {
+      k.b1 = ifd_min_i64(k.b0 + k.z.blocks, t->b1);
+      (k.z.half ? multiply_half : multiply_whole)(&k);
+      transform_outputs(&k);
+    }
   }
 }

@@ -6,7 +6,11 @@
  *
  * The last tile of an axis may have fewer outputs, and takes fewer points of the same weights for them. All
  * outputs of F(n, 3) but the last do without the point ∞. F(2, 3) of the points 0, ±a and ∞ differs in its
- * weights from those of F(4, 3) at p by the factor p² - b², which Bᵀ can have as well. */
+ * weights from those of F(4, 3) at p by the factor p² - b², which Bᵀ can have as well.
+ *
+ * Weights that only few tiles meet are waited for. Packed half, as G w, they are half as many or three
+ * quarters; a line of planes is then made of them for some segments of k at a time, which stay in L1, and
+ * multiplied at once while the next are fetched. */
 #ifndef IFD_KERNELS_CONV_WINOGRAD_H
 #define IFD_KERNELS_CONV_WINOGRAD_H
 
@@ -15,7 +19,14 @@
 enum { IFD_WINOGRAD_IN = 6, IFD_WINOGRAD_OUT = 4 }; /* the most */
 enum { IFD_WINOGRAD_TILES = 112 };                  /* in hand at once, at most */
 
-static inline int64_t ifd_winograd_out(ifd_k_conv_algo algo) { return algo == IFD_K_CONV_WINOGRAD_2 ? 2 : 4; }
+enum { IFD_WINOGRAD_HALF_TILES = 56, IFD_WINOGRAD_HALF_BLOCKS = 2, IFD_WINOGRAD_HALF_SEGMENTS = 2 };
+
+static inline int64_t ifd_winograd_out(ifd_k_conv_algo algo) {
+  return algo == IFD_K_CONV_WINOGRAD_2 || algo == IFD_K_CONV_WINOGRAD_2_HALF ? 2 : 4;
+}
+static inline bool ifd_winograd_half(ifd_k_conv_algo algo) {
+  return algo == IFD_K_CONV_WINOGRAD_HALF || algo == IFD_K_CONV_WINOGRAD_2_HALF;
+}
 
 /* The i-th point that a tile of n outputs takes of those of F(of, 3): 0, ±a, ±b, ∞ or 0, ±1, ∞. */
 static inline int64_t ifd_winograd_point(int64_t of, int64_t n, int64_t i) {
@@ -51,7 +62,10 @@ typedef struct ifd_winograd_sizes {
   int64_t segments, steps;  /* of k: (block of input channels, tap of depth) */
   int64_t at_once;          /* tiles that stay in L2 together */
   bool stays;               /* the weights, in L2 */
+  bool half;                /* they are packed so */
+  int64_t blocks;           /* of outputs, in hand at once */
   int64_t v_plane, m_plane; /* floats of one of the planes of transformed inputs and of products */
+  int64_t u_plane;          /* of weights made of half ones */
 } ifd_winograd_sizes;
 
 /* An odd number of cache lines, so that the planes of one tile do not fall on the same lines of the cache. */
@@ -60,10 +74,13 @@ static inline int64_t ifd_winograd_plane(int64_t n_vectors) { return (n_vectors 
 /* For tasks of up to `tiles` tiles and `blocks` output blocks. Weights that stay in L2 leave half of it to
  * the tiles of a block, all planes of them. Larger weights are read once for each block of tiles: then there
  * are as many tiles as let one plane of them stay. */
-static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s, int64_t out, int64_t tiles,
-                                                       int64_t blocks) {
+static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s, ifd_k_conv_algo algo,
+                                                       int64_t tiles, int64_t blocks) {
   enum { TILE = 14, MOST = IFD_WINOGRAD_TILES / TILE, VECTORS = 1 << 13 }; /* half a megabyte of vectors */
+  const int64_t out = ifd_winograd_out(algo);
   ifd_winograd_sizes z = {.out = out,
+                          .half = ifd_winograd_half(algo),
+                          .blocks = blocks,
                           .in = out + 2,
                           .planes = (out + 2) * (out + 2),
                           .down = ifd_winograd_axis_of(s->out[IFD_K_H], out),
@@ -74,8 +91,13 @@ static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s
   z.stays = z.planes * z.steps * blocks <= 2 * VECTORS;
   int64_t per_tile = (z.segments + blocks) * (z.stays ? z.planes : 1);
   z.at_once = ifd_min_i64(tiles, ifd_max_i64(TILE, ifd_min_i64(VECTORS / per_tile / TILE, MOST) * TILE));
+  if (z.half) {
+    z.at_once = ifd_min_i64(tiles, IFD_WINOGRAD_HALF_TILES);
+    z.blocks = ifd_min_i64(blocks, IFD_WINOGRAD_HALF_BLOCKS);
+    z.u_plane = ifd_winograd_plane(z.blocks * IFD_WINOGRAD_HALF_SEGMENTS * 16);
+  }
   z.v_plane = ifd_winograd_plane(z.segments * z.at_once);
-  z.m_plane = ifd_winograd_plane(blocks * z.at_once);
+  z.m_plane = ifd_winograd_plane(z.blocks * z.at_once);
   return z;
 }
 
@@ -83,8 +105,9 @@ static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s
  * as many as one of all output blocks would have. */
 static inline ifd_winograd_sizes ifd_winograd_sizes_of_plan(const ifd_k_conv_plan *p) {
   int64_t blocks = p->n_before ? p->n_blocks : p->blocks;
-  ifd_winograd_sizes z = ifd_winograd_sizes_of(&p->shape, ifd_winograd_out(p->algo), p->rows, blocks);
-  z.m_plane = ifd_winograd_plane(p->blocks * z.at_once);
+  ifd_winograd_sizes z = ifd_winograd_sizes_of(&p->shape, p->algo, p->rows, blocks);
+  z.blocks = ifd_min_i64(z.blocks, p->blocks);
+  z.m_plane = ifd_winograd_plane(z.blocks * z.at_once);
   return z;
 }
 static inline size_t ifd_winograd_inputs_len(const ifd_winograd_sizes *z) {

@@ -91,7 +91,9 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   float aside[IFD_UKR_ROWS * IFD_UKR_MAX_VECTORS * 16] __attribute__((aligned(64)));
   const uint32_t n_tiles = (uint32_t)in->n, r = (uint32_t)in->r;
-  const int64_t b_vs = t->b_vs, share = n_tiles > 1 ? (15 + n_tiles) / n_tiles * 4 : 0;
+  const int64_t b_vs = t->b_vs, next_vs = t->next ? t->next_vs : b_vs;
+  const uint32_t n_next = t->next ? (uint32_t)t->n_next : n_tiles > 1 ? 16 : 0;
+  const int64_t share = (n_next + n_tiles - 1) / n_tiles * 4;
   const float *so_far = t->init ? t->init + in->row * t->init_rs : NULL;
   int64_t so_far_rs = t->init_rs, so_far_vs = t->init_vs;
   const bool fetches_a = t->fetches_a && r + 1 < n_tiles;
@@ -99,7 +101,7 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
   const int64_t *at = t->at, *head = at + (t->k_head > 0), *full = head + t->n_full, *end = full + t->n_part;
   const float *c = t->c + in->row * t->c_rs;
   int64_t c_left = M;
-  const float *next = b + NV * b_vs + r * share * 4 * (end - at);
+  const float *next = (t->next ? t->next : b + NV * b_vs) + r * share * 4 * (end - at);
   for (;;) {
     const int64_t *stop = end - at > IFD_UKR_CHAIN ? at + IFD_UKR_CHAIN : end;
     EACH_VECTOR EACH_ROW sum[i][v] = v16_zero();
@@ -110,9 +112,9 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
         EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
       if (at >= head && at < full) {
         for (int64_t k = 0; k < 16; k += 4, a += 4, b += 4 * 16, next += share) {
-          EACH_VECTOR __builtin_prefetch(next + v * b_vs, 0, 2);
+          EACH_VECTOR __builtin_prefetch(next + v * next_vs, 0, 2);
           if (share > 16)
-            EACH_VECTOR __builtin_prefetch(next + v * b_vs + 16, 0, 2); /* two tiles, or three */
+            EACH_VECTOR __builtin_prefetch(next + v * next_vs + 16, 0, 2); /* two tiles, or three */
           step(M, NV, sum, a + 0, b + 0, b_vs);
           step(M, NV, sum, a + 1, b + 16, b_vs);
           step(M, NV, sum, a + 2, b + 32, b_vs);
