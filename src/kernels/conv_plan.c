@@ -25,9 +25,9 @@ static double direct_cost(const ifd_k_conv_shape *s) {
   double places = (double)s->out[IFD_K_H] * (double)s->out[IFD_K_W];
   return 9 * (places + WEIGHT + places * copy / (double)s->m);
 }
-/* Half weights are fetched while others are multiplied, so they cost half; but each one made of them is
- * stored and read again, and sums wait between the segments. That is worth it where not many tiles take part,
- * and weights would not stay in L2. */
+/* Half weights are fetched while others are multiplied, which hides up to half of the reading; but each one
+ * made of them is stored and read again, and sums wait between the segments. That is worth it where not many
+ * tiles take part, and weights would not stay in L2. */
 static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
   enum { FEW_TILES = 28 };
   const double make = 4, wait = 1.25;
@@ -39,7 +39,8 @@ static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
   double transforms = tiles * transform / channels;
   if (!z.half) return products + planes * WEIGHT + transforms;
   if (z.stays || tiles > FEW_TILES) return INFINITY;
-  return (products + planes * make) * wait + 3 * (double)z.in * WEIGHT / 2 + transforms;
+  double reading = 3 * (double)z.in * WEIGHT;
+  return (products + planes * make) * wait + reading - fmin(reading / 2, products) + transforms;
 }
 
 /* A 3×3 kernel of stride 1 of enough channels to pay for the transforms: the cheapest way. */
