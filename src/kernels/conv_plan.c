@@ -92,11 +92,12 @@ static bool suits_frames(const ifd_k_conv_shape *s) {
 }
 
 /* Groups that are no whole blocks fill the lanes of a product only in part; of too few channels, it is
- * cheaper to spread each input channel over the lanes that read it, the more so where many taps meet it
- * there. */
+ * cheaper to spread each input channel over the lanes that read it, the more so where many taps meet a place.
+ */
 static bool suits_product(const ifd_k_conv_shape *s) {
-  int64_t least = ifd_conv_volume(s->kernel) == 1 ? 8 : 13;
-  return ifd_conv_n_phases(s) <= MAX_PHASES && (ifd_conv_whole_blocks(s) || s->m / s->groups >= least);
+  double met = 1, m = (double)(s->m / s->groups);
+  for (int d = 0; d < IFD_K_DIMS; d++) met *= (double)s->kernel[d] / (double)s->stride[d];
+  return ifd_conv_n_phases(s) <= MAX_PHASES && (ifd_conv_whole_blocks(s) || m >= fmin(16, 7 + met));
 }
 
 /* Whether all phases as columns of one product take no more vector operations, for each place and input
