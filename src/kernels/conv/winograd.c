@@ -308,7 +308,7 @@ static void multiply(const work *k, ifd_ukr_args t, int64_t plane) {
     if (t.init) t.init = t.c;
     IFD_K(ifd_ukr_run)(&t, end - first, vectors);
     t.b += vectors * t.b_vs, t.c += vectors * t.c_vs;
-    if (t.next) t.next += vectors * t.next_vs;
+    if (t.next) t.next += vectors * t.b_vs;
   }
 }
 
@@ -344,12 +344,11 @@ static const float *half_weights(const work *k, int64_t b, int64_t line, int64_t
 static void multiply_line(const work *k, ifd_ukr_args t, int64_t line, int64_t k0, int64_t k1) {
   const ifd_winograd_sizes *z = &k->z;
   int64_t part = ifd_ceil_div(3 * (k1 - k0), z->in);
-  t.b_vs = IFD_WINOGRAD_HALF_SEGMENTS * 16 * 16;
+  t.b_vs = z->u_panel;
   for (int64_t b = k->b0; b < k->b1; b++)
     weights_of(z->out)(half_weights(k, b, line, k0), k1 - k0, k->u + (b - k->b0) * t.b_vs, z->u_plane);
   bool last = k1 == z->steps && line + 1 == z->in;
   const float *next = last ? half_weights(k, k->b1, 0, 0) : half_weights(k, k->b0, line, k1);
-  t.next_vs = z->in * z->steps * 3 * 16;
   t.n_next = ifd_ceil_div(part, t.n_full + t.n_part);
   for (int64_t j = 0; j < z->in; j++) {
     t.b = k->u + j * z->u_plane;
@@ -398,7 +397,7 @@ void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch) {
   work k = {.t = t, .z = ifd_winograd_sizes_of_plan(t->plan), .at = scratch};
   bool shares = t->plan->n_before > 0;
   k.u = (float *)((char *)scratch + ifd_round_64(sizeof *k.at * (size_t)k.z.segments));
-  k.m = k.u + k.z.in * k.z.u_plane;
+  k.m = k.u + ifd_winograd_made(&k.z);
   k.v = shares ? t->shared : k.m + k.z.planes * k.z.m_plane;
   int64_t n = ifd_ceil_div(t->r1 - t->r0, k.z.at_once);
   for (int64_t i = 0; i < n; i++) {

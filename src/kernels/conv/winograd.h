@@ -65,7 +65,8 @@ typedef struct ifd_winograd_sizes {
   bool half;                /* they are packed so */
   int64_t blocks;           /* of outputs, in hand at once */
   int64_t v_plane, m_plane; /* floats of one of the planes of transformed inputs and of products */
-  int64_t u_plane;          /* of weights made of half ones */
+  int64_t u_plane,
+      u_panel; /* between planes and panels of weights made of half ones; these are as far apart */
 } ifd_winograd_sizes;
 
 /* An odd number of cache lines, so that the planes of one tile do not fall on the same lines of the cache. */
@@ -94,7 +95,8 @@ static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s
   if (z.half) {
     z.at_once = ifd_min_i64(tiles, IFD_WINOGRAD_HALF_TILES);
     z.blocks = ifd_min_i64(blocks, IFD_WINOGRAD_HALF_BLOCKS);
-    z.u_plane = ifd_winograd_plane(z.blocks * IFD_WINOGRAD_HALF_SEGMENTS * 16);
+    z.u_plane = ifd_winograd_plane(IFD_WINOGRAD_HALF_SEGMENTS * 16);
+    z.u_panel = ifd_max_i64(z.in * z.u_plane, z.in * z.steps * 3 * 16);
   }
   z.v_plane = ifd_winograd_plane(z.segments * z.at_once);
   z.m_plane = ifd_winograd_plane(z.blocks * z.at_once);
@@ -109,6 +111,10 @@ static inline ifd_winograd_sizes ifd_winograd_sizes_of_plan(const ifd_k_conv_pla
   z.blocks = ifd_min_i64(z.blocks, p->blocks);
   z.m_plane = ifd_winograd_plane(z.blocks * z.at_once);
   return z;
+}
+/* Floats of the weights that are made at once. */
+static inline int64_t ifd_winograd_made(const ifd_winograd_sizes *z) {
+  return z->half ? (z->blocks - 1) * z->u_panel + z->in * z->u_plane : 0;
 }
 static inline size_t ifd_winograd_inputs_len(const ifd_winograd_sizes *z) {
   return sizeof(float) * (size_t)z->planes * (size_t)z->v_plane;

@@ -91,7 +91,7 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   float aside[IFD_UKR_ROWS * IFD_UKR_MAX_VECTORS * 16] __attribute__((aligned(64)));
   const uint32_t n_tiles = (uint32_t)in->n, r = (uint32_t)in->r;
-  const int64_t b_vs = t->b_vs, next_vs = t->next ? t->next_vs : b_vs;
+  const int64_t b_vs = t->b_vs;
   const uint32_t n_next = t->next ? (uint32_t)t->n_next : n_tiles > 1 ? 16 : 0;
   const int64_t share = (n_next + n_tiles - 1) / n_tiles * 4;
   const float *so_far = t->init ? t->init + in->row * t->init_rs : NULL;
@@ -112,9 +112,9 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
         EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
       if (at >= head && at < full) {
         for (int64_t k = 0; k < 16; k += 4, a += 4, b += 4 * 16, next += share) {
-          EACH_VECTOR __builtin_prefetch(next + v * next_vs, 0, 2);
+          EACH_VECTOR __builtin_prefetch(next + v * b_vs, 0, 2);
           if (share > 16)
-            EACH_VECTOR __builtin_prefetch(next + v * next_vs + 16, 0, 2); /* two tiles, or three */
+            EACH_VECTOR __builtin_prefetch(next + v * b_vs + 16, 0, 2); /* two tiles, or three */
           step(M, NV, sum, a + 0, b + 0, b_vs);
           step(M, NV, sum, a + 1, b + 16, b_vs);
           step(M, NV, sum, a + 2, b + 32, b_vs);

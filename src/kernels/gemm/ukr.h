@@ -37,10 +37,11 @@ typedef struct ifd_ukr_args {
   int64_t n_full, n_part, k_part;
   const float *b;
   int64_t b_vs;
-  bool fetches_a;    /* a tile fetches the rows of the next one */
-  const float *next; /* what to fetch meanwhile; NULL: the next panels of B, if several tiles read these */
-  int64_t next_vs, n_next; /* all tiles together, n_next lines with each segment for each vector */
-  const float *init;       /* sums so far; NULL: 0. It may be c. */
+  bool fetches_a; /* a tile fetches the rows of the next one */
+  const float
+      *next; /* what to fetch meanwhile, b_vs apart; NULL: the next panels, if several tiles read these */
+  int64_t n_next;    /* lines of it with each segment for each vector, all tiles together */
+  const float *init; /* sums so far; NULL: 0. It may be c. */
   int64_t init_rs, init_vs;
   float *c;
   int64_t c_rs, c_vs;
