@@ -22,7 +22,7 @@ static ifd_packed *find_packed(const ifd_program_priv *priv, const ifd_packed *k
   ifd_packed *k = priv->n_buckets ? priv->packed[key->hash & (uint64_t)(priv->n_buckets - 1)] : NULL;
   while (k && !(k->hash == key->hash && k->from.data == key->from.data && k->how.pack == key->how.pack &&
                 k->how.bytes == key->how.bytes && k->how.params_size == key->how.params_size &&
-                memcmp(k->how.params, key->how.params, k->how.params_size) == 0))
+                (!k->how.params_size || memcmp(k->how.params, key->how.params, k->how.params_size) == 0)))
     k = k->next;
   return k;
 }
