@@ -7,6 +7,7 @@
 #include "kernels/conv/winograd.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/product.h"
+#include "kernels/launch.h"
 
 enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 15, MAX_FIRST_STEPS = 4096 };
 
@@ -140,11 +141,8 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
 
 /* ---- split ---- */
 
-/* How many tasks a sample's vector operations are worth: each some three microseconds, at most sixteen. */
-static int64_t tasks_worth(double vectors) {
-  const double task = 1 << 14, most = 16;
-  return vectors < task ? 1 : (int64_t)(vectors < task * most ? vectors / task : most);
-}
+/* A task is some three microseconds of vector operations. */
+static const double TASK = 1 << 14;
 
 static void split_rows(ifd_k_conv_plan *p, int64_t n, int64_t tasks) {
   p->n_rows = n;
@@ -211,7 +209,7 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   int64_t tiles = p->batch * ifd_winograd_sizes_of(s, p->algo, 1, blocks).tiles;
   ifd_winograd_sizes all = ifd_winograd_sizes_of(s, p->algo, tiles, blocks);
   double tile_work = (double)all.planes * (double)all.steps * (double)blocks;
-  int64_t tasks = tasks_worth(tile_work * ((double)tiles + WEIGHT));
+  int64_t tasks = ifd_tasks_worth(tile_work * ((double)tiles + WEIGHT), TASK);
   p->spans_batch = true;
   p->n_parts = 1;
   /* Every task of rows reads all its weights, every task of blocks transforms all its inputs, unless these
@@ -237,7 +235,7 @@ static void plan_lines(ifd_k_conv_plan *p) {
   int64_t lines = most_places(s, IFD_K_H);
   double line_work = (double)(c * taps) * (double)most_places(s, IFD_K_W);
   p->n_parts = ifd_conv_n_phases(s) * s->out[IFD_K_D];
-  int64_t tasks = tasks_worth(line_work * (double)lines * (double)blocks);
+  int64_t tasks = ifd_tasks_worth(line_work * (double)lines * (double)blocks, TASK);
   split_blocks(p, blocks, tasks);
   split_rows(p, lines, ifd_ceil_div(tasks, p->block_tasks));
   p->packed_len = sizeof(float) * 16 * (size_t)(c * taps * blocks);
@@ -262,7 +260,8 @@ static void plan_band(ifd_k_conv_plan *p, ifd_conv_band (*band_of)(const ifd_k_c
   int64_t blocks = ifd_ceil_div(s->m, 16), out = s->out[IFD_K_H];
   p->n_parts = s->out[IFD_K_D];
   ifd_conv_band one = band_of(s, 1);
-  int64_t tasks = tasks_worth((double)one.taps * (double)blocks * (double)s->out[IFD_K_W] * (double)out);
+  int64_t tasks =
+      ifd_tasks_worth((double)one.taps * (double)blocks * (double)s->out[IFD_K_W] * (double)out, TASK);
   int64_t fit = ifd_max_i64(1, FLOATS / (one.planes * ifd_conv_band_line(&one) * s->stride[IFD_K_H]));
   split_rows(p, out, ifd_max_i64(tasks, ifd_ceil_div(out, fit)));
   split_blocks(p, n_blocks, ifd_min_i64(tasks / p->row_tasks, n_blocks / 4));

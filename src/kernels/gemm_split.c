@@ -3,6 +3,7 @@
 
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/product.h"
+#include "kernels/launch.h"
 
 size_t ifd_k_gemm_packed_len(int64_t n, int64_t k) {
   return sizeof(float) * 16 * (size_t)ifd_ceil_div(n, 16) * (size_t)k;
@@ -30,9 +31,8 @@ static int64_t round_up(int64_t n, int64_t to) { return ifd_ceil_div(n, to) * to
  * next: many to a task that packs A for these alone. Rows make up what is left to a few tasks, shared by
  * tiles, all about equally high. */
 ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
-  const double task = 1 << 19, most = 16, weight = 12;
-  double work = ((double)m + weight) * (double)n * (double)k / task;
-  int64_t wish = work < 1 ? 1 : (int64_t)(work < most ? work : most);
+  const double task = 1 << 19, weight = 12;
+  int64_t wish = ifd_tasks_worth(((double)m + weight) * (double)n * (double)k, task);
   bool near = stays_near(m, k);
   int64_t columns = m == 1 ? 64 : near ? 128 : 384, few = ifd_min_i64(wish, near ? 6 : 4);
   int64_t rows = m > few * IFD_PRODUCT_ROWS ? IFD_PRODUCT_ROWS / 2 : IFD_PRODUCT_ROWS;

@@ -28,6 +28,13 @@ typedef struct ifd_launch {
   size_t scratch; /* bytes for each worker */
 } ifd_launch;
 
+/* How many tasks some work is worth, of which one should be about `task`: enough for many threads, no more.
+ */
+static inline int64_t ifd_tasks_worth(double work, double task) {
+  const double most = 16;
+  return work < task ? 1 : (int64_t)(work < task * most ? work / task : most);
+}
+
 /* How a constant becomes what kernels read: pack makes share `share` of n_shares of it, which are disjoint
  * and together all of it, in any order, on any thread. Elements of `from` lie at any address. */
 typedef struct ifd_packing {

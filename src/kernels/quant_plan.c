@@ -1,4 +1,5 @@
 /* Sizes and splitting of integer products: the same for every ISA. */
+#include "kernels/launch.h"
 #include "kernels/quant/quant.h"
 #include "kernels/quant/sizes.h"
 
@@ -40,9 +41,8 @@ size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape) {
 /* A sum costs as much to finish, and a weight to read, as so many products. Rows are shared out first, since
  * a task packs the rows of A that it reads. */
 ifd_k_quant_grid ifd_k_quant_split(int64_t m, int64_t n, int64_t k) {
-  const double task = 1 << 23, most = 16, finish = 256, weight = 32;
-  double work = ((double)m + weight) * (double)n * ((double)k + finish) / task;
-  int64_t wish = work < 1 ? 1 : (int64_t)(work < most ? work : most);
+  const double task = 1 << 23, finish = 256, weight = 32;
+  int64_t wish = ifd_tasks_worth(((double)m + weight) * (double)n * ((double)k + finish), task);
   int64_t n_m = ifd_max_i64(1, ifd_min_i64(wish, m / 56));
   int64_t n_n = ifd_min_i64(ifd_ceil_div(wish, n_m), ifd_ceil_div(n, 128));
   ifd_k_quant_grid g = {.m_step = ifd_ceil_div(m, n_m),
