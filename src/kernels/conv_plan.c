@@ -28,9 +28,10 @@ static double direct_cost(const ifd_k_conv_shape *s) {
 }
 /* Half weights are fetched while others are multiplied, which hides up to half of the reading; but each one
  * made of them is stored and read again, and sums wait between the segments. That is worth it where not many
- * tiles take part, and weights would not stay in L2. */
+ * tiles take part, nor so few that a product is done before the next weights are there, and weights would not
+ * stay in L2. */
 static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
-  enum { FEW_TILES = 28 };
+  enum { LEAST_TILES = 8, MOST_TILES = 28 };
   const double make = 4, wait = 1.25;
   ifd_winograd_sizes z = ifd_winograd_sizes_of(s, algo, 1, ifd_ceil_div(s->m, 16));
   const double transform = z.out == 4 ? 16 * 60 : 16 * 22;
@@ -39,7 +40,7 @@ static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
   double channels = 2.0 * (double)s->c * (double)s->m / (double)(s->c + s->m);
   double transforms = tiles * transform / channels;
   if (!z.half) return products + planes * WEIGHT + transforms;
-  if (z.stays || tiles > FEW_TILES) return INFINITY;
+  if (z.stays || tiles < LEAST_TILES || tiles > MOST_TILES) return INFINITY;
   double reading = 3 * (double)z.in * WEIGHT;
   return (products + planes * make) * wait + reading - fmin(reading / 2, products) + transforms;
 }
