@@ -240,8 +240,8 @@ INFOLD_API infold_status infold_run(infold_error *err, infold_value **outputs, c
  * able to do then with the session's threads: some 50 ms) or "trace" (Chrome's trace events). */
 INFOLD_API infold_status infold_format_profile(infold_error *err, char **out, const infold_session *session,
                                                const char *format, int width);
-/* Bytes that a run with these inputs holds at most (as infold_run takes them) holds at most besides packed
- * weights, or 0 where shapes depend on data. */
+/* Bytes that a run with these inputs (as infold_run takes them) holds at most besides packed weights, or 0
+ * where shapes depend on data. */
 INFOLD_API infold_status infold_get_peak_memory(infold_error *err, size_t *out, const infold_session *session,
                                                 const infold_value *const *inputs);
 

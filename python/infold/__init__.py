@@ -36,7 +36,8 @@ class Session:
     path, or the bytes, and the options.
 
     model: a path, or the bytes of a file; folder is then where its external data lies. threads: 0 for as many as this
-    process may use, which such sessions share: of runs at the same time one has them all. The other options are those of infold_session_options and infold_load_options in infold.h."""
+    process may use, which such sessions share: of runs at the same time one has them all. The other options are those
+    of infold_session_options and infold_load_options in infold.h."""
 
     def __init__(
         self,
