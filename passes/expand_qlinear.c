@@ -8,8 +8,7 @@
 
 /* A model may define a function of the same name. */
 static bool is_foreign(const ifd_node *node) {
-  return ifd_rw_opset(node) >= 10 &&
-         !ifd_model_find_function(node->graph->model, node->domain, node->op_type, node->overload);
+  return ifd_rw_opset(node) >= 10 && !ifd_node_find_function(node);
 }
 
 /* zero may be NULL */

@@ -43,7 +43,7 @@ static ifd_status through_bytes(ifd_rewrite *rw, ifd_value **out, ifd_value *x) 
 static ifd_status apply(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *in[P + 1] = {NULL};
   ifd_node *made;
-  bool local = ifd_model_find_function(node->graph->model, node->domain, node->op_type, node->overload);
+  bool local = ifd_node_find_function(node);
   if (local || ifd_rw_opset(node) < 11 || node->n_inputs <= R_SCALE) return IFD_OK;
   if (ifd_node_has_input(node, LENGTHS))
     return ifd_rw_refuse(rw, "X beyond the longest sequence has no part in its range");

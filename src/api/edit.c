@@ -35,7 +35,7 @@ static ifd_status copy_type(ifd_error *err, const ifd_type **out, ifd_model *to,
 /* Outputs keep their names when calls are written out. */
 static ifd_status keep_names(ifd_error *err, ifd_graph *g) {
   IFD_EACH_NODE(node, g) {
-    if (!ifd_model_find_function(g->model, node->domain, node->op_type, node->overload)) continue;
+    if (!ifd_node_find_function(node)) continue;
     for (int i = 0; i < node->n_outputs; i++)
       if (node->outputs[i] && !node->outputs[i]->n_outputs)
         TRY(ifd_graph_add_output(err, g, node->outputs[i]));

@@ -182,8 +182,7 @@ static ifd_status read_node_attrs(ifd_reader *r, ifd_node *node, const Onnx__Nod
 }
 
 static ifd_status check_domain(ifd_error *err, const ifd_node *node) {
-  bool known = node->opset > 0 ||
-               ifd_model_find_function(node->graph->model, node->domain, node->op_type, node->overload);
+  bool known = node->opset > 0 || ifd_node_find_function(node);
   EXPECT(err, known, BAD_MODEL, "domain '%s' is not imported (opset_import)",
          *node->domain ? node->domain : "ai.onnx");
   return IFD_OK;

@@ -193,6 +193,10 @@ const ifd_function *ifd_model_find_function(const ifd_model *model, const char *
   return NULL;
 }
 
+const ifd_function *ifd_node_find_function(const ifd_node *node) {
+  return ifd_model_find_function(node->graph->model, node->domain, node->op_type, node->overload);
+}
+
 ifd_value *ifd_graph_find_value(const ifd_graph *graph, const char *name) {
   for (; graph; graph = graph->outer) {
     ifd_value *value = ifd_map_find(&graph->values, name);

@@ -251,6 +251,8 @@ const char *ifd_domain(const char *domain);
 bool ifd_domain_equal(const char *a, const char *b);
 const ifd_function *ifd_model_find_function(const ifd_model *model, const char *domain, const char *name,
                                             const char *overload);
+/* The model's own function that a node calls, or NULL. */
+const ifd_function *ifd_node_find_function(const ifd_node *node);
 ifd_value *ifd_graph_find_value(const ifd_graph *graph, const char *name); /* this graph, then outer ones */
 const ifd_attr *ifd_node_find_attr(const ifd_node *node, const char *name);
 /* The attribute's value, or the given default when absent or of another type. */

@@ -132,7 +132,7 @@ static ifd_status check_known(ifd_error *err, const ifd_node *node) {
 ifd_status ifd_verify_node(ifd_error *err, const ifd_node *node) {
   const ifd_schema *schema = node->schema;
   bindings b = {0};
-  if (ifd_model_find_function(node->graph->model, node->domain, node->op_type, node->overload)) return IFD_OK;
+  if (ifd_node_find_function(node)) return IFD_OK;
   TRY(check_known(err, node));
   if (!schema) return IFD_OK;
   TRY(check_count(err, "inputs", node->n_inputs, schema->min_inputs, schema->max_inputs));
