@@ -1,6 +1,7 @@
 /* ArgMax and ArgMin. */
 #include "kernels/kernels.h"
 #include "kernels/reduce/reduce.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/order.h"
 #include "ops/shared/rows.h"
@@ -108,7 +109,16 @@ static ifd_status infer_index(ifd_infer *x) {
   return ifd_infer_tensor(x, 0, IFD_INT64, shape.rank, shape.dim);
 }
 
-const ifd_op ifd_ops_argument[] = {
-    {.name = "ArgMax", .since = 1, .infer = infer_index, .eval = eval_ArgMax, .lower = lower_ArgMax},
-    {.name = "ArgMin", .since = 1, .infer = infer_index, .eval = eval_ArgMin, .lower = lower_ArgMin},
-    {0}};
+const ifd_op ifd_ops_argument[] = {{.name = "ArgMax",
+                                    .since = 1,
+                                    .infer = infer_index,
+                                    .eval = eval_ArgMax,
+                                    .lower = lower_ArgMax,
+                                    .batch = ifd_batch_inner_axis},
+                                   {.name = "ArgMin",
+                                    .since = 1,
+                                    .infer = infer_index,
+                                    .eval = eval_ArgMin,
+                                    .lower = lower_ArgMin,
+                                    .batch = ifd_batch_inner_axis},
+                                   {0}};

@@ -4,6 +4,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/norm/norm.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/values.h"
@@ -215,9 +216,11 @@ static double cost_batch_norm(const ifd_node *node, const ifd_shape *in, const i
   return n;
 }
 
+static const char *batch_channels(const ifd_batch *b) { return ifd_op_mixes_batch(b->node) ? NULL : "pw"; }
+
 #define ROW(version, trains)                                                                                 \
   {                                                                                                          \
     .name = "BatchNormalization", .since = version, .infer = infer_batch_norm, .eval = eval_batch_norm,      \
-    .lower = lower_batch_norm, .cost = cost_batch_norm, .mixes_batch = trains                                \
+    .lower = lower_batch_norm, .cost = cost_batch_norm, .mixes_batch = trains, .batch = batch_channels       \
   }
 const ifd_op ifd_ops_batch_norm[] = {ROW(1, trains_1), ROW(7, trains_7), ROW(14, trains_14), {0}};

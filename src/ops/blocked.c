@@ -9,6 +9,7 @@
  * channel, blocked, attribute `prologue` the bounds. */
 #include "kernels/kernels.h"
 #include "ops/op.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/conv_shape.h"
 #include "ops/shared/epilogue.h"
 
@@ -283,13 +284,28 @@ static double cost_conv_transpose(const ifd_node *node, const ifd_shape *in, con
   return (double)ifd_shape_count(&in[0]) * (double)ifd_shape_span(&in[1], 1, in[1].rank);
 }
 
-const ifd_op ifd_ops_blocked[] = {
-    {.name = "Block", .domain = "infold", .infer = infer_block, .lower = lower_block},
-    {.name = "Unblock", .domain = "infold", .infer = infer_unblock, .lower = lower_unblock},
-    {.name = "Conv", .domain = "infold", .infer = infer_conv, .lower = lower_conv, .cost = cost_conv},
-    {.name = "ConvTranspose",
-     .domain = "infold",
-     .infer = infer_conv_transpose,
-     .lower = lower_conv_transpose,
-     .cost = cost_conv_transpose},
-    {0}};
+static const char *batch_conv(const ifd_batch *b) { return (void)b, "pwwpw"; }
+
+const ifd_op ifd_ops_blocked[] = {{.name = "Block",
+                                   .domain = "infold",
+                                   .infer = infer_block,
+                                   .lower = lower_block,
+                                   .batch = ifd_batch_each},
+                                  {.name = "Unblock",
+                                   .domain = "infold",
+                                   .infer = infer_unblock,
+                                   .lower = lower_unblock,
+                                   .batch = ifd_batch_each},
+                                  {.name = "Conv",
+                                   .domain = "infold",
+                                   .infer = infer_conv,
+                                   .lower = lower_conv,
+                                   .cost = cost_conv,
+                                   .batch = batch_conv},
+                                  {.name = "ConvTranspose",
+                                   .domain = "infold",
+                                   .infer = infer_conv_transpose,
+                                   .lower = lower_conv_transpose,
+                                   .cost = cost_conv_transpose,
+                                   .batch = batch_conv},
+                                  {0}};

@@ -1,5 +1,6 @@
 /* infold.Chain (shared/chain.h): what plans make of elementwise operators that follow one another. */
 #include "kernels/kernels.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/chain.h"
 #include "ops/shared/eltwise_work.h"
 
@@ -70,6 +71,12 @@ static ifd_status lower_chain(ifd_lower *x) {
   return ifd_loop_launch(&loop, x, run_chain, &p, sizeof p, 4 * p.n_steps, 0);
 }
 
-const ifd_op ifd_ops_chain[] = {
-    {.name = "Chain", .domain = "infold", .infer = infer_chain, .eval = eval_chain, .lower = lower_chain},
-    {0}};
+static const char *batch_chain(const ifd_batch *b) { return (void)b, "b"; }
+
+const ifd_op ifd_ops_chain[] = {{.name = "Chain",
+                                 .domain = "infold",
+                                 .infer = infer_chain,
+                                 .eval = eval_chain,
+                                 .lower = lower_chain,
+                                 .batch = batch_chain},
+                                {0}};

@@ -1,6 +1,7 @@
 /* infold.BlockLast and UnblockLast: between [N, image…, C] and images whose channels lie in blocks of 16
  * (blocked.c), which plans make of a Transpose beside Block or Unblock. A block of a pixel is sixteen numbers
  * side by side on both sides. */
+#include "ops/shared/batch.h"
 #include "ops/shared/rows.h"
 
 #include <string.h>
@@ -83,7 +84,14 @@ static ifd_status lower_unblock_last(ifd_lower *x) {
   return lower_layout(x, &x->out[0]->shape, run_unblock_last);
 }
 
-const ifd_op ifd_ops_channels_last[] = {
-    {.name = "BlockLast", .domain = "infold", .infer = infer_block_last, .lower = lower_block_last},
-    {.name = "UnblockLast", .domain = "infold", .infer = infer_unblock_last, .lower = lower_unblock_last},
-    {0}};
+const ifd_op ifd_ops_channels_last[] = {{.name = "BlockLast",
+                                         .domain = "infold",
+                                         .infer = infer_block_last,
+                                         .lower = lower_block_last,
+                                         .batch = ifd_batch_each},
+                                        {.name = "UnblockLast",
+                                         .domain = "infold",
+                                         .infer = infer_unblock_last,
+                                         .lower = lower_unblock_last,
+                                         .batch = ifd_batch_each},
+                                        {0}};

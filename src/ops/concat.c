@@ -1,4 +1,5 @@
 /* Concat, Split and their counterparts for sequences: tensors joined and cut along one axis. */
+#include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/mover.h"
 #include "ops/shared/sequence.h"
@@ -347,15 +348,21 @@ static ifd_status eval_SplitToSequence(ifd_eval *x) {
   return IFD_OK;
 }
 
-#define MOVES(name_, since_, infer_, moves)                                                                  \
-  { .name = #name_, .since = since_, .infer = infer_, .eval = eval_##moves, .lower = lower_##moves }
+/* Version 1 joins along axis 1 where none is given. */
+static const char *batch_concat(const ifd_batch *b) { return ifd_batch_axis_is_inner(b, 1) ? "p" : NULL; }
+
+#define MOVES(name_, since_, infer_, moves, batch_)                                                          \
+  {                                                                                                          \
+    .name = #name_, .since = since_, .infer = infer_, .eval = eval_##moves, .lower = lower_##moves,          \
+    .batch = batch_                                                                                          \
+  }
 #define ROW(name_, since_)                                                                                   \
   { .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##name_ }
-const ifd_op ifd_ops_concat[] = {MOVES(Concat, 1, infer_Concat, concat),
-                                 MOVES(Split, 1, infer_Split_1, split_1),
-                                 MOVES(Split, 2, infer_Split_2, split_2),
-                                 MOVES(Split, 13, infer_Split_13, split_13),
-                                 MOVES(Split, 18, infer_Split_18, split_18),
+const ifd_op ifd_ops_concat[] = {MOVES(Concat, 1, infer_Concat, concat, batch_concat),
+                                 MOVES(Split, 1, infer_Split_1, split_1, ifd_batch_inner_axis),
+                                 MOVES(Split, 2, infer_Split_2, split_2, ifd_batch_inner_axis),
+                                 MOVES(Split, 13, infer_Split_13, split_13, ifd_batch_inner_axis),
+                                 MOVES(Split, 18, infer_Split_18, split_18, ifd_batch_inner_axis),
                                  ROW(ConcatFromSequence, 11),
                                  ROW(SplitToSequence, 11),
                                  {0}};

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/shared/batch.h"
 #include "ops/shared/values.h"
 #include "ops/shared/window.h"
 
@@ -353,26 +354,32 @@ static double cost_causal_conv(const ifd_node *node, const ifd_shape *in, const 
   return cost_of(&in[1], &out[0]);
 }
 
-const ifd_op ifd_ops_conv[] = {
-    {.name = "Conv", .since = 1, .infer = infer_conv, .eval = eval_conv, .cost = cost_conv},
-    {.name = "ConvTranspose",
-     .since = 1,
-     .infer = infer_conv_transpose,
-     .eval = eval_conv_transpose,
-     .cost = cost_conv_transpose},
-    {.name = "ConvInteger",
-     .since = 10,
-     .infer = infer_conv_integer,
-     .eval = eval_conv_integer,
-     .cost = cost_conv},
-    {.name = "QLinearConv",
-     .since = 10,
-     .infer = infer_qlinear_conv,
-     .eval = eval_qlinear_conv,
-     .cost = cost_qlinear_conv},
-    {.name = "CausalConvWithState",
-     .since = 27,
-     .infer = infer_causal_conv,
-     .eval = eval_causal_conv,
-     .cost = cost_causal_conv},
-    {0}};
+const ifd_op ifd_ops_conv[] = {{.name = "Conv",
+                                .since = 1,
+                                .infer = infer_conv,
+                                .eval = eval_conv,
+                                .cost = cost_conv,
+                                .batch = ifd_batch_first},
+                               {.name = "ConvTranspose",
+                                .since = 1,
+                                .infer = infer_conv_transpose,
+                                .eval = eval_conv_transpose,
+                                .cost = cost_conv_transpose,
+                                .batch = ifd_batch_first},
+                               {.name = "ConvInteger",
+                                .since = 10,
+                                .infer = infer_conv_integer,
+                                .eval = eval_conv_integer,
+                                .cost = cost_conv},
+                               {.name = "QLinearConv",
+                                .since = 10,
+                                .infer = infer_qlinear_conv,
+                                .eval = eval_qlinear_conv,
+                                .cost = cost_qlinear_conv,
+                                .batch = ifd_batch_first},
+                               {.name = "CausalConvWithState",
+                                .since = 27,
+                                .infer = infer_causal_conv,
+                                .eval = eval_causal_conv,
+                                .cost = cost_causal_conv},
+                               {0}};

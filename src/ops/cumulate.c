@@ -1,4 +1,5 @@
 /* CumSum and CumProd: running folds along an axis. */
+#include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
 #include "tensor/convert.h"
@@ -159,9 +160,15 @@ static ifd_status lower_CumProd(ifd_lower *x) {
   return lower_cumulate(x, folds);
 }
 
+static const char *batch_lines(const ifd_batch *b) {
+  const ifd_tensor *axis = ifd_batch_in(b, 1);
+  bool known = axis && axis->data && ifd_tensor_count(axis) == 1;
+  return known && !ifd_batch_is_first(b, ifd_tensor_get_i64(axis, 0)) ? "pw" : NULL;
+}
+
 #define ROW(name_, since_)                                                                                   \
   {                                                                                                          \
     .name = #name_, .since = since_, .infer = ifd_infer_like_first, .eval = eval_##name_,                    \
-    .lower = lower_##name_                                                                                   \
+    .lower = lower_##name_, .batch = batch_lines                                                             \
   }
 const ifd_op ifd_ops_cumulate[] = {ROW(CumSum, 11), ROW(CumProd, 26), {0}};

@@ -1,4 +1,5 @@
 /* Expand, Tile, ReverseSequence, Trilu: elements repeated, turned round or left out in place. */
+#include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/mover.h"
 #include <string.h>
@@ -213,13 +214,12 @@ static ifd_status eval_Trilu(ifd_eval *x) {
   return IFD_OK;
 }
 
+static const char *batch_matrices(const ifd_batch *b) { return ifd_batch_rank(b, 0) > 2 ? "pw" : NULL; }
+
 #define MOVES(name_, since_, infer_, moves)                                                                  \
   { .name = #name_, .since = since_, .infer = infer_, .eval = eval_##moves, .lower = lower_##moves }
-#define ROW(name_, since_)                                                                                   \
-  { .name = #name_, .since = since_, .infer = ifd_infer_like_first, .eval = eval_##name_ }
-const ifd_op ifd_ops_expand[] = {MOVES(Expand, 8, infer_Expand, expand),
-                                 MOVES(Tile, 1, infer_Tile_1, tile_1),
-                                 MOVES(Tile, 6, infer_Tile, tile_6),
-                                 ROW(ReverseSequence, 10),
-                                 ROW(Trilu, 14),
-                                 {0}};
+#define ROW(name_, since_, batch_)                                                                           \
+  { .name = #name_, .since = since_, .infer = ifd_infer_like_first, .eval = eval_##name_, .batch = batch_ }
+const ifd_op ifd_ops_expand[] = {MOVES(Expand, 8, infer_Expand, expand), MOVES(Tile, 1, infer_Tile_1, tile_1),
+                                 MOVES(Tile, 6, infer_Tile, tile_6),     ROW(ReverseSequence, 10, NULL),
+                                 ROW(Trilu, 14, batch_matrices),         {0}};

@@ -1,6 +1,7 @@
 /* Gather, GatherElements, GatherND, Compress: elements picked out by index. */
 #include "kernels/kernels.h"
 #include "kernels/move/move.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/places.h"
 #include <string.h>
@@ -202,10 +203,19 @@ static ifd_status eval_Compress(ifd_eval *x) {
   return IFD_OK;
 }
 
+/* Along the first axis the batch may be one of indices, which pick rows of a table. */
+static const char *batch_gather(const ifd_batch *b) {
+  if (ifd_batch_axis_is_inner(b, 0)) return "pw";
+  return ifd_batch_rank(b, 0) > 0 && ifd_batch_rank(b, 1) > 0 ? "wp" : NULL;
+}
+static const char *batch_gather_elements(const ifd_batch *b) {
+  return ifd_batch_axis_is_inner(b, 0) ? "p" : NULL;
+}
+
 #define ROW(name_, since_, ...)                                                                              \
   { .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##name_, __VA_ARGS__ }
-const ifd_op ifd_ops_gather[] = {ROW(Gather, 1, .lower = lower_Gather),
-                                 ROW(GatherElements, 11, ),
+const ifd_op ifd_ops_gather[] = {ROW(Gather, 1, .lower = lower_Gather, .batch = batch_gather),
+                                 ROW(GatherElements, 11, .batch = batch_gather_elements),
                                  ROW(GatherND, 11, ),
                                  ROW(Compress, 9, ),
                                  {0}};

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/taps.h"
@@ -297,7 +298,8 @@ const ifd_op ifd_ops_grid[] = {{.name = "GridSample",
                                 .since = 16,
                                 .infer = infer_grid_sample,
                                 .eval = eval_grid_sample,
-                                .lower = lower_grid_sample},
+                                .lower = lower_grid_sample,
+                                .batch = ifd_batch_each},
                                {.name = "AffineGrid",
                                 .since = 20,
                                 .infer = infer_affine_grid,

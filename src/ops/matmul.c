@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/shared/batch.h"
 #include "ops/shared/product.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/gemm_work.h"
@@ -348,12 +349,18 @@ static double cost_gemm(const ifd_node *node, const ifd_shape *in, const ifd_sha
   return (double)k * (double)out[0].dim[0] * (double)out[0].dim[1];
 }
 
+static const char *batch_matmul(const ifd_batch *b) { return (void)b, "m"; }
+static const char *batch_gemm(const ifd_batch *b) {
+  return ifd_node_int(b->node, "transA", 0) ? NULL : "pwb";
+}
+
 const ifd_op ifd_ops_matmul[] = {{.name = "MatMul",
                                   .since = 1,
                                   .infer = infer_matmul,
                                   .eval = eval_matmul,
                                   .lower = lower_matmul,
-                                  .cost = cost_matmul},
+                                  .cost = cost_matmul,
+                                  .batch = batch_matmul},
                                  {.name = "MatMulInteger",
                                   .since = 10,
                                   .infer = infer_matmul_integer,
@@ -371,5 +378,6 @@ const ifd_op ifd_ops_matmul[] = {{.name = "MatMul",
                                   .infer = infer_gemm,
                                   .eval = eval_gemm,
                                   .lower = lower_gemm,
-                                  .cost = cost_gemm},
+                                  .cost = cost_gemm,
+                                  .batch = batch_gemm},
                                  {0}};

@@ -7,6 +7,7 @@
 #include "kernels/kernels.h"
 #include "kernels/norm/norm.h"
 #include "kernels/reduce/reduce.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/values.h"
@@ -471,19 +472,25 @@ static ifd_status lower_mean_variance(ifd_lower *x) {
   return ifd_lower_launch(x, run_mean_variance, &p, sizeof p, p.kept, (size_t)p.outer * sizeof(float));
 }
 
-#define ROW(name_, since_, infer_, eval_, lower_)                                                            \
-  { .name = name_, .since = since_, .infer = infer_, .eval = eval_, .lower = lower_ }
+/* Scale and bias broadcast. */
+static const char *batch_rows(const ifd_batch *b) { return ifd_batch_axis_is_inner(b, -1) ? "pb" : NULL; }
+
+#define ROW(name_, since_, infer_, eval_, lower_, batch_)                                                    \
+  { .name = name_, .since = since_, .infer = infer_, .eval = eval_, .lower = lower_, .batch = batch_ }
 const ifd_op ifd_ops_norm[] = {
-    ROW("InstanceNormalization", 1, ifd_infer_like_first, eval_instance_norm, lower_instance_norm),
-    ROW("GroupNormalization", 18, ifd_infer_like_first, eval_group_norm_18, lower_group_norm_18),
-    ROW("GroupNormalization", 21, ifd_infer_like_first, eval_group_norm_21, lower_group_norm_21),
-    ROW("LayerNormalization", 17, infer_layer_norm, eval_layer_norm, lower_layer_norm),
-    ROW("RMSNormalization", 23, infer_rms_norm, eval_rms_norm, lower_rms_norm),
+    ROW("InstanceNormalization", 1, ifd_infer_like_first, eval_instance_norm, lower_instance_norm,
+        ifd_batch_first),
+    ROW("GroupNormalization", 18, ifd_infer_like_first, eval_group_norm_18, lower_group_norm_18,
+        ifd_batch_first),
+    ROW("GroupNormalization", 21, ifd_infer_like_first, eval_group_norm_21, lower_group_norm_21,
+        ifd_batch_first),
+    ROW("LayerNormalization", 17, infer_layer_norm, eval_layer_norm, lower_layer_norm, batch_rows),
+    ROW("RMSNormalization", 23, infer_rms_norm, eval_rms_norm, lower_rms_norm, batch_rows),
     {.name = "MeanVarianceNormalization",
      .since = 9,
      .infer = ifd_infer_like_first,
      .eval = eval_mean_variance_norm,
      .lower = lower_mean_variance,
      .mixes_batch = mean_variance_mixes},
-    ROW("LRN", 1, ifd_infer_like_first, eval_lrn, lower_lrn),
+    ROW("LRN", 1, ifd_infer_like_first, eval_lrn, lower_lrn, ifd_batch_each),
     {0}};

@@ -3,13 +3,14 @@
  * A row serves all versions of its operator from `since` up to the next row of the same name; a change of
  * meaning is another row, never an `if (opset >= …)` in a kernel.
  *
- * infer   dtype and shape of the outputs from those of the inputs; dims may be symbolic. The same function
- * serves the graph (symbols) and the plan of a run (numbers). eval    the reference: reads whole input
- * values, makes its outputs, any type, plain and obviously right. Constant folding,
- *         --backend ref and --float64 run it, and running falls back on it.
- * lower   optional: the fast way for inputs of known type and shape: kernels, parameters, tasks
- * (kernels/launch.h). May decline. Bits must not depend on batch, threads or ISA. cost    optional:
- * multiply-accumulates of one evaluation.                                                                  */
+ * - infer: dtype and shape of the outputs from those of the inputs; dims may be symbolic. The same function
+ *   serves the graph (symbols) and the plan of a run (numbers).
+ * - eval: the reference: reads whole input values, makes its outputs, any type, plain and obviously right.
+ *   Constant folding, --backend ref and --float64 run it, and running falls back on it.
+ * - lower, optional: the fast way for inputs of known type and shape: kernels, parameters, tasks
+ *   (kernels/launch.h). May decline. Bits must not depend on batch, threads or ISA.
+ * - cost, optional: multiply-accumulates of one evaluation.
+ * - batch, optional: how samples of a batch pass one by one (shared/batch.h). */
 #ifndef IFD_OPS_OP_H
 #define IFD_OPS_OP_H
 
@@ -150,6 +151,14 @@ ifd_status ifd_lower_launch(ifd_lower *x, ifd_kernel run, const void *params, si
  */
 int64_t ifd_lower_grain(int64_t n, double item_ops);
 
+/* ---- batch ---- */
+
+/* A node whose batch may run in parts, and its tensors as ifd_lower has them. */
+typedef struct ifd_batch {
+  const ifd_node *node;
+  const ifd_tensor *const *in, *const *out;
+} ifd_batch;
+
 /* ---- rows ---- */
 
 enum {
@@ -171,6 +180,8 @@ typedef struct ifd_op {
   double (*cost)(const ifd_node *node, const ifd_shape *in,
                  const ifd_shape *out);      /* shapes by input / output index */
   bool (*mixes_batch)(const ifd_node *node); /* optional: where IFD_OP_MIXES_BATCH depends on the node */
+  /* optional: what samples read of each input, where they pass one by one (shared/batch.h) */
+  const char *(*batch)(const ifd_batch *b);
 } ifd_op;
 
 /* Whether rows of a batch meet in this node by definition. */

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "ops/shared/batch.h"
 #include "ops/shared/values.h"
 
 enum { Q, K, V, MASK, N_VIEWS = 3 };
@@ -212,10 +213,20 @@ static double cost_attention(const ifd_node *node, const ifd_shape *in, const if
   return (double)(l.batch * l.q_heads) * (double)l.q_len * (double)l.kv_len * (double)(l.size + l.v_size);
 }
 
+/* Views have the batch first, and so has the result. */
+static const char *batch_attention(const ifd_batch *b) {
+  static const char *const axes[] = {"q_axes", "k_axes", "v_axes"};
+  const int64_t *list;
+  for (int i = 0; i < 3; i++)
+    if (!ifd_node_ints(b->node, axes[i], &list) || list[0] != 0) return NULL;
+  return ifd_node_ints(b->node, "y_order", &list) && list[0] != 0 ? NULL : "ppps";
+}
+
 const ifd_op ifd_ops_own_attention[] = {{.name = "Attention",
                                          .domain = "infold",
                                          .infer = infer_attention,
                                          .eval = eval_attention,
                                          .lower = lower_attention,
-                                         .cost = cost_attention},
+                                         .cost = cost_attention,
+                                         .batch = batch_attention},
                                         {0}};

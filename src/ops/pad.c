@@ -1,4 +1,5 @@
 /* Pad, CenterCropPad: dimensions made longer or shorter at their ends. */
+#include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/mover.h"
 #include "tensor/convert.h"
@@ -268,10 +269,28 @@ static ifd_status infer_CenterCropPad(ifd_infer *x) {
   return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 0), rank, dims);
 }
 
-#define ROW(name_, since_, infer_, moves)                                                                    \
-  { .name = #name_, .since = since_, .infer = infer_, .eval = eval_##moves, .lower = lower_##moves }
-const ifd_op ifd_ops_pad[] = {ROW(Pad, 1, infer_Pad_1, pad_1),
-                              ROW(Pad, 2, infer_Pad_2, pad_2),
-                              ROW(Pad, 11, infer_Pad_11, pad_11),
-                              ROW(CenterCropPad, 18, infer_CenterCropPad, center_crop_pad),
+/* The first axis keeps its length by pads (begins, then ends) of nothing. */
+static const char *batch_attribute(const ifd_batch *b, const char *name) {
+  const int64_t *pads;
+  int rank = ifd_batch_rank(b, 0);
+  return ifd_node_ints(b->node, name, &pads) == 2 * rank && pads[0] == 0 && pads[rank] == 0 ? "p" : NULL;
+}
+static const char *batch_paddings(const ifd_batch *b) { return batch_attribute(b, "paddings"); }
+static const char *batch_pads(const ifd_batch *b) { return batch_attribute(b, "pads"); }
+static const char *batch_pads_input(const ifd_batch *b) {
+  const ifd_tensor *pads = ifd_batch_in(b, 1);
+  int rank = ifd_batch_rank(b, 0);
+  if (ifd_batch_in(b, 3) || !pads || !pads->data || ifd_tensor_count(pads) != 2 * rank) return NULL;
+  return ifd_tensor_get_i64(pads, 0) == 0 && ifd_tensor_get_i64(pads, rank) == 0 ? "pw" : NULL;
+}
+
+#define ROW(name_, since_, infer_, moves, batch_)                                                            \
+  {                                                                                                          \
+    .name = #name_, .since = since_, .infer = infer_, .eval = eval_##moves, .lower = lower_##moves,          \
+    .batch = batch_                                                                                          \
+  }
+const ifd_op ifd_ops_pad[] = {ROW(Pad, 1, infer_Pad_1, pad_1, batch_paddings),
+                              ROW(Pad, 2, infer_Pad_2, pad_2, batch_pads),
+                              ROW(Pad, 11, infer_Pad_11, pad_11, batch_pads_input),
+                              ROW(CenterCropPad, 18, infer_CenterCropPad, center_crop_pad, NULL),
                               {0}};

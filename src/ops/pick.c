@@ -4,6 +4,7 @@
 #include "kernels/conv/conv.h"
 #include "kernels/kernels.h"
 #include "ops/op.h"
+#include "ops/shared/batch.h"
 
 #include <string.h>
 
@@ -136,5 +137,9 @@ static ifd_status lower_pick(ifd_lower *x) {
   return ifd_lower_launch(x, run_pick, &p, sizeof p, p.pixels ? y->dim[0] * y->dim[1] : 0, 0);
 }
 
-const ifd_op ifd_ops_pick[] = {
-    {.name = "PickChannels", .domain = "infold", .infer = infer_pick, .lower = lower_pick}, {0}};
+const ifd_op ifd_ops_pick[] = {{.name = "PickChannels",
+                                .domain = "infold",
+                                .infer = infer_pick,
+                                .lower = lower_pick,
+                                .batch = ifd_batch_each},
+                               {0}};

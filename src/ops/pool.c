@@ -6,6 +6,7 @@
 #include "kernels/kernels.h"
 #include "kernels/pool/pool.h"
 #include "kernels/reduce/reduce.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/values.h"
@@ -411,35 +412,29 @@ static ifd_status lower_global_lp_pool(ifd_lower *x, double power) {
 static ifd_status lower_global_lp_pool_1(ifd_lower *x) { return lower_global_lp_pool(x, power_1(x->node)); }
 static ifd_status lower_global_lp_pool_2(ifd_lower *x) { return lower_global_lp_pool(x, power_2(x->node)); }
 
-const ifd_op ifd_ops_pool[] = {
-    {.name = "MaxPool", .since = 1, .infer = infer_pool, .eval = eval_max_pool, .lower = lower_max_pool},
-    {.name = "AveragePool",
-     .since = 1,
-     .infer = infer_pool,
-     .eval = eval_average_pool,
-     .lower = lower_average_pool},
-    {.name = "MaxPool", .domain = "infold", .infer = infer_blocked, .lower = lower_blocked_max_pool},
-    {.name = "AveragePool", .domain = "infold", .infer = infer_blocked, .lower = lower_blocked_average_pool},
-    {.name = "LpPool", .since = 1, .infer = infer_pool, .eval = eval_lp_pool_1, .lower = lower_lp_pool_1},
-    {.name = "LpPool", .since = 2, .infer = infer_pool, .eval = eval_lp_pool_2, .lower = lower_lp_pool_2},
-    {.name = "GlobalMaxPool",
-     .since = 1,
-     .infer = infer_global,
-     .eval = eval_global_max_pool,
-     .lower = lower_global_max_pool},
-    {.name = "GlobalAveragePool",
-     .since = 1,
-     .infer = infer_global,
-     .eval = eval_global_average_pool,
-     .lower = lower_global_average_pool},
-    {.name = "GlobalLpPool",
-     .since = 1,
-     .infer = infer_global,
-     .eval = eval_global_lp_pool_1,
-     .lower = lower_global_lp_pool_1},
-    {.name = "GlobalLpPool",
-     .since = 2,
-     .infer = infer_global,
-     .eval = eval_global_lp_pool_2,
-     .lower = lower_global_lp_pool_2},
-    {0}};
+/* Indices count through the whole batch. */
+static const char *batch_max_pool(const ifd_batch *b) {
+  return b->node->n_outputs > 1 && b->out[1] ? NULL : "p";
+}
+
+#define ROW(name_, since_, infer_, pool, batch_)                                                             \
+  {                                                                                                          \
+    .name = name_, .since = since_, .infer = infer_, .eval = eval_##pool, .lower = lower_##pool,             \
+    .batch = batch_                                                                                          \
+  }
+#define BLOCKED(name_, pool)                                                                                 \
+  {                                                                                                          \
+    .name = name_, .domain = "infold", .infer = infer_blocked, .lower = lower_blocked_##pool,                \
+    .batch = ifd_batch_each                                                                                  \
+  }
+const ifd_op ifd_ops_pool[] = {ROW("MaxPool", 1, infer_pool, max_pool, batch_max_pool),
+                               ROW("AveragePool", 1, infer_pool, average_pool, ifd_batch_each),
+                               ROW("LpPool", 1, infer_pool, lp_pool_1, ifd_batch_each),
+                               ROW("LpPool", 2, infer_pool, lp_pool_2, ifd_batch_each),
+                               ROW("GlobalMaxPool", 1, infer_global, global_max_pool, ifd_batch_each),
+                               ROW("GlobalAveragePool", 1, infer_global, global_average_pool, ifd_batch_each),
+                               ROW("GlobalLpPool", 1, infer_global, global_lp_pool_1, ifd_batch_each),
+                               ROW("GlobalLpPool", 2, infer_global, global_lp_pool_2, ifd_batch_each),
+                               BLOCKED("MaxPool", max_pool),
+                               BLOCKED("AveragePool", average_pool),
+                               {0}};

@@ -4,6 +4,7 @@
  * shared/epilogue.h. */
 #include <string.h>
 
+#include "ops/shared/batch.h"
 #include "ops/shared/epilogue.h"
 #include "ops/shared/gemm_work.h"
 #include "ops/shared/product.h"
@@ -64,10 +65,13 @@ static double cost_product(const ifd_node *node, const ifd_shape *in, const ifd_
   return in[0].rank ? (double)in[0].dim[in[0].rank - 1] * (double)ifd_shape_count(&out[0]) : 0;
 }
 
+static const char *batch_product(const ifd_batch *b) { return (void)b, "mmwp"; }
+
 const ifd_op ifd_ops_product[] = {{.name = "MatMul",
                                    .domain = "infold",
                                    .infer = infer_product,
                                    .eval = eval_product,
                                    .lower = lower_product,
-                                   .cost = cost_product},
+                                   .cost = cost_product,
+                                   .batch = batch_product},
                                   {0}};

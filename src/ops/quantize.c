@@ -4,6 +4,7 @@
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/kernels.h"
 #include "kernels/reduce/reduce.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/eltwise_loop.h"
 #include "ops/shared/quant_work.h"
 #include "ops/shared/elementwise.h"
@@ -395,12 +396,20 @@ static ifd_status lower_DynamicQuantizeLinear(ifd_lower *x) {
   return ifd_lower_rows(x, run_dynamic, &p, sizeof p, &p.parts, 0);
 }
 
-#define ROW(name_, since_, flags_)                                                                           \
+/* One scale, or one for each channel. */
+static const char *batch_channels(const ifd_batch *b) {
+  const ifd_tensor *scale = ifd_batch_in(b, 1);
+  bool passes =
+      !scale || ifd_tensor_count(scale) == 1 || (scale->shape.rank == 1 && ifd_batch_axis_is_inner(b, 1));
+  return passes ? "pw" : NULL;
+}
+
+#define ROW(name_, since_, ...)                                                                              \
   {                                                                                                          \
-    .name = #name_, .since = since_, .flags = flags_, .infer = infer_##name_, .eval = eval_##name_,          \
-    .lower = lower_##name_                                                                                   \
+    .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##name_, .lower = lower_##name_,   \
+    __VA_ARGS__                                                                                              \
   }
-const ifd_op ifd_ops_quantize[] = {ROW(QuantizeLinear, 10, 0),
-                                   ROW(DequantizeLinear, 10, 0),
-                                   ROW(DynamicQuantizeLinear, 11, IFD_OP_MIXES_BATCH),
+const ifd_op ifd_ops_quantize[] = {ROW(QuantizeLinear, 10, .batch = batch_channels),
+                                   ROW(DequantizeLinear, 10, .batch = batch_channels),
+                                   ROW(DynamicQuantizeLinear, 11, .flags = IFD_OP_MIXES_BATCH),
                                    {0}};

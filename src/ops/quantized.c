@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/conv_shape.h"
 #include "ops/shared/product.h"
 #include "ops/shared/quant_work.h"
@@ -223,16 +224,23 @@ static double cost_conv(const ifd_node *node, const ifd_shape *in, const ifd_sha
   return (double)ifd_shape_count(&out[0]) * (double)ifd_shape_span(&in[W], 1, in[W].rank);
 }
 
+static const char *batch_matmul(const ifd_batch *b) {
+  const ifd_tensor *scale = ifd_batch_in(b, X_SCALE);
+  return scale && ifd_tensor_count(scale) > 1 ? NULL : "pwwmw";
+}
+
 const ifd_op ifd_ops_quantized[] = {{.name = "QMatMul",
                                      .domain = "infold",
                                      .infer = infer_matmul,
                                      .eval = eval_matmul,
                                      .lower = lower_matmul,
-                                     .cost = cost_matmul},
+                                     .cost = cost_matmul,
+                                     .batch = batch_matmul},
                                     {.name = "QConv",
                                      .domain = "infold",
                                      .infer = infer_conv,
                                      .eval = eval_conv,
                                      .lower = lower_conv,
-                                     .cost = cost_conv},
+                                     .cost = cost_conv,
+                                     .batch = ifd_batch_first},
                                     {0}};

@@ -11,6 +11,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/quant/quant.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/eltwise_loop.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/window.h"
@@ -261,7 +262,14 @@ static ifd_status lower_pool(ifd_lower *x) {
   return ifd_lower_rows(x, run_pool, &p, sizeof p, &p.lines, 0);
 }
 
-#define ROW(name_, stem)                                                                                     \
-  { .name = name_, .domain = "infold", .infer = infer_##stem, .eval = eval_##stem, .lower = lower_##stem }
-const ifd_op ifd_ops_quantized_elements[] = {
-    ROW("QBinary", binary), ROW("QLookup", lookup), ROW("QPool", pool), {0}};
+static const char *batch_binary(const ifd_batch *b) { return (void)b, "bwwbw"; }
+
+#define ROW(name_, stem, batch_)                                                                             \
+  {                                                                                                          \
+    .name = name_, .domain = "infold", .infer = infer_##stem, .eval = eval_##stem, .lower = lower_##stem,    \
+    .batch = batch_                                                                                          \
+  }
+const ifd_op ifd_ops_quantized_elements[] = {ROW("QBinary", binary, batch_binary),
+                                             ROW("QLookup", lookup, ifd_batch_first),
+                                             ROW("QPool", pool, ifd_batch_first),
+                                             {0}};

@@ -4,6 +4,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/reduce/reduce.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
@@ -423,15 +424,19 @@ static ifd_status fold_elements(ifd_infer *x, fold f) {
   }
 REDUCTIONS(INFER)
 
+static const char *batch_axes(const ifd_batch *b) { return ifd_batch_axes_are_inner(b, 1) ? "pw" : NULL; }
+
 #define ROWS(name_, since_, kernel, fold_, ...)                                                              \
   {.name = #name_,                                                                                           \
    .since = 1,                                                                                               \
    .infer = infer_##name_##_1,                                                                               \
    .eval = eval_##name_##_1,                                                                                 \
-   .lower = lower_##name_##_1},                                                                              \
+   .lower = lower_##name_##_1,                                                                               \
+   .batch = batch_axes},                                                                                     \
       {.name = #name_,                                                                                       \
        .since = since_,                                                                                      \
        .infer = infer_##name_,                                                                               \
        .eval = eval_##name_,                                                                                 \
-       .lower = lower_##name_},
+       .lower = lower_##name_,                                                                               \
+       .batch = batch_axes},
 const ifd_op ifd_ops_reduce[] = {REDUCTIONS(ROWS){0}};

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/shared/batch.h"
 #include "ops/shared/move.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/values.h"
@@ -785,9 +786,30 @@ VERSION(upsample_1)
 VERSION(upsample_7)
 VERSION(upsample_9)
 
-#define ROW(name_, since_, infer_, version)                                                                  \
-  { .name = name_, .since = since_, .infer = infer_, .eval = eval_##version, .lower = lower_##version }
-const ifd_op ifd_ops_resize[] = {
-    ROW("Resize", 10, infer_scales_input, resize_10),   ROW("Resize", 11, infer_resize, resize_11),
-    ROW("Upsample", 1, infer_upsample_1, upsample_1),   ROW("Upsample", 7, infer_upsample_7, upsample_7),
-    ROW("Upsample", 9, infer_scales_input, upsample_9), {0}};
+/* Other scales of the first axis may leave its length as it was, and still mix samples. */
+static const char *batch_scales(const ifd_batch *b, int i) {
+  const int64_t *axes;
+  const ifd_tensor *scales = ifd_batch_in(b, i);
+  if (ifd_node_string_is(b->node, "coordinate_transformation_mode", "", "tf_crop_and_resize")) return NULL;
+  if (ifd_node_ints(b->node, "axes", &axes)) return ifd_batch_axes_are_inner(b, i) ? "pw" : NULL;
+  if (!scales || !scales->data || ifd_tensor_count(scales) != ifd_batch_rank(b, 0)) return NULL;
+  return ifd_tensor_get_f64(scales, 0) == 1 ? "pw" : NULL;
+}
+static const char *batch_scales_1(const ifd_batch *b) { return batch_scales(b, 1); }
+static const char *batch_scales_2(const ifd_batch *b) { return batch_scales(b, 2); }
+static const char *batch_upsample_7(const ifd_batch *b) {
+  const float *scales;
+  return ifd_node_floats(b->node, "scales", &scales) && scales[0] == 1 ? "p" : NULL;
+}
+
+#define ROW(name_, since_, infer_, version, batch_)                                                          \
+  {                                                                                                          \
+    .name = name_, .since = since_, .infer = infer_, .eval = eval_##version, .lower = lower_##version,       \
+    .batch = batch_                                                                                          \
+  }
+const ifd_op ifd_ops_resize[] = {ROW("Resize", 10, infer_scales_input, resize_10, batch_scales_1),
+                                 ROW("Resize", 11, infer_resize, resize_11, batch_scales_2),
+                                 ROW("Upsample", 1, infer_upsample_1, upsample_1, ifd_batch_each),
+                                 ROW("Upsample", 7, infer_upsample_7, upsample_7, batch_upsample_7),
+                                 ROW("Upsample", 9, infer_scales_input, upsample_9, batch_scales_1),
+                                 {0}};

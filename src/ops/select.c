@@ -1,4 +1,5 @@
 /* TopK, Unique, NonZero, OneHot: elements found by their values, and the way back from indices. */
+#include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/order.h"
 #include "ops/shared/places.h"
@@ -413,12 +414,12 @@ static ifd_status infer_OneHot(ifd_infer *x) {
   return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, 2), rank + 1, dims);
 }
 
-#define ROW(name_, since_, infer_, eval_)                                                                    \
-  { .name = #name_, .since = since_, .infer = infer_, .eval = eval_ }
-const ifd_op ifd_ops_select[] = {ROW(TopK, 1, infer_TopK_1, eval_TopK_1),
-                                 ROW(TopK, 10, infer_TopK, eval_TopK),
-                                 ROW(Unique, 11, infer_Unique, eval_Unique),
-                                 ROW(NonZero, 9, infer_NonZero, eval_NonZero),
-                                 ROW(OneHot, 9, infer_OneHot, eval_OneHot_9),
-                                 ROW(OneHot, 11, infer_OneHot, eval_OneHot_11),
+#define ROW(name_, since_, infer_, eval_, ...)                                                               \
+  { .name = #name_, .since = since_, .infer = infer_, .eval = eval_, __VA_ARGS__ }
+const ifd_op ifd_ops_select[] = {ROW(TopK, 1, infer_TopK_1, eval_TopK_1, .batch = ifd_batch_last_axis),
+                                 ROW(TopK, 10, infer_TopK, eval_TopK, .batch = ifd_batch_last_axis),
+                                 ROW(Unique, 11, infer_Unique, eval_Unique, ),
+                                 ROW(NonZero, 9, infer_NonZero, eval_NonZero, ),
+                                 ROW(OneHot, 9, infer_OneHot, eval_OneHot_9, ),
+                                 ROW(OneHot, 11, infer_OneHot, eval_OneHot_11, ),
                                  {0}};

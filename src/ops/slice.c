@@ -1,4 +1,5 @@
 /* Slice: every step-th index of some dimensions, forward or backward. */
+#include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/mover.h"
 
@@ -185,7 +186,18 @@ static ifd_status slice_10(ifd_mover *m) { return slice(m, false); }
 IFD_MOVES(slice_1, 1)
 IFD_MOVES(slice_10, 1)
 
-const ifd_op ifd_ops_slice[] = {
-    {.name = "Slice", .since = 1, .infer = infer_Slice_1, .eval = eval_slice_1, .lower = lower_slice_1},
-    {.name = "Slice", .since = 10, .infer = infer_Slice_10, .eval = eval_slice_10, .lower = lower_slice_10},
-    {0}};
+static const char *batch_axes(const ifd_batch *b) { return ifd_batch_axes_are_inner(b, 3) ? "pw" : NULL; }
+
+const ifd_op ifd_ops_slice[] = {{.name = "Slice",
+                                 .since = 1,
+                                 .infer = infer_Slice_1,
+                                 .eval = eval_slice_1,
+                                 .lower = lower_slice_1,
+                                 .batch = batch_axes},
+                                {.name = "Slice",
+                                 .since = 10,
+                                 .infer = infer_Slice_10,
+                                 .eval = eval_slice_10,
+                                 .lower = lower_slice_10,
+                                 .batch = batch_axes},
+                                {0}};

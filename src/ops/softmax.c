@@ -6,6 +6,7 @@
 #include "kernels/kernels.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/softmax/softmax.h"
+#include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
 #include "tensor/convert.h"
@@ -256,13 +257,16 @@ static ifd_status lower_LpNormalization(ifd_lower *x) {
                        false);
 }
 
-#define ROW(name_, since_, eval_, lower_)                                                                    \
-  { .name = #name_, .since = since_, .infer = infer_line, .eval = eval_, .lower = lower_ }
-const ifd_op ifd_ops_softmax[] = {ROW(Softmax, 1, eval_Softmax_1, lower_Softmax_1),
-                                  ROW(Softmax, 13, eval_Softmax, lower_Softmax),
-                                  ROW(LogSoftmax, 1, eval_LogSoftmax_1, lower_LogSoftmax_1),
-                                  ROW(LogSoftmax, 13, eval_LogSoftmax, lower_LogSoftmax),
-                                  ROW(Hardmax, 1, eval_Hardmax_1, lower_Hardmax_1),
-                                  ROW(Hardmax, 13, eval_Hardmax, lower_Hardmax),
-                                  ROW(LpNormalization, 1, eval_LpNormalization, lower_LpNormalization),
-                                  {0}};
+static const char *batch_1(const ifd_batch *b) { return ifd_batch_axis_is_inner(b, 1) ? "p" : NULL; }
+
+#define ROW(name_, since_, eval_, lower_, batch_)                                                            \
+  { .name = #name_, .since = since_, .infer = infer_line, .eval = eval_, .lower = lower_, .batch = batch_ }
+const ifd_op ifd_ops_softmax[] = {
+    ROW(Softmax, 1, eval_Softmax_1, lower_Softmax_1, batch_1),
+    ROW(Softmax, 13, eval_Softmax, lower_Softmax, ifd_batch_last_axis),
+    ROW(LogSoftmax, 1, eval_LogSoftmax_1, lower_LogSoftmax_1, batch_1),
+    ROW(LogSoftmax, 13, eval_LogSoftmax, lower_LogSoftmax, ifd_batch_last_axis),
+    ROW(Hardmax, 1, eval_Hardmax_1, lower_Hardmax_1, batch_1),
+    ROW(Hardmax, 13, eval_Hardmax, lower_Hardmax, ifd_batch_last_axis),
+    ROW(LpNormalization, 1, eval_LpNormalization, lower_LpNormalization, ifd_batch_last_axis),
+    {0}};

@@ -1,4 +1,5 @@
 /* Transpose, DepthToSpace, SpaceToDepth: the same elements in another order of dimensions. */
+#include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/mover.h"
 
@@ -139,12 +140,20 @@ static ifd_status infer_blocks(ifd_infer *x, bool to_depth) {
 static ifd_status infer_DepthToSpace(ifd_infer *x) { return infer_blocks(x, false); }
 static ifd_status infer_SpaceToDepth(ifd_infer *x) { return infer_blocks(x, true); }
 
-#define ROW(name_, since_, moves)                                                                            \
-  { .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##moves, .lower = lower_##moves }
+static const char *batch_transpose(const ifd_batch *b) {
+  const int64_t *perm;
+  return ifd_node_ints(b->node, "perm", &perm) && perm[0] == 0 ? "p" : NULL;
+}
+
+#define ROW(name_, since_, moves, batch_)                                                                    \
+  {                                                                                                          \
+    .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##moves, .lower = lower_##moves,   \
+    .batch = batch_                                                                                          \
+  }
 IFD_MOVES(transpose, 1)
 IFD_MOVES(depth_to_space, 1)
 IFD_MOVES(space_to_depth, 1)
-const ifd_op ifd_ops_transpose[] = {ROW(Transpose, 1, transpose),
-                                    ROW(DepthToSpace, 1, depth_to_space),
-                                    ROW(SpaceToDepth, 1, space_to_depth),
+const ifd_op ifd_ops_transpose[] = {ROW(Transpose, 1, transpose, batch_transpose),
+                                    ROW(DepthToSpace, 1, depth_to_space, ifd_batch_each),
+                                    ROW(SpaceToDepth, 1, space_to_depth, ifd_batch_each),
                                     {0}};

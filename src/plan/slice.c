@@ -100,7 +100,7 @@ static ifd_status find_roles(slicer *r, const marks *m, ifd_draft *d, bool *pass
     out[i] = tensor_of(r, d->n->out[i]);
     if (d->n->out[i] >= 0 && r->s->slots[d->n->out[i]].place == IFD_PLACE_CONSTANT) return IFD_OK;
   }
-  *passes = ifd_batch_passes(node, in, out, r->s->batch, d->roles) && roles_fit(r, m, d);
+  *passes = ifd_batch_passes(&(ifd_batch){node, in, out}, r->s->batch, d->roles) && roles_fit(r, m, d);
   return IFD_OK;
 }
 
