@@ -1,7 +1,10 @@
 #include "kernels/pool/pool.h"
 #include "kernels/fold.h"
 
-enum { Z, Y, X, ROOM = 4096 };
+/* ROOM floats hold the columns of some windows of a row; SLACK more may be read. LINES image rows meet at
+ * once.
+ */
+enum { Z, Y, X, ROOM = 4096, SLACK = 32, LINES = 16 };
 
 typedef struct range {
   int64_t from, to;
@@ -14,17 +17,16 @@ static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 /* Taps of window o that lie in the image. */
 static range taps_of(const ifd_k_pool_shape *p, int axis, int64_t o) {
   const int64_t at = o * p->stride[axis] - p->begin[axis], d = p->dilation[axis];
+  if (at >= 0 && at + (p->kernel[axis] - 1) * d < p->image[axis]) return (range){0, p->kernel[axis]};
   return (range){min_of(max_of(ceil_div(-at, d), 0), p->kernel[axis]),
                  max_of(min_of(ceil_div(p->image[axis] - at, d), p->kernel[axis]), 0)};
 }
 /* What a window counts along an axis: its taps in the image, or also those in the padding. */
 static int64_t count_of(const ifd_k_pool_shape *p, int axis, int64_t o) {
-  if (p->count_padding) {
-    const int64_t room = p->image[axis] + p->begin[axis] + p->end[axis] - o * p->stride[axis];
-    return min_of(p->kernel[axis], ceil_div(room, p->dilation[axis]));
-  }
   const range t = taps_of(p, axis, o);
-  return max_of(t.to - t.from, 0);
+  if (!p->count_padding || t.to - t.from == p->kernel[axis]) return max_of(t.to - t.from, 0);
+  const int64_t room = p->image[axis] + p->begin[axis] + p->end[axis] - o * p->stride[axis];
+  return min_of(p->kernel[axis], ceil_div(room, p->dilation[axis]));
 }
 /* The windows all of whose taps lie in the image. */
 static range inner_windows(const ifd_k_pool_shape *p, int axis) {
@@ -42,18 +44,18 @@ typedef struct row {
   float *y; /* of the row */
 } row;
 
+IFD_INLINE v16 neutral(bool average) { return v16_set1(average ? 0 : -INFINITY); }
+IFD_INLINE v16 step(v16 a, v16 b, bool average) { return average ? v16_add(a, b) : v16_greater(a, b); }
+
 /* ---- columns: over z and y ---- */
 
-IFD_INLINE void step_columns(float *t, const float *x, size_t n, bool average) {
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const v16 a = v16_load(t + i), b = v16_load(x + i);
-    v16_store(t + i, average ? v16_add(a, b) : v16_greater(a, b));
-  }
-  if (i < n) {
-    const int rest = (int)(n - i);
-    const v16 a = v16_load_n(t + i, rest), b = v16_load_n(x + i, rest);
-    v16_store_n(t + i, average ? v16_add(a, b) : v16_greater(a, b), rest);
+/* t = t joined with the n lines x, or the lines alone */
+IFD_INLINE void join_lines(const float *const *x, int n, bool alone, size_t width, bool average, float *t) {
+  for (size_t i = 0; i < width; i += 16) {
+    const int rest = width - i < 16 ? (int)(width - i) : 16;
+    v16 v = v16_load_n(alone ? x[0] + i : t + i, rest);
+    for (int k = alone; k < n; k++) v = step(v, v16_load_n(x[k] + i, rest), average);
+    v16_store_n(t + i, v, rest);
   }
 }
 
@@ -61,65 +63,70 @@ IFD_INLINE void step_columns(float *t, const float *x, size_t n, bool average) {
 IFD_INLINE bool reduce_columns(const row *r, int lanes, int64_t from, int64_t to, bool average, float *t) {
   const ifd_k_pool_shape *p = r->p;
   const range z = taps_of(p, Z, r->oz), y = taps_of(p, Y, r->oy);
-  const size_t n = (size_t)((to - from) * lanes);
-  bool any = false;
+  const size_t width = (size_t)((to - from) * lanes);
+  const float *lines[LINES];
+  bool alone = true;
+  int n = 0;
   for (int64_t kz = z.from; kz < z.to; kz++)
     for (int64_t ky = y.from; ky < y.to; ky++) {
       const int64_t iz = r->oz * p->stride[Z] + kz * p->dilation[Z] - p->begin[Z];
       const int64_t iy = r->oy * p->stride[Y] + ky * p->dilation[Y] - p->begin[Y];
-      const float *x = r->x + ((iz * p->image[Y] + iy) * p->image[X] + from) * lanes;
-      if (any)
-        step_columns(t, x, n, average);
-      else
-        memcpy(t, x, n * sizeof *t);
-      any = true;
+      lines[n++] = r->x + ((iz * p->image[Y] + iy) * p->image[X] + from) * lanes;
+      if (n < LINES) continue;
+      join_lines(lines, n, alone, width, average, t);
+      alone = false, n = 0;
     }
-  return any;
+  if (n) join_lines(lines, n, alone, width, average, t);
+  return !alone || n;
+}
+
+IFD_INLINE void fill(float *t, int64_t n, v16 value) {
+  for (int64_t i = 0; i < n; i += 16) v16_store_n(t + i, value, n - i < 16 ? (int)(n - i) : 16);
 }
 
 /* ---- windows: over x ---- */
 
-/* y[i] = step(y[i], t[i * stride]) */
-IFD_INLINE void step_windows(float *restrict y, const float *restrict t, int64_t n, int64_t stride,
-                             bool average) {
-  for (int64_t i = 0; i < n; i++) {
-    const float a = y[i], b = t[i * stride];
-    y[i] = average ? a + b : (a > b) | (a != a) ? a : b;
-  }
+/* lane k is t[k * stride], k < n */
+IFD_INLINE v16 load_strided(const float *t, int64_t stride, int n) {
+  if (stride == 1) return v16_load(t);
+  if (stride == 2) return v16_even(v16_load(t), v16_load(t + 16));
+  float f[16] = {0};
+  for (int k = 0; k < n; k++) f[k] = t[k * stride];
+  return v16_load(f);
 }
 
-/* Windows [first, last) of a plane's row from the columns t, of which t[0] is column `from`. */
-IFD_INLINE void plane_windows(const row *r, int64_t first, int64_t last, const float *t, int64_t from,
+/* n windows of a plane's row from their columns t, which padding completes. */
+IFD_INLINE void plane_windows(const ifd_k_pool_shape *p, const float *t, float *y, int64_t n, int64_t stride,
                               bool average) {
-  const ifd_k_pool_shape *p = r->p;
-  const int64_t s = p->stride[X], taps_from = taps_of(p, X, last - 1).from, taps_to = taps_of(p, X, first).to;
-  for (int64_t k = taps_from; k < taps_to; k++) {
-    const int64_t at = k * p->dilation[X] - p->begin[X]; /* column of window 0 */
-    const int64_t o = max_of(first, ceil_div(-at, s)), end = min_of(last, ceil_div(p->image[X] - at, s));
-    if (o >= end) continue;
-    if (s == 1)
-      step_windows(r->y + o, t + (o + at - from), end - o, 1, average);
-    else if (s == 2)
-      step_windows(r->y + o, t + (2 * o + at - from), end - o, 2, average);
-    else
-      step_windows(r->y + o, t + (o * s + at - from), end - o, s, average);
+  for (int64_t o = 0; o < n; o += 16, t += 16 * stride) {
+    const int some = n - o < 16 ? (int)(n - o) : 16;
+    v16 v = neutral(average);
+    for (int64_t k = 0; k < p->kernel[X]; k++)
+      v = step(v, load_strided(t + k * p->dilation[X], stride, some), average);
+    v16_store_n(y + o, v, some);
   }
 }
 
 /* The same of a block of channels. */
-IFD_INLINE void block_windows(const row *r, int64_t first, int64_t last, const float *t, int64_t from,
-                              bool average) {
-  const ifd_k_pool_shape *p = r->p;
-  for (int64_t o = first; o < last; o++) {
-    const range taps = taps_of(p, X, o);
-    v16 v = v16_load(r->y + o * 16);
-    const int64_t at = o * p->stride[X] - p->begin[X] - from; /* of tap 0 in t */
-    for (int64_t k = taps.from; k < taps.to; k++) {
-      const v16 a = v16_load(t + (at + k * p->dilation[X]) * 16);
-      v = average ? v16_add(v, a) : v16_greater(v, a);
-    }
-    v16_store(r->y + o * 16, v);
+IFD_INLINE void block_windows(const ifd_k_pool_shape *p, const float *t, float *y, int64_t n, bool average) {
+  for (int64_t o = 0; o < n; o++) {
+    v16 v = neutral(average);
+    for (int64_t k = 0; k < p->kernel[X]; k++)
+      v = step(v, v16_load(t + (o * p->stride[X] + k * p->dilation[X]) * 16), average);
+    v16_store(y + o * 16, v);
   }
+}
+
+IFD_INLINE void windows(const ifd_k_pool_shape *p, int lanes, const float *t, float *y, int64_t n,
+                        bool average) {
+  if (lanes == 16)
+    block_windows(p, t, y, n, average);
+  else if (p->stride[X] == 1)
+    plane_windows(p, t, y, n, 1, average);
+  else if (p->stride[X] == 2)
+    plane_windows(p, t, y, n, 2, average);
+  else
+    plane_windows(p, t, y, n, p->stride[X], average);
 }
 
 /* One window wider than the room for its columns: column by column. */
@@ -127,11 +134,12 @@ IFD_INLINE void wide_window(const row *r, int lanes, int64_t o, bool average) {
   const ifd_k_pool_shape *p = r->p;
   const range taps = taps_of(p, X, o);
   float t[16];
+  v16 v = neutral(average);
   for (int64_t k = taps.from; k < taps.to; k++) {
     const int64_t at = o * p->stride[X] + k * p->dilation[X] - p->begin[X];
-    if (reduce_columns(r, lanes, at, at + 1, average, t))
-      step_columns(r->y + o * lanes, t, (size_t)lanes, average);
+    if (reduce_columns(r, lanes, at, at + 1, average, t)) v = step(v, v16_load_n(t, lanes), average);
   }
+  v16_store_n(r->y + o * lanes, v, lanes);
 }
 
 /* ---- rows ---- */
@@ -139,34 +147,36 @@ IFD_INLINE void wide_window(const row *r, int lanes, int64_t o, bool average) {
 IFD_INLINE void reduce_row(const row *r, int lanes, bool average) {
   const ifd_k_pool_shape *p = r->p;
   const int64_t n = p->windows[X], s = p->stride[X], reach = (p->kernel[X] - 1) * p->dilation[X];
-  const int64_t room = ROOM / lanes, step = reach < room ? (room - reach - 1) / s + 1 : 1;
-  _Alignas(64) float t[ROOM];
-  for (int64_t i = 0; i < n * lanes; i++) r->y[i] = average ? 0 : -INFINITY;
-  for (int64_t first = 0; first < n; first += step) {
-    const int64_t last = min_of(first + step, n);
+  const int64_t room = ROOM / lanes, most = reach < room ? (room - reach - 1) / s + 1 : 1;
+  _Alignas(64) float t[ROOM + SLACK];
+  for (int64_t o = 0; o < n; o += most) {
     if (reach >= room) {
-      wide_window(r, lanes, first, average);
+      wide_window(r, lanes, o, average);
       continue;
     }
-    const int64_t from = min_of(max_of(first * s - p->begin[X], 0), p->image[X]);
-    const int64_t to = min_of((last - 1) * s - p->begin[X] + reach + 1, p->image[X]);
-    if (to <= from || !reduce_columns(r, lanes, from, to, average, t)) continue;
-    if (lanes == 1)
-      plane_windows(r, first, last, t, from, average);
-    else
-      block_windows(r, first, last, t, from, average);
+    const int64_t some = min_of(most, n - o), start = o * s - p->begin[X]; /* of t in the image */
+    const int64_t width = (some - 1) * s + reach + 1;
+    const int64_t from = min_of(max_of(-start, 0), width),
+                  to = max_of(min_of(p->image[X] - start, width), from);
+    fill(t, from * lanes, neutral(average));
+    if (from == to || !reduce_columns(r, lanes, start + from, start + to, average, t + from * lanes))
+      fill(t + from * lanes, (to - from) * lanes, neutral(average));
+    fill(t + to * lanes, (width - to) * lanes + SLACK, neutral(average));
+    windows(p, lanes, t, r->y + o * lanes, some, average);
   }
 }
 
 static void divide(float *y, int64_t n, int64_t count) {
-  const float divisor = (float)count;
-  for (int64_t i = 0; i < n; i++) y[i] /= divisor;
+  const v16 divisor = v16_set1((float)count);
+  for (int64_t i = 0; i < n; i += 16) {
+    const int some = n - i < 16 ? (int)(n - i) : 16;
+    v16_store_n(y + i, v16_div(v16_load_n(y + i, some), divisor), some);
+  }
 }
 
-static void divide_row(const row *r, int lanes) {
+static void divide_row(const row *r, int lanes, range inner) {
   const ifd_k_pool_shape *p = r->p;
   const int64_t rows = count_of(p, Z, r->oz) * count_of(p, Y, r->oy);
-  const range inner = inner_windows(p, X);
   for (int64_t o = 0; o < inner.from; o++) divide(r->y + o * lanes, lanes, rows * count_of(p, X, o));
   divide(r->y + inner.from * lanes, (inner.to - inner.from) * lanes, rows * p->kernel[X]);
   for (int64_t o = inner.to; o < p->windows[X]; o++)
@@ -174,6 +184,7 @@ static void divide_row(const row *r, int lanes) {
 }
 
 static void rows(const ifd_k_pool_shape *p, int lanes, const float *x, float *y, size_t first, size_t last) {
+  const range inner = inner_windows(p, X);
   for (size_t i = first; i < last; i++) {
     const int64_t n = p->windows[X] * lanes;
     const row r = {p, x, (int64_t)i / p->windows[Y], (int64_t)i % p->windows[Y], y + (int64_t)i * n};
@@ -182,7 +193,7 @@ static void rows(const ifd_k_pool_shape *p, int lanes, const float *x, float *y,
         reduce_row(&r, 1, true);
       else
         reduce_row(&r, 16, true);
-      divide_row(&r, lanes);
+      divide_row(&r, lanes, inner);
     } else if (lanes == 1) {
       reduce_row(&r, 1, false);
     } else {
