@@ -104,6 +104,10 @@ typedef struct ifd_k_tile {
   bool fill;    /* a last vector of fewer than 16 columns is stored whole, zeros beyond */
 } ifd_k_tile;
 
+/* Lanes [from, end) of n vectors, `apart` floats from one to the next, become what the activation makes of
+ * them. */
+void IFD_K(ifd_k_activate)(ifd_k_act act, const float *p, float *y, int64_t apart, int64_t n, int from,
+                           int end);
 /* Stores the tile through the epilogue; `e` gives scale, activation and join, the pointers are the tile's. */
 void IFD_K(ifd_k_finish)(const ifd_k_epilogue *e, const ifd_k_tile *t);
 #endif

@@ -67,13 +67,17 @@ static void run_outputs(const ifd_conv_task *t, tile *k, int64_t step, const ifd
   int64_t width = s->out[IFD_K_W], n = ifd_min_i64(ROWS, width - o);
   int64_t pixel = (t->part * s->out[IFD_K_H] + row) * width + o, at = (b * t->y_plane + pixel) * 16;
   bool fits = n == ROWS;
-  for (int64_t v = 0; v < nv; v++) fits = fits && fused[v].fits;
+  for (int64_t v = 0; v < nv; v++) fits = fits && (fused[v].fits || fused[v].waits);
   k->fused = fits ? fused : NULL;
   k->y = fits ? t->y + at : sums;
   k->y_vs = fits ? t->y_plane * 16 : ROWS * 16;
   k->other = fits && t->epilogue.join ? t->epilogue.other + at : NULL;
   kernels[nv - 1][step](k);
-  for (int64_t v = 0; v < nv && !fits; v++) ifd_conv_finish(t, sums + v * ROWS * 16, b + v, pixel, n, 1);
+  for (int64_t v = 0; v < nv; v++)
+    if (fits)
+      ifd_conv_fused_end(&fused[v], k->y + v * k->y_vs, n);
+    else
+      ifd_conv_finish(t, sums + v * ROWS * 16, b + v, pixel, n, 1);
 }
 
 void IFD_K(ifd_conv_first)(const ifd_conv_task *t, void *scratch) {

@@ -82,7 +82,7 @@ static void run_places(const lines *g, const ifd_conv_line *l, int64_t n, int64_
   const ifd_conv_task *t = g->t;
   const ifd_conv_axis *a = g->phase.axis;
   int64_t y_row = a[IFD_K_H].y_step * t->plan->shape.out[IFD_K_W];
-  if (!g->fused.fits || a[IFD_K_W].y_step != 1) {
+  if (!(g->fused.fits || g->fused.waits) || a[IFD_K_W].y_step != 1) {
     ifd_conv_line row = *l;
     for (int64_t i = 0; i < l->n_rows; i++, row.x += l->x_row, at += y_row)
       run_buffered(g, &row, n, at, init);

@@ -10,13 +10,15 @@ enum { AT_ONCE = 4 };
 #endif
 #define UNROLL_ _Pragma("GCC unroll 32")
 enum { MAX_TAPS = 7 }; /* of the kernels made for so many */
+enum { NEAR = 128 };   /* outputs that still lie in L1 when what waits is done to them */
 
 IFD_INLINE v16 first_sum(const ifd_conv_sink *to, int64_t o) {
   return to->init ? v16_load(to->init + o * 16) : v16_zero();
 }
 
 IFD_INLINE void put(const ifd_conv_sink *to, int64_t o, v16 sum) {
-  if (to->fused.fits) sum = ifd_conv_fused_of(&to->fused, sum, to->other ? to->other + o * 16 : NULL);
+  if (to->fused.fits || to->fused.waits)
+    sum = ifd_conv_fused_of(&to->fused, sum, to->other ? to->other + o * 16 : NULL);
   v16_store(to->y + o * 16, sum);
 }
 
@@ -95,6 +97,8 @@ IFD_INLINE void run_rows(const int n_w, const int step, ifd_conv_line *l, int64_
   int64_t inside = least < 0 ? ifd_ceil_div(-least, l->step) : 0;
   int64_t inside_end = most < l->width ? (l->width - 1 - most) / l->step + 1 : 0;
   inside_end = l->n_lines * l->n_w == 0 ? 0 : ifd_min_i64(inside_end, end);
+  int64_t at_once = to->y_row == (end - begin) * 16 ? NEAR / ifd_max_i64(1, end - begin) + 1 : 1;
+  float *y = to->y + begin * 16;
   for (int64_t row = 0; row < l->n_rows; row++) {
     int64_t o = begin;
     for (; o < ifd_min_i64(end, inside); o++) sum_edge(l, o, to);
@@ -103,6 +107,10 @@ IFD_INLINE void run_rows(const int n_w, const int step, ifd_conv_line *l, int64_
       o = inside_end;
     }
     for (; o < end; o++) sum_edge(l, o, to);
+    if ((row + 1) % at_once == 0 || row == l->n_rows - 1) {
+      ifd_conv_fused_end(&to->fused, y, (row % at_once + 1) * (end - begin));
+      y = to->y + to->y_row + begin * 16;
+    }
     l->x += l->x_row, to->y += to->y_row;
     if (to->other) to->other += to->y_row;
   }

@@ -95,7 +95,7 @@ static inline ifd_conv_spread_scratch ifd_conv_spread_scratch_of(const ifd_k_con
 /* Where the sums go, and where they begin. */
 typedef struct ifd_conv_sink {
   const float *init;    /* for place 0 of one row; NULL: 0. It may be y. */
-  ifd_conv_fused fused; /* where it fits, the sums are finished */
+  ifd_conv_fused fused; /* where it fits or waits, the sums are finished */
   float *y;             /* for place 0 */
   const float *other;
   int64_t y_row; /* floats between rows of both */

@@ -43,3 +43,25 @@ void IFD_K(ifd_k_finish)(const ifd_k_epilogue *e, const ifd_k_tile *t) {
   }
 #undef X
 }
+
+IFD_INLINE void activate(const ifd_k_act act, const float *parameters, float *y, int64_t apart, int64_t n,
+                         int from, int end) {
+  const float p[2] = {parameters[0], parameters[1]};
+  const m16 lanes = m16_andnot(m16_first(end), m16_first(from));
+  if (from == 0 && end == 16)
+    for (int64_t i = 0; i < n; i++) v16_store(y + i * apart, v16_activate(act, v16_load(y + i * apart), p));
+  else
+    for (int64_t i = 0; i < n; i++, y += apart)
+      v16_store_lanes(y, v16_activate(act, v16_load_lanes(y, lanes), p), lanes);
+}
+
+void IFD_K(ifd_k_activate)(ifd_k_act act, const float *p, float *y, int64_t apart, int64_t n, int from,
+                           int end) {
+#define X(name, text, value)                                                                                 \
+  case IFD_K_ACT_##name: activate(IFD_K_ACT_##name, p, y, apart, n, from, end); break;
+  switch (act) {
+    IFD_K_ACT_LIST(X)
+  default: break;
+  }
+#undef X
+}

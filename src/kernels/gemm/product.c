@@ -25,12 +25,13 @@ typedef struct block {
   int64_t *at;      /* of IFD_PRODUCT_SEGMENTS */
 } block;
 
-/* Whether the kernels can do the whole epilogue in registers, as min(max(sum + bias + other, lo), hi). */
+/* Whether the kernels can do the whole epilogue, as act(min(max(sum + bias + other, lo), hi)). */
 static bool set_finish(ifd_ukr_args *t, const ifd_product *p) {
   const ifd_k_epilogue *e = p->epilogue;
   t->lo = e->act == IFD_K_ACT_CLIP ? e->p[0] : -INFINITY;
   t->hi = e->act == IFD_K_ACT_CLIP ? e->p[1] : INFINITY;
-  return !p->store && e->act <= IFD_K_ACT_CLIP && e->join <= IFD_K_JOIN_ADD && e->scale == 1 && !e->row_bias;
+  t->act = e->act, t->p[0] = e->p[0], t->p[1] = e->p[1];
+  return !p->store && e->join <= IFD_K_JOIN_ADD && e->scale == 1 && !e->row_bias;
 }
 
 /* Columns [j, j + n_cols) of a block. */

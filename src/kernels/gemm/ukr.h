@@ -14,7 +14,7 @@
 #define IFD_KERNELS_GEMM_UKR_H
 
 #include "base/checked.h"
-#include "kernels/simd.h"
+#include "kernels/epilogue.h"
 
 /* The most rows of a tile of 1, 2, 3 and 4 vectors: its sums, a row of B and an element of A stay in
  * registers. */
@@ -45,7 +45,7 @@ typedef struct ifd_ukr_args {
   int64_t init_rs, init_vs;
   float *c;
   int64_t c_rs, c_vs;
-  bool finish;        /* store min(max(sum + bias + other, lo), hi), else the sums */
+  bool finish;        /* store act(min(max(sum + bias + other, lo), hi)), else the sums */
   int64_t lanes;      /* of the last vector that are finished; */
   bool fill;          /* zeros beyond, else these are left alone */
   int64_t skip;       /* lanes of the first vector that are left alone */
@@ -53,6 +53,8 @@ typedef struct ifd_ukr_args {
   const float *other; /* or NULL: not added. It may be c. */
   int64_t other_rs, other_vs;
   float lo, hi;
+  ifd_k_act act; /* bounds, or of what is stored within infinite ones, */
+  float p[2];    /* with its parameters */
   /* Instead of c: takes each tile's sums, vector v of its row i at sums + (v * n_rows + i) * 16; or NULL. */
   void (*take)(const void *taker, const float *sums, int64_t row, int64_t n_rows);
   const void *taker;
