@@ -153,40 +153,61 @@ static void rnn(const ifd_k_rnn_cell *p, const float *x, const float *r, float *
 
 #define UNROLL_ _Pragma("GCC unroll 8")
 
-enum { CHAIN = IFD_UKR_CHAIN * 16 };
+enum { CHAIN = IFD_UKR_CHAIN * 16, MOST_VECTORS = 8 };
 
-/* Vectors of 16 columns that `rows` rows sum at once: enough chains for the latency of an fma, and no more
+/* Vectors of 16 columns that 1, 2… rows sum at once: enough chains for the latency of an fma, and no more
  * than there are registers for. */
+#define VECTORS_1(X, rows) X(rows, 1)
+#define VECTORS_2(X, rows) VECTORS_1(X, rows) X(rows, 2)
+#define VECTORS_4(X, rows) VECTORS_2(X, rows) X(rows, 3) X(rows, 4)
+#define VECTORS_8(X, rows) VECTORS_4(X, rows) X(rows, 5) X(rows, 6) X(rows, 7) X(rows, 8)
 #if defined(IFD_ISA_avx512)
-#define VECTORS_(rows) (rows == 1 ? 8 : 4)
+#define TILES(X) VECTORS_8(X, 1) VECTORS_8(X, 2) VECTORS_4(X, 3) VECTORS_4(X, 4)
+static const size_t most_vectors[IFD_RNN_MAX_ROWS + 1] = {0, 8, 8, 4, 4};
 #else
-#define VECTORS_(rows) (rows == 1 ? 4 : rows == 2 ? 2 : 1)
+#define TILES(X) VECTORS_4(X, 1) VECTORS_2(X, 2) VECTORS_1(X, 3) VECTORS_1(X, 4)
+static const size_t most_vectors[IFD_RNN_MAX_ROWS + 1] = {0, 4, 2, 1, 1};
 #endif
 
-/* A chain of fmas over [k, end) of h's n. */
-IFD_INLINE void chain(size_t rows, size_t vectors, const float *h, size_t n, size_t k, size_t end,
-                      const float *b, v16 sum[][8]) {
-  UNROLL_ for (size_t r = 0; r < rows; r++) UNROLL_ for (size_t v = 0; v < vectors; v++) sum[r][v] =
-      v16_zero();
-  for (b += k * 16; k < end; k++, b += 16) UNROLL_ for (size_t v = 0; v < vectors; v++) {
-      const v16 w = v16_load(b + v * n * 16);
-      UNROLL_ for (size_t r = 0; r < rows; r++) sum[r][v] = v16_fma(v16_set1(h[r * n + k]), w, sum[r][v]);
+/* Dense rows of h by panels of 16 columns side by side. */
+typedef struct tile {
+  const float *h, *b;
+  size_t n;
+} tile;
+
+/* A chain of fmas over [k, end). Three panels are reached from one address. */
+IFD_INLINE void chain(const size_t rows, const size_t vectors, const tile *t, size_t k, size_t end,
+                      v16 sum[][MOST_VECTORS]) {
+  const size_t panel = t->n * 16;
+  const float *from[] = {t->b + k * 16, t->b + 3 * panel + k * 16, t->b + 6 * panel + k * 16};
+  const float *h[IFD_RNN_MAX_ROWS];
+  UNROLL_ for (size_t r = 0; r < rows; r++) {
+    h[r] = t->h + r * t->n;
+    UNROLL_ for (size_t v = 0; v < vectors; v++) sum[r][v] = v16_zero();
+  }
+  for (; k < end; k++, from[0] += 16, from[1] += 16, from[2] += 16) {
+    v16 x[IFD_RNN_MAX_ROWS];
+    UNROLL_ for (size_t r = 0; r < rows; r++) x[r] = v16_set1(h[r][k]);
+    UNROLL_ for (size_t v = 0; v < vectors; v++) {
+      const v16 w = v16_load(from[v / 3] + v % 3 * panel);
+      if (rows == 1) /* the load is the instruction's own */
+        sum[0][v] = v16_fma(x[0], w, sum[0][v]);
+      else
+        UNROLL_ for (size_t r = 0; r < rows; r++) v16_add_product(&sum[r][v], x[r], w);
     }
+  }
 }
 
-/* Columns [16 first, 16 (first + vectors)) of the result; fewer where there are no more. */
-IFD_INLINE void recur_tile(size_t rows, size_t vectors, const float *h, size_t n, const float *packed,
-                           size_t n_columns, const float *bias, float *to, size_t first) {
-  v16 sum[IFD_RNN_MAX_ROWS][8], more[IFD_RNN_MAX_ROWS][8];
-  const float *b = packed + first * n * 16;
-  chain(rows, vectors, h, n, 0, n < CHAIN ? n : CHAIN, b, sum);
-  for (size_t k = CHAIN; k < n; k += CHAIN) {
-    chain(rows, vectors, h, n, k, n - k < CHAIN ? n : k + CHAIN, b, more);
+IFD_INLINE void run_tile(const size_t rows, const size_t vectors, const tile *t, const float *bias, float *to,
+                         size_t n_columns, size_t j) {
+  v16 sum[IFD_RNN_MAX_ROWS][MOST_VECTORS], more[IFD_RNN_MAX_ROWS][MOST_VECTORS];
+  chain(rows, vectors, t, 0, t->n < CHAIN ? t->n : CHAIN, sum);
+  for (size_t k = CHAIN; k < t->n; k += CHAIN) {
+    chain(rows, vectors, t, k, t->n - k < CHAIN ? t->n : k + CHAIN, more);
     UNROLL_ for (size_t r = 0; r < rows; r++) UNROLL_ for (size_t v = 0; v < vectors; v++) sum[r][v] =
         v16_add(sum[r][v], more[r][v]);
   }
-  UNROLL_ for (size_t v = 0; v < vectors; v++) {
-    const size_t j = (first + v) * 16;
+  UNROLL_ for (size_t v = 0; v < vectors; v++, j += 16) {
     const int width = n_columns - j < 16 ? (int)(n_columns - j) : 16;
     UNROLL_ for (size_t r = 0; r < rows; r++) {
       const v16 y = bias ? v16_add(sum[r][v], v16_load_n(bias + j, width)) : sum[r][v];
@@ -195,25 +216,24 @@ IFD_INLINE void recur_tile(size_t rows, size_t vectors, const float *h, size_t n
   }
 }
 
-IFD_INLINE void recur_rows(size_t rows, const float *h, size_t n, const float *packed, size_t n_columns,
-                           const float *bias, float *to, bool backward) {
-  const size_t vectors = VECTORS_(rows), all = (n_columns + 15) / 16, n_tiles = (all + vectors - 1) / vectors;
-  for (size_t i = 0; i < n_tiles; i++) {
-    size_t first = (backward ? n_tiles - 1 - i : i) * vectors;
-    if (first + vectors <= all)
-      recur_tile(rows, vectors, h, n, packed, n_columns, bias, to, first);
-    else
-      for (; first < all; first++) recur_tile(rows, 1, h, n, packed, n_columns, bias, to, first);
+/* The columns from j on. */
+typedef void tile_kernel(const tile *t, const float *bias, float *to, size_t n_columns, size_t j);
+#define KERNEL(rows, vectors)                                                                                \
+  static __attribute__((noinline)) void tile_##rows##_##vectors(const tile *t, const float *bias, float *to, \
+                                                                size_t n_columns, size_t j) {                \
+    run_tile(rows, vectors, t, bias, to, n_columns, j);                                                      \
   }
-}
+TILES(KERNEL)
 
 static void recur(const float *h, size_t n_rows, size_t n, const float *packed, size_t n_columns,
                   const float *bias, float *to, bool backward) {
-  switch (n_rows) {
-  case 1: recur_rows(1, h, n, packed, n_columns, bias, to, backward); return;
-  case 2: recur_rows(2, h, n, packed, n_columns, bias, to, backward); return;
-  case 3: recur_rows(3, h, n, packed, n_columns, bias, to, backward); return;
-  default: recur_rows(4, h, n, packed, n_columns, bias, to, backward);
+#define ENTRY(rows, vectors) [rows][vectors] = tile_##rows##_##vectors,
+  static tile_kernel *const kernels[IFD_RNN_MAX_ROWS + 1][MOST_VECTORS + 1] = {TILES(ENTRY)};
+  const size_t all = (n_columns + 15) / 16, most = most_vectors[n_rows], n_tiles = (all + most - 1) / most;
+  for (size_t i = 0; i < n_tiles; i++) {
+    const size_t at = backward ? n_tiles - 1 - i : i, first = all * at / n_tiles,
+                 vectors = all * (at + 1) / n_tiles - first;
+    kernels[n_rows][vectors](&(tile){h, packed + first * n * 16, n}, bias, to, n_columns, first * 16);
   }
 }
 
