@@ -86,16 +86,28 @@ IFD_INLINE v16 v16_expm1(v16 x) {
   v16 r = v16_expm1_inner(v16_max(C_(-18), v16_min(C_(89), x)));
   return v16_select(v16_lt(v16_abs(x), C_(0x1p-100f)), x, r);
 }
-/* tanh|x| = e / (e + 2), e = exp(2|x|) - 1 */
+/* n / d, 1 <= d <= 2, where several functions may share one division */
+typedef struct v16_fraction {
+  v16 n, d;
+} v16_fraction;
+
+/* tanh|x| = -e / (e + 2), e = exp(-2|x|) - 1 */
+IFD_INLINE v16_fraction v16_tanh_fraction(v16 x) {
+  v16 e = v16_expm1_inner(v16_max(C_(-18), v16_mul(C_(-2), v16_abs(x))));
+  return (v16_fraction){v16_or_sign(v16_abs(e), x), v16_add(e, C_(2))};
+}
 IFD_INLINE v16 v16_tanh(v16 x) {
-  v16 a = v16_min(C_(10), v16_abs(x));
-  v16 e = v16_expm1_inner(v16_add(a, a));
-  return v16_or_sign(v16_div(e, v16_add(e, C_(2))), x);
+  v16_fraction f = v16_tanh_fraction(x);
+  return v16_div(f.n, f.d);
 }
 /* 1 / (1 + exp(-x)), written with exp(-|x|) so that both tails keep their bits */
-IFD_INLINE v16 v16_sigmoid(v16 x) {
+IFD_INLINE v16_fraction v16_sigmoid_fraction(v16 x) {
   v16 e = v16_exp_inner(v16_max(C_(-104), v16_neg(v16_abs(x))));
-  return v16_div(v16_select(v16_lt(x, v16_zero()), e, C_(1)), v16_add(C_(1), e));
+  return (v16_fraction){v16_select(v16_lt(x, v16_zero()), e, C_(1)), v16_add(C_(1), e)};
+}
+IFD_INLINE v16 v16_sigmoid(v16 x) {
+  v16_fraction f = v16_sigmoid_fraction(x);
+  return v16_div(f.n, f.d);
 }
 /* x * sigmoid(x) */
 IFD_INLINE v16 v16_silu(v16 x) { return v16_mul(x, v16_sigmoid(x)); }

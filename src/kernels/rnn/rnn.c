@@ -26,6 +26,9 @@ IFD_INLINE v16 Softsign(v16 x, v16 a, v16 b) {
 }
 IFD_INLINE v16 Softplus(v16 x, v16 a, v16 b) { return (void)a, (void)b, v16_softplus(x); }
 
+IFD_INLINE v16_fraction whole(v16 x) { return (v16_fraction){x, v16_set1(1)}; }
+IFD_INLINE v16 value(v16_fraction f) { return v16_div(f.n, f.d); }
+
 static v16 activate_any(const ifd_k_rnn_cell *p, int which, v16 x) {
   const v16 a = v16_set1(p->f[which].alpha), b = v16_set1(p->f[which].beta);
   x = v16_min(v16_set1(p->clip), v16_max(v16_set1(-p->clip), x));
@@ -38,11 +41,12 @@ static v16 activate_any(const ifd_k_rnn_cell *p, int which, v16 x) {
   }
 }
 
-/* Activation `which` of a cell; the usual cells (Sigmoid, Tanh, Tanh without clip) know theirs beforehand. */
+/* Activation `which` of a cell, which is to share its division with others; the usual cells (Sigmoid, Tanh,
+ * Tanh without clip) know theirs beforehand. */
 typedef enum usual { NO, YES } usual;
-IFD_INLINE v16 activate(usual u, const ifd_k_rnn_cell *p, int which, ifd_rnn_act known, v16 x) {
-  if (u) return known == IFD_RNN_Sigmoid ? v16_sigmoid(x) : v16_tanh(x);
-  return activate_any(p, which, x);
+IFD_INLINE v16_fraction activate(usual u, const ifd_k_rnn_cell *p, int which, ifd_rnn_act known, v16 x) {
+  if (u) return known == IFD_RNN_Sigmoid ? v16_sigmoid_fraction(x) : v16_tanh_fraction(x);
+  return whole(activate_any(p, which, x));
 }
 static usual is_usual(const ifd_k_rnn_cell *p, int n, const ifd_rnn_act *known) {
   if (p->clip != INFINITY) return NO;
@@ -62,30 +66,45 @@ IFD_INLINE v16 load_sum(const float *x, const float *r, size_t i, int width) {
   for (size_t i = 0; i < n; i += 16)                                                                         \
     for (int width = n - i < 16 ? (int)(n - i) : 16, once = 1; once; once = 0)
 
+/* 1 - f, a b and a b + c d */
+IFD_INLINE v16_fraction rest(v16_fraction f) { return (v16_fraction){v16_sub(f.d, f.n), f.d}; }
+IFD_INLINE v16_fraction product(v16_fraction a, v16_fraction b) {
+  return (v16_fraction){v16_mul(a.n, b.n), v16_mul(a.d, b.d)};
+}
+IFD_INLINE v16_fraction sum_of_products(v16_fraction a, v16_fraction b, v16_fraction c, v16_fraction d) {
+  const v16_fraction ab = product(a, b), cd = product(c, d);
+  return (v16_fraction){v16_fma(ab.n, cd.d, v16_mul(cd.n, ab.d)), v16_mul(ab.d, cd.d)};
+}
+
 static const ifd_rnn_act lstm_acts[] = {IFD_RNN_Sigmoid, IFD_RNN_Tanh, IFD_RNN_Tanh};
 static const ifd_rnn_act gru_acts[] = {IFD_RNN_Sigmoid, IFD_RNN_Tanh};
 
+/* The pre-activation of LSTM's gate g, which may see a cell. */
+IFD_INLINE v16 lstm_gate(const float *x, const float *r, const float *peephole, size_t g, v16 cell, size_t n,
+                         size_t i, int width) {
+  const v16 sum = load_sum(x + g * n, r ? r + g * n : NULL, i, width);
+  return peephole ? v16_add(sum, v16_mul(v16_load_n(peephole + g * n + i, width), cell)) : sum;
+}
+
+/* Two loops: in one, a vector's operations would wait for one another longer than others could fill in. */
 IFD_INLINE void lstm_step(usual u, const ifd_k_rnn_cell *p, const float *x, const float *r,
                           const float *peephole, const float *c, float *c_out, float *h_out, size_t n) {
   enum { I, O, F, C };
   FOR_SIXTEENS(i, width, n) {
-    v16 gate[4];
     const v16 cell = v16_load_n(c + i, width);
-    for (size_t g = I; g <= C; g++) {
-      gate[g] = load_sum(x + g * n, r ? r + g * n : NULL, i, width);
-      if (peephole && (g == I || g == F))
-        gate[g] = v16_add(gate[g], v16_mul(v16_load_n(peephole + g * n + i, width), cell));
-    }
-    const v16 in = activate(u, p, 0, IFD_RNN_Sigmoid, gate[I]);
-    const v16 forget =
-        p->input_forget ? v16_sub(v16_set1(1), in) : activate(u, p, 0, IFD_RNN_Sigmoid, gate[F]);
-    const v16 candidate = activate(u, p, 1, IFD_RNN_Tanh, gate[C]);
-    const v16 next = v16_fma(forget, cell, v16_mul(in, candidate));
-    if (peephole) /* the output gate sees the new cell */
-      gate[O] = v16_add(gate[O], v16_mul(v16_load_n(peephole + O * n + i, width), next));
-    const v16 out = activate(u, p, 0, IFD_RNN_Sigmoid, gate[O]);
-    v16_store_n(c_out + i, next, width);
-    v16_store_n(h_out + i, v16_mul(out, activate(u, p, 2, IFD_RNN_Tanh, next)), width);
+    const v16 gates[] = {lstm_gate(x, r, peephole, I, cell, n, i, width),
+                         lstm_gate(x, r, peephole, F, cell, n, i, width),
+                         lstm_gate(x, r, NULL, C, cell, n, i, width)};
+    const v16_fraction in = activate(u, p, 0, IFD_RNN_Sigmoid, gates[0]),
+                       forget = p->input_forget ? rest(in) : activate(u, p, 0, IFD_RNN_Sigmoid, gates[1]),
+                       candidate = activate(u, p, 1, IFD_RNN_Tanh, gates[2]);
+    v16_store_n(c_out + i, value(sum_of_products(forget, whole(cell), in, candidate)), width);
+  }
+  FOR_SIXTEENS(i, width, n) {
+    const v16 cell = v16_load_n(c_out + i, width);
+    const v16_fraction out =
+        activate(u, p, 0, IFD_RNN_Sigmoid, lstm_gate(x, r, peephole, O, cell, n, i, width));
+    v16_store_n(h_out + i, value(product(out, activate(u, p, 2, IFD_RNN_Tanh, cell))), width);
   }
 }
 static void lstm(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *peephole,
@@ -97,19 +116,20 @@ static void lstm(const ifd_k_rnn_cell *p, const float *x, const float *r, const 
 }
 
 /* (1 - z) * candidate + z * h */
-IFD_INLINE v16 blend(v16 z, v16 candidate, v16 h) {
-  return v16_fma(z, h, v16_mul(v16_sub(v16_set1(1), z), candidate));
+IFD_INLINE v16_fraction blend(v16_fraction z, v16_fraction candidate, v16 h) {
+  return (v16_fraction){v16_fma(v16_mul(z.n, h), candidate.d, v16_mul(v16_sub(z.d, z.n), candidate.n)),
+                        v16_mul(z.d, candidate.d)};
 }
 
 IFD_INLINE void gru_linear_step(usual u, const ifd_k_rnn_cell *p, const float *x, const float *r,
                                 const float *h, float *h_out, size_t n) {
   FOR_SIXTEENS(i, width, n) {
-    const v16 z = activate(u, p, 0, IFD_RNN_Sigmoid, load_sum(x, r, i, width));
-    const v16 reset = activate(u, p, 0, IFD_RNN_Sigmoid, load_sum(x + n, r + n, i, width));
-    const v16 recurrent = v16_mul(reset, v16_load_n(r + 2 * n + i, width));
-    const v16 candidate =
+    const v16_fraction z = activate(u, p, 0, IFD_RNN_Sigmoid, load_sum(x, r, i, width)),
+                       reset = activate(u, p, 0, IFD_RNN_Sigmoid, load_sum(x + n, r + n, i, width));
+    const v16 recurrent = value(product(reset, whole(v16_load_n(r + 2 * n + i, width))));
+    const v16_fraction candidate =
         activate(u, p, 1, IFD_RNN_Tanh, v16_add(v16_load_n(x + 2 * n + i, width), recurrent));
-    v16_store_n(h_out + i, blend(z, candidate, v16_load_n(h + i, width)), width);
+    v16_store_n(h_out + i, value(blend(z, candidate, v16_load_n(h + i, width))), width);
   }
 }
 static void gru_linear(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *h, float *h_out,
@@ -120,24 +140,38 @@ static void gru_linear(const ifd_k_rnn_cell *p, const float *x, const float *r, 
     gru_linear_step(NO, p, x, r, h, h_out, n);
 }
 
-static void gru_reset(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *h, float *z,
-                      float *reset_h, size_t n) {
-  const usual u = is_usual(p, 1, gru_acts);
+IFD_INLINE void gru_reset_step(usual u, const ifd_k_rnn_cell *p, const float *x, const float *r,
+                               const float *h, float *z, float *reset_h, size_t n) {
   FOR_SIXTEENS(i, width, n) {
-    const v16 update = load_sum(x, r, i, width), reset = load_sum(x + n, r ? r + n : NULL, i, width);
-    v16_store_n(z + i, u ? v16_sigmoid(update) : activate_any(p, 0, update), width);
-    const v16 gate = u ? v16_sigmoid(reset) : activate_any(p, 0, reset);
-    v16_store_n(reset_h + i, v16_mul(gate, v16_load_n(h + i, width)), width);
+    const v16_fraction update = activate(u, p, 0, IFD_RNN_Sigmoid, load_sum(x, r, i, width)),
+                       reset =
+                           activate(u, p, 0, IFD_RNN_Sigmoid, load_sum(x + n, r ? r + n : NULL, i, width));
+    v16_store_n(z + i, value(update), width);
+    v16_store_n(reset_h + i, value(product(reset, whole(v16_load_n(h + i, width)))), width);
   }
 }
+static void gru_reset(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *h, float *z,
+                      float *reset_h, size_t n) {
+  if (is_usual(p, 1, gru_acts))
+    gru_reset_step(YES, p, x, r, h, z, reset_h, n);
+  else
+    gru_reset_step(NO, p, x, r, h, z, reset_h, n);
+}
 
+IFD_INLINE void gru_update_step(usual u, const ifd_k_rnn_cell *p, const float *x, const float *r,
+                                const float *z, const float *h, float *h_out, size_t n) {
+  FOR_SIXTEENS(i, width, n) {
+    const v16_fraction candidate = activate(u, p, 1, IFD_RNN_Tanh, load_sum(x, r, i, width));
+    const v16_fraction blended = blend(whole(v16_load_n(z + i, width)), candidate, v16_load_n(h + i, width));
+    v16_store_n(h_out + i, value(blended), width);
+  }
+}
 static void gru_update(const ifd_k_rnn_cell *p, const float *x, const float *r, const float *z,
                        const float *h, float *h_out, size_t n) {
-  const usual u = is_usual(p, 2, gru_acts);
-  FOR_SIXTEENS(i, width, n) {
-    const v16 pre = load_sum(x, r, i, width), candidate = u ? v16_tanh(pre) : activate_any(p, 1, pre);
-    v16_store_n(h_out + i, blend(v16_load_n(z + i, width), candidate, v16_load_n(h + i, width)), width);
-  }
+  if (is_usual(p, 2, gru_acts))
+    gru_update_step(YES, p, x, r, z, h, h_out, n);
+  else
+    gru_update_step(NO, p, x, r, z, h, h_out, n);
 }
 
 static void rnn(const ifd_k_rnn_cell *p, const float *x, const float *r, float *h_out, size_t n) {
