@@ -93,50 +93,67 @@ static void add_kernel(double *to, const geometry *big, const geometry *small, c
   }
 }
 
-static ifd_status add_conv(ifd_rewrite *rw, double *w, double *bias, const term *big, const term *small,
-                           bool *fits) {
-  int64_t at[MAX_AXES];
+static bool lies_on(const term *big, const term *small, int64_t *at) {
   const ifd_linear *a = &big->conv, *b = &small->conv;
-  *fits = a->d0 == b->d0 && a->d1 == b->d1 && a->in.groups == b->in.groups &&
-          a->weight->shape.rank == b->weight->shape.rank && a->weight->dtype == b->weight->dtype &&
-          offsets(&big->g, &small->g, at);
-  if (!*fits) return IFD_OK;
-  double *kernel, *more;
-  ALLOC(ifd_rw_error(rw), kernel, ifd_new_array(ifd_rw_scratch(rw), double, b->inner));
-  for (int64_t i = 0; i < a->d0 * a->d1; i++) {
-    ifd_tensor_get_f64s(b->weight, i * b->inner, kernel, b->inner);
-    add_kernel(w + i * a->inner, &big->g, &small->g, at, kernel, small->sign);
+  const ifd_affine *f = &small->map;
+  bool alike = small->is_conv ? a->d0 == b->d0 && a->d1 == b->d1 && a->in.groups == b->in.groups &&
+                                    a->weight->shape.rank == b->weight->shape.rank &&
+                                    a->weight->dtype == b->weight->dtype
+                              : a->in.n == a->out.n && (f->n == 1 || (f->axis == 1 && f->n == a->out.n));
+  return alike && offsets(&big->g, &small->g, at);
+}
+
+/* The kernels of output channel m, [d1, kernel…], of the small one to those of the big one; `kernels` has
+ * room for the former. */
+static void add_channel(double *to, const term *big, const term *small, const int64_t *at, int64_t m,
+                        double *kernels) {
+  const ifd_linear *a = &big->conv, *b = &small->conv;
+  if (!small->is_conv) { /* a channel is connected with itself alone, which is among its group's d1 */
+    const double *scale = &small->map.a[small->map.n == 1 ? 0 : m];
+    add_kernel(to + m % a->d1 * a->inner, &big->g, &small->g, at, scale, small->sign);
+    return;
   }
-  TRY(ifd_linear_bias(rw, &more, b));
-  for (int64_t m = 0; m < a->out.n; m++) bias[m] += small->sign * more[m];
+  ifd_tensor_get_f64s(b->weight, m * b->d1 * b->inner, kernels, b->d1 * b->inner);
+  for (int64_t c = 0; c < a->d1; c++)
+    add_kernel(to + c * a->inner, &big->g, &small->g, at, kernels + c * b->inner, small->sign);
+}
+
+/* Channel by channel, as weights in double are large. */
+static ifd_status add_weights(ifd_rewrite *rw, ifd_tensor *out, const term *big, const term *small,
+                              const int64_t *at) {
+  const ifd_linear *l = &big->conv;
+  int64_t n = l->d1 * l->inner;
+  double *sum, *kernels;
+  ALLOC(ifd_rw_error(rw), sum, ifd_new_array(ifd_rw_scratch(rw), double, n));
+  ALLOC(ifd_rw_error(rw), kernels, ifd_new_array(ifd_rw_scratch(rw), double, n));
+  TRY(ifd_tensor_new_raw(ifd_rw_error(rw), out, ifd_rw_arena(rw), l->weight->dtype, &l->weight->shape));
+  for (int64_t m = 0; m < l->d0; m++) {
+    ifd_tensor_get_f64s(l->weight, m * n, sum, n);
+    for (int64_t i = 0; i < n; i++) sum[i] *= big->sign;
+    add_channel(sum, big, small, at, m, kernels);
+    ifd_tensor_set_f64s(out, m * n, sum, n);
+  }
   return IFD_OK;
 }
 
-/* a·x + b is a kernel of one tap that connects each channel with itself. */
-static bool add_map(double *w, double *bias, const term *big, const ifd_affine *f, double sign) {
-  const ifd_linear *l = &big->conv;
-  geometry point = {.n = big->g.n};
-  int64_t at[MAX_AXES], m_group = l->d0 / l->in.groups;
-  for (int i = 0; i < point.n; i++) point.kernel[i] = point.stride[i] = point.dilation[i] = 1;
-  if (l->in.n != l->out.n || (f->n > 1 && (f->axis != 1 || f->n != l->out.n)) ||
-      !offsets(&big->g, &point, at))
-    return false;
-  for (int64_t m = 0; m < l->d0; m++) {
-    int64_t i = f->n == 1 ? 0 : m, c = m - m / m_group * l->d1;
-    if (c < 0 || c >= l->d1) return false; /* groups that change width: m is not among its own inputs */
-    add_kernel(w + (m * l->d1 + c) * l->inner, &big->g, &point, at, &f->a[i], sign);
-    bias[m] += sign * f->b[i];
+static ifd_status add_biases(ifd_rewrite *rw, double **out, const term *big, const term *small) {
+  double *more = NULL;
+  TRY(ifd_linear_bias(rw, out, &big->conv));
+  if (small->is_conv) TRY(ifd_linear_bias(rw, &more, &small->conv));
+  for (int64_t m = 0; m < big->conv.out.n; m++) {
+    double b = more ? more[m] : small->map.b[small->map.n == 1 ? 0 : m];
+    (*out)[m] = big->sign * (*out)[m] + small->sign * b;
   }
-  return true;
+  return IFD_OK;
 }
 
-static ifd_status build(ifd_rewrite *rw, ifd_node *add, const term *big, const double *w,
-                        const double *bias) {
+static ifd_status build(ifd_rewrite *rw, ifd_node *add, const term *big, const term *small,
+                        const int64_t *at) {
   ifd_tensor t;
   ifd_value *weight, *y;
-  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), big->conv.weight->dtype,
-                     &big->conv.weight->shape));
-  ifd_tensor_set_f64s(&t, 0, w, ifd_tensor_count(&t));
+  double *bias;
+  TRY(add_weights(rw, &t, big, small, at));
+  TRY(add_biases(rw, &bias, big, small));
   TRY(ifd_rw_add_constant(rw, &weight, &t, big->conv.node->inputs[1]->name));
   TRY(ifd_linear_rebuild(rw, &y, &big->conv, big->x, weight, bias));
   return ifd_rw_replace(rw, add->outputs[0], y);
@@ -148,32 +165,29 @@ static int64_t reach(const geometry *g) {
   return n;
 }
 
+/* A map, be it that of x to itself, as a kernel of one tap. */
+static void make_point(term *t, int n_axes, bool is_identity) {
+  static const double one = 1, zero = 0;
+  if (is_identity) t->map = (ifd_affine){.n = 1, .axis = -1, .a = &one, .b = &zero};
+  t->g = (geometry){.n = n_axes};
+  for (int i = 0; i < n_axes; i++) t->g.kernel[i] = t->g.stride[i] = t->g.dilation[i] = 1;
+}
+
 static ifd_status merge(ifd_rewrite *rw, ifd_node *add) {
   term t[2];
-  bool found[2], fits;
-  double *w, *bias;
+  bool found[2];
+  int64_t at[MAX_AXES];
   if (add->n_inputs != 2 || add->inputs[0] == add->inputs[1]) return IFD_OK;
   for (int i = 0; i < 2; i++) TRY(term_of(rw, add->inputs[i], &t[i], &found[i]));
   t[0].sign = 1;
   t[1].sign = ifd_node_is(add, "Sub") ? -1 : 1;
   int big = found[1] && t[1].is_conv && (!found[0] || !t[0].is_conv || reach(&t[1].g) > reach(&t[0].g));
-  const term *a = &t[big], *b = &t[1 - big];
+  term *a = &t[big], *b = &t[1 - big];
   if (!found[big] || !a->is_conv) return IFD_OK;
   if (a->x != b->x) return ifd_rw_refuse(rw, "its two sides do not read the same value");
-  int64_t n = ifd_tensor_count(a->conv.weight);
-  ALLOC(ifd_rw_error(rw), w, ifd_new_array(ifd_rw_scratch(rw), double, n));
-  ifd_tensor_get_f64s(a->conv.weight, 0, w, n);
-  TRY(ifd_linear_bias(rw, &bias, &a->conv));
-  for (int64_t i = 0; i < n; i++) w[i] *= a->sign;
-  for (int64_t m = 0; m < a->conv.out.n; m++) bias[m] *= a->sign;
-  if (found[1 - big] && b->is_conv)
-    TRY(add_conv(rw, w, bias, a, b, &fits));
-  else {
-    ifd_affine identity = {.n = 1, .axis = -1, .a = (double[]){1}, .b = (double[]){0}};
-    fits = add_map(w, bias, a, found[1 - big] ? &b->map : &identity, b->sign);
-  }
-  if (!fits) return ifd_rw_refuse(rw, "the kernels of its two sides do not lie on each other");
-  return build(rw, add, a, w, bias);
+  if (!b->is_conv) make_point(b, a->g.n, !found[1 - big]);
+  if (!lies_on(a, b, at)) return ifd_rw_refuse(rw, "the kernels of its two sides do not lie on each other");
+  return build(rw, add, a, b, at);
 }
 
 const ifd_pass ifd_pass_merge_parallel_conv = {

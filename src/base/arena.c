@@ -28,12 +28,12 @@ void ifd_arena_free(ifd_arena *arena) {
 
 /* Blocks double up to a megabyte; a large request gets a block of its own and leaves the current one in use.
  */
-static void *alloc_aligned(ifd_arena *arena, size_t size, size_t align) {
+static void *alloc_raw(ifd_arena *arena, size_t size, size_t align) {
   if (!size) size = 1;
   uintptr_t at = ((uintptr_t)arena->at + align - 1) & ~(uintptr_t)(align - 1);
   if (arena->at && at <= (uintptr_t)arena->end && size <= (uintptr_t)arena->end - at) {
     arena->at = (char *)at + size;
-    return memset((void *)at, 0, size);
+    return (void *)at;
   }
   if (size > SIZE_MAX / 2 - HEADER) return NULL;
   size_t grown = arena->blocks ? arena->blocks->size * 2 : FIRST_BLOCK;
@@ -54,7 +54,12 @@ static void *alloc_aligned(ifd_arena *arena, size_t size, size_t align) {
     arena->at = data + size;
     arena->end = (char *)b + block_size;
   }
-  return memset(data, 0, size);
+  return data;
+}
+
+static void *alloc_zeroed(ifd_arena *arena, size_t size, size_t align) {
+  void *p = alloc_raw(arena, size, align);
+  return p ? memset(p, 0, size) : NULL;
 }
 
 void ifd_arena_collect(ifd_arena *arena, bool (*keeps)(void *context, const void *data, size_t size),
@@ -70,8 +75,9 @@ void ifd_arena_collect(ifd_arena *arena, bool (*keeps)(void *context, const void
   }
 }
 
-void *ifd_arena_alloc(ifd_arena *arena, size_t size) { return alloc_aligned(arena, size, 16); }
-void *ifd_arena_alloc_data(ifd_arena *arena, size_t size) { return alloc_aligned(arena, size, 64); }
+void *ifd_arena_alloc(ifd_arena *arena, size_t size) { return alloc_zeroed(arena, size, 16); }
+void *ifd_arena_alloc_data(ifd_arena *arena, size_t size) { return alloc_zeroed(arena, size, 64); }
+void *ifd_arena_alloc_raw_data(ifd_arena *arena, size_t size) { return alloc_raw(arena, size, 64); }
 
 void *ifd_arena_alloc_array(ifd_arena *arena, size_t n, size_t size) {
   size_t bytes;
@@ -79,7 +85,7 @@ void *ifd_arena_alloc_array(ifd_arena *arena, size_t n, size_t size) {
 }
 
 void *ifd_arena_memdup(ifd_arena *arena, const void *p, size_t size) {
-  void *copy = ifd_arena_alloc(arena, size);
+  void *copy = alloc_raw(arena, size, 16);
   return copy && size ? memcpy(copy, p, size) : copy;
 }
 

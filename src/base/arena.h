@@ -21,6 +21,8 @@ void *ifd_arena_alloc(ifd_arena *arena, size_t size);
  * block of its own. */
 void *ifd_arena_alloc_data(ifd_arena *arena, size_t size);
 enum { IFD_ARENA_LARGE = 1 << 15 };
+/* The same, not zeroed: for what is written before it is read. */
+void *ifd_arena_alloc_raw_data(ifd_arena *arena, size_t size);
 /* Frees data in blocks of their own that keeps(context, data, size) denies. */
 void ifd_arena_collect(ifd_arena *arena, bool (*keeps)(void *context, const void *data, size_t size),
                        void *context);

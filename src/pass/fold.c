@@ -62,15 +62,39 @@ static ifd_status dense_input(ifd_rewrite *rw, ifd_tensor *out, const ifd_tensor
   if (!t->splat && !t->packed) return IFD_OK;
   ifd_shape shape = t->shape;
   for (int i = 0; one && i < shape.rank; i++) shape.dim[i] = 1;
-  TRY(ifd_tensor_new(ifd_rw_error(rw), out, ifd_rw_scratch(rw), t->dtype, &shape));
+  TRY(ifd_tensor_new_raw(ifd_rw_error(rw), out, ifd_rw_scratch(rw), t->dtype, &shape));
   ifd_tensor one_element = *t;
   one_element.shape = shape;
   ifd_tensor_expand(one ? &one_element : t, out->data);
   return IFD_OK;
 }
 
+static bool number_shape(const ifd_type *t, ifd_shape *shape) {
+  if (t->kind != IFD_KIND_TENSOR || !t->has_rank || t->rank > IFD_MAX_RANK) return false;
+  shape->rank = t->rank;
+  for (int i = 0; i < t->rank; i++) {
+    if (!ifd_dim_is_number(t->dims[i])) return false;
+    shape->dim[i] = t->dims[i];
+  }
+  return true;
+}
+
+/* Memory in the model's arena for the outputs whose size is known: they need not be copied there. */
+static ifd_status place_outputs(ifd_rewrite *rw, const ifd_node *node, void **places, size_t *bytes) {
+  for (int i = 0; i < node->n_outputs; i++) {
+    ifd_tensor t = {.dtype = ifd_rw_dtype(rw, node->outputs[i])};
+    if (!t.dtype || t.dtype == IFD_STRING ||
+        !number_shape(ifd_rw_facts(rw, node->outputs[i])->type, &t.shape) ||
+        ifd_shape_count(&t.shape) > MAX_ELEMENTS)
+      continue;
+    bytes[i] = ifd_tensor_bytes(&t);
+    ALLOC(ifd_rw_error(rw), places[i], ifd_arena_alloc_raw_data(ifd_rw_arena(rw), bytes[i]));
+  }
+  return IFD_OK;
+}
+
 static ifd_status eval_on(ifd_rewrite *rw, const ifd_node *node, const ifd_tensor *const *inputs, bool one,
-                          ifd_datum *out) {
+                          void *const *places, const size_t *bytes, ifd_datum *out) {
   ifd_error *err = ifd_rw_error(rw);
   ifd_arena *scratch = ifd_rw_scratch(rw);
   ifd_datum *in;
@@ -95,11 +119,14 @@ static ifd_status eval_on(ifd_rewrite *rw, const ifd_node *node, const ifd_tenso
                 .budget = ifd_rw_arena(rw)->budget,
                 .isa = ifd_cpu_isa(),
                 .random = &random,
-                .steps_left = &steps};
+                .steps_left = &steps,
+                .planned = places,
+                .planned_bytes = bytes};
   return ifd_eval_node(&x);
 }
 
-static ifd_status eval(ifd_rewrite *rw, ifd_node *node, bool one, ifd_datum *out) {
+static ifd_status eval(ifd_rewrite *rw, ifd_node *node, bool one, void *const *places, const size_t *bytes,
+                       ifd_datum *out) {
   const ifd_tensor **inputs;
   ifd_tensor empty;
   ALLOC(ifd_rw_error(rw), inputs, ifd_new_array(ifd_rw_scratch(rw), const ifd_tensor *, node->n_inputs));
@@ -111,16 +138,17 @@ static ifd_status eval(ifd_rewrite *rw, ifd_node *node, bool one, ifd_datum *out
                        &(ifd_shape){1, {0}}));
     inputs[i] = &empty;
   }
-  return eval_on(rw, node, inputs, one, out);
+  return eval_on(rw, node, inputs, one, places, bytes, out);
 }
 
-/* What was computed moves into the model's arena. */
-static ifd_status keep(ifd_rewrite *rw, ifd_tensor *out, const ifd_tensor *made) {
+/* What was computed elsewhere than in its place moves into the model's arena. */
+static ifd_status keep(ifd_rewrite *rw, ifd_tensor *out, const ifd_tensor *made, const void *place) {
   *out = *made;
   out->buf = NULL;
+  if (place && made->data == place) return IFD_OK;
   size_t bytes = made->buf ? made->buf->size - sizeof *made->buf : ifd_tensor_bytes(made);
   if (made->dtype != IFD_STRING) bytes = ifd_tensor_bytes(made);
-  ALLOC(ifd_rw_error(rw), out->data, ifd_arena_alloc_data(ifd_rw_arena(rw), bytes ? bytes : 1));
+  ALLOC(ifd_rw_error(rw), out->data, ifd_arena_alloc_raw_data(ifd_rw_arena(rw), bytes));
   if (made->dtype != IFD_STRING) {
     if (bytes) memcpy(out->data, made->data, bytes);
     return IFD_OK;
@@ -134,13 +162,13 @@ static ifd_status keep(ifd_rewrite *rw, ifd_tensor *out, const ifd_tensor *made)
   return IFD_OK;
 }
 
-static ifd_status keep_outputs(ifd_rewrite *rw, ifd_node *node, const ifd_datum *out,
+static ifd_status keep_outputs(ifd_rewrite *rw, ifd_node *node, const ifd_datum *out, void *const *places,
                                const ifd_shape *splat) {
   for (int i = 0; i < node->n_outputs; i++) {
     ifd_tensor t;
     if (!node->outputs[i]) continue;
     if (out[i].kind != IFD_KIND_TENSOR) return ifd_rw_refuse(rw, "its result is no tensor");
-    TRY(keep(rw, &t, &out[i].tensor));
+    TRY(keep(rw, &t, &out[i].tensor, places[i]));
     if (splat) {
       t.shape = *splat;
       t.splat = true;
@@ -166,8 +194,13 @@ static bool all_remembered(ifd_rewrite *rw, const ifd_node *node) {
 
 static ifd_status evaluate(ifd_rewrite *rw, ifd_node *node, const ifd_shape *splat) {
   ifd_datum *out;
+  void **places;
+  size_t *bytes;
   ALLOC(ifd_rw_error(rw), out, ifd_new_array(ifd_rw_scratch(rw), ifd_datum, node->n_outputs));
-  ifd_status status = eval(rw, node, splat != NULL, out);
+  ALLOC(ifd_rw_error(rw), places, ifd_new_array(ifd_rw_scratch(rw), void *, node->n_outputs));
+  ALLOC(ifd_rw_error(rw), bytes, ifd_new_array(ifd_rw_scratch(rw), size_t, node->n_outputs));
+  if (!splat) TRY(place_outputs(rw, node, places, bytes));
+  ifd_status status = eval(rw, node, splat != NULL, places, bytes, out);
   if (status == IFD_BAD_INPUT || status == IFD_UNSUPPORTED) {
     /* It fails when it runs, if it runs: not for the optimizer to say. */
     ifd_error *err = ifd_rw_error(rw);
@@ -177,22 +210,12 @@ static ifd_status evaluate(ifd_rewrite *rw, ifd_node *node, const ifd_shape *spl
     ifd_error_clear(err);
     return ifd_rw_refuse(rw, "evaluating it fails: %s", text);
   }
-  if (status == IFD_OK) status = keep_outputs(rw, node, out, splat);
+  if (status == IFD_OK) status = keep_outputs(rw, node, out, places, splat);
   for (int i = 0; i < node->n_outputs; i++) ifd_datum_unref(&out[i]);
   return status;
 }
 
 /* ---- splats stay splats ---- */
-
-static bool number_shape(const ifd_type *t, ifd_shape *shape) {
-  if (t->kind != IFD_KIND_TENSOR || !t->has_rank || t->rank > IFD_MAX_RANK) return false;
-  shape->rank = t->rank;
-  for (int i = 0; i < t->rank; i++) {
-    if (!ifd_dim_is_number(t->dims[i])) return false;
-    shape->dim[i] = t->dims[i];
-  }
-  return true;
-}
 
 /* An operator of elements over splats (and single elements) gives a splat; so does a view of one. */
 static bool gives_splat(ifd_rewrite *rw, const ifd_node *node) {
@@ -249,8 +272,8 @@ ifd_status ifd_rw_fold(ifd_rewrite *rw, ifd_node *node) {
 ifd_status ifd_rw_evaluate(ifd_rewrite *rw, ifd_tensor *out, const ifd_node *node,
                            const ifd_tensor *const *inputs) {
   ifd_datum made = {0};
-  ifd_status status = eval_on(rw, node, inputs, false, &made);
-  if (status == IFD_OK) status = keep(rw, out, &made.tensor);
+  ifd_status status = eval_on(rw, node, inputs, false, NULL, NULL, &made);
+  if (status == IFD_OK) status = keep(rw, out, &made.tensor, NULL);
   ifd_datum_unref(&made);
   return status;
 }

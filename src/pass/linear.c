@@ -107,14 +107,30 @@ static void scale_row(double *row, int64_t d1, int64_t inner, const ifd_linear *
   }
 }
 
+/* n floats, wherever they lie in a file, times one number. */
+static void scale_floats(float *to, const char *from, int64_t n, double s) {
+  for (int64_t i = 0; i < n; i++) {
+    float x;
+    memcpy(&x, from + (size_t)i * sizeof x, sizeof x);
+    to[i] = (float)(x * s);
+  }
+}
+
 /* The weight, seen as [d0, d1, inner] with the parts of it that *t has, times the scale of each channel. */
 static ifd_status scale_rows(ifd_rewrite *rw, ifd_tensor *t, const ifd_linear *l,
                              const ifd_channels *channels, const double *scale, int64_t n_scale) {
   int64_t d0 = t->shape.dim[0], d1 = t->shape.dim[1], inner = ifd_tensor_count(t) / (d0 * d1), n = d1 * inner;
+  const ifd_tensor *w = l->weight;
+  bool by_row = w->dtype == IFD_FLOAT && !w->splat && (channels->first || n_scale == 1);
   double *row;
   ALLOC(ifd_rw_error(rw), row, ifd_new_array(ifd_rw_scratch(rw), double, n));
   for (int64_t i0 = 0; i0 < d0; i0++) {
-    ifd_tensor_get_f64s(l->weight, i0 * n, row, n);
+    if (by_row) {
+      scale_floats((float *)t->data + i0 * n, (const char *)w->data + i0 * n * 4, n,
+                   scale[n_scale == 1 ? 0 : i0]);
+      continue;
+    }
+    ifd_tensor_get_f64s(w, i0 * n, row, n);
     scale_row(row, d1, inner, l, channels, i0, scale, n_scale);
     ifd_tensor_set_f64s(t, i0 * n, row, n);
   }
@@ -162,7 +178,7 @@ ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_value **out, const ifd_linear *
   bool expands = w->splat && !splat && l->node->opset >= 8 &&
                  !ifd_rw_may_grow(rw, (int64_t)ifd_packed_bytes(w->dtype, ifd_tensor_count(w)));
   ifd_shape one = {1, {1}}, shape = splat ? one : expands ? channel_shape(l, channels) : w->shape;
-  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), w->dtype, &shape));
+  TRY(ifd_tensor_new_raw(ifd_rw_error(rw), &t, ifd_rw_arena(rw), w->dtype, &shape));
   if (splat) {
     ifd_tensor_set_f64(&t, 0, ifd_tensor_get_f64(w, 0) * scale[0]);
     t.shape = w->shape;

@@ -102,12 +102,19 @@ size_t ifd_packed_bytes(ifd_dtype dtype, int64_t count) {
   return (size_t)(count / 8 * bits + (count % 8 * bits + 7) / 8);
 }
 
-ifd_status ifd_tensor_new(ifd_error *err, ifd_tensor *out, ifd_arena *arena, ifd_dtype dtype,
-                          const ifd_shape *s) {
+ifd_status ifd_tensor_new_raw(ifd_error *err, ifd_tensor *out, ifd_arena *arena, ifd_dtype dtype,
+                              const ifd_shape *s) {
   TRY(ifd_shape_check(err, s, ifd_dtype_size(dtype)));
   ifd_tensor t = {.dtype = dtype, .shape = *s};
-  ALLOC(err, t.data, ifd_arena_alloc_data(arena, ifd_tensor_bytes(&t)));
+  ALLOC(err, t.data, ifd_arena_alloc_raw_data(arena, ifd_tensor_bytes(&t)));
   *out = t;
+  return IFD_OK;
+}
+
+ifd_status ifd_tensor_new(ifd_error *err, ifd_tensor *out, ifd_arena *arena, ifd_dtype dtype,
+                          const ifd_shape *s) {
+  TRY(ifd_tensor_new_raw(err, out, arena, dtype, s));
+  memset(out->data, 0, ifd_tensor_bytes(out));
   return IFD_OK;
 }
 
@@ -145,7 +152,7 @@ void ifd_tensor_expand(const ifd_tensor *t, void *dst) {
 static bool has_numbers(ifd_dtype t) { return t != IFD_STRING && ifd_dtypes[t].class != IFD_CLASS_COMPLEX; }
 
 enum {
-  GROUP = 64
+  GROUP = 512
 }; /* packed elements looked at together; a multiple of eight, which take as many bytes as one
       takes bits */
 typedef union group {

@@ -113,6 +113,9 @@ void ifd_buf_unref(ifd_buf *buf);
 /* Tensor with data of its own from the arena, zeroed. */
 ifd_status ifd_tensor_new(ifd_error *err, ifd_tensor *out, ifd_arena *arena, ifd_dtype dtype,
                           const ifd_shape *s);
+/* The same, not zeroed: of numbers that are all written before they are read. */
+ifd_status ifd_tensor_new_raw(ifd_error *err, ifd_tensor *out, ifd_arena *arena, ifd_dtype dtype,
+                              const ifd_shape *s);
 /* Tensor with data in a counted buffer, not zeroed (string elements are). */
 ifd_status ifd_tensor_create(ifd_error *err, ifd_tensor *out, ifd_budget *budget, ifd_dtype dtype,
                              const ifd_shape *s);
