@@ -47,13 +47,35 @@ static ifd_status grow_buckets(ifd_error *err, ifd_arena *arena, ifd_program_pri
   return IFD_OK;
 }
 
+/* As much as there is already, so that most of it lies in large pages: small ones cost more than what is
+ * packed into them, once when they are first written and again in every run. */
+static void *place(ifd_program *root, size_t bytes) {
+  enum { LEAST = 1 << 16, MOST = 1 << 23 };
+  ifd_program_priv *priv = root->priv;
+  ifd_slab *first = priv->slabs, *s = first;
+  if (bytes > SIZE_MAX / 2) return NULL;
+  size_t size = (bytes + 63) & ~(size_t)63, usual = priv->slab_bytes;
+  usual = usual < LEAST ? LEAST : usual > MOST ? MOST : usual;
+  if (!first || first->size - first->used < size) {
+    bool own = size > usual / 4;
+    if (!(s = ifd_new(&root->arena, ifd_slab))) return NULL;
+    s->size = own ? size : usual;
+    if (!(s->memory = ifd_budget_alloc(root->budget, s->size))) return NULL;
+    s->next = own && first ? first->next : first;
+    *(own && first ? &first->next : &priv->slabs) = s;
+    priv->slab_bytes += s->size;
+  }
+  s->used += size;
+  return s->memory + s->used - size;
+}
+
 static ifd_status add_packed(ifd_error *err, ifd_packed **out, ifd_program *root, const ifd_packed *key) {
   ifd_program_priv *priv = root->priv;
   ifd_packed *k;
   if (priv->n_packed == priv->n_buckets) TRY(grow_buckets(err, &root->arena, priv));
   ALLOC(err, k, ifd_arena_memdup(&root->arena, key, sizeof *key));
   ALLOC(err, k->how.params, ifd_arena_memdup(&root->arena, key->how.params, key->how.params_size));
-  k->memory = ifd_budget_alloc(root->budget, k->how.bytes);
+  k->memory = place(root, k->how.bytes);
   EXPECT(err, k->memory, NO_MEMORY, "out of memory for packed weights of %zu bytes", k->how.bytes);
   link_packed(priv->packed, priv->n_buckets, k);
   priv->n_packed++;

@@ -176,8 +176,8 @@ void ifd_program_destroy(ifd_program *p) {
   if (!p) return;
   for (int i = 0; i < p->children.n; i++) ifd_program_destroy(p->children.v[i]);
   ifd_program_priv *priv = p->priv;
-  for (int i = 0; priv && i < priv->n_buckets; i++)
-    for (ifd_packed *k = priv->packed[i]; k; k = k->next) ifd_budget_free(p->budget, k->memory, k->how.bytes);
+  for (const ifd_slab *s = priv ? priv->slabs : NULL; s; s = s->next)
+    ifd_budget_free(p->budget, s->memory, s->size);
   for (int i = 0; priv && i < priv->n_nodes; i++) ifd_arena_free(&priv->nodes[i].kept);
   if (priv) pthread_mutex_destroy(&priv->pack_lock);
   for (ifd_plan *plan = p->plans, *next; plan; plan = next) {

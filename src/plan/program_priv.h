@@ -15,6 +15,13 @@ typedef struct ifd_packed {
   void *memory;
 } ifd_packed;
 
+/* Memory that forms share. */
+typedef struct ifd_slab {
+  struct ifd_slab *next;
+  char *memory;
+  size_t size, used;
+} ifd_slab;
+
 typedef struct ifd_program_node {
   const ifd_node *node;
   const int *in, *out; /* slots, -1 absent */
@@ -33,6 +40,8 @@ typedef struct ifd_program_priv {
   pthread_mutex_t pack_lock; /* root program: guards what follows */
   int n_packed, n_buckets;   /* as many buckets, a power of two, as forms, or more */
   ifd_packed **packed;
+  ifd_slab *slabs; /* the first has room */
+  size_t slab_bytes;
   ifd_packed *due, *last_due; /* whose memory is not filled yet, oldest first */
   bool guesses;               /* a plan of guessed shapes is being made: only any_shape is packed for it */
 } ifd_program_priv;
