@@ -41,14 +41,14 @@ static uint64_t hash_strings(const ifd_str *s, int64_t n, uint64_t h) {
   return h;
 }
 
-/* Of every step-th block. */
-static uint64_t hash_blocks(const ifd_tensor *t, int64_t step) {
+/* Of up to `most` elements of every step-th block. */
+static uint64_t hash_blocks(const ifd_tensor *t, int64_t step, int64_t most) {
   _Alignas(16) char block[BLOCK * 16];
   uint64_t h = ifd_hash_mix((uint64_t)t->dtype, (uint64_t)t->shape.rank);
   for (int i = 0; i < t->shape.rank; i++) h = ifd_hash_mix(h, (uint64_t)t->shape.dim[i]);
   int64_t count = ifd_tensor_count(t);
   for (int64_t i = 0; i < count; i += step * BLOCK) {
-    int64_t n = ifd_min_i64(BLOCK, count - i);
+    int64_t n = ifd_min_i64(most, count - i);
     const void *x = block_of(t, i, n, block);
     h = t->dtype == IFD_STRING ? hash_strings(x, n, h)
                                : ifd_hash_mix(h, ifd_hash_bytes(x, (size_t)n * ifd_dtype_size(t->dtype)));
@@ -56,11 +56,11 @@ static uint64_t hash_blocks(const ifd_tensor *t, int64_t step) {
   return h;
 }
 
-uint64_t ifd_tensor_hash(const ifd_tensor *t) { return hash_blocks(t, 1); }
+uint64_t ifd_tensor_hash(const ifd_tensor *t) { return hash_blocks(t, 1, BLOCK); }
 
 uint64_t ifd_tensor_sketch(const ifd_tensor *t) {
-  enum { BLOCKS = 8 };
-  return hash_blocks(t, 1 + ifd_tensor_count(t) / (BLOCKS * BLOCK));
+  enum { BLOCKS = 8, FEW = 64 };
+  return hash_blocks(t, 1 + ifd_tensor_count(t) / (BLOCKS * BLOCK), FEW);
 }
 
 /* ---- attributes ---- */

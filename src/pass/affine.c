@@ -1,5 +1,6 @@
 #include "pass/affine.h"
 
+#include "pass/manager.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -174,11 +175,8 @@ static ifd_status affine_of_neg(ifd_rewrite *rw, const ifd_node *node, ifd_affin
   return IFD_OK;
 }
 
-ifd_status ifd_affine_of(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out, bool *is_affine,
-                         const char **why) {
-  *is_affine = false;
-  *why = NULL;
-  if (*node->domain || !node->outputs[0]) return IFD_OK;
+static ifd_status find_map(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out, bool *is_affine,
+                           const char **why) {
   if (ifd_node_is(node, "BatchNormalization"))
     TRY(affine_of_bn(rw, node, out, is_affine, why));
   else if (ifd_node_is(node, "Neg"))
@@ -188,6 +186,53 @@ ifd_status ifd_affine_of(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out,
   if (*is_affine) note_kinds(out);
   if (*is_affine && !is_float(ifd_rw_dtype(rw, out->x))) *is_affine = false;
   return IFD_OK;
+}
+
+/* ---- maps found before ---- */
+
+enum { MOST_INPUTS = 5 };
+
+/* What a node's map depends on is what the node reads. */
+typedef struct ifd_known_map {
+  ifd_affine map;
+  const ifd_value *inputs[MOST_INPUTS];
+} ifd_known_map;
+
+static bool is_known(const ifd_manager *m, const ifd_node *node, ifd_affine *out) {
+  const ifd_known_map *k = node->id < m->n_maps ? m->maps[node->id] : NULL;
+  if (!k) return false;
+  *out = k->map;
+  return memcmp(k->inputs, node->inputs, (size_t)node->n_inputs * sizeof *k->inputs) == 0;
+}
+
+static ifd_status remember(ifd_manager *m, const ifd_node *node, const ifd_affine *f) {
+  ifd_known_map *k;
+  size_t bytes = (size_t)f->n * sizeof *f->a;
+  if (node->n_inputs > MOST_INPUTS) return IFD_OK;
+  if (node->id >= m->n_maps) {
+    int n = 2 * node->id + 16;
+    ifd_known_map **grown;
+    ALLOC(m->err, grown, ifd_new_array(&m->maps_arena, ifd_known_map *, n));
+    if (m->n_maps) memcpy(grown, m->maps, (size_t)m->n_maps * sizeof *grown);
+    m->maps = grown;
+    m->n_maps = n;
+  }
+  ALLOC(m->err, k, ifd_new(&m->maps_arena, ifd_known_map));
+  k->map = *f;
+  memcpy(k->inputs, node->inputs, (size_t)node->n_inputs * sizeof *k->inputs);
+  ALLOC(m->err, k->map.a, ifd_arena_memdup(&m->maps_arena, f->a, bytes));
+  ALLOC(m->err, k->map.b, ifd_arena_memdup(&m->maps_arena, f->b, bytes));
+  m->maps[node->id] = k;
+  return IFD_OK;
+}
+
+ifd_status ifd_affine_of(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out, bool *is_affine,
+                         const char **why) {
+  *why = NULL;
+  *is_affine = is_known(rw->manager, node, out);
+  if (*is_affine || *node->domain || !node->outputs[0]) return IFD_OK;
+  TRY(find_map(rw, node, out, is_affine, why));
+  return *is_affine ? remember(rw->manager, node, out) : IFD_OK;
 }
 
 /* ---- chains ---- */

@@ -101,11 +101,31 @@ static ifd_status make_phase(ifd_manager *m, phase *f, ifd_phase which) {
   return IFD_OK;
 }
 
+/* ---- memory ---- */
+
+/* Content that was replaced, or computed for what nobody reads any more. */
+static ifd_status forget_unread(ifd_manager *m) {
+  m->dead_bytes = 0;
+  for (int i = 0; i < m->n_known; i++)
+    if (m->known[i] && !ifd_value_n_readers(m->known_values[i])) {
+      m->known_bytes -= (int64_t)ifd_tensor_bytes(m->known[i]);
+      m->known[i] = NULL;
+    }
+  return ifd_model_collect(m->err, m->model, m->known, m->n_known);
+}
+
+/* Fresh pages cost more than most of what passes compute: memory is used again soon, but not so often that
+ * the search for what is unread weighs more. */
+static ifd_status forget_when_worth_it(ifd_manager *m) {
+  enum { FEW = 1 << 22, FOR_EACH_VALUE = 1 << 10 };
+  return m->dead_bytes > FEW + FOR_EACH_VALUE * (int64_t)m->model->n_values ? forget_unread(m) : IFD_OK;
+}
+
 /* ---- attempts ---- */
 
 static void count_rewrite(ifd_manager *m, const ifd_pass_entry *pass) {
   m->report->rewrites++;
-  m->changed = true;
+  m->changes++;
   if (m->rewrites_left > 0) m->rewrites_left--;
   for (int i = 0; i < m->report->counts.n; i++)
     if (strcmp(m->report->counts.v[i].pass, pass->name) == 0) m->report->counts.v[i].rewrites++;
@@ -175,6 +195,7 @@ static ifd_status try_rules(sweep *s, const rooted *list, ifd_node *node) {
     if (status == IFD_OK && m->report->rewrites > before) status = visit_made(s, &rw);
     ifd_arena_free(&rw.scratch);
     TRY(status);
+    TRY(forget_when_worth_it(m));
   }
   return IFD_OK;
 }
@@ -184,7 +205,7 @@ static ifd_status sweep_graph(sweep *s, ifd_graph *graph);
 static ifd_status visit_node(sweep *s, ifd_node *node) {
   ifd_manager *m = s->m;
   phase *f = &s->phases[s->current];
-  TRY(ifd_infer_node(&m->inf, node));
+  if (m->facts_at != m->changes || node->graph != m->model->graph) TRY(ifd_infer_node(&m->inf, node));
   if (!*node->domain && !ifd_node_is_open(node)) {
     TRY(try_rules(s, ifd_map_find(&f->by_root, node->op_type), node));
     TRY(try_rules(s, f->any, node));
@@ -209,14 +230,12 @@ static ifd_status graph_steps(sweep *s, ifd_graph *graph) {
     if ((int)p->pass->phase != s->current || !p->pass->graph || !enabled(m->options, p)) continue;
     ifd_rewrite rw = {.manager = m, .pass = p, .root = graph->first};
     ifd_arena_init(&rw.scratch, NULL);
-    bool changed = m->changed;
-    m->changed = false;
+    long before = m->changes;
     ifd_status status = graph->first ? p->pass->graph(&rw, graph) : IFD_OK;
-    if (m->changed) {
+    if (m->changes != before) {
       count_rewrite(m, p);
       if (m->options->verify && status == IFD_OK) status = ifd_verify_model(m->err, m->model);
     }
-    m->changed |= changed;
     ifd_arena_free(&rw.scratch);
     TRY(status);
   }
@@ -242,18 +261,11 @@ static ifd_status sweep_graph(sweep *s, ifd_graph *graph) {
   return status == IFD_OK ? graph_steps(s, graph) : status;
 }
 
-/* Content that was replaced, or computed for what nobody reads any more. */
-static ifd_status forget_unread(ifd_manager *m) {
-  for (int i = 0; i < m->n_known; i++)
-    if (m->known[i] && !ifd_value_n_readers(m->known_values[i])) {
-      m->known_bytes -= (int64_t)ifd_tensor_bytes(m->known[i]);
-      m->known[i] = NULL;
-    }
-  return ifd_model_collect(m->err, m->model, m->known, m->n_known);
-}
-
-/* Inference starts anew with each sweep, so that its memory does not pile up and no stale fact survives. */
+/* Inference starts anew after a sweep that changed something, so that its memory does not pile up and no
+ * stale fact survives. */
 static ifd_status renew_facts(ifd_manager *m) {
+  if (m->facts_at == m->changes) return IFD_OK;
+  m->facts_at = m->changes;
   ifd_arena_free(&m->facts_arena);
   m->bounds = NULL;
   m->n_bounds = 0;
@@ -264,7 +276,6 @@ static ifd_status renew_facts(ifd_manager *m) {
 
 static ifd_status sweep_model(sweep *s) {
   ifd_manager *m = s->m;
-  m->changed = false;
   TRY(renew_facts(m));
   TRY(sweep_graph(s, m->model->graph));
   for (int i = 0; i < m->model->functions.n; i++) TRY(sweep_graph(s, m->model->functions.v[i]->body));
@@ -275,19 +286,28 @@ static int n_phases(const ifd_manager *m) {
   return m->options->for_running ? IFD_N_PHASES : IFD_PHASE_INTEGER;
 }
 
-/* Each phase to its end; all again while a later phase changed something. */
+/* Each phase to its end; all again while a later phase changed something. A phase that found nothing to do
+ * waits until another has changed something. */
 static ifd_status run_phases(sweep *s) {
   ifd_manager *m = s->m;
+  long settled[IFD_N_PHASES], started;
   int sweeps = 0;
-  for (bool any = true; any && sweeps < MAX_SWEEPS;) {
-    any = false;
-    for (s->current = 0; s->current < n_phases(m); s->current++) {
-      long before = m->report->rewrites;
-      do TRY(sweep_model(s));
-      while (m->changed && m->rewrites_left && ++sweeps < MAX_SWEEPS);
-      any |= s->current > 0 && m->report->rewrites != before;
-    }
-  }
+  for (int i = 0; i < IFD_N_PHASES; i++) settled[i] = -1;
+  do {
+    started = m->changes;
+    for (s->current = 0; s->current < n_phases(m); s->current++)
+      while (settled[s->current] != m->changes && m->rewrites_left && sweeps < MAX_SWEEPS) {
+        long before = settled[s->current] = m->changes;
+        TRY(sweep_model(s));
+        sweeps += m->changes != before;
+      }
+  } while (m->changes != started);
+  return IFD_OK;
+}
+
+/* Nothing changes any more: what is refused now stays so. */
+static ifd_status look_at_what_is_left(sweep *s) {
+  ifd_manager *m = s->m;
   m->last_look = true;
   for (s->current = 0; s->current < n_phases(m) && m->rewrites_left; s->current++) TRY(sweep_model(s));
   return IFD_OK;
@@ -350,14 +370,18 @@ ifd_status ifd_optimize(ifd_error *err, ifd_model *model, const ifd_optimize_opt
                    .model = model,
                    .options = options,
                    .report = report,
-                   .rewrites_left = options->max_rewrites};
+                   .rewrites_left = options->max_rewrites,
+                   .facts_at = -1};
   phase phases[IFD_N_PHASES] = {0};
   sweep s = {.m = &m, .phases = phases};
   ifd_arena_init(&m.facts_arena, model->arena.budget);
+  ifd_arena_init(&m.maps_arena, model->arena.budget);
   ifd_status status = prepare(&m, phases);
   if (status == IFD_OK) status = run_phases(&s);
+  if (status == IFD_OK && !options->no_refusals) status = look_at_what_is_left(&s);
   if (status == IFD_OK) status = finish(&m);
   for (int i = 0; i < IFD_N_PHASES; i++) ifd_arena_free(&phases[i].arena);
   ifd_arena_free(&m.facts_arena);
+  ifd_arena_free(&m.maps_arena);
   return status;
 }

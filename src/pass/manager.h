@@ -14,14 +14,19 @@ typedef struct ifd_manager {
   ifd_inference inf;
   struct ifd_bounds **bounds; /* by value id: what range.c found out, or NULL; renewed with the facts */
   int n_bounds;
+  ifd_arena maps_arena;        /* of what affine.c found out */
+  struct ifd_known_map **maps; /* by node id, or NULL */
+  int n_maps;
   const ifd_tensor **known; /* by value id: content computed but not put into the file, or NULL */
   const ifd_value **known_values;
   int n_known;
   int64_t known_bytes;
+  int64_t dead_bytes;           /* of constants that were removed since such memory was last given back */
   int64_t bytes, bytes_allowed; /* of the file's nodes and constants: now, and at most */
   int64_t provenance_bytes;     /* that the file had */
   long rewrites_left;
-  bool changed;
+  long changes;   /* of the graph, so far */
+  long facts_at;  /* how many there were when the facts were renewed */
   bool last_look; /* nothing changes any more: refusals are recorded */
 } ifd_manager;
 

@@ -164,6 +164,7 @@ typedef struct ifd_optimize_options {
   bool keep_bn;               /* no BatchNormalization is folded, merged or removed while it is read */
   bool exact_only;            /* only rules of the exact class */
   bool for_running;           /* the plan phase too: the model is for a session, not for a file */
+  bool no_refusals;           /* nobody will ask the report why something is left */
 } ifd_optimize_options;
 
 typedef struct ifd_pass_count {

@@ -13,6 +13,7 @@ void ifd_remove_unread_constant(ifd_manager *m, ifd_value *v) {
   size_t bytes = ifd_tensor_stored_bytes(v->constant);
   if (bytes >= WORTH_IT) ifd_model_let_go(m->model, v->constant->data, bytes);
   m->bytes -= ifd_constant_bytes(v);
+  m->dead_bytes += (int64_t)bytes;
   ifd_graph_remove_constant(v);
 }
 
@@ -34,7 +35,7 @@ ifd_status ifd_remove_dead(ifd_manager *m, ifd_node *node) {
     status = ifd_node_add_reads(m->err, &arena, node, &reads);
     if (status != IFD_OK) break;
     m->bytes -= ifd_node_bytes(node);
-    m->changed = true;
+    m->changes++;
     ifd_node_remove(node);
     for (int i = 0; i < reads.n; i++) {
       ifd_value *v = reads.v[i];
@@ -370,7 +371,7 @@ ifd_status ifd_rw_place(ifd_rewrite *rw, ifd_node *before) {
     TRY(count_reads(rw, rw->nodes.v[k]));
     TRY(ifd_infer_node(&rw->manager->inf, rw->nodes.v[k]));
   }
-  rw->manager->changed = true;
+  rw->manager->changes++;
   rw->nodes.n = rw->constants.n = 0;
   return IFD_OK;
 }

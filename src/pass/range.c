@@ -9,19 +9,32 @@ static const ifd_range anything = {-INFINITY, INFINITY};
 
 /* ---- arithmetic of ranges ---- */
 
-static ifd_range hull(ifd_range a, ifd_range b) { return (ifd_range){fmin(a.lo, b.lo), fmax(a.hi, b.hi)}; }
-static ifd_range both(ifd_range a, ifd_range b) { return (ifd_range){fmax(a.lo, b.lo), fmin(a.hi, b.hi)}; }
+/* As fmin and fmax, which go by way of the library: of the two, the one that is a number. */
+static double lesser(double a, double b) { return a < b || isnan(b) ? a : b; }
+static double greater(double a, double b) { return a > b || isnan(b) ? a : b; }
+
+static ifd_range hull(ifd_range a, ifd_range b) {
+  return (ifd_range){lesser(a.lo, b.lo), greater(a.hi, b.hi)};
+}
+static ifd_range both(ifd_range a, ifd_range b) {
+  return (ifd_range){greater(a.lo, b.lo), lesser(a.hi, b.hi)};
+}
 static ifd_range plus(ifd_range a, ifd_range b) { return (ifd_range){a.lo + b.lo, a.hi + b.hi}; }
 static ifd_range minus(ifd_range a) { return (ifd_range){-a.hi, -a.lo}; }
-static ifd_range larger(ifd_range a, ifd_range b) { return (ifd_range){fmax(a.lo, b.lo), fmax(a.hi, b.hi)}; }
-static ifd_range smaller(ifd_range a, ifd_range b) { return (ifd_range){fmin(a.lo, b.lo), fmin(a.hi, b.hi)}; }
+static ifd_range larger(ifd_range a, ifd_range b) {
+  return (ifd_range){greater(a.lo, b.lo), greater(a.hi, b.hi)};
+}
+static ifd_range smaller(ifd_range a, ifd_range b) {
+  return (ifd_range){lesser(a.lo, b.lo), lesser(a.hi, b.hi)};
+}
 
 /* 0 times what has no bound is 0: it stands for every number below, not for infinity. */
 static double times(double a, double b) { return a == 0 || b == 0 ? 0 : a * b; }
 
 static ifd_range product(ifd_range a, ifd_range b) {
   double p[] = {times(a.lo, b.lo), times(a.lo, b.hi), times(a.hi, b.lo), times(a.hi, b.hi)};
-  return (ifd_range){fmin(fmin(p[0], p[1]), fmin(p[2], p[3])), fmax(fmax(p[0], p[1]), fmax(p[2], p[3]))};
+  return (ifd_range){lesser(lesser(p[0], p[1]), lesser(p[2], p[3])),
+                     greater(greater(p[0], p[1]), greater(p[2], p[3]))};
 }
 
 /* Only the sign is left of what is summed any number of times. */
@@ -222,7 +235,7 @@ static const row rows[] = {
 
 /* ---- rounding ---- */
 
-static double size(ifd_range r) { return fmax(fabs(r.lo), fabs(r.hi)); }
+static double size(ifd_range r) { return greater(fabs(r.lo), fabs(r.hi)); }
 
 static bool one_sign(const look *l, int n) {
   bool negative = false, positive = false;
@@ -242,11 +255,11 @@ static ifd_range loosen(ifd_range r, const look *l, rounding how) {
   double slack = 0;
   int n = how == SUMS ? l->node->n_inputs : how == AVERAGES ? 1 : 0; /* summands */
   for (int i = 0; i < n; i++) slack += unit * size(l->in[i]);
-  ifd_range wide = {r.lo - fmax(slack, unit * fabs(r.lo)), r.hi + fmax(slack, unit * fabs(r.hi))};
+  ifd_range wide = {r.lo - greater(slack, unit * fabs(r.lo)), r.hi + greater(slack, unit * fabs(r.hi))};
   if (isnan(wide.lo)) wide.lo = -INFINITY;
   if (isnan(wide.hi)) wide.hi = INFINITY;
   if (!one_sign(l, n)) return wide;
-  return (ifd_range){r.lo >= 0 ? fmax(wide.lo, 0) : wide.lo, r.hi <= 0 ? fmin(wide.hi, 0) : wide.hi};
+  return (ifd_range){r.lo >= 0 ? greater(wide.lo, 0) : wide.lo, r.hi <= 0 ? lesser(wide.hi, 0) : wide.hi};
 }
 
 static ifd_range apply(const row *row, const look *l) {

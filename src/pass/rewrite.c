@@ -295,7 +295,7 @@ ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into) {
   ifd_manager *m = rw->manager;
   if (m->options->keep_bn && (is_of_batch_norm(from) || is_of_batch_norm(into))) return IFD_OK;
   TRY(ifd_value_replace(m->err, from, into, false));
-  m->changed = true;
+  m->changes++;
   if (from->producer) return ifd_remove_dead(m, from->producer);
   ifd_remove_unread_constant(m, from);
   return IFD_OK;
