@@ -322,8 +322,9 @@ static bool both_nan(ifd_dtype t, const void *a, const void *b, size_t i) {
 static void casts(void **unused) {
   (void)unused;
   enum { N = 65536 };
-  static const ifd_dtype types[] = {IFD_FLOAT, IFD_FLOAT16, IFD_BFLOAT16, IFD_DOUBLE, IFD_INT64, IFD_INT32,
-                                    IFD_INT16, IFD_INT8,    IFD_UINT16,   IFD_UINT8,  IFD_BOOL};
+  static const ifd_dtype types[] = {IFD_FLOAT,  IFD_FLOAT16, IFD_BFLOAT16, IFD_DOUBLE, IFD_INT64,
+                                    IFD_INT32,  IFD_INT16,   IFD_INT8,     IFD_UINT64, IFD_UINT32,
+                                    IFD_UINT16, IFD_UINT8,   IFD_BOOL};
   uint64_t state = 7, *x = malloc(8 * N), *want = malloc(8 * N);
   int pairs = 0;
   for (size_t f = 0; f < sizeof types / sizeof *types; f++)
@@ -333,8 +334,11 @@ static void casts(void **unused) {
       pairs++;
       for (size_t i = 0; i < N; i++) { /* every 16-bit pattern, and numbers of every size */
         float number = rand_float(&state) * exp2f((float)(i % 70));
+        double wide = number;
         uint64_t random = (uint64_t)rand_u32(&state) << 32 | rand_u32(&state);
         if (types[f] == IFD_FLOAT && i % 2) memcpy(&random, &number, sizeof number);
+        if (types[f] == IFD_DOUBLE && i % 2) memcpy(&random, &wide, sizeof wide);
+        if (ifd_dtype_is_integer(types[f]) && i % 4 == 3) random >>= i % 64;
         if (types[f] == IFD_BOOL) random &= 0x0101010101010101;
         if (from == 2) random = i * 0x0001000100010001;
         memcpy((char *)x + i * from, &random, from);
@@ -351,7 +355,7 @@ static void casts(void **unused) {
           buffer_free(&y);
         }
     }
-  assert_int_equal(pairs, 32);
+  assert_int_equal(pairs, 156);
   free(x), free(want);
 }
 

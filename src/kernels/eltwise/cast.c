@@ -8,37 +8,50 @@
     for (size_t i = 0; i < n; i++) y[i] = (to_type)(expression);                                             \
   }
 
-/* Truncated; what does not fit, and NaN, is the most negative number. */
-IFD_INLINE int32_t to_i32(float x) { return x >= -0x1p31f && x < 0x1p31f ? (int32_t)x : INT32_MIN; }
-IFD_INLINE int64_t to_i64(float x) { return x >= -0x1p63f && x < 0x1p63f ? (int64_t)x : INT64_MIN; }
+/* ---- reals to integers: truncated; what does not fit, and NaN, is the most negative number ---- */
 
-/* X(type of ifd_dtype, C type, from float) */
-#define NUMBERS(X)                                                                                           \
-  X(DOUBLE, double, x[i])                                                                                    \
-  X(INT64, int64_t, to_i64(x[i]))                                                                            \
-  X(INT32, int32_t, to_i32(x[i]))                                                                            \
-  X(INT16, int16_t, to_i32(x[i]))                                                                            \
-  X(INT8, int8_t, to_i32(x[i]))                                                                              \
-  X(UINT16, uint16_t, to_i32(x[i]))                                                                          \
-  X(UINT8, uint8_t, to_i32(x[i]))                                                                            \
-  X(BOOL, uint8_t, x[i] != 0)
-#define FLOAT_AND(name, type, from_float)                                                                    \
-  CAST(FLOAT_to_##name, float, type, from_float)                                                             \
-  CAST(name##_to_FLOAT, type, float, x[i])
-NUMBERS(FLOAT_AND)
+#define WHOLE(real)                                                                                          \
+  IFD_INLINE int32_t i32_of_##real(real x) {                                                                 \
+    return x > (real)-0x1p31 - 1 && x < (real)0x1p31 ? (int32_t)x : INT32_MIN;                               \
+  }                                                                                                          \
+  IFD_INLINE int64_t i64_of_##real(real x) {                                                                 \
+    return x >= (real)-0x1p63 && x < (real)0x1p63 ? (int64_t)x : INT64_MIN;                                  \
+  }                                                                                                          \
+  IFD_INLINE uint64_t u64_of_##real(real x) {                                                                \
+    return x >= (real)0x1p63 && x < (real)0x1p64 ? (uint64_t)x : (uint64_t)i64_of_##real(x);                 \
+  }
+WHOLE(float)
+WHOLE(double)
 
-/* X(name, C type, name, C type): the expression is the conversion itself, modulo 2^bits */
+/* X(type of ifd_dtype, C type, bits, the integer that a real becomes first) */
 #define INTEGERS(X)                                                                                          \
-  X(INT64, int64_t, INT32, int32_t)                                                                          \
-  X(INT64, int64_t, UINT8, uint8_t)                                                                          \
-  X(INT32, int32_t, INT8, int8_t)                                                                            \
-  X(INT32, int32_t, UINT8, uint8_t)
-#define BOTH_WAYS(a, ta, b, tb)                                                                              \
-  CAST(a##_to_##b, ta, tb, x[i])                                                                             \
-  CAST(b##_to_##a, tb, ta, x[i])
-INTEGERS(BOTH_WAYS)
-CAST(INT64_to_BOOL, int64_t, uint8_t, x[i] != 0)
-CAST(INT32_to_BOOL, int32_t, uint8_t, x[i] != 0)
+  X(INT8, int8_t, 8, i32)                                                                                    \
+  X(INT16, int16_t, 16, i32)                                                                                 \
+  X(INT32, int32_t, 32, i32)                                                                                 \
+  X(INT64, int64_t, 64, i64)                                                                                 \
+  X(UINT8, uint8_t, 8, i32)                                                                                  \
+  X(UINT16, uint16_t, 16, i32)                                                                               \
+  X(UINT32, uint32_t, 32, i64)                                                                               \
+  X(UINT64, uint64_t, 64, u64)
+#define REAL_AND(name, type, bits, whole)                                                                    \
+  CAST(FLOAT_to_##name, float, type, whole##_of_float(x[i]))                                                 \
+  CAST(DOUBLE_to_##name, double, type, whole##_of_double(x[i]))                                              \
+  CAST(name##_to_FLOAT, type, float, x[i])                                                                   \
+  CAST(name##_to_DOUBLE, type, double, x[i])                                                                 \
+  CAST(name##_to_BOOL, type, uint8_t, x[i] != 0)
+INTEGERS(REAL_AND)
+CAST(FLOAT_to_DOUBLE, float, double, x[i])
+CAST(DOUBLE_to_FLOAT, double, float, x[i])
+CAST(FLOAT_to_BOOL, float, uint8_t, x[i] != 0)
+CAST(DOUBLE_to_BOOL, double, uint8_t, x[i] != 0)
+
+/* Among integers, modulo 2^bits: the sign of the result does not matter. */
+#define TO_WIDTHS(name, type, bits, whole)                                                                   \
+  CAST(name##_to_8, type, uint8_t, x[i])                                                                     \
+  CAST(name##_to_16, type, uint16_t, x[i])                                                                   \
+  CAST(name##_to_32, type, uint32_t, x[i])                                                                   \
+  CAST(name##_to_64, type, uint64_t, x[i])
+INTEGERS(TO_WIDTHS)
 
 /* ---- 16-bit floats ---- */
 
@@ -84,24 +97,64 @@ static void FLOAT_to_FLOAT16(const void *from, void *to, size_t n) {
 }
 #endif
 
+/* By way of FLOAT, a block at a time. Out of a 16-bit float that is exact; into one it is where the integer
+ * is: what FLOAT rounds is infinite in FLOAT16, and what BFLOAT16 is made of here has 16 bits. */
+#define BY_FLOAT(from_name, from_type, to_name, to_type)                                                     \
+  static void from_name##_to_##to_name(const void *from, void *to, size_t n) {                               \
+    enum { BLOCK = 512 };                                                                                    \
+    float block[BLOCK];                                                                                      \
+    for (size_t i = 0; i < n; i += BLOCK) {                                                                  \
+      const size_t some = n - i < BLOCK ? n - i : BLOCK;                                                     \
+      from_name##_to_FLOAT((const from_type *)from + i, block, some);                                        \
+      FLOAT_to_##to_name(block, (to_type *)to + i, some);                                                    \
+    }                                                                                                        \
+  }
+#define FROM_HALF(name, type, bits, whole)                                                                   \
+  BY_FLOAT(FLOAT16, uint16_t, name, type)                                                                    \
+  BY_FLOAT(BFLOAT16, uint16_t, name, type)                                                                   \
+  BY_FLOAT(name, type, FLOAT16, uint16_t)
+INTEGERS(FROM_HALF)
+BY_FLOAT(FLOAT16, uint16_t, DOUBLE, double)
+BY_FLOAT(BFLOAT16, uint16_t, DOUBLE, double)
+BY_FLOAT(FLOAT16, uint16_t, BOOL, uint8_t)
+BY_FLOAT(BFLOAT16, uint16_t, BOOL, uint8_t)
+BY_FLOAT(INT8, int8_t, BFLOAT16, uint16_t)
+BY_FLOAT(INT16, int16_t, BFLOAT16, uint16_t)
+BY_FLOAT(UINT8, uint8_t, BFLOAT16, uint16_t)
+BY_FLOAT(UINT16, uint16_t, BFLOAT16, uint16_t)
+
 ifd_el_cast_row *IFD_K(ifd_el_cast)(ifd_dtype to, ifd_dtype from) {
-  static const struct {
-    ifd_dtype from, to;
-    ifd_el_cast_row *row;
-  } rows[] = {
-#define FLOAT_ENTRIES(name, type, from_float)                                                                \
-  {IFD_FLOAT, IFD_##name, FLOAT_to_##name}, {IFD_##name, IFD_FLOAT, name##_to_FLOAT},
-#define PAIR_ENTRIES(a, ta, b, tb) {IFD_##a, IFD_##b, a##_to_##b}, {IFD_##b, IFD_##a, b##_to_##a},
-      NUMBERS(FLOAT_ENTRIES) INTEGERS(PAIR_ENTRIES){IFD_FLOAT, IFD_FLOAT16, FLOAT_to_FLOAT16},
-      {IFD_FLOAT16, IFD_FLOAT, FLOAT16_to_FLOAT},
-      {IFD_FLOAT, IFD_BFLOAT16, FLOAT_to_BFLOAT16},
-      {IFD_BFLOAT16, IFD_FLOAT, BFLOAT16_to_FLOAT},
-      {IFD_INT64, IFD_BOOL, INT64_to_BOOL},
-      {IFD_INT32, IFD_BOOL, INT32_to_BOOL},
-      {IFD_BOOL, IFD_INT64, UINT8_to_INT64},
-      {IFD_BOOL, IFD_INT32, UINT8_to_INT32},
+  static ifd_el_cast_row *const rows[IFD_N_DTYPES][IFD_N_DTYPES] = {
+#define ROW(from, to)           [IFD_##from][IFD_##to] = from##_to_##to,
+#define WIDTH(from, to, suffix) [IFD_##from][IFD_##to] = from##_to_##suffix,
+#define INTEGER_ROWS(name, type, bits, whole)                                                                \
+  ROW(FLOAT, name)                                                                                           \
+  ROW(DOUBLE, name)                                                                                          \
+  ROW(FLOAT16, name)                                                                                         \
+  ROW(BFLOAT16, name)                                                                                        \
+  ROW(name, FLOAT)                                                                                           \
+  ROW(name, DOUBLE)                                                                                          \
+  ROW(name, FLOAT16)                                                                                         \
+  ROW(name, BOOL)                                                                                            \
+  WIDTH(INT8, name, bits)                                                                                    \
+  WIDTH(INT16, name, bits)                                                                                   \
+  WIDTH(INT32, name, bits)                                                                                   \
+  WIDTH(INT64, name, bits)                                                                                   \
+  WIDTH(UINT8, name, bits)                                                                                   \
+  WIDTH(UINT16, name, bits)                                                                                  \
+  WIDTH(UINT32, name, bits)                                                                                  \
+  WIDTH(UINT64, name, bits)                                                                                  \
+  [IFD_BOOL][IFD_##name] = UINT8_to_##bits,
+      /* clang-format off */
+      INTEGERS(INTEGER_ROWS)
+      ROW(FLOAT, DOUBLE) ROW(FLOAT, FLOAT16) ROW(FLOAT, BFLOAT16) ROW(FLOAT, BOOL)
+      ROW(DOUBLE, FLOAT) ROW(DOUBLE, BOOL)
+      ROW(FLOAT16, FLOAT) ROW(FLOAT16, DOUBLE) ROW(FLOAT16, BOOL)
+      ROW(BFLOAT16, FLOAT) ROW(BFLOAT16, DOUBLE) ROW(BFLOAT16, BOOL)
+      ROW(INT8, BFLOAT16) ROW(INT16, BFLOAT16) ROW(UINT8, BFLOAT16) ROW(UINT16, BFLOAT16)
+      [IFD_BOOL][IFD_FLOAT] = UINT8_to_FLOAT, [IFD_BOOL][IFD_DOUBLE] = UINT8_to_DOUBLE,
+      [IFD_BOOL][IFD_FLOAT16] = UINT8_to_FLOAT16, [IFD_BOOL][IFD_BFLOAT16] = UINT8_to_BFLOAT16,
+      /* clang-format on */
   };
-  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    if (rows[i].from == from && rows[i].to == to) return rows[i].row;
-  return NULL;
+  return rows[from][to];
 }

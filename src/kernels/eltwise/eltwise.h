@@ -82,8 +82,8 @@ struct ifd_k_eltwise_table {
   ifd_el_binary_row *(*binary)(ifd_el op, ifd_dtype t);
   /* Elements of 1, 2, 4 or 8 bytes */
   ifd_el_select_row *(*select)(size_t element_size);
-  /* FLOAT with FLOAT16, BFLOAT16, DOUBLE, INT64, INT32, INT16, INT8, UINT16, UINT8, BOOL, both ways; INT64
-   * with INT32, UINT8, BOOL, both ways; INT32 with BOOL, UINT8, INT8, both ways. */
+  /* Among FLOAT, DOUBLE, FLOAT16, BFLOAT16, BOOL and the integers of 8 to 64 bits, but not from a
+   * real to itself, from DOUBLE or a 16-bit float to a 16-bit float, or from 32 bits or more to BFLOAT16 */
   ifd_el_cast_row *(*cast)(ifd_dtype to, ifd_dtype from);
   /* To UINT8, INT8, UINT16, INT16 */
   ifd_el_quantize_row *(*quantize)(ifd_dtype to);

@@ -28,15 +28,28 @@ static const void *element(ifd_dtype t, const void *data, int64_t i) {
   return (const char *)data + i * (int64_t)ifd_dtype_size(t);
 }
 
-static bool reads_back(const char *text, ifd_dtype t, const void *expected) {
-  char bytes[16] = {0};
-  double wide = strtod(text, NULL);
-  float narrow = strtof(text, NULL);
-  if (t == IFD_DOUBLE)
+/* Whether x with so many digits is still the element at p. */
+static bool reads_back(double x, int n_digits, ifd_dtype t, const void *p) {
+  char text[48], bytes[16] = {0};
+  snprintf(text, sizeof text, "%.*e", n_digits - 1, x);
+  if (t == IFD_DOUBLE) {
+    double wide = strtod(text, NULL);
     memcpy(bytes, &wide, sizeof wide);
-  else
+  } else {
+    float narrow = strtof(text, NULL);
     ifd_store_f32(t, bytes, &narrow, 1);
-  return memcmp(bytes, expected, ifd_dtype_size(t)) == 0;
+  }
+  return memcmp(bytes, p, ifd_dtype_size(t)) == 0;
+}
+
+/* The fewest digits that x reads back from. What so many do not hold, fewer do not either: they would be
+ * farther off. Only from a power of two, whose neighbours are not equally far, may fewer lie on the better
+ * side. */
+static int fewest_digits(double x, ifd_dtype t, const void *p) {
+  int exponent, digits = 1, many = t == IFD_DOUBLE ? 14 : 6;
+  if (fabs(frexp(x, &exponent)) != 0.5 && !reads_back(x, many, t, p)) digits = many + 1;
+  while (digits < 17 && !reads_back(x, digits, t, p)) digits++;
+  return digits;
 }
 
 /* x with so many digits: "d.ddde±xx", or, where the exponent is small enough, plain and padded with zeros. */
@@ -64,10 +77,7 @@ static void float_text(char *out, size_t size, ifd_dtype t, const void *p) {
     snprintf(out, size, "%s", isnan(x) ? "NaN" : x < 0 ? "-INF" : "INF");
     return;
   }
-  for (int digits = 1; digits <= 17; digits++) {
-    spell(out, size, x, digits);
-    if (reads_back(out, t, p)) return;
-  }
+  spell(out, size, x, fewest_digits(x, t, p));
 }
 
 static void integer_text(char *out, size_t size, ifd_dtype t, const void *p) {
