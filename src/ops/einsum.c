@@ -1,138 +1,26 @@
 /* Einsum: sums of products over named dimensions.
  *
- * The equation becomes labels: 0 … 51 the letters in ASCII order, from 52 on the dimensions of the ellipsis.
  * The operands are contracted one after another into an accumulator that keeps the labels still needed; a
  * repeated label in an operand is a diagonal, that is one stride which is the sum of several. */
 #include <string.h>
 
+#include "ops/shared/eltwise_work.h"
+#include "ops/shared/equation.h"
 #include "ops/shared/gemm_work.h"
+#include "ops/shared/mover.h"
 #include "ops/shared/values.h"
 
-enum { LETTERS = 52, LABELS = LETTERS + IFD_MAX_RANK, MAX_OPERANDS = 64 };
-
-/* ---- the equation ---- */
-
-/* The labels of a term, by dimension. */
-typedef struct term {
-  int n;
-  int label[LABELS];
-} term;
-
-typedef struct equation {
-  int n; /* operands */
-  term in[MAX_OPERANDS];
-  term out;
-} equation;
-
-static int letter(char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return 26 + c - 'a';
-  return -1;
-}
-
-/* One term of the equation up to `stop` or its end; `rank` dimensions (-1: not known, as in the output), of
- * which the ellipsis takes those that have no letter, at most n_ellipsis. */
-static ifd_status parse_term(ifd_error *err, const char **at, const char *end, int rank, int n_ellipsis,
-                             term *t) {
-  int letters = 0, dots = 0;
-  for (const char *s = *at; s < end && *s != ',' && *s != '-'; s++)
-    letters += letter(*s) >= 0, dots += *s == '.';
-  EXPECT(err, dots == 0 || dots == 3, BAD_MODEL, "attribute equation: a term has more than one ellipsis");
-  int covered = dots == 0 ? 0 : rank < 0 ? n_ellipsis : rank - letters;
-  EXPECT(err, rank < 0 || (covered >= 0 && letters + covered == rank), BAD_MODEL,
-         "attribute equation: a term of %d letters for an input of rank %d", letters, rank);
-  EXPECT(err, covered <= n_ellipsis && letters + covered <= IFD_MAX_RANK, BAD_MODEL,
-         "attribute equation: a term has too many dimensions");
-  t->n = 0;
-  for (; *at < end && **at != ',' && **at != '-'; ++*at) {
-    if (**at == ' ') continue;
-    if (end - *at >= 3 && memcmp(*at, "...", 3) == 0) {
-      for (int i = 0; i < covered; i++) t->label[t->n++] = LETTERS + n_ellipsis - covered + i;
-      *at += 2;
-      continue;
-    }
-    EXPECT(err, letter(**at) >= 0, BAD_MODEL, "attribute equation: character 0x%02x", (unsigned char)**at);
-    t->label[t->n++] = letter(**at);
-  }
-  return IFD_OK;
-}
-
-/* Dimensions that an ellipsis stands for at most, over all operands. */
-static int ellipsis_size(const char *s, const char *end, int n, const int *rank) {
-  int most = 0;
-  for (int i = 0; i < n; i++, s++) {
-    int letters = 0;
-    bool dots = false;
-    for (; s < end && *s != ',' && *s != '-'; s++) letters += letter(*s) >= 0, dots |= *s == '.';
-    if (dots && rank[i] - letters > most) most = rank[i] - letters;
-  }
-  return most;
-}
-
-/* Without "->": the ellipsis, then the letters that occur once, in ASCII order. */
-static ifd_status implicit_output(ifd_error *err, equation *e, int n_ellipsis) {
-  int uses[LABELS] = {0};
-  for (int i = 0; i < e->n; i++)
-    for (int j = 0; j < e->in[i].n; j++) uses[e->in[i].label[j]]++;
-  e->out.n = 0;
-  for (int i = 0; i < n_ellipsis; i++) e->out.label[e->out.n++] = LETTERS + i;
-  for (int i = 0; i < LETTERS; i++)
-    if (uses[i] == 1) e->out.label[e->out.n++] = i;
-  EXPECT(err, e->out.n <= IFD_MAX_RANK, UNSUPPORTED, "the output would have rank %d", e->out.n);
-  return IFD_OK;
-}
-
-static ifd_status check_output(ifd_error *err, const equation *e) {
-  bool known[LABELS] = {false}, taken[LABELS] = {false};
-  for (int i = 0; i < e->n; i++)
-    for (int j = 0; j < e->in[i].n; j++) known[e->in[i].label[j]] = true;
-  for (int j = 0; j < e->out.n; j++) {
-    int l = e->out.label[j];
-    EXPECT(err, known[l] && !taken[l], BAD_MODEL, "attribute equation: the output names a dimension %s",
-           known[l] ? "twice" : "that no input has");
-    taken[l] = true;
-  }
-  return IFD_OK;
-}
-
-static ifd_status parse(ifd_error *err, equation *e, const ifd_node *node, int n, const int *rank) {
-  ifd_str text = ifd_node_string(node, "equation", "");
-  const char *at = text.s, *end = at + text.len;
-  EXPECT(err, n >= 1 && n <= MAX_OPERANDS, UNSUPPORTED, "%d inputs; at most %d are supported", n,
-         MAX_OPERANDS);
-  for (int i = 0; i < n; i++) {
-    EXPECT(err, node->inputs[i], BAD_MODEL, "input %d is missing", i);
-    EXPECT(err, rank[i] <= IFD_MAX_RANK, UNSUPPORTED, "input %d has rank %d", i, rank[i]);
-  }
-  int n_ellipsis = ellipsis_size(at, end, n, rank);
-  EXPECT(err, n_ellipsis <= IFD_MAX_RANK, BAD_MODEL, "attribute equation: an ellipsis of %d dimensions",
-         n_ellipsis);
-  e->n = n;
-  for (int i = 0; i < n; i++) {
-    TRY(parse_term(err, &at, end, rank[i], n_ellipsis, &e->in[i]));
-    bool more = at < end && *at == ',';
-    EXPECT(err, more == (i + 1 < n), BAD_MODEL, "attribute equation has not as many terms as inputs, %d", n);
-    at += more;
-  }
-  if (at == end) return implicit_output(err, e, n_ellipsis);
-  EXPECT(err, end - at >= 2 && at[1] == '>', BAD_MODEL, "attribute equation: '-' without '>'");
-  at += 2;
-  TRY(parse_term(err, &at, end, -1, n_ellipsis, &e->out));
-  EXPECT(err, at == end, BAD_MODEL, "attribute equation: more than one output");
-  return check_output(err, e);
-}
-
 static ifd_status infer_einsum(ifd_infer *x) {
-  int n = x->node->n_inputs, rank[MAX_OPERANDS];
-  ifd_dim size[LABELS], out[LABELS];
-  equation e;
+  int n = x->node->n_inputs, rank[IFD_EQUATION_OPERANDS];
+  ifd_dim size[IFD_LABELS], out[IFD_LABELS];
+  ifd_equation e;
   for (int i = 0; i < n; i++) {
     int r = ifd_infer_rank(x, i);
-    if (r < 0 || i == MAX_OPERANDS) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
+    if (r < 0 || i == IFD_EQUATION_OPERANDS) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
     rank[i] = r;
   }
-  TRY(parse(x->err, &e, x->node, n, rank));
-  for (int l = 0; l < LABELS; l++) size[l] = 1;
+  TRY(ifd_equation_parse(x->err, &e, x->node, n, rank));
+  for (int l = 0; l < IFD_LABELS; l++) size[l] = 1;
   for (int i = 0; i < n; i++)
     for (int j = 0; j < rank[i]; j++) {
       ifd_dim *to = &size[e.in[i].label[j]];
@@ -148,14 +36,14 @@ static ifd_status infer_einsum(ifd_infer *x) {
  * there, or broadcast). */
 typedef struct operand {
   const void *at;
-  bool has[LABELS];
-  int64_t stride[LABELS];
+  bool has[IFD_LABELS];
+  int64_t stride[IFD_LABELS];
 } operand;
 
 /* Sizes of the labels: what the inputs agree on, 1 standing for any. */
-static ifd_status label_sizes(ifd_error *err, const equation *e, const ifd_shape *const *shapes,
+static ifd_status label_sizes(ifd_error *err, const ifd_equation *e, const ifd_shape *const *shapes,
                               int64_t *size) {
-  for (int l = 0; l < LABELS; l++) size[l] = 1;
+  for (int l = 0; l < IFD_LABELS; l++) size[l] = 1;
   for (int i = 0; i < e->n; i++)
     for (int j = 0; j < e->in[i].n; j++) {
       int64_t d = shapes[i]->dim[j], *s = &size[e->in[i].label[j]];
@@ -166,7 +54,7 @@ static ifd_status label_sizes(ifd_error *err, const equation *e, const ifd_shape
   return IFD_OK;
 }
 
-static ifd_status load(ifd_eval *x, operand *o, const equation *e, int i, bool whole) {
+static ifd_status load(ifd_eval *x, operand *o, const ifd_equation *e, int i, bool whole) {
   int64_t strides[IFD_MAX_RANK], n;
   const ifd_shape *shape = ifd_eval_shape(x, i);
   memset(o, 0, sizeof *o);
@@ -186,7 +74,7 @@ static ifd_status load(ifd_eval *x, operand *o, const equation *e, int i, bool w
 /* A nest over labels: extents and the strides of a and b. */
 typedef struct nest {
   int n;
-  int64_t size[LABELS], a[LABELS], b[LABELS];
+  int64_t size[IFD_LABELS], a[IFD_LABELS], b[IFD_LABELS];
 } nest;
 
 static void add_loop(nest *t, int64_t size, int64_t a, int64_t b) {
@@ -208,7 +96,7 @@ static bool advance(const nest *t, int64_t *at, int64_t *a, int64_t *b) {
 #define DOT(suffix, type)                                                                                    \
   /* The sum of a[…] * b[…] over the points of a nest. */                                                \
   static type dot_##suffix(const nest *t, const type *a, const type *b) {                                    \
-    int64_t at[LABELS] = {0}, i = 0, j = 0;                                                                  \
+    int64_t at[IFD_LABELS] = {0}, i = 0, j = 0;                                                              \
     type sum = 0;                                                                                            \
     do sum += a[i] * b[j];                                                                                   \
     while (advance(t, at, &i, &j));                                                                          \
@@ -225,11 +113,11 @@ static bool is_empty(const nest *t) {
 
 /* result = sum of a * b over the labels of either that are not kept; the result is dense in order of `keep`.
  */
-static ifd_status contract(ifd_eval *x, operand *result, const operand *a, const operand *b, const term *keep,
-                           const int64_t *size, bool whole) {
+static ifd_status contract(ifd_eval *x, operand *result, const operand *a, const operand *b,
+                           const ifd_term *keep, const int64_t *size, bool whole) {
   nest outer = {0}, inner = {0};
-  bool kept[LABELS] = {false};
-  int64_t n = 1, at[LABELS] = {0}, i = 0, j = 0;
+  bool kept[IFD_LABELS] = {false};
+  int64_t n = 1, at[IFD_LABELS] = {0}, i = 0, j = 0;
   operand r = {0};
   for (int k = keep->n - 1; k >= 0; k--) {
     int l = keep->label[k];
@@ -239,7 +127,7 @@ static ifd_status contract(ifd_eval *x, operand *result, const operand *a, const
   }
   for (int k = 0; k < keep->n; k++)
     add_loop(&outer, size[keep->label[k]], a->stride[keep->label[k]], b->stride[keep->label[k]]);
-  for (int l = 0; l < LABELS; l++)
+  for (int l = 0; l < IFD_LABELS; l++)
     if (!kept[l] && (a->has[l] || b->has[l])) add_loop(&inner, size[l], a->stride[l], b->stride[l]);
   uint64_t *out;
   ALLOC(x->err, out, ifd_new_array(x->scratch, uint64_t, n));
@@ -258,38 +146,38 @@ static ifd_status contract(ifd_eval *x, operand *result, const operand *a, const
 
 /* What must be kept after operand `done`: labels of it or the accumulator that the output or a later operand
  * has. After the last operand, the output's, in its order. */
-static void needed(const equation *e, int done, const operand *acc, const operand *next, term *keep) {
+static void needed(const ifd_equation *e, int done, const operand *acc, const operand *next, ifd_term *keep) {
   if (done == e->n - 1) {
     *keep = e->out;
     return;
   }
-  bool later[LABELS] = {false};
+  bool later[IFD_LABELS] = {false};
   for (int j = 0; j < e->out.n; j++) later[e->out.label[j]] = true;
   for (int i = done + 1; i < e->n; i++)
     for (int j = 0; j < e->in[i].n; j++) later[e->in[i].label[j]] = true;
   keep->n = 0;
-  for (int l = 0; l < LABELS; l++)
+  for (int l = 0; l < IFD_LABELS; l++)
     if (later[l] && (acc->has[l] || next->has[l])) keep->label[keep->n++] = l;
 }
 
 static ifd_status eval_einsum(ifd_eval *x) {
   static const double one = 1;
   static const uint64_t whole_one = 1;
-  int rank[MAX_OPERANDS];
-  const ifd_shape *shapes[MAX_OPERANDS];
-  int64_t size[LABELS];
-  equation e;
-  for (int i = 0; i < x->n_in && i < MAX_OPERANDS; i++) {
+  int rank[IFD_EQUATION_OPERANDS];
+  const ifd_shape *shapes[IFD_EQUATION_OPERANDS];
+  int64_t size[IFD_LABELS];
+  ifd_equation e;
+  for (int i = 0; i < x->n_in && i < IFD_EQUATION_OPERANDS; i++) {
     EXPECT(x->err, ifd_eval_has(x, i), BAD_MODEL, "input %d is missing", i);
     shapes[i] = ifd_eval_shape(x, i);
     rank[i] = shapes[i]->rank;
   }
-  TRY(parse(x->err, &e, x->node, x->n_in, rank));
+  TRY(ifd_equation_parse(x->err, &e, x->node, x->n_in, rank));
   TRY(label_sizes(x->err, &e, shapes, size));
   bool whole = !ifd_dtype_is_float(ifd_eval_dtype(x, 0));
   operand acc = {.at = whole ? (const void *)&whole_one : &one}, next;
   for (int i = 0; i < e.n; i++) {
-    term keep;
+    ifd_term keep;
     TRY(load(x, &next, &e, i, whole));
     needed(&e, i, &acc, &next, &keep);
     TRY(contract(x, &acc, &acc, &next, &keep, size, whole));
@@ -300,16 +188,49 @@ static ifd_status eval_einsum(ifd_eval *x) {
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &shape, acc.at);
 }
 
+/* ---- one operand, of which nothing is summed: elements moved, diagonals taken ---- */
+
+static ifd_status rearrange(ifd_mover *m) {
+  const ifd_tensor *in = ifd_mover_in(m, 0);
+  int64_t strides[IFD_MAX_RANK], of_label[IFD_LABELS] = {0}, size[IFD_LABELS];
+  ifd_equation e;
+  ifd_shape shape;
+  ifd_view to, from = ifd_mover_view(m, 0);
+  TRY(ifd_equation_parse(m->err, &e, m->node, 1, &in->shape.rank));
+  ifd_shape_strides(&in->shape, strides);
+  for (int j = 0; j < e.in[0].n; j++) {
+    of_label[e.in[0].label[j]] += strides[j];
+    size[e.in[0].label[j]] = in->shape.dim[j];
+  }
+  shape.rank = e.out.n;
+  for (int j = 0; j < e.out.n; j++) {
+    shape.dim[j] = size[e.out.label[j]];
+    from.stride[j] = of_label[e.out.label[j]];
+  }
+  TRY(ifd_mover_out(m, &to, 0, in->dtype, &shape));
+  return ifd_mover_move(m, &shape, ifd_dtype_size(in->dtype), to, from);
+}
+
+/* Whether the output has each label of the operand, and they are of one size where they are repeated. */
+static bool only_moves(const ifd_equation *e, const ifd_shape *shape, const int64_t *size) {
+  for (int j = 0; j < e->in[0].n; j++) {
+    bool kept = false;
+    for (int k = 0; k < e->out.n; k++) kept |= e->out.label[k] == e->in[0].label[j];
+    if (!kept || shape->dim[j] != size[e->in[0].label[j]]) return false;
+  }
+  return true;
+}
+
 /* ---- two operands as a batch of matrix products ---- */
 
 /* Strides by label of the operands and the output, and which have the label at all. */
 typedef struct strides {
-  bool has[LABELS];
-  int64_t of[LABELS];
+  bool has[IFD_LABELS];
+  int64_t of[IFD_LABELS];
 } strides;
 
 /* False when a label is repeated: a diagonal is not a matrix. */
-static bool strides_of(const term *t, const ifd_shape *s, strides *r) {
+static bool strides_of(const ifd_term *t, const ifd_shape *s, strides *r) {
   int64_t own[IFD_MAX_RANK];
   ifd_shape_strides(s, own);
   memset(r, 0, sizeof *r);
@@ -348,7 +269,7 @@ static void add_batch(ifd_products *p, int64_t size, int64_t a, int64_t b, int64
 
 /* The output's labels from the inside out: rows are of a alone, columns of b alone; those of both, and those
  * that do not join their group any more, are looped over. */
-static void split_output(const equation *e, const int64_t *size, const strides *a, const strides *b,
+static void split_output(const ifd_equation *e, const int64_t *size, const strides *a, const strides *b,
                          const strides *c, ifd_products *p, group *rows, group *columns) {
   bool rows_open = true, columns_open = true;
   for (int j = e->out.n - 1; j >= 0; j--) {
@@ -362,22 +283,22 @@ static void split_output(const equation *e, const int64_t *size, const strides *
 }
 
 /* Labels that are summed, from the inside of a out; false unless both operands have each and it joins. */
-static bool split_sum(const equation *e, int first, const int64_t *size, const strides *a, const strides *b,
-                      const strides *c, group *sum) {
-  const term *t = &e->in[first];
+static bool split_sum(const ifd_equation *e, int first, const int64_t *size, const strides *a,
+                      const strides *b, const strides *c, group *sum) {
+  const ifd_term *t = &e->in[first];
   for (int j = t->n - 1; j >= 0; j--) {
     int l = t->label[j];
     if (c->has[l]) continue;
     if (!b->has[l] || !extend(sum, size[l], a->of[l], b->of[l])) return false;
   }
-  for (int l = 0; l < LABELS; l++)
+  for (int l = 0; l < IFD_LABELS; l++)
     if (b->has[l] && !a->has[l] && !c->has[l]) return false;
   return true;
 }
 
 /* Products with operand `first` as A and the other as B; false when the output's columns would not be
  * adjacent, or the sums are not one dimension. */
-static bool as_products(const equation *e, int first, const int64_t *size, const strides *in,
+static bool as_products(const ifd_equation *e, int first, const int64_t *size, const strides *in,
                         const strides *c, ifd_products *p) {
   const strides *a = &in[first], *b = &in[!first];
   group rows = {.size = 1}, columns = {.size = 1}, sum = {.size = 1};
@@ -392,22 +313,56 @@ static bool as_products(const equation *e, int first, const int64_t *size, const
   return true;
 }
 
-static ifd_status lower_einsum(ifd_lower *x) {
+/* ---- two operands of which nothing is summed: a product element by element ---- */
+
+/* The operand's shape as the output sees it; false unless its labels come in the output's order. */
+static bool view_of(const ifd_term *t, const ifd_term *out, const ifd_shape *s, ifd_shape *view) {
+  int j = 0;
+  view->rank = out->n;
+  for (int k = 0; k < out->n; k++) view->dim[k] = j < t->n && t->label[j] == out->label[k] ? s->dim[j++] : 1;
+  return j == t->n;
+}
+
+static ifd_status lower_outer(ifd_lower *x, const ifd_shape views[2]) {
+  ifd_eltwise e = ifd_eltwise_of(x);
+  int a = ifd_eltwise_input(&e, 0, &views[0]), b = ifd_eltwise_input(&e, 1, &views[1]);
+  ifd_eltwise_binary(&e, IFD_EL_Mul, a, b);
+  return ifd_eltwise_lower(&e);
+}
+
+static ifd_status lower_two(ifd_lower *x, const ifd_equation *e, const ifd_shape *const *shapes,
+                            const int64_t *size) {
   const ifd_gemm_epilogue none = {.e = IFD_K_EPILOGUE_NONE};
-  int64_t size[LABELS];
-  equation e;
   strides in[2], out;
   ifd_products p;
-  if (x->node->n_inputs != 2 || !x->in[0] || !x->in[1] || !ifd_lower_all_float(x, 2)) return IFD_OK;
-  const ifd_shape *shapes[] = {&x->in[0]->shape, &x->in[1]->shape};
-  TRY(parse(x->err, &e, x->node, 2, (const int[]){shapes[0]->rank, shapes[1]->rank}));
-  TRY(label_sizes(x->err, &e, shapes, size));
-  if (!strides_of(&e.in[0], shapes[0], &in[0]) || !strides_of(&e.in[1], shapes[1], &in[1]) ||
-      !strides_of(&e.out, &x->out[0]->shape, &out))
+  ifd_shape views[2];
+  if (view_of(&e->in[0], &e->out, shapes[0], &views[0]) && view_of(&e->in[1], &e->out, shapes[1], &views[1]))
+    return lower_outer(x, views);
+  if (!ifd_lower_all_float(x, 2)) return IFD_OK;
+  if (!strides_of(&e->in[0], shapes[0], &in[0]) || !strides_of(&e->in[1], shapes[1], &in[1]) ||
+      !strides_of(&e->out, &x->out[0]->shape, &out))
     return IFD_OK;
   for (int first = 0; first < 2; first++)
-    if (as_products(&e, first, size, in, &out, &p)) return ifd_lower_products(x, &p, first, !first, &none);
+    if (as_products(e, first, size, in, &out, &p)) return ifd_lower_products(x, &p, first, !first, &none);
   return IFD_OK;
+}
+
+/* Other equations are made of these by passes/split_einsum.c. */
+static ifd_status lower_einsum(ifd_lower *x) {
+  int n = x->node->n_inputs, rank[2];
+  const ifd_shape *shapes[2];
+  int64_t size[IFD_LABELS];
+  ifd_equation e;
+  if (n > 2) return IFD_OK;
+  for (int i = 0; i < n; i++) {
+    if (!x->in[i]) return IFD_OK;
+    shapes[i] = &x->in[i]->shape;
+    rank[i] = shapes[i]->rank;
+  }
+  TRY(ifd_equation_parse(x->err, &e, x->node, n, rank));
+  TRY(label_sizes(x->err, &e, shapes, size));
+  if (n == 2) return lower_two(x, &e, shapes, size);
+  return only_moves(&e, shapes[0], size) ? ifd_lower_moves(x, rearrange, 1) : IFD_OK;
 }
 
 /* Each operand after the first is multiplied in over all labels of both. An equation that does not parse
@@ -415,17 +370,18 @@ static ifd_status lower_einsum(ifd_lower *x) {
 static double cost_einsum(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
   (void)out;
   ifd_error err = {0};
-  equation e;
-  int n = node->n_inputs, rank[MAX_OPERANDS];
-  const ifd_shape *shapes[MAX_OPERANDS];
-  int64_t size[LABELS];
+  ifd_equation e;
+  int n = node->n_inputs, rank[IFD_EQUATION_OPERANDS];
+  const ifd_shape *shapes[IFD_EQUATION_OPERANDS];
+  int64_t size[IFD_LABELS];
   double cost = 1;
-  for (int i = 0; i < n && i < MAX_OPERANDS; i++) {
+  for (int i = 0; i < n && i < IFD_EQUATION_OPERANDS; i++) {
     shapes[i] = &in[i];
     rank[i] = in[i].rank;
   }
-  if (parse(&err, &e, node, n, rank) != IFD_OK || label_sizes(&err, &e, shapes, size) != IFD_OK) return 0;
-  for (int l = 0; l < LABELS; l++) cost *= (double)size[l];
+  if (ifd_equation_parse(&err, &e, node, n, rank) != IFD_OK || label_sizes(&err, &e, shapes, size) != IFD_OK)
+    return 0;
+  for (int l = 0; l < IFD_LABELS; l++) cost *= (double)size[l];
   return n > 1 ? cost * (n - 1) : 0;
 }
 

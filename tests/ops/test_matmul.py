@@ -76,7 +76,12 @@ EQUATIONS = [("ij,jk->ik", (3, 4), (4, 5)), ("ij,jk", (3, 4), (4, 5)), ("bij,bjk
              ("ij->", (3, 4)), ("i,j->ij", (3,), (4,)), ("i,i->", (5,), (5,)), ("ij,jk,kl->il", (2, 3), (3, 4), (4, 5)),
              ("iij,jk->ik", (3, 3, 4), (4, 2)), ("bi,bj,bk->bijk", (2, 2), (2, 3), (2, 4)), ("ab,AB->aBbA", (2, 3), (4, 5)),
              ("b...->...", (2, 3, 4)), ("...a,...a->...", (3, 1, 4), (5, 4)), (" i j , j k -> k i ", (3, 4), (4, 5)),
-             ("bchw,ij->bchij", (2, 3, 4, 4), (5, 6)), ("i,->i", (3,), ()), ("abc,cd->adb", (2, 70, 9), (9, 40))]
+             ("bchw,ij->bchij", (2, 3, 4, 4), (5, 6)), ("i,->i", (3,), ()), ("abc,cd->adb", (2, 70, 9), (9, 40)),
+             # What kernels take in parts: sums of several dimensions, results that end in a shared one, diagonals, three operands
+             ("nkctv,kvw->nctw", (2, 3, 4, 5, 6), (3, 6, 6)), ("bct,nct->bnt", (2, 3, 20), (4, 3, 20)), ("bct,nt->bcnt", (2, 3, 4), (5, 4)),
+             ("iji->j", (3, 4, 3)), ("iji->ji", (3, 4, 3)), ("abc->ca", (2, 3, 4)), ("abcb,cd->da", (2, 3, 4, 3), (4, 5)),
+             ("a...,b...->...ab", (2, 3, 4), (5, 1, 4)), ("abx,bcy,cd->ad", (2, 3, 2), (3, 4, 2), (4, 5)), ("ij,kl->", (2, 3), (4, 5)),
+             ("ba,cb->ac", (1, 4), (5, 3)), ("ab,ba->ba", (3, 4), (4, 3)), ("...ij,...jk,...kl", (2, 1, 3, 4), (5, 4, 2), (1, 5, 2, 3))]
 
 
 @pytest.mark.parametrize("version", versions_of("Einsum"))
