@@ -416,6 +416,16 @@ IFD_INLINE v16 v16_exp2_double(d16 x) {
   p = d16_fma(p, t, d16_set1(0x1.ffffffffab9acp-1));
   return v16_scale(d16_to_v16(p), d16_to_v16(n));
 }
+/* x^y of normal x > 0, or anything of other x; |y| < 1.9. In float, to some 2 units in the last place: y
+ * times the exponent of x meets the integer part of the logarithm before it is rounded. */
+IFD_INLINE v16 v16_pow_normal(v16 x, v16 y) {
+  i16 bits = v16_exponent_bits(x);
+  v16 e = v16_exponent(bits);
+  v16 l = v16_log_poly(v16_sub(i16_float(i16_sub(v16_bits(x), bits)), C_(1)), v16_zero());
+  v16 n = v16_round(v16_mul(y, v16_fma(l, C_(0x1.715476p+0f), e)));
+  v16 r = v16_fma(v16_fma(y, e, v16_neg(n)), C_(0x1.62e430p-1f), v16_mul(y, l));
+  return v16_scale(v16_add(C_(1), v16_expm1_poly(r)), n);
+}
 /* C's powf, special cases included */
 IFD_INLINE v16 v16_pow(v16 x, v16 y) {
   const v16 one = C_(1), zero = v16_zero(), inf = C_(INFINITY);

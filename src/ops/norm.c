@@ -368,52 +368,39 @@ static ifd_status lower_group_norm_21(ifd_lower *x) {
   return lower_groups(x, ifd_attr_int(x->node, "num_groups"), channels_of(x));
 }
 
-/* LRN: the sums of squares of a stretch of one channel's plane, their power, and the quotient. */
 typedef struct lrn_params {
-  ifd_el_binary_row *power;
-  int64_t channels, plane, before, after; /* channels of the region on either side */
-  float alpha, beta, bias;
+  const struct ifd_k_norm_table *kernels;
+  ifd_k_lrn lrn;
   ifd_rows rows; /* channels of all samples */
 } lrn_params;
 
 static void run_lrn(const void *params, const ifd_args *args, int task) {
-  enum { STRETCH = 1024 };
   const lrn_params *p = params;
-  float *sums = args->scratch;
-  int64_t from, to;
+  int64_t channels = (int64_t)p->lrn.channels, sample = (int64_t)(p->lrn.channels * p->lrn.plane);
+  int64_t from, to, end;
   ifd_rows_of(&p->rows, task, &from, &to);
-  for (int64_t r = from; r < to; r++) {
-    int64_t c = r % p->channels, first = r - ifd_min_i64(p->before, c);
-    int64_t last = r + ifd_min_i64(p->after, p->channels - 1 - c);
-    for (int64_t at = 0; at < p->plane; at += STRETCH) {
-      int64_t n = ifd_min_i64(p->plane - at, STRETCH);
-      const float *in = (const float *)args->in[0] + at;
-      float *out = (float *)args->out[0] + r * p->plane + at;
-      for (int64_t i = 0; i < n; i++) sums[i] = 0;
-      for (int64_t k = first; k <= last; k++)
-        for (int64_t i = 0; i < n; i++) sums[i] += in[k * p->plane + i] * in[k * p->plane + i];
-      for (int64_t i = 0; i < n; i++) sums[i] = p->bias + p->alpha * sums[i];
-      p->power(sums, 1, &p->beta, 0, sums, (size_t)n);
-      for (int64_t i = 0; i < n; i++) out[i] = in[r * p->plane + i] / sums[i];
-    }
+  for (int64_t n = from / channels; from < to; from = end, n++) {
+    end = ifd_min_i64(to, (n + 1) * channels);
+    p->kernels->lrn(&p->lrn, (const float *)args->in[0] + n * sample, (size_t)(from - n * channels),
+                    (size_t)(end - n * channels), (float *)args->out[0] + n * sample);
   }
 }
 
 static ifd_status lower_lrn(ifd_lower *x) {
   const ifd_shape *s = &x->in[0]->shape;
   int64_t size = ifd_attr_int(x->node, "size");
-  lrn_params p = {.power = ifd_k_eltwise(x->isa)->binary(IFD_EL_Pow, IFD_FLOAT),
-                  .before = (size - 1) / 2,
-                  .after = size / 2};
-  if (!ifd_lower_all_float(x, 1) || s->rank < 2 || size <= 0 || !p.power) return IFD_OK;
-  p.channels = s->dim[1];
-  p.plane = ifd_shape_span(s, 2, s->rank);
-  p.alpha = (float)(ifd_attr_float(x->node, "alpha") / (double)size);
-  p.beta = (float)ifd_attr_float(x->node, "beta");
-  p.bias = (float)ifd_attr_float(x->node, "bias");
-  p.rows = ifd_rows_split(s->dim[0] * p.channels, (double)p.plane * (double)(size < 64 ? size + 32 : 96));
+  if (!ifd_lower_all_float(x, 1) || s->rank < 2 || size <= 0) return IFD_OK;
+  lrn_params p = {.kernels = ifd_k_norm(x->isa),
+                  .lrn = {.channels = (size_t)s->dim[1],
+                          .plane = (size_t)ifd_shape_span(s, 2, s->rank),
+                          .before = (size_t)((size - 1) / 2),
+                          .after = (size_t)(size / 2),
+                          .alpha = (float)(ifd_attr_float(x->node, "alpha") / (double)size),
+                          .beta = (float)ifd_attr_float(x->node, "beta"),
+                          .bias = (float)ifd_attr_float(x->node, "bias")}};
+  p.rows = ifd_rows_split(s->dim[0] * s->dim[1], (double)p.lrn.plane * (double)(size < 64 ? size + 32 : 96));
   x->work->algorithm = "rows";
-  return ifd_lower_rows(x, run_lrn, &p, sizeof p, &p.rows, 1024 * sizeof(float));
+  return ifd_lower_rows(x, run_lrn, &p, sizeof p, &p.rows, 0);
 }
 
 /* Over the batch, too: the default. */

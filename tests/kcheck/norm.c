@@ -137,8 +137,42 @@ static void affines(void **unused) {
     }
 }
 
+/* Squares of a region in double, and the quotient. */
+static double lrn_f64(const ifd_k_lrn *p, const float *x, size_t c, size_t i) {
+  double squares = 0;
+  for (size_t k = c < p->before ? 0 : c - p->before; k <= c + p->after && k < p->channels; k++)
+    squares += (double)x[k * p->plane + i] * x[k * p->plane + i];
+  return x[c * p->plane + i] / pow((double)p->bias + (double)p->alpha * squares, (double)p->beta);
+}
+
+static void lrns(void **unused) {
+  static const float betas[] = {0.75f, 0.6f, 0, 1, -0.5f, 1.75f, 3, INFINITY};
+  (void)unused;
+  uint64_t state = 4;
+  for (size_t plane = 1; plane < 70; plane++)
+    for (size_t b = 0; b < sizeof betas / sizeof *betas; b++) {
+      const bool odd = plane % 3 == 2;
+      const ifd_k_lrn p = {5, plane, plane % 4, plane / 4 % 6, .alpha = 0.25f, betas[b], (float)(plane % 5)};
+      const int64_t n = (int64_t)(p.channels * plane);
+      buffer x = filled((size_t)n, &state, odd), want = buffer_new(x.len);
+      table(IFD_ISA_REF)->lrn(&p, x.f, 0, p.channels, want.f);
+      for (int64_t i = 0; i < n && !odd && betas[b] <= 3; i++) {
+        double y = lrn_f64(&p, x.f, (size_t)i / plane, (size_t)i % plane);
+        if (!(fabs(want.f[i] - y) <= 6e-7 * fabs(y))) fail_msg("%a, not %a", (double)want.f[i], y);
+      }
+      for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+        buffer z = buffer_new(x.len);
+        table(isa)->lrn(&p, x.f, 0, 2, z.f);
+        table(isa)->lrn(&p, x.f, 2, p.channels, z.f);
+        assert_true(same_floats(z.f, want.f, n));
+        buffer_free(&z);
+      }
+      buffer_free(&x), buffer_free(&want);
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(layers), cmocka_unit_test(groups),
-                                     cmocka_unit_test(affines)};
+                                     cmocka_unit_test(affines), cmocka_unit_test(lrns)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #include "kernels/norm/norm.h"
 #include "kernels/fold.h"
+#include "kernels/vmath.h"
 
 typedef struct moments {
   float mean, inv_std_dev;
@@ -119,9 +120,52 @@ static void affine_rows(const float *x, size_t n_rows, size_t n, const float *fa
       affine_row(x + r * n, n, factor, shift, false, y + r * n);
 }
 
+/* ---- LRN ---- */
+
+/* s^-beta. Each lane by itself: what is special, such as 0 and infinity, is computed as powf does. */
+IFD_INLINE v16 inverse_power(v16 s, float beta) {
+  const v16 y = v16_set1(-beta);
+  m16 special = m16_first(16);
+  v16 power = v16_zero();
+  if (fabsf(beta) < 1.9f) {
+    special = m16_andnot(special, m16_and(v16_le(v16_set1(FLT_MIN), s), v16_le(s, v16_set1(FLT_MAX))));
+    power = v16_pow_normal(s, y);
+  }
+  return m16_any(special) ? v16_select(special, v16_pow(s, y), power) : power;
+}
+
+/* n <= 16 elements of a channel, whose region are channels [first, first + n_channels). */
+IFD_INLINE v16 lrn_of(const ifd_k_lrn *p, const float *x, const float *first, size_t n_channels, int n) {
+  v16 squares = v16_zero();
+  for (size_t k = 0; k < n_channels; k++) {
+    v16 v = v16_load_n(first + k * p->plane, n);
+    squares = v16_fma(v, v, squares);
+  }
+  v16 sum = v16_fma(v16_set1(p->alpha), squares, v16_set1(p->bias));
+  return v16_mul(v16_load_n(x, n), inverse_power(sum, p->beta));
+}
+
+/* By stretches of the planes, of which those of a region stay near. */
+static void lrn(const ifd_k_lrn *p, const float *x, size_t from, size_t to, float *y) {
+  enum { STRETCH = 1024 };
+  for (size_t at = 0; at < p->plane; at += STRETCH) {
+    const size_t end = p->plane - at < STRETCH ? p->plane : at + STRETCH;
+    for (size_t c = from; c < to; c++) {
+      const size_t first = c < p->before ? 0 : c - p->before;
+      const size_t last = p->channels - 1 - c < p->after ? p->channels - 1 : c + p->after;
+      for (size_t i = at; i < end; i += 16) {
+        const int n = end - i < 16 ? (int)(end - i) : 16;
+        v16_store_n(y + c * p->plane + i,
+                    lrn_of(p, x + c * p->plane + i, x + first * p->plane + i, last - first + 1, n), n);
+      }
+    }
+  }
+}
+
 const struct ifd_k_norm_table IFD_K(ifd_k_norm) = {.layer = layer,
                                                    .add_layer = add_layer,
                                                    .rms = rms,
                                                    .group = group,
                                                    .affine_planes = affine_planes,
-                                                   .affine_rows = affine_rows};
+                                                   .affine_rows = affine_rows,
+                                                   .lrn = lrn};

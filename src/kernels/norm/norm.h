@@ -7,6 +7,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* LRN: the region of a channel are so many before and after it. */
+typedef struct ifd_k_lrn {
+  size_t channels, plane, before, after;
+  float alpha, beta, bias; /* alpha: of one channel of the region */
+} ifd_k_lrn;
+
 struct ifd_k_norm_table {
   /* LayerNormalization of rows of n > 0 elements: (x - mean) / sqrt(variance + epsilon) * scale[i] + bias[i].
    * mean and inv_std_dev get a number for each row; NULL: not wanted. */
@@ -28,6 +34,8 @@ struct ifd_k_norm_table {
                         const float *shift, bool relu, float *y);
   void (*affine_rows)(const float *x, size_t n_rows, size_t n, const float *factor, const float *shift,
                       bool relu, float *y);
+  /* Channels [from, to) of a sample [channels][plane]: x / (bias + alpha * squares of the region)^beta */
+  void (*lrn)(const ifd_k_lrn *p, const float *x, size_t from, size_t to, float *y);
 };
 
 #endif
