@@ -32,16 +32,14 @@ static bool only_views_read(ifd_rewrite *rw, const ifd_value *v) {
   return !v->n_outputs;
 }
 
-/* The value farthest back along views, *n_views of them, of which y is a view that can be written down; or
- * one of y's shape. */
-static ifd_value *farthest(ifd_rewrite *rw, const ifd_node *last, int *n_views) {
+/* The value farthest back along views of which y is a view that can be written down; or one of y's shape. */
+static ifd_value *farthest(ifd_rewrite *rw, const ifd_node *last) {
   enum { MOST = 64 };
   int64_t shape[IFD_MAX_RANK];
   ifd_value *best = NULL;
   const ifd_node *node = last;
   for (int n = 1; n <= MOST && is_view(rw, node) && node->graph == last->graph; n++) {
     ifd_value *x = node->inputs[0];
-    *n_views = n;
     if (ifd_rw_same_shape(rw, x, last->outputs[0])) return x;
     if (ifd_view_shape(rw, x, last->outputs[0], shape)) best = x;
     node = x->producer;
@@ -55,17 +53,16 @@ static bool has_computed_shape(ifd_rewrite *rw, const ifd_node *node) {
 
 static ifd_status merge(ifd_rewrite *rw, ifd_node *last) {
   int64_t shape[IFD_MAX_RANK];
-  int n_views = 0;
   ifd_node *reshape;
   if (last->opset < 5 || !is_view(rw, last)) return IFD_OK;
-  ifd_value *y = last->outputs[0], *x = farthest(rw, last, &n_views), *c;
+  ifd_value *y = last->outputs[0], *x = farthest(rw, last), *c;
   bool computed = has_computed_shape(rw, last);
   if (!x)
     return computed
                ? ifd_rw_refuse(rw, "more than one dimension of its shape is neither known nor its input's")
                : IFD_OK;
   if (ifd_rw_same_shape(rw, x, y)) return ifd_rw_replace(rw, y, x);
-  bool shortens = n_views > 1 && only_views_read(rw, last->inputs[0]);
+  bool shortens = x != last->inputs[0] && only_views_read(rw, last->inputs[0]);
   if (!computed && !shortens && !ifd_node_is(last, "Transpose")) return IFD_OK;
   if (!shortens && ifd_view_shape(rw, last->inputs[0], y, shape)) x = last->inputs[0];
   if (!ifd_view_shape(rw, x, y, shape) || (x != last->inputs[0] && !shortens && !computed)) return IFD_OK;

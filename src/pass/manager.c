@@ -184,10 +184,18 @@ static ifd_status visit_made(sweep *s, const ifd_rewrite *rw) {
   return status == IFD_OK ? visit_replacers_later(s, rw) : status;
 }
 
+/* Rules that undo each other would go on for ever: a sweep of many rewrites for each node, of those it began
+ * with and of what functions became, is the last. */
+static bool may_rewrite(const ifd_manager *m) {
+  enum { FOR_ALL = 1024, FOR_EACH = 32 };
+  long nodes = m->nodes_before + m->model->graph->n_nodes;
+  return m->rewrites_left && m->report->rewrites - m->rewrites_before < FOR_ALL + FOR_EACH * nodes;
+}
+
 /* Tries one list of rules until the node is gone; the nodes they made are visited at once. */
 static ifd_status try_rules(sweep *s, const rooted *list, ifd_node *node) {
   ifd_manager *m = s->m;
-  for (const rooted *r = list; r && node->rank >= 0 && m->rewrites_left; r = r->next) {
+  for (const rooted *r = list; r && node->rank >= 0 && may_rewrite(m); r = r->next) {
     ifd_rewrite rw = {.manager = m, .pass = r->pass, .root = node};
     long before = m->report->rewrites;
     ifd_arena_init(&rw.scratch, NULL);
@@ -274,8 +282,24 @@ static ifd_status renew_facts(ifd_manager *m) {
   return ifd_infer_graph(&m->inf, m->model->graph);
 }
 
+static ifd_status visit_graphs(ifd_manager *m, ifd_status (*visit)(ifd_graph *graph, void *context),
+                               void *context) {
+  TRY(ifd_graph_visit(m->model->graph, visit, context));
+  for (int i = 0; i < m->model->functions.n; i++)
+    TRY(ifd_graph_visit(m->model->functions.v[i]->body, visit, context));
+  return IFD_OK;
+}
+
+static ifd_status add_nodes(ifd_graph *graph, void *context) {
+  *(long *)context += graph->n_nodes;
+  return IFD_OK;
+}
+
 static ifd_status sweep_model(sweep *s) {
   ifd_manager *m = s->m;
+  m->rewrites_before = m->report->rewrites;
+  m->nodes_before = 0;
+  TRY(visit_graphs(m, add_nodes, &m->nodes_before));
   TRY(renew_facts(m));
   TRY(sweep_graph(s, m->model->graph));
   for (int i = 0; i < m->model->functions.n; i++) TRY(sweep_graph(s, m->model->functions.v[i]->body));
@@ -300,6 +324,7 @@ static ifd_status run_phases(sweep *s) {
         long before = settled[s->current] = m->changes;
         TRY(sweep_model(s));
         sweeps += m->changes != before;
+        if (!may_rewrite(m)) sweeps = MAX_SWEEPS;
       }
   } while (m->changes != started);
   return IFD_OK;
@@ -352,9 +377,7 @@ static ifd_status finish(ifd_manager *m) {
 static ifd_status prepare(ifd_manager *m, phase *phases) {
   TRY(check_names(m->err, m->options->only));
   TRY(check_names(m->err, m->options->skip));
-  TRY(ifd_graph_visit(m->model->graph, add_bytes, m));
-  for (int i = 0; i < m->model->functions.n; i++)
-    TRY(ifd_graph_visit(m->model->functions.v[i]->body, add_bytes, m));
+  TRY(visit_graphs(m, add_bytes, m));
   m->bytes_allowed = m->bytes;
   for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {
     ifd_pass_count c = {.pass = p->name};

@@ -24,10 +24,11 @@ typedef struct ifd_manager {
   int64_t dead_bytes;           /* of constants that were removed since such memory was last given back */
   int64_t bytes, bytes_allowed; /* of the file's nodes and constants: now, and at most */
   int64_t provenance_bytes;     /* that the file had */
-  long rewrites_left;
-  long changes;   /* of the graph, so far */
-  long facts_at;  /* how many there were when the facts were renewed */
-  bool last_look; /* nothing changes any more: refusals are recorded */
+  long rewrites_left;           /* that the caller allows, < 0: no bound */
+  long rewrites_before, nodes_before; /* as the sweep began */
+  long changes;                       /* of the graph, so far */
+  long facts_at;                      /* how many there were when the facts were renewed */
+  bool last_look;                     /* nothing changes any more: refusals are recorded */
 } ifd_manager;
 
 typedef struct ifd_edit_input {
