@@ -5,6 +5,7 @@
 #include "kernels/kernels.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
+#include "ops/shared/sampling.h"
 #include "ops/shared/taps.h"
 #include "ops/shared/values.h"
 #include "ops/shared/window.h"
@@ -122,6 +123,7 @@ static ifd_status eval_deform_conv(ifd_eval *x) {
 typedef struct deform_work {
   const struct ifd_k_gemm_table *gemm;
   deform d;
+  ifd_sampling in;
   ifd_k_gemm_grid grid; /* of one product */
   int64_t blocks;       /* of the windows of an image */
   bool has_bias, has_mask;
@@ -167,9 +169,9 @@ static void sample_block(const deform_work *p, const ifd_args *args, int64_t n, 
       int64_t k[IFD_MAX_RANK];
       split_index(tap, d->w.kernel, d->w.n, k);
       find_taps(p, args, offset_row(d, n, g, tap), k, first, t);
-      for (int64_t c = g * channels; c < (g + 1) * channels; c++)
-        ifd_taps_apply(t, (const float *)args->in[0] + (n * d->c + c) * d->image,
-                       columns + (c * d->taps + tap) * IFD_TAPS_BLOCK);
+      const ifd_k_samples samples = ifd_taps_samples(t);
+      ifd_sampling_run(&p->in, args, &samples, n, g * channels, channels,
+                       columns + (g * channels * d->taps + tap) * IFD_TAPS_BLOCK, d->taps * IFD_TAPS_BLOCK);
     }
 }
 
@@ -215,6 +217,8 @@ static ifd_status lower_deform_conv(ifd_lower *x) {
   p.columns_len = (size_t)(d->c * d->taps) * IFD_TAPS_BLOCK * sizeof(float);
   p.grid = (ifd_k_gemm_grid){.m_step = d->m / d->group, .n_step = IFD_TAPS_BLOCK, .n_m = 1, .n_tasks = 1};
   p.gemm_len = ifd_k_gemm_scratch_len(&p.grid, k, false);
+  TRY(ifd_lower_sampling(x, &p.in, 0, d->c, d->c / d->offset_group, d->n, d->image,
+                         (double)((d->n * d->windows * d->taps) << d->w.n)));
   x->work->algorithm = "taps and gemm";
   return ifd_lower_launch(x, run_deform_block, &p, sizeof p, d->n * p.blocks,
                           p.columns_len + p.gemm_len + sizeof(ifd_taps));

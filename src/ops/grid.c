@@ -6,6 +6,7 @@
 #include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
+#include "ops/shared/sampling.h"
 #include "ops/shared/taps.h"
 #include "ops/shared/values.h"
 #include "ops/shared/window.h"
@@ -150,7 +151,8 @@ static ifd_status eval_grid_sample(ifd_eval *x) {
 /* A task is a block of points of one image, in all channels. */
 typedef struct sampling {
   sampler s;
-  int64_t channels, plane, points, blocks;
+  ifd_sampling in;
+  int64_t points, blocks;
 } sampling;
 
 /* Of n positions, whose normalized coordinates are `apart` floats from each other. */
@@ -179,9 +181,9 @@ static void run_grid_sample(const void *params, const ifd_args *args, int task) 
   for (int a = 0; a < n_axes; a++)
     find_axis(&g->s, a, grid + n_axes - 1 - a, n_axes, taps->n_points, &axes[a]);
   ifd_taps_set(taps, axes, n_axes, NULL);
-  for (int64_t c = image * g->channels; c < (image + 1) * g->channels; c++)
-    ifd_taps_apply(taps, (const float *)args->in[0] + c * g->plane,
-                   (float *)args->out[0] + c * g->points + first);
+  const ifd_k_samples samples = ifd_taps_samples(taps);
+  ifd_sampling_run(&g->in, args, &samples, image, 0, g->in.channels,
+                   (float *)args->out[0] + image * g->in.channels * g->points + first, g->points);
 }
 
 static ifd_status lower_grid_sample(ifd_lower *x) {
@@ -189,12 +191,13 @@ static ifd_status lower_grid_sample(ifd_lower *x) {
   if (!ifd_lower_all_float(x, 2)) return IFD_OK;
   const ifd_shape *in = &x->in[0]->shape, *out = &x->out[0]->shape;
   TRY(read_sampler(x->err, x->node, in, &x->in[1]->shape, &g.s));
-  g.channels = in->dim[1];
-  g.plane = ifd_shape_span(in, 2, in->rank);
+  int64_t plane = ifd_shape_span(in, 2, in->rank);
   g.points = ifd_shape_span(out, 2, out->rank);
   g.blocks = ifd_ceil_div(g.points, IFD_TAPS_BLOCK);
   double taps = pow(g.s.mode == NEAREST ? 1 : g.s.mode == LINEAR ? 2 : 4, g.s.n);
-  if (taps > IFD_TAPS || g.plane >= INT32_MAX) return IFD_OK;
+  if (taps > IFD_TAPS || plane >= INT32_MAX) return IFD_OK;
+  TRY(ifd_lower_sampling(x, &g.in, 0, in->dim[1], in->dim[1], in->dim[0], plane,
+                         taps * (double)(in->dim[0] * g.points)));
   x->work->algorithm = "taps";
   return ifd_lower_launch(x, run_grid_sample, &g, sizeof g, in->dim[0] * g.blocks, sizeof(ifd_taps));
 }

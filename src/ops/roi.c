@@ -4,6 +4,7 @@
 
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
+#include "ops/shared/sampling.h"
 #include "ops/shared/values.h"
 
 /* ---- shared by both ---- */
@@ -299,8 +300,10 @@ static ifd_status eval_roi_align(ifd_eval *x, bool chooses) {
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &p.out, y);
 }
 
-/* ---- RoiAlign lowered: the mean over a bin is separable, so a bin has taps along each axis ---- */
+/* ---- RoiAlign lowered: a bin is a point whose taps are the neighbours of its samples ---- */
 
+/* Along one axis: the mean over a bin is separable, so neighbouring samples share taps; the greatest is not,
+ * and two taps a sample are kept, -1 outside. */
 enum { MOST_TAPS = 64 };
 
 typedef struct axis_taps {
@@ -309,82 +312,122 @@ typedef struct axis_taps {
   float weight[MOST_TAPS];
 } axis_taps;
 
-/* Neighbouring samples share elements: the weight joins that of the last two taps where it can. */
+static void push_tap(axis_taps *t, int64_t index, double weight) {
+  t->index[t->n] = (int32_t)index;
+  t->weight[t->n++] = (float)weight;
+}
+
+/* The weight joins that of one of the last two taps where it can. */
 static void add_tap(axis_taps *t, int64_t index, double weight) {
   for (int k = t->n - 1; k >= 0 && k >= t->n - 2; k--)
     if (t->index[k] == index) {
       t->weight[k] += (float)weight;
       return;
     }
-  t->index[t->n] = (int32_t)index;
-  t->weight[t->n++] = (float)weight;
+  push_tap(t, index, weight);
 }
 
-/* The taps of each bin along one axis; false where a bin has too many. */
-static bool find_axis_taps(const span *s, int64_t bins, int64_t size, axis_taps *t) {
+/* The taps of each bin; false where a bin has too many. */
+static bool find_axis_taps(const span *s, int64_t bins, int64_t size, bool greatest, axis_taps *t) {
   if (2 * s->samples > MOST_TAPS) return false;
   for (int64_t i = 0; i < bins; i++) {
     t[i].n = 0;
     for (int64_t k = 0; k < s->samples; k++) {
-      sample at;
-      if (!sample_at(sample_of(s, i, k), size, &at)) continue;
-      add_tap(&t[i], at.low, at.low_weight / (double)s->samples);
-      add_tap(&t[i], at.high, at.high_weight / (double)s->samples);
+      sample at = {.low = -1, .high = -1};
+      bool inside = sample_at(sample_of(s, i, k), size, &at);
+      if (greatest) {
+        push_tap(&t[i], at.low, at.low_weight);
+        push_tap(&t[i], at.high, at.high_weight);
+      } else if (inside) {
+        add_tap(&t[i], at.low, at.low_weight / (double)s->samples);
+        add_tap(&t[i], at.high, at.high_weight / (double)s->samples);
+      }
     }
   }
   return true;
 }
 
-static float mean_of(const float *plane, int64_t width, const axis_taps *rows, const axis_taps *columns) {
-  float sum = 0;
-  for (int r = 0; r < rows->n; r++) {
-    const float *row = plane + rows->index[r] * width;
-    float part = 0;
-    for (int c = 0; c < columns->n; c++) part += columns->weight[c] * row[columns->index[c]];
-    sum += rows->weight[r] * part;
-  }
-  return sum;
+/* Some bins in a row, as points. */
+enum { BINS = 16, ROOM = 2 * MOST_TAPS * MOST_TAPS };
+typedef struct bin_taps {
+  int n;
+  int32_t first[BINS + 1], index[ROOM];
+  float weight[ROOM];
+} bin_taps;
+
+static void add_bin(bin_taps *t, const axis_taps *rows, const axis_taps *columns, int64_t width) {
+  int32_t n = t->first[t->n];
+  for (int r = 0; r < rows->n; r++)
+    for (int c = 0; c < columns->n; c++, n++) {
+      bool outside = (rows->index[r] | columns->index[c]) < 0;
+      t->index[n] = outside ? -1 : (int32_t)(rows->index[r] * width + columns->index[c]);
+      t->weight[n] = rows->weight[r] * columns->weight[c];
+    }
+  t->first[++t->n] = n;
+}
+static bool is_full(const bin_taps *t) {
+  return t->n == BINS || t->first[t->n] > ROOM - MOST_TAPS * MOST_TAPS;
 }
 
 typedef struct align_work {
   align a;
   pooled p;
+  ifd_sampling in;
 } align_work;
+
+typedef struct align_scratch {
+  bin_taps bins;
+  axis_taps axes[]; /* of the rows, then of the columns */
+} align_scratch;
+
+/* The taps of region `task`; false where it is not to be had, or has too many. */
+static bool find_region(const align_work *w, const float *roi, int64_t image, axis_taps *axes) {
+  const pooled *p = &w->p;
+  ifd_error err = {0};
+  span down, across;
+  return image >= 0 && image < p->images && !span_of(&err, &w->a, roi[1], roi[3], p->height, &down) &&
+         !span_of(&err, &w->a, roi[0], roi[2], p->width, &across) &&
+         (!w->a.greatest || (down.samples && across.samples)) &&
+         find_axis_taps(&down, p->height, p->in_height, w->a.greatest, axes) &&
+         find_axis_taps(&across, p->width, p->in_width, w->a.greatest, axes + p->height);
+}
 
 /* A task is a region. */
 static void run_roi_align(const void *params, const ifd_args *args, int task) {
   const align_work *w = params;
   const pooled *p = &w->p;
-  const float *roi = (const float *)args->in[1] + task * 4;
-  int64_t image = ((const int64_t *)args->in[2])[task], plane = p->in_height * p->in_width;
-  axis_taps *rows = args->scratch, *columns = rows + p->height;
-  ifd_error err = {0};
-  span down, across;
-  bool fits = image >= 0 && image < p->images && !span_of(&err, &w->a, roi[1], roi[3], p->height, &down) &&
-              !span_of(&err, &w->a, roi[0], roi[2], p->width, &across) &&
-              find_axis_taps(&down, p->height, p->in_height, rows) &&
-              find_axis_taps(&across, p->width, p->in_width, columns);
-  if (!fits) {
+  int64_t image = ((const int64_t *)args->in[2])[task], n_bins = p->height * p->width;
+  align_scratch *s = args->scratch;
+  bin_taps *t = &s->bins;
+  if (!find_region(w, (const float *)args->in[1] + task * 4, image, s->axes)) {
     *args->failed = 1;
     return;
   }
-  const float *in = (const float *)args->in[0] + image * p->channels * plane;
-  float *y = (float *)args->out[0] + task * p->channels * p->height * p->width;
-  for (int64_t c = 0; c < p->channels; c++, in += plane)
-    for (int64_t i = 0; i < p->height; i++)
-      for (int64_t j = 0; j < p->width; j++) *y++ = mean_of(in, p->in_width, &rows[i], &columns[j]);
+  float *y = (float *)args->out[0] + task * p->channels * n_bins;
+  t->n = t->first[0] = 0;
+  for (int64_t b = 0; b < n_bins; b++) {
+    add_bin(t, &s->axes[b / p->width], &s->axes[p->height + b % p->width], p->in_width);
+    if (!is_full(t) && b + 1 < n_bins) continue;
+    const ifd_k_samples points = {t->n, t->first, t->index, t->weight, w->a.greatest};
+    ifd_sampling_run(&w->in, args, &points, image, 0, p->channels, y + b + 1 - t->n, n_bins);
+    t->n = 0;
+  }
 }
 
 static ifd_status lower_roi_align(ifd_lower *x, bool chooses) {
   align_work w;
   if (!ifd_lower_all_float(x, 2) || !x->in[2] || x->in[2]->dtype != IFD_INT64) return IFD_OK;
   TRY(read_align(x->err, x->node, chooses, &x->in[0]->shape, &x->in[1]->shape, &w.a, &w.p));
-  bool fits = !w.a.greatest && ifd_tensor_count(x->in[2]) == w.p.regions && w.p.in_height <= INT32_MAX &&
-              w.p.in_width <= INT32_MAX && w.p.height + w.p.width <= 1 << 16;
+  int64_t plane = w.p.in_height * w.p.in_width;
+  bool fits =
+      ifd_tensor_count(x->in[2]) == w.p.regions && plane < INT32_MAX && w.p.height + w.p.width <= 1 << 16;
   if (!fits) return IFD_OK;
-  x->work->algorithm = "separable taps";
+  double taps = (w.a.ratio > 0 ? 4 * (double)(w.a.ratio * w.a.ratio) : 16) * (double)(w.p.height * w.p.width);
+  TRY(ifd_lower_sampling(x, &w.in, 0, w.p.channels, w.p.channels, w.p.images, plane,
+                         taps * (double)w.p.regions));
+  x->work->algorithm = "taps";
   return ifd_lower_launch(x, run_roi_align, &w, sizeof w, w.p.regions,
-                          (size_t)(w.p.height + w.p.width) * sizeof(axis_taps));
+                          sizeof(align_scratch) + (size_t)(w.p.height + w.p.width) * sizeof(axis_taps));
 }
 
 static ifd_status eval_roi_align_10(ifd_eval *x) { return eval_roi_align(x, false); }

@@ -96,13 +96,16 @@ void ifd_taps_set(ifd_taps *t, const ifd_taps_axis *axes, int n_axes, const floa
   } while (a >= 0);
 }
 
-void ifd_taps_apply(const ifd_taps *t, const float *plane, float *out) {
-  float sum[IFD_TAPS_BLOCK] = {0};
-  for (int k = 0; k < t->n; k++)
-    for (int i = 0; i < t->n_points; i++) {
-      int32_t at = t->index[k][i];
-      float product = t->weight[k][i] * plane[at < 0 ? 0 : at];
-      sum[i] += at < 0 ? 0 : product;
+ifd_k_samples ifd_taps_samples(ifd_taps *t) {
+  int32_t n = 0;
+  for (int i = 0; i < t->n_points; i++) {
+    t->first[i] = n;
+    for (int k = 0; k < t->n; k++) {
+      t->inside[n] = t->index[k][i];
+      t->inside_weight[n] = t->weight[k][i];
+      n += t->index[k][i] >= 0;
     }
-  memcpy(out, sum, (size_t)t->n_points * sizeof *out);
+  }
+  t->first[t->n_points] = n;
+  return (ifd_k_samples){.n = t->n_points, .first = t->first, .index = t->inside, .weight = t->inside_weight};
 }

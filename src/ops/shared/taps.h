@@ -4,6 +4,7 @@
 #ifndef IFD_OPS_SHARED_TAPS_H
 #define IFD_OPS_SHARED_TAPS_H
 
+#include "kernels/sample/sample.h"
 #include "ops/op.h"
 
 enum { IFD_NEIGHBOURS = 4, IFD_TAPS_AXES = 8, IFD_TAPS = 64, IFD_TAPS_BLOCK = 64 };
@@ -34,17 +35,20 @@ void ifd_taps_axis_put(ifd_taps_axis *to, int i, const ifd_neighbours *at);
 /* Positions [0, n) have those of ifd_neighbours_linear. */
 void ifd_taps_axis_linear(ifd_taps_axis *to, const double *x, int n);
 
-/* The taps of up to IFD_TAPS_BLOCK positions, tap by tap. */
+/* The taps of up to IFD_TAPS_BLOCK positions, tap by tap; then those that are inside, position by position.
+ */
 typedef struct ifd_taps {
   int n, n_points;
   int32_t index[IFD_TAPS][IFD_TAPS_BLOCK]; /* in the plane; -1: nothing */
   float weight[IFD_TAPS][IFD_TAPS_BLOCK];
+  int32_t first[IFD_TAPS_BLOCK + 1], inside[IFD_TAPS * IFD_TAPS_BLOCK];
+  float inside_weight[IFD_TAPS * IFD_TAPS_BLOCK];
 } ifd_taps;
 
 /* From the axes of n_points positions, weights times scale[i] (NULL: 1). The product of axes[].n is at most
  * IFD_TAPS, and of axes[].size below INT32_MAX. */
 void ifd_taps_set(ifd_taps *t, const ifd_taps_axis *axes, int n_axes, const float *scale);
-/* out[i] = the weighted sum of point i, in the order of its taps. The plane is not empty. */
-void ifd_taps_apply(const ifd_taps *t, const float *plane, float *out);
+/* The samples that they are; it points into t. */
+ifd_k_samples ifd_taps_samples(ifd_taps *t);
 
 #endif

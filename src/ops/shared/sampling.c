@@ -1,0 +1,46 @@
+#include "ops/shared/sampling.h"
+
+#include "kernels/conv/conv.h"
+#include "kernels/kernels.h"
+
+static int64_t blocks_of(const ifd_sampling *s) { return ifd_ceil_div(s->channels, 16); }
+
+static float *block_at(const ifd_sampling *s, const ifd_args *args, int64_t image, int64_t block) {
+  return (float *)((char *)args->shared + s->at) + (image * blocks_of(s) + block) * s->plane * 16;
+}
+
+/* A task is a block of one image. */
+static void run_blocking(const void *params, const ifd_args *args, int task) {
+  const ifd_sampling *s = params;
+  int64_t image = task / blocks_of(s), block = task % blocks_of(s);
+  const float *in = (const float *)args->in[s->input] + image * s->channels * s->plane;
+  s->layouts->planar_to_blocked(block_at(s, args, image, 0), in, s->channels, s->plane, block, block + 1);
+}
+
+ifd_status ifd_lower_sampling(ifd_lower *x, ifd_sampling *s, int input, int64_t channels, int64_t apart,
+                              int64_t images, int64_t plane, double taps) {
+  enum { FEW_CHANNELS = 4 };
+  *s = (ifd_sampling){.kernels = ifd_k_sample(x->isa),
+                      .layouts = ifd_k_conv(x->isa),
+                      .input = input,
+                      .channels = channels,
+                      .plane = plane};
+  bool whole_blocks = apart == channels || apart % 16 == 0;
+  if (channels < FEW_CHANNELS || !whole_blocks || taps < (double)images * (double)plane) return IFD_OK;
+  s->blocked = true;
+  s->at = (x->work->shared + 63) / 64 * 64;
+  x->work->shared = s->at + (size_t)(images * blocks_of(s) * plane * 16) * sizeof(float);
+  return ifd_lower_launch(x, run_blocking, s, sizeof *s, images * blocks_of(s), 0);
+}
+
+void ifd_sampling_run(const ifd_sampling *s, const ifd_args *args, const ifd_k_samples *points, int64_t image,
+                      int64_t first, int64_t n, float *y, int64_t y_stride) {
+  if (!s->blocked) {
+    const float *in = (const float *)args->in[s->input] + (image * s->channels + first) * s->plane;
+    s->kernels->planar(points, in, s->plane, n, y, y_stride);
+    return;
+  }
+  for (int64_t c = 0; c < n; c += 16)
+    s->kernels->blocked(points, block_at(s, args, image, (first + c) / 16), (int)ifd_min_i64(16, n - c),
+                        y + c * y_stride, y_stride);
+}
