@@ -341,6 +341,7 @@ void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
                          .source = &p,
                          .b = t->packed +
                               (steps_before * ifd_conv_panels(s, algo) + t->b0 * p.phase.steps) * 16,
+                         .streams = ifd_product_streams(ifd_conv_product_columns(s, algo), p.phase.steps),
                          .skip = t->b0 == 0 ? lane : 0,
                          .store = boxes           ? put_boxes
                                   : s->transposed ? scatter

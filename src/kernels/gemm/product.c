@@ -34,6 +34,10 @@ static bool set_finish(ifd_ukr_args *t, const ifd_product *p) {
   return !p->store && e->join <= IFD_K_JOIN_ADD && e->scale == 1 && !e->row_bias;
 }
 
+/* Lines of each panel that a tile by itself fetches ahead of those it reads, two of four, where B comes from
+ * far: the hardware fetches the others, but alone is slower. */
+enum { LINES_AHEAD = 16 };
+
 /* Columns [j, j + n_cols) of a block. */
 typedef struct strip {
   const block *k;
@@ -81,6 +85,8 @@ static __attribute__((noinline)) void run_column(const block *k, int64_t j, int6
   ifd_ukr_args t = k->t;
   t.fetches_a = !p->pack && vector == 0;
   t.b = k->b + vector * t.b_vs;
+  if (p->streams && ifd_ukr_tiles(k->i1 - k->i0, n_vectors) == 1)
+    t.next = t.b + LINES_AHEAD * 16, t.n_next = LINES_AHEAD;
   if (!k->first) t.init = in_plane(&k->sums, 0, vector);
   t.c = in_plane(&k->to, 0, vector);
   t.finish = k->last && k->finish;

@@ -29,7 +29,8 @@ typedef struct ifd_product {
   /* B by panels of 16 columns, or, with strides, as b[k * b_rs + j * b_cs] to be packed here. */
   const float *b;
   int64_t b_rs, b_cs;
-  float *c; /* row i, vector v of 16 columns: c + i * c_rs + v * c_vs */
+  bool streams; /* all of B, of which this may be a part, is too large to be near */
+  float *c;     /* row i, vector v of 16 columns: c + i * c_rs + v * c_vs */
   int64_t c_rs, c_vs, other_rs, other_vs;
   bool fill; /* columns beyond n of the last vector are there and get zeros, else they are left alone */
   /* Instead of c: takes the sums of a block, of 16 * 1, 2 … columns from j0 on, each row `columns` apart. */
@@ -38,6 +39,9 @@ typedef struct ifd_product {
   int64_t skip; /* columns, fewer than 16, that are left alone: c and what else has columns begin with them */
   const ifd_k_epilogue *epilogue;
 } ifd_product;
+
+/* Whether B of n columns and k steps does not stay in L2 beside what else a run meets. */
+static inline bool ifd_product_streams(int64_t n, int64_t k) { return (double)n * (double)k >= 1 << 18; }
 
 /* The parts of the scratch of a product, in bytes. */
 typedef struct ifd_product_scratch {

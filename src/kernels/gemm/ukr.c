@@ -94,8 +94,8 @@ typedef struct column {
 enum { C_ROWS_AHEAD = 2 };
 
 /* Each of several tiles fetches its share of the next panels, side by side, which would otherwise come from
- * memory all at once; a single tile leaves that to the hardware. A fetch for every four steps of k, needed or
- * not: a branch that changes within the loop costs more. */
+ * memory all at once; a single tile leaves that to the hardware, or is told what to fetch. A fetch for every
+ * four steps of k, needed or not: a branch that changes within the loop costs more. */
 IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const column *in) {
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   float aside[IFD_UKR_ROWS * IFD_UKR_MAX_VECTORS * 16] __attribute__((aligned(64)));
