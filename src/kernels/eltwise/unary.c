@@ -92,24 +92,48 @@ PLAIN(not_bool, uint8_t, uint8_t, !x[i])
   PLAIN(identity_##t, t, t, x[i])                                                                            \
   PLAIN(abs_##t, t, t, x[i] < 0 ? -(u)x[i] : (u)x[i])                                                        \
   PLAIN(neg_##t, t, t, -(u)x[i])                                                                             \
-  PLAIN(sign_##t, t, t, (x[i] > 0) - (x[i] < 0))
+  PLAIN(sign_##t, t, t, (x[i] > 0) - (x[i] < 0))                                                             \
+  PLAIN(relu_##t, t, t, x[i] > 0 ? x[i] : 0)
 INTEGER_ROWS(int64_t, uint64_t)
 INTEGER_ROWS(int32_t, uint32_t)
+PLAIN(identity_double, double, double, x[i])
+PLAIN(abs_double, double, double, fabs(x[i]))
+PLAIN(neg_double, double, double, -x[i])
+PLAIN(sign_double, double, double, x[i] != x[i] ? x[i] : (double)((x[i] > 0) - (x[i] < 0)))
+PLAIN(relu_double, double, double, (x[i] > 0) | (x[i] != x[i]) ? x[i] : 0)
+PLAIN(sqrt_double, double, double, sqrt(x[i]))
+PLAIN(reciprocal_double, double, double, 1 / x[i])
+PLAIN(floor_double, double, double, floor(x[i]))
+PLAIN(ceil_double, double, double, ceil(x[i]))
+PLAIN(round_double, double, double, rint(x[i]))
 
 ifd_el_unary_row *IFD_K(ifd_el_unary)(ifd_el op, ifd_dtype t) {
   static ifd_el_unary_row *const i64[IFD_EL_N_UNARY] = {[IFD_EL_Identity] = identity_int64_t,
                                                         [IFD_EL_Abs] = abs_int64_t,
                                                         [IFD_EL_Neg] = neg_int64_t,
-                                                        [IFD_EL_Sign] = sign_int64_t};
+                                                        [IFD_EL_Sign] = sign_int64_t,
+                                                        [IFD_EL_Relu] = relu_int64_t};
   static ifd_el_unary_row *const i32[IFD_EL_N_UNARY] = {[IFD_EL_Identity] = identity_int32_t,
                                                         [IFD_EL_Abs] = abs_int32_t,
                                                         [IFD_EL_Neg] = neg_int32_t,
-                                                        [IFD_EL_Sign] = sign_int32_t};
+                                                        [IFD_EL_Sign] = sign_int32_t,
+                                                        [IFD_EL_Relu] = relu_int32_t};
+  static ifd_el_unary_row *const f64[IFD_EL_N_UNARY] = {[IFD_EL_Identity] = identity_double,
+                                                        [IFD_EL_Abs] = abs_double,
+                                                        [IFD_EL_Neg] = neg_double,
+                                                        [IFD_EL_Sign] = sign_double,
+                                                        [IFD_EL_Relu] = relu_double,
+                                                        [IFD_EL_Sqrt] = sqrt_double,
+                                                        [IFD_EL_Reciprocal] = reciprocal_double,
+                                                        [IFD_EL_Floor] = floor_double,
+                                                        [IFD_EL_Ceil] = ceil_double,
+                                                        [IFD_EL_Round] = round_double};
   if (op < IFD_EL_N_UNARY)
-    return t == IFD_FLOAT   ? IFD_K(ifd_el_unary_f32)[op]
-           : t == IFD_INT64 ? i64[op]
-           : t == IFD_INT32 ? i32[op]
-                            : NULL;
+    return t == IFD_FLOAT    ? IFD_K(ifd_el_unary_f32)[op]
+           : t == IFD_INT64  ? i64[op]
+           : t == IFD_INT32  ? i32[op]
+           : t == IFD_DOUBLE ? f64[op]
+                             : NULL;
   if (op == IFD_EL_Not) return t == IFD_BOOL ? not_bool : NULL;
   if (t != IFD_FLOAT) return NULL;
   return op == IFD_EL_IsNaN ? is_nan : op == IFD_EL_IsInf ? is_inf : NULL;

@@ -42,6 +42,11 @@
   REDUCE(l1, t, int64_t, 0, (uint64_t)y + MAGNITUDE(a), y)
 TYPE(int64_t, INT64_MIN, INT64_MAX)
 TYPE(int32_t, INT32_MIN, INT32_MAX)
+#define EXTREMES(t, least, most)                                                                             \
+  REDUCE(max, t, t, least, y > a ? y : a, y)                                                                 \
+  REDUCE(min, t, t, most, y < a ? y : a, y)
+EXTREMES(int8_t, INT8_MIN, INT8_MAX)
+EXTREMES(uint8_t, 0, UINT8_MAX)
 
 /* double: a row is eight chains, element i in chain i % 8, joined in order; a column is one chain. NaN is
  * greatest and least. */
@@ -81,8 +86,8 @@ TYPE(int32_t, INT32_MIN, INT32_MAX)
       out[j] = end;                                                                                          \
     }                                                                                                        \
   }
-#define GREATER (y > a || y != y ? y : a)
-#define LESS    (y < a || y != y ? y : a)
+#define GREATER ((y > a) | (y != y) ? y : a)
+#define LESS    ((y < a) | (y != y) ? y : a)
 REDUCE_DOUBLE(sum, 0, y + a, y + a, y)
 REDUCE_DOUBLE(mean, 0, y + a, y + a, y / (double)n)
 REDUCE_DOUBLE(max, -INFINITY, GREATER, GREATER, y)
@@ -106,5 +111,17 @@ ifd_reduce_columns *IFD_K(ifd_reduce_plain)(ifd_reduce op, ifd_dtype t) {
       [IFD_REDUCE_Max] = max_double,      [IFD_REDUCE_Min] = min_double,
       [IFD_REDUCE_Prod] = product_double, [IFD_REDUCE_SumSquare] = squares_double,
       [IFD_REDUCE_L1] = l1_double,        [IFD_REDUCE_L2] = l2_double};
-  return t == IFD_INT64 ? i64[op] : t == IFD_INT32 ? i32[op] : t == IFD_DOUBLE ? f64[op] : NULL;
+  static ifd_reduce_columns *const i8[IFD_N_REDUCE] = {
+      [IFD_REDUCE_Max] = max_int8_t, [IFD_REDUCE_Min] = min_int8_t};
+  static ifd_reduce_columns *const u8[IFD_N_REDUCE] = {
+      [IFD_REDUCE_Max] = max_uint8_t, [IFD_REDUCE_Min] = min_uint8_t};
+  switch (t) {
+  case IFD_INT64: return i64[op];
+  case IFD_INT32: return i32[op];
+  case IFD_DOUBLE: return f64[op];
+  case IFD_INT8: return i8[op];
+  case IFD_UINT8:
+  case IFD_BOOL: return u8[op];
+  default: return NULL;
+  }
 }

@@ -1,5 +1,6 @@
 #include "kernels/reduce/plain.h"
 #include "kernels/fold.h"
+#include "kernels/transpose.h"
 #include "kernels/vmath.h"
 
 enum { COLUMN_BLOCK = IFD_FOLD_BLOCK / 16, WIDTH = 512 };
@@ -39,6 +40,44 @@ static float log_sum_exp_row(const float *x, size_t n) {
   return max + log_of(v16_sum(v16_fold(x, n, v16_zero(), step_exp, v16_set1(max), v16_add)));
 }
 
+/* Rows of at most sixteen elements, sixteen rows at a time: what the tree of a row joins lies in the lanes of
+ * two vectors. */
+IFD_INLINE void fold_short_rows(const float *x, size_t row_stride, size_t n_rows, size_t n, float start,
+                                ifd_fold_step *step, ifd_fold_join *join, float *y) {
+  for (size_t r = 0; r < n_rows; r += 16) {
+    const int some = n_rows - r < 16 ? (int)(n_rows - r) : 16;
+    v16 t[16];
+    for (int k = 0; k < 16; k++)
+      t[k] = k < some ? v16_load_n(x + (r + (size_t)k) * row_stride, (int)n) : v16_zero();
+    v16_transpose(t);
+    for (size_t k = 0; k < 16; k++) t[k] = k < n ? step(v16_set1(start), t[k], v16_zero()) : v16_set1(start);
+    for (int half = 8; half; half /= 2)
+      for (int k = 0; k < half; k++) t[k] = join(t[k], t[k + half]);
+    v16_store_n(y + r, t[0], some);
+  }
+}
+
+/* Whether such rows are reduced so. */
+static bool reduce_short_rows(ifd_reduce op, const float *x, size_t row_stride, size_t rows, size_t n,
+                              float *y) {
+  switch (op) {
+  case IFD_REDUCE_Sum:
+  case IFD_REDUCE_Mean: fold_short_rows(x, row_stride, rows, n, 0, v16_step_sum, v16_add, y); break;
+  case IFD_REDUCE_Max:
+    fold_short_rows(x, row_stride, rows, n, -INFINITY, v16_step_greater, v16_greater, y);
+    break;
+  case IFD_REDUCE_Min:
+    fold_short_rows(x, row_stride, rows, n, INFINITY, v16_step_smaller, v16_smaller, y);
+    break;
+  case IFD_REDUCE_SumSquare:
+  case IFD_REDUCE_L2: fold_short_rows(x, row_stride, rows, n, 0, v16_step_square, v16_add, y); break;
+  default: return false;
+  }
+  for (size_t r = 0; r < rows && op == IFD_REDUCE_Mean; r++) y[r] /= (float)n;
+  for (size_t r = 0; r < rows && op == IFD_REDUCE_L2; r++) y[r] = sqrtf(y[r]);
+  return true;
+}
+
 static void rows(ifd_reduce op, const float *x, size_t row_stride, size_t n_rows, size_t n, float *y) {
   static float (*const functions[IFD_N_REDUCE])(const float *x, size_t n) = {
       [IFD_REDUCE_Sum] = sum_row,        [IFD_REDUCE_Mean] = mean_row,
@@ -47,6 +86,7 @@ static void rows(ifd_reduce op, const float *x, size_t row_stride, size_t n_rows
       [IFD_REDUCE_L1] = abs_row,         [IFD_REDUCE_L2] = norm_row,
       [IFD_REDUCE_LogSum] = log_sum_row, [IFD_REDUCE_LogSumExp] = log_sum_exp_row,
   };
+  if (n <= 16 && reduce_short_rows(op, x, row_stride, n_rows, n, y)) return;
   for (size_t r = 0; r < n_rows; r++) y[r] = functions[op](x + r * row_stride, n);
 }
 

@@ -12,10 +12,12 @@
     }                                                                                                        \
   }
 #define BITS(t) (8 * sizeof(t))
+/* In the type itself, whose division is cheaper than that of 64 bits. */
+#define REMAINDER(a, b) (b == -1 ? 0 : a % b)
 #define SIGNED(t, u)                                                                                         \
-  ROW(div, t, ifd_quotient(a, b))                                                                            \
-  ROW(floor_mod, t, ifd_floor_mod(a, b))                                                                     \
-  ROW(trunc_mod, t, ifd_remainder(a, b))                                                                     \
+  ROW(div, t, b == -1 ? (t) - (u)a : a / b)                                                                  \
+  ROW(floor_mod, t, REMAINDER(a, b) + (REMAINDER(a, b) && (REMAINDER(a, b) < 0) != (b < 0) ? b : 0))         \
+  ROW(trunc_mod, t, REMAINDER(a, b))                                                                         \
   ROW(power, t, ifd_power_i64(a, b))                                                                         \
   ROW(shift_left, t, b >= 0 && (u)b < BITS(t) ? (uint64_t)a << b : 0)                                        \
   ROW(shift_right, t, b >= 0 && (u)b < BITS(t) ? a >> b : a < 0 ? -1 : 0)
