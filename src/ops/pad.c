@@ -104,6 +104,29 @@ static ifd_status fill_axis(ifd_mover *m, const ifd_shape *out, ifd_view v, size
   return ifd_mover_fill(m, &slab, size, ifd_view_from(v, axis, k[axis].to + k[axis].n), value);
 }
 
+/* Rows along the last axis that is padded are more than one. */
+static bool has_rows(const ifd_shape *in, const ifd_shape *out) {
+  int last = out->rank - 1;
+  while (last > 0 && in->dim[last] == out->dim[last]) last--;
+  return ifd_shape_span(out, 0, last) > 1;
+}
+
+/* The same by an index for each place of each axis, -1 for the value. */
+static ifd_status pick(ifd_mover *m, const ifd_shape *out, const kept *k, source *from, const void *value) {
+  const int64_t *index[IFD_MAX_RANK];
+  for (int a = 0; a < out->rank; a++) {
+    int64_t *at;
+    ALLOC(m->err, at, ifd_new_array(m->arena, int64_t, out->dim[a]));
+    for (int64_t i = 0; i < out->dim[a]; i++) {
+      int64_t place = i - k[a].to;
+      if (place < 0 || place >= k[a].n) place = from ? from(place, k[a].n) : -1;
+      at[i] = place < 0 ? -1 : k[a].from + place;
+    }
+    index[a] = at;
+  }
+  return ifd_mover_pick(m, index, value);
+}
+
 /* Output 0 from input 0: before[i] and after[i] elements more (or fewer) in dimension i; value NULL is zero.
  */
 static ifd_status pad(ifd_mover *m, const int64_t *before, const int64_t *after, source *from,
@@ -120,6 +143,8 @@ static ifd_status pad(ifd_mover *m, const int64_t *before, const int64_t *after,
   }
   TRY(ifd_mover_out(m, &whole, 0, in->dtype, &shape));
   if (ifd_shape_count(&shape) == 0) return IFD_OK;
+  if (ifd_mover_lowers(m) && ifd_tensor_count(in) && has_rows(&in->shape, &shape))
+    return pick(m, &shape, k, from, value);
   to = whole;
   for (int i = 0; i < shape.rank; i++) {
     source = ifd_view_from(source, i, k[i].from);

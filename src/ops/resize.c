@@ -11,6 +11,7 @@
 
 #include "ops/shared/batch.h"
 #include "ops/shared/move.h"
+#include "ops/shared/picks.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/values.h"
 
@@ -583,73 +584,16 @@ static ifd_status lower_smooth(ifd_lower *x, const resize *r, const int *axes, i
   return IFD_OK;
 }
 
-/* Rows along the last axis that changes, each from a row of the input; what lies behind that axis is one
- * element. */
-typedef struct nearest_params {
-  size_t size;
-  ifd_shape out; /* of such elements */
-  int64_t in_stride[IFD_MAX_RANK];
-  const int64_t *index[IFD_MAX_RANK]; /* by axis */
-  ifd_rows rows;
-} nearest_params;
-
-static void copy_row(const nearest_params *p, char *to, const char *from) {
-  int64_t n = p->out.dim[p->out.rank - 1];
-  const int64_t *index = p->index[p->out.rank - 1];
-#define COPY(bytes)                                                                                          \
-  case bytes:                                                                                                \
-    for (int64_t i = 0; i < n; i++) memcpy(to + i * bytes, from + index[i] * bytes, bytes);                  \
-    return;
-  switch (p->size) {
-    COPY(1)
-    COPY(2)
-    COPY(4)
-    COPY(8)
-    COPY(16)
-    COPY(64) /* a block of channels */
-  default:
-    for (int64_t i = 0; i < n; i++)
-      memcpy(to + (size_t)i * p->size, from + (size_t)index[i] * p->size, p->size);
-  }
-#undef COPY
-}
-
-static void run_nearest(const void *params, const ifd_args *args, int task) {
-  const nearest_params *p = params;
-  int last = p->out.rank - 1;
-  int64_t from, to, copied = -1;
-  size_t row_len = (size_t)p->out.dim[last] * p->size;
-  ifd_rows_of(&p->rows, task, &from, &to);
-  char *out = (char *)args->out[0] + (size_t)from * row_len;
-  for (int64_t r = from; r < to; r++, out += row_len) {
-    int64_t rest = r, at = 0;
-    for (int a = last - 1; a >= 0; a--) {
-      at += p->index[a][rest % p->out.dim[a]] * p->in_stride[a];
-      rest /= p->out.dim[a];
-    }
-    if (at == copied)
-      memcpy(out, out - row_len, row_len);
-    else
-      copy_row(p, out, (const char *)args->in[X] + (size_t)at * p->size);
-    copied = at;
-  }
-}
-
 static ifd_status lower_nearest(ifd_lower *x, const resize *r) {
-  int last = r->rank - 1;
-  nearest_params p = {.size = ifd_dtype_size(x->in[X]->dtype), .out = x->out[0]->shape};
-  ifd_shape in = x->in[X]->shape;
-  for (; last > 0 && is_identity(&r->axis[last]); last--) p.size *= (size_t)in.dim[last];
-  in.rank = p.out.rank = last + 1;
-  ifd_shape_strides(&in, p.in_stride);
-  for (int i = 0; i <= last; i++) {
+  const int64_t *index[IFD_MAX_RANK];
+  for (int i = 0; i < r->rank; i++) {
     table t;
     TRY(make_table(x->err, x->arena, r, &r->axis[i], &t));
-    p.index[i] = t.index;
+    index[i] = t.index;
   }
-  p.rows = ifd_rows_split(ifd_shape_span(&p.out, 0, last), (double)p.out.dim[last] * (double)p.size / 4);
+  TRY(ifd_lower_picks(x, &x->in[X]->shape, ifd_dtype_size(x->in[X]->dtype), index, NULL));
   x->work->algorithm = "nearest";
-  return ifd_lower_rows(x, run_nearest, &p, sizeof p, &p.rows, 0);
+  return IFD_OK;
 }
 
 /* Declines what depends on data not yet known, extrapolates, or changes more axes than a work has launches.

@@ -1,5 +1,7 @@
 #include "ops/shared/mover.h"
 
+#include "ops/shared/picks.h"
+
 #include "base/vec.h"
 #include "kernels/kernels.h"
 #include "tensor/convert.h"
@@ -94,6 +96,14 @@ ifd_status ifd_mover_fill(ifd_mover *m, const ifd_shape *shape, size_t size, ifd
   static const uint64_t zero[2];
   return ifd_mover_move(m, shape, size, to,
                         (ifd_view){.data = (char *)(value ? value : zero), .operand = IFD_MOVER_VALUE});
+}
+
+bool ifd_mover_lowers(const ifd_mover *m) { return m->lower; }
+
+ifd_status ifd_mover_pick(ifd_mover *m, const int64_t *const *index, const void *value) {
+  const ifd_tensor *in = ifd_mover_in(m, 0);
+  m->declined = true;
+  return ifd_lower_picks(m->lower, &in->shape, ifd_dtype_size(in->dtype), index, value);
 }
 
 void ifd_mover_barrier(ifd_mover *m) {
