@@ -136,6 +136,9 @@ typedef struct work {
   int64_t *at; /* of the segments in a plane of v */
   float *v, *m, *u;
   int64_t b0, b1; /* output blocks in hand */
+  bool again;     /* the task has met its weights before */
+  bool low[MAX_IN],
+      right[MAX_IN]; /* whether the last tiles down and across take a line, a column of planes */
   tile tiles[IFD_WINOGRAD_TILES];
   int64_t n_tiles, first[N_KINDS + 1]; /* of each kind */
 } work;
@@ -177,40 +180,60 @@ static window window_of(const ifd_k_conv_shape *s, const tile *p, const float *x
   return v;
 }
 
-/* n columns of pixels, each to points of t. */
-IFD_INLINE void columns_in(const int OF, const int OUT, const window *x, int64_t n, v16 t[MAX_IN][MAX_IN]) {
-  for (int64_t j = 0; j < n; j++) {
-    bool inside = j >= x->begin && j < x->end;
-    v16 d[MAX_IN], o[MAX_IN];
-    UNROLL_ for (int i = 0; i < OUT + 2; i++) d[i] =
-        inside ? v16_load(x->line[i] + (j - x->begin) * 16) : v16_zero();
-    transform_in(OF, OUT, d, o);
-    UNROLL_ for (int i = 0; i < OUT + 2; i++) t[i][j] = o[i];
-  }
+/* Column j of pixels, to points of t. */
+IFD_INLINE void column_in(const int OF, const int OUT, const window *x, int64_t j, v16 t[MAX_IN][MAX_IN]) {
+  v16 d[MAX_IN], o[MAX_IN];
+  UNROLL_ for (int i = 0; i < OUT + 2; i++) d[i] = v16_load(x->line[i] + (j - x->begin) * 16);
+  transform_in(OF, OUT, d, o);
+  UNROLL_ for (int i = 0; i < OUT + 2; i++) t[i][j] = o[i];
 }
 
-/* n lines of t, each to places of v. */
+/* Line i of t, to places of v. */
+IFD_INLINE void line_in(const int OF, const int OUT, v16 t[MAX_IN][MAX_IN], int64_t n_out, int64_t i,
+                        float *v, int64_t plane) {
+  float *to = v + ifd_winograd_point(OF, n_out, i) * (OF + 2) * plane;
+  v16 o[MAX_IN];
+  transform_in(OF, OUT, t[i], o);
+  UNROLL_ for (int j = 0; j < OUT + 2; j++) v16_store(to + ifd_winograd_point(OF, OUT, j) * plane, o[j]);
+}
+
+/* n columns of pixels, zeros outside. */
+IFD_INLINE void columns_in(const int OF, const int OUT, const window *x, int64_t n, v16 t[MAX_IN][MAX_IN]) {
+  for (int64_t j = 0; j < n; j++)
+    if (j >= x->begin && j < x->end)
+      column_in(OF, OUT, x, j, t);
+    else
+      UNROLL_ for (int i = 0; i < OUT + 2; i++) t[i][j] = v16_zero();
+}
+
 IFD_INLINE void lines_in(const int OF, const int OUT, v16 t[MAX_IN][MAX_IN], int64_t n_out, float *v,
                          int64_t plane) {
-  for (int64_t i = 0; i < n_out + 2; i++) {
-    float *to = v + ifd_winograd_point(OF, n_out, i) * (OF + 2) * plane;
-    v16 o[MAX_IN];
-    transform_in(OF, OUT, t[i], o);
-    UNROLL_ for (int j = 0; j < OUT + 2; j++) v16_store(to + ifd_winograd_point(OF, OUT, j) * plane, o[j]);
-  }
+  for (int64_t i = 0; i < n_out + 2; i++) line_in(OF, OUT, t, n_out, i, v, plane);
 }
 
-/* n columns of planes of m, each to lines of t. */
+/* A whole tile of pixels inside the image. */
+IFD_INLINE void tile_in(const int OF, const window *x, float *v, int64_t plane) {
+  v16 t[MAX_IN][MAX_IN];
+  window w = *x;
+  w.begin = 0;
+  UNROLL_ for (int j = 0; j < OF + 2; j++) column_in(OF, OF, &w, j, t);
+  UNROLL_ for (int i = 0; i < OF + 2; i++) line_in(OF, OF, t, OF, i, v, plane);
+}
+
+/* Column j of planes of m, to lines of t. */
+IFD_INLINE void column_out(const int OF, const int OUT, const float *m, int64_t plane, int64_t n_out,
+                           int64_t j, v16 t[MAX_OUT][MAX_IN]) {
+  const float *from = m + ifd_winograd_point(OF, n_out, j) * plane;
+  v16 d[MAX_IN], o[MAX_OUT];
+  UNROLL_ for (int i = 0; i < OUT + 2; i++) d[i] =
+      v16_load(from + ifd_winograd_point(OF, OUT, i) * (OF + 2) * plane);
+  transform_out(OF, OUT, d, o);
+  UNROLL_ for (int i = 0; i < OUT; i++) t[i][j] = o[i];
+}
+
 IFD_INLINE void columns_out(const int OF, const int OUT, const float *m, int64_t plane, int64_t n_out,
                             v16 t[MAX_OUT][MAX_IN]) {
-  for (int64_t j = 0; j < n_out + 2; j++) {
-    const float *from = m + ifd_winograd_point(OF, n_out, j) * plane;
-    v16 d[MAX_IN], o[MAX_OUT];
-    UNROLL_ for (int i = 0; i < OUT + 2; i++) d[i] =
-        v16_load(from + ifd_winograd_point(OF, OUT, i) * (OF + 2) * plane);
-    transform_out(OF, OUT, d, o);
-    UNROLL_ for (int i = 0; i < OUT; i++) t[i][j] = o[i];
-  }
+  for (int64_t j = 0; j < n_out + 2; j++) column_out(OF, OUT, m, plane, n_out, j, t);
 }
 
 /* Where outputs of a tile go. */
@@ -219,6 +242,19 @@ typedef struct target {
   const ifd_conv_fused *fused;
   int64_t block, pixel;
 } target;
+
+/* A whole tile of outputs through the fused epilogue; other: NULL, or what is added, as y. */
+IFD_INLINE void tile_out(const int OF, const float *m, int64_t plane, const ifd_conv_fused *fused, float *y,
+                         const float *other, int64_t line) {
+  v16 t[MAX_OUT][MAX_IN];
+  UNROLL_ for (int j = 0; j < OF + 2; j++) column_out(OF, OF, m, plane, OF, j, t);
+  UNROLL_ for (int i = 0; i < OF; i++) {
+    v16 o[MAX_OUT];
+    transform_out(OF, OF, t[i], o);
+    UNROLL_ for (int j = 0; j < OF; j++) v16_store(
+        y + i * line + j * 16, ifd_conv_fused_of(fused, o[j], other ? other + i * line + j * 16 : NULL));
+  }
+}
 
 /* n lines of t, each to outputs. */
 IFD_INLINE void lines_out(const int OF, const int OUT, v16 t[MAX_OUT][MAX_IN], int64_t n, const target *to) {
@@ -273,12 +309,39 @@ static const transform *transform_of(int64_t of, int64_t out) {
   return &transforms[of][out];
 }
 
+/* Both axes of a whole tile, in registers. */
+typedef struct whole {
+  void (*in)(const window *x, float *v, int64_t plane);
+  void (*out)(const float *m, int64_t plane, const ifd_conv_fused *fused, float *y, const float *other,
+              int64_t line);
+} whole;
+
+#define WHOLE(OF)                                                                                            \
+  static void tile_in_##OF(const window *x, float *v, int64_t plane) { tile_in(OF, x, v, plane); }           \
+  static void tile_out_##OF(const float *m, int64_t plane, const ifd_conv_fused *fused, float *y,            \
+                            const float *other, int64_t line) {                                              \
+    tile_out(OF, m, plane, fused, y, other, line);                                                           \
+  }
+WHOLE(2)
+WHOLE(4)
+
+static const whole *whole_of(int64_t of) {
+  static const whole wholes[MAX_OUT + 1] = {[2] = {tile_in_2, tile_out_2}, [4] = {tile_in_4, tile_out_4}};
+  return &wholes[of];
+}
+
+static bool is_whole(const work *k, const tile *t) { return t->rows == k->z.out && t->columns == k->z.out; }
+
 /* One segment of all tiles, to v. */
 static void transform_segment(const work *k, int64_t block, int64_t tap, float *v) {
   for (int64_t i = 0; i < k->n_tiles; i++, v += 16) {
     const tile *p = &k->tiles[i];
     const float *x = k->t->x + p->sample * k->t->x_sample + block * k->t->x_plane * 16;
     window w = window_of(&k->t->plan->shape, p, x, tap);
+    if (is_whole(k, p) && w.begin == 0 && w.end >= k->z.in) {
+      whole_of(k->z.out)->in(&w, v, k->z.v_plane);
+      continue;
+    }
     v16 t[MAX_IN][MAX_IN];
     transform_of(k->z.out, p->rows)->columns_in(&w, p->columns + 2, t);
     transform_of(k->z.out, p->columns)->lines_in(t, p->rows, v, k->z.v_plane);
@@ -294,78 +357,84 @@ static void transform_inputs(const work *k, int64_t s0, int64_t s1) {
   }
 }
 
-/* The products of one plane, of the tiles that take it and the blocks in hand: t has the segments, the tiles'
- * first in plane 0 and the weights of the first block; init, if sums so far are added to. */
-static void multiply(const work *k, ifd_ukr_args t, int64_t plane) {
-  const ifd_winograd_sizes *z = &k->z;
-  bool low = ifd_winograd_takes(&z->down, plane / z->in),
-       right = ifd_winograd_takes(&z->across, plane % z->in);
-  int64_t first = k->first[low ? LOW : INNER], end = k->first[!right ? RIGHT : low ? N_KINDS : CORNER];
-  t.a += plane * z->v_plane + first * 16;
-  t.c = k->m + plane * z->m_plane + first * 16;
-  for (int64_t b = k->b0, vectors; b < k->b1; b += vectors) {
-    vectors = ifd_ukr_vectors(end - first, k->b1 - b);
-    if (t.init) t.init = t.c;
-    IFD_K(ifd_ukr_run)(&t, end - first, vectors);
-    t.b += vectors * t.b_vs, t.c += vectors * t.c_vs;
-    if (t.next) t.next += vectors * t.b_vs;
-  }
+/* What the products of all planes share. Arguments are changed in place, here and below: a copy would be read
+ * in wider pieces than it was written in, and wait for all stores before. */
+static ifd_ukr_args *products_of(const work *k, ifd_ukr_args *t, int64_t b_vs) {
+  int64_t vs = k->n_tiles * 16;
+  *t = (ifd_ukr_args){.k_part = k->t->plan->shape.c % 16, .b_vs = b_vs, .c_rs = 16, .c_vs = vs};
+  t->init_rs = 16, t->init_vs = vs;
+  return t;
 }
 
-/* Segments [s0, s1) of all tiles. */
-static ifd_ukr_args segments_of(const work *k, int64_t s0, int64_t s1) {
+/* Over segments [s0, s1). */
+static void set_segments(const work *k, ifd_ukr_args *t, int64_t s0, int64_t s1) {
   const ifd_k_conv_shape *s = &k->t->plan->shape;
-  int64_t n_full = s->c / 16 * s->kernel[IFD_K_D], vs = k->n_tiles * 16;
-  ifd_ukr_args t = {.a = k->v + s0 * vs, .at = k->at, .k_part = s->c % 16};
-  t.n_full = ifd_max_i64(0, ifd_min_i64(s1, n_full) - s0);
-  t.n_part = s1 - s0 - t.n_full;
-  t.c_rs = t.init_rs = 16, t.c_vs = t.init_vs = vs;
-  return t;
+  int64_t n_full = s->c / 16 * s->kernel[IFD_K_D];
+  t->at = k->at + s0;
+  t->n_full = ifd_max_i64(0, ifd_min_i64(s1, n_full) - s0);
+  t->n_part = s1 - s0 - t->n_full;
+}
+
+/* The products of the plane in column j of line i, of the tiles that take it and the blocks in hand, whose
+ * weights begin at b; those of later segments are added. */
+static void multiply(const work *k, ifd_ukr_args *t, const float *b, int64_t i, int64_t j) {
+  const ifd_winograd_sizes *z = &k->z;
+  bool low = k->low[i], right = k->right[j], adds = t->at > k->at;
+  int64_t first = k->first[low ? LOW : INNER], end = k->first[!right ? RIGHT : low ? N_KINDS : CORNER];
+  int64_t plane = i * z->in + j;
+  t->a = k->v + plane * z->v_plane + first * 16;
+  t->b = b;
+  t->c = k->m + plane * z->m_plane + first * 16;
+  for (int64_t left = k->b1 - k->b0, vectors; left > 0; left -= vectors) {
+    vectors = ifd_ukr_vectors(end - first, left);
+    t->init = adds ? t->c : NULL;
+    IFD_K(ifd_ukr_run)(t, end - first, vectors);
+    t->b += vectors * t->b_vs, t->c += vectors * t->c_vs;
+    if (t->next) t->next += vectors * t->b_vs;
+  }
 }
 
 static void multiply_whole(const work *k) {
   const ifd_winograd_sizes *z = &k->z;
-  int64_t plane = ifd_ceil_div(k->t->plan->shape.m, 16) * z->steps * 16;
-  ifd_ukr_args t = segments_of(k, 0, z->segments);
-  t.b_vs = z->steps * 16;
-  for (int64_t i = 0; i < z->planes; i++) {
-    t.b = k->t->packed + i * plane + k->b0 * t.b_vs;
-    multiply(k, t, i);
-  }
+  int64_t panel = z->steps * 16, plane = ifd_ceil_div(k->t->plan->shape.m, 16) * panel;
+  const float *b = k->t->packed + k->b0 * panel;
+  ifd_ukr_args args, *t = products_of(k, &args, panel);
+  t->near = k->again && z->stays;
+  set_segments(k, t, 0, z->segments);
+  for (int64_t i = 0; i < z->in; i++)
+    for (int64_t j = 0; j < z->in; j++, b += plane) multiply(k, t, b, i, j);
 }
 
-/* Half weights of output block b, line `line` of planes, from step k0 on. */
-static const float *half_weights(const work *k, int64_t b, int64_t line, int64_t k0) {
-  return k->t->packed + ((b * k->z.in + line) * k->z.steps + k0) * 3 * 16;
+/* Half weights of output block b, line i of planes, from step k0 on. */
+static const float *half_weights(const work *k, int64_t b, int64_t i, int64_t k0) {
+  return k->t->packed + ((b * k->z.in + i) * k->z.steps + k0) * 3 * 16;
 }
 
-/* One line of planes over steps [k0, k1), the segments of t; meanwhile the half weights that come next are
+/* Line i of planes over steps [k0, k1), the segments of t; meanwhile the half weights that come next are
  * fetched, a part with each plane. */
-static void multiply_line(const work *k, ifd_ukr_args t, int64_t line, int64_t k0, int64_t k1) {
+static void multiply_line(const work *k, ifd_ukr_args *t, int64_t i, int64_t k0, int64_t k1) {
   const ifd_winograd_sizes *z = &k->z;
   int64_t part = ifd_ceil_div(3 * (k1 - k0), z->in);
-  t.b_vs = z->u_panel;
   for (int64_t b = k->b0; b < k->b1; b++)
-    weights_of(z->out)(half_weights(k, b, line, k0), k1 - k0, k->u + (b - k->b0) * t.b_vs, z->u_plane);
-  bool last = k1 == z->steps && line + 1 == z->in;
-  const float *next = last ? half_weights(k, k->b1, 0, 0) : half_weights(k, k->b0, line, k1);
-  t.n_next = ifd_ceil_div(part, t.n_full + t.n_part);
+    weights_of(z->out)(half_weights(k, b, i, k0), k1 - k0, k->u + (b - k->b0) * t->b_vs, z->u_plane);
+  bool last = k1 == z->steps && i + 1 == z->in;
+  const float *next = last ? half_weights(k, k->b1, 0, 0) : half_weights(k, k->b0, i, k1);
+  t->n_next = ifd_ceil_div(part, t->n_full + t->n_part);
   for (int64_t j = 0; j < z->in; j++) {
-    t.b = k->u + j * z->u_plane;
-    t.next = next + j * part * 16;
-    multiply(k, t, line * z->in + j);
+    t->next = next + j * part * 16;
+    multiply(k, t, k->u + j * z->u_plane, i, j);
   }
 }
 
 static void multiply_half(const work *k) {
   const ifd_winograd_sizes *z = &k->z;
-  for (int64_t line = 0; line < z->in; line++)
+  ifd_ukr_args args, *t = products_of(k, &args, z->u_panel);
+  for (int64_t i = 0; i < z->in; i++)
     for (int64_t s0 = 0, s1, k0 = 0, k1; s0 < z->segments; s0 = s1, k0 = k1) {
       s1 = ifd_min_i64(s0 + IFD_WINOGRAD_HALF_SEGMENTS, z->segments);
-      ifd_ukr_args t = segments_of(k, s0, s1);
-      k1 = k0 + t.n_full * 16 + t.n_part * t.k_part;
-      if (s0 > 0) t.init = k->m;
-      multiply_line(k, t, line, k0, k1);
+      set_segments(k, t, s0, s1);
+      k1 = k0 + t->n_full * 16 + t->n_part * t->k_part;
+      multiply_line(k, t, i, k0, k1);
     }
 }
 
@@ -379,9 +448,15 @@ static void transform_outputs(const work *k) {
       target to = {&task, &fused, b, (p->d * s->out[IFD_K_H] + p->h) * s->out[IFD_K_W] + p->w};
       task.y = k->t->y + p->sample * task.y_sample;
       if (task.epilogue.join) task.epilogue.other = k->t->epilogue.other + p->sample * task.other_sample;
+      const float *m = k->m + ((b - k->b0) * k->n_tiles + i) * 16;
+      if (is_whole(k, p) && fused.fits) {
+        int64_t at = (b * task.y_plane + to.pixel) * 16;
+        const float *other = task.epilogue.join ? task.epilogue.other + at : NULL;
+        whole_of(k->z.out)->out(m, k->z.m_plane, &fused, task.y + at, other, s->out[IFD_K_W] * 16);
+        continue;
+      }
       v16 t[MAX_OUT][MAX_IN];
-      transform_of(k->z.out, p->rows)
-          ->columns_out(k->m + ((b - k->b0) * k->n_tiles + i) * 16, k->z.m_plane, p->columns, t);
+      transform_of(k->z.out, p->rows)->columns_out(m, k->z.m_plane, p->columns, t);
       transform_of(k->z.out, p->columns)->lines_out(t, p->rows, &to);
     }
   }
@@ -399,8 +474,10 @@ void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch) {
   k.u = (float *)((char *)scratch + ifd_round_64(sizeof *k.at * (size_t)k.z.segments));
   k.m = k.u + ifd_winograd_made(&k.z);
   k.v = shares ? t->shared : k.m + k.z.planes * k.z.m_plane;
+  for (int64_t i = 0; i < k.z.in; i++)
+    k.low[i] = ifd_winograd_takes(&k.z.down, i), k.right[i] = ifd_winograd_takes(&k.z.across, i);
   int64_t n = ifd_ceil_div(t->r1 - t->r0, k.z.at_once);
-  for (int64_t i = 0; i < n; i++) {
+  for (int64_t i = 0; i < n; i++, k.again = true) {
     take_tiles(&k, t->r0 + (t->r1 - t->r0) * i / n, t->r0 + (t->r1 - t->r0) * (i + 1) / n);
     for (int64_t s = 0; s < k.z.segments; s++) k.at[s] = s * k.n_tiles * 16;
     if (!shares) transform_inputs(&k, 0, k.z.segments);

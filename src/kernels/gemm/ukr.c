@@ -85,32 +85,44 @@ IFD_INLINE void add_so_far(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECT
   EACH_VECTOR EACH_ROW sum[i][v] = v16_add(v16_load(so_far + i * rs + v * vs), sum[i][v]);
 }
 
-/* Tiles [r, end) of the n over the same panels, of which r is the one from `row` on. */
+/* Tiles [r, end) of the n over the same panels, of which r is the one from `row` on. Each fetches `share`
+ * floats of what comes next with every four steps of k. */
 typedef struct column {
-  int64_t row, r, end, n;
+  int64_t row, r, end, n, share;
 } column;
+
+/* Four steps, and a fetch for them, needed or not: a branch that changes within a loop costs more. */
+IFD_INLINE void four_steps(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *a,
+                           const float *b, int64_t b_vs, const float *next, int64_t share) {
+  EACH_VECTOR __builtin_prefetch(next + v * b_vs, 0, 2);
+  if (share > 16) EACH_VECTOR __builtin_prefetch(next + v * b_vs + 16, 0, 2); /* two tiles, or three */
+  step(M, NV, sum, a + 0, b + 0, b_vs);
+  step(M, NV, sum, a + 1, b + 16, b_vs);
+  step(M, NV, sum, a + 2, b + 32, b_vs);
+  step(M, NV, sum, a + 3, b + 48, b_vs);
+}
+
+/* Where a tile's part of what comes next begins. */
+IFD_INLINE const float *first_next(const int NV, const ifd_ukr_args *t, const column *in) {
+  int64_t n = (t->k_head > 0) + t->n_full + t->n_part;
+  return (t->next ? t->next : t->b + NV * t->b_vs) + in->r * in->share * 4 * n;
+}
 
 /* Rows of C fetched with each segment: all at once they would hold up A and B. */
 enum { C_ROWS_AHEAD = 2 };
 
-/* Each of several tiles fetches its share of the next panels, side by side, which would otherwise come from
- * memory all at once; a single tile leaves that to the hardware, or is told what to fetch. A fetch for every
- * four steps of k, needed or not: a branch that changes within the loop costs more. */
 IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const column *in) {
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   float aside[IFD_UKR_ROWS * IFD_UKR_MAX_VECTORS * 16] __attribute__((aligned(64)));
-  const uint32_t n_tiles = (uint32_t)in->n, r = (uint32_t)in->r;
-  const int64_t b_vs = t->b_vs;
-  const uint32_t n_next = t->next ? (uint32_t)t->n_next : n_tiles > 1 ? 16 : 0;
-  const int64_t share = (n_next + n_tiles - 1) / n_tiles * 4;
+  const int64_t b_vs = t->b_vs, share = in->share;
   const float *so_far = t->init ? t->init + in->row * t->init_rs : NULL;
   int64_t so_far_rs = t->init_rs, so_far_vs = t->init_vs;
-  const bool fetches_a = t->fetches_a && r + 1 < n_tiles;
+  const bool fetches_a = t->fetches_a && in->r + 1 < in->n;
   const float *a_rows = t->a + in->row * 16, *b = t->b;
   const int64_t *at = t->at, *head = at + (t->k_head > 0), *full = head + t->n_full, *end = full + t->n_part;
   const float *c = t->c + in->row * t->c_rs;
   int64_t c_left = M;
-  const float *next = (t->next ? t->next : b + NV * b_vs) + r * share * 4 * (end - at);
+  const float *next = first_next(NV, t, in);
   for (;;) {
     const int64_t *stop = end - at > IFD_UKR_CHAIN ? at + IFD_UKR_CHAIN : end;
     EACH_VECTOR EACH_ROW sum[i][v] = v16_zero();
@@ -120,15 +132,8 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
       for (int i = 0; i < C_ROWS_AHEAD && c_left > 0; i++, c_left--, c += t->c_rs)
         EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
       if (at >= head && at < full) {
-        for (int64_t k = 0; k < 16; k += 4, a += 4, b += 4 * 16, next += share) {
-          EACH_VECTOR __builtin_prefetch(next + v * b_vs, 0, 2);
-          if (share > 16)
-            EACH_VECTOR __builtin_prefetch(next + v * b_vs + 16, 0, 2); /* two tiles, or three */
-          step(M, NV, sum, a + 0, b + 0, b_vs);
-          step(M, NV, sum, a + 1, b + 16, b_vs);
-          step(M, NV, sum, a + 2, b + 32, b_vs);
-          step(M, NV, sum, a + 3, b + 48, b_vs);
-        }
+        for (int64_t k = 0; k < 16; k += 4, a += 4, b += 4 * 16, next += share)
+          four_steps(M, NV, sum, a, b, b_vs, next, share);
       } else
         for (int64_t k = 0, n = at < head ? t->k_head : t->k_part; k < n; k++, b += 16)
           step(M, NV, sum, a + k, b, b_vs);
@@ -149,10 +154,33 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
     EACH_VECTOR EACH_ROW v16_store(t->c + (in->row + i) * t->c_rs + v * t->c_vs, sum[i][v]);
 }
 
-typedef void tiles(const ifd_ukr_args *t, column in);
+/* The same of one chain of whole segments alone, stored side by side as it is: what else a tile may do would
+ * take a tenth of a short one. */
+IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_args *t, const column *in) {
+  v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
+  const int64_t b_vs = t->b_vs, share = in->share;
+  const float *a_rows = t->a + in->row * 16, *b = t->b, *next = first_next(NV, t, in);
+  EACH_VECTOR EACH_ROW sum[i][v] = v16_zero();
+  for (const int64_t *at = t->at, *end = at + t->n_full; at < end; at++) {
+    const float *a = a_rows + *at;
+    for (int k = 0; k < 4; k++, a += 4, b += 4 * 16, next += share)
+      four_steps(M, NV, sum, a, b, b_vs, next, share);
+  }
+  EACH_VECTOR EACH_ROW v16_store(t->c + (in->row + i) * 16 + v * t->c_vs, sum[i][v]);
+}
+static bool is_plain(const ifd_ukr_args *t) {
+  return t->k_head == 0 && t->n_part == 0 && t->n_full <= IFD_UKR_CHAIN && !t->fetches_a && !t->init &&
+         !t->finish && !t->take && t->c_rs == 16;
+}
+
+/* By address: a copy would be read in wider pieces than it was written in, and wait for all stores before. */
+typedef void tiles(const ifd_ukr_args *t, column *in);
 #define KERNEL(M, NV)                                                                                        \
-  static __attribute__((noinline)) void tile_##M##x##NV(const ifd_ukr_args *t, column in) {                  \
-    for (; in.r < in.end; in.r++, in.row += M) tile(M, NV, t, &in);                                          \
+  static __attribute__((noinline)) void plain_##M##x##NV(const ifd_ukr_args *t, column *in) {                \
+    for (; in->r < in->end; in->r++, in->row += M) plain_tile(M, NV, t, in);                                 \
+  }                                                                                                          \
+  static __attribute__((noinline)) void tile_##M##x##NV(const ifd_ukr_args *t, column *in) {                 \
+    for (; in->r < in->end; in->r++, in->row += M) tile(M, NV, t, in);                                       \
   }
 #define ROWS_1(X, NV)  X(1, NV)
 #define ROWS_2(X, NV)  ROWS_1(X, NV) X(2, NV)
@@ -170,11 +198,21 @@ typedef void tiles(const ifd_ukr_args *t, column in);
 #endif
 TILES(KERNEL)
 
+/* Each of several tiles fetches its share of the next panels, side by side, which would otherwise come from
+ * memory all at once; a single tile leaves that to the hardware, or is told what to fetch. */
+static int64_t share_of(const ifd_ukr_args *t, int64_t n_tiles) {
+  uint32_t n = t->next ? (uint32_t)t->n_next : n_tiles > 1 && !t->near ? 16 : 0;
+  return (n + (uint32_t)n_tiles - 1) / (uint32_t)n_tiles * 4;
+}
+
 void IFD_K(ifd_ukr_run)(const ifd_ukr_args *t, int64_t n_rows, int64_t vectors) {
-#define ENTRY(M, NV) [NV][M] = tile_##M##x##NV,
-  static tiles *const kernels[IFD_UKR_MAX_VECTORS + 1][IFD_UKR_ROWS + 1] = {TILES(ENTRY)};
+#define ENTRY(M, NV) [0][NV][M] = tile_##M##x##NV, [1][NV][M] = plain_##M##x##NV,
+  static tiles *const kernels[2][IFD_UKR_MAX_VECTORS + 1][IFD_UKR_ROWS + 1] = {TILES(ENTRY)};
   if (n_rows == 0) return;
+  tiles *const *of = kernels[is_plain(t)][vectors];
   int64_t n = ifd_ukr_tiles(n_rows, vectors), rows = n_rows / n, higher = n_rows % n;
-  if (higher) kernels[vectors][rows + 1](t, (column){0, 0, higher, n});
-  kernels[vectors][rows](t, (column){higher * (rows + 1), higher, n, n});
+  column in = {.end = higher, .n = n, .share = share_of(t, n)};
+  if (higher) of[rows + 1](t, &in);
+  in.end = n;
+  of[rows](t, &in);
 }

@@ -40,6 +40,7 @@ typedef struct ifd_ukr_args {
   bool fetches_a; /* a tile fetches the rows of the next one */
   const float
       *next; /* what to fetch meanwhile, b_vs apart; NULL: the next panels, if several tiles read these */
+  bool near; /* these are in L2: nothing is fetched unless `next` says so */
   int64_t n_next;    /* lines of it with each segment for each vector, all tiles together */
   const float *init; /* sums so far; NULL: 0. It may be c. */
   int64_t init_rs, init_vs;
@@ -67,18 +68,26 @@ IFD_INLINE int64_t ifd_ukr_rows(int64_t vectors) {
   static const int8_t rows[] = {IFD_UKR_TILES};
   return rows[vectors];
 }
-/* Tiles over n_rows rows. */
+/* Tiles over n_rows rows. Divisors that the compiler knows take it a multiplication. */
 IFD_INLINE int64_t ifd_ukr_tiles(int64_t n_rows, int64_t vectors) {
-  return ifd_ceil_div(n_rows, ifd_ukr_rows(vectors));
+  static const int8_t rows[] = {IFD_UKR_TILES};
+  switch (vectors) {
+  case 1: return ifd_ceil_div(n_rows, rows[1]);
+  case 2: return ifd_ceil_div(n_rows, rows[2]);
+  case 3: return ifd_ceil_div(n_rows, rows[3]);
+  default: return ifd_ceil_div(n_rows, rows[4]);
+  }
 }
 /* How many vectors a tile should take, where n_rows rows and n_vectors vectors are left. Of the usual tile
  * and others the fewest for each vector, since what a tile takes besides its sums is the same for all. One of
  * few rows reads more of B for its sums: only where it holds all rows. */
 IFD_INLINE int64_t ifd_ukr_vectors(int64_t n_rows, int64_t n_vectors) {
   int64_t best = ifd_min_i64(IFD_UKR_TILE / (IFD_UKR_ROWS * 16), n_vectors);
+  int64_t least = ifd_ukr_tiles(n_rows, best);
   for (int64_t v = best + 1; v <= IFD_UKR_MAX_VECTORS && v <= n_vectors; v++) {
-    bool suits = ifd_ukr_tiles(n_rows, v) == 1 || ifd_ukr_rows(v) > IFD_UKR_ROWS / 2;
-    if (suits && ifd_ukr_tiles(n_rows, v) * best < ifd_ukr_tiles(n_rows, best) * v) best = v;
+    int64_t tiles = ifd_ukr_tiles(n_rows, v);
+    bool suits = tiles == 1 || ifd_ukr_rows(v) > IFD_UKR_ROWS / 2;
+    if (suits && tiles * best < least * v) best = v, least = tiles;
   }
   return best;
 }
