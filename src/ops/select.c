@@ -8,10 +8,14 @@
 
 /* ---- TopK ---- */
 
-/* An element of a row. Keys are turned round where the smallest are wanted, so that greater is better. */
-typedef struct entry {
-  int64_t key, index;
-} entry;
+/* An element of a row as one number, greater where it is better: its key, turned round where the smallest are
+ * wanted; of equal ones the first. */
+typedef unsigned __int128 entry;
+
+static entry entry_of(int64_t key, int64_t index) {
+  return (entry)((uint64_t)key ^ (uint64_t)INT64_MIN) << 64 | ~(uint64_t)index;
+}
+static int64_t index_of(entry e) { return (int64_t) ~(uint64_t)e; }
 
 /* One row at a time: its elements side by side, and the best of them as a heap whose root is the worst. */
 typedef struct top {
@@ -19,22 +23,71 @@ typedef struct top {
   bool largest;
   int64_t n, k;
   char *row;
-  entry *heap;
+  entry *heap, *room; /* of k entries each, or of n where all are sorted */
 } top;
-
-static inline bool worse(entry a, entry b) { return a.key != b.key ? a.key < b.key : a.index > b.index; }
 
 /* Puts e where entry `at` is and moves it down among the first n. */
 static void sift(entry *heap, int64_t n, int64_t at, entry e) {
   for (int64_t child; (child = 2 * at + 1) < n; at = child) {
-    if (child + 1 < n && worse(heap[child + 1], heap[child])) child++;
-    if (!worse(heap[child], e)) break;
+    child += child + 1 < n && heap[child + 1] < heap[child];
+    if (heap[child] >= e) break;
     heap[at] = heap[child];
   }
   heap[at] = e;
 }
 
+static void merge_entries(entry *to, const entry *a, int64_t na, const entry *b, int64_t nb) {
+  const entry *a_end = a + na, *b_end = b + nb;
+  while (a < a_end && b < b_end) {
+    bool takes_b = *b > *a;
+    *to++ = *(takes_b ? b : a);
+    b += takes_b, a += !takes_b;
+  }
+  memcpy(to, a < a_end ? a : b, (size_t)(a_end - a + b_end - b) * sizeof *to);
+}
+
+/* a or b, without a branch. */
+static inline int64_t choose(bool takes_b, int64_t a, int64_t b) { return a + ((b - a) & -(int64_t)takes_b); }
+
+/* Two runs of n, one after the other, from both ends to the middle: two chains that do not wait for each
+ * other, and neither can leave its runs. */
+static void merge_equal(entry *to, const entry *from, int64_t n) {
+  int64_t a = 0, b = n, a_last = n - 1, b_last = 2 * n - 1;
+  for (int64_t i = 0; i < n; i++) {
+    bool takes_b = from[b] > from[a], leaves_a = from[a_last] < from[b_last];
+    to[i] = from[choose(takes_b, a, b)];
+    b += takes_b, a += !takes_b;
+    to[2 * n - 1 - i] = from[choose(leaves_a, b_last, a_last)];
+    a_last -= leaves_a, b_last -= !leaves_a;
+  }
+}
+
+/* Best first: runs of doubling length, merged without a branch on what is compared. */
+static void sort_entries(entry *entries, entry *room, int64_t n) {
+  entry *from = entries, *to = room;
+  for (int64_t run = 1; run < n; run *= 2) {
+    int64_t i = 0;
+    for (; i + 2 * run <= n; i += 2 * run) merge_equal(to + i, from + i, run);
+    int64_t na = ifd_min_i64(run, n - i);
+    merge_entries(to + i, from + i, na, from + i + na, n - i - na);
+    entry *swap = from;
+    from = to;
+    to = swap;
+  }
+  if (from != entries) memcpy(entries, from, (size_t)n * sizeof *entries);
+}
+
 enum { BLOCK = 64 };
+
+/* Elements [from, from + n) of the row as entries. */
+static void load_entries(const top *t, int64_t from, int64_t n, entry *to) {
+  int64_t keys[BLOCK];
+  for (int64_t at = 0; at < n; at += BLOCK) {
+    int64_t some = ifd_min_i64(BLOCK, n - at);
+    ifd_order_number_keys(t->dtype, t->row + (size_t)(from + at) * ifd_dtype_size(t->dtype), keys, some);
+    for (int64_t i = 0; i < some; i++) to[at + i] = entry_of(t->largest ? keys[i] : ~keys[i], from + at + i);
+  }
+}
 
 /* Whether one of the n floats may be better than the worst kept: most blocks of a row hold none. */
 static bool may_hold_better(const top *t, const float *v, int64_t n, float worst) {
@@ -46,38 +99,42 @@ static bool may_hold_better(const top *t, const float *v, int64_t n, float worst
   return better;
 }
 
-/* Elements [from, from + n) as keys. */
-static void load_keys(const top *t, int64_t from, int64_t n, int64_t *keys) {
-  ifd_order_number_keys(t->dtype, t->row + (size_t)from * ifd_dtype_size(t->dtype), keys, n);
-  for (int64_t i = 0; !t->largest && i < n; i++) keys[i] = ~keys[i];
+static void offer(top *t, int64_t from, int64_t n) {
+  entry e[BLOCK];
+  load_entries(t, from, n, e);
+  for (int64_t i = 0; i < n; i++)
+    if (t->heap[0] < e[i]) sift(t->heap, t->k, 0, e[i]);
 }
 
-static void offer_block(top *t, int64_t from, int64_t n) {
-  int64_t keys[BLOCK];
-  const float *floats = (const float *)t->row;
-  if (t->dtype == IFD_FLOAT && from >= t->k &&
-      !may_hold_better(t, floats + from, n, floats[t->heap[0].index]))
-    return;
-  load_keys(t, from, n, keys);
-  for (int64_t i = 0; i < n; i++) {
-    entry e = {keys[i], from + i};
-    if (e.index < t->k)
-      t->heap[e.index] = e;
-    else if (worse(t->heap[0], e))
-      sift(t->heap, t->k, 0, e);
-    if (e.index == t->k - 1)
-      for (int64_t at = t->k / 2 - 1; at >= 0; at--) sift(t->heap, t->k, at, t->heap[at]);
+/* One by one those that may be better, of the eights that hold one. */
+static void offer_floats(top *t, int64_t from, int64_t n) {
+  enum { FEW = 8 };
+  const float *v = (const float *)t->row;
+  float worst = v[index_of(t->heap[0])];
+  if (!may_hold_better(t, v + from, n, worst)) return;
+  for (int64_t few = from; few < from + n; few += FEW) {
+    int64_t end = ifd_min_i64(few + FEW, from + n);
+    if (!may_hold_better(t, v + few, end - few, worst)) continue;
+    for (int64_t i = few; i < end; i++) {
+      if (t->largest ? v[i] <= worst : v[i] >= worst) continue;
+      offer(t, i, 1);
+      worst = v[index_of(t->heap[0])];
+    }
   }
 }
+
+/* Most of a row is rather sorted than offered. */
+static bool sorts_all(const top *t) { return t->k > t->n / 2; }
 
 /* t->heap: the best t->k entries of the row, best first. */
 static void find_best(top *t) {
-  for (int64_t i = 0; i < t->n; i += BLOCK) offer_block(t, i, ifd_min_i64(BLOCK, t->n - i));
-  for (int64_t last = t->k - 1; last > 0; last--) {
-    entry worst = t->heap[0];
-    sift(t->heap, last, 0, t->heap[last]);
-    t->heap[last] = worst;
-  }
+  int64_t n = sorts_all(t) ? t->n : t->k;
+  load_entries(t, 0, n, t->heap);
+  if (n < t->n)
+    for (int64_t at = t->k / 2 - 1; at >= 0; at--) sift(t->heap, t->k, at, t->heap[at]);
+  for (int64_t i = n; i < t->n; i += BLOCK)
+    (t->dtype == IFD_FLOAT ? offer_floats : offer)(t, i, ifd_min_i64(BLOCK, t->n - i));
+  sort_entries(t->heap, t->room, n);
 }
 
 /* The rows along an axis of a tensor: element j of row (o, i) is (o * n + j) * inner + i. */
@@ -94,7 +151,7 @@ static void top_of_rows(top *t, const ifd_tensor *in, int64_t outer, int64_t inn
                  (ifd_view){.data = (char *)from, .stride = {inner}});
       find_best(t);
       for (int64_t j = 0; j < t->k; j++) {
-        int64_t to = (o * t->k + j) * inner + i, index = t->heap[j].index;
+        int64_t to = (o * t->k + j) * inner + i, index = index_of(t->heap[j]);
         indices[to] = index;
         memcpy(values + (size_t)to * size, t->row + (size_t)index * size, size);
       }
@@ -115,7 +172,9 @@ static ifd_status top_k(ifd_eval *x, int64_t k) {
   TRY(ifd_move_out(x, &values, 0, in->dtype, &shape));
   TRY(ifd_move_out(x, &indices, 1, IFD_INT64, &shape));
   if (ifd_shape_count(&shape) == 0) return IFD_OK;
-  ALLOC(x->err, t.heap, ifd_new_array(x->scratch, entry, k));
+  int64_t n_entries = sorts_all(&t) ? t.n : k;
+  ALLOC(x->err, t.heap, ifd_new_array(x->scratch, entry, n_entries));
+  ALLOC(x->err, t.room, ifd_new_array(x->scratch, entry, n_entries));
   ALLOC(x->err, t.row, ifd_arena_alloc_array(x->scratch, (size_t)t.n, ifd_dtype_size(t.dtype)));
   top_of_rows(&t, in, ifd_shape_span(&shape, 0, axis), ifd_shape_span(&shape, axis + 1, shape.rank),
               values->data, indices->data);
