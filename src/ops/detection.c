@@ -57,16 +57,32 @@ static box read_box(const float *p, bool center) {
 
 /* ---- selecting ---- */
 
-static bool overlap(const box *a, const box *b, float most) {
-  float common = 1;
-  for (int i = 0; i < 2; i++) {
-    float low = a->low[i] > b->low[i] ? a->low[i] : b->low[i];
-    float high = a->high[i] < b->high[i] ? a->high[i] : b->high[i];
-    if (high <= low) return false;
-    common *= high - low;
+/* Boxes that are kept, in lanes: low and high of either axis, area. */
+enum { LANES = 16, FIELDS = 5 };
+typedef struct lanes {
+  float field[FIELDS][LANES];
+} lanes;
+
+static void keep(lanes *kept, int64_t i, const box *b) {
+  const float fields[] = {b->low[0], b->low[1], b->high[0], b->high[1], b->area};
+  for (int f = 0; f < FIELDS; f++) kept[i / LANES].field[f][i % LANES] = fields[f];
+}
+
+/* Whether one of the boxes and a overlap more than `most`. An empty one, as lanes beyond the last are, does
+ * not.
+ */
+static bool overlaps_one(const box *a, const lanes *boxes, float most) {
+  int any = 0;
+  for (int k = 0; k < LANES; k++) {
+    float low0 = boxes->field[0][k], low1 = boxes->field[1][k], high0 = boxes->field[2][k],
+          high1 = boxes->field[3][k], area = boxes->field[4][k];
+    low0 = a->low[0] > low0 ? a->low[0] : low0, low1 = a->low[1] > low1 ? a->low[1] : low1;
+    high0 = a->high[0] < high0 ? a->high[0] : high0, high1 = a->high[1] < high1 ? a->high[1] : high1;
+    float common = (high0 - low0) * (high1 - low1), all = a->area + area - common;
+    any |= (high0 > low0) & (high1 > low1) & (common > 0) & (a->area > 0) & (area > 0) & (all > 0) &
+           (common / all > most);
   }
-  float all = a->area + b->area - common;
-  return common > 0 && a->area > 0 && b->area > 0 && all > 0 && common / all > most;
+  return any;
 }
 
 /* Candidates as a heap: the best is first, and taking it leaves the others a heap. Of all the boxes only
@@ -99,7 +115,7 @@ static candidate take_best(candidate *heap, int64_t *n) {
 
 /* Selects boxes of one class of one sample, best score first; of equal scores the earlier box. */
 static ifd_status select_class(ifd_eval *x, const request *r, int64_t batch, int64_t class, const box *boxes,
-                               candidate *heap, box *kept, selection *out) {
+                               candidate *heap, lanes *kept, selection *out) {
   const float *scores = r->scores + (batch * r->n_classes + class) * r->n_boxes;
   int64_t n = 0, n_kept = 0;
   for (int64_t i = 0; i < r->n_boxes; i++)
@@ -108,9 +124,11 @@ static ifd_status select_class(ifd_eval *x, const request *r, int64_t batch, int
   while (n > 0 && n_kept < r->most) {
     int32_t best = take_best(heap, &n).box;
     bool suppressed = false;
-    for (int64_t k = 0; k < n_kept && !suppressed; k++) suppressed = overlap(&boxes[best], &kept[k], r->iou);
+    for (int64_t k = 0; k < n_kept && !suppressed; k += LANES)
+      suppressed = overlaps_one(&boxes[best], &kept[k / LANES], r->iou);
     if (suppressed) continue;
-    kept[n_kept++] = boxes[best];
+    if (n_kept % LANES == 0) kept[n_kept / LANES] = (lanes){0};
+    keep(kept, n_kept++, &boxes[best]);
     EXPECT(x->err, out->n <= INT32_MAX - 3, LIMIT, "too many boxes");
     IFD_PUSH(x->err, x->scratch, out, batch);
     IFD_PUSH(x->err, x->scratch, out, class);
@@ -123,13 +141,14 @@ static ifd_status eval_NonMaxSuppression(ifd_eval *x) {
   request r;
   selection selected = {0};
   candidate *heap;
-  box *boxes, *kept;
+  box *boxes;
+  lanes *kept;
   bool center = ifd_node_int(x->node, "center_point_box", 0);
   TRY(read_request(x, &r));
   EXPECT(x->err, r.n_boxes <= INT32_MAX, LIMIT, "%lld boxes", (long long)r.n_boxes);
   ALLOC(x->err, heap, ifd_new_array(x->scratch, candidate, r.n_boxes));
   ALLOC(x->err, boxes, ifd_new_array(x->scratch, box, r.n_boxes));
-  ALLOC(x->err, kept, ifd_new_array(x->scratch, box, r.n_boxes));
+  ALLOC(x->err, kept, ifd_new_array(x->scratch, lanes, ifd_ceil_div(r.n_boxes, LANES)));
   for (int64_t batch = 0; batch < r.n_batches && r.most > 0; batch++) {
     for (int64_t i = 0; i < r.n_boxes; i++)
       boxes[i] = read_box(r.boxes + (batch * r.n_boxes + i) * 4, center);
