@@ -112,8 +112,18 @@ const int32_t *ifd_k_quant_column_sums(const int8_t *packed, int64_t n, int64_t 
   return (const int32_t *)(packed + (size_t)panels(n) * panel_len(k));
 }
 
+/* Which tap row i is of, or -1 for none. */
+static int64_t tap_of(const ifd_k_quant_matrix *m, int64_t i) {
+  if (!m->piece) return i / m->inner;
+  int64_t places = i % m->piece / m->inner, tap = places / m->merge,
+          line = i / m->piece * m->merge + places % m->merge;
+  return tap < m->line && line < m->lines ? line * m->line + tap : -1;
+}
+
+/* NULL: a row of zeros. */
 static const uint8_t *row_of(const ifd_k_quant_matrix *m, int64_t i) {
-  return (const uint8_t *)m->b + i / m->inner * m->outer_rs + i % m->inner * m->inner_rs;
+  int64_t tap = tap_of(m, i), inner = (m->piece ? i % m->piece : i) % m->inner;
+  return tap < 0 ? NULL : (const uint8_t *)m->b + tap * m->outer_rs + inner * m->inner_rs;
 }
 
 /* Four rows by the columns of a panel, all there and side by side: what attention multiplies by is packed in
@@ -135,7 +145,7 @@ static void pack_row(int8_t *packed, int32_t *sums, const ifd_k_quant_matrix *m,
   const uint8_t flip = m->is_unsigned ? 0x80 : 0;
   const size_t panel = panel_len(m->k);
   int8_t *to = packed + i / QUAD * LANES * QUAD + i % QUAD;
-  for (int64_t j = j0; j < m->n; j++) {
+  for (int64_t j = j0; row && j < m->n; j++) {
     int8_t v = (int8_t)(row[j * m->b_cs] ^ flip);
     to[(size_t)(j / LANES) * panel + (size_t)(j % LANES * QUAD)] = v;
     sums[j] = (int32_t)((uint32_t)sums[j] + (uint32_t)v);
@@ -158,15 +168,16 @@ static void pack_blocks(int8_t *packed, int32_t *sums, const ifd_k_quant_matrix 
 /* Whole panel j of whole quads, whose columns are far apart: what is read for one quad is near what the next
  * one reads. */
 static void pack_panel(int8_t *packed, int32_t *sums, const ifd_k_quant_matrix *m, int64_t j) {
+  const uint8_t flip = m->is_unsigned ? 0x80 : 0;
   int8_t *to = packed + (size_t)(j / LANES) * panel_len(m->k);
   for (int64_t i = 0; i + QUAD <= m->k; i += QUAD, to += LANES * QUAD) {
     uint8_t block[QUAD][LANES];
     const uint8_t *const rows[QUAD] = {block[0], block[1], block[2], block[3]};
     for (int r = 0; r < QUAD; r++) {
-      const uint8_t *row = row_of(m, i + r) + j * m->b_cs;
-      for (int l = 0; l < LANES; l++) block[r][l] = row[l * m->b_cs];
+      const uint8_t *row = row_of(m, i + r);
+      for (int l = 0; l < LANES; l++) block[r][l] = row ? row[(j + l) * m->b_cs] : flip;
     }
-    pack_block(to, sums + j, rows, m->is_unsigned ? 0x80 : 0);
+    pack_block(to, sums + j, rows, flip);
   }
 }
 

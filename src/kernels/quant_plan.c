@@ -3,52 +3,120 @@
 #include "kernels/quant/quant.h"
 #include "kernels/quant/sizes.h"
 
-enum { QUAD = 4 };
+enum { QUAD = 4, LANES = 16, TILE_BYTES = 64 };
 
 size_t ifd_k_quant_scratch_len(const ifd_k_quant_product *p, int64_t m) {
   return ifd_quant_sizes_of(p, m).len;
 }
 
-/* Tiles take pieces of 64 bytes, and so fast that gathering costs more than rows that are no output places;
- * other instructions do not. Pixels that are read ahead are not worth more than half of what a block may
- * hold.
- */
-bool ifd_k_quant_lines_init(ifd_k_quant_lines *l, const ifd_k_conv_shape *s, int64_t samples, ifd_dot dot) {
-  const int64_t piece = dot == IFD_DOT_AMX ? 64 : QUAD;
-  const double most = dot == IFD_DOT_AMX ? 1.3 : 1.05; /* rows to an output place */
-  int64_t step[2], out[2];                             /* whole strides from the first tap to the last */
-  *l = (ifd_k_quant_lines){.samples = samples * s->in[IFD_K_D], .pixel = s->c / s->groups};
-  if (l->pixel % piece || s->in[IFD_K_D] != s->out[IFD_K_D] || s->kernel[IFD_K_D] != 1) return false;
+/* ---- lines ---- */
+
+static int64_t greatest_divisor(int64_t a, int64_t b) { return b ? greatest_divisor(b, a % b) : a; }
+
+/* How lines are read when `merge` of the image's are one. */
+static ifd_k_quant_lines lines_of(const ifd_k_conv_shape *s, int64_t samples, ifd_dot dot, int64_t merge) {
+  const int64_t *kernel = s->kernel + IFD_K_H, *stride = s->stride + IFD_K_H, *out = s->out + IFD_K_H;
+  int64_t line = s->dilation[IFD_K_W] == 1 ? kernel[1] : 1, lines[2];
+  ifd_k_quant_lines l = {.merge = merge,
+                         .pixel = merge * (s->c / s->groups),
+                         .step = line > 1 ? stride[1] : 1,
+                         .samples = samples * s->in[IFD_K_D]};
+  const int64_t taps[2] = {merge, line}, steps[2] = {1, l.step};
   for (int i = 0; i < 2; i++) {
-    int d = i ? IFD_K_W : IFD_K_H;
-    int64_t reach = (s->kernel[d] - 1) * s->dilation[d];
-    step[i] = reach / s->stride[d], out[i] = s->out[d];
-    l->phases[i] = ifd_min_i64(s->stride[d], reach + 1);
+    int64_t pieces = ifd_ceil_div(kernel[i], taps[i]), apart = s->dilation[IFD_K_H + i] * (i ? 1 : merge);
+    int64_t across = stride[i] / steps[i], phase = greatest_divisor(apart, across);
+    l.axis[i].pieces = pieces, l.axis[i].apart = apart, l.axis[i].stride = across, l.axis[i].phase = phase;
+    l.axis[i].phases = pieces == 1 ? 1 : across / phase;
+    lines[i] = (pieces - 1) * apart / across + (i ? line - 1 : 0);
   }
-  l->height = out[0] + step[0], l->width = out[1] + step[1];
-  l->taps = s->kernel[IFD_K_H] * s->kernel[IFD_K_W];
-  l->reach = step[0] * l->width + step[1];
-  l->m = ((l->samples - 1) * l->height + out[0] - 1) * l->width + out[1];
-  double real = (double)(l->samples * out[0] * out[1]),
-         bytes = (double)(l->pixel * l->phases[0] * l->phases[1]);
-  return (double)l->m <= most * real && (double)l->reach * bytes <= IFD_QUANT_L2 / 2;
+  l.piece = ifd_ceil_div(line * l.pixel, dot == IFD_DOT_AMX ? TILE_BYTES : QUAD);
+  l.piece *= dot == IFD_DOT_AMX ? TILE_BYTES : QUAD;
+  l.height = out[0] + lines[0], l.width = out[1] + ifd_ceil_div(lines[1], l.step);
+  l.reach = lines[0] * l.width + ifd_ceil_div(lines[1], l.step);
+  l.m = ((l.samples - 1) * l.height + out[0] - 1) * l.width + out[1];
+  return l;
 }
+
+/* What a step of 64 bytes costs a row and a panel of columns; and the rows that are there to be summed. */
+static double step_cost(ifd_dot dot) { return dot == IFD_DOT_AMX ? 1 : dot == IFD_DOT_VNNI ? 8 : 32; }
+static double summed_rows(int64_t m, ifd_dot dot) {
+  return (double)(dot == IFD_DOT_AMX ? ifd_ceil_div(m, IFD_QUANT_TILE) * IFD_QUANT_TILE : m);
+}
+
+static double steps(int64_t bytes) { return (double)ifd_ceil_div(bytes, 64); }
+
+static double lines_cost(const ifd_k_quant_lines *l, int64_t panels, ifd_dot dot) {
+  const double bytes = (double)(l->axis[0].pieces * l->axis[1].pieces * l->piece),
+               planes = (double)(l->axis[0].phases * l->axis[1].phases),
+               copied = (double)(l->merge * l->step) * steps(l->pixel / l->merge);
+  return summed_rows(l->m, dot) * bytes / 64 * (double)panels * step_cost(dot) +
+         (double)l->m * planes * copied;
+}
+
+static double gathered_cost(const ifd_k_conv_shape *s, int64_t samples, int64_t panels, ifd_dot dot) {
+  const bool whole = s->groups == 1 && s->dilation[IFD_K_W] == 1;
+  const int64_t cg = s->c / s->groups, taps = whole ? s->kernel[IFD_K_W] : 1,
+                runs = s->kernel[IFD_K_H] * s->kernel[IFD_K_W] / taps,
+                m = samples * s->out[IFD_K_D] * s->out[IFD_K_H] * s->out[IFD_K_W];
+  const double run = 3, move = 4;
+  return summed_rows(m, dot) * steps(runs * taps * cg) * (double)panels * step_cost(dot) +
+         (double)(m * runs) * (move * steps(taps * cg) + run);
+}
+
+/* Depth is but more samples; pixels that are read ahead are not worth more than half of what a block may
+ * hold. */
+static bool suits_lines(const ifd_k_conv_shape *s) {
+  const int d = IFD_K_D;
+  return s->kernel[d] == 1 && s->in[d] == s->out[d] && !s->pad[d] && (s->in[d] == 1 || s->stride[d] == 1);
+}
+static bool fits_lines(const ifd_k_quant_lines *l) {
+  int64_t bytes = l->step * l->pixel * l->axis[0].phases * l->axis[1].phases;
+  return (double)l->reach * (double)bytes <= IFD_QUANT_L2 / 2;
+}
+
+bool ifd_k_quant_lines_init(ifd_k_quant_lines *l, const ifd_k_conv_shape *s, int64_t samples, ifd_dot dot,
+                            bool exact) {
+  const int64_t panels = ifd_ceil_div(s->m / s->groups, LANES), cg = s->c / s->groups;
+  const int64_t line = s->dilation[IFD_K_W] == 1 ? s->kernel[IFD_K_W] : 1;
+  const bool pads = dot == IFD_DOT_AMX && !exact;
+  const int64_t most = pads && line == s->kernel[IFD_K_W] ? TILE_BYTES / (line * cg) : 1;
+  double least = gathered_cost(s, samples, panels, dot);
+  bool found = false;
+  if (!suits_lines(s)) return false;
+  for (int64_t merge = 1; merge == 1 || merge <= ifd_min_i64(most, s->kernel[IFD_K_H]); merge++) {
+    ifd_k_quant_lines how = lines_of(s, samples, dot, merge);
+    double cost = lines_cost(&how, panels, dot);
+    if (cost >= least || (!pads && how.piece != line * how.pixel) || !fits_lines(&how)) continue;
+    *l = how, least = cost, found = true;
+  }
+  return found;
+}
+
+void ifd_k_quant_lines_matrix(ifd_k_quant_matrix *w, const ifd_k_quant_lines *l, const ifd_k_conv_shape *s) {
+  w->k = l->axis[0].pieces * l->axis[1].pieces * l->piece;
+  w->piece = l->piece, w->merge = l->merge;
+  w->lines = s->kernel[IFD_K_H] * l->axis[1].pieces, w->line = s->kernel[IFD_K_W] / l->axis[1].pieces;
+}
+
+/* ---- the rest ---- */
 
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape) {
   return ifd_quant_depthwise_sizes_of(shape).len;
 }
 
 /* A sum costs as much to finish, and a weight to read, as so many products. Rows are shared out first, since
- * a task packs the rows of A that it reads. */
-ifd_k_quant_grid ifd_k_quant_split(int64_t m, int64_t n, int64_t k) {
+ * a task packs the rows of A that it reads; so one thread has one task. */
+ifd_k_quant_grid ifd_k_quant_split(const ifd_k_quant_product *p, int threads) {
   const double task = 1 << 23, finish = 256, weight = 32;
-  int64_t wish = ifd_tasks_worth(((double)m + weight) * (double)n * ((double)k + finish), task);
-  int64_t n_m = ifd_max_i64(1, ifd_min_i64(wish, m / 56));
-  int64_t n_n = ifd_min_i64(ifd_ceil_div(wish, n_m), ifd_ceil_div(n, 128));
-  ifd_k_quant_grid g = {.m_step = ifd_ceil_div(m, n_m),
-                        .n_step = ifd_ceil_div(ifd_ceil_div(n, n_n), 64) * 64};
-  if (n_m > 1) g.m_step = ifd_ceil_div(g.m_step, 112) * 112;
-  g.n_m = ifd_ceil_div(m, g.m_step);
-  g.n_tasks = g.n_m * ifd_ceil_div(n, g.n_step);
+  const int64_t whole = p->dot == IFD_DOT_AMX ? 2 * IFD_QUANT_TILE : 112;
+  int64_t wish = ifd_tasks_worth(((double)p->m + weight) * (double)p->n * ((double)p->k + finish), task);
+  if (threads == 1) wish = 1;
+  int64_t n_m = ifd_max_i64(1, ifd_min_i64(wish, p->m / 56));
+  int64_t n_n = ifd_min_i64(ifd_ceil_div(wish, n_m), ifd_ceil_div(p->n, 128));
+  ifd_k_quant_grid g = {.m_step = ifd_ceil_div(p->m, n_m),
+                        .n_step = ifd_ceil_div(ifd_ceil_div(p->n, n_n), 64) * 64};
+  if (n_m > 1) g.m_step = ifd_ceil_div(g.m_step, whole) * whole;
+  g.n_m = ifd_ceil_div(p->m, g.m_step);
+  g.n_tasks = g.n_m * ifd_ceil_div(p->n, g.n_step);
   return g;
 }

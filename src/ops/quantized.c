@@ -167,14 +167,16 @@ static ifd_status lower_product(ifd_lower *x, conv_params *s, const ifd_quant_ro
                          .count = c->groups,
                          .stride = n * cg * taps,
                          .own_columns = true};
+  s->direct = is_pointwise(c) && x->in[roles->x]->dtype == IFD_UINT8 && cg % 4 == 0;
+  s->by_lines = !s->direct && ifd_k_quant_lines_init(&s->lines, c, batch, ifd_cpu_dot(x->isa),
+                                                     ifd_quant_has_zero(x, roles));
+  if (s->by_lines) ifd_k_quant_lines_matrix(&w.matrix, &s->lines, c);
   TRY(ifd_quant_prepare(x, &s->call, roles, &w));
   int64_t rows = batch * c->out[IFD_K_D] * c->out[IFD_K_H] * c->out[IFD_K_W];
   s->p = (ifd_k_quant_product){
-      .m = rows, .n = n, .k = taps * cg, .dot = s->call.dot, .a_rs = c->c, .c_rs = c->m};
-  s->direct = is_pointwise(c) && !s->call.x_signed && cg % 4 == 0;
-  s->by_lines = !s->direct && ifd_k_quant_lines_init(&s->lines, c, batch, s->call.dot);
+      .m = rows, .n = n, .k = w.matrix.k, .dot = s->call.dot, .a_rs = c->c, .c_rs = c->m};
   if (s->by_lines) s->p.m = s->lines.m, s->p.lines = &s->lines;
-  s->grid = ifd_k_quant_split(s->p.m, n, taps * cg);
+  s->grid = ifd_k_quant_split(&s->p, x->threads);
   x->work->algorithm = s->direct ? "int8 direct" : s->by_lines ? "int8 lines" : "int8 gathered";
   return ifd_lower_launch(x, run_conv, s, sizeof *s, c->groups * s->grid.n_tasks,
                           ifd_k_quant_scratch_len(&s->p, s->grid.m_step));

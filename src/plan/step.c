@@ -21,6 +21,7 @@ ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program
                  .arena = arena,
                  .isa = program->options.isa,
                  .exact_conv = program->options.exact_conv,
+                 .threads = ifd_pool_size(program->options.pool),
                  .in = in,
                  .out = out,
                  .constant = constant,

@@ -84,18 +84,19 @@ static void drop(layer *l) {
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) buffer_free(all[i]);
 }
 
-static buffer pack(const layer *l, int64_t group, int pair_lanes) {
+static buffer pack(const layer *l, int64_t group, const ifd_k_quant_lines *lines, int pair_lanes) {
   const ifd_k_conv_shape *s = &l->shape;
   int64_t cg = s->c / s->groups, n = s->m / s->groups, taps = count(s->kernel);
-  const ifd_k_quant_matrix m = {.b = (const int8_t *)l->w.f + group * n * cg * taps,
-                                .n = n,
-                                .k = taps * cg,
-                                .inner = cg,
-                                .inner_rs = taps,
-                                .outer_rs = 1,
-                                .b_cs = cg * taps,
-                                .pair_lanes = pair_lanes};
-  buffer packed = buffer_new(ifd_k_quant_packed_len(n, taps * cg, pair_lanes));
+  ifd_k_quant_matrix m = {.b = (const int8_t *)l->w.f + group * n * cg * taps,
+                          .n = n,
+                          .k = taps * cg,
+                          .inner = cg,
+                          .inner_rs = taps,
+                          .outer_rs = 1,
+                          .b_cs = cg * taps,
+                          .pair_lanes = pair_lanes};
+  if (lines) ifd_k_quant_lines_matrix(&m, lines, s);
+  buffer packed = buffer_new(ifd_k_quant_packed_len(n, m.k, pair_lanes));
   ifd_k_quant_pack_b((int8_t *)packed.f, &m);
   return packed;
 }
@@ -106,7 +107,7 @@ static void check(const layer *l, ifd_isa isa, ifd_dot dot, const ifd_k_quant_li
   int64_t cg = s->c / s->groups, n = s->m / s->groups, k = cg * count(s->kernel);
   buffer y = buffer_floats(l->places * s->m);
   for (int64_t g = 0; g < s->groups; g++) {
-    buffer packed = pack(l, g, ifd_k_quant_pair_lanes(isa, dot));
+    buffer packed = pack(l, g, lines, ifd_k_quant_pair_lanes(isa, dot));
     ifd_k_quant_image image = {.shape = s,
                                .x = (const uint8_t *)l->x.f + g * cg,
                                .end = (const uint8_t *)l->x.f + l->x.len,
@@ -114,7 +115,7 @@ static void check(const layer *l, ifd_isa isa, ifd_dot dot, const ifd_k_quant_li
                                .fill = FILL};
     ifd_k_quant_product p = {.m = lines ? lines->m : l->places,
                              .n = n,
-                             .k = k,
+                             .k = lines ? lines->axis[0].pieces * lines->axis[1].pieces * lines->piece : k,
                              .dot = dot,
                              .pack = ifd_k_quant(isa)->gather,
                              .source = &image,
@@ -143,7 +144,7 @@ static int check_layer(uint64_t *state, int64_t c, bool deep) {
   for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
     for (ifd_dot dot = IFD_DOT_PLAIN; dot <= ifd_cpu_dot(isa); dot++) {
       check(&l, isa, dot, NULL, state);
-      if (!ifd_k_quant_lines_init(&lines, &l.shape, l.samples, dot)) continue;
+      if (!ifd_k_quant_lines_init(&lines, &l.shape, l.samples, dot, rand_in(state, 0, 3) == 0)) continue;
       check(&l, isa, dot, &lines, state);
       by_lines++;
     }
@@ -154,7 +155,9 @@ static int check_layer(uint64_t *state, int64_t c, bool deep) {
 static void few_channels(void **unused) {
   (void)unused;
   uint64_t state = 1;
-  for (int i = 0; i < 60; i++) check_layer(&state, rand_in(&state, 1, 24), i % 3 == 0);
+  int by_lines = 0;
+  for (int i = 0; i < 90; i++) by_lines += check_layer(&state, rand_in(&state, 1, 24), i % 3 == 0);
+  assert_true(by_lines > 30 || ifd_cpu_dot(ifd_cpu_isa()) != IFD_DOT_AMX);
 }
 
 static void many_channels(void **unused) {

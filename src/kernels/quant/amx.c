@@ -19,18 +19,17 @@ AMX static void configure(void) {
   _tile_loadconfig(&c);
 }
 
-/* 32 rows by 32 columns of sums on their way to C, while the next ones are summed. */
+/* Up to 32 rows by 32 columns of sums on their way to C, while the next ones are summed. */
 typedef struct finish {
   const int32_t *sums;
-  ifd_quant_store store; /* its rows are these: */
-  char *to[2 * TILE];
-  int32_t row_sums[2 * TILE];
+  ifd_quant_store store;
   int64_t next, rows;
   int panels;
 } finish;
 
 typedef struct operands {
-  const uint8_t *a[2]; /* 16 rows each */
+  const uint8_t *a[2]; /* 16 rows each; */
+  int64_t second;      /* the second tile's first one, counted from the first's: the tiles may overlap */
   int64_t a_rs;
   const int8_t *b[2];
   int64_t pieces, steps; /* of a row; steps of a piece */
@@ -121,8 +120,9 @@ AMX IFD_INLINE void multiply(const int R, const int V, const operands *t, int32_
   }
   _tile_stored(0, sums, 128);
   if (V > 1) _tile_stored(1, sums + 16, 128);
-  if (R > 1) _tile_stored(2, sums + 512, 128);
-  if (R > 1 && V > 1) _tile_stored(3, sums + 528, 128);
+  sums += t->second * 2 * TILE;
+  if (R > 1) _tile_stored(2, sums, 128);
+  if (R > 1 && V > 1) _tile_stored(3, sums + 16, 128);
 }
 
 AMX static __attribute__((noinline)) void multiply_any(int tiles, int panels, const operands *t,
@@ -135,19 +135,6 @@ AMX static __attribute__((noinline)) void multiply_any(int tiles, int panels, co
     multiply(1, 2, t, sums, before);
   else
     multiply(1, 1, t, sums, before);
-}
-
-/* The sums of rows [first, ..) and, of the second tile, [second, ..) of the block. */
-static void begin(finish *f, const ifd_quant_block *k, const int32_t *sums, int64_t first, int64_t second,
-                  int64_t rows, int64_t j, int panels) {
-  const int64_t from[2] = {first, second};
-  f->sums = sums, f->next = 0, f->rows = rows, f->panels = panels;
-  f->store = ifd_quant_store_at(k, 0, j, panels);
-  f->store.to = f->to, f->store.row_sums = f->row_sums;
-  for (int i = 0; i < 2; i++) {
-    memcpy(f->to + i * TILE, k->to + from[i], TILE * sizeof *f->to);
-    if (f->store.f.b_zero) memcpy(f->row_sums + i * TILE, k->row_sums + from[i], TILE * sizeof *f->row_sums);
-  }
 }
 
 /* Rows by 32, the last ones again from where a whole tile fits: integers may be summed twice. */
@@ -163,15 +150,15 @@ AMX void IFD_K(ifd_quant_run_amx)(const ifd_quant_block *k) {
     t.b[0] = k->p->b + j / TILE * panel;
     t.b[1] = t.b[0] + panel;
     for (int64_t i = 0; i < rows; i += 2 * TILE, which = !which) {
-      int64_t left = rows - i, first = i, n = ifd_min_i64(left, 2 * TILE);
-      if (left < TILE && rows >= TILE) first = rows - TILE, n = TILE;
+      int64_t first = ifd_max_i64(0, ifd_min_i64(i, rows - TILE)), n = ifd_min_i64(rows - first, 2 * TILE);
       int tiles = n > TILE ? 2 : 1;
-      int64_t second = tiles > 1 ? first + n - TILE : first;
+      t.second = n - TILE;
       t.a[0] = k->a + first * k->a_rs;
-      t.a[1] = k->a + second * k->a_rs;
+      t.a[1] = t.a[0] + t.second * k->a_rs;
       multiply_any(tiles, panels, &t, sums[which], &before);
       put_rows(&before, before.rows);
-      begin(&before, k, sums[which], first, second, tiles * ifd_min_i64(n, TILE), j, panels);
+      before = (finish){
+          .sums = sums[which], .store = ifd_quant_store_at(k, first, j, panels), .rows = n, .panels = panels};
     }
   }
   put_rows(&before, before.rows);

@@ -14,7 +14,7 @@ typedef struct ifd_quant_block {
   const int64_t *offsets;  /* these from its place; */
   const int64_t *quad_at;  /* and its quads these, where pairs may have excess */
   char *const *to;         /* where the rows of C are, from column 0 on; of what is none, a place to spare */
-  const int32_t *row_sums; /* where the finish asks for them; of both, 16 may be read */
+  const int32_t *row_sums; /* where the finish asks for them */
 } ifd_quant_block;
 
 /* Where the sums of rows from i on, counted in the block, of `panels` panels from column j on go. */

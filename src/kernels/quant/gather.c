@@ -161,6 +161,8 @@ void IFD_K(ifd_quant_gather)(const void *source, uint8_t *to, int64_t stride, in
 
 /* ---- lines ---- */
 
+enum { MOST_MERGED = 64 };
+
 /* n pixels of a line, from column `column` on, `step` columns apart. */
 static void copy_pixels(const run *r, uint8_t *to, const uint8_t *line, int64_t column, int64_t n) {
   int64_t from, last;
@@ -179,41 +181,114 @@ static void copy_pixels(const run *r, uint8_t *to, const uint8_t *line, int64_t 
   for (int64_t o = from; o < last; o++, x += r->step * r->pixel) copy_bytes(to + o * r->c, x, r->c, r->flips);
 }
 
-/* Pixels [i, end) of the plane of one phase. */
-static void copy_plane(const ifd_k_quant_image *g, const ifd_k_quant_lines *l, uint8_t *to, int64_t phase_h,
-                       int64_t phase_w, int64_t i, int64_t end) {
+/* Pixels of several lines side by side: where each is, and from one to the next; 0 where all are one. */
+typedef struct side {
+  const uint8_t *at;
+  int64_t next;
+} side;
+
+/* n pixels of all sides by moves of `size` bytes, a constant where this is inlined, at least those of a pixel
+ * and less than twice as many: what is beyond is written next. */
+IFD_INLINE void merge_by(const size_t size, const run *r, uint8_t *to, side *sides, int64_t merge,
+                         int64_t n) {
+  uint8_t v[32];
+  for (; n > 0; n--)
+    for (int64_t g = 0; g < merge; g++, to += r->c) {
+      memcpy(v, sides[g].at, size);
+      for (size_t i = 0; i < size; i++) v[i] ^= (uint8_t)r->flips.as_four;
+      memcpy(to, v, size);
+      sides[g].at += sides[g].next;
+    }
+}
+
+static void merge_some(const run *r, uint8_t *to, side *sides, int64_t merge, int64_t n) {
+  if (r->c == 1)
+    merge_by(1, r, to, sides, merge, n);
+  else if (r->c == 2)
+    merge_by(2, r, to, sides, merge, n);
+  else if (r->c <= 4)
+    merge_by(4, r, to, sides, merge, n);
+  else if (r->c <= 8)
+    merge_by(8, r, to, sides, merge, n);
+  else if (r->c <= 16)
+    merge_by(16, r, to, sides, merge, n);
+  else
+    merge_by(32, r, to, sides, merge, n);
+}
+
+/* As copy_pixels, of lines side by side, which hold at most 64 bytes of a pixel each. The last pixel may have
+ * nothing behind it that is written next. */
+static void merge_pixels(const run *r, uint8_t *to, const uint8_t *const *lines, int64_t merge,
+                         int64_t column, int64_t n) {
+  const int64_t pixel = merge * r->c, last = ifd_max_i64(0, r->width - column);
+  int64_t from = column < 0 ? ifd_min_i64(ifd_ceil_div(-column, r->step), n) : 0;
+  int64_t end = ifd_max_i64(from, ifd_min_i64(ifd_ceil_div(last, r->step), n));
+  uint8_t fill[MOST_MERGED];
+  side sides[MOST_MERGED];
+  memset(fill, r->fill ^ (uint8_t)r->flips.as_four, sizeof fill);
+  for (int64_t g = 0; g < merge; g++)
+    sides[g] = lines[g] ? (side){lines[g] + (column + from * r->step) * r->pixel, r->step * r->pixel}
+                        : (side){fill, 0};
+  memset(to, r->fill, (size_t)(from * pixel));
+  memset(to + end * pixel, r->fill, (size_t)((n - end) * pixel));
+  if (from == end) return;
+  merge_some(r, to + from * pixel, sides, merge, end - 1 - from);
+  for (int64_t g = 0; g < merge; g++)
+    copy_bytes(to + (end - 1) * pixel + g * r->c, sides[g].at, r->c, r->flips);
+}
+
+/* The lines that stand side by side in line y of a plane, counted over all samples. */
+static void find_lines(const ifd_k_quant_image *g, const ifd_k_quant_lines *l, int64_t y, int64_t phase,
+                       const uint8_t **lines) {
   const ifd_k_conv_shape *s = g->shape;
+  int64_t sample = y / l->height;
+  int64_t h = y % l->height * l->axis[0].stride + phase - s->pad[IFD_K_H];
+  for (int64_t i = 0; i < l->merge; i++, h += s->dilation[IFD_K_H]) {
+    bool inside = h >= 0 && h < s->in[IFD_K_H] && sample < l->samples;
+    lines[i] = inside ? g->x + (sample * s->in[IFD_K_H] + h) * s->in[IFD_K_W] * s->c : NULL;
+  }
+}
+
+/* Pixels [i, end) of the plane of one phase. */
+static void copy_plane(const ifd_k_quant_image *g, const ifd_k_quant_lines *l, uint8_t *to,
+                       const int64_t phase[2], int64_t i, int64_t end) {
+  const ifd_k_conv_shape *s = g->shape;
+  const int64_t line = l->width * l->step;
+  const uint8_t *lines[MOST_MERGED];
   const run r = {.taps = 1,
-                 .c = l->pixel,
+                 .c = l->pixel / l->merge,
                  .pixel = s->c,
                  .width = s->in[IFD_K_W],
-                 .step = s->stride[IFD_K_W],
+                 .step = l->axis[1].stride,
                  .fill = g->fill,
                  .flips = flip_of(g->flip)};
   while (i < end) {
-    int64_t x = i % l->width, y = i / l->width, n = ifd_min_i64(end - i, l->width - x);
-    int64_t sample = y / l->height;
-    int64_t h = y % l->height * s->stride[IFD_K_H] + phase_h - s->pad[IFD_K_H];
-    bool inside = h >= 0 && h < s->in[IFD_K_H] && sample < l->samples;
-    const uint8_t *line = inside ? g->x + (sample * s->in[IFD_K_H] + h) * r.width * r.pixel : NULL;
-    copy_pixels(&r, to, line, x * r.step + phase_w - s->pad[IFD_K_W], n);
-    to += n * r.c, i += n;
+    int64_t x = i % line, n = ifd_min_i64(end - i, line - x);
+    int64_t column = x * r.step + phase[1] - s->pad[IFD_K_W];
+    find_lines(g, l, i / line, phase[0], lines);
+    if (l->merge == 1)
+      copy_pixels(&r, to, lines[0], column, n);
+    else
+      merge_pixels(&r, to, lines, l->merge, column, n);
+    to += n * l->pixel, i += n;
   }
 }
 
 void IFD_K(ifd_quant_copy_lines)(const ifd_k_quant_image *g, const ifd_k_quant_lines *l, uint8_t *to,
                                  int64_t plane, int64_t i0, int64_t i1) {
-  for (int64_t h = 0; h < l->phases[0]; h++)
-    for (int64_t w = 0; w < l->phases[1]; w++, to += plane) copy_plane(g, l, to, h, w, i0, i1 + l->reach);
+  for (int64_t h = 0; h < l->axis[0].phases; h++)
+    for (int64_t w = 0; w < l->axis[1].phases; w++, to += plane)
+      copy_plane(g, l, to, (int64_t[]){h * l->axis[0].phase, w * l->axis[1].phase}, i0 * l->step,
+                 (i1 + l->reach) * l->step);
 }
 
-void IFD_K(ifd_quant_line_offsets)(const ifd_k_conv_shape *s, const ifd_k_quant_lines *l, int64_t plane,
-                                   int64_t *offsets) {
-  for (int64_t h = 0; h < s->kernel[IFD_K_H]; h++)
-    for (int64_t w = 0; w < s->kernel[IFD_K_W]; w++) {
-      int64_t y = h * s->dilation[IFD_K_H], x = w * s->dilation[IFD_K_W];
-      int64_t phase = y % s->stride[IFD_K_H] * l->phases[1] + x % s->stride[IFD_K_W];
-      int64_t pixels = y / s->stride[IFD_K_H] * l->width + x / s->stride[IFD_K_W];
+void IFD_K(ifd_quant_line_offsets)(const ifd_k_quant_lines *l, int64_t plane, int64_t *offsets) {
+  for (int64_t h = 0; h < l->axis[0].pieces; h++)
+    for (int64_t w = 0; w < l->axis[1].pieces; w++) {
+      int64_t y = h * l->axis[0].apart, x = w * l->axis[1].apart;
+      int64_t phase = y % l->axis[0].stride / l->axis[0].phase * l->axis[1].phases +
+                      x % l->axis[1].stride / l->axis[1].phase;
+      int64_t pixels = y / l->axis[0].stride * l->width * l->step + x / l->axis[1].stride;
       *offsets++ = phase * plane + pixels * l->pixel;
     }
 }

@@ -13,8 +13,7 @@ void IFD_K(ifd_quant_depthwise)(const ifd_k_quant_image *g, const int8_t *packed
 /* What rows [i0, i1) read, in planes `plane` bytes apart; where a row's pieces are from its first place. */
 void IFD_K(ifd_quant_copy_lines)(const ifd_k_quant_image *g, const ifd_k_quant_lines *l, uint8_t *to,
                                  int64_t plane, int64_t i0, int64_t i1);
-void IFD_K(ifd_quant_line_offsets)(const ifd_k_conv_shape *s, const ifd_k_quant_lines *l, int64_t plane,
-                                   int64_t *offsets);
+void IFD_K(ifd_quant_line_offsets)(const ifd_k_quant_lines *l, int64_t plane, int64_t *offsets);
 
 /* The line of x that tap (d, h) of an output place meets, from its column 0 and the image's first channel on;
  * NULL: padding. */

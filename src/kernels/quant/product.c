@@ -117,8 +117,7 @@ static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0
                        .to = to,
                        .row_sums = row_sums};
   *offsets = 0;
-  if (p->lines) IFD_K(ifd_quant_line_offsets)
-  (((const ifd_k_quant_image *)p->source)->shape, p->lines, z.plane, offsets);
+  if (p->lines) IFD_K(ifd_quant_line_offsets)(p->lines, z.plane, offsets);
   if (pair_lanes(p->dot)) place_quads(&z, offsets, quad_at);
   for (int64_t i = i0; i < i1; i += z.rows) {
     k.i0 = i, k.i1 = ifd_min_i64(i + z.rows, i1);

@@ -48,15 +48,23 @@ typedef struct ifd_k_quant_image {
   uint8_t fill;       /* the zero point of uint8: what padding holds */
 } ifd_k_quant_image;
 
-/* Rows of a convolution that are not gathered: pixels of the padded image are copied to one plane for each
- * place that a stride skips ([phase_h][phase_w], width × height pixels for each sample), and there the taps
- * of row i lie `i` pixels behind those of row 0, each in one piece. Rows go on where a line of outputs ends:
- * (i / width, i % width) is an output place only where it lies in the output. */
+/* Rows of a convolution that are not gathered: pixels of the padded image are copied to planes, one for each
+ * place that a stride skips and a row reads ([phase_h][phase_w], height lines of width × step pixels for each
+ * sample), and there a row's taps lie `step` pixels behind those of the row before, in pieces: one tap, or a
+ * line of them. Where these are short, `merge` lines of the image stand side by side as one, the first taps
+ * of each, then the second ones …; what a piece reads beyond its taps meets weights of 0. Rows go on where a
+ * line of outputs ends: (i / width, i % width) is an output place only where it lies in the output. */
 typedef struct ifd_k_quant_lines {
-  int64_t width, height, samples, phases[2];
-  int64_t pixel, taps; /* bytes of a pixel's channels in the group; pieces of a row */
-  int64_t reach;       /* pixels from a row's first to its last in a plane */
-  int64_t m;           /* rows */
+  int64_t merge, step, pixel; /* bytes of a pixel's channels in the group, of all lines side by side */
+  int64_t width, height, samples;
+  /* Of lines and columns: pieces that a row reads, image places from one to the next and from a plane's pixel
+   * to the next, planes, image places from a plane to the next. */
+  struct {
+    int64_t pieces, apart, stride, phases, phase;
+  } axis[2];
+  int64_t piece; /* bytes */
+  int64_t reach; /* rows from a row's first place to its last in a plane */
+  int64_t m;     /* rows */
 } ifd_k_quant_lines;
 
 typedef struct ifd_k_quant_product {
@@ -64,7 +72,8 @@ typedef struct ifd_k_quant_product {
   ifd_dot dot;
   /* Row i of A is a + i * a_rs, k bytes and readable up to a multiple of 4; or pack copies rows [i0, i1),
    * `stride` apart, a multiple of 64; of what lies beyond k nothing is read but its place, and 64 bytes
-   * behind the last row are spare. Or `lines` is given, and source is an ifd_k_quant_image; m is theirs. */
+   * behind the last row are spare. Or `lines` is given, and source is an ifd_k_quant_image; m and k are
+   * theirs. */
   const uint8_t *a;
   int64_t a_rs;
   void (*pack)(const void *source, uint8_t *to, int64_t stride, int64_t i0, int64_t i1);
@@ -89,26 +98,34 @@ typedef struct ifd_k_quant_excess {
 } ifd_k_quant_excess;
 ifd_k_quant_excess ifd_k_quant_excess_of(const int8_t *packed, int64_t n, int64_t k, int pair_lanes);
 /* B as it lies: element (i, j) is b[i / inner * outer_rs + i % inner * inner_rs + j * b_cs], so that a row
- * may be channel i % inner of tap i / inner. */
+ * may be channel i % inner of tap i / inner. With a piece, rows are those of ifd_k_quant_lines: pieces of so
+ * many rows, in which `merge` lines of `line` taps are side by side, of `lines` lines in all; the others are
+ * rows of 0. */
 typedef struct ifd_k_quant_matrix {
   const void *b;
   bool is_unsigned; /* packed offset by -128 */
   int64_t n, k;
   int64_t inner, inner_rs, outer_rs, b_cs;
-  int pair_lanes; /* where pairs shall be split */
+  int64_t piece, merge, line, lines; /* 0, or as said above */
+  int pair_lanes;                    /* where pairs shall be split */
 } ifd_k_quant_matrix;
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from);
 /* Bytes that runs of at most m rows need. */
 size_t ifd_k_quant_scratch_len(const ifd_k_quant_product *p, int64_t m);
-/* Whether a convolution is better run by lines than gathered, and how. */
+/* Whether a convolution is better run by lines than gathered, and how. Pieces are as long as the taps in them
+ * where it matters what lies beyond (`exact`): where the weights have a zero point. */
 bool ifd_k_quant_lines_init(ifd_k_quant_lines *lines, const ifd_k_conv_shape *shape, int64_t samples,
-                            ifd_dot dot);
+                            ifd_dot dot, bool exact);
+/* The weights of a group as rows of such pieces. */
+void ifd_k_quant_lines_matrix(ifd_k_quant_matrix *weights, const ifd_k_quant_lines *lines,
+                              const ifd_k_conv_shape *shape);
 
-/* C split in tasks: rows fastest. n_step is a multiple of 64. */
+/* C split in tasks, as many as so many threads need: no bit depends on it. Rows fastest; n_step is a multiple
+ * of 64. */
 typedef struct ifd_k_quant_grid {
   int64_t m_step, n_step, n_m, n_tasks;
 } ifd_k_quant_grid;
-ifd_k_quant_grid ifd_k_quant_split(int64_t m, int64_t n, int64_t k);
+ifd_k_quant_grid ifd_k_quant_split(const ifd_k_quant_product *p, int threads);
 
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape);
 

@@ -34,11 +34,12 @@ static inline ifd_quant_sizes ifd_quant_sizes_of(const ifd_k_quant_product *p, i
   const ifd_k_quant_lines *l = p->lines;
   size_t a_len;
   if (l) {
-    int64_t bytes = l->pixel * l->phases[0] * l->phases[1];
-    z.pieces = l->taps, z.piece = z.stride = l->pixel;
-    z.rows = ifd_quant_block_rows(m, IFD_QUANT_L2 / bytes - l->reach);
-    z.plane = (z.rows + l->reach + IFD_QUANT_TILE) * l->pixel;
-    a_len = (size_t)(z.plane * l->phases[0] * l->phases[1]);
+    int64_t phases = l->axis[0].phases * l->axis[1].phases;
+    z.stride = l->step * l->pixel;
+    z.pieces = l->axis[0].pieces * l->axis[1].pieces, z.piece = l->piece;
+    z.rows = ifd_quant_block_rows(m, IFD_QUANT_L2 / (z.stride * phases) - l->reach);
+    z.plane = (z.rows + l->reach + IFD_QUANT_TILE) * z.stride + 64;
+    a_len = (size_t)(z.plane * phases);
   } else {
     bool near = p->n * z.stride <= IFD_QUANT_NEAR;
     z.rows = ifd_quant_block_rows(m, (near ? IFD_QUANT_L1 : 2 * IFD_QUANT_L2) / z.stride);

@@ -154,9 +154,9 @@ static void pack_matrices(void *to, const void *from, const void *params, int sh
   }
 }
 
-/* Zero points that are known to be 0 as packed need no sums of rows. */
-static bool has_zero(const ifd_lower *x, int i, bool is_unsigned) {
-  const ifd_tensor *t = input(x, i);
+bool ifd_quant_has_zero(const ifd_lower *x, const ifd_quant_roles *roles) {
+  const ifd_tensor *t = input(x, roles->w_zero);
+  bool is_unsigned = x->in[roles->w]->dtype == IFD_UINT8;
   int64_t none = is_unsigned ? 128 : 0;
   if (!t) return is_unsigned;
   if (!t->data) return true;
@@ -189,7 +189,7 @@ ifd_status ifd_quant_prepare(ifd_lower *x, ifd_quant_call *c, const ifd_quant_ro
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) /* runs look no further */
     if (!input(x, *all[i])) *all[i] = -1;
   c->w.matrix.is_unsigned = x->in[roles->w]->dtype == IFD_UINT8;
-  c->w_has_zero = has_zero(x, roles->w_zero, c->w.matrix.is_unsigned);
+  c->w_has_zero = ifd_quant_has_zero(x, roles);
   c->packed_step = packed_step(&w->matrix);
   c->packed_at = sizeof(int32_t) * 4 * (size_t)(padded(w->matrix.n) * w->count);
   c->shared = c->packed_at;
@@ -285,7 +285,7 @@ ifd_status ifd_lower_quant_matmul(ifd_lower *x, const ifd_quant_roles *roles, fl
   }
   TRY(ifd_quant_prepare(x, &s.call, roles, &w));
   s.p = (ifd_k_quant_product){.m = m, .n = d->n, .k = d->k, .dot = s.call.dot, .a_rs = d->k, .c_rs = d->n};
-  s.grid = ifd_k_quant_split(m, d->n, d->k);
+  s.grid = ifd_k_quant_split(&s.p, x->threads);
   s.direct = !s.call.x_signed && d->k % 4 == 0;
   x->work->algorithm = "int8 gemm";
   return ifd_lower_launch(x, run_matmul, &s, sizeof s, ifd_shape_count(&d->batch) * s.grid.n_tasks,

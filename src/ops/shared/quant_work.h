@@ -49,6 +49,8 @@ static inline void ifd_quant_range(float low, float high, float *scale, uint8_t 
 /* Whether the roles' types and shapes are such as the kernels take: x and w bytes, scales of x and y one
  * element, those of w one or one for each column. */
 bool ifd_quant_fits(const ifd_lower *x, const ifd_quant_roles *roles, int64_t n_columns);
+/* Whether the weights may have a zero point; one that is known to be 0 as they are packed is none. */
+bool ifd_quant_has_zero(const ifd_lower *x, const ifd_quant_roles *roles);
 /* Packs the weights or adds a launch that does, and a launch that prepares the finish. */
 ifd_status ifd_quant_prepare(ifd_lower *x, ifd_quant_call *call, const ifd_quant_roles *roles,
                              const ifd_quant_weights *w);
