@@ -184,11 +184,11 @@ static void pack_panel(int8_t *packed, int32_t *sums, const ifd_k_quant_matrix *
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from) {
   memset(packed, 0, whole_len(from->n, from->k));
   int32_t *sums = (int32_t *)ifd_k_quant_column_sums(packed, from->n, from->k);
-  for (int64_t j = 0; j < whole_columns(from) && from->b_cs != 1; j += LANES)
-    pack_panel(packed, sums, from, j);
+  const bool in_rows = from->b_cs == 1 && !from->piece;
+  for (int64_t j = 0; j < whole_columns(from) && !in_rows; j += LANES) pack_panel(packed, sums, from, j);
   for (int64_t i = 0; i < from->k; i += QUAD) {
     int64_t rows = ifd_min_i64(QUAD, from->k - i);
-    if (rows == QUAD && from->b_cs == 1) pack_blocks(packed, sums, from, i);
+    if (rows == QUAD && in_rows) pack_blocks(packed, sums, from, i);
     for (int64_t r = i; r < i + rows; r++)
       pack_row(packed, sums, from, r, rows == QUAD ? whole_columns(from) : 0);
   }

@@ -168,7 +168,7 @@ static ifd_status eval_qlinear_matmul(ifd_eval *x) {
 }
 
 static ifd_status lower_matmul_integer(ifd_lower *x) {
-  static const ifd_quant_roles roles = {0, -1, 2, 1, -1, 3, -1, -1, -1};
+  static const ifd_quant_roles roles = {0, -1, 2, 1, -1, 3, -1, -1, -1, -1, -1, -1, -1, -1};
   return ifd_lower_quant_matmul(x, &roles, -INFINITY, INFINITY, false);
 }
 

@@ -2,7 +2,11 @@
  * (shared/quant_work.h). Both take x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point,
  * B, as QLinearConv does, and attribute clip, the least and greatest real result. Without y_scale the result
  * is float, without any scale int32. QConv's images have their channels last, [N, image…, C]; QMatMul
- * with transB reads w as [n, k]. */
+ * with transB reads w as [n, k].
+ *
+ * QConv may add what follows it: other, other_scale, other_zero_point, sum_scale, sum_zero_point and
+ * attribute sum_clip make the result QBinary's (ops/quantized_elements.c) of y and another value of y's
+ * shape. */
 #include <math.h>
 #include <string.h>
 
@@ -13,27 +17,33 @@
 #include "ops/shared/quant_work.h"
 
 enum { X, X_SCALE, X_ZERO, W, W_SCALE, W_ZERO, Y_SCALE, Y_ZERO, B };
-static const ifd_quant_roles roles = {X, X_SCALE, X_ZERO, W, W_SCALE, W_ZERO, Y_SCALE, Y_ZERO, B};
+enum { OTHER = B + 1, OTHER_SCALE, OTHER_ZERO, SUM_SCALE, SUM_ZERO };
+static const ifd_quant_roles roles = {X,      X_SCALE, X_ZERO, W,           W_SCALE,    W_ZERO,    Y_SCALE,
+                                      Y_ZERO, B,       OTHER,  OTHER_SCALE, OTHER_ZERO, SUM_SCALE, SUM_ZERO};
 
 /* ---- shared ---- */
 
 static ifd_dtype result_dtype(const ifd_infer *x) {
+  if (ifd_node_has_input(x->node, SUM_ZERO)) return ifd_infer_dtype(x, SUM_ZERO);
+  if (ifd_node_has_input(x->node, SUM_SCALE)) return IFD_UINT8;
   if (ifd_node_has_input(x->node, Y_ZERO)) return ifd_infer_dtype(x, Y_ZERO);
   if (ifd_node_has_input(x->node, Y_SCALE)) return IFD_UINT8;
   bool scaled = ifd_node_has_input(x->node, X_SCALE) || ifd_node_has_input(x->node, W_SCALE);
   return scaled ? IFD_FLOAT : IFD_INT32;
 }
 
-static void clip_of(const ifd_node *node, float *lo, float *hi) {
+static void clip_of(const ifd_node *node, const char *name, float *lo, float *hi) {
   const float *p;
   *lo = -INFINITY, *hi = INFINITY;
-  if (ifd_node_floats(node, "clip", &p) == 2) *lo = p[0], *hi = p[1];
+  if (ifd_node_floats(node, name, &p) == 2) *lo = p[0], *hi = p[1];
 }
 
 /* Only what is empty is left to an evaluation: the passes make nothing that the kernels do not take. */
 static ifd_status put_empty(ifd_eval *x, const ifd_shape *shape) {
   ifd_tensor *out;
-  ifd_dtype dtype = ifd_eval_has(x, Y_ZERO)                                ? ifd_eval_in(x, Y_ZERO)->dtype
+  ifd_dtype dtype = ifd_eval_has(x, SUM_ZERO)                              ? ifd_eval_in(x, SUM_ZERO)->dtype
+                    : ifd_eval_has(x, SUM_SCALE)                           ? IFD_UINT8
+                    : ifd_eval_has(x, Y_ZERO)                              ? ifd_eval_in(x, Y_ZERO)->dtype
                     : ifd_eval_has(x, Y_SCALE)                             ? IFD_UINT8
                     : ifd_eval_has(x, X_SCALE) || ifd_eval_has(x, W_SCALE) ? IFD_FLOAT
                                                                            : IFD_INT32;
@@ -63,7 +73,7 @@ static ifd_status eval_matmul(ifd_eval *x) {
 
 static ifd_status lower_matmul(ifd_lower *x) {
   float lo, hi;
-  clip_of(x->node, &lo, &hi);
+  clip_of(x->node, "clip", &lo, &hi);
   return ifd_lower_quant_matmul(x, &roles, lo, hi, ifd_node_int(x->node, "transB", 0) != 0);
 }
 
@@ -111,7 +121,7 @@ static void run_conv(const void *params, const ifd_args *args, int task) {
   const conv_params *s = params;
   int64_t group = task / s->grid.n_tasks, part = task % s->grid.n_tasks;
   int64_t i0 = part % s->grid.n_m * s->grid.m_step, j0 = part / s->grid.n_m * s->grid.n_step;
-  size_t size = s->call.out == IFD_K_QUANT_INT8 ? 1 : 4;
+  size_t size = (size_t)ifd_k_quant_size(s->call.out);
   ifd_k_quant_image image = image_of(s, args, group);
   ifd_k_quant_product p = s->p;
   p.a = image.x;
@@ -121,6 +131,12 @@ static void run_conv(const void *params, const ifd_args *args, int task) {
   p.b = ifd_quant_packed(&s->call, args, group);
   p.c = (char *)args->out[0] + (size_t)(group * p.n) * size;
   p.finish = ifd_quant_finish_of(&s->call, args, group);
+  ifd_k_quant_binary sum;
+  if (s->call.out == IFD_K_QUANT_SUM) {
+    sum = ifd_quant_sum_of(&s->call, args);
+    p.finish.sum = &sum;
+    p.other = (const uint8_t *)args->in[OTHER] + group * p.n;
+  }
   s->call.kernels->run(&p, i0, ifd_min_i64(i0 + s->grid.m_step, p.m), j0,
                        ifd_min_i64(j0 + s->grid.n_step, p.n), args->scratch);
 }
@@ -173,8 +189,13 @@ static ifd_status lower_product(ifd_lower *x, conv_params *s, const ifd_quant_ro
   if (s->by_lines) ifd_k_quant_lines_matrix(&w.matrix, &s->lines, c);
   TRY(ifd_quant_prepare(x, &s->call, roles, &w));
   int64_t rows = batch * c->out[IFD_K_D] * c->out[IFD_K_H] * c->out[IFD_K_W];
-  s->p = (ifd_k_quant_product){
-      .m = rows, .n = n, .k = w.matrix.k, .dot = s->call.dot, .a_rs = c->c, .c_rs = c->m};
+  s->p = (ifd_k_quant_product){.m = rows,
+                               .n = n,
+                               .k = w.matrix.k,
+                               .dot = s->call.dot,
+                               .a_rs = c->c,
+                               .c_rs = c->m,
+                               .finish = {.out = s->call.out}};
   if (s->by_lines) s->p.m = s->lines.m, s->p.lines = &s->lines;
   s->grid = ifd_k_quant_split(&s->p, x->threads);
   x->work->algorithm = s->direct ? "int8 direct" : s->by_lines ? "int8 lines" : "int8 gathered";
@@ -215,8 +236,9 @@ static ifd_status lower_conv(ifd_lower *x) {
   s.x_len = ifd_tensor_count(x->in[X]);
   EXPECT(x->err, ifd_k_conv_plan_init(&sizes, &s.shape, IFD_K_CONV_DIRECT, plain.dim[0]), LIMIT,
          "the convolution is larger than memory");
-  clip_of(x->node, &s.call.lo, &s.call.hi);
-  bool depthwise = groups == c && groups == m && groups > 1;
+  clip_of(x->node, "clip", &s.call.lo, &s.call.hi);
+  clip_of(x->node, "sum_clip", &s.call.sum_lo, &s.call.sum_hi);
+  bool depthwise = groups == c && groups == m && groups > 1 && !ifd_node_has_input(x->node, OTHER);
   return depthwise ? lower_depthwise(x, &s, &roles, plain.dim[0])
                    : lower_product(x, &s, &roles, plain.dim[0]);
 }
@@ -231,6 +253,9 @@ static const char *batch_matmul(const ifd_batch *b) {
   return scale && ifd_tensor_count(scale) > 1 ? NULL : "pwwmw";
 }
 
+/* Samples are parts of x and of what is added. */
+static const char *batch_conv(const ifd_batch *b) { return (void)b, "pwwwwwwwwpw"; }
+
 const ifd_op ifd_ops_quantized[] = {{.name = "QMatMul",
                                      .domain = "infold",
                                      .infer = infer_matmul,
@@ -244,5 +269,5 @@ const ifd_op ifd_ops_quantized[] = {{.name = "QMatMul",
                                      .eval = eval_conv,
                                      .lower = lower_conv,
                                      .cost = cost_conv,
-                                     .batch = ifd_batch_first},
+                                     .batch = batch_conv},
                                     {0}};

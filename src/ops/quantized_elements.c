@@ -13,6 +13,7 @@
 #include "kernels/quant/quant.h"
 #include "ops/shared/batch.h"
 #include "ops/shared/eltwise_loop.h"
+#include "ops/shared/quant_work.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/window.h"
 
@@ -29,11 +30,8 @@ static int32_t byte_of(const void *p, bool is_signed) {
   return !p ? 0 : is_signed ? *(const int8_t *)p : *(const uint8_t *)p;
 }
 
-/* Bounds before a zero point is added: the type's, and a clip's in steps. */
 static void bounds_of(bool is_signed, int32_t zero, const float clip[2], float step, float *lo, float *hi) {
-  float least = (float)((is_signed ? -128 : 0) - zero);
-  *lo = fmaxf(least, clip[0] / step);
-  *hi = fminf(least + 255, clip[1] / step);
+  ifd_quant_bounds(is_signed, zero, clip[0], clip[1], step, lo, hi);
 }
 
 static void clip_of(const ifd_node *node, float clip[2]) {

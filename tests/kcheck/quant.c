@@ -8,7 +8,8 @@
 typedef struct operands {
   int64_t m, n, k, a_rs, c_rs;
   bool packs, b_unsigned;
-  buffer a, b, add, b_zero, scale, shift, want;
+  buffer a, b, add, b_zero, scale, shift, other, want;
+  ifd_k_quant_binary sum;
   ifd_k_quant_finish f;
 } operands;
 
@@ -37,6 +38,16 @@ static void fill_bytes(buffer *b, uint64_t *state, bytes of) {
 
 static int32_t int_at(const buffer *b, int64_t i) { return ((const int32_t *)b->f)[i]; }
 
+/* The byte that DequantizeLinear, Add and QuantizeLinear make of a result so far above its zero point and of
+ * another byte. */
+static uint8_t added(const ifd_k_quant_binary *q, float steps, uint8_t other) {
+  int32_t b = q->b.is_signed ? (int8_t)other : other;
+  float v = (steps * q->a.scale + (float)(b - q->b.zero) * q->b.scale) / q->scale;
+  v = v > q->lo ? v : q->lo;
+  v = v < q->hi ? v : q->hi;
+  return (uint8_t)((int32_t)rintf(v) + q->zero);
+}
+
 static void element(const operands *o, int64_t i, int64_t j) {
   const uint8_t *a = (const uint8_t *)o->a.f + i * o->a_rs, *b = (const uint8_t *)o->b.f + j;
   uint32_t sum = (uint32_t)int_at(&o->add, j), row = 0;
@@ -53,11 +64,29 @@ static void element(const operands *o, int64_t i, int64_t j) {
   case IFD_K_QUANT_INT32: ((int32_t *)o->want.f)[at] = (int32_t)sum; break;
   case IFD_K_QUANT_FLOAT: o->want.f[at] = v; break;
   case IFD_K_QUANT_INT8: ((uint8_t *)o->want.f)[at] = (uint8_t)((int32_t)rintf(v) + o->f.zero); break;
+  case IFD_K_QUANT_SUM:
+    ((uint8_t *)o->want.f)[at] = added(&o->sum, rintf(v), ((uint8_t *)o->other.f)[at]);
+    break;
   }
 }
 
 static size_t out_len(const operands *o) {
-  return (size_t)((o->m - 1) * o->c_rs + o->n) * (o->f.out == IFD_K_QUANT_INT8 ? 1 : 4);
+  return (size_t)((o->m - 1) * o->c_rs + o->n) * (size_t)ifd_k_quant_size(o->f.out);
+}
+
+/* Scales that quotients hold for, and others. */
+static ifd_k_quant_binary draw_sum(uint64_t *state) {
+  float scale = rand_in(state, 0, 4) ? 0.02f : 0x1p-35f;
+  bool b_signed = rand_in(state, 0, 1), is_signed = rand_in(state, 0, 1);
+  ifd_k_quant_binary q = {.a.scale = scale * (1 + fabsf(rand_float(state))),
+                          .b = {.is_signed = b_signed,
+                                .zero = (int32_t)rand_in(state, 0, 255) - (b_signed ? 128 : 0),
+                                .scale = scale * (1 + fabsf(rand_float(state)))},
+                          .scale = 2 * scale * (1 + fabsf(rand_float(state))),
+                          .zero = (int32_t)rand_in(state, 0, 255) - (is_signed ? 128 : 0)};
+  q.lo = (float)((is_signed ? -128 : 0) - q.zero), q.hi = q.lo + 255;
+  if (rand_in(state, 0, 1)) q.lo += 3.25f;
+  return q;
 }
 
 static operands make(int64_t m, int64_t n, int64_t k, uint64_t *state) {
@@ -65,13 +94,15 @@ static operands make(int64_t m, int64_t n, int64_t k, uint64_t *state) {
   operands o = {.m = m, .n = n, .k = k, .packs = rand_in(state, 0, 1), .b_unsigned = rand_in(state, 0, 1)};
   o.a_rs = o.packs ? k + rand_in(state, 0, 3) : (k + 3) / 4 * 4 + rand_in(state, 0, 9);
   o.c_rs = n + rand_in(state, 0, 3);
-  o.f.out = (ifd_k_quant_out)rand_in(state, 0, 2);
+  o.f.out = (ifd_k_quant_out)rand_in(state, 0, 3);
   o.a = buffer_new((size_t)((m - 1) * o.a_rs + (o.packs ? k : (k + 3) / 4 * 4)));
   o.b = buffer_new((size_t)(k * n));
   o.add = buffer_floats(panels(n)), o.b_zero = buffer_floats(panels(n));
   o.scale = buffer_floats(panels(n)), o.shift = buffer_floats(panels(n));
-  o.want = buffer_new(out_len(&o));
+  o.want = buffer_new(out_len(&o)), o.other = buffer_new(out_len(&o));
+  o.sum = draw_sum(state);
   fill_bytes(&o.a, state, a), fill_bytes(&o.b, state, b), fill_bytes(&o.add, state, RANDOM);
+  fill_bytes(&o.other, state, RANDOM);
   for (int64_t j = 0; j < panels(n); j++) {
     ((int32_t *)o.b_zero.f)[j] = (int32_t)rand_in(state, -128, 127);
     o.scale.f[j] = rand_float(state) * 1e-7f, o.shift.f[j] = rand_float(state) * 60;
@@ -88,7 +119,7 @@ static operands make(int64_t m, int64_t n, int64_t k, uint64_t *state) {
 }
 
 static void drop(operands *o) {
-  buffer *all[] = {&o->a, &o->b, &o->add, &o->b_zero, &o->scale, &o->shift, &o->want};
+  buffer *all[] = {&o->a, &o->b, &o->add, &o->b_zero, &o->scale, &o->shift, &o->other, &o->want};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) buffer_free(all[i]);
 }
 
@@ -110,7 +141,8 @@ static buffer pack(const operands *o, int pair_lanes) {
 static void check(const operands *o, ifd_isa isa, ifd_dot dot, uint64_t *state) {
   buffer packed = pack(o, ifd_k_quant_pair_lanes(isa, dot));
   buffer c = buffer_new(out_len(o));
-  size_t size = o->f.out == IFD_K_QUANT_INT8 ? 1 : 4;
+  size_t size = (size_t)ifd_k_quant_size(o->f.out);
+  const bool adds = o->f.out == IFD_K_QUANT_SUM;
   ifd_k_quant_product p = {.m = o->m,
                            .n = o->n,
                            .k = o->k,
@@ -122,7 +154,9 @@ static void check(const operands *o, ifd_isa isa, ifd_dot dot, uint64_t *state) 
                            .b = (const int8_t *)packed.f,
                            .c = c.f,
                            .c_rs = o->c_rs,
+                           .other = adds ? (const uint8_t *)o->other.f : NULL,
                            .finish = o->f};
+  p.finish.sum = adds ? &o->sum : NULL;
   int64_t i_step = rand_in(state, 1, o->m), j_step = 16 * rand_in(state, 1, (o->n + 15) / 16);
   buffer scratch = buffer_new(ifd_k_quant_scratch_len(&p, i_step));
   for (int64_t i = 0; i < o->m; i += i_step)

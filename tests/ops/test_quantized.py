@@ -311,7 +311,33 @@ def test_qdq_network(dtype):
     y = g.again(g.node("GlobalAveragePool", [y]))
     y = g.node("Flatten", [y])
     y = g.node("Gemm", [y, g.weights((10, 16), 0, True)], transB=1)
-    g.check([g.quantize(y)], {"QConv", "QBinary", "QPool", "QMatMul"}, FLOATS, steps=2)
+    g.check([g.quantize(y)], {"QConv", "QPool", "QMatMul"}, (*FLOATS, "QBinary"), steps=2)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("shape", [(2, 16, 9, 7), (2, 3, 20, 20), (1, 64, 7, 7), (3, 16, 11), (2, 16, 3, 5, 4)])
+def test_qdq_sums_of_products(dtype, shape):
+    """A sum is made as a convolution is stored, whichever side of it the convolution is."""
+    for side, group in [(0, 1), (1, 1), (0, 2)]:
+        g = Qdq(dtype)
+        c, n = shape[1], len(shape) - 2
+        group = group if c % group == 0 else 1
+        x = g.again(g.node("MaxPool", [g.input(shape)], kernel_shape=[1] * n))
+        y = g.again(g.node("Conv", [x, g.weights((c, c // group, *[3] * n), 0, True)], pads=[1] * (2 * n), group=group))
+        y = g.node("Add", [x, y] if side else [y, x])
+        y = g.node("Relu", [y]) if RNG.random() < .5 else y
+        g.check([g.quantize(y)], {"QConv"}, (*FLOATS, "QBinary"), steps=2)
+
+
+def test_qdq_sums_beside_products():
+    """Of another shape, of a result that others read, in another group's kernel: the sum stays its own."""
+    for other in ("broadcast", "read", "depthwise"):
+        g = Qdq(np.uint8)
+        group = 16 if other == "depthwise" else 1
+        x = g.again(g.node("MaxPool", [g.input((2, 16, 9, 7))], kernel_shape=[1, 1]))
+        y = g.again(g.node("Conv", [x, g.weights((16, 16 // group, 3, 3), 0, True)], pads=[1] * 4, group=group))
+        z = g.quantize(g.node("Add", [y, g.input((2, 16, 1, 1)) if other == "broadcast" else x]))
+        g.check([z, g.quantize(y)] if other == "read" else [z], {"QConv", "QBinary"}, FLOATS, steps=2)
 
 
 def test_stays_float():

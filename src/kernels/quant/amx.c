@@ -56,21 +56,25 @@ IFD_INLINE void put_panels(const ifd_k_quant_out out, const finish *f, int64_t e
   for (int v = 0; v < f->panels; v++) put_panel(out, f, v, f->next, end);
 }
 
-IFD_INLINE i16 rounded(const ifd_quant_store *s, const ifd_quant_column *c, const int32_t *sum, int64_t row) {
-  return v16_to_i16(ifd_quant_value(s, c, ifd_quant_total(s, c, i16_load(sum), row)));
+/* 16 sums of a row at `at`; with `adds`, what is added there too. */
+IFD_INLINE i16 rounded(const bool adds, const ifd_quant_store *s, const ifd_quant_column *c,
+                       const int32_t *sum, int64_t row, int64_t at) {
+  i16 steps = ifd_quant_rounded(s, c, i16_load(sum), row);
+  return adds ? ifd_quant_sum(s->f.sum, steps, i16_load_bytes(s->from[row] + at)) : steps;
 }
 
 /* Two rows of two whole panels at a time: packing interleaves their lanes, a permutation sorts them. */
-static void put_bytes(const finish *f, int64_t end) {
+IFD_INLINE void put_bytes(const bool adds, const finish *f, int64_t end) {
   const ifd_quant_store s = f->store;
   const ifd_quant_column c = ifd_quant_column_at(&s, 0), d = ifd_quant_column_at(&s, TILE);
   const i16 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const i16 zero = _mm512_set1_epi16((int16_t)s.f.zero), low = _mm512_set1_epi16(0xff);
+  const i16 zero = _mm512_set1_epi16((int16_t)(adds ? 0 : s.f.zero)), low = _mm512_set1_epi16(0xff);
   const int32_t *sums = f->sums + f->next * 2 * TILE;
   for (int64_t row = f->next; row < end; row += 2, sums += 4 * TILE) {
-    i16 first = _mm512_packs_epi32(rounded(&s, &c, sums, row), rounded(&s, &d, sums + TILE, row));
-    i16 second = _mm512_packs_epi32(rounded(&s, &c, sums + 2 * TILE, row + 1),
-                                    rounded(&s, &d, sums + 3 * TILE, row + 1));
+    i16 first = _mm512_packs_epi32(rounded(adds, &s, &c, sums, row, s.at),
+                                   rounded(adds, &s, &d, sums + TILE, row, s.at + TILE));
+    i16 second = _mm512_packs_epi32(rounded(adds, &s, &c, sums + 2 * TILE, row + 1, s.at),
+                                    rounded(adds, &s, &d, sums + 3 * TILE, row + 1, s.at + TILE));
     first = _mm512_and_si512(_mm512_add_epi16(first, zero), low);
     second = _mm512_and_si512(_mm512_add_epi16(second, zero), low);
     i16 bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
@@ -84,7 +88,8 @@ static __attribute__((noinline)) void put_rows(finish *f, int64_t n) {
   int64_t end = ifd_min_i64(f->next + n, f->rows);
   bool whole = f->panels == 2 && f->store.lanes == TILE && end % 2 == 0;
   switch (f->store.f.out) {
-  case IFD_K_QUANT_INT8: whole ? put_bytes(f, end) : put_panels(IFD_K_QUANT_INT8, f, end); break;
+  case IFD_K_QUANT_INT8: whole ? put_bytes(false, f, end) : put_panels(IFD_K_QUANT_INT8, f, end); break;
+  case IFD_K_QUANT_SUM: whole ? put_bytes(true, f, end) : put_panels(IFD_K_QUANT_SUM, f, end); break;
   case IFD_K_QUANT_FLOAT: put_panels(IFD_K_QUANT_FLOAT, f, end); break;
   case IFD_K_QUANT_INT32: put_panels(IFD_K_QUANT_INT32, f, end); break;
   }

@@ -13,17 +13,19 @@ typedef struct ifd_quant_block {
   int64_t pieces, piece;   /* a row's bytes are `pieces` times `piece`, */
   const int64_t *offsets;  /* these from its place; */
   const int64_t *quad_at;  /* and its quads these, where pairs may have excess */
-  char *const *to;         /* where the rows of C are, from column 0 on; of what is none, a place to spare */
+  char *const *to;         /* where the rows of C are, from column 0 on; of what is none, a place to spare; */
+  char *const *from;       /* and those of what is added, where something is */
   const int32_t *row_sums; /* where the finish asks for them */
 } ifd_quant_block;
 
 /* Where the sums of rows from i on, counted in the block, of `panels` panels from column j on go. */
 IFD_INLINE ifd_quant_store ifd_quant_store_at(const ifd_quant_block *k, int64_t i, int64_t j,
                                               int64_t panels) {
-  int64_t size = k->p->finish.out == IFD_K_QUANT_INT8 ? 1 : 4;
+  int64_t size = ifd_k_quant_size(k->p->finish.out);
   ifd_quant_store s = {.f = k->p->finish,
                        .row_sums = k->row_sums + i,
                        .to = k->to + i,
+                       .from = k->from + i,
                        .at = j * size,
                        .size = size,
                        .lanes = ifd_min_i64(panels * 16, k->j1 - j) - (panels - 1) * 16};

@@ -89,6 +89,7 @@ IFD_INLINE void put_all(const taps *t, const ifd_quant_store *s, int64_t o, int 
     case IFD_K_QUANT_INT8: ifd_quant_put(IFD_K_QUANT_INT8, s, &c, sum[i], 0, to, (int)s->lanes); break;
     case IFD_K_QUANT_FLOAT: ifd_quant_put(IFD_K_QUANT_FLOAT, s, &c, sum[i], 0, to, (int)s->lanes); break;
     case IFD_K_QUANT_INT32: ifd_quant_put(IFD_K_QUANT_INT32, s, &c, sum[i], 0, to, (int)s->lanes); break;
+    case IFD_K_QUANT_SUM: break; /* of products alone */
     }
 }
 
@@ -156,7 +157,7 @@ void IFD_K(ifd_quant_depthwise)(const ifd_k_quant_image *g, const int8_t *packed
                                 void *scratch) {
   const ifd_k_conv_shape *s = g->shape;
   ifd_quant_depthwise_sizes z = ifd_quant_depthwise_sizes_of(s);
-  int64_t size = finish->out == IFD_K_QUANT_INT8 ? 1 : 4, width = s->out[IFD_K_W];
+  int64_t size = ifd_k_quant_size(finish->out), width = s->out[IFD_K_W];
   uint8_t *copies = (uint8_t *)scratch + z.weights;
   taps t = {.lines = (line *)(copies + z.copies),
             .w = scratch,

@@ -1,6 +1,6 @@
 #include "kernels/quant/elements.h"
 
-#include "kernels/quotient.h"
+#include "kernels/quant/finish.h"
 
 typedef struct operand {
   const uint8_t *p;
@@ -49,8 +49,7 @@ IFD_INLINE void binary(const bool multiplies, const bool divides, const ifd_k_qu
 void IFD_K(ifd_quant_binary)(const ifd_k_quant_binary *q, const uint8_t *a, int a_step, const uint8_t *b,
                              int b_step, uint8_t *y, int64_t n) {
   const operand oa = operand_of(&q->a, a, a_step), ob = operand_of(&q->b, b, b_step);
-  bool divides =
-      !ifd_has_quotients(q->a.scale) || !ifd_has_quotients(q->b.scale) || !ifd_has_quotients(q->scale);
+  bool divides = !ifd_quant_has_quotients(q);
   if (q->multiplies)
     divides ? binary(true, true, q, &oa, &ob, y, n) : binary(true, false, q, &oa, &ob, y, n);
   else

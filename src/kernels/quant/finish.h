@@ -4,12 +4,14 @@
 
 #include "kernels/quant/bytes.h"
 #include "kernels/quant/quant.h"
+#include "kernels/quotient.h"
 
 /* Where a tile's sums go; pointers are those of its first row and column. */
 typedef struct ifd_quant_store {
   ifd_k_quant_finish f;
   const int32_t *row_sums; /* where f.b_zero is given */
-  char *const *to;         /* rows of C */
+  char *const *to;         /* rows of C, */
+  char *const *from;       /* and of what is added to it: SUM alone */
   int64_t at, size;        /* bytes to the first column, of an element */
   int64_t lanes;           /* columns of the last panel */
 } ifd_quant_store;
@@ -39,11 +41,38 @@ IFD_INLINE v16 ifd_quant_value(const ifd_quant_store *s, const ifd_quant_column 
   return v16_min(v16_max(v, v16_set1(s->f.lo)), v16_set1(s->f.hi));
 }
 
+IFD_INLINE i16 ifd_quant_rounded(const ifd_quant_store *s, const ifd_quant_column *c, i16 sum, int64_t row) {
+  return v16_to_i16(ifd_quant_value(s, c, ifd_quant_total(s, c, sum, row)));
+}
+
+IFD_INLINE bool ifd_quant_has_quotients(const ifd_k_quant_binary *q) {
+  return ifd_has_quotients(q->a.scale) && ifd_has_quotients(q->b.scale) && ifd_has_quotients(q->scale);
+}
+
+/* Bytes that stand `steps` above their zero point, and others: the sum's bytes, in order. */
+IFD_INLINE i16 ifd_quant_sum(const ifd_k_quant_binary *q, i16 steps, i16 others) {
+  const int32_t flip = q->b.is_signed ? 128 : 0;
+  const v16 scale = v16_set1(q->scale);
+  i16 b = i16_sub(i16_xor(others, i16_set1(flip)), i16_set1(q->b.zero + flip));
+  v16 v =
+      v16_add(v16_mul(i16_to_v16(steps), v16_set1(q->a.scale)), v16_mul(i16_to_v16(b), v16_set1(q->b.scale)));
+  v = ifd_quant_has_quotients(q) ? ifd_v_quotient(v, scale, v16_set1(1 / q->scale)) : v16_div(v, scale);
+  v = v16_min(v16_max(v, v16_set1(q->lo)), v16_set1(q->hi));
+  return i16_add(v16_to_i16(v), i16_set1(q->zero));
+}
+
+/* The same of n lanes in memory. No part of the tiles, which would be many times as large. */
+void IFD_K(ifd_quant_put_sum)(const ifd_k_quant_binary *q, const i16 *steps, const char *others, char *to,
+                              int n);
+
 /* n lanes of a row to `to`; `out` is a constant where this is inlined. */
 IFD_INLINE void ifd_quant_put(const ifd_k_quant_out out, const ifd_quant_store *s, const ifd_quant_column *c,
                               i16 sum, int64_t row, char *to, int n) {
   i16 total = ifd_quant_total(s, c, sum, row);
-  if (out == IFD_K_QUANT_INT8) {
+  if (out == IFD_K_QUANT_SUM) {
+    i16 steps = v16_to_i16(ifd_quant_value(s, c, total));
+    IFD_K(ifd_quant_put_sum)(s->f.sum, &steps, s->from[row] + (to - s->to[row]), to, n);
+  } else if (out == IFD_K_QUANT_INT8) {
     i16 q = i16_add(v16_to_i16(ifd_quant_value(s, c, total)), i16_set1(s->f.zero));
     if (n == 16)
       i16_store_bytes(to, q);

@@ -187,40 +187,43 @@ typedef struct side {
   int64_t next;
 } side;
 
-/* n pixels of all sides by moves of `size` bytes, a constant where this is inlined, at least those of a pixel
- * and less than twice as many: what is beyond is written next. */
-IFD_INLINE void merge_by(const size_t size, const run *r, uint8_t *to, side *sides, int64_t merge,
-                         int64_t n) {
-  uint8_t v[32];
-  for (; n > 0; n--)
-    for (int64_t g = 0; g < merge; g++, to += r->c) {
-      memcpy(v, sides[g].at, size);
-      for (size_t i = 0; i < size; i++) v[i] ^= (uint8_t)r->flips.as_four;
-      memcpy(to, v, size);
-      sides[g].at += sides[g].next;
-    }
-}
+/* n pixels of all sides, each by one move that spills over what is written next. `merge` is a constant where
+ * this is inlined, or any number. */
+#define MERGE_AS(type)                                                                                       \
+  IFD_INLINE void merge_##type##_of(const int64_t merge, const run *r, uint8_t *to, side *sides,             \
+                                    int64_t n) {                                                             \
+    const type all = (type){0} + r->flips.as_##type;                                                         \
+    const int64_t c = r->c;                                                                                  \
+    for (; n > 0; n--) _Pragma("GCC unroll 3") for (int64_t g = 0; g < merge; g++, to += c) {                \
+        type v;                                                                                              \
+        memcpy(&v, sides[g].at, sizeof v);                                                                   \
+        v ^= all;                                                                                            \
+        memcpy(to, &v, sizeof v);                                                                            \
+        sides[g].at += sides[g].next;                                                                        \
+      }                                                                                                      \
+  }                                                                                                          \
+  static void merge_##type(const run *r, int64_t merge, uint8_t *to, side *sides, int64_t n) {               \
+    side few[3] = {sides[0], sides[1], sides[merge - 1]};                                                    \
+    if (merge > 3) {                                                                                         \
+      merge_##type##_of(merge, r, to, sides, n);                                                             \
+      return;                                                                                                \
+    }                                                                                                        \
+    merge == 2 ? merge_##type##_of(2, r, to, few, n) : merge_##type##_of(3, r, to, few, n);                  \
+    memcpy(sides, few, (size_t)merge * sizeof *few);                                                         \
+  }
+MERGE_AS(four)
+MERGE_AS(eight)
+MERGE_AS(wide)
+MERGE_AS(half)
 
-static void merge_some(const run *r, uint8_t *to, side *sides, int64_t merge, int64_t n) {
-  if (r->c == 1)
-    merge_by(1, r, to, sides, merge, n);
-  else if (r->c == 2)
-    merge_by(2, r, to, sides, merge, n);
-  else if (r->c <= 4)
-    merge_by(4, r, to, sides, merge, n);
-  else if (r->c <= 8)
-    merge_by(8, r, to, sides, merge, n);
-  else if (r->c <= 16)
-    merge_by(16, r, to, sides, merge, n);
-  else
-    merge_by(32, r, to, sides, merge, n);
-}
-
-/* As copy_pixels, of lines side by side, which hold at most 64 bytes of a pixel each. The last pixel may have
- * nothing behind it that is written next. */
+/* As copy_pixels, of lines side by side, of at most 32 channels. Behind the last pixels may be nothing that
+ * is written next. */
 static void merge_pixels(const run *r, uint8_t *to, const uint8_t *const *lines, int64_t merge,
                          int64_t column, int64_t n) {
-  const int64_t pixel = merge * r->c, last = ifd_max_i64(0, r->width - column);
+  static void (*const merge_pixel[])(const run *, int64_t, uint8_t *, side *,
+                                     int64_t) = {merge_four, merge_eight, merge_wide, merge_half};
+  const int kind = r->c <= 4 ? 0 : r->c <= 8 ? 1 : r->c <= 16 ? 2 : 3;
+  const int64_t size = 4 << kind, pixel = merge * r->c, last = ifd_max_i64(0, r->width - column);
   int64_t from = column < 0 ? ifd_min_i64(ifd_ceil_div(-column, r->step), n) : 0;
   int64_t end = ifd_max_i64(from, ifd_min_i64(ifd_ceil_div(last, r->step), n));
   uint8_t fill[MOST_MERGED];
@@ -231,10 +234,13 @@ static void merge_pixels(const run *r, uint8_t *to, const uint8_t *const *lines,
                         : (side){fill, 0};
   memset(to, r->fill, (size_t)(from * pixel));
   memset(to + end * pixel, r->fill, (size_t)((n - end) * pixel));
-  if (from == end) return;
-  merge_some(r, to + from * pixel, sides, merge, end - 1 - from);
-  for (int64_t g = 0; g < merge; g++)
-    copy_bytes(to + (end - 1) * pixel + g * r->c, sides[g].at, r->c, r->flips);
+  int64_t whole = ifd_max_i64(from, end - ifd_ceil_div(size, r->c));
+  merge_pixel[kind](r, merge, to + from * pixel, sides, whole - from);
+  for (int64_t o = whole; o < end; o++)
+    for (int64_t g = 0; g < merge; g++) {
+      copy_bytes(to + o * pixel + g * r->c, sides[g].at, r->c, r->flips);
+      sides[g].at += sides[g].next;
+    }
 }
 
 /* The lines that stand side by side in line y of a plane, counted over all samples. */

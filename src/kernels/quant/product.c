@@ -70,21 +70,20 @@ static void place_rows(ifd_quant_block *k, const ifd_quant_sizes *z, uint8_t *to
     k->a = p->a + k->i0 * p->a_rs, k->a_rs = p->a_rs;
 }
 
-/* Where the block's rows of C are; what is no output place goes to `spare`. */
-static void place_results(const ifd_quant_block *k, char **to, char *spare) {
-  const ifd_k_quant_product *p = k->p;
-  const ifd_k_quant_lines *l = p->lines;
-  const int64_t n = k->i1 - k->i0, step = p->c_rs * (p->finish.out == IFD_K_QUANT_INT8 ? 1 : 4);
-  char *c = p->c;
+/* Where the block's rows are in a matrix like C, of so many bytes from a row to the next; what is no output
+ * place goes to `spare`. */
+static void place_results(const ifd_quant_block *k, char *c, int64_t step, char **to, char *spare) {
+  const ifd_k_quant_lines *l = k->p->lines;
+  const int64_t n = k->i1 - k->i0;
   for (int64_t i = 0; !l && i < n; i++) to[i] = c + (k->i0 + i) * step;
   if (!l) return;
-  const ifd_k_conv_shape *s = ((const ifd_k_quant_image *)p->source)->shape;
+  const ifd_k_conv_shape *s = ((const ifd_k_quant_image *)k->p->source)->shape;
   const int64_t height = s->out[IFD_K_H], width = s->out[IFD_K_W];
   for (int64_t i = 0; i < n;) {
     int64_t line = (k->i0 + i) / l->width, x = (k->i0 + i) % l->width, y = line % l->height;
     int64_t end = ifd_min_i64(n, i + l->width - x);
-    const char *first = c + ((line / l->height * height + y) * width + x) * step;
-    for (; i < end; i++, x++, first += step) to[i] = y < height && x < width ? (char *)first : spare;
+    char *first = c + ((line / l->height * height + y) * width + x) * step;
+    for (; i < end; i++, x++, first += step) to[i] = y < height && x < width ? first : spare;
   }
 }
 
@@ -100,10 +99,18 @@ static int32_t sum_row(const ifd_quant_block *k, int64_t row) {
   return (int32_t)sum;
 }
 
+void IFD_K(ifd_quant_put_sum)(const ifd_k_quant_binary *q, const i16 *steps, const char *others, char *to,
+                              int n) {
+  uint8_t some[16] = {0};
+  memcpy(some, others, (size_t)n);
+  i16_store_bytes_n(to, ifd_quant_sum(q, *steps, i16_load_bytes(some)), n);
+}
+
 static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch) {
   if (i0 >= i1 || j0 >= j1) return;
   ifd_quant_sizes z = ifd_quant_sizes_of(p, i1 - i0);
-  char **to = (char **)((char *)scratch + z.to);
+  char **to = (char **)((char *)scratch + z.to), **from = (char **)((char *)scratch + z.from);
+  const int64_t step = p->c_rs * ifd_k_quant_size(p->finish.out);
   int32_t *row_sums = (int32_t *)((char *)scratch + z.sums);
   int64_t *offsets = (int64_t *)((char *)scratch + z.offsets);
   int64_t *quad_at = (int64_t *)((char *)scratch + z.quad_at);
@@ -115,6 +122,7 @@ static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0
                        .offsets = offsets,
                        .quad_at = quad_at,
                        .to = to,
+                       .from = from,
                        .row_sums = row_sums};
   *offsets = 0;
   if (p->lines) IFD_K(ifd_quant_line_offsets)(p->lines, z.plane, offsets);
@@ -122,7 +130,8 @@ static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0
   for (int64_t i = i0; i < i1; i += z.rows) {
     k.i0 = i, k.i1 = ifd_min_i64(i + z.rows, i1);
     place_rows(&k, &z, scratch);
-    place_results(&k, to, (char *)scratch + z.spare);
+    place_results(&k, p->c, step, to, (char *)scratch + z.spare);
+    if (p->other) place_results(&k, (char *)(uintptr_t)p->other, step, from, (char *)scratch + z.spare);
     for (int64_t row = 0; p->finish.b_zero && row < k.i1 - i; row++) row_sums[row] = sum_row(&k, row);
     p->dot == IFD_DOT_AMX ? IFD_K(ifd_quant_run_amx)(&k) : run_tiles(&k);
   }

@@ -21,13 +21,35 @@
 #include "kernels/conv/conv.h"
 #include "kernels/pool/pool.h"
 
-typedef enum ifd_k_quant_out { IFD_K_QUANT_INT32, IFD_K_QUANT_FLOAT, IFD_K_QUANT_INT8 } ifd_k_quant_out;
+/* real(a) op real(b), quantized, each step rounded as DequantizeLinear, op and QuantizeLinear round:
+ * y = the low byte of rint(min(max((ra op rb) / scale, lo), hi)) + zero, ra = (a - zero) * scale of a. */
+typedef struct ifd_k_quant_operand {
+  bool is_signed;
+  int32_t zero;
+  float scale;
+} ifd_k_quant_operand;
+typedef struct ifd_k_quant_binary {
+  bool multiplies; /* else adds */
+  ifd_k_quant_operand a, b;
+  float scale, lo, hi;
+  int32_t zero;
+} ifd_k_quant_binary;
+
+typedef enum ifd_k_quant_out {
+  IFD_K_QUANT_INT32,
+  IFD_K_QUANT_FLOAT,
+  IFD_K_QUANT_INT8,
+  IFD_K_QUANT_SUM
+} ifd_k_quant_out;
+/* Bytes of a result. */
+static inline int64_t ifd_k_quant_size(ifd_k_quant_out out) { return out >= IFD_K_QUANT_INT8 ? 1 : 4; }
 
 /* What becomes of a sum of column j and row i:
  *
  *     t = sum + add[j] - b_zero[j] * row_sum[i]                                INT32: t
  *     v = min(max(float(t) * scale[j] + shift[j], lo), hi), one fma             FLOAT: v
  *                                                                       INT8: the low byte of rint(v) + zero
+ *                             SUM: of these bytes, as operand a of `sum`, and of a product's `other` as its b
  * The arrays are padded to whole panels. A NaN becomes lo. */
 typedef struct ifd_k_quant_finish {
   ifd_k_quant_out out;
@@ -36,6 +58,7 @@ typedef struct ifd_k_quant_finish {
   const float *scale, *shift;
   float lo, hi;
   int32_t zero;
+  const ifd_k_quant_binary *sum; /* SUM alone; an addition, of whose a the zero point is `zero` */
 } ifd_k_quant_finish;
 
 /* Images whose channels lie together, [N, D, H, W, C], as the operand of a convolution. Row i of the product
@@ -82,6 +105,7 @@ typedef struct ifd_k_quant_product {
   const int8_t *b; /* packed */
   void *c;         /* of the type of finish.out; row i is c_rs elements after row i - 1 */
   int64_t c_rs;
+  const uint8_t *other; /* SUM alone: bytes that lie as those of C do */
   ifd_k_quant_finish finish;
 } ifd_k_quant_product;
 
@@ -128,20 +152,6 @@ typedef struct ifd_k_quant_grid {
 ifd_k_quant_grid ifd_k_quant_split(const ifd_k_quant_product *p, int threads);
 
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape);
-
-/* real(a) op real(b), quantized, each step rounded as DequantizeLinear, op and QuantizeLinear round:
- * y = the low byte of rint(min(max((ra op rb) / scale, lo), hi)) + zero, ra = (a - zero) * scale of a. */
-typedef struct ifd_k_quant_operand {
-  bool is_signed;
-  int32_t zero;
-  float scale;
-} ifd_k_quant_operand;
-typedef struct ifd_k_quant_binary {
-  bool multiplies; /* else adds */
-  ifd_k_quant_operand a, b;
-  float scale, lo, hi;
-  int32_t zero;
-} ifd_k_quant_binary;
 
 /* Pools of images whose channels lie together: the greatest bytes, or rint of factor times the mean of
  * x - x_zero, clipped to [lo, hi], + zero. At most 2^23 pixels to a window. */

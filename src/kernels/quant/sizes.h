@@ -15,9 +15,9 @@ static inline int64_t ifd_quant_quads(int64_t k) { return ifd_ceil_div(k, 64) * 
  */
 typedef struct ifd_quant_sizes {
   int64_t rows, stride;
-  int64_t pieces, piece;                         /* of a row */
-  int64_t plane;                                 /* of lines: from a plane to the next */
-  size_t to, sums, offsets, quad_at, spare, len; /* behind the packed rows; spare: a line of C */
+  int64_t pieces, piece;                               /* of a row */
+  int64_t plane;                                       /* of lines: from a plane to the next */
+  size_t to, from, sums, offsets, quad_at, spare, len; /* behind the packed rows; spare: a line of C */
 } ifd_quant_sizes;
 
 static inline int64_t ifd_quant_block_rows(int64_t m, int64_t wish) {
@@ -47,7 +47,8 @@ static inline ifd_quant_sizes ifd_quant_sizes_of(const ifd_k_quant_product *p, i
   }
   const size_t rows = (size_t)ifd_max_i64(z.rows, IFD_QUANT_TILE);
   z.to = ifd_quant_whole(a_len);
-  z.sums = z.to + ifd_quant_whole(sizeof(char *) * rows);
+  z.from = z.to + ifd_quant_whole(sizeof(char *) * rows);
+  z.sums = z.from + (p->finish.out == IFD_K_QUANT_SUM ? ifd_quant_whole(sizeof(char *) * rows) : 0);
   z.offsets = z.sums + ifd_quant_whole(sizeof(int32_t) * rows);
   z.quad_at = z.offsets + ifd_quant_whole(sizeof(int64_t) * (size_t)z.pieces);
   z.spare = z.quad_at + ifd_quant_whole(sizeof(int64_t) * (size_t)ifd_ceil_div(p->k, 4));

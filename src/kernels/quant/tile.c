@@ -23,6 +23,7 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
   case IFD_K_QUANT_INT8: store_as(IFD_K_QUANT_INT8, M, NV, sum, s); break;
   case IFD_K_QUANT_FLOAT: store_as(IFD_K_QUANT_FLOAT, M, NV, sum, s); break;
   case IFD_K_QUANT_INT32: store_as(IFD_K_QUANT_INT32, M, NV, sum, s); break;
+  case IFD_K_QUANT_SUM: store_as(IFD_K_QUANT_SUM, M, NV, sum, s); break;
   }
 }
 

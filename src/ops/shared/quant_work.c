@@ -23,8 +23,21 @@ static bool is_parameter(const ifd_tensor *t, ifd_dtype dtype, int64_t n) {
   return t->dtype == dtype && (count == 1 || (count == n && t->shape.rank == 1));
 }
 
+/* What is added is as large as the result. */
+static bool sum_fits(const ifd_lower *x, const ifd_quant_roles *r) {
+  const ifd_tensor *other = input(x, r->other), *y_zero = input(x, r->y_zero);
+  if (!other) return true;
+  return is_byte(other) && is_byte(x->out[0]) && ifd_shape_equal(&other->shape, &x->out[0]->shape) &&
+         input(x, r->y_scale) && (!y_zero || is_byte(y_zero)) && input(x, r->other_scale) &&
+         input(x, r->sum_scale) && is_parameter(input(x, r->other_scale), IFD_FLOAT, 1) &&
+         is_parameter(input(x, r->other_zero), other->dtype, 1) &&
+         is_parameter(input(x, r->sum_scale), IFD_FLOAT, 1) &&
+         is_parameter(input(x, r->sum_zero), x->out[0]->dtype, 1);
+}
+
 bool ifd_quant_fits(const ifd_lower *x, const ifd_quant_roles *r, int64_t n) {
-  const ifd_tensor *a = input(x, r->x), *w = input(x, r->w), *bias = input(x, r->bias);
+  const ifd_tensor *a = input(x, r->x), *w = input(x, r->w), *bias = input(x, r->bias),
+                   *y_zero = input(x, r->y_zero);
   if (!is_byte(a) || !is_byte(w) || !x->out[0] || ifd_tensor_count(x->out[0]) == 0) return false;
   ifd_dtype y = x->out[0]->dtype;
   if (y != IFD_UINT8 && y != IFD_INT8 && y != IFD_INT32 && y != IFD_FLOAT) return false;
@@ -33,7 +46,7 @@ bool ifd_quant_fits(const ifd_lower *x, const ifd_quant_roles *r, int64_t n) {
   return is_parameter(input(x, r->x_scale), IFD_FLOAT, 1) && is_parameter(input(x, r->x_zero), a->dtype, 1) &&
          is_parameter(input(x, r->w_scale), IFD_FLOAT, n) && is_parameter(input(x, r->w_zero), w->dtype, n) &&
          is_parameter(input(x, r->y_scale), IFD_FLOAT, 1) &&
-         is_parameter(input(x, r->y_zero), x->out[0]->dtype, 1);
+         is_parameter(y_zero, input(x, r->other) && y_zero ? y_zero->dtype : y, 1) && sum_fits(x, r);
 }
 
 static float float_at(const ifd_args *args, int i, int64_t at, float otherwise) {
@@ -78,13 +91,22 @@ ifd_k_quant_finish ifd_quant_finish_of(const ifd_quant_call *c, const ifd_args *
                           .shift = k.shift,
                           .lo = c->lo,
                           .hi = c->hi};
-  if (c->out != IFD_K_QUANT_INT8) return f;
-  float y_scale = float_at(args, c->roles.y_scale, 0, 1);
+  if (c->out < IFD_K_QUANT_INT8) return f;
   f.zero = byte_at(args, c->roles.y_zero, c->y_signed, 0);
-  float least = (float)((c->y_signed ? -128 : 0) - f.zero);
-  f.lo = fmaxf(least, c->lo / y_scale);
-  f.hi = fminf(least + 255, c->hi / y_scale);
+  ifd_quant_bounds(c->y_signed, f.zero, c->lo, c->hi, float_at(args, c->roles.y_scale, 0, 1), &f.lo, &f.hi);
   return f;
+}
+
+ifd_k_quant_binary ifd_quant_sum_of(const ifd_quant_call *c, const ifd_args *args) {
+  const ifd_quant_roles *r = &c->roles;
+  ifd_k_quant_binary q = {.a = {.scale = float_at(args, r->y_scale, 0, 1)},
+                          .b = {.is_signed = c->other_signed,
+                                .zero = byte_at(args, r->other_zero, c->other_signed, 0),
+                                .scale = float_at(args, r->other_scale, 0, 1)},
+                          .scale = float_at(args, r->sum_scale, 0, 1),
+                          .zero = byte_at(args, r->sum_zero, c->sum_signed, 0)};
+  ifd_quant_bounds(c->sum_signed, q.zero, c->sum_lo, c->sum_hi, q.scale, &q.lo, &q.hi);
+  return q;
 }
 
 /* The zero point of column j of the weights, as packed. */
@@ -111,7 +133,7 @@ static void prepare_scales(const ifd_quant_call *c, const ifd_args *args, const 
   const ifd_quant_roles *r = &c->roles;
   const int64_t n = c->w.matrix.n;
   const float x = float_at(args, r->x_scale, 0, 1), w = float_at(args, r->w_scale, 0, 1);
-  const float y = c->out == IFD_K_QUANT_INT8 ? float_at(args, r->y_scale, 0, 1) : 1;
+  const float y = c->out >= IFD_K_QUANT_INT8 ? float_at(args, r->y_scale, 0, 1) : 1;
   const float *each = c->w_per_column ? (const float *)args->in[r->w_scale] + at : NULL;
   const float *bias = r->bias >= 0 && c->bias_is_float ? (const float *)args->in[r->bias] + at : NULL;
   for (int64_t j = 0; j < n; j++) k->scale[j] = each ? x * each[j] / y : x * w / y;
@@ -165,6 +187,8 @@ bool ifd_quant_has_zero(const ifd_lower *x, const ifd_quant_roles *roles) {
   return false;
 }
 
+static bool is_signed(const ifd_lower *x, int i) { return input(x, i) && x->in[i]->dtype == IFD_INT8; }
+
 static bool per_column(const ifd_lower *x, int i) { return input(x, i) && ifd_tensor_count(input(x, i)) > 1; }
 
 ifd_status ifd_quant_prepare(ifd_lower *x, ifd_quant_call *c, const ifd_quant_roles *roles,
@@ -172,20 +196,26 @@ ifd_status ifd_quant_prepare(ifd_lower *x, ifd_quant_call *c, const ifd_quant_ro
   ifd_dtype y = x->out[0]->dtype;
   *c = (ifd_quant_call){.kernels = ifd_k_quant(x->isa),
                         .dot = ifd_cpu_dot(x->isa),
-                        .out = y == IFD_INT32   ? IFD_K_QUANT_INT32
-                               : y == IFD_FLOAT ? IFD_K_QUANT_FLOAT
-                                                : IFD_K_QUANT_INT8,
+                        .out = input(x, roles->other) ? IFD_K_QUANT_SUM
+                               : y == IFD_INT32       ? IFD_K_QUANT_INT32
+                               : y == IFD_FLOAT       ? IFD_K_QUANT_FLOAT
+                                                      : IFD_K_QUANT_INT8,
                         .roles = *roles,
                         .w = *w,
                         .lo = c->lo,
                         .hi = c->hi,
+                        .sum_lo = c->sum_lo,
+                        .sum_hi = c->sum_hi,
+                        .other_signed = is_signed(x, roles->other),
+                        .sum_signed = y == IFD_INT8,
                         .x_signed = x->in[roles->x]->dtype == IFD_INT8,
-                        .y_signed = y == IFD_INT8,
+                        .y_signed = input(x, roles->other) ? is_signed(x, roles->y_zero) : y == IFD_INT8,
                         .w_per_column = per_column(x, roles->w_scale),
                         .zero_per_column = per_column(x, roles->w_zero),
                         .bias_is_float = input(x, roles->bias) && x->in[roles->bias]->dtype == IFD_FLOAT};
-  int *all[] = {&c->roles.x_scale, &c->roles.x_zero, &c->roles.w_scale, &c->roles.w_zero,
-                &c->roles.y_scale, &c->roles.y_zero, &c->roles.bias};
+  int *all[] = {&c->roles.x_scale,     &c->roles.x_zero,     &c->roles.w_scale,   &c->roles.w_zero,
+                &c->roles.y_scale,     &c->roles.y_zero,     &c->roles.bias,      &c->roles.other,
+                &c->roles.other_scale, &c->roles.other_zero, &c->roles.sum_scale, &c->roles.sum_zero};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) /* runs look no further */
     if (!input(x, *all[i])) *all[i] = -1;
   c->w.matrix.is_unsigned = x->in[roles->w]->dtype == IFD_UINT8;
@@ -247,7 +277,7 @@ static void run_matmul(const void *params, const ifd_args *args, int task) {
     at[0] += index * s->shape.a_batch[d], at[1] += index * s->shape.b_batch[d];
   }
   int64_t matrix = s->call.w.count == 1 ? 0 : at[1] / s->call.w.stride;
-  size_t size = s->call.out == IFD_K_QUANT_INT8 ? 1 : 4;
+  size_t size = (size_t)ifd_k_quant_size(s->call.out);
   ifd_k_quant_product p = s->p;
   rows r = {(const uint8_t *)args->in[s->call.roles.x] + at[0], p.k, s->call.x_signed ? 0x80 : 0};
   p.a = r.a;

@@ -18,6 +18,7 @@
 /* Inputs by what they are; -1: there is none. */
 typedef struct ifd_quant_roles {
   int x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias;
+  int other, other_scale, other_zero, sum_scale, sum_zero; /* what is added to y, and to what */
 } ifd_quant_roles;
 
 typedef struct ifd_quant_weights {
@@ -34,7 +35,9 @@ typedef struct ifd_quant_call {
   ifd_quant_roles roles;
   ifd_quant_weights w;
   bool x_signed, y_signed, w_has_zero, w_per_column, zero_per_column, bias_is_float;
-  float lo, hi;                         /* of real values */
+  float lo, hi;         /* of real values */
+  float sum_lo, sum_hi; /* the same of the sum */
+  bool other_signed, sum_signed;
   const int8_t *packed;                 /* of constant weights, or NULL: they are in shared memory */
   size_t packed_step;                   /* bytes of a packed matrix */
   size_t columns_at, packed_at, shared; /* places in shared memory */
@@ -44,6 +47,14 @@ typedef struct ifd_quant_call {
 static inline void ifd_quant_range(float low, float high, float *scale, uint8_t *zero) {
   *scale = (high == low ? 1 : high - low) / 255;
   *zero = (uint8_t)rintf(fminf(fmaxf(-low / *scale, 0), 255));
+}
+
+/* Bounds before a zero point is added: the type's, and a clip's in steps. */
+static inline void ifd_quant_bounds(bool is_signed, int32_t zero, float clip_lo, float clip_hi, float step,
+                                    float *lo, float *hi) {
+  float least = (float)((is_signed ? -128 : 0) - zero);
+  *lo = fmaxf(least, clip_lo / step);
+  *hi = fminf(least + 255, clip_hi / step);
 }
 
 /* Whether the roles' types and shapes are such as the kernels take: x and w bytes, scales of x and y one
@@ -57,6 +68,8 @@ ifd_status ifd_quant_prepare(ifd_lower *x, ifd_quant_call *call, const ifd_quant
 /* In a run: packed matrix i, and the finish of its columns. */
 const int8_t *ifd_quant_packed(const ifd_quant_call *call, const ifd_args *args, int64_t i);
 ifd_k_quant_finish ifd_quant_finish_of(const ifd_quant_call *call, const ifd_args *args, int64_t i);
+/* What is added where the call's out is IFD_K_QUANT_SUM. */
+ifd_k_quant_binary ifd_quant_sum_of(const ifd_quant_call *call, const ifd_args *args);
 /* The zero point of x as the kernels see it: of uint8. */
 int32_t ifd_quant_x_zero(const ifd_quant_call *call, const ifd_args *args);
 
