@@ -19,13 +19,19 @@ AMX static void configure(void) {
   _tile_loadconfig(&c);
 }
 
-/* Up to 32 rows by 32 columns of sums on their way to C, while the next ones are summed. */
+/* Up to 32 rows by 32 columns of sums on their way to C, while the next ones are summed: rows from i on,
+ * counted in the block, columns from j on. Nothing but what differs between two of them: what was just
+ * written in parts and is read as a whole waits until all stores before it are done, those of tiles too. */
 typedef struct finish {
+  const ifd_quant_block *block;
   const int32_t *sums;
-  ifd_quant_store store;
+  int64_t i, j, panels;
   int64_t next, rows;
-  int panels;
 } finish;
+
+IFD_INLINE ifd_quant_store store_of(const finish *f) {
+  return ifd_quant_store_at(f->block, f->i, f->j, f->panels);
+}
 
 typedef struct operands {
   const uint8_t *a[2]; /* 16 rows each; */
@@ -38,7 +44,7 @@ typedef struct operands {
 
 /* Rows [row, end) of panel v; `out` is a constant where this is inlined. */
 IFD_INLINE void put_panel(const ifd_k_quant_out out, const finish *f, int v, int64_t row, int64_t end) {
-  const ifd_quant_store s = f->store;
+  const ifd_quant_store s = store_of(f);
   const ifd_quant_column c = ifd_quant_column_at(&s, v * TILE);
   const int64_t at = s.at + v * TILE * s.size;
   const int n = v == f->panels - 1 ? (int)s.lanes : TILE;
@@ -65,7 +71,7 @@ IFD_INLINE i16 rounded(const bool adds, const ifd_quant_store *s, const ifd_quan
 
 /* Two rows of two whole panels at a time: packing interleaves their lanes, a permutation sorts them. */
 IFD_INLINE void put_bytes(const bool adds, const finish *f, int64_t end) {
-  const ifd_quant_store s = f->store;
+  const ifd_quant_store s = store_of(f);
   const ifd_quant_column c = ifd_quant_column_at(&s, 0), d = ifd_quant_column_at(&s, TILE);
   const i16 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const i16 zero = _mm512_set1_epi16((int16_t)(adds ? 0 : s.f.zero)), low = _mm512_set1_epi16(0xff);
@@ -86,8 +92,9 @@ IFD_INLINE void put_bytes(const bool adds, const finish *f, int64_t end) {
 /* The next n rows, an even number, if so many are left. */
 static __attribute__((noinline)) void put_rows(finish *f, int64_t n) {
   int64_t end = ifd_min_i64(f->next + n, f->rows);
-  bool whole = f->panels == 2 && f->store.lanes == TILE && end % 2 == 0;
-  switch (f->store.f.out) {
+  if (f->next >= end) return;
+  bool whole = f->panels == 2 && f->j + 2 * TILE <= f->block->j1 && end % 2 == 0;
+  switch (f->block->p->finish.out) {
   case IFD_K_QUANT_INT8: whole ? put_bytes(false, f, end) : put_panels(IFD_K_QUANT_INT8, f, end); break;
   case IFD_K_QUANT_SUM: whole ? put_bytes(true, f, end) : put_panels(IFD_K_QUANT_SUM, f, end); break;
   case IFD_K_QUANT_FLOAT: put_panels(IFD_K_QUANT_FLOAT, f, end); break;
@@ -96,10 +103,12 @@ static __attribute__((noinline)) void put_rows(finish *f, int64_t n) {
   f->next = end;
 }
 
-/* Sums 0, 1: the first rows by two panels; 2, 3: the second. The rows of `before` are finished meanwhile. R
- * and V are constants where this is inlined. */
+/* Sums 0, 1: the first rows by two panels; 2, 3: the second. The rows of `before` are finished meanwhile,
+ * from the second step on: earlier they would wait for the tiles stored last, and the next steps behind them.
+ * R and V are constants where this is inlined. */
 AMX IFD_INLINE void multiply(const int R, const int V, const operands *t, int32_t *sums, finish *before) {
-  const int64_t rows = 2 * ifd_ceil_div(before->rows, 2 * t->pieces * t->steps);
+  const int64_t rows = 2 * ifd_ceil_div(before->rows, 2 * ifd_max_i64(1, t->pieces * t->steps - 1));
+  bool stored = false;
   const int8_t *b = t->b[0], *b1 = t->b[1];
   _tile_zero(0);
   if (V > 1) _tile_zero(1);
@@ -120,7 +129,8 @@ AMX IFD_INLINE void multiply(const int R, const int V, const operands *t, int32_
         _tile_dpbusd(2, 5, 6);
         if (V > 1) _tile_dpbusd(3, 5, 7);
       }
-      if (before->next < before->rows) put_rows(before, rows);
+      if (stored && before->next < before->rows) put_rows(before, rows);
+      stored = true;
     }
   }
   _tile_stored(0, sums, 128);
@@ -162,8 +172,7 @@ AMX void IFD_K(ifd_quant_run_amx)(const ifd_quant_block *k) {
       t.a[1] = t.a[0] + t.second * k->a_rs;
       multiply_any(tiles, panels, &t, sums[which], &before);
       put_rows(&before, before.rows);
-      before = (finish){
-          .sums = sums[which], .store = ifd_quant_store_at(k, first, j, panels), .rows = n, .panels = panels};
+      before = (finish){.block = k, .sums = sums[which], .i = first, .j = j, .panels = panels, .rows = n};
     }
   }
   put_rows(&before, before.rows);

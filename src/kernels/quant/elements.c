@@ -131,6 +131,19 @@ static void find_axis(window *w, int axis) {
   w->x += (w->at[axis] * p->stride[axis] - p->begin[axis]) * stride + w->from[axis] * w->step[axis];
 }
 
+/* The greatest of a window's registers at x; n taps of a line, a constant where this is inlined, or any
+ * number. */
+IFD_INLINE uint8s most_at(const window *w, const uint8_t *x, int64_t n, uint8s flips) {
+  uint8s most = uint8s_set1(0);
+  for (int64_t tz = 0; tz < w->n[0]; tz++)
+    for (int64_t ty = 0; ty < w->n[1]; ty++) {
+      const uint8_t *pixel = x + tz * w->step[0] + ty * w->step[1];
+      _Pragma("GCC unroll 3") for (int64_t tx = 0; tx < n; tx++, pixel += w->step[2]) most =
+          uint8s_max(most, uint8s_xor(uint8s_load(pixel), flips));
+    }
+  return most;
+}
+
 /* Greatest bytes; signed ones with their first bit turned are in order as unsigned ones. Channels by whole
  * registers, the last of which may overlap the one before. */
 static void most_of(const window *w, uint8_t *restrict y, int64_t c, int64_t n) {
@@ -138,8 +151,10 @@ static void most_of(const window *w, uint8_t *restrict y, int64_t c, int64_t n) 
   const uint8s flips = uint8s_set1(flip);
   for (int64_t k = 0; n >= UINT8S && k < n; k += UINT8S) {
     if (k > n - UINT8S) k = n - UINT8S;
-    uint8s most = uint8s_set1(0);
-    EACH_PIXEL(w, c + k, most = uint8s_max(most, uint8s_xor(uint8s_load(pixel), flips));)
+    const uint8_t *x = w->x + c + k;
+    uint8s most = w->n[2] == 3   ? most_at(w, x, 3, flips)
+                  : w->n[2] == 2 ? most_at(w, x, 2, flips)
+                                 : most_at(w, x, w->n[2], flips);
     uint8s_store(y + k, uint8s_xor(most, flips));
   }
   for (int64_t k = 0; n < UINT8S && k < n; k++) {
@@ -168,19 +183,33 @@ static void average_of(const window *w, uint8_t *restrict y, int64_t c, int64_t 
   }
 }
 
+/* Windows [*from, *to) of the last axis have all their taps in the image. */
+static void windows_inside(const ifd_k_pool_shape *p, int64_t *from, int64_t *to) {
+  const int64_t last = p->image[2] - 1 - (p->kernel[2] - 1) * p->dilation[2] + p->begin[2];
+  *from = ifd_ceil_div(p->begin[2], p->stride[2]);
+  *to = last < 0 ? 0 : ifd_min_i64(last / p->stride[2] + 1, p->windows[2]);
+}
+
 void IFD_K(ifd_quant_pool)(const ifd_k_quant_pool *q, const uint8_t *x, uint8_t *y, int64_t r0, int64_t r1) {
   const ifd_k_pool_shape *p = &q->shape;
-  int64_t sample = p->image[0] * p->image[1] * p->image[2] * q->c;
+  int64_t sample = p->image[0] * p->image[1] * p->image[2] * q->c, whole[2];
+  windows_inside(p, &whole[0], &whole[1]);
   for (int64_t r = r0; r < r1; r++) {
     int64_t plane = r / p->windows[1];
     window line = {.q = q, .x = x + plane / p->windows[0] * sample};
     line.at[0] = plane % p->windows[0], line.at[1] = r % p->windows[1];
     find_axis(&line, 0);
     find_axis(&line, 1);
+    window w = line;
     for (int64_t o = 0; o < p->windows[2]; o++) {
-      window w = line;
-      w.at[2] = o;
-      find_axis(&w, 2);
+      if (o > whole[0] && o < whole[1]) { /* as the one before */
+        w.at[2] = o;
+        w.x += p->stride[2] * q->c;
+      } else {
+        w = line;
+        w.at[2] = o;
+        find_axis(&w, 2);
+      }
       uint8_t *to = y + (r * p->windows[2] + o) * q->c;
       for (int64_t c = 0; c < q->c; c += CHANNELS)
         (p->average ? average_of : most_of)(&w, to + c, c, ifd_min_i64(CHANNELS, q->c - c));
