@@ -1,5 +1,6 @@
 #include "exec/run_priv.h"
 
+#include "base/denormal.h"
 #include "base/os.h"
 #include <string.h>
 
@@ -110,6 +111,7 @@ static void give_back(ifd_program *program, ifd_plan *plan, ifd_frame *f) {
 
 typedef struct task_context {
   const ifd_launch *launch;
+  bool flushes;
   const ifd_args *args;
   char *scratch;
   size_t stride;
@@ -119,7 +121,15 @@ static void run_task(void *context, int task, int worker) {
   const task_context *c = context;
   ifd_args args = *c->args;
   args.scratch = c->scratch + (size_t)worker * c->stride;
+  ifd_denormal_mode mode = c->flushes ? ifd_denormal_flush() : 0;
   c->launch->run(c->launch->params, &args, task);
+  if (c->flushes) ifd_denormal_restore(mode);
+}
+
+static void run_alone(const ifd_work *work, const ifd_launch *l, ifd_args *args) {
+  ifd_denormal_mode mode = work->flushes ? ifd_denormal_flush() : 0;
+  for (int t = 0; t < l->n_tasks; t++) l->run(l->params, args, t);
+  if (work->flushes) ifd_denormal_restore(mode);
 }
 
 static void run_work(const ifd_work *work, ifd_args *args, ifd_pool *pool, char *scratch, size_t stride) {
@@ -127,9 +137,10 @@ static void run_work(const ifd_work *work, ifd_args *args, ifd_pool *pool, char 
     const ifd_launch *l = &work->launches[i];
     if (l->n_tasks <= 1 || !pool) {
       args->scratch = scratch;
-      for (int t = 0; t < l->n_tasks; t++) l->run(l->params, args, t);
+      run_alone(work, l, args);
     } else {
-      task_context c = {.launch = l, .args = args, .scratch = scratch, .stride = stride};
+      task_context c = {
+          .launch = l, .flushes = work->flushes, .args = args, .scratch = scratch, .stride = stride};
       ifd_pool_run(pool, l->n_tasks, run_task, &c);
     }
   }

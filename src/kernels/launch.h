@@ -72,6 +72,7 @@ typedef struct ifd_work {
   unsigned unread;       /* bit i: the kernels do not read input i (its packed form is in the parameters), nor
                             does anyone: they must not fail */
   unsigned anywhere;     /* bit i: the kernels read input i at any address, aligned or not */
+  bool flushes;          /* the kernels run with denormal numbers as zeros (base/denormal.h) */
   const char *algorithm; /* for the profile: "gemm", "winograd 4x4" … */
 } ifd_work;
 

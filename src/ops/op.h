@@ -9,7 +9,8 @@
  *   Constant folding, --backend ref and --float64 run it, and running falls back on it.
  * - lower, optional: the fast way for inputs of known type and shape: kernels, parameters, tasks
  *   (kernels/launch.h). May decline. Bits must not depend on batch, threads or ISA.
- * - cost, optional: multiply-accumulates of one evaluation.
+ * - cost, optional: multiply-accumulates of one evaluation. Kernels of operators that have it take denormal
+ *   numbers for zeros.
  * - batch, optional: how samples of a batch pass one by one (shared/batch.h). */
 #ifndef IFD_OPS_OP_H
 #define IFD_OPS_OP_H

@@ -31,6 +31,8 @@ ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program
                  .session = program};
   ifd_status status = ifd_signature_check_tensors(err, node, in);
   if (status == IFD_OK) status = node->op->lower(&x);
+  /* Trained weights have many: decay takes those of a channel that nobody needs there. */
+  work->flushes = node->op->cost != NULL;
   if (status != IFD_OK) ifd_error_add(err, "node '%s' (%s)", node->name, node->op_type);
   return status;
 }

@@ -68,9 +68,13 @@ static name constant(draw *d, const char *content, int rank, const int64_t *dim)
 #define DIMS(...)                                                                                            \
   (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) { __VA_ARGS__ }
 
+/* A few are denormal, as trained ones that decay has shrunk. */
 static name weight(draw *d, int rank, const int64_t *dim) {
   char content[40];
-  snprintf(content, sizeof content, "random %d", (int)draw_int(d, 1, 1000000));
+  if (draw_chance(d, 4))
+    snprintf(content, sizeof content, "splat 1.5e-39");
+  else
+    snprintf(content, sizeof content, "random %d", (int)draw_int(d, 1, 1000000));
   return constant(d, content, rank, dim);
 }
 
