@@ -24,18 +24,33 @@ enum { CHUNK = 256 };
       to[i] = (type)(expression);                                                                            \
     }                                                                                                        \
   }
+/* Single elements, each into its place. */
+#define SCATTER(name, type, expression)                                                                      \
+  static void name(type *to, const type *from, const int64_t *at, int64_t n) {                               \
+    for (int64_t i = 0; i < n; i++) {                                                                        \
+      const type a = to[at[i]], b = from[i];                                                                 \
+      to[at[i]] = (type)(expression);                                                                        \
+    }                                                                                                        \
+  }
+/* Floats are reduced as they are: in double and rounded they would be the same. */
 #define FUNCTIONS(name, f, i, u)                                                                             \
-  FUNCTION(name##_f64, double, f) FUNCTION(name##_i64, int64_t, i) FUNCTION(name##_u64, uint64_t, u)
+  FUNCTION(name##_f32, float, f)                                                                             \
+  FUNCTION(name##_f64, double, f)                                                                            \
+  FUNCTION(name##_i64, int64_t, i)                                                                           \
+  FUNCTION(name##_u64, uint64_t, u)                                                                          \
+  SCATTER(name##_each, float, f)
 REDUCTIONS(FUNCTIONS)
 
 typedef struct reduction {
   const char *name;
+  void (*f32)(float *to, const float *from, int64_t n);
+  void (*each)(float *to, const float *from, const int64_t *at, int64_t n);
   void (*f64)(double *to, const double *from, int64_t n);
   void (*i64)(int64_t *to, const int64_t *from, int64_t n);
   void (*u64)(uint64_t *to, const uint64_t *from, int64_t n);
 } reduction;
 
-#define ROW(name, f, i, u) {#name, name##_f64, name##_i64, name##_u64},
+#define ROW(name, f, i, u) {#name, name##_f32, name##_each, name##_f64, name##_i64, name##_u64},
 static const reduction reductions[] = {{"none"}, REDUCTIONS(ROW)};
 #undef ROW
 
@@ -55,6 +70,10 @@ static void reduce(const reduction *r, ifd_dtype dtype, char *to, const char *fr
     uint64_t u64[CHUNK];
   } a, b;
   size_t size = ifd_dtype_size(dtype);
+  if (dtype == IFD_FLOAT) {
+    r->f32((float *)to, (const float *)from, n);
+    return;
+  }
   for (int64_t i = 0; i < n; i += CHUNK, to += CHUNK * size, from += CHUNK * size) {
     int64_t m = ifd_min_i64(n - i, CHUNK);
     if (ifd_dtype_is_float(dtype)) {
@@ -74,22 +93,13 @@ static void reduce(const reduction *r, ifd_dtype dtype, char *to, const char *fr
   }
 }
 
-/* Single floats, by far the most common, need no loading and storing. */
-static void reduce_floats(const reduction *r, float *to, const float *from, const int64_t *at, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    double a = to[at[i]], b = from[i];
-    r->f64(&a, &b, 1);
-    to[at[i]] = (float)a;
-  }
-}
-
 /* ---- scattering ---- */
 
 /* A batch of blocks is put or reduced into its places, one after another. */
 static void scatter_batch(const reduction *r, const ifd_places *p, const ifd_tensor *out, const char *from) {
   size_t bytes = (size_t)p->block * ifd_dtype_size(out->dtype);
   if (r->f64 && out->dtype == IFD_FLOAT && p->block == 1)
-    reduce_floats(r, out->data, (const float *)from, p->at, p->n);
+    r->each(out->data, (const float *)from, p->at, p->n);
   else if (r->f64)
     for (int64_t i = 0; i < p->n; i++)
       reduce(r, out->dtype, (char *)out->data + (size_t)p->at[i] * bytes, from + (size_t)i * bytes, p->block);
