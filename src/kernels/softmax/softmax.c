@@ -48,10 +48,9 @@ static void softmax_row(const float *x, float *y, size_t n) {
 static void log_softmax_row(const float *x, float *y, size_t n) {
   const float max = ifd_row_max(x, n);
   const v16 m = v16_set1(max), log_sum = v16_log(v16_set1(exp_row(x, max, NULL, n)));
-  for (size_t i = 0; i < n; i += 16) {
-    const int rest = n - i < 16 ? (int)(n - i) : 16;
-    v16_store_n(y + i, v16_sub(v16_sub(v16_load_n(x + i, rest), m), log_sum), rest);
-  }
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) v16_store(y + i, v16_sub(v16_sub(v16_load(x + i), m), log_sum));
+  if (i < n) v16_store_n(y + i, v16_sub(v16_sub(v16_load_n(x + i, (int)(n - i)), m), log_sum), (int)(n - i));
 }
 
 static void rows(bool log, const float *x, size_t x_stride, float scale, const float *mask,
