@@ -157,28 +157,24 @@ static ifd_status eval_ReverseSequence(ifd_eval *x) {
   TRY(ifd_eval_ints(x, &lens, &n, 1));
   TRY(ifd_axis(x->err, &batch, ifd_node_int(x->node, "batch_axis", 1), in->shape.rank));
   TRY(ifd_axis(x->err, &time, ifd_node_int(x->node, "time_axis", 0), in->shape.rank));
-  EXPECT(x->err, batch != time && n == in->shape.dim[batch], BAD_INPUT,
+  EXPECT(x->err, batch + time == 1 && n == in->shape.dim[batch], BAD_INPUT,
          "%lld lengths for a batch of %lld along axis %d, time along axis %d", (long long)n,
          (long long)in->shape.dim[batch], batch, time);
   TRY(ifd_move_out(x, &out, 0, in->dtype, &in->shape));
-  size_t size = ifd_dtype_size(in->dtype);
-  int64_t steps = in->shape.dim[time];
-  for (int64_t i = 0; i < n; i++) {
-    EXPECT(x->err, lens[i] >= 0 && lens[i] <= steps, BAD_INPUT,
+  for (int64_t i = 0; i < n; i++)
+    EXPECT(x->err, lens[i] >= 0 && lens[i] <= in->shape.dim[time], BAD_INPUT,
            "length %lld of sequence %lld is outside [0, %lld]", (long long)lens[i], (long long)i,
-           (long long)steps);
-    ifd_shape part = in->shape;
-    ifd_view to = ifd_view_from(ifd_view_of(out), batch, i), rest;
-    ifd_view from = ifd_view_from(ifd_view_of(in), batch, i), back;
-    part.dim[batch] = 1;
-    part.dim[time] = lens[i];
-    back = ifd_view_from(from, time, lens[i] - 1);
-    back.stride[time] = -back.stride[time];
-    ifd_move(&part, size, to, back);
-    part.dim[time] = steps - lens[i];
-    rest = ifd_view_from(to, time, lens[i]);
-    ifd_move(&part, size, rest, ifd_view_from(from, time, lens[i]));
-  }
+           (long long)in->shape.dim[time]);
+  int64_t rows = in->shape.dim[0], columns = in->shape.dim[1];
+  size_t len = (size_t)ifd_shape_span(&in->shape, 2, in->shape.rank) * ifd_dtype_size(in->dtype);
+  char *to = out->data;
+  for (int64_t r = 0; r < rows && len; r++)
+    for (int64_t c = 0; c < columns; c++, to += len) {
+      int64_t at = time ? c : r, length = lens[time ? r : c];
+      int64_t source = at < length ? length - 1 - at : at;
+      memcpy(to, (const char *)in->data + (size_t)(time ? r * columns + source : source * columns + c) * len,
+             len);
+    }
   return IFD_OK;
 }
 
@@ -203,13 +199,14 @@ static ifd_status eval_Trilu(ifd_eval *x) {
   int64_t all = ifd_shape_span(&in->shape, 0, rank - 2) * rows;
   size_t size = ifd_dtype_size(in->dtype);
   k = ifd_max_i64(-rows, ifd_min_i64(k, columns));
-  ifd_fill(out, NULL);
-  for (int64_t i = 0; i < all && columns; i++) {
+  char *to = out->data;
+  const char *from = in->data;
+  size_t len = (size_t)columns * size;
+  for (int64_t i = 0; i < all && columns; i++, to += len, from += len) {
     int64_t cut = i % rows + k + !upper; /* the first column of the upper part, or after the lower one */
-    cut = ifd_max_i64(0, ifd_min_i64(cut, columns));
-    int64_t from = i * columns + (upper ? cut : 0), n = upper ? columns - cut : cut;
-    memcpy((char *)out->data + (size_t)from * size, (const char *)in->data + (size_t)from * size,
-           (size_t)n * size);
+    size_t lower = (size_t)ifd_max_i64(0, ifd_min_i64(cut, columns)) * size;
+    memset(to + (upper ? 0 : lower), 0, upper ? lower : len - lower);
+    memcpy(to + (upper ? lower : 0), from + (upper ? lower : 0), upper ? len - lower : lower);
   }
   return IFD_OK;
 }

@@ -129,11 +129,12 @@ ifd_status ifd_tensor_create(ifd_error *err, ifd_tensor *out, ifd_budget *budget
   return IFD_OK;
 }
 
-/* Copies the first of n elements over the others, doubling what is done. */
+/* Copies the first of n elements over the others, doubling what is copied as long as it is near at hand. */
 static void repeat_first(char *dst, int64_t n, size_t size) {
-  size_t all = (size_t)n * size;
+  const size_t all = (size_t)n * size, near = 16384;
   for (size_t done = size, step; done < all; done += step) {
-    step = done < all - done ? done : all - done;
+    step = done < near ? done : near; /* whole elements: their size is a power of two */
+    step = step < all - done ? step : all - done;
     memcpy(dst + done, dst, step);
   }
 }
