@@ -97,42 +97,66 @@ static bool one_number(const double *v, int64_t n) {
   return true;
 }
 
-/* One row of a weight, [d1, inner]. */
-static void scale_row(double *row, int64_t d1, int64_t inner, const ifd_linear *l,
-                      const ifd_channels *channels, int64_t i0, const double *scale, int64_t n_scale) {
-  if (channels->first || n_scale == 1) inner *= d1, d1 = 1;
-  for (int64_t i1 = 0; i1 < d1; i1++) {
-    double s = scale[n_scale == 1 ? 0 : channel(l, channels, i0, i1)];
-    for (int64_t k = 0; k < inner; k++) row[i1 * inner + k] *= s;
-  }
+#define COUNT_INFINITE(type, exponent)                                                                       \
+  for (int64_t i = 0; i < n; i++) count += (((const type *)v)[i] & (exponent)) == (exponent)
+
+/* Whether one of some hundreds or thousands of elements is infinite or no number. */
+static bool any_infinite(ifd_dtype dtype, const void *v, int64_t n) {
+  int count = 0;
+  if (dtype == IFD_FLOAT) COUNT_INFINITE(uint32_t, 0x7f800000u);
+  if (dtype == IFD_FLOAT16) COUNT_INFINITE(uint16_t, 0x7c00);
+  if (dtype == IFD_BFLOAT16) COUNT_INFINITE(uint16_t, 0x7f80);
+  return count != 0;
 }
 
-/* n floats, wherever they lie in a file, times one number. */
-static void scale_floats(float *to, const char *from, int64_t n, double s) {
-  for (int64_t i = 0; i < n; i++) {
-    float x;
-    memcpy(&x, from + (size_t)i * sizeof x, sizeof x);
-    to[i] = (float)(x * s);
-  }
+static float float_at(const char *p, int64_t i) {
+  float x;
+  memcpy(&x, p + (size_t)i * sizeof x, sizeof x);
+  return x;
 }
 
-/* The weight, seen as [d0, d1, inner] with the parts of it that *t has, times the scale of each channel. */
-static ifd_status scale_rows(ifd_rewrite *rw, ifd_tensor *t, const ifd_linear *l,
-                             const ifd_channels *channels, const double *scale, int64_t n_scale) {
-  int64_t d0 = t->shape.dim[0], d1 = t->shape.dim[1], inner = ifd_tensor_count(t) / (d0 * d1), n = d1 * inner;
+/* n floats, wherever they lie in a file, times one number, or each times its own. */
+static void scale_floats(void *out, const char *from, int64_t n, double s) {
+  float *to = out;
+  for (int64_t i = 0; i < n; i++) to[i] = (float)(float_at(from, i) * s);
+}
+
+static void scale_each_float(void *out, const char *from, int64_t n, const double *s) {
+  float *to = out;
+  for (int64_t i = 0; i < n; i++) to[i] = (float)(float_at(from, i) * s[i]);
+}
+
+/* Row i0 of a weight, [d1, inner], times the scale of each channel; `row` has room for it. */
+static void write_row(ifd_tensor *t, const ifd_linear *l, const ifd_channels *channels, int64_t i0,
+                      const double *scale, int64_t n_scale, double *row) {
   const ifd_tensor *w = l->weight;
-  bool by_row = w->dtype == IFD_FLOAT && !w->splat && (channels->first || n_scale == 1);
+  int64_t d1 = t->shape.dim[1], n = ifd_tensor_count(t) / t->shape.dim[0], inner = n / d1;
+  const double *s = n_scale == 1 ? scale : scale + channel(l, channels, i0, 0);
+  size_t at = (size_t)(i0 * n) * sizeof(float);
+  bool one = channels->first || n_scale == 1, floats = w->dtype == IFD_FLOAT && !w->splat;
+  if (floats && one) {
+    scale_floats((char *)t->data + at, (const char *)w->data + at, n, *s);
+  } else if (floats && inner == 1) {
+    scale_each_float((char *)t->data + at, (const char *)w->data + at, n, s);
+  } else {
+    ifd_tensor_get_f64s(w, i0 * n, row, n);
+    for (int64_t i1 = 0; i1 < d1; i1++)
+      for (int64_t k = 0; k < inner; k++) row[i1 * inner + k] *= s[one ? 0 : i1];
+    ifd_tensor_set_f64s(t, i0 * n, row, n);
+  }
+}
+
+/* The weight, seen as [d0, d1, inner] with the parts of it that *t has, times the scale of each channel;
+ * false when a product is more than the type can hold. */
+static ifd_status scale_rows(ifd_rewrite *rw, ifd_tensor *t, const ifd_linear *l,
+                             const ifd_channels *channels, const double *scale, int64_t n_scale, bool *fits) {
+  int64_t d0 = t->shape.dim[0], n = ifd_tensor_count(t) / d0;
+  size_t bytes = (size_t)n * ifd_dtype_size(t->dtype);
   double *row;
   ALLOC(ifd_rw_error(rw), row, ifd_new_array(ifd_rw_scratch(rw), double, n));
-  for (int64_t i0 = 0; i0 < d0; i0++) {
-    if (by_row) {
-      scale_floats((float *)t->data + i0 * n, (const char *)w->data + i0 * n * 4, n,
-                   scale[n_scale == 1 ? 0 : i0]);
-      continue;
-    }
-    ifd_tensor_get_f64s(w, i0 * n, row, n);
-    scale_row(row, d1, inner, l, channels, i0, scale, n_scale);
-    ifd_tensor_set_f64s(t, i0 * n, row, n);
+  for (int64_t i0 = 0; i0 < d0 && *fits; i0++) {
+    write_row(t, l, channels, i0, scale, n_scale, row);
+    *fits = !any_infinite(t->dtype, (const char *)t->data + (size_t)i0 * bytes, n);
   }
   return IFD_OK;
 }
@@ -157,37 +181,25 @@ static ifd_status add_expand(ifd_rewrite *rw, ifd_value **out, const ifd_tensor 
   return IFD_OK;
 }
 
-#define ANY_INFINITE(type, exponent)                                                                         \
-  for (int64_t i = 0; i < n; i++) any |= (((const type *)t->data)[i] & (exponent)) == (exponent)
-
-/* Whether an element is infinite or no number. */
-static bool any_infinite(const ifd_tensor *t) {
-  bool any = false;
-  int64_t n = t->splat ? 1 : ifd_tensor_count(t);
-  if (t->dtype == IFD_FLOAT) ANY_INFINITE(uint32_t, 0x7f800000u);
-  if (t->dtype == IFD_FLOAT16) ANY_INFINITE(uint16_t, 0x7c00);
-  if (t->dtype == IFD_BFLOAT16) ANY_INFINITE(uint16_t, 0x7f80);
-  return any;
-}
-
 ifd_status ifd_linear_scale(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l,
                             const ifd_channels *channels, const double *scale, int64_t n_scale) {
   const ifd_tensor *w = l->weight;
   ifd_tensor t;
-  bool splat = w->splat && one_number(scale, n_scale);
+  bool splat = w->splat && one_number(scale, n_scale), fits = true;
   bool expands = w->splat && !splat && l->node->opset >= 8 &&
                  !ifd_rw_may_grow(rw, (int64_t)ifd_packed_bytes(w->dtype, ifd_tensor_count(w)));
   ifd_shape one = {1, {1}}, shape = splat ? one : expands ? channel_shape(l, channels) : w->shape;
   TRY(ifd_tensor_new_raw(ifd_rw_error(rw), &t, ifd_rw_arena(rw), w->dtype, &shape));
   if (splat) {
     ifd_tensor_set_f64(&t, 0, ifd_tensor_get_f64(w, 0) * scale[0]);
+    fits = !any_infinite(t.dtype, t.data, 1);
     t.shape = w->shape;
     t.splat = true;
   } else {
-    TRY(scale_rows(rw, &t, l, channels, scale, n_scale));
+    TRY(scale_rows(rw, &t, l, channels, scale, n_scale, &fits));
   }
   *out = NULL;
-  if (any_infinite(&t)) return IFD_OK;
+  if (!fits) return IFD_OK;
   return expands ? add_expand(rw, out, &t, l) : ifd_rw_add_constant(rw, out, &t, l->node->inputs[1]->name);
 }
 
@@ -206,11 +218,14 @@ ifd_status ifd_linear_shift(ifd_rewrite *rw, double **out, const ifd_linear *l, 
   double *row;
   ALLOC(ifd_rw_error(rw), row, ifd_new_array(ifd_rw_scratch(rw), double, n));
   for (int64_t i0 = 0; i0 < l->d0; i0++) {
+    const double *s = n_shift == 1 ? shift : shift + channel(l, &l->in, i0, 0);
+    double *to = *out + channel(l, &l->out, i0, 0);
+    int in_step = n_shift > 1 && !l->in.first, out_step = !l->out.first;
     ifd_tensor_get_f64s(l->weight, i0 * n, row, n);
     for (int64_t i1 = 0; i1 < l->d1; i1++) {
-      double s = shift[n_shift == 1 ? 0 : channel(l, &l->in, i0, i1)], sum = 0;
+      double sum = 0;
       for (int64_t k = 0; k < l->inner; k++) sum += row[i1 * l->inner + k];
-      (*out)[channel(l, &l->out, i0, i1)] += sum * s * l->alpha;
+      to[i1 * out_step] += sum * s[i1 * in_step] * l->alpha;
     }
   }
   return IFD_OK;
