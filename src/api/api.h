@@ -2,11 +2,11 @@
 #ifndef IFD_API_API_H
 #define IFD_API_API_H
 
+#include "base/fenv.h"
 #include "exec/run.h"
 #include "infold/infold.h"
 #include "ops/infer.h"
 #include "pass/pass.h"
-#include <fenv.h>
 #include <stdio.h>
 
 /* A model shared by its handle and by sessions; `source` is kept alive for constants that are borrowed from
@@ -77,14 +77,7 @@ ifd_status ifd_api_text(ifd_error *err, char **out, const char *text);
 
 /* First in functions that compute: the default floating-point environment (rounding to nearest, subnormals
  * kept, no traps) until they return, then the caller's again, flags included. */
-#define IFD_API_COMPUTES __attribute__((cleanup(ifd_api_leave))) fenv_t callers_ = ifd_api_enter()
-static inline fenv_t ifd_api_enter(void) {
-  fenv_t callers;
-  fegetenv(&callers);
-  fesetenv(FE_DFL_ENV);
-  return callers;
-}
-static inline void ifd_api_leave(const fenv_t *callers) { fesetenv(callers); }
+#define IFD_API_COMPUTES __attribute__((cleanup(ifd_fenv_leave))) ifd_fenv callers_ = ifd_fenv_enter()
 /* The limit that was asked for, or the default (see infold.h) where that is 0, before there are inputs. */
 size_t ifd_api_memory_limit(size_t asked, const ifd_model *model);
 /* Says in the error when memory ran out for the budget's limit; returns the status. */

@@ -175,6 +175,21 @@ static void bits_do_not_depend_on_the_callers_environment(void **state) {
   }
 }
 
+static void flags_are_the_callers(void **state) {
+  (void)state;
+  infold_session *session = open_text(net);
+  feclearexcept(FE_ALL_EXCEPT);
+  infold_destroy_value(run_random(session, 3));
+  int none = fetestexcept(FE_ALL_EXCEPT);
+  feraiseexcept(FE_OVERFLOW);
+  infold_destroy_value(run_random(session, 3));
+  int raised = fetestexcept(FE_OVERFLOW);
+  feclearexcept(FE_ALL_EXCEPT);
+  assert_int_equal(none, 0);
+  assert_int_equal(raised, FE_OVERFLOW);
+  infold_destroy_session(session);
+}
+
 static infold_session *open_sharing(infold_pool *pool) {
   infold_error err;
   infold_model *model;
@@ -253,6 +268,7 @@ int main(void) {
       cmocka_unit_test(defaults_stand_in_for_inputs),
       cmocka_unit_test(sums_of_products_take_denormals_for_zeros),
       cmocka_unit_test(bits_do_not_depend_on_the_callers_environment),
+      cmocka_unit_test(flags_are_the_callers),
       cmocka_unit_test(sessions_share_a_pool),
       cmocka_unit_test(weights_are_packed_before_the_first_run),
   };
