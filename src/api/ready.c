@@ -31,7 +31,11 @@ static ifd_status optimize(ifd_error *err, ifd_model *model, infold_session *s) 
   TRY(ifd_inline_functions(err, model));
   TRY(ifd_expand_gradients(err, model));
   bool on_kernels = !s->options.reference && !s->options.float64;
-  ifd_optimize_options options = {.max_rewrites = -1, .grow = true, .for_running = true, .no_refusals = true};
+  ifd_optimize_options options = {.max_rewrites = -1,
+                                  .grow = true,
+                                  .for_running = true,
+                                  .exact_conv = s->options.exact_conv,
+                                  .no_refusals = true};
   ifd_optimize_report report = {0};
   if (s->options.no_optimize || !on_kernels) TRY(needed_passes(err, &s->arena, on_kernels, &options.only));
   ifd_arena_init(&report.arena, NULL);

@@ -162,7 +162,7 @@ typedef struct session_flags {
        NULL,        "run a float32 model in double, by reference kernels",                                   \
        OPTION_FLAG, offsetof(record, session.float64)},                                                      \
       {"--exact-conv", NULL,                                                                                 \
-       NULL,           "no convolution by Winograd's algorithm",                                             \
+       NULL,           "no convolution by Winograd's algorithm or a fast Fourier transform",                 \
        OPTION_FLAG,    offsetof(record, session.exact_conv)},                                                \
   {                                                                                                          \
     "--max-steps", NULL, "N", "most loop trips of a run", OPTION_NUMBER,                                     \

@@ -92,6 +92,8 @@ bool ifd_rw_scalar(ifd_rewrite *rw, const ifd_value *value, double *out);
 int ifd_rw_opset(const ifd_node *node);
 /* Whether the model is for a session, not for a file. */
 bool ifd_rw_for_running(const ifd_rewrite *rw);
+/* Whether convolutions are to be sums of their products, whatever their weights. */
+bool ifd_rw_exact_conv(const ifd_rewrite *rw);
 /* Whether ai.onnx has the operator at this node's opset, or at any where the model is for a session alone. */
 bool ifd_rw_offers(const ifd_rewrite *rw, const ifd_node *at, const char *op_type);
 ifd_arena *ifd_rw_scratch(ifd_rewrite *rw); /* until the attempt ends */
@@ -165,6 +167,7 @@ typedef struct ifd_optimize_options {
   bool exact_only;            /* only rules of the exact class */
   bool for_running;           /* the plan phase too: the model is for a session, not for a file */
   bool no_refusals;           /* nobody will ask the report why something is left */
+  bool exact_conv;            /* of a session: convolutions are sums of products */
 } ifd_optimize_options;
 
 typedef struct ifd_pass_count {

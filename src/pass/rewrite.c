@@ -116,6 +116,8 @@ int ifd_rw_opset(const ifd_node *node) { return ifd_graph_opset(node->graph, "")
 
 bool ifd_rw_for_running(const ifd_rewrite *rw) { return rw->manager->options->for_running; }
 
+bool ifd_rw_exact_conv(const ifd_rewrite *rw) { return rw->manager->options->exact_conv; }
+
 bool ifd_rw_offers(const ifd_rewrite *rw, const ifd_node *at, const char *op_type) {
   int opset = ifd_rw_for_running(rw) ? ifd_schema_latest_opset("") : at->opset;
   return ifd_schema_find("", op_type, opset) != NULL;

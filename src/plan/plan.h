@@ -27,7 +27,7 @@ typedef struct ifd_program_options {
   ifd_isa isa;
   bool reference;  /* evaluate everything by its reference */
   bool float64;    /* float32 in double; implies reference */
-  bool exact_conv; /* no convolution by Winograd's algorithm */
+  bool exact_conv; /* no convolution by Winograd's algorithm or a fast transform */
   ifd_pool *pool;  /* packs weights; NULL: the caller alone */
   ifd_caches caches;
   /* Told of a constant that was packed, so that its one reader has no more use for its bytes, and, with

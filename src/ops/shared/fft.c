@@ -1,5 +1,7 @@
 #include "ops/shared/fft.h"
 
+#include "kernels/fourier/fourier.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -17,21 +19,13 @@ static inline ifd_complex multiply(ifd_complex a, ifd_complex b) {
 static inline ifd_complex conjugate(ifd_complex a) { return (ifd_complex){a.re, -a.im}; }
 static inline ifd_complex times_minus_i(ifd_complex a) { return (ifd_complex){a.im, -a.re}; }
 
-/* exp(-2 pi i a / b) for 0 <= a < b. The angle is brought below an eighth of the circle as a fraction, so
- * that only its last step is rounded. */
-static ifd_complex root(int64_t a, int64_t b) {
-  if (2 * a > b) return conjugate(root(b - a, b));
-  if (4 * a > b) {
-    ifd_complex r = root(b - 2 * a, 2 * b);
-    return (ifd_complex){-r.re, r.im};
-  }
-  if (8 * a > b) {
-    ifd_complex r = root(b - 4 * a, 4 * b);
-    return (ifd_complex){-r.im, -r.re};
-  }
-  double angle = 2 * M_PI * (double)a / (double)b;
-  return (ifd_complex){cos(angle), -sin(angle)};
+ifd_complex ifd_fft_root(int64_t a, int64_t b) {
+  ifd_complex r;
+  ifd_k_fourier_root(a, b, &r.re, &r.im);
+  return r;
 }
+
+bool ifd_fft_has_kernel(int64_t n) { return ifd_k_fourier_suits(n); }
 
 /* ---- plans ---- */
 
@@ -55,7 +49,7 @@ static ifd_status init_bluestein(ifd_error *err, ifd_fft *f, ifd_arena *arena) {
   ALLOC(err, f->filter, ifd_new_array(arena, ifd_complex, m));
   ALLOC(err, scratch, ifd_new_array(arena, ifd_complex, m));
   for (int64_t k = 0; k < n; k++) {
-    f->chirp[k] = root(k * k % (2 * n), 2 * n);
+    f->chirp[k] = ifd_fft_root(k * k % (2 * n), 2 * n);
     f->filter[k] = conjugate(f->chirp[k]);
     if (k) f->filter[m - k] = f->filter[k];
   }
@@ -69,7 +63,7 @@ ifd_status ifd_fft_init(ifd_error *err, ifd_fft *out, ifd_arena *arena, int64_t 
   *out = (ifd_fft){.n = n};
   if (factorize(out, n) > 1) return init_bluestein(err, out, arena);
   ALLOC(err, out->roots, ifd_new_array(arena, ifd_complex, n));
-  for (int64_t k = 0; k < n; k++) out->roots[k] = root(k, n);
+  for (int64_t k = 0; k < n; k++) out->roots[k] = ifd_fft_root(k, n);
   return IFD_OK;
 }
 

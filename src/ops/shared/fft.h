@@ -23,6 +23,11 @@ typedef struct ifd_fft {
   ifd_complex *filter;   /* the transform of its conjugate */
 } ifd_fft;
 
+/* exp(-2 pi i a / b) for 0 <= a < b. */
+ifd_complex ifd_fft_root(int64_t a, int64_t b);
+/* Whether kernels of floats transform frames of this length (kernels/fourier/fourier.h). */
+bool ifd_fft_has_kernel(int64_t n);
+
 /* n >= 1. LIMIT when it is too large. */
 ifd_status ifd_fft_init(ifd_error *err, ifd_fft *out, ifd_arena *arena, int64_t n);
 /* How many elements of scratch ifd_fft_run needs. */
