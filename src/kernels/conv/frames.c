@@ -8,11 +8,11 @@ typedef struct frames {
 } frames;
 
 /* n <= 16 floats of a line from i on, zeros outside [0, width). */
-static v16 load_inside(const float *line, int64_t width, int64_t i, int n) {
+IFD_INLINE v16 load_inside(const float *line, int64_t width, int64_t i, int n) {
   if (i >= 0 && i + n <= width) return v16_load_n(line + i, n);
-  float some[16];
-  for (int64_t k = 0; k < n; k++) some[k] = i + k >= 0 && i + k < width ? line[i + k] : 0;
-  return v16_load_n(some, n);
+  const m16 before = m16_first((int)ifd_max_i64(0, ifd_min_i64(n, -i)));
+  const m16 inside = m16_first((int)ifd_max_i64(0, ifd_min_i64(n, width - i)));
+  return v16_load_lanes(line + i, m16_andnot(inside, before));
 }
 
 /* What a tap of a channel meets: elements of x at a place's own distance. */
