@@ -3,14 +3,12 @@
 
 #include "ops/shared/elements.h"
 #include "ops/shared/values.h"
+#include "ops/shared/window.h"
 #include "ops/shared/move.h"
 #include "tensor/convert.h"
 
 typedef struct col2im {
-  int rank; /* spatial dimensions */
-  int64_t image[IFD_MAX_RANK], block[IFD_MAX_RANK], stride[IFD_MAX_RANK], dilation[IFD_MAX_RANK],
-      begin[IFD_MAX_RANK];
-  int64_t count[IFD_MAX_RANK]; /* blocks along each dimension */
+  ifd_window w; /* of the image; a block is a window */
   int64_t n_planes, n_blocks, block_len, image_len;
 } col2im;
 
@@ -42,16 +40,16 @@ static ifd_status read_input_sizes(ifd_error *err, const ifd_tensor *t, int inpu
 }
 
 /* How many blocks fit along each dimension of the padded image. */
-static ifd_status count_blocks(ifd_error *err, col2im *c, const int64_t *pads) {
+static ifd_status count_blocks(ifd_error *err, col2im *c) {
+  ifd_window *w = &c->w;
   c->n_blocks = c->block_len = c->image_len = 1;
-  for (int d = 0; d < c->rank; d++) {
-    int64_t span = c->image[d] + pads[d] + pads[c->rank + d] - c->dilation[d] * (c->block[d] - 1) - 1;
-    c->begin[d] = pads[d];
-    c->count[d] = span < 0 ? 0 : span / c->stride[d] + 1;
+  for (int d = 0; d < w->n; d++) {
+    int64_t span = w->image[d] + w->begin[d] + w->end[d] - w->dilation[d] * (w->kernel[d] - 1) - 1;
+    w->windows[d] = span < 0 ? 0 : span / w->stride[d] + 1;
     EXPECT(err,
-           ifd_mul_i64(&c->n_blocks, c->n_blocks, c->count[d]) &&
-               ifd_mul_i64(&c->block_len, c->block_len, c->block[d]) &&
-               ifd_mul_i64(&c->image_len, c->image_len, c->image[d]),
+           ifd_mul_i64(&c->n_blocks, c->n_blocks, w->windows[d]) &&
+               ifd_mul_i64(&c->block_len, c->block_len, w->kernel[d]) &&
+               ifd_mul_i64(&c->image_len, c->image_len, w->image[d]),
            LIMIT, "the image is larger than memory can address");
   }
   return IFD_OK;
@@ -65,18 +63,20 @@ static ifd_status read_col2im(ifd_error *err, const ifd_node *node, const ifd_te
   EXPECT(err, s->rank == 3, BAD_INPUT, "the input has rank %d, not [N, C * block, L]", s->rank);
   EXPECT(err, rank >= 1 && rank <= IFD_MAX_RANK - 2, UNSUPPORTED, "an image of %lld dimensions",
          (long long)rank);
-  c->rank = (int)rank;
-  TRY(read_input_sizes(err, in[1], 1, c->image, c->rank));
-  TRY(read_input_sizes(err, in[2], 2, c->block, c->rank));
-  TRY(read_sizes(err, node, "strides", c->stride, c->rank, 1, 1));
-  TRY(read_sizes(err, node, "dilations", c->dilation, c->rank, 1, 1));
-  TRY(read_sizes(err, node, "pads", pads, 2 * c->rank, 0, 0));
-  TRY(count_blocks(err, c, pads));
+  ifd_window *w = &c->w;
+  w->n = (int)rank;
+  TRY(read_input_sizes(err, in[1], 1, w->image, w->n));
+  TRY(read_input_sizes(err, in[2], 2, w->kernel, w->n));
+  TRY(read_sizes(err, node, "strides", w->stride, w->n, 1, 1));
+  TRY(read_sizes(err, node, "dilations", w->dilation, w->n, 1, 1));
+  TRY(read_sizes(err, node, "pads", pads, 2 * w->n, 0, 0));
+  memcpy(w->begin, pads, (size_t)w->n * sizeof *pads);
+  memcpy(w->end, pads + w->n, (size_t)w->n * sizeof *pads);
+  TRY(count_blocks(err, c));
   EXPECT(err, s->dim[1] % c->block_len == 0 && s->dim[2] == c->n_blocks, BAD_INPUT,
          "input [%lld, %lld, %lld] does not hold %lld blocks of %lld elements", (long long)s->dim[0],
          (long long)s->dim[1], (long long)s->dim[2], (long long)c->n_blocks, (long long)c->block_len);
-  *shape = (ifd_shape){c->rank + 2, {s->dim[0], s->dim[1] / c->block_len}};
-  memcpy(shape->dim + 2, c->image, (size_t)c->rank * sizeof *c->image);
+  *shape = ifd_window_image_shape(w, w->n + 2, s->dim[0], s->dim[1] / c->block_len);
   TRY(ifd_shape_check(err, shape, 2 * sizeof(double)));
   c->n_planes = shape->dim[0] * shape->dim[1];
   return IFD_OK;
@@ -84,54 +84,23 @@ static ifd_status read_col2im(ifd_error *err, const ifd_node *node, const ifd_te
 
 /* ---- summing ---- */
 
-/* Digits of `number` in the mixed radix of sizes, the last dimension fastest. */
-static void split_index(int64_t number, const int64_t *sizes, int rank, int64_t *out) {
-  for (int d = rank - 1; d >= 0; d--) {
-    out[d] = number % sizes[d];
-    number /= sizes[d];
-  }
-}
-
-/* A row of blocks: those that differ in the last dimension alone. Element k of its blocks [from, to) lies in
- * the image, in steps of the last stride from `start` on. */
-typedef struct block_row {
-  int64_t from, to, start;
-} block_row;
-
-static block_row find_row(const col2im *c, const int64_t *in_block, const int64_t *outer) {
-  block_row r = {0};
-  int last = c->rank - 1;
-  for (int d = 0; d < last; d++) {
-    int64_t i = outer[d] * c->stride[d] + in_block[d] * c->dilation[d] - c->begin[d];
-    if (i < 0 || i >= c->image[d]) return r;
-    r.start = r.start * c->image[d] + i;
-  }
-  int64_t shift = in_block[last] * c->dilation[last] - c->begin[last], stride = c->stride[last];
-  r.from = shift < 0 ? (-shift + stride - 1) / stride : 0;
-  r.to = shift >= c->image[last] ? 0 : ifd_min_i64(c->count[last], (c->image[last] - 1 - shift) / stride + 1);
-  r.start = r.start * c->image[last] + shift;
-  return r;
-}
-
 /* Adds one plane of blocks [block_len, n_blocks] to an image, which begins as zeros; elements of `parts`
  * numbers. */
 #define ADD_PLANE(type)                                                                                      \
   static void add_plane_##type(const col2im *c, int64_t parts, const type *in, type *image) {                \
-    int64_t last = c->rank - 1, n = c->count[last], rows = n ? c->n_blocks / n : 0, step = c->stride[last];  \
-    int64_t in_block[IFD_MAX_RANK], outer[IFD_MAX_RANK];                                                     \
-    for (int64_t k = 0; k < c->block_len; k++) {                                                             \
-      split_index(k, c->block, c->rank, in_block);                                                           \
-      for (int64_t r = 0; r < rows; r++, in += n * parts) {                                                  \
-        split_index(r, c->count, c->rank - 1, outer);                                                        \
-        block_row b = find_row(c, in_block, outer);                                                          \
-        type *to = image + b.start * parts;                                                                  \
-        if (step == 1)                                                                                       \
-          for (int64_t i = b.from * parts; i < b.to * parts; i++) to[i] += in[i];                            \
+    ifd_box taps = ifd_box_of(c->w.n, c->w.kernel);                                                          \
+    ifd_window_rows r;                                                                                       \
+    for (bool tap = ifd_box_start(&taps); tap; tap = ifd_box_next(&taps), in += c->n_blocks * parts)         \
+      for (bool row = ifd_window_rows_start(&r, &c->w, taps.at); row; row = ifd_window_rows_next(&r)) {      \
+        const type *from = in + r.window * parts;                                                            \
+        type *to = image + r.image * parts;                                                                  \
+        if (r.step == 1)                                                                                     \
+          for (int64_t i = 0; i < r.n * parts; i++) to[i] += from[i];                                        \
+        else if (parts == 1)                                                                                 \
+          for (int64_t i = 0; i < r.n; i++) to[i * r.step] += from[i];                                       \
         else                                                                                                 \
-          for (int64_t i = b.from; i < b.to; i++)                                                            \
-            for (int64_t p = 0; p < parts; p++) to[i * step * parts + p] += in[i * parts + p];               \
+          for (int64_t i = 0; i < r.n * parts; i++) to[i / parts * r.step * parts + i % parts] += from[i];   \
       }                                                                                                      \
-    }                                                                                                        \
   }
 ADD_PLANE(float)
 ADD_PLANE(double)
