@@ -166,11 +166,13 @@ IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_args *t, con
     for (int k = 0; k < 4; k++, a += 4, b += 4 * 16, next += share)
       four_steps(M, NV, sum, a, b, b_vs, next, share);
   }
-  EACH_VECTOR EACH_ROW v16_store(t->c + (in->row + i) * 16 + v * t->c_vs, sum[i][v]);
+  float *c = t->c + in->row * 16;
+  if (t->init) add_so_far(M, NV, sum, c, 16, t->c_vs);
+  EACH_VECTOR EACH_ROW v16_store(c + i * 16 + v * t->c_vs, sum[i][v]);
 }
 static bool is_plain(const ifd_ukr_args *t) {
-  return t->k_head == 0 && t->n_part == 0 && t->n_full <= IFD_UKR_CHAIN && !t->fetches_a && !t->init &&
-         !t->finish && !t->take && t->c_rs == 16;
+  return t->k_head == 0 && t->n_part == 0 && t->n_full <= IFD_UKR_CHAIN && !t->fetches_a &&
+         (!t->init || t->init == t->c) && !t->finish && !t->take && t->c_rs == 16;
 }
 
 /* By address: a copy would be read in wider pieces than it was written in, and wait for all stores before. */
