@@ -97,6 +97,7 @@ static ifd_k_quant_binary binary_of(const binary_params *p, const ifd_args *args
                           .zero = byte_of(parameter(p, args, Y_ZERO), p->y_signed)};
   if (p->subtracts) q.b.scale = -q.b.scale;
   bounds_of(p->y_signed, q.zero, p->clip, y, &q.lo, &q.hi);
+  ifd_k_quant_fold(&q);
   return q;
 }
 

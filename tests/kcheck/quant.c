@@ -86,6 +86,7 @@ static ifd_k_quant_binary draw_sum(uint64_t *state) {
                           .zero = (int32_t)rand_in(state, 0, 255) - (is_signed ? 128 : 0)};
   q.lo = (float)((is_signed ? -128 : 0) - q.zero), q.hi = q.lo + 255;
   if (rand_in(state, 0, 1)) q.lo += 3.25f;
+  if (rand_in(state, 0, 3)) ifd_k_quant_fold(&q);
   return q;
 }
 

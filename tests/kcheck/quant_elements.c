@@ -43,6 +43,7 @@ static void binary(void **unused) {
     q.scale = rand_in(&state, 0, 9) ? size * (1 + fabsf(rand_float(&state))) : y.scale;
     q.zero = y.zero, q.lo = (float)((y.is_signed ? -128 : 0) - q.zero), q.hi = q.lo + 255;
     if (rand_in(&state, 0, 3) == 0) q.b.scale = -q.b.scale;
+    if (rand_in(&state, 0, 4)) ifd_k_quant_fold(&q);
     int n = rand_in(&state, 0, 1) ? N : (int)rand_in(&state, 1, 40), sa = rand_in(&state, 0, 4) > 0,
         sb = sa ? rand_in(&state, 0, 4) > 0 : 1;
     buffer a = buffer_new(sa ? (size_t)n : 1), b = buffer_new(sb ? (size_t)n : 1);
@@ -62,6 +63,35 @@ static void binary(void **unused) {
     }
     buffer_free(&a), buffer_free(&b);
   }
+}
+
+/* Every byte with every other: one rounding where it is sure, and the steps' where it is not, such as halfway
+ * between two results. */
+static void all_pairs(void **unused) {
+  static const float scales[][3] = {
+      {1, 1, 2},         {0.5f, 1, 4},    {0.1f, 0.3f, 0.4f}, {0.02f, 0.07f, 0.1f},
+      {3, 5, 7},         {1, 64, 100},    {0.1f, 0.1f, 0.3f}, {0x1p-20f, 1, 1.5f},
+      {1e-3f, 2e-3f, 1}, {1, 1, 0x1p-9f}, {200, 300, 1.7f},   {0.7f, 0.3f, 0.01f}};
+  buffer a = buffer_new(1 << 16), b = buffer_new(1 << 16), got = buffer_new(1 << 16);
+  uint64_t state = 3;
+  (void)unused;
+  for (int i = 0; i < 1 << 16; i++) ((uint8_t *)a.f)[i] = (uint8_t)i, ((uint8_t *)b.f)[i] = (uint8_t)(i >> 8);
+  for (size_t round = 0; round < 2 * sizeof scales / sizeof *scales; round++) {
+    const float *s = scales[round / 2];
+    ifd_k_quant_binary q = {.multiplies = round % 2, .a = draw_operand(&state), .b = draw_operand(&state)};
+    ifd_k_quant_operand y = draw_operand(&state);
+    q.a.scale = s[0], q.b.scale = rand_in(&state, 0, 1) ? s[1] : -s[1],
+    q.scale = s[2] * (q.multiplies ? 40 : 1);
+    q.zero = y.zero, q.lo = (float)((y.is_signed ? -128 : 0) - q.zero), q.hi = q.lo + 255;
+    ifd_k_quant_fold(&q);
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+      ifd_k_quant(isa)->binary(&q, (uint8_t *)a.f, 1, (uint8_t *)b.f, 1, (uint8_t *)got.f, 1 << 16);
+      for (int i = 0; i < 1 << 16; i++)
+        if (((uint8_t *)got.f)[i] != wanted(&q, (uint8_t)i, (uint8_t)(i >> 8)))
+          fail_msg("%s: round %d, %d and %d", ifd_isa_name(isa), (int)round, i & 255, i >> 8);
+    }
+  }
+  buffer_free(&a), buffer_free(&b), buffer_free(&got);
 }
 
 /* The greatest byte of a window, or the average's sum and count, by going through all its places. */
@@ -163,7 +193,7 @@ static void lookups(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(binary), cmocka_unit_test(lookups),
-                                     cmocka_unit_test(pools)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(binary), cmocka_unit_test(all_pairs),
+                                     cmocka_unit_test(lookups), cmocka_unit_test(pools)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

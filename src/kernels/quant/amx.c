@@ -62,30 +62,46 @@ IFD_INLINE void put_panels(const ifd_k_quant_out out, const finish *f, int64_t e
   for (int v = 0; v < f->panels; v++) put_panel(out, f, v, f->next, end);
 }
 
-/* 16 sums of a row at `at`; with `adds`, what is added there too. */
-IFD_INLINE i16 rounded(const bool adds, const ifd_quant_store *s, const ifd_quant_column *c,
-                       const int32_t *sum, int64_t row, int64_t at) {
-  i16 steps = ifd_quant_rounded(s, c, i16_load(sum), row);
-  return adds ? ifd_quant_sum(s->f.sum, steps, i16_load_bytes(s->from[row] + at)) : steps;
-}
-
 /* Two rows of two whole panels at a time: packing interleaves their lanes, a permutation sorts them. */
-IFD_INLINE void put_bytes(const bool adds, const finish *f, int64_t end) {
+static void put_bytes(const finish *f, int64_t end) {
   const ifd_quant_store s = store_of(f);
-  const ifd_quant_column c = ifd_quant_column_at(&s, 0), d = ifd_quant_column_at(&s, TILE);
+  const ifd_quant_column c[2] = {ifd_quant_column_at(&s, 0), ifd_quant_column_at(&s, TILE)};
   const i16 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const i16 zero = _mm512_set1_epi16((int16_t)(adds ? 0 : s.f.zero)), low = _mm512_set1_epi16(0xff);
+  const i16 zero = _mm512_set1_epi16((int16_t)s.f.zero), low = _mm512_set1_epi16(0xff);
   const int32_t *sums = f->sums + f->next * 2 * TILE;
   for (int64_t row = f->next; row < end; row += 2, sums += 4 * TILE) {
-    i16 first = _mm512_packs_epi32(rounded(adds, &s, &c, sums, row, s.at),
-                                   rounded(adds, &s, &d, sums + TILE, row, s.at + TILE));
-    i16 second = _mm512_packs_epi32(rounded(adds, &s, &c, sums + 2 * TILE, row + 1, s.at),
-                                    rounded(adds, &s, &d, sums + 3 * TILE, row + 1, s.at + TILE));
+    i16 v[4];
+    for (int i = 0; i < 4; i++)
+      v[i] = ifd_quant_rounded(&s, &c[i % 2], i16_load(sums + i * TILE), row + i / 2);
+    i16 first = _mm512_packs_epi32(v[0], v[1]), second = _mm512_packs_epi32(v[2], v[3]);
     first = _mm512_and_si512(_mm512_add_epi16(first, zero), low);
     second = _mm512_and_si512(_mm512_add_epi16(second, zero), low);
     i16 bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
     _mm256_storeu_si256((__m256i *)(s.to[row] + s.at), _mm512_castsi512_si256(bytes));
     _mm256_storeu_si256((__m256i *)(s.to[row + 1] + s.at), _mm512_extracti64x4_epi64(bytes, 1));
+  }
+}
+
+/* The same, with what is added. */
+static void put_sums(const finish *f, int64_t end) {
+  const ifd_quant_store s = store_of(f);
+  const ifd_quant_column c[2] = {ifd_quant_column_at(&s, 0), ifd_quant_column_at(&s, TILE)};
+  const i16 flip = i16_set1(s.f.sum->b.is_signed ? 128 : 0);
+  const int32_t *sums = f->sums + f->next * 2 * TILE;
+  uint8_t bytes[4 * TILE] __attribute__((aligned(64)));
+  for (int64_t row = f->next; row < end; row += 2, sums += 4 * TILE) {
+    i16 steps[4], others[4];
+    v16 a[4], b[4];
+    for (int i = 0; i < 4; i++) {
+      steps[i] = ifd_quant_rounded(&s, &c[i % 2], i16_load(sums + i * TILE), row + i / 2);
+      others[i] = i16_load_bytes(s.from[row + i / 2] + s.at + i % 2 * TILE);
+      a[i] = i16_to_v16(steps[i]), b[i] = i16_to_v16(i16_xor(others[i], flip));
+    }
+    if (!ifd_quant_folded(false, s.f.sum, a, b, bytes))
+      for (int i = 0; i < 4; i++)
+        i16_store_bytes(bytes + i * TILE, ifd_quant_sum(s.f.sum, steps[i], others[i]));
+    memcpy(s.to[row] + s.at, bytes, 2 * TILE);
+    memcpy(s.to[row + 1] + s.at, bytes + 2 * TILE, 2 * TILE);
   }
 }
 
@@ -95,8 +111,8 @@ static __attribute__((noinline)) void put_rows(finish *f, int64_t n) {
   if (f->next >= end) return;
   bool whole = f->panels == 2 && f->j + 2 * TILE <= f->block->j1 && end % 2 == 0;
   switch (f->block->p->finish.out) {
-  case IFD_K_QUANT_INT8: whole ? put_bytes(false, f, end) : put_panels(IFD_K_QUANT_INT8, f, end); break;
-  case IFD_K_QUANT_SUM: whole ? put_bytes(true, f, end) : put_panels(IFD_K_QUANT_SUM, f, end); break;
+  case IFD_K_QUANT_INT8: whole ? put_bytes(f, end) : put_panels(IFD_K_QUANT_INT8, f, end); break;
+  case IFD_K_QUANT_SUM: whole ? put_sums(f, end) : put_panels(IFD_K_QUANT_SUM, f, end); break;
   case IFD_K_QUANT_FLOAT: put_panels(IFD_K_QUANT_FLOAT, f, end); break;
   case IFD_K_QUANT_INT32: put_panels(IFD_K_QUANT_INT32, f, end); break;
   }

@@ -137,6 +137,39 @@ IFD_INLINE uint8s uint8s_max(uint8s a, uint8s b) { return a > b ? a : b; }
 #endif
 enum { UINT8S = sizeof(uint8s) };
 
+/* 64 numbers as bytes, uint8 or int8, the nearest ones in [lo, hi]. */
+#if defined(IFD_ISA_avx512)
+IFD_INLINE void i16_store_nearest(void *p, const i16 *v, bool is_signed, int32_t lo, int32_t hi) {
+  const i16 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  i16 a = _mm512_packs_epi32(v[0], v[1]), b = _mm512_packs_epi32(v[2], v[3]);
+  i16 bytes = is_signed ? _mm512_packs_epi16(a, b) : _mm512_packus_epi16(a, b);
+  const i16 least = _mm512_set1_epi8((char)lo), most = _mm512_set1_epi8((char)hi);
+  bytes = is_signed ? _mm512_min_epi8(_mm512_max_epi8(bytes, least), most)
+                    : _mm512_min_epu8(_mm512_max_epu8(bytes, least), most);
+  _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, bytes));
+}
+#elif defined(IFD_ISA_avx2)
+IFD_INLINE void i16_store_nearest(void *p, const i16 *v, bool is_signed, int32_t lo, int32_t hi) {
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i least = _mm256_set1_epi8((char)lo), most = _mm256_set1_epi8((char)hi);
+  for (int i = 0; i < 4; i += 2) {
+    __m256i a = _mm256_packs_epi32(v[i].l, v[i].h), b = _mm256_packs_epi32(v[i + 1].l, v[i + 1].h);
+    __m256i bytes = is_signed ? _mm256_packs_epi16(a, b) : _mm256_packus_epi16(a, b);
+    bytes = is_signed ? _mm256_min_epi8(_mm256_max_epi8(bytes, least), most)
+                      : _mm256_min_epu8(_mm256_max_epu8(bytes, least), most);
+    _mm256_storeu_si256((__m256i *)((char *)p + i * 16), _mm256_permutevar8x32_epi32(bytes, order));
+  }
+}
+#else
+IFD_INLINE void i16_store_nearest(void *p, const i16 *v, bool is_signed, int32_t lo, int32_t hi) {
+  (void)is_signed;
+  for (int i = 0; i < 64; i++) {
+    int32_t x = v[i / 16].i[i % 16];
+    ((uint8_t *)p)[i] = (uint8_t)(x < lo ? lo : x > hi ? hi : x);
+  }
+}
+#endif
+
 IFD_INLINE void i16_store_bytes_n(void *p, i16 a, int n) {
   uint8_t all[16];
   i16_store_bytes(all, a);

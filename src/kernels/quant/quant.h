@@ -33,7 +33,12 @@ typedef struct ifd_k_quant_binary {
   ifd_k_quant_operand a, b;
   float scale, lo, hi;
   int32_t zero;
+  /* The bytes of y by one rounding: of a * fold_a + b * fold_b + shift, or (a - zero) * (b - zero) * fold_a +
+   * shift, of bytes as uint8. Up to `sure` from the next whole number it is as above; 0: nowhere. */
+  float fold_a, fold_b, shift, sure;
 } ifd_k_quant_binary;
+/* Fills in the last four; without, they are 0. */
+void ifd_k_quant_fold(ifd_k_quant_binary *q);
 
 typedef enum ifd_k_quant_out {
   IFD_K_QUANT_INT32,

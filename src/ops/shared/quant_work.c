@@ -106,6 +106,7 @@ ifd_k_quant_binary ifd_quant_sum_of(const ifd_quant_call *c, const ifd_args *arg
                           .scale = float_at(args, r->sum_scale, 0, 1),
                           .zero = byte_at(args, r->sum_zero, c->sum_signed, 0)};
   ifd_quant_bounds(c->sum_signed, q.zero, c->sum_lo, c->sum_hi, q.scale, &q.lo, &q.hi);
+  ifd_k_quant_fold(&q);
   return q;
 }
 
