@@ -1,4 +1,5 @@
 #include "pass/affine.h"
+#include "pass/ints.h"
 
 #include <string.h>
 
@@ -42,6 +43,14 @@ static ifd_status operand(ifd_rewrite *rw, ifd_value **out, ifd_value *v, int ra
   return IFD_OK;
 }
 
+/* y = Unblock(moved) */
+static ifd_status unblock_instead(ifd_rewrite *rw, ifd_value *y, ifd_node *moved, int64_t channels) {
+  ifd_node *unblock;
+  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", moved->outputs, 1, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
+  return ifd_rw_replace(rw, y, unblock->outputs[0]);
+}
+
 static ifd_status sink(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *inputs[4];
   int64_t channels = 0;
@@ -59,11 +68,9 @@ static ifd_status sink(ifd_rewrite *rw, ifd_node *node) {
     TRY(operand(rw, &inputs[i], node->inputs[i], rank, channels));
     if (!inputs[i]) return ifd_rw_refuse(rw, "operand %d is not blocked", i);
   }
-  ifd_node *moved, *unblock;
+  ifd_node *moved;
   TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs));
-  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", moved->outputs, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
-  return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
+  return unblock_instead(rw, node->outputs[0], moved, channels);
 }
 
 /* By one number that leaves zeros and whatever lies beyond the channels finite. */
@@ -73,33 +80,49 @@ static ifd_status sink_by_number(ifd_rewrite *rw, ifd_node *node) {
   return (ifd_node_is(node, "Div") ? x != 0 : x == 2 || x == 3) ? sink(rw, node) : IFD_OK;
 }
 
-/* Channels side by side stay whole blocks when each part but the last fills its own. */
+/* Channels side by side stay whole blocks when each part but the last fills its own; parts of images, which
+ * have the same channels, always do. */
 static ifd_status sink_concat(ifd_rewrite *rw, ifd_node *node) {
   int rank = ifd_rw_rank(rw, node->outputs[0]);
-  int64_t axis = ifd_node_int(node, "axis", 1), channels = 0;
+  int64_t axis = ifd_node_int(node, "axis", 1), all = 0, channels = 0;
   ifd_value **inputs;
+  ifd_node *moved;
   if (axis < 0) axis += rank;
-  if (rank < 3 || axis != 1) return IFD_OK;
+  if (rank < 3 || axis < 1) return IFD_OK;
   ALLOC(ifd_rw_error(rw), inputs, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, node->n_inputs));
   for (int i = 0; i < node->n_inputs; i++) {
     ifd_node *unblock = ifd_rw_own_producer(node->inputs[i], "Unblock");
-    if (!unblock || channels % BLOCK)
+    if (!unblock || (axis == 1 && all % BLOCK))
       return ifd_rw_refuse(rw, "part %d is not blocked, or begins within a block", i);
-    channels += ifd_node_int(unblock, "channels", 0);
+    channels = ifd_node_int(unblock, "channels", 0);
+    all += channels;
     inputs[i] = unblock->inputs[0];
   }
-  ifd_node *moved, *unblock;
   TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), moved, "axis", 1));
-  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", moved->outputs, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
-  return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
+  TRY(ifd_node_set_int(ifd_rw_error(rw), moved, "axis", axis));
+  return unblock_instead(rw, node->outputs[0], moved, axis == 1 ? all : channels);
+}
+
+/* A part of an image, whose axes count as those of the blocked tensor do. */
+static ifd_status sink_slice(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved;
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  ifd_value *inputs[5] = {NULL};
+  ifd_ints axes;
+  if (!before || rank < 3 || !ifd_ints_axes(rw, node, rank, &axes) || !axes.n) return IFD_OK;
+  for (int i = 0; i < axes.n; i++)
+    if (axes.v[i] < 2) return ifd_rw_refuse(rw, "it takes a part of batch or channels");
+  for (int i = 1; i < node->n_inputs && i < 5; i++) inputs[i] = node->inputs[i];
+  inputs[0] = before->inputs[0];
+  TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs));
+  TRY(ifd_ints_store(rw, moved, "axes", axes.v, axes.n));
+  return unblock_instead(rw, node->outputs[0], moved, ifd_node_int(before, "channels", 0));
 }
 
 /* Padding around the image: pads of [N, C, image…] become those of the blocked tensor, when channels get
  * none. */
 static ifd_status sink_pad(ifd_rewrite *rw, ifd_node *node) {
-  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved, *unblock;
+  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved;
   const ifd_tensor *pads = ifd_rw_constant(rw, ifd_node_input(node, 1));
   int rank = ifd_rw_rank(rw, node->inputs[0]);
   int64_t more[2 * (IFD_MAX_RANK + 1)] = {0};
@@ -115,9 +138,7 @@ static ifd_status sink_pad(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *inputs[3] = {before->inputs[0], NULL, ifd_node_input(node, 2)};
   TRY(ifd_rw_add_ints(rw, &inputs[1], more, 2 * (rank + 1), "pads"));
   TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs > 2 ? 3 : 2));
-  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", moved->outputs, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", ifd_node_int(before, "channels", 0)));
-  return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
+  return unblock_instead(rw, node->outputs[0], moved, ifd_node_int(before, "channels", 0));
 }
 
 /* The scales (one more, of 1) or sizes of a Resize of [N, C, image…] as those of the blocked tensor; NULL
@@ -157,7 +178,7 @@ static bool flows_on(const ifd_value *v) {
 /* Pixels are resized whole. The result is larger than what went in, mostly: it stays blocked only where it is
  * read so. */
 static ifd_status sink_resize(ifd_rewrite *rw, ifd_node *node) {
-  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved, *unblock;
+  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved;
   ifd_value *inputs[4] = {NULL};
   int at = node->opset < 11 ? 1 : ifd_node_has_input(node, 3) ? 3 : 2;
   if (!before || node->opset < 9 || !flows_on(node->outputs[0]) || !ifd_node_has_input(node, at) ||
@@ -170,14 +191,12 @@ static ifd_status sink_resize(ifd_rewrite *rw, ifd_node *node) {
   TRY(block_sizes(rw, &inputs[at], node->inputs[at], node->inputs[0], channels));
   if (!inputs[at]) return ifd_rw_refuse(rw, "its scales are not known, or change batch or channels");
   TRY(ifd_rw_add_like(rw, &moved, node, inputs, at + 1));
-  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", moved->outputs, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
-  return ifd_rw_replace(rw, node->outputs[0], unblock->outputs[0]);
+  return unblock_instead(rw, node->outputs[0], moved, channels);
 }
 
 /* A BatchNormalization that is left runs as a scale and a shift of the blocked image. */
 static ifd_status sink_bn(ifd_rewrite *rw, ifd_node *bn) {
-  ifd_node *before = ifd_rw_own_producer(bn->inputs[0], "Unblock"), *mul, *add, *unblock;
+  ifd_node *before = ifd_rw_own_producer(bn->inputs[0], "Unblock"), *mul, *add;
   ifd_affine f;
   ifd_value *c;
   ifd_tensor t;
@@ -197,9 +216,7 @@ static ifd_status sink_bn(ifd_rewrite *rw, ifd_node *bn) {
   for (int64_t i = 0; i < f.n; i++) ifd_tensor_set_f64(&t, i, f.b[i]);
   TRY(ifd_rw_add_constant(rw, &c, &t, "shift"));
   TRY(ifd_rw_add_node(rw, &add, "Add", (ifd_value *[]){mul->outputs[0], c}, 2, 1));
-  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", add->outputs, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", ifd_node_int(before, "channels", 0)));
-  return ifd_rw_replace(rw, bn->outputs[0], unblock->outputs[0]);
+  return unblock_instead(rw, bn->outputs[0], add, ifd_node_int(before, "channels", 0));
 }
 
 /* Operators of elements that keep finite elements finite; Div and Pow by channels would make NaN of the zeros
@@ -214,6 +231,7 @@ const ifd_pass ifd_pass_sink_unblock = {
     .rules = (const ifd_rule[]){{elementwise, IFD_EXACT, sink},
                                 {"Div Pow", IFD_EXACT, sink_by_number},
                                 {"Concat", IFD_EXACT, sink_concat},
+                                {"Slice", IFD_EXACT, sink_slice},
                                 {"Pad", IFD_EXACT, sink_pad},
                                 {"Resize Upsample", IFD_EXACT, sink_resize},
                                 {"BatchNormalization", IFD_REASSOCIATES, sink_bn},

@@ -2,6 +2,7 @@
 evaluation, and the same bits for every ISA and number of threads."""
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
 from test_products import Mlp, check
 
@@ -46,3 +47,28 @@ def test_meets_nothing():
     n = Mlp(np.random.default_rng(3), [2, 6, 8, 16])
     y = transposed(n, n.linear("x", 16, 16), 4, True)
     check(n, n.node("Softmax", [n.node("Mul", [n.constant(16, 1, 1), y])], axis=1), {"MatMul": 1, "Transpose": 1, "Mul": 1, "Softmax": 1})
+
+
+def part(n, x, axis, first, end):
+    names = [f"{n.n}_{stem}" for stem in ("starts", "ends", "axes")]
+    n.weights += [numpy_helper.from_array(np.array([v], np.int64), name) for name, v in zip(names, (first, end, axis))]
+    return n.node("Slice", [x, *names])
+
+
+@pytest.mark.parametrize("channels", [32, 21])
+@pytest.mark.parametrize("image", [(19,), (9, 7)], ids=str)
+def test_parts_of_images(image, channels):
+    """Circular padding, as parts of an image put around it: between convolutions it stays in blocks."""
+    rank = len(image) + 2
+    n = Mlp(np.random.default_rng(rank), [2, channels, *image])
+    x = n.conv("x", channels, channels, *[3] * len(image), pads=[1] * 2 * len(image))
+    x = n.node("Concat", [part(n, x, -1, -2, 2**31), x, part(n, x, rank - 1, 0, 2)], axis=-1)
+    y = n.conv(x, channels + 5, channels, *[3] * len(image))
+    check(n, y, {"Block": 1, "Conv": 2, "Slice": 2, "Concat": 1, "Unblock": 1})
+
+
+def test_parts_of_batch():
+    n = Mlp(np.random.default_rng(4), [3, 32, 9])
+    x = n.conv("x", 32, 32, 3)
+    x = n.node("Concat", [part(n, x, 0, 1, 3), x], axis=0)
+    check(n, n.conv(x, 32, 32, 3), {"Block": 2, "Conv": 2, "Concat": 1, "Unblock": 2})
