@@ -1,7 +1,7 @@
 #include "pass/ints.h"
 
-/* Pools of blocked images (ops/blocked.c): MaxPool(Unblock(x)) → Unblock(infold.MaxPool(x)); what runs over
- * whole images is a reduction of the blocked tensor's image axes. */
+/* Pools of blocked images (ops/blocked.c): MaxPool(Unblock(x)) → Unblock(infold.MaxPool(x)), LRN likewise;
+ * what runs over whole images is a reduction of the blocked tensor's image axes. */
 
 enum { BLOCK = 16 };
 
@@ -25,6 +25,19 @@ static ifd_status pool(ifd_rewrite *rw, ifd_node *node) {
   for (int i = 0; i < node->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), moved, &node->attrs[i]));
   moved->name = node->name;
   return unblock_instead(rw, node, moved->outputs[0], ifd_node_int(before, "channels", 0));
+}
+
+/* Regions that reach no further than the next block. */
+static ifd_status lrn(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved;
+  int64_t size = ifd_node_int(node, "size", 0);
+  if (!before || size < 1 || size > 2 * BLOCK - 1) return IFD_OK;
+  TRY(ifd_rw_add_node(rw, &moved, "infold.LRN", before->inputs, 1, 1));
+  for (int i = 0; i < node->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), moved, &node->attrs[i]));
+  int64_t channels = ifd_node_int(before, "channels", 0);
+  TRY(ifd_node_set_int(ifd_rw_error(rw), moved, "channels", channels));
+  moved->name = node->name;
+  return unblock_instead(rw, node, moved->outputs[0], channels);
 }
 
 /* Reduces the image axes [2, rank) of the blocked tensor, keeping them as ones. */
@@ -91,9 +104,10 @@ static ifd_status view_unblock(ifd_rewrite *rw, ifd_node *unblock) {
 }
 
 const ifd_pass ifd_pass_block_pool = {
-    .summary = "pools blocked images as they are",
+    .summary = "pools and normalizes blocked images as they are",
     .phase = IFD_PHASE_PLAN,
     .rules = (const ifd_rule[]){{"MaxPool AveragePool", IFD_EXACT, pool},
+                                {"LRN", IFD_EXACT, lrn},
                                 {"GlobalAveragePool GlobalMaxPool", IFD_REASSOCIATES, global},
                                 {"ReduceMean ReduceMax ReduceSum ReduceMin", IFD_REASSOCIATES, reduction},
                                 {"infold.Block", IFD_EXACT, view_block},

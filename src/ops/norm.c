@@ -371,37 +371,44 @@ static ifd_status lower_group_norm_21(ifd_lower *x) {
 typedef struct lrn_params {
   const struct ifd_k_norm_table *kernels;
   ifd_k_lrn lrn;
-  ifd_rows rows; /* channels of all samples */
+  bool blocked;
+  int64_t parts, sample; /* channels, or blocks of them, and floats of a sample */
+  ifd_rows rows;         /* parts of all samples */
 } lrn_params;
 
 static void run_lrn(const void *params, const ifd_args *args, int task) {
   const lrn_params *p = params;
-  int64_t channels = (int64_t)p->lrn.channels, sample = (int64_t)(p->lrn.channels * p->lrn.plane);
   int64_t from, to, end;
   ifd_rows_of(&p->rows, task, &from, &to);
-  for (int64_t n = from / channels; from < to; from = end, n++) {
-    end = ifd_min_i64(to, (n + 1) * channels);
-    p->kernels->lrn(&p->lrn, (const float *)args->in[0] + n * sample, (size_t)(from - n * channels),
-                    (size_t)(end - n * channels), (float *)args->out[0] + n * sample);
+  for (int64_t n = from / p->parts; from < to; from = end, n++) {
+    end = ifd_min_i64(to, (n + 1) * p->parts);
+    (p->blocked ? p->kernels->lrn_blocked : p->kernels->lrn)(
+        &p->lrn, (const float *)args->in[0] + n * p->sample, (size_t)(from - n * p->parts),
+        (size_t)(end - n * p->parts), (float *)args->out[0] + n * p->sample);
   }
 }
 
-static ifd_status lower_lrn(ifd_lower *x) {
+/* Of blocked images (ops/blocked.c), attribute `channels` says how many there are. */
+static ifd_status lower_lrn_of(ifd_lower *x, bool blocked) {
   const ifd_shape *s = &x->in[0]->shape;
-  int64_t size = ifd_attr_int(x->node, "size");
+  int64_t size = ifd_node_int(x->node, "size", 0);
   if (!ifd_lower_all_float(x, 1) || s->rank < 2 || size <= 0) return IFD_OK;
-  lrn_params p = {.kernels = ifd_k_norm(x->isa),
-                  .lrn = {.channels = (size_t)s->dim[1],
-                          .plane = (size_t)ifd_shape_span(s, 2, s->rank),
-                          .before = (size_t)((size - 1) / 2),
-                          .after = (size_t)(size / 2),
-                          .alpha = (float)(ifd_attr_float(x->node, "alpha") / (double)size),
-                          .beta = (float)ifd_attr_float(x->node, "beta"),
-                          .bias = (float)ifd_attr_float(x->node, "bias")}};
-  p.rows = ifd_rows_split(s->dim[0] * s->dim[1], (double)p.lrn.plane * (double)(size < 64 ? size + 32 : 96));
+  lrn_params p = {.kernels = ifd_k_norm(x->isa), .blocked = blocked, .parts = s->dim[1]};
+  p.sample = ifd_shape_span(s, 1, s->rank);
+  p.lrn = (ifd_k_lrn){.channels = (size_t)ifd_node_int(x->node, "channels", s->dim[1]),
+                      .plane = (size_t)ifd_shape_span(s, 2, s->rank - blocked),
+                      .before = (size_t)((size - 1) / 2),
+                      .after = (size_t)(size / 2),
+                      .alpha = (float)(ifd_node_float(x->node, "alpha", 1e-4) / (double)size),
+                      .beta = (float)ifd_node_float(x->node, "beta", 0.75),
+                      .bias = (float)ifd_node_float(x->node, "bias", 1)};
+  double part = (double)p.sample / (double)p.parts;
+  p.rows = ifd_rows_split(s->dim[0] * p.parts, part * (double)(size < 64 ? size + 32 : 96));
   x->work->algorithm = "rows";
   return ifd_lower_rows(x, run_lrn, &p, sizeof p, &p.rows, 0);
 }
+static ifd_status lower_lrn(ifd_lower *x) { return lower_lrn_of(x, false); }
+static ifd_status lower_blocked_lrn(ifd_lower *x) { return lower_lrn_of(x, true); }
 
 /* Over the batch, too: the default. */
 static bool mean_variance_mixes(const ifd_node *node) {
@@ -480,4 +487,9 @@ const ifd_op ifd_ops_norm[] = {
      .lower = lower_mean_variance,
      .mixes_batch = mean_variance_mixes},
     ROW("LRN", 1, ifd_infer_like_first, eval_lrn, lower_lrn, ifd_batch_each),
+    {.name = "LRN",
+     .domain = "infold",
+     .infer = ifd_infer_like_first,
+     .lower = lower_blocked_lrn,
+     .batch = ifd_batch_each},
     {0}};

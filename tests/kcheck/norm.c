@@ -145,6 +145,37 @@ static double lrn_f64(const ifd_k_lrn *p, const float *x, size_t c, size_t i) {
   return x[c * p->plane + i] / pow((double)p->bias + (double)p->alpha * squares, (double)p->beta);
 }
 
+/* Blocks of what lies in planes, zeros beyond the channels. */
+static buffer blocked(const float *x, size_t channels, size_t plane) {
+  buffer b = buffer_floats((int64_t)((channels + 15) / 16 * plane * 16));
+  memset(b.f, 0, b.len);
+  for (size_t c = 0; c < channels; c++)
+    for (size_t i = 0; i < plane; i++) b.f[(c / 16 * plane + i) * 16 + c % 16] = x[c * plane + i];
+  return b;
+}
+
+/* In blocks the same bits as in planes, and zeros beyond the channels even where these have none. */
+static void blocked_lrns(void **unused) {
+  enum { PLANE = 3 };
+  (void)unused;
+  uint64_t state = 5;
+  for (size_t channels = 1; channels < 50; channels++)
+    for (size_t size = 1; size < 32; size += 3) {
+      const ifd_k_lrn p = {channels, PLANE, (size - 1) / 2, size / 2, 0.25f, 0.75f, (float)(channels % 2)};
+      const size_t n_blocks = (channels + 15) / 16;
+      buffer x = filled(channels * PLANE, &state, size % 2), y = buffer_new(x.len);
+      for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+        table(isa)->lrn(&p, x.f, 0, channels, y.f);
+        buffer b = blocked(x.f, channels, PLANE), want = blocked(y.f, channels, PLANE), z = buffer_new(b.len);
+        table(isa)->lrn_blocked(&p, b.f, 0, n_blocks / 2, z.f);
+        table(isa)->lrn_blocked(&p, b.f, n_blocks / 2, n_blocks, z.f);
+        assert_true(same_floats(z.f, want.f, (int64_t)(n_blocks * PLANE * 16)));
+        buffer_free(&b), buffer_free(&want), buffer_free(&z);
+      }
+      buffer_free(&x), buffer_free(&y);
+    }
+}
+
 static void lrns(void **unused) {
   static const float betas[] = {0.75f, 0.6f, 0, 1, -0.5f, 1.75f, 3, INFINITY};
   (void)unused;
@@ -173,6 +204,7 @@ static void lrns(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(layers), cmocka_unit_test(groups),
-                                     cmocka_unit_test(affines), cmocka_unit_test(lrns)};
+                                     cmocka_unit_test(affines), cmocka_unit_test(lrns),
+                                     cmocka_unit_test(blocked_lrns)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@ import pytest
 
 from nodes import REFERENCE, Nodes, refuses, versions_of
 from test_control import run
+from test_products import Mlp, check
 
 F = np.float32
 RNG = np.random.default_rng(9)
@@ -108,6 +109,17 @@ def test_lrn(version, options):
             region = np.stack([squares[:, max(0, c - (size - 1) // 2):c + size // 2 + 1].sum(1) for c in range(shape[1])], 1)
             nodes.add("LRN", [x], [(x / (1.5 + .01 / size * region) ** .6).astype(F)], size=size, alpha=.01, beta=.6, bias=1.5)
     nodes.check(ulps=16, atol=1e-6, options=options)
+
+
+@pytest.mark.parametrize("channels", [16, 37])
+@pytest.mark.parametrize("size", [1, 4, 31, 33])
+def test_lrn_between_convolutions(channels, size):
+    """On blocks of 16 channels, unless a region reaches further than the next one; bias 0 where lanes are no channels."""
+    n = Mlp(np.random.default_rng(size), [2, channels, 5, 7])
+    y = n.node("LRN", [n.conv(n.relu("x"), channels, channels, 3, 3, pads=[1] * 4)], size=size, alpha=.5, bias=0.)
+    y = n.conv(n.node("MaxPool", [y], kernel_shape=[2, 2]), channels, channels, 1, 1)
+    kinds = {"Relu": 1, "Block": 1, "Conv": 2, "LRN": 1, "MaxPool": 1, "Unblock": 1}
+    check(n, y, kinds if size < 32 else {**kinds, "Block": 2, "Unblock": 2})
 
 
 # BatchNormalization at the versions that are no longer written, amid the nodes that are fused with it.

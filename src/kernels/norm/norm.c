@@ -134,6 +134,10 @@ IFD_INLINE v16 inverse_power(v16 s, float beta) {
   return m16_any(special) ? v16_select(special, v16_pow(s, y), power) : power;
 }
 
+IFD_INLINE v16 lrn_factor(const ifd_k_lrn *p, v16 squares) {
+  return inverse_power(v16_fma(v16_set1(p->alpha), squares, v16_set1(p->bias)), p->beta);
+}
+
 /* n <= 16 elements of a channel, whose region are channels [first, first + n_channels). */
 IFD_INLINE v16 lrn_of(const ifd_k_lrn *p, const float *x, const float *first, size_t n_channels, int n) {
   v16 squares = v16_zero();
@@ -141,8 +145,7 @@ IFD_INLINE v16 lrn_of(const ifd_k_lrn *p, const float *x, const float *first, si
     v16 v = v16_load_n(first + k * p->plane, n);
     squares = v16_fma(v, v, squares);
   }
-  v16 sum = v16_fma(v16_set1(p->alpha), squares, v16_set1(p->bias));
-  return v16_mul(v16_load_n(x, n), inverse_power(sum, p->beta));
+  return v16_mul(v16_load_n(x, n), lrn_factor(p, squares));
 }
 
 /* By stretches of the planes, of which those of a region stay near. */
@@ -162,10 +165,38 @@ static void lrn(const ifd_k_lrn *p, const float *x, size_t from, size_t to, floa
   }
 }
 
+/* Squares of the regions of sixteen channels, which reach into those before and after: the same sums. */
+IFD_INLINE v16 squares_around(const ifd_k_lrn *p, v16 before, v16 here, v16 after) {
+  static const int32_t lanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+                                  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+                                  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  v16 squares = v16_zero();
+  for (int d = -(int)p->before; d <= (int)p->after; d++) {
+    v16 met = d < 0 ? v16_select(m16_first(16 + d), here, before) : v16_select(m16_first(d), after, here);
+    v16 v = v16_permute(met, i16_load(lanes + 16 + d));
+    squares = v16_fma(v, v, squares);
+  }
+  return squares;
+}
+
+static void lrn_blocked(const ifd_k_lrn *p, const float *x, size_t from, size_t to, float *y) {
+  const size_t n_blocks = (p->channels + 15) / 16, block = p->plane * 16;
+  for (size_t b = from; b < to; b++) {
+    const m16 channels = m16_first(p->channels - b * 16 < 16 ? (int)(p->channels - b * 16) : 16);
+    for (size_t i = b * block; i < (b + 1) * block; i += 16) {
+      v16 before = b == 0 ? v16_zero() : v16_load(x + i - block);
+      v16 after = b == n_blocks - 1 ? v16_zero() : v16_load(x + i + block);
+      v16 v = v16_load(x + i), squares = squares_around(p, before, v, after);
+      v16_store(y + i, v16_select(channels, v16_mul(v, lrn_factor(p, squares)), v16_zero()));
+    }
+  }
+}
+
 const struct ifd_k_norm_table IFD_K(ifd_k_norm) = {.layer = layer,
                                                    .add_layer = add_layer,
                                                    .rms = rms,
                                                    .group = group,
                                                    .affine_planes = affine_planes,
                                                    .affine_rows = affine_rows,
-                                                   .lrn = lrn};
+                                                   .lrn = lrn,
+                                                   .lrn_blocked = lrn_blocked};

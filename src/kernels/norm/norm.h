@@ -36,6 +36,8 @@ struct ifd_k_norm_table {
                       bool relu, float *y);
   /* Channels [from, to) of a sample [channels][plane]: x / (bias + alpha * squares of the region)^beta */
   void (*lrn)(const ifd_k_lrn *p, const float *x, size_t from, size_t to, float *y);
+  /* Blocks [from, to) of a sample [ceil(channels / 16)][plane][16]; before and after are at most 15 */
+  void (*lrn_blocked)(const ifd_k_lrn *p, const float *x, size_t from, size_t to, float *y);
 };
 
 #endif
