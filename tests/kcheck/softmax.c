@@ -76,6 +76,32 @@ static void columns(void **unused) {
   }
 }
 
+/* Rows of one call have the bits that each has alone, also where several share a vector; what lies between
+ * them stays as it is. */
+static void many_rows(void **unused) {
+  (void)unused;
+  uint64_t state = 5;
+  for (int round = 0; round < 400; round++) {
+    const int64_t n = rand_in(&state, 1, 20), m = rand_in(&state, 1, 40), step = n + rand_in(&state, 0, 3);
+    const bool log = round & 1;
+    buffer x = buffer_floats((m - 1) * step + n), want = buffer_floats((m - 1) * step + n);
+    buffer_fill(&x, &state, round % 5 == 4);
+    memcpy(want.f, x.f, x.len);
+    for (int64_t i = 0; i < m; i++) {
+      float *row = want.f + i * step;
+      ifd_k_softmax(IFD_ISA_REF)->rows(log, row, 0, 1, NULL, 0, row, 0, 1, (size_t)n);
+    }
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+      buffer y = buffer_floats((m - 1) * step + n);
+      memcpy(y.f, x.f, x.len);
+      ifd_k_softmax(isa)->rows(log, y.f, (size_t)step, 1, NULL, 0, y.f, (size_t)step, (size_t)m, (size_t)n);
+      assert_true(same_floats(y.f, want.f, (m - 1) * step + n));
+      buffer_free(&y);
+    }
+    buffer_free(&x), buffer_free(&want);
+  }
+}
+
 /* Scores of `n` keys by `m` queries: rows rs apart, vectors vs; what is between them stays as it is. */
 typedef struct scores {
   size_t m, n, rs, vs;
@@ -154,7 +180,7 @@ static void weights(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(rows), cmocka_unit_test(columns),
-                                     cmocka_unit_test(weights)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(rows), cmocka_unit_test(many_rows),
+                                     cmocka_unit_test(columns), cmocka_unit_test(weights)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #include "kernels/softmax/softmax.h"
 #include "kernels/fold.h"
+#include "kernels/transpose.h"
 #include "kernels/vmath.h"
 
 /* ---- rows ---- */
@@ -53,9 +54,31 @@ static void log_softmax_row(const float *x, float *y, size_t n) {
   if (i < n) v16_store_n(y + i, v16_sub(v16_sub(v16_load_n(x + i, (int)(n - i)), m), log_sum), (int)(n - i));
 }
 
+/* Up to 16 rows of fewer than 16 elements, a lane each: the same operations in the same order. */
+static void narrow_rows(bool log, const float *x, size_t x_stride, float *y, size_t y_stride, size_t n_rows,
+                        int n) {
+  v16 v[16], e[16];
+  for (size_t r = 0; r < 16; r++) v[r] = v16_load_n(x + (r < n_rows ? r : 0) * x_stride, n);
+  v16_transpose(v);
+  v16 max = v[0];
+  for (int i = 1; i < n; i++) max = v16_greater(max, v[i]);
+  for (int i = 0; i < n; i++) v[i] = v16_sub(v[i], max), e[i] = v16_exp_down(v[i]);
+  for (int i = n; i < 16; i++) v[i] = e[i] = v16_zero();
+  for (int i = 0; i < n && !log; i++) v[i] = e[i];
+  for (int half = 8; half; half /= 2)
+    for (int i = 0; i < half; i++) e[i] = v16_add(e[i], e[i + half]);
+  const v16 last = log ? v16_log(e[0]) : v16_div(v16_set1(1), e[0]);
+  for (int i = 0; i < n; i++) v[i] = log ? v16_sub(v[i], last) : v16_mul(v[i], last);
+  v16_transpose(v);
+  for (size_t r = 0; r < n_rows && r < 16; r++) v16_store_n(y + r * y_stride, v[r], n);
+}
+
 static void rows(bool log, const float *x, size_t x_stride, float scale, const float *mask,
                  size_t mask_stride, float *y, size_t y_stride, size_t n_rows, size_t n) {
-  for (size_t r = 0; r < n_rows; r++, x += x_stride, y += y_stride, mask = mask ? mask + mask_stride : NULL) {
+  size_t r = 0;
+  for (; n < 16 && !mask && scale == 1 && r + 4 <= n_rows; r += 16, x += 16 * x_stride, y += 16 * y_stride)
+    narrow_rows(log, x, x_stride, y, y_stride, n_rows - r, (int)n);
+  for (; r < n_rows; r++, x += x_stride, y += y_stride, mask = mask ? mask + mask_stride : NULL) {
     const float *from = x;
     if (mask || scale != 1) {
       scale_row(x, scale, mask, y, n);
