@@ -31,8 +31,8 @@ static double direct_cost(const ifd_k_conv_shape *s) {
  * tiles take part, nor so few that a product is done before the next weights are there, and weights would not
  * stay in L2. */
 static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
-  enum { LEAST_TILES = 8, MOST_TILES = 28 };
-  const double make = 4, wait = 1.25;
+  enum { LEAST_TILES = 8, MOST_TILES = 36 };
+  const double make = 4, wait = 1.15;
   ifd_winograd_sizes z = ifd_winograd_sizes_of(s, algo, 1, ifd_ceil_div(s->m, 16));
   const double transform = z.out == 4 ? 16 * 60 : 16 * 22;
   double planes = (double)z.planes, tiles = (double)z.down.n * (double)z.across.n;

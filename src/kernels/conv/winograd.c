@@ -76,23 +76,32 @@ IFD_INLINE void transform_weights(const int OF, v16 g0, v16 g1, v16 g2, v16 *o) 
   o[5] = g2;
 }
 
-/* n steps of half weights w [3][16], to a line of planes. */
-IFD_INLINE void make_weights(const int OF, const float *w, int64_t n, float *u, int64_t plane) {
+/* n steps of half weights w [3][16], to planes [BEGIN, END) of a line. */
+IFD_INLINE void make_weights(const int OF, const int BEGIN, const int END, const float *w, int64_t n,
+                             float *u, int64_t plane) {
   for (int64_t i = 0; i < n; i++, w += 3 * 16, u += 16) {
     v16 o[MAX_IN];
     transform_weights(OF, v16_load(w), v16_load(w + 16), v16_load(w + 32), o);
-    UNROLL_ for (int j = 0; j < OF + 2; j++) v16_store(u + j * plane, o[j]);
+    UNROLL_ for (int j = BEGIN; j < END; j++) v16_store(u + (j - BEGIN) * plane, o[j]);
   }
 }
 static void make_weights_2(const float *w, int64_t n, float *u, int64_t plane) {
-  make_weights(2, w, n, u, plane);
+  make_weights(2, 0, 4, w, n, u, plane);
 }
-static void make_weights_4(const float *w, int64_t n, float *u, int64_t plane) {
-  make_weights(4, w, n, u, plane);
+static void make_weights_4_low(const float *w, int64_t n, float *u, int64_t plane) {
+  make_weights(4, 0, 3, w, n, u, plane);
 }
-static void (*weights_of(int64_t of))(const float *w, int64_t n, float *u, int64_t plane) {
-  return of == 2 ? make_weights_2 : make_weights_4;
+static void make_weights_4_high(const float *w, int64_t n, float *u, int64_t plane) {
+  make_weights(4, 3, 6, w, n, u, plane);
 }
+
+/* Planes of a line that are made and multiplied together, so that they stay in L1. */
+typedef struct made {
+  int64_t begin, end;
+  void (*make)(const float *w, int64_t n, float *u, int64_t plane);
+} made;
+static const made made_2[] = {{0, 4, make_weights_2}};
+static const made made_4[] = {{0, 3, make_weights_4_low}, {3, 6, make_weights_4_high}};
 
 /* A tile: its outputs, as many as are in the image. */
 typedef struct tile {
@@ -414,15 +423,18 @@ static const float *half_weights(const work *k, int64_t b, int64_t i, int64_t k0
  * fetched, a part with each plane. */
 static void multiply_line(const work *k, ifd_ukr_args *t, int64_t i, int64_t k0, int64_t k1) {
   const ifd_winograd_sizes *z = &k->z;
-  int64_t part = ifd_ceil_div(3 * (k1 - k0), z->in);
-  for (int64_t b = k->b0; b < k->b1; b++)
-    weights_of(z->out)(half_weights(k, b, i, k0), k1 - k0, k->u + (b - k->b0) * t->b_vs, z->u_plane);
+  int64_t share = ifd_ceil_div(3 * (k1 - k0), z->in);
   bool last = k1 == z->steps && i + 1 == z->in;
   const float *next = last ? half_weights(k, k->b1, 0, 0) : half_weights(k, k->b0, i, k1);
-  t->n_next = ifd_ceil_div(part, t->n_full + t->n_part);
-  for (int64_t j = 0; j < z->in; j++) {
-    t->next = next + j * part * 16;
-    multiply(k, t, k->u + j * z->u_plane, i, j);
+  t->n_next = ifd_ceil_div(share, t->n_full + t->n_part);
+  const made *parts = z->out == 2 ? made_2 : made_4;
+  for (const made *part = parts; part == parts || part[-1].end < z->in; part++) {
+    for (int64_t b = k->b0; b < k->b1; b++)
+      part->make(half_weights(k, b, i, k0), k1 - k0, k->u + (b - k->b0) * t->b_vs, z->u_plane);
+    for (int64_t j = part->begin; j < part->end; j++) {
+      t->next = next + j * share * 16;
+      multiply(k, t, k->u + (j - part->begin) * z->u_plane, i, j);
+    }
   }
 }
 

@@ -9,8 +9,8 @@
  * weights from those of F(4, 3) at p by the factor p² - b², which Bᵀ can have as well.
  *
  * Weights that only few tiles meet are waited for. Packed half, as G w, they are half as many or three
- * quarters; a line of planes is then made of them for some segments of k at a time, which stay in L1, and
- * multiplied at once while the next are fetched. */
+ * quarters; a line of planes, or half of one, is then made of them for some segments of k at a time, which
+ * stay in L1, and multiplied at once while the next are fetched. */
 #ifndef IFD_KERNELS_CONV_WINOGRAD_H
 #define IFD_KERNELS_CONV_WINOGRAD_H
 
