@@ -39,6 +39,10 @@ IFD_INLINE void v16_store_n(float *p, v16 a, int n) { _mm512_mask_storeu_ps(p, m
 /* the lanes of the mask alone: zeros for the others; the others are left alone */
 IFD_INLINE v16 v16_load_lanes(const float *p, m16 m) { return _mm512_maskz_loadu_ps(m, p); }
 IFD_INLINE void v16_store_lanes(float *p, v16 a, m16 m) { _mm512_mask_storeu_ps(p, m, a); }
+/* lane k is p[i[k]] where the mask has it, else 0 */
+IFD_INLINE v16 v16_gather_lanes(const float *p, i16 i, m16 m) {
+  return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), m, i, p, 4);
+}
 IFD_INLINE v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
 IFD_INLINE v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
 IFD_INLINE v16 v16_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
@@ -146,6 +150,10 @@ IFD_INLINE void v16_store_lanes(float *p, v16 a, m16 m) {
   _mm256_maskstore_ps(p, _mm256_castps_si256(m.l), a.l);
   _mm256_maskstore_ps(p + 8, _mm256_castps_si256(m.h), a.h);
 }
+IFD_INLINE v16 v16_gather_lanes(const float *p, i16 i, m16 m) {
+  return (v16){_mm256_mask_i32gather_ps(_mm256_setzero_ps(), p, i.l, m.l, 4),
+               _mm256_mask_i32gather_ps(_mm256_setzero_ps(), p, i.h, m.h, 4)};
+}
 IFD_INLINE v16 v16_sqrt(v16 a) { return (v16){_mm256_sqrt_ps(a.l), _mm256_sqrt_ps(a.h)}; }
 IFD_INLINE v16 v16_fma(v16 a, v16 b, v16 c) {
   return (v16){_mm256_fmadd_ps(a.l, b.l, c.l), _mm256_fmadd_ps(a.h, b.h, c.h)};
@@ -243,6 +251,7 @@ IFD_INLINE void v16_store_lanes(float *p, v16 a, m16 m) {
   for (int k = 0; k < 16; k++)
     if (m.b[k]) p[k] = a.f[k];
 }
+IFD_INLINE v16 v16_gather_lanes(const float *p, i16 i, m16 m) { LANES_(v16, f, m.b[k] ? p[i.i[k]] : 0); }
 IFD_INLINE v16 v16_add(v16 a, v16 b) { LANES_(v16, f, a.f[k] + b.f[k]); }
 IFD_INLINE v16 v16_sub(v16 a, v16 b) { LANES_(v16, f, a.f[k] - b.f[k]); }
 IFD_INLINE v16 v16_mul(v16 a, v16 b) { LANES_(v16, f, a.f[k] * b.f[k]); }

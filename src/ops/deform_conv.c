@@ -141,11 +141,11 @@ static void next_index(int64_t *at, const int64_t *sizes, int n) {
 
 /* The taps that kernel element k, the tap-th, has in the block of windows from `first` on. */
 static void find_taps(const deform_work *p, const ifd_args *args, int64_t row, const int64_t *k,
-                      int64_t first, ifd_taps *t) {
+                      int64_t first, ifd_k_taps *t) {
   const deform *d = &p->d;
   const float *offset = (const float *)args->in[2] + row * d->w.n * d->windows;
   const float *mask = p->has_mask ? (const float *)args->in[4] + row * d->windows : NULL;
-  ifd_taps_axis axes[IFD_TAPS_AXES];
+  ifd_k_taps_axis axes[IFD_TAPS_AXES];
   double x[IFD_TAPS_AXES][IFD_TAPS_BLOCK];
   int64_t o[IFD_MAX_RANK];
   split_index(first, d->w.windows, d->w.n, o);
@@ -154,24 +154,24 @@ static void find_taps(const deform_work *p, const ifd_args *args, int64_t row, c
       x[a][i] = (double)ifd_window_at(&d->w, a, o[a], k[a]) + offset[a * d->windows + first + i];
   for (int a = 0; a < d->w.n; a++) {
     axes[a].size = d->w.image[a];
-    ifd_taps_axis_linear(&axes[a], x[a], t->n_points);
+    p->in.kernels->neighbours(&axes[a], x[a], t->n_points);
   }
-  ifd_taps_set(t, axes, d->w.n, mask ? mask + first : NULL);
+  p->in.kernels->cross(t, axes, d->w.n, mask ? mask + first : NULL);
 }
 
 /* columns [c * taps, IFD_TAPS_BLOCK] of the block. */
-static void sample_block(const deform_work *p, const ifd_args *args, int64_t n, int64_t first, ifd_taps *t,
-                         float *columns) {
+static void sample_block(const deform_work *p, const ifd_args *args, int64_t n, int64_t first,
+                         ifd_taps_scratch *scratch, float *columns) {
   const deform *d = &p->d;
+  ifd_k_taps *t = &scratch->taps;
   int64_t channels = d->c / d->offset_group;
   for (int64_t g = 0; g < d->offset_group; g++)
     for (int64_t tap = 0; tap < d->taps; tap++) {
       int64_t k[IFD_MAX_RANK];
       split_index(tap, d->w.kernel, d->w.n, k);
       find_taps(p, args, offset_row(d, n, g, tap), k, first, t);
-      const ifd_k_samples samples = ifd_taps_samples(t);
-      ifd_sampling_run(&p->in, args, &samples, n, g * channels, channels,
-                       columns + (g * channels * d->taps + tap) * IFD_TAPS_BLOCK, d->taps * IFD_TAPS_BLOCK);
+      ifd_sampling_taps(&p->in, args, t, &scratch->inside, n, g * channels, channels,
+                        columns + (g * channels * d->taps + tap) * IFD_TAPS_BLOCK, d->taps * IFD_TAPS_BLOCK);
     }
 }
 
@@ -181,9 +181,10 @@ static void run_deform_block(const void *params, const ifd_args *args, int task)
   int64_t n = task / p->blocks, first = task % p->blocks * IFD_TAPS_BLOCK;
   int64_t m = d->m / d->group, k = d->c / d->group * d->taps;
   float *columns = args->scratch;
-  ifd_taps *taps = (ifd_taps *)((char *)args->scratch + p->columns_len + p->gemm_len);
+  ifd_taps_scratch *scratch = (ifd_taps_scratch *)((char *)args->scratch + p->columns_len + p->gemm_len);
+  ifd_k_taps *taps = &scratch->taps;
   taps->n_points = (int)ifd_min_i64(IFD_TAPS_BLOCK, d->windows - first);
-  sample_block(p, args, n, first, taps, columns);
+  sample_block(p, args, n, first, scratch, columns);
   for (int64_t g = 0; g < d->group; g++) {
     ifd_k_epilogue e = IFD_K_EPILOGUE_NONE;
     if (p->has_bias) e.row_bias = (const float *)args->in[3] + g * m;
@@ -221,7 +222,7 @@ static ifd_status lower_deform_conv(ifd_lower *x) {
                          (double)((d->n * d->windows * d->taps) << d->w.n)));
   x->work->algorithm = "taps and gemm";
   return ifd_lower_launch(x, run_deform_block, &p, sizeof p, d->n * p.blocks,
-                          p.columns_len + p.gemm_len + sizeof(ifd_taps));
+                          p.columns_len + p.gemm_len + sizeof(ifd_taps_scratch));
 }
 
 /* Each output takes the weights of its channel once. */

@@ -156,12 +156,13 @@ typedef struct sampling {
 } sampling;
 
 /* Of n positions, whose normalized coordinates are `apart` floats from each other. */
-static void find_axis(const sampler *s, int a, const float *grid, int apart, int n, ifd_taps_axis *to) {
+static void find_axis(const sampling *g, int a, const float *grid, int apart, int n, ifd_k_taps_axis *to) {
+  const sampler *s = &g->s;
   double x[IFD_TAPS_BLOCK];
   for (int i = 0; i < n; i++) x[i] = position_of(s, a, grid[i * apart]);
   to->size = s->size[a];
   if (s->mode == LINEAR && s->outside == ZEROS) {
-    ifd_taps_axis_linear(to, x, n);
+    g->in.kernels->neighbours(to, x, n);
     return;
   }
   for (int i = 0; i < n; i++) {
@@ -172,18 +173,17 @@ static void find_axis(const sampler *s, int a, const float *grid, int apart, int
 
 static void run_grid_sample(const void *params, const ifd_args *args, int task) {
   const sampling *g = params;
-  ifd_taps *taps = args->scratch;
-  ifd_taps_axis axes[IFD_TAPS_AXES];
+  ifd_taps_scratch *scratch = args->scratch;
+  ifd_k_taps *taps = &scratch->taps;
+  ifd_k_taps_axis axes[IFD_TAPS_AXES];
   int n_axes = g->s.n;
   int64_t image = task / g->blocks, first = task % g->blocks * IFD_TAPS_BLOCK;
   const float *grid = (const float *)args->in[1] + (image * g->points + first) * n_axes;
   taps->n_points = (int)ifd_min_i64(IFD_TAPS_BLOCK, g->points - first);
-  for (int a = 0; a < n_axes; a++)
-    find_axis(&g->s, a, grid + n_axes - 1 - a, n_axes, taps->n_points, &axes[a]);
-  ifd_taps_set(taps, axes, n_axes, NULL);
-  const ifd_k_samples samples = ifd_taps_samples(taps);
-  ifd_sampling_run(&g->in, args, &samples, image, 0, g->in.channels,
-                   (float *)args->out[0] + image * g->in.channels * g->points + first, g->points);
+  for (int a = 0; a < n_axes; a++) find_axis(g, a, grid + n_axes - 1 - a, n_axes, taps->n_points, &axes[a]);
+  g->in.kernels->cross(taps, axes, n_axes, NULL);
+  ifd_sampling_taps(&g->in, args, taps, &scratch->inside, image, 0, g->in.channels,
+                    (float *)args->out[0] + image * g->in.channels * g->points + first, g->points);
 }
 
 static ifd_status lower_grid_sample(ifd_lower *x) {
@@ -199,7 +199,7 @@ static ifd_status lower_grid_sample(ifd_lower *x) {
   TRY(ifd_lower_sampling(x, &g.in, 0, in->dim[1], in->dim[1], in->dim[0], plane,
                          taps * (double)(in->dim[0] * g.points)));
   x->work->algorithm = "taps";
-  return ifd_lower_launch(x, run_grid_sample, &g, sizeof g, in->dim[0] * g.blocks, sizeof(ifd_taps));
+  return ifd_lower_launch(x, run_grid_sample, &g, sizeof g, in->dim[0] * g.blocks, sizeof(ifd_taps_scratch));
 }
 
 /* ---- AffineGrid ---- */

@@ -65,7 +65,65 @@ static void same_in_planes_and_blocks(void **unused) {
   }
 }
 
+/* Positions in and around [0, size), some far away or no number. */
+static void random_positions(double *x, int n, int64_t size, uint64_t *state) {
+  static const double odd[] = {NAN, INFINITY, -INFINITY, 1e300, -1, -2, -1e10, 0};
+  for (int i = 0; i < n; i++) {
+    x[i] = rand_float(state) * (double)size * 1.2;
+    if (i % 5 == 0) x[i] = odd[rand_in(state, 0, 7)];
+    if (i % 7 == 0) x[i] = (double)rand_in(state, -2, size);
+  }
+}
+
+static bool is_neighbour(const ifd_k_taps_axis *a, int k, int i, double x) {
+  const double at = floor(x) + k, weight = k ? x - floor(x) : 1 - (x - floor(x));
+  if (!(at >= 0 && at < (double)a->size)) return a->index[k][i] == -1;
+  return a->index[k][i] == (int32_t)at && a->weight[k][i] == weight;
+}
+
+static void taps_of_positions(void **unused) {
+  enum { H = 7, W = 11, CHANNELS = 3 };
+  (void)unused;
+  uint64_t state = 9;
+  for (int round = 0; round < 60; round++) {
+    const int n = (int)rand_in(&state, 1, IFD_TAPS_BLOCK), n_axes = round % 3 ? 2 : 1;
+    const int64_t size[] = {H, W}, plane = n_axes == 2 ? H * W : H;
+    double x[2][IFD_TAPS_BLOCK];
+    float scale[IFD_TAPS_BLOCK], want[CHANNELS * IFD_TAPS_BLOCK];
+    buffer image = buffer_floats(CHANNELS * plane);
+    buffer_fill(&image, &state, false);
+    for (int a = 0; a < n_axes; a++) random_positions(x[a], n, size[a], &state);
+    for (int i = 0; i < n; i++) scale[i] = rand_float(&state);
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+      const struct ifd_k_sample_table *kernels = ifd_k_sample(isa);
+      ifd_k_taps_axis axes[2];
+      ifd_k_taps t = {.n_points = n};
+      buffer y = buffer_floats(CHANNELS * n);
+      for (int a = 0; a < n_axes; a++) {
+        axes[a].size = size[a];
+        kernels->neighbours(&axes[a], x[a], n);
+        for (int i = 0; i < n; i++)
+          for (int k = 0; k < 2; k++) assert_true(is_neighbour(&axes[a], k, i, x[a][i]));
+      }
+      kernels->cross(&t, axes, n_axes, round & 1 ? scale : NULL);
+      kernels->taps(&t, image.f, plane, CHANNELS, y.f, n);
+      for (int c = 0; c < CHANNELS && isa == IFD_ISA_REF; c++)
+        for (int i = 0; i < n; i++) {
+          float sum = 0;
+          for (int k = 0; k < t.n; k++)
+            if (t.index[k][i] >= 0) sum = fmaf(t.weight[k][i], image.f[c * plane + t.index[k][i]], sum);
+          want[c * n + i] = sum;
+        }
+      assert_int_equal(t.n, 1 << n_axes);
+      assert_true(same_floats(y.f, want, CHANNELS * n));
+      buffer_free(&y);
+    }
+    buffer_free(&image);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(same_in_planes_and_blocks)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(same_in_planes_and_blocks),
+                                     cmocka_unit_test(taps_of_positions)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

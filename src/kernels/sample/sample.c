@@ -1,5 +1,4 @@
-#include "kernels/sample/sample.h"
-#include "kernels/simd.h"
+#include "kernels/sample/taps.h"
 #include "kernels/transpose.h"
 
 /* ---- planes ---- */
@@ -59,4 +58,8 @@ static void blocked(const ifd_k_samples *s, const float *x, int channels, float 
   }
 }
 
-const struct ifd_k_sample_table IFD_K(ifd_k_sample) = {.planar = planar, .blocked = blocked};
+const struct ifd_k_sample_table IFD_K(ifd_k_sample) = {.neighbours = IFD_K(ifd_sample_neighbours),
+                                                       .cross = IFD_K(ifd_sample_cross),
+                                                       .taps = IFD_K(ifd_sample_taps),
+                                                       .planar = planar,
+                                                       .blocked = blocked};

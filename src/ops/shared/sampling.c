@@ -33,14 +33,28 @@ ifd_status ifd_lower_sampling(ifd_lower *x, ifd_sampling *s, int input, int64_t 
   return ifd_lower_launch(x, run_blocking, s, sizeof *s, images * blocks_of(s), 0);
 }
 
+static const float *planes(const ifd_sampling *s, const ifd_args *args, int64_t image, int64_t first) {
+  return (const float *)args->in[s->input] + (image * s->channels + first) * s->plane;
+}
+
 void ifd_sampling_run(const ifd_sampling *s, const ifd_args *args, const ifd_k_samples *points, int64_t image,
                       int64_t first, int64_t n, float *y, int64_t y_stride) {
   if (!s->blocked) {
-    const float *in = (const float *)args->in[s->input] + (image * s->channels + first) * s->plane;
-    s->kernels->planar(points, in, s->plane, n, y, y_stride);
+    s->kernels->planar(points, planes(s, args, image, first), s->plane, n, y, y_stride);
     return;
   }
   for (int64_t c = 0; c < n; c += 16)
     s->kernels->blocked(points, block_at(s, args, image, (first + c) / 16), (int)ifd_min_i64(16, n - c),
                         y + c * y_stride, y_stride);
+}
+
+void ifd_sampling_taps(const ifd_sampling *s, const ifd_args *args, const ifd_k_taps *taps,
+                       ifd_taps_inside *inside, int64_t image, int64_t first, int64_t n, float *y,
+                       int64_t y_stride) {
+  if (!s->blocked) {
+    s->kernels->taps(taps, planes(s, args, image, first), s->plane, n, y, y_stride);
+    return;
+  }
+  const ifd_k_samples points = ifd_taps_samples(taps, inside);
+  ifd_sampling_run(s, args, &points, image, first, n, y, y_stride);
 }

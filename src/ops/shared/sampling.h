@@ -5,7 +5,7 @@
 #define IFD_OPS_SHARED_SAMPLING_H
 
 #include "kernels/sample/sample.h"
-#include "ops/op.h"
+#include "ops/shared/taps.h"
 
 typedef struct ifd_sampling {
   const struct ifd_k_sample_table *kernels;
@@ -23,5 +23,10 @@ ifd_status ifd_lower_sampling(ifd_lower *x, ifd_sampling *s, int input, int64_t 
 /* y[c * y_stride + i] = point i in channel `first` + c of an image, c < n. */
 void ifd_sampling_run(const ifd_sampling *s, const ifd_args *args, const ifd_k_samples *points, int64_t image,
                       int64_t first, int64_t n, float *y, int64_t y_stride);
+
+/* The same of taps that were found at once; those inside go to `inside`. */
+void ifd_sampling_taps(const ifd_sampling *s, const ifd_args *args, const ifd_k_taps *taps,
+                       ifd_taps_inside *inside, int64_t image, int64_t first, int64_t n, float *y,
+                       int64_t y_stride);
 
 #endif
