@@ -1,5 +1,6 @@
 #include "pass/fold.h"
 
+#include "pass/manager.h"
 #include <string.h>
 
 /* More than this is not computed while optimizing: a model may hide terabytes behind a few nodes. */
@@ -173,6 +174,7 @@ static ifd_status keep_outputs(ifd_rewrite *rw, ifd_node *node, const ifd_datum 
       t.shape = *splat;
       t.splat = true;
     }
+    rw->manager->dead_bytes += (int64_t)ifd_tensor_stored_bytes(&t); /* unless it is remembered, or used */
     TRY(ifd_rw_remember(rw, node->outputs[i], &t));
     TRY(replace_output(rw, node, i, &t));
   }
@@ -249,6 +251,17 @@ static ifd_status fold_constant_of_shape(ifd_rewrite *rw, ifd_node *node, const 
   return replace_output(rw, node, 0, &t);
 }
 
+/* Grids of indices and the like: made in no time, and gigabytes when all of a model's are kept. */
+static bool is_blown_up(ifd_rewrite *rw, const ifd_node *node, int64_t bytes) {
+  enum { LARGE = 1 << 24 };
+  int64_t of = 0;
+  for (int i = 0; i < node->n_inputs; i++) {
+    const ifd_tensor *t = ifd_rw_known(rw, node->inputs[i]);
+    if (t) of += (int64_t)ifd_tensor_bytes(t);
+  }
+  return bytes > LARGE && bytes / 2 > of;
+}
+
 ifd_status ifd_rw_fold(ifd_rewrite *rw, ifd_node *node) {
   ifd_shape shape;
   if (!any_read(node) || !node->op || (node->op->flags & IFD_OP_IMPURE) || has_graph(node)) return IFD_OK;
@@ -266,6 +279,8 @@ ifd_status ifd_rw_fold(ifd_rewrite *rw, ifd_node *node) {
     return fold_splat(rw, node, &shape);
   if (known && ifd_shape_count(&shape) > MAX_ELEMENTS)
     return ifd_rw_refuse(rw, "its result has more than 2^28 elements");
+  if (known && is_blown_up(rw, node, ifd_shape_count(&shape) * (int64_t)ifd_dtype_size(type->dtype)))
+    return ifd_rw_refuse(rw, "its result is far larger than what it is made of");
   return evaluate(rw, node, NULL);
 }
 

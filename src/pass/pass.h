@@ -150,7 +150,13 @@ ifd_inference *ifd_rw_inference(ifd_rewrite *rw);
 /* Puts the nodes and constants staged so far (ifd_rw_add_…) before `before`. */
 ifd_status ifd_rw_place(ifd_rewrite *rw, ifd_node *before);
 
-/* Puts the nodes of a graph without inputs, one of node's own, in the place of `node`. */
+/* Puts copies of the nodes of a graph of node's own before `node`, reading `inputs` in the place of the
+ * graph's (NULL: it has none); made[i] is what its output i became. */
+ifd_status ifd_rw_copy_body(ifd_rewrite *rw, const ifd_graph *body, ifd_value **inputs, ifd_value **made,
+                            ifd_node *node);
+/* made[i] takes the place of the node's output i, and the node goes. */
+ifd_status ifd_rw_supplant(ifd_rewrite *rw, ifd_node *node, ifd_value *const *made);
+/* Both, of a graph without inputs. */
 ifd_status ifd_rw_inline(ifd_rewrite *rw, const ifd_graph *body, ifd_node *node);
 
 /* ---- running them ---- */

@@ -303,13 +303,21 @@ ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into) {
   return IFD_OK;
 }
 
-ifd_status ifd_rw_inline(ifd_rewrite *rw, const ifd_graph *body, ifd_node *node) {
-  ifd_error *err = rw->manager->err;
-  ifd_value **made;
-  ALLOC(err, made, ifd_new_array(&rw->scratch, ifd_value *, body->outputs.n));
-  TRY(ifd_graph_inline(err, node->graph, node, body, NULL, made, NULL, 0));
-  TRY(ifd_splice_outputs(err, node, made));
+ifd_status ifd_rw_copy_body(ifd_rewrite *rw, const ifd_graph *body, ifd_value **inputs, ifd_value **made,
+                            ifd_node *node) {
+  return ifd_graph_inline(rw->manager->err, node->graph, node, body, inputs, made, NULL, 0);
+}
+
+ifd_status ifd_rw_supplant(ifd_rewrite *rw, ifd_node *node, ifd_value *const *made) {
+  TRY(ifd_splice_outputs(rw->manager->err, node, made));
   ifd_node_remove(node);
   rw->acted = true;
   return IFD_OK;
+}
+
+ifd_status ifd_rw_inline(ifd_rewrite *rw, const ifd_graph *body, ifd_node *node) {
+  ifd_value **made;
+  ALLOC(rw->manager->err, made, ifd_new_array(&rw->scratch, ifd_value *, body->outputs.n));
+  TRY(ifd_rw_copy_body(rw, body, NULL, made, node));
+  return ifd_rw_supplant(rw, node, made);
 }
