@@ -212,9 +212,41 @@ static int64_t part_pairs(char *to, int64_t to_stride, const char *from, int64_t
   }
   return c;
 }
+/* Likewise N rows: lane l of row r is element l * N + r of N vectors. */
+IFD_INLINE int64_t part_rows(const int N, char *to, int64_t to_stride, const char *from, int64_t m) {
+  enum { MOST = 4 };
+  const ifd_float_anywhere *f = (const ifd_float_anywhere *)from;
+  i16 lane[MOST];
+  m16 before[MOST][MOST]; /* those that lie before vector k + 1 */
+  for (int r = 0; r < N; r++) {
+    int32_t at[16];
+    for (int l = 0; l < 16; l++) at[l] = (l * N + r) % 16;
+    lane[r] = i16_load(at);
+    for (int k = 0; k < N; k++) before[r][k] = m16_first(((k + 1) * 16 - r + N - 1) / N);
+  }
+  int64_t c = 0;
+  for (; c + 16 <= m; c += 16) {
+    v16 v[MOST];
+    for (int k = 0; k < N; k++) v[k] = v16_load(f + c * N + 16 * k);
+    for (int r = 0; r < N; r++) {
+      v16 y = v16_permute(v[N - 1], lane[r]);
+      for (int k = N - 2; k >= 0; k--) y = v16_select(before[r][k], v16_permute(v[k], lane[r]), y);
+      v16_store((float *)(to + r * to_stride + 4 * c), y);
+    }
+  }
+  return c;
+}
+static int64_t part_threes(char *to, int64_t to_stride, const char *from, int64_t m) {
+  return part_rows(3, to, to_stride, from, m);
+}
+static int64_t part_fours(char *to, int64_t to_stride, const char *from, int64_t m) {
+  return part_rows(4, to, to_stride, from, m);
+}
 static void transpose_floats(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n,
                              int64_t m) {
-  const int64_t done = n == 2 && from_stride == 8 ? part_pairs(to, to_stride, from, m) : 0;
+  static int64_t (*const parts[])(char *, int64_t, const char *,
+                                  int64_t) = {[2] = part_pairs, [3] = part_threes, [4] = part_fours};
+  const int64_t done = n >= 2 && n <= 4 && from_stride == 4 * n ? parts[n](to, to_stride, from, m) : 0;
   transpose_e4(to + 4 * done, to_stride, from + done * from_stride, from_stride, n, m - done);
 }
 
