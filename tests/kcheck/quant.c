@@ -114,6 +114,7 @@ static operands make(int64_t m, int64_t n, int64_t k, uint64_t *state) {
   bool is_signed = rand_in(state, 0, 1);
   o.f.zero = (int32_t)rand_in(state, is_signed ? -128 : 0, is_signed ? 127 : 255);
   o.f.lo = (float)((is_signed ? -128 : 0) - o.f.zero), o.f.hi = o.f.lo + 255;
+  if (rand_in(state, 0, 1)) o.f.lo += 3.25f, o.f.hi -= 60.5f;
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < n; j++) element(&o, i, j);
   return o;

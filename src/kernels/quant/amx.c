@@ -38,6 +38,7 @@ typedef struct operands {
   int64_t second;      /* the second tile's first one, counted from the first's: the tiles may overlap */
   int64_t a_rs;
   const int8_t *b[2];
+  const int32_t *add;    /* to the sums of columns */
   int64_t pieces, steps; /* of a row; steps of a piece */
   const int64_t *offsets;
 } operands;
@@ -45,7 +46,8 @@ typedef struct operands {
 /* Rows [row, end) of panel v; `out` is a constant where this is inlined. */
 IFD_INLINE void put_panel(const ifd_k_quant_out out, const finish *f, int v, int64_t row, int64_t end) {
   const ifd_quant_store s = store_of(f);
-  const ifd_quant_column c = ifd_quant_column_at(&s, v * TILE);
+  ifd_quant_column c = ifd_quant_column_at(&s, v * TILE);
+  c.add = i16_set1(0); /* the tiles began with it */
   const int64_t at = s.at + v * TILE * s.size;
   const int n = v == f->panels - 1 ? (int)s.lanes : TILE;
   const int32_t *sums = f->sums + v * TILE;
@@ -62,21 +64,26 @@ IFD_INLINE void put_panels(const ifd_k_quant_out out, const finish *f, int64_t e
   for (int v = 0; v < f->panels; v++) put_panel(out, f, v, f->next, end);
 }
 
-/* Two rows of two whole panels at a time: packing interleaves their lanes, a permutation sorts them. */
+/* What 16 sums become before they are clipped from below, which NaN is after it. */
+IFD_INLINE v16 value_of(const ifd_quant_store *s, const ifd_quant_column *c, const int32_t *sum,
+                        int64_t row) {
+  i16 total = i16_load(sum);
+  if (s->f.b_zero) total = i16_sub(total, i16_mul(c->b_zero, i16_set1(s->row_sums[row])));
+  return v16_min(v16_set1(s->f.hi), v16_fma(i16_to_v16(total), c->scale, c->shift));
+}
+
+/* Two rows of two whole panels at a time. TMUL leaves one port to what works on vectors: each instruction for
+ * all sums counts. Packing saturates, so that bytes are clipped from below. */
 static void put_bytes(const finish *f, int64_t end) {
   const ifd_quant_store s = store_of(f);
   const ifd_quant_column c[2] = {ifd_quant_column_at(&s, 0), ifd_quant_column_at(&s, TILE)};
-  const i16 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const i16 zero = _mm512_set1_epi16((int16_t)s.f.zero), low = _mm512_set1_epi16(0xff);
+  const int32_t lo = (int32_t)rintf(s.f.lo) + s.f.zero, hi = (int32_t)rintf(s.f.hi) + s.f.zero;
+  const i16 zero = _mm512_set1_epi16((int16_t)s.f.zero);
   const int32_t *sums = f->sums + f->next * 2 * TILE;
   for (int64_t row = f->next; row < end; row += 2, sums += 4 * TILE) {
     i16 v[4];
-    for (int i = 0; i < 4; i++)
-      v[i] = ifd_quant_rounded(&s, &c[i % 2], i16_load(sums + i * TILE), row + i / 2);
-    i16 first = _mm512_packs_epi32(v[0], v[1]), second = _mm512_packs_epi32(v[2], v[3]);
-    first = _mm512_and_si512(_mm512_add_epi16(first, zero), low);
-    second = _mm512_and_si512(_mm512_add_epi16(second, zero), low);
-    i16 bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
+    for (int i = 0; i < 4; i++) v[i] = v16_to_i16(value_of(&s, &c[i % 2], sums + i * TILE, row + i / 2));
+    i16 bytes = i16_nearest_bytes(v, zero, lo < 0, lo, hi);
     _mm256_storeu_si256((__m256i *)(s.to[row] + s.at), _mm512_castsi512_si256(bytes));
     _mm256_storeu_si256((__m256i *)(s.to[row + 1] + s.at), _mm512_extracti64x4_epi64(bytes, 1));
   }
@@ -85,23 +92,25 @@ static void put_bytes(const finish *f, int64_t end) {
 /* The same, with what is added. */
 static void put_sums(const finish *f, int64_t end) {
   const ifd_quant_store s = store_of(f);
+  const ifd_k_quant_binary *q = s.f.sum;
   const ifd_quant_column c[2] = {ifd_quant_column_at(&s, 0), ifd_quant_column_at(&s, TILE)};
-  const i16 flip = i16_set1(s.f.sum->b.is_signed ? 128 : 0);
+  const int32_t lo = (int32_t)rintf(q->lo) + q->zero, hi = (int32_t)rintf(q->hi) + q->zero;
+  const i16 flip = i16_set1(q->b.is_signed ? 128 : 0);
   const int32_t *sums = f->sums + f->next * 2 * TILE;
-  uint8_t bytes[4 * TILE] __attribute__((aligned(64)));
   for (int64_t row = f->next; row < end; row += 2, sums += 4 * TILE) {
-    i16 steps[4], others[4];
+    i16 steps[4], others[4], v[4];
     v16 a[4], b[4];
     for (int i = 0; i < 4; i++) {
-      steps[i] = ifd_quant_rounded(&s, &c[i % 2], i16_load(sums + i * TILE), row + i / 2);
+      v16 value = value_of(&s, &c[i % 2], sums + i * TILE, row + i / 2);
+      steps[i] = v16_to_i16(v16_max(value, v16_set1(s.f.lo)));
       others[i] = i16_load_bytes(s.from[row + i / 2] + s.at + i % 2 * TILE);
       a[i] = i16_to_v16(steps[i]), b[i] = i16_to_v16(i16_xor(others[i], flip));
     }
-    if (!ifd_quant_folded(false, s.f.sum, a, b, bytes))
-      for (int i = 0; i < 4; i++)
-        i16_store_bytes(bytes + i * TILE, ifd_quant_sum(s.f.sum, steps[i], others[i]));
-    memcpy(s.to[row] + s.at, bytes, 2 * TILE);
-    memcpy(s.to[row + 1] + s.at, bytes + 2 * TILE, 2 * TILE);
+    if (!ifd_quant_folded(false, q, a, b, v))
+      for (int i = 0; i < 4; i++) v[i] = ifd_quant_sum(q, steps[i], others[i]);
+    i16 bytes = i16_nearest_bytes(v, i16_set1(0), lo < 0, lo, hi);
+    _mm256_storeu_si256((__m256i *)(s.to[row] + s.at), _mm512_castsi512_si256(bytes));
+    _mm256_storeu_si256((__m256i *)(s.to[row + 1] + s.at), _mm512_extracti64x4_epi64(bytes, 1));
   }
 }
 
@@ -126,10 +135,10 @@ AMX IFD_INLINE void multiply(const int R, const int V, const operands *t, int32_
   const int64_t rows = 2 * ifd_ceil_div(before->rows, 2 * ifd_max_i64(1, t->pieces * t->steps - 1));
   bool stored = false;
   const int8_t *b = t->b[0], *b1 = t->b[1];
-  _tile_zero(0);
-  if (V > 1) _tile_zero(1);
-  if (R > 1) _tile_zero(2);
-  if (R > 1 && V > 1) _tile_zero(3);
+  _tile_loadd(0, t->add, 0); /* the same row 16 times */
+  if (V > 1) _tile_loadd(1, t->add + TILE, 0);
+  if (R > 1) _tile_loadd(2, t->add, 0);
+  if (R > 1 && V > 1) _tile_loadd(3, t->add + TILE, 0);
   for (int64_t q = 0; q < t->pieces; q++) {
     const uint8_t *a = t->a[0] + t->offsets[q], *a1 = t->a[1] + t->offsets[q];
     for (int64_t k = 0; k < t->steps; k++, b += PANEL_STEP, b1 += PANEL_STEP, a += DEPTH, a1 += DEPTH) {
@@ -180,6 +189,7 @@ AMX void IFD_K(ifd_quant_run_amx)(const ifd_quant_block *k) {
     int panels = k->j1 - j > TILE ? 2 : 1;
     t.b[0] = k->p->b + j / TILE * panel;
     t.b[1] = t.b[0] + panel;
+    t.add = k->p->finish.add + j;
     for (int64_t i = 0; i < rows; i += 2 * TILE, which = !which) {
       int64_t first = ifd_max_i64(0, ifd_min_i64(i, rows - TILE)), n = ifd_min_i64(rows - first, 2 * TILE);
       int tiles = n > TILE ? 2 : 1;

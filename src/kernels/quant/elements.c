@@ -43,7 +43,11 @@ IFD_INLINE bool fold(const bool multiplies, const ifd_k_quant_binary *q, const o
     va[k] = bytes_at(a, i + k * 16, multiplies);
     vb[k] = bytes_at(b, i + k * 16, multiplies);
   }
-  return ifd_quant_folded(multiplies, q, va, vb, y);
+  i16 v[FOLDED / 16];
+  if (!ifd_quant_folded(multiplies, q, va, vb, v)) return false;
+  const int32_t lo = (int32_t)rintf(q->lo) + q->zero, hi = (int32_t)rintf(q->hi) + q->zero;
+  i16_store_nearest(y, v, lo < 0, lo, hi);
+  return true;
 }
 
 /* Where one rounding does it, all at once. `multiplies` is a constant where this is inlined. */

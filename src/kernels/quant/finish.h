@@ -61,23 +61,19 @@ IFD_INLINE i16 ifd_quant_sum(const ifd_k_quant_binary *q, i16 steps, i16 others)
   return i16_add(v16_to_i16(v), i16_set1(q->zero));
 }
 
-/* 64 of them from memory or from sums in registers (`multiplies` is a constant where this is inlined), by one
- * rounding, to `y`; false where that may not be as above. */
+/* 64 bytes of y by one rounding, not yet clipped; false where they may not be as above. `multiplies` is a
+ * constant where this is inlined. */
 IFD_INLINE bool ifd_quant_folded(const bool multiplies, const ifd_k_quant_binary *q, const v16 *a,
-                                 const v16 *b, void *y) {
+                                 const v16 *b, i16 *y) {
   const v16 fold_a = v16_set1(q->fold_a), fold_b = v16_set1(q->fold_b), shift = v16_set1(q->shift);
   v16 worst = v16_set1(0);
-  i16 v[4];
   _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
-    v16 t = multiplies ? v16_fma(v16_mul(a[i], b[i]), fold_a, shift)
+    v16 v = multiplies ? v16_fma(v16_mul(a[i], b[i]), fold_a, shift)
                        : v16_fma(a[i], fold_a, v16_fma(b[i], fold_b, shift));
-    v[i] = v16_to_i16(t);
-    worst = v16_max(worst, v16_abs(v16_sub(t, i16_to_v16(v[i]))));
+    y[i] = v16_to_i16(v);
+    worst = v16_max(worst, v16_abs(v16_sub(v, i16_to_v16(y[i]))));
   }
-  if (q->sure == 0 || m16_any(v16_lt(v16_set1(q->sure), worst))) return false;
-  const int32_t lo = (int32_t)rintf(q->lo) + q->zero, hi = (int32_t)rintf(q->hi) + q->zero;
-  i16_store_nearest(y, v, lo < 0, lo, hi);
-  return true;
+  return q->sure > 0 && !m16_any(v16_lt(v16_set1(q->sure), worst));
 }
 
 /* The same of n lanes in memory. No part of the tiles, which would be many times as large. */
