@@ -117,7 +117,7 @@ static int64_t tap_of(const ifd_k_quant_matrix *m, int64_t i) {
   if (!m->piece) return i / m->inner;
   int64_t places = i % m->piece / m->inner, tap = places / m->merge,
           line = i / m->piece * m->merge + places % m->merge;
-  return tap < m->line && line < m->lines ? line * m->line + tap : -1;
+  return tap < m->line && line < m->lines ? line * m->line_rs + tap * m->tap_rs : -1;
 }
 
 /* NULL: a row of zeros. */

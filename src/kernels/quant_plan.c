@@ -97,6 +97,7 @@ void ifd_k_quant_lines_matrix(ifd_k_quant_matrix *w, const ifd_k_quant_lines *l,
   w->k = l->axis[0].pieces * l->axis[1].pieces * l->piece;
   w->piece = l->piece, w->merge = l->merge;
   w->lines = s->kernel[IFD_K_H] * l->axis[1].pieces, w->line = s->kernel[IFD_K_W] / l->axis[1].pieces;
+  w->line_rs = w->line, w->tap_rs = 1;
 }
 
 /* ---- elements ---- */
@@ -121,8 +122,18 @@ void ifd_k_quant_fold(ifd_k_quant_binary *q) {
 
 /* ---- the rest ---- */
 
+/* A "line" of such a piece is a column of taps, whose places are lines. */
+void ifd_k_quant_quads_matrix(ifd_k_quant_matrix *w, const ifd_k_conv_shape *s) {
+  const int64_t lines = s->kernel[IFD_K_D] * s->kernel[IFD_K_H];
+  w->inner = w->merge = 1, w->piece = ifd_quant_quads_sizes_of(s).groups * QUAD;
+  w->line = lines, w->lines = s->kernel[IFD_K_W];
+  w->line_rs = 1, w->tap_rs = s->kernel[IFD_K_W];
+  w->outer_rs = 1, w->k = w->lines * w->piece;
+}
+
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape) {
-  return ifd_quant_depthwise_sizes_of(shape).len;
+  size_t len = ifd_quant_depthwise_sizes_of(shape).len, quads = ifd_quant_quads_sizes_of(shape).len;
+  return len > quads ? len : quads;
 }
 
 /* A sum costs as much to finish, and a weight to read, as so many products. Rows are shared out first, since

@@ -104,7 +104,7 @@ typedef struct conv_params {
   ifd_k_quant_product p; /* sizes */
   ifd_k_quant_grid grid;
   int64_t rows, step; /* depthwise: lines, lines of a task */
-  bool direct, by_lines;
+  bool quads, direct, by_lines;
   ifd_k_quant_lines lines;
 } conv_params;
 
@@ -145,8 +145,9 @@ static void run_depthwise(const void *params, const ifd_args *args, int task) {
   const conv_params *s = params;
   ifd_k_quant_image image = image_of(s, args, 0);
   ifd_k_quant_finish f = ifd_quant_finish_of(&s->call, args, 0);
-  s->call.kernels->depthwise(&image, ifd_quant_packed(&s->call, args, 0), &f, args->out[0], task * s->step,
-                             ifd_min_i64((task + 1) * s->step, s->rows), args->scratch);
+  (s->quads ? s->call.kernels->depthwise_quads : s->call.kernels->depthwise)(
+      &image, ifd_quant_packed(&s->call, args, 0), &f, args->out[0], task * s->step,
+      ifd_min_i64((task + 1) * s->step, s->rows), args->scratch);
 }
 
 static ifd_status lower_depthwise(ifd_lower *x, conv_params *s, const ifd_quant_roles *roles, int64_t batch) {
@@ -154,6 +155,9 @@ static ifd_status lower_depthwise(ifd_lower *x, conv_params *s, const ifd_quant_
   ifd_quant_weights w = {.matrix = {.n = s->shape.m, .k = taps, .inner = taps, .inner_rs = 1, .b_cs = taps},
                          .count = 1,
                          .own_columns = true};
+  s->quads = ifd_k_quant_has_quads(x->isa, ifd_cpu_dot(x->isa)) && ifd_dtype_is_byte(x->out[0]->dtype) &&
+             !ifd_quant_has_zero(x, roles);
+  if (s->quads) ifd_k_quant_quads_matrix(&w.matrix, &s->shape);
   TRY(ifd_quant_prepare(x, &s->call, roles, &w));
   s->rows = batch * s->shape.out[IFD_K_D] * s->shape.out[IFD_K_H];
   s->step = ifd_lower_grain(s->rows, (double)(s->shape.out[IFD_K_W] * s->shape.m * taps) / 8);

@@ -198,7 +198,67 @@ static void many_channels(void **unused) {
   assert_true(by_lines > 30);
 }
 
+/* ---- depthwise ---- */
+
+static uint8_t as_byte(const layer *l, int64_t i, const ifd_k_quant_finish *f) {
+  float v = rintf((float)((const int32_t *)l->want.f)[i] * 0x1p-9f);
+  return (uint8_t)((int32_t)(v < f->lo ? f->lo : v > f->hi ? f->hi : v) + f->zero);
+}
+
+/* Output lines by some at a time; with `quads`, by the instruction that sums four. */
+static void check_depthwise(const layer *l, ifd_isa isa, bool quads, ifd_k_quant_out out, uint64_t *state) {
+  const ifd_k_conv_shape *s = &l->shape;
+  const struct ifd_k_quant_table *k = ifd_k_quant(isa);
+  const int64_t taps = count(s->kernel), lines = l->places / s->out[IFD_K_W], step = rand_in(state, 1, lines);
+  ifd_k_quant_matrix m = {.b = l->w.f, .n = s->m, .k = taps, .inner = taps, .inner_rs = 1, .b_cs = taps};
+  if (quads) ifd_k_quant_quads_matrix(&m, s);
+  buffer packed = buffer_new(ifd_k_quant_packed_len(s->m, m.k, 0));
+  ifd_k_quant_pack_b((int8_t *)packed.f, &m);
+  buffer y = buffer_new((size_t)(l->places * s->m * ifd_k_quant_size(out)));
+  buffer scratch = buffer_new(ifd_k_quant_depthwise_scratch_len(s));
+  const ifd_k_quant_image image = {.shape = s,
+                                   .x = (const uint8_t *)l->x.f,
+                                   .end = (const uint8_t *)l->x.f + l->x.len,
+                                   .flip = l->is_signed ? FLIP : 0,
+                                   .fill = FILL};
+  ifd_k_quant_finish f = {.out = out,
+                          .add = (const int32_t *)l->zeros.f,
+                          .scale = l->ones.f,
+                          .shift = l->zeros.f,
+                          .zero = rand_in(state, 0, 1) ? 7 : -100};
+  f.lo = (f.zero < 0 ? -128.0f : 0.0f) - (float)f.zero, f.hi = f.lo + 255;
+  if (rand_in(state, 0, 1)) f.lo += 20;
+  for (int64_t r = 0; r < lines; r += step)
+    (quads ? k->depthwise_quads : k->depthwise)(&image, (const int8_t *)packed.f, &f, y.f, r,
+                                                r + step < lines ? r + step : lines, scratch.f);
+  bool same = out == IFD_K_QUANT_INT8 || memcmp(y.f, l->want.f, y.len) == 0;
+  for (int64_t i = 0; out == IFD_K_QUANT_INT8 && i < l->places * s->m; i++)
+    same = same && ((const uint8_t *)y.f)[i] == as_byte(l, i, &f);
+  if (!same)
+    fail_msg("%s%s: %d channels, %d places", ifd_isa_name(isa), quads ? " by quads" : "", (int)s->c,
+             (int)l->places);
+  buffer_free(&scratch), buffer_free(&y), buffer_free(&packed);
+}
+
+static void depthwise(void **unused) {
+  (void)unused;
+  uint64_t state = 4;
+  for (int i = 0; i < 60; i++) {
+    ifd_k_conv_shape s = draw_shape(&state, rand_in(&state, 1, i % 3 ? 40 : 150), i % 5 == 0);
+    s.groups = s.m = s.c;
+    layer l = make(&state, s);
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+      check_depthwise(&l, isa, false, IFD_K_QUANT_INT32, &state);
+      check_depthwise(&l, isa, false, IFD_K_QUANT_INT8, &state);
+      if (ifd_k_quant_has_quads(isa, ifd_cpu_dot(isa)))
+        check_depthwise(&l, isa, true, IFD_K_QUANT_INT8, &state);
+    }
+    drop(&l);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(few_channels), cmocka_unit_test(many_channels)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(few_channels), cmocka_unit_test(many_channels),
+                                     cmocka_unit_test(depthwise)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

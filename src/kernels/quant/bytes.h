@@ -139,15 +139,18 @@ enum { UINT8S = sizeof(uint8s) };
 
 /* 64 numbers as bytes, uint8 or int8, the nearest ones in [lo, hi]. */
 #if defined(IFD_ISA_avx512)
-/* The same of numbers to which `words` are added, 16-bit integers. */
-IFD_INLINE i16 i16_nearest_bytes(const i16 *v, i16 words, bool is_signed, int32_t lo, int32_t hi) {
-  const i16 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+/* The same of numbers to which `words` are added, 16-bit integers; four of each vector in turn. */
+IFD_INLINE i16 i16_nearest_lanes(const i16 *v, i16 words, bool is_signed, int32_t lo, int32_t hi) {
   const i16 least = _mm512_set1_epi8((char)lo), most = _mm512_set1_epi8((char)hi);
   i16 a = _mm512_adds_epi16(_mm512_packs_epi32(v[0], v[1]), words);
   i16 b = _mm512_adds_epi16(_mm512_packs_epi32(v[2], v[3]), words);
-  i16 bytes = is_signed ? _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(a, b), least), most)
-                        : _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(a, b), least), most);
-  return _mm512_permutexvar_epi32(order, bytes);
+  return is_signed ? _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(a, b), least), most)
+                   : _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(a, b), least), most);
+}
+/* In their order. */
+IFD_INLINE i16 i16_nearest_bytes(const i16 *v, i16 words, bool is_signed, int32_t lo, int32_t hi) {
+  const i16 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, i16_nearest_lanes(v, words, is_signed, lo, hi));
 }
 IFD_INLINE void i16_store_nearest(void *p, const i16 *v, bool is_signed, int32_t lo, int32_t hi) {
   _mm512_storeu_si512(p, i16_nearest_bytes(v, i16_set1(0), is_signed, lo, hi));

@@ -9,6 +9,9 @@
 void IFD_K(ifd_quant_gather)(const void *source, uint8_t *to, int64_t stride, int64_t i0, int64_t i1);
 void IFD_K(ifd_quant_depthwise)(const ifd_k_quant_image *g, const int8_t *packed, const ifd_k_quant_finish *f,
                                 void *y, int64_t r0, int64_t r1, void *scratch);
+void IFD_K(ifd_quant_depthwise_quads)(const ifd_k_quant_image *g, const int8_t *packed,
+                                      const ifd_k_quant_finish *f, void *y, int64_t r0, int64_t r1,
+                                      void *scratch);
 
 /* What rows [i0, i1) read, in planes `plane` bytes apart; where a row's pieces are from its first place. */
 void IFD_K(ifd_quant_copy_lines)(const ifd_k_quant_image *g, const ifd_k_quant_lines *l, uint8_t *to,

@@ -129,14 +129,14 @@ ifd_k_quant_excess ifd_k_quant_excess_of(const int8_t *packed, int64_t n, int64_
 /* B as it lies: element (i, j) is b[i / inner * outer_rs + i % inner * inner_rs + j * b_cs], so that a row
  * may be channel i % inner of tap i / inner. With a piece, rows are those of ifd_k_quant_lines: pieces of so
  * many rows, in which `merge` lines of `line` taps are side by side, of `lines` lines in all; the others are
- * rows of 0. */
+ * rows of 0. Tap t of line l is then number l * line_rs + t * tap_rs. */
 typedef struct ifd_k_quant_matrix {
   const void *b;
   bool is_unsigned; /* packed offset by -128 */
   int64_t n, k;
   int64_t inner, inner_rs, outer_rs, b_cs;
-  int64_t piece, merge, line, lines; /* 0, or as said above */
-  int pair_lanes;                    /* where pairs shall be split */
+  int64_t piece, merge, line, lines, line_rs, tap_rs; /* 0, or as said above */
+  int pair_lanes;                                     /* where pairs shall be split */
 } ifd_k_quant_matrix;
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from);
 /* Bytes that runs of at most m rows need. */
@@ -156,6 +156,11 @@ typedef struct ifd_k_quant_grid {
 } ifd_k_quant_grid;
 ifd_k_quant_grid ifd_k_quant_split(const ifd_k_quant_product *p, int threads);
 
+/* Whether an instruction sums four lines of taps; the weights' rows then: quads of lines, of each column. */
+static inline bool ifd_k_quant_has_quads(ifd_isa isa, ifd_dot dot) {
+  return isa == IFD_ISA_AVX512 && dot >= IFD_DOT_VNNI;
+}
+void ifd_k_quant_quads_matrix(ifd_k_quant_matrix *weights, const ifd_k_conv_shape *shape);
 size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape);
 
 /* Pools of images whose channels lie together: the greatest bytes, or rint of factor times the mean of
@@ -177,6 +182,9 @@ struct ifd_k_quant_table {
    * whose first is at y. */
   void (*depthwise)(const ifd_k_quant_image *image, const int8_t *packed, const ifd_k_quant_finish *finish,
                     void *y, int64_t r0, int64_t r1, void *scratch);
+  /* The same to bytes, of weights without zero points that ifd_k_quant_quads_matrix says. */
+  void (*depthwise_quads)(const ifd_k_quant_image *image, const int8_t *packed,
+                          const ifd_k_quant_finish *finish, void *y, int64_t r0, int64_t r1, void *scratch);
   /* n elements; steps are 0 or 1 */
   void (*binary)(const ifd_k_quant_binary *q, const uint8_t *a, int a_step, const uint8_t *b, int b_step,
                  uint8_t *y, int64_t n);

@@ -56,6 +56,26 @@ static inline ifd_quant_sizes ifd_quant_sizes_of(const ifd_k_quant_product *p, i
   return z;
 }
 
+/* What some outputs of a line need that are summed by quads of lines of taps: their columns, for 64 channels.
+ */
+enum { IFD_QUANT_CHANNELS = 64, IFD_QUANT_ONCE = 32 };
+typedef struct ifd_quant_quads_sizes {
+  int64_t groups;
+  size_t weights, columns, lines, len; /* behind the columns, which are 64-aligned as the others */
+} ifd_quant_quads_sizes;
+
+static inline ifd_quant_quads_sizes ifd_quant_quads_sizes_of(const ifd_k_conv_shape *s) {
+  int64_t lines = s->kernel[IFD_K_D] * s->kernel[IFD_K_H], n = ifd_min_i64(IFD_QUANT_ONCE, s->out[IFD_K_W]);
+  int64_t columns = (n - 1) * s->stride[IFD_K_W] + (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W] + 1;
+  ifd_quant_quads_sizes z = {.groups = ifd_ceil_div(lines, 4)};
+  const size_t quads = (size_t)z.groups * IFD_QUANT_CHANNELS * 4;
+  z.weights = (size_t)columns * quads;
+  z.columns = z.weights + (size_t)s->kernel[IFD_K_W] * quads;
+  z.lines = z.columns + 3 * IFD_QUANT_CHANNELS * sizeof(float);
+  z.len = z.lines + ifd_quant_whole((size_t)lines * sizeof(char *));
+  return z;
+}
+
 /* What a line of depthwise outputs needs: weights of 16 channels as int32, lines of the last channels, where
  * lines are (two words each). */
 typedef struct ifd_quant_depthwise_sizes {
