@@ -102,18 +102,17 @@ void ifd_k_quant_lines_matrix(ifd_k_quant_matrix *w, const ifd_k_quant_lines *l,
 
 /* ---- elements ---- */
 
-/* With u = 2^-24, the most that a rounding is off, and f the factors' sum: what the folded way is off
- * (factors and shift 765 fu, two sums 1275 fu, and the zero point's share) and the other one (operands, sum
- * and quotient 765 fu) is below 4096 (f + 1) u; for a product of up to 255 * 255, eight roundings, below 2^19
- * fu. */
+/* With u = 2^-24, the most that a rounding is off, and f the factors' sum: the folded way is off by 255 fu
+ * for the factors and (255 f + 255) u for the shift and each of two sums, the other one by 255 fu for the
+ * operands, their sum and the quotient. Of a product of up to 255 * 255 = p: 2 pfu + 255 u, and 4 pfu. */
 void ifd_k_quant_fold(ifd_k_quant_binary *q) {
   const double a = (double)q->a.scale, b = (double)q->b.scale, y = (double)q->scale;
   const int32_t zero_a = q->a.zero + (q->a.is_signed ? 128 : 0),
                 zero_b = q->b.zero + (q->b.is_signed ? 128 : 0);
   const double fold_a = (q->multiplies ? a * b : a) / y, fold_b = q->multiplies ? 0 : b / y;
   const double shift = q->zero - (q->multiplies ? 0 : zero_a * fold_a + zero_b * fold_b);
-  const double off =
-      q->multiplies ? fabs(fold_a) * 0x1p-5 + 0x1p-14 : (fabs(fold_a) + fabs(fold_b) + 1) * 0x1p-12;
+  const double f = fabs(fold_a) + fabs(fold_b);
+  const double off = (q->multiplies ? 400000 * f + 300 : 1800 * f + 800) * 0x1p-24;
   const bool holds =
       ifd_has_quotients(q->a.scale) && ifd_has_quotients(q->b.scale) && ifd_has_quotients(q->scale);
   q->fold_a = (float)fold_a, q->fold_b = (float)fold_b, q->shift = (float)shift;

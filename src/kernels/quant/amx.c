@@ -89,13 +89,13 @@ static void put_bytes(const finish *f, int64_t end) {
   }
 }
 
-/* The same, with what is added. */
-static void put_sums(const finish *f, int64_t end) {
+/* The same, with what is added: int8 where it `flips`, a constant where this is inlined. */
+IFD_INLINE void put_sums(const bool flips, const finish *f, int64_t end) {
   const ifd_quant_store s = store_of(f);
   const ifd_k_quant_binary *q = s.f.sum;
   const ifd_quant_column c[2] = {ifd_quant_column_at(&s, 0), ifd_quant_column_at(&s, TILE)};
   const int32_t lo = (int32_t)rintf(q->lo) + q->zero, hi = (int32_t)rintf(q->hi) + q->zero;
-  const i16 flip = i16_set1(q->b.is_signed ? 128 : 0);
+  const i16 flip = i16_set1(128);
   const int32_t *sums = f->sums + f->next * 2 * TILE;
   for (int64_t row = f->next; row < end; row += 2, sums += 4 * TILE) {
     i16 steps[4], others[4], v[4];
@@ -104,7 +104,7 @@ static void put_sums(const finish *f, int64_t end) {
       v16 value = value_of(&s, &c[i % 2], sums + i * TILE, row + i / 2);
       steps[i] = v16_to_i16(v16_max(value, v16_set1(s.f.lo)));
       others[i] = i16_load_bytes(s.from[row + i / 2] + s.at + i % 2 * TILE);
-      a[i] = i16_to_v16(steps[i]), b[i] = i16_to_v16(i16_xor(others[i], flip));
+      a[i] = i16_to_v16(steps[i]), b[i] = i16_to_v16(flips ? i16_xor(others[i], flip) : others[i]);
     }
     if (!ifd_quant_folded(false, q, a, b, v))
       for (int i = 0; i < 4; i++) v[i] = ifd_quant_sum(q, steps[i], others[i]);
@@ -119,9 +119,12 @@ static __attribute__((noinline)) void put_rows(finish *f, int64_t n) {
   int64_t end = ifd_min_i64(f->next + n, f->rows);
   if (f->next >= end) return;
   bool whole = f->panels == 2 && f->j + 2 * TILE <= f->block->j1 && end % 2 == 0;
+  bool flips = f->block->p->finish.sum && f->block->p->finish.sum->b.is_signed;
   switch (f->block->p->finish.out) {
   case IFD_K_QUANT_INT8: whole ? put_bytes(f, end) : put_panels(IFD_K_QUANT_INT8, f, end); break;
-  case IFD_K_QUANT_SUM: whole ? put_sums(f, end) : put_panels(IFD_K_QUANT_SUM, f, end); break;
+  case IFD_K_QUANT_SUM:
+    !whole ? put_panels(IFD_K_QUANT_SUM, f, end) : flips ? put_sums(true, f, end) : put_sums(false, f, end);
+    break;
   case IFD_K_QUANT_FLOAT: put_panels(IFD_K_QUANT_FLOAT, f, end); break;
   case IFD_K_QUANT_INT32: put_panels(IFD_K_QUANT_INT32, f, end); break;
   }

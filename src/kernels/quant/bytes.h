@@ -137,6 +137,13 @@ IFD_INLINE uint8s uint8s_max(uint8s a, uint8s b) { return a > b ? a : b; }
 #endif
 enum { UINT8S = sizeof(uint8s) };
 
+/* max(a, |b|), of a that is not negative. */
+#if defined(IFD_ISA_avx512)
+IFD_INLINE v16 v16_max_abs(v16 a, v16 b) { return _mm512_range_ps(a, b, 11); }
+#else
+IFD_INLINE v16 v16_max_abs(v16 a, v16 b) { return v16_max(a, v16_abs(b)); }
+#endif
+
 /* 64 numbers as bytes, uint8 or int8, the nearest ones in [lo, hi]. */
 #if defined(IFD_ISA_avx512)
 /* The same of numbers to which `words` are added, 16-bit integers; four of each vector in turn. */

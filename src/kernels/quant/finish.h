@@ -71,7 +71,7 @@ IFD_INLINE bool ifd_quant_folded(const bool multiplies, const ifd_k_quant_binary
     v16 v = multiplies ? v16_fma(v16_mul(a[i], b[i]), fold_a, shift)
                        : v16_fma(a[i], fold_a, v16_fma(b[i], fold_b, shift));
     y[i] = v16_to_i16(v);
-    worst = v16_max(worst, v16_abs(v16_sub(v, i16_to_v16(y[i]))));
+    worst = v16_max_abs(worst, v16_sub(v, i16_to_v16(y[i])));
   }
   return q->sure > 0 && !m16_any(v16_lt(v16_set1(q->sure), worst));
 }
