@@ -10,7 +10,8 @@ typedef struct range {
   int64_t from, to;
 } range;
 
-static int64_t ceil_div(int64_t a, int64_t b) { return a <= 0 ? -(-a / b) : (a - 1) / b + 1; }
+/* Most steps are 1, and a division takes as long as a vector of windows. */
+static int64_t ceil_div(int64_t a, int64_t b) { return b == 1 ? a : a <= 0 ? -(-a / b) : (a - 1) / b + 1; }
 static int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -168,6 +169,10 @@ IFD_INLINE void reduce_row(const row *r, int lanes, bool average) {
 
 static void divide(float *y, int64_t n, int64_t count) {
   const v16 divisor = v16_set1((float)count);
+  if (n == 1) {
+    *y /= (float)count;
+    return;
+  }
   for (int64_t i = 0; i < n; i += 16) {
     const int some = n - i < 16 ? (int)(n - i) : 16;
     v16_store_n(y + i, v16_div(v16_load_n(y + i, some), divisor), some);
