@@ -1,7 +1,9 @@
 #include "pass/ints.h"
 
-/* Channels of blocked images (ops/blocked.c) that are joined, parted or shuffled within blocks: f(Unblock(x),
- * …) becomes Unblock(infold.PickChannels(x, …)) (ops/pick.c), and picks of picks are one. */
+/* Channels of blocked images (ops/blocked.c) that are joined, parted, shuffled or padded within blocks:
+ * f(Unblock(x), …) becomes Unblock(infold.PickChannels(x, …)) (ops/pick.c), and picks of picks are one. */
+
+enum { ZERO = -1, MOST = 1 << 16 }; /* in the place of a channel; channels that padding may make */
 
 typedef struct picking {
   ifd_value **inputs; /* blocked */
@@ -43,24 +45,65 @@ static bool along_channels(ifd_rewrite *rw, const ifd_node *node, int64_t absent
   return rank >= 3 && (axis < 0 ? axis + rank : axis) == 1;
 }
 
+static bool is_zero(ifd_rewrite *rw, const ifd_value *v) {
+  const ifd_tensor *t = ifd_rw_constant(rw, v);
+  if (!t || t->dtype != IFD_FLOAT) return false;
+  int64_t n = ifd_tensor_count(t);
+  for (int64_t i = 0; i < n; i++)
+    if (ifd_tensor_get_f64(t, i) != 0) return false;
+  return true;
+}
+
+/* Channels of a part of a Concat that is blocked, or zeros; 0 where it is neither. */
+static int64_t channels_of_part(ifd_rewrite *rw, const ifd_value *v) {
+  const ifd_node *unblock = ifd_rw_own_producer(v, "Unblock");
+  return unblock ? channels_of(unblock) : is_zero(rw, v) ? ifd_rw_dim(rw, v, 1) : 0;
+}
+
 static ifd_status concat(ifd_rewrite *rw, ifd_node *node) {
-  int64_t n = 0;
+  int64_t n = 0, from = 0;
   bool whole = true; /* blocks: sink_unblock's */
   picking p;
   if (!along_channels(rw, node, 1)) return IFD_OK;
   for (int i = 0; i < node->n_inputs; i++) {
-    ifd_node *unblock = ifd_rw_own_producer(node->inputs[i], "Unblock");
-    if (!unblock) return ifd_rw_refuse(rw, "part %d is not blocked", i);
-    whole = whole && n % 16 == 0;
-    n += channels_of(unblock);
+    int64_t channels = channels_of_part(rw, node->inputs[i]);
+    if (!channels) return ifd_rw_refuse(rw, "part %d is not blocked", i);
+    whole = whole && n % 16 == 0 && ifd_rw_own_producer(node->inputs[i], "Unblock");
+    n += channels;
   }
   if (whole) return IFD_OK;
   TRY(new_picking(rw, &p, node->n_inputs, n));
+  p.n_inputs = 0, n = 0;
   for (int i = 0; i < node->n_inputs; i++) {
-    p.inputs[i] = node->inputs[i]->producer->inputs[0];
-    p.channels[i] = channels_of(node->inputs[i]->producer);
+    const ifd_node *unblock = ifd_rw_own_producer(node->inputs[i], "Unblock");
+    int64_t channels = channels_of_part(rw, node->inputs[i]);
+    for (int64_t k = 0; k < channels; k++) p.order[n++] = unblock ? from++ : ZERO;
+    if (!unblock) continue;
+    p.inputs[p.n_inputs] = unblock->inputs[0];
+    p.channels[p.n_inputs++] = channels;
   }
-  for (int64_t i = 0; i < n; i++) p.order[i] = i;
+  return p.n_inputs ? replace(rw, node->outputs[0], &p) : IFD_OK;
+}
+
+/* Zeros before and behind the channels, and nowhere else. */
+static ifd_status pad(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *unblock = ifd_rw_own_producer(node->inputs[0], "Unblock");
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  ifd_ints pads;
+  double value = 0;
+  picking p;
+  if (!unblock || node->opset < 2 || ifd_node_has_input(node, 3) || !ifd_ints_of(rw, node, "pads", &pads) ||
+      pads.n != 2 * rank || !ifd_node_string_is(node, "mode", "constant", "constant") ||
+      (ifd_node_has_input(node, 2) && !ifd_rw_scalar(rw, node->inputs[2], &value)) || value != 0 ||
+      ifd_node_float(node, "value", 0) != 0)
+    return IFD_OK;
+  for (int i = 0; i < 2 * rank; i++)
+    if (i % rank == 1 ? pads.v[i] < 0 : pads.v[i] != 0) return IFD_OK;
+  int64_t before = pads.v[1], n = channels_of(unblock), all = before + n + pads.v[rank + 1];
+  if (all > MOST) return IFD_OK;
+  TRY(new_picking(rw, &p, 1, all));
+  p.inputs[0] = unblock->inputs[0], p.channels[0] = n;
+  for (int64_t i = 0; i < all; i++) p.order[i] = i < before || i >= before + n ? ZERO : i - before;
   return replace(rw, node->outputs[0], &p);
 }
 
@@ -131,18 +174,19 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *outer) {
   TRY(new_picking(rw, &p, inner->n_inputs, n));
   ifd_node_ints(inner, "order", &through);
   for (int i = 0; i < p.n_inputs; i++) p.inputs[i] = inner->inputs[i], p.channels[i] = channels[i];
-  for (int64_t i = 0; i < n; i++) p.order[i] = through[order[i]];
+  for (int64_t i = 0; i < n; i++) p.order[i] = order[i] < 0 ? ZERO : through[order[i]];
   TRY(add_pick(rw, &merged, &p));
   return ifd_rw_replace(rw, outer->outputs[0], merged->outputs[0]);
 }
 
 const ifd_pass ifd_pass_pick_channels = {
-    .summary = "joins, parts and shuffles channels of blocked images as they are",
+    .summary = "joins, parts, shuffles and pads channels of blocked images as they are",
     .phase = IFD_PHASE_PLAN,
     .rules = (const ifd_rule[]){{"Concat", IFD_EXACT, concat},
                                 {"Split", IFD_EXACT, split},
                                 {"Slice", IFD_EXACT, slice},
                                 {"Gather", IFD_EXACT, gather},
+                                {"Pad", IFD_EXACT, pad},
                                 {"infold.PickChannels", IFD_EXACT, merge},
                                 {0}},
 };

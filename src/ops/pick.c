@@ -1,6 +1,6 @@
 /* PickChannels of infold's own domain: a blocked image (ops/blocked.c) whose channel i is channel order[i] of
- * the inputs', which are blocked images side by side, of `channels` each. Concatenations, parts and shuffles
- * of channels that are no whole blocks are this. */
+ * the inputs', which are blocked images side by side, of `channels` each, or zero where order[i] is negative.
+ * Concatenations, parts, shuffles and padding of channels that are no whole blocks are this. */
 #include "kernels/conv/conv.h"
 #include "kernels/kernels.h"
 #include "ops/op.h"
@@ -20,7 +20,8 @@ static ifd_status infer_pick(ifd_infer *x) {
   return ifd_infer_tensor(x, 0, IFD_FLOAT, rank, out);
 }
 
-/* Where a channel lies. */
+/* Where a channel lies; input NOWHERE: it is zero. */
+enum { NOWHERE = -1 };
 typedef struct origin {
   int input, channel;
 } origin;
@@ -38,6 +39,7 @@ static int sources_of(const pick_params *p, const ifd_args *args, int64_t sample
   int n = 0;
   for (int lane = 0; lane < ifd_min_i64(BLOCK, p->n - first); lane++) {
     const origin *o = &p->origins[first + lane];
+    if (o->input == NOWHERE) continue;
     int64_t block = sample * p->n_blocks[o->input] + o->channel / BLOCK;
     const float *x = (const float *)args->in[o->input] + block * p->pixels * BLOCK;
     int i = 0;
@@ -58,7 +60,7 @@ static void run_pick(const void *params, const ifd_args *args, int task) {
   int64_t n_blocks = ifd_ceil_div(p->n, BLOCK), sample = task / n_blocks, block = task % n_blocks;
   int n = sources_of(p, args, sample, block * BLOCK, lanes);
   float *y = (float *)args->out[0] + task * p->pixels * BLOCK;
-  if (lanes[0].x != y) p->kernels->pick(y, lanes, n, p->pixels);
+  if (!n || lanes[0].x != y) p->kernels->pick(y, lanes, n, p->pixels);
 }
 
 /* Channels by number become channels of inputs. */
@@ -75,8 +77,10 @@ static ifd_status find_origins(ifd_lower *x, pick_params *p) {
   for (int64_t i = 0; i < p->n; i++) {
     int64_t channel = order[i];
     int input = 0;
+    origins[i] = (origin){NOWHERE, 0};
+    if (channel < 0) continue;
     while (input < n_inputs && channel >= channels[input]) channel -= channels[input++];
-    EXPECT(x->err, channel >= 0 && input < n_inputs && channel < n_blocks[input] * BLOCK, BAD_MODEL,
+    EXPECT(x->err, input < n_inputs && channel < n_blocks[input] * BLOCK, BAD_MODEL,
            "PickChannels picks a channel that is not there");
     origins[i] = (origin){input, (int)channel};
   }
@@ -104,7 +108,7 @@ static ifd_status find_spans(ifd_lower *x, const pick_params *p) {
   ALLOC(x->err, spans, ifd_new_array(x->arena, ifd_span, n));
   x->work->spans = spans;
   int input = p->origins[0].input, from = p->origins[0].channel;
-  if (is_span(p, 0, p->n, input, from)) {
+  if (input != NOWHERE && is_span(p, 0, p->n, input, from)) {
     size_t at = (size_t)(from / BLOCK) * block;
     spans[x->work->n_spans++] = (ifd_span){.in = input, .in_at = at, .bytes = ifd_tensor_bytes(x->out[0])};
     x->work->only_spans = true;
@@ -112,7 +116,7 @@ static ifd_status find_spans(ifd_lower *x, const pick_params *p) {
   }
   for (int64_t i = 0; i < p->n; i += BLOCK) {
     input = p->origins[i].input;
-    if (!is_span(p, i, channels[input], input, 0)) continue;
+    if (input == NOWHERE || !is_span(p, i, channels[input], input, 0)) continue;
     size_t at = (size_t)(i / BLOCK) * block;
     bool seen = false;
     for (int k = 0; k < x->work->n_spans; k++) seen = seen || spans[k].in == input;

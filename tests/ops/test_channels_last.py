@@ -72,3 +72,27 @@ def test_parts_of_batch():
     x = n.conv("x", 32, 32, 3)
     x = n.node("Concat", [part(n, x, 0, 1, 3), x], axis=0)
     check(n, n.conv(x, 32, 32, 3), {"Block": 2, "Conv": 2, "Concat": 1, "Unblock": 2})
+
+
+@pytest.mark.parametrize("before, behind", [(0, 8), (3, 5), (0, 0), (20, 0)], ids=str)
+@pytest.mark.parametrize("form", ["Pad", "Concat"])
+def test_channels_of_zeros(form, before, behind):
+    """More channels for a residual, as zeros: in blocks."""
+    n = Mlp(np.random.default_rng(before + behind), [2, 24, 6, 5])
+    x, m = n.conv("x", 24, 24, 3, 3, pads=[1] * 4), 24 + before + behind
+    y = n.conv(x, m, 24, 3, 3, pads=[1] * 4)
+    if form == "Pad":
+        n.weights.append(numpy_helper.from_array(np.array([0, before, 0, 0, 0, behind, 0, 0]), "pads"))
+        x = n.node("Pad", [x, "pads"])
+    else:
+        parts = [n.number(0, (2, c, 6, 5)) for c in (before, behind) if c]
+        x = n.node("Concat", [*parts[:bool(before)], x, *parts[bool(before):]], axis=1)
+    picks = {"PickChannels": 1} if before + behind else {}
+    check(n, n.node("Mul", [x, y]), {"Block": 1, "Conv": 2, "Mul": 1, "Unblock": 1} | picks)
+
+
+def test_channels_of_ones():
+    n = Mlp(np.random.default_rng(2), [1, 24, 6, 5])
+    x = n.conv("x", 24, 24, 3, 3, pads=[1] * 4)
+    x = n.node("Concat", [x, n.number(1, (1, 8, 6, 5))], axis=1)
+    check(n, n.conv(x, 32, 32, 3, 3), {"Block": 2, "Conv": 2, "Unblock": 2, "Concat": 1})
