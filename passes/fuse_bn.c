@@ -4,18 +4,6 @@
  * Sub or Div, go into the Conv, ConvTranspose, Gemm or MatMul before them. Computed in double, rounded once.
  */
 
-static ifd_status fold(ifd_rewrite *rw, ifd_node *last, const ifd_affine *f, const ifd_linear *l) {
-  ifd_value *weight = l->node->inputs[1], *y;
-  double *bias;
-  TRY(ifd_linear_bias(rw, &bias, l));
-  for (int64_t c = 0; c < l->out.n; c++)
-    bias[c] = f->a[f->n == 1 ? 0 : c] * bias[c] + f->b[f->n == 1 ? 0 : c];
-  if (f->scales) TRY(ifd_linear_scale(rw, &weight, l, &l->out, f->a, f->n));
-  if (!ifd_linear_fits(rw, l, weight, bias)) return IFD_OK;
-  TRY(ifd_linear_rebuild(rw, &y, l, l->node->inputs[0], weight, bias));
-  return ifd_rw_replace(rw, last->outputs[0], y);
-}
-
 static ifd_status fuse(ifd_rewrite *rw, ifd_node *last) {
   ifd_affine f;
   ifd_linear l;
@@ -43,7 +31,9 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *last) {
   if (!l.has_bias_input && f.n_nodes < 2 && f.shifts &&
       !(f.n_bn && f.n_nodes == 1 && ifd_rw_rank(rw, f.x) == 2))
     return ifd_rw_refuse(rw, "MatMul has no bias to take the shift: an Add would be left, as now");
-  return fold(rw, last, &f, &l);
+  ifd_value *y;
+  TRY(ifd_linear_fold(rw, &y, &l, &f));
+  return y ? ifd_rw_replace(rw, last->outputs[0], y) : IFD_OK;
 }
 
 const ifd_pass ifd_pass_fuse_bn = {

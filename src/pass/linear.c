@@ -271,3 +271,15 @@ ifd_status ifd_linear_rebuild(ifd_rewrite *rw, ifd_value **out, const ifd_linear
   *out = node->outputs[0];
   return IFD_OK;
 }
+
+ifd_status ifd_linear_fold(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l, const ifd_affine *f) {
+  ifd_value *weight = l->node->inputs[1];
+  double *bias;
+  *out = NULL;
+  TRY(ifd_linear_bias(rw, &bias, l));
+  for (int64_t c = 0; c < l->out.n; c++)
+    bias[c] = f->a[f->n == 1 ? 0 : c] * bias[c] + f->b[f->n == 1 ? 0 : c];
+  if (f->scales) TRY(ifd_linear_scale(rw, &weight, l, &l->out, f->a, f->n));
+  if (!ifd_linear_fits(rw, l, weight, bias)) return IFD_OK;
+  return ifd_linear_rebuild(rw, out, l, l->node->inputs[0], weight, bias);
+}

@@ -45,5 +45,8 @@ bool ifd_linear_fits(ifd_rewrite *rw, const ifd_linear *l, const ifd_value *weig
  * that is not all zero becomes an Add. x is its new input 0. *n_nodes is how many nodes that takes. */
 ifd_status ifd_linear_rebuild(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l, ifd_value *x,
                               ifd_value *weight, const double *bias);
+/* a·y + b of l's output y, as the output of a node like l: its channels are the map's, or the map has one
+ * pair. NULL, and refused, where that is more than the type can hold. */
+ifd_status ifd_linear_fold(ifd_rewrite *rw, ifd_value **out, const ifd_linear *l, const ifd_affine *f);
 
 #endif
