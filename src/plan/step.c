@@ -11,6 +11,12 @@ static ifd_status make_once(ifd_lower *x, const void **out, ifd_make *make) {
   return ifd_program_make_once(x->err, out, x->session, x->node, make);
 }
 
+static bool makes_nothing(const ifd_node *node, const ifd_tensor *const *out) {
+  for (int i = 0; i < node->n_outputs; i++)
+    if (out[i] && ifd_tensor_count(out[i])) return false;
+  return true;
+}
+
 ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program, const ifd_node *node,
                           const ifd_tensor *const *in, const bool *constant, const ifd_tensor *const *out,
                           ifd_work *work) {
@@ -33,6 +39,8 @@ ifd_status ifd_plan_lower(ifd_error *err, ifd_arena *arena, ifd_program *program
   if (status == IFD_OK) status = node->op->lower(&x);
   /* Trained weights have many: decay takes those of a channel that nobody needs there. */
   work->flushes = node->op->cost != NULL;
+  /* Of a batch of none, operators that cannot be evaluated have nothing to do: no task of one launch. */
+  if (!work->n_launches && !node->op->eval && makes_nothing(node, out)) work->n_launches = 1;
   if (status != IFD_OK) ifd_error_add(err, "node '%s' (%s)", node->name, node->op_type);
   return status;
 }

@@ -124,6 +124,22 @@ static const char small[] = "<ir_version: 8, opset_import: [\"\" : 17]>\n"
                             "{ c = Mul(x, tiny)\n d = Mul(c, third)\n e = Mul(d, big)\n f = Div(a, b)\n"
                             "  y = Add(e, f) }\n";
 
+static void a_batch_of_none_gives_none(void **state) {
+  (void)state;
+  infold_session *session = open_text(net);
+  infold_error err;
+  infold_value *in, *out;
+  const int64_t dims[] = {0, 3, 19, 19};
+  if (infold_create_tensor(&err, &in, 1 /* FLOAT */, dims, 4, "")) fail_msg("%s", err.message);
+  const infold_value *ins[] = {in};
+  if (infold_run(&err, &out, session, ins, NULL)) fail_msg("%s", err.message);
+  assert_int_equal(infold_get_rank(out), 4);
+  assert_int_equal(infold_get_dims(out)[0], 0);
+  assert_int_equal(infold_get_dims(out)[1], 24);
+  infold_destroy_value(in), infold_destroy_value(out);
+  infold_destroy_session(session);
+}
+
 /* Denormal weights count as zeros in sums of products, on every thread; what works element by element keeps
  * such numbers. */
 static const char faint[] =
@@ -266,6 +282,7 @@ int main(void) {
       cmocka_unit_test(outputs_outlive_the_session),
       cmocka_unit_test(outputs_of_runs_are_apart),
       cmocka_unit_test(defaults_stand_in_for_inputs),
+      cmocka_unit_test(a_batch_of_none_gives_none),
       cmocka_unit_test(sums_of_products_take_denormals_for_zeros),
       cmocka_unit_test(bits_do_not_depend_on_the_callers_environment),
       cmocka_unit_test(flags_are_the_callers),
