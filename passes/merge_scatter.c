@@ -16,6 +16,7 @@ static bool counts_up(const ifd_tensor *t, int n_axes, int64_t first, int64_t st
           inner = at >= 0 ? ifd_shape_span(&t->shape, at + 1, n_axes) : n;
   if (n_axes > b->rank || length != b->size[axis] || !n) return false;
   b->start[axis] = ifd_tensor_get_i64(t, first);
+  if (b->start[axis] < -b->of[axis] || b->start[axis] >= b->of[axis]) return false;
   for (int64_t i = 0; i < n; i++)
     if (ifd_tensor_get_i64(t, first + i * step) != b->start[axis] + i / inner % length) return false;
   return true;

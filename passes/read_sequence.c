@@ -15,8 +15,9 @@ static bool position_of(ifd_rewrite *rw, const ifd_node *node, int at, int n, in
   double x = last;
   if (ifd_node_has_input(node, at) && !ifd_rw_scalar(rw, node->inputs[at], &x)) return false;
   if (x < 0) x += n;
+  if (!(x >= 0 && x <= last)) return false;
   *out = (int)x;
-  return x >= 0 && x <= last;
+  return true;
 }
 
 static bool change(ifd_rewrite *rw, const ifd_node *node, list *l) {
