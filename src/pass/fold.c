@@ -251,15 +251,16 @@ static ifd_status fold_constant_of_shape(ifd_rewrite *rw, ifd_node *node, const 
   return replace_output(rw, node, 0, &t);
 }
 
-/* Grids of indices and the like: made in no time, and gigabytes when all of a model's are kept. */
-static bool is_blown_up(ifd_rewrite *rw, const ifd_node *node, int64_t bytes) {
+/* Grids of indices and the like: made in no time, and gigabytes when all of a model's are kept. Numbers that
+ * only become wider, such as dequantized ones, are no more than they were. */
+static bool is_blown_up(ifd_rewrite *rw, const ifd_node *node, int64_t count, int64_t bytes) {
   enum { LARGE = 1 << 24 };
   int64_t of = 0;
   for (int i = 0; i < node->n_inputs; i++) {
     const ifd_tensor *t = ifd_rw_known(rw, node->inputs[i]);
-    if (t) of += (int64_t)ifd_tensor_bytes(t);
+    if (t) of += ifd_tensor_count(t);
   }
-  return bytes > LARGE && bytes / 2 > of;
+  return bytes > LARGE && count / 2 > of;
 }
 
 ifd_status ifd_rw_fold(ifd_rewrite *rw, ifd_node *node) {
@@ -279,7 +280,8 @@ ifd_status ifd_rw_fold(ifd_rewrite *rw, ifd_node *node) {
     return fold_splat(rw, node, &shape);
   if (known && ifd_shape_count(&shape) > MAX_ELEMENTS)
     return ifd_rw_refuse(rw, "its result has more than 2^28 elements");
-  if (known && is_blown_up(rw, node, ifd_shape_count(&shape) * (int64_t)ifd_dtype_size(type->dtype)))
+  if (known && is_blown_up(rw, node, ifd_shape_count(&shape),
+                           ifd_shape_count(&shape) * (int64_t)ifd_dtype_size(type->dtype)))
     return ifd_rw_refuse(rw, "its result is far larger than what it is made of");
   return evaluate(rw, node, NULL);
 }

@@ -353,6 +353,14 @@ def test_stays_float():
     g.check([g.node("MatMul", [g.input((3, 8)), g.constant(RNG.uniform(-1, 1, (8, 5)).astype(F32))])], {"MatMul"}, {"QMatMul"})
 
 
+def test_large_tables():
+    """Rows of a table of bytes: it is dequantized once for the session, large as it may be, or rows alone in each run."""
+    g = Qdq(np.uint8)
+    table = g.node("DequantizeLinear", [g.constant(random_bytes(np.int8, (160000, 32))), g.constant(F32(.01)), g.constant(np.int8(3))])
+    g.inputs["ids"] = RNG.integers(0, 160000, (2, 5))
+    g.check([g.node("LayerNormalization", [g.node("Gather", [table, "ids"]), g.constant(np.ones(32, F32))])], {"Gather"}, ("DequantizeLinear",))
+
+
 def test_own_function():
     """A function of the model's own that has such a name means what the model says."""
     g = Qdq(np.uint8)
