@@ -10,7 +10,8 @@
  * each are made as they lie, too: lanes are then places, not channels. */
 enum { FEW_IN = 15, FEW_OUT = 8, MANY_TAPS = 9 };
 
-/* The shape of the weights, which may be computed as long as it is known. */
+/* The shape of the weights, which may be computed as long as it is known. Groups that channels cannot be
+ * divided in are the reference's to refuse. */
 static bool fits(ifd_rewrite *rw, const ifd_node *conv, ifd_shape *w) {
   *w = (ifd_shape){.rank = ifd_rw_rank(rw, conv->inputs[1])};
   if (w->rank < 3 || w->rank > 5 || ifd_rw_rank(rw, conv->inputs[0]) != w->rank ||
@@ -18,9 +19,10 @@ static bool fits(ifd_rewrite *rw, const ifd_node *conv, ifd_shape *w) {
     return false;
   for (int i = 0; i < w->rank; i++) {
     w->dim[i] = ifd_rw_dim(rw, conv->inputs[1], i);
-    if (!ifd_dim_is_number(w->dim[i])) return false;
+    if (!ifd_dim_is_number(w->dim[i]) || w->dim[i] < 1) return false;
   }
-  return true;
+  int64_t group = ifd_node_int(conv, "group", 1);
+  return group > 0 && w->dim[0] % group == 0;
 }
 
 static ifd_status copy_attrs(ifd_rewrite *rw, ifd_node *to, const ifd_node *from) {

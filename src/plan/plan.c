@@ -44,6 +44,8 @@ static ifd_status add_given(maker *m, int slot, const ifd_datum *d) {
     m->slots[slot].tensor = d->tensor;
     m->slots[slot].tensor.data = NULL;
     m->slots[slot].tensor.buf = NULL;
+    /* A session plans for the shapes that its model declares, which nobody has given yet. */
+    TRY(ifd_shape_check(m->err, &d->tensor.shape, ifd_dtype_size(d->tensor.dtype)));
   }
   return IFD_OK;
 }

@@ -58,3 +58,14 @@ def test_tensor_of_adagrad_left_out(left_out):
     inputs[left_out] = None
     nodes = Nodes(1, "ai.onnx.preview.training").add("Adagrad", inputs, [X3, X3])
     refuses(nodes, "input")
+
+
+@pytest.mark.parametrize("op,x,w", [
+    ("Conv", (2, 1, 3, 3), (2, 1, 3, 3)),
+    ("Conv", (1, 4, 3, 3), (3, 2, 3, 3)),
+    ("ConvTranspose", (2, 1, 3, 3), (1, 2, 3, 3)),
+    ("ConvTranspose", (1, 3, 3, 3), (3, 2, 3, 3)),
+])
+def test_channels_that_groups_cannot_divide(op, x, w):
+    """Weights that are given with the run: no pass sees them."""
+    refuses(Nodes(22).add(op, [np.zeros(x, F32), np.zeros(w, F32)], [X4], group=2))

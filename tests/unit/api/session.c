@@ -140,6 +140,20 @@ static void a_batch_of_none_gives_none(void **state) {
   infold_destroy_session(session);
 }
 
+/* Dimensions whose product no number holds: a session plans for what its model declares, and does not count
+ * such elements (sanitized, an overflow is seen). Nobody can give them. */
+static void declared_inputs_beyond_memory(void **state) {
+  static const char text[] = "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+                             "g (float[2,4611686018427387904] x) => (float y)\n"
+                             "{ y = ReduceSum<keepdims = 0>(x) }\n";
+  (void)state;
+  infold_session *session = open_text(text);
+  infold_error err;
+  infold_value *in;
+  assert_int_not_equal(infold_make_value(&err, &in, session, 0, "zeros", 0, 1, 1), INFOLD_OK);
+  infold_destroy_session(session);
+}
+
 /* Denormal weights count as zeros in sums of products, on every thread; what works element by element keeps
  * such numbers. */
 static const char faint[] =
@@ -283,6 +297,7 @@ int main(void) {
       cmocka_unit_test(outputs_of_runs_are_apart),
       cmocka_unit_test(defaults_stand_in_for_inputs),
       cmocka_unit_test(a_batch_of_none_gives_none),
+      cmocka_unit_test(declared_inputs_beyond_memory),
       cmocka_unit_test(sums_of_products_take_denormals_for_zeros),
       cmocka_unit_test(bits_do_not_depend_on_the_callers_environment),
       cmocka_unit_test(flags_are_the_callers),
