@@ -1,4 +1,5 @@
 #include "pass/turn.h"
+#include "pass/unblock.h"
 
 #include <math.h>
 
@@ -46,14 +47,12 @@ static ifd_status blocked(ifd_rewrite *rw, ifd_value **out, ifd_value *x) {
 static ifd_status block_as(ifd_rewrite *rw, ifd_node *conv, const char *op_type, bool plain,
                            int64_t channels_out) {
   ifd_value *inputs[3] = {conv->inputs[0], conv->inputs[1], ifd_node_input(conv, 2)};
-  ifd_node *node, *unblock;
+  ifd_node *node;
   if (!plain) TRY(blocked(rw, &inputs[0], inputs[0]));
   TRY(ifd_rw_add_node(rw, &node, op_type, inputs, inputs[2] ? 3 : 2, 1));
   TRY(copy_attrs(rw, node, conv));
   if (plain) TRY(ifd_node_set_int(ifd_rw_error(rw), node, "plain_input", 1));
-  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", node->outputs, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels_out));
-  return ifd_rw_replace(rw, conv->outputs[0], unblock->outputs[0]);
+  return ifd_unblock_replace(rw, conv->outputs[0], node->outputs[0], channels_out);
 }
 
 static ifd_status make_plain(ifd_rewrite *rw, ifd_node *conv, const char *op_type, bool plain_input) {

@@ -1,4 +1,5 @@
 #include "pass/ints.h"
+#include "pass/unblock.h"
 
 /* Pools of blocked images (ops/blocked.c): MaxPool(Unblock(x)) → Unblock(infold.MaxPool(x)), LRN likewise;
  * what runs over whole images is a reduction of the blocked tensor's image axes. */
@@ -8,8 +9,7 @@ enum { BLOCK = 16 };
 /* y = Unblock(made), in the place of old's output, which may lack the image axes, then of 1. */
 static ifd_status unblock_instead(ifd_rewrite *rw, ifd_node *old, ifd_value *made, int64_t channels) {
   ifd_node *plain;
-  TRY(ifd_rw_add_node(rw, &plain, "infold.Unblock", &made, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), plain, "channels", channels));
+  TRY(ifd_unblock_add(rw, &plain, made, channels));
   if (ifd_rw_rank(rw, old->outputs[0]) == 2)
     TRY(ifd_rw_add_node(rw, &plain, "Flatten", plain->outputs, 1, 1));
   return ifd_rw_replace(rw, old->outputs[0], plain->outputs[0]);

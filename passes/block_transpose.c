@@ -1,4 +1,5 @@
 #include "pass/pass.h"
+#include "pass/unblock.h"
 
 /* A Transpose to channels last after Unblock, or from channels last before Block, is the way in which they
  * copy (ops/channels_last.c). */
@@ -47,15 +48,13 @@ static bool meets_blocks(const ifd_value *v, int64_t channels) {
 
 /* A Transpose from channels last whose result meets blocked images makes one. */
 static ifd_status meet(ifd_rewrite *rw, ifd_node *transpose) {
-  ifd_node *block, *unblock;
+  ifd_node *block;
   if (!moves_channels(rw, transpose, true) || ifd_rw_dtype(rw, transpose->inputs[0]) != IFD_FLOAT)
     return IFD_OK;
   ifd_dim channels = ifd_rw_dim(rw, transpose->inputs[0], -1);
   if (!ifd_dim_is_number(channels) || !meets_blocks(transpose->outputs[0], channels)) return IFD_OK;
   TRY(ifd_rw_add_node(rw, &block, "infold.BlockLast", transpose->inputs, 1, 1));
-  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", block->outputs, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
-  return ifd_rw_replace(rw, transpose->outputs[0], unblock->outputs[0]);
+  return ifd_unblock_replace(rw, transpose->outputs[0], block->outputs[0], channels);
 }
 
 const ifd_pass ifd_pass_block_transpose = {

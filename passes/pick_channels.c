@@ -1,4 +1,5 @@
 #include "pass/ints.h"
+#include "pass/unblock.h"
 
 /* Channels of blocked images (ops/blocked.c) that are joined, parted, shuffled or padded within blocks:
  * f(Unblock(x), …) becomes Unblock(infold.PickChannels(x, …)) (ops/pick.c), and picks of picks are one. */
@@ -29,11 +30,9 @@ static ifd_status add_pick(ifd_rewrite *rw, ifd_node **out, const picking *p) {
 
 /* y = Unblock(PickChannels(…)) */
 static ifd_status replace(ifd_rewrite *rw, ifd_value *y, const picking *p) {
-  ifd_node *pick, *unblock;
+  ifd_node *pick;
   TRY(add_pick(rw, &pick, p));
-  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", pick->outputs, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", p->n));
-  return ifd_rw_replace(rw, y, unblock->outputs[0]);
+  return ifd_unblock_replace(rw, y, pick->outputs[0], p->n);
 }
 
 static int64_t channels_of(const ifd_node *unblock) { return ifd_node_int(unblock, "channels", 0); }

@@ -1,5 +1,6 @@
 #include "pass/affine.h"
 #include "pass/ints.h"
+#include "pass/unblock.h"
 
 #include <string.h>
 
@@ -43,14 +44,6 @@ static ifd_status operand(ifd_rewrite *rw, ifd_value **out, ifd_value *v, int ra
   return IFD_OK;
 }
 
-/* y = Unblock(moved) */
-static ifd_status unblock_instead(ifd_rewrite *rw, ifd_value *y, ifd_node *moved, int64_t channels) {
-  ifd_node *unblock;
-  TRY(ifd_rw_add_node(rw, &unblock, "infold.Unblock", moved->outputs, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), unblock, "channels", channels));
-  return ifd_rw_replace(rw, y, unblock->outputs[0]);
-}
-
 static ifd_status sink(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *inputs[4];
   int64_t channels = 0;
@@ -70,7 +63,7 @@ static ifd_status sink(ifd_rewrite *rw, ifd_node *node) {
   }
   ifd_node *moved;
   TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs));
-  return unblock_instead(rw, node->outputs[0], moved, channels);
+  return ifd_unblock_replace(rw, node->outputs[0], moved->outputs[0], channels);
 }
 
 /* By one number that leaves zeros and whatever lies beyond the channels finite. */
@@ -100,7 +93,7 @@ static ifd_status sink_concat(ifd_rewrite *rw, ifd_node *node) {
   }
   TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs));
   TRY(ifd_node_set_int(ifd_rw_error(rw), moved, "axis", axis));
-  return unblock_instead(rw, node->outputs[0], moved, axis == 1 ? all : channels);
+  return ifd_unblock_replace(rw, node->outputs[0], moved->outputs[0], axis == 1 ? all : channels);
 }
 
 /* A part of an image, whose axes count as those of the blocked tensor do. */
@@ -116,7 +109,7 @@ static ifd_status sink_slice(ifd_rewrite *rw, ifd_node *node) {
   inputs[0] = before->inputs[0];
   TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs));
   TRY(ifd_ints_store(rw, moved, "axes", axes.v, axes.n));
-  return unblock_instead(rw, node->outputs[0], moved, ifd_node_int(before, "channels", 0));
+  return ifd_unblock_replace(rw, node->outputs[0], moved->outputs[0], ifd_node_int(before, "channels", 0));
 }
 
 /* Padding around the image: pads of [N, C, image…] become those of the blocked tensor, when channels get
@@ -138,7 +131,7 @@ static ifd_status sink_pad(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *inputs[3] = {before->inputs[0], NULL, ifd_node_input(node, 2)};
   TRY(ifd_rw_add_ints(rw, &inputs[1], more, 2 * (rank + 1), "pads"));
   TRY(ifd_rw_add_like(rw, &moved, node, inputs, node->n_inputs > 2 ? 3 : 2));
-  return unblock_instead(rw, node->outputs[0], moved, ifd_node_int(before, "channels", 0));
+  return ifd_unblock_replace(rw, node->outputs[0], moved->outputs[0], ifd_node_int(before, "channels", 0));
 }
 
 /* The scales (one more, of 1) or sizes of a Resize of [N, C, image…] as those of the blocked tensor; NULL
@@ -191,7 +184,7 @@ static ifd_status sink_resize(ifd_rewrite *rw, ifd_node *node) {
   TRY(block_sizes(rw, &inputs[at], node->inputs[at], node->inputs[0], channels));
   if (!inputs[at]) return ifd_rw_refuse(rw, "its scales are not known, or change batch or channels");
   TRY(ifd_rw_add_like(rw, &moved, node, inputs, at + 1));
-  return unblock_instead(rw, node->outputs[0], moved, channels);
+  return ifd_unblock_replace(rw, node->outputs[0], moved->outputs[0], channels);
 }
 
 /* A BatchNormalization that is left runs as a scale and a shift of the blocked image. */
@@ -216,7 +209,7 @@ static ifd_status sink_bn(ifd_rewrite *rw, ifd_node *bn) {
   for (int64_t i = 0; i < f.n; i++) ifd_tensor_set_f64(&t, i, f.b[i]);
   TRY(ifd_rw_add_constant(rw, &c, &t, "shift"));
   TRY(ifd_rw_add_node(rw, &add, "Add", (ifd_value *[]){mul->outputs[0], c}, 2, 1));
-  return unblock_instead(rw, bn->outputs[0], add, ifd_node_int(before, "channels", 0));
+  return ifd_unblock_replace(rw, bn->outputs[0], add->outputs[0], ifd_node_int(before, "channels", 0));
 }
 
 /* Operators of elements that keep finite elements finite; Div and Pow by channels would make NaN of the zeros
