@@ -231,8 +231,6 @@ ifd_status ifd_node_set_ints(ifd_error *err, ifd_node *node, const char *name, c
 void ifd_node_remove_attr(ifd_node *node, const char *name);
 /* Into the list before `before` (NULL: at the end). */
 void ifd_node_insert(ifd_node *node, ifd_node *before);
-/* To another place of the same list. */
-void ifd_node_move(ifd_node *node, ifd_node *before);
 /* Out of the list, for good; inputs (of its subgraphs' nodes, too) lose this reader, outputs lose their
  * producer. */
 void ifd_node_remove(ifd_node *node);

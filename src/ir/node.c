@@ -172,12 +172,6 @@ void ifd_node_insert(ifd_node *node, ifd_node *before) {
   link_before(node, before);
 }
 
-void ifd_node_move(ifd_node *node, ifd_node *before) {
-  if (node == before || node->next == before) return;
-  unlink_node(node);
-  ifd_node_insert(node, before);
-}
-
 static void drop_all(ifd_node *node);
 
 /* The nodes of a graph that goes away leave the use-lists of outer values. */
