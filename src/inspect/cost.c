@@ -86,7 +86,8 @@ bool ifd_cost_node(ifd_dims *dims, const ifd_node *node, ifd_dim *out) {
 
 /* ---- memory ---- */
 
-bool ifd_cost_value(ifd_dims *dims, const ifd_value *value, ifd_dim *out) {
+/* False for what is no tensor of known rank and fixed element size. */
+static bool bytes_of(ifd_dims *dims, const ifd_value *value, ifd_dim *out) {
   const ifd_type *t = value->type;
   if (t->kind != IFD_KIND_TENSOR || !t->dtype || t->dtype == IFD_STRING || !t->has_rank) return false;
   *out = (ifd_dim)ifd_dtype_size(t->dtype);
@@ -153,7 +154,7 @@ static ifd_status find_peak(ifd_error *err, ifd_arena *scratch, const liveness *
     const ifd_value *v = l->values[i];
     ifd_dim bytes;
     int64_t number;
-    if (!ifd_cost_value(l->model->dims, v, &bytes) || !ifd_dim_eval(l->model->dims, bytes, probe, &number)) {
+    if (!bytes_of(l->model->dims, v, &bytes) || !ifd_dim_eval(l->model->dims, bytes, probe, &number)) {
       ++*n_unknown;
       continue;
     }
@@ -180,7 +181,7 @@ ifd_status ifd_cost_peak(ifd_error *err, ifd_arena *scratch, const ifd_model *mo
     const ifd_value *v = l.values[i];
     ifd_dim bytes;
     int64_t number;
-    if (l.first[v->id] <= peak && l.last[v->id] >= peak && ifd_cost_value(model->dims, v, &bytes) &&
+    if (l.first[v->id] <= peak && l.last[v->id] >= peak && bytes_of(model->dims, v, &bytes) &&
         ifd_dim_eval(model->dims, bytes, probe, &number))
       out->bytes = ifd_dim_add(model->dims, out->bytes, bytes);
   }

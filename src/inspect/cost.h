@@ -11,8 +11,6 @@
 /* Multiply-accumulates of one evaluation; 0 for operators without any. False when shapes are not known enough
  * to say. */
 bool ifd_cost_node(ifd_dims *dims, const ifd_node *node, ifd_dim *out);
-/* Bytes of a value; false for what is no tensor of known rank and fixed element size. */
-bool ifd_cost_value(ifd_dims *dims, const ifd_value *value, ifd_dim *out);
 
 typedef struct ifd_peak {
   ifd_dim bytes;        /* values that live at once where they are most */

@@ -135,9 +135,8 @@ static ifd_type_row *type_row(ifd_survey *s, ifd_dtype dtype) {
   return NULL;
 }
 
-static ifd_status add_weight(ifd_survey *s, const char *name, const ifd_tensor *t, const ifd_graph *graph,
-                             bool from_node) {
-  ifd_weight_row row = {.name = name, .tensor = t, .from_node = from_node, .graph = graph};
+static ifd_status add_weight(ifd_survey *s, const char *name, const ifd_tensor *t, const ifd_graph *graph) {
+  ifd_weight_row row = {.name = name, .tensor = t, .graph = graph};
   double elements = (double)ifd_tensor_count(t);
   double bytes =
       t->packed ? (double)ifd_packed_bytes(t->dtype, ifd_tensor_count(t)) : (double)ifd_tensor_bytes(t);
@@ -158,7 +157,7 @@ static ifd_status add_weight(ifd_survey *s, const char *name, const ifd_tensor *
 static ifd_status add_constants(ifd_survey *s, const ifd_graph *g) {
   for (int i = 0; i < g->constants.n; i++)
     if (g->constants.v[i]->constant)
-      TRY(add_weight(s, g->constants.v[i]->name, g->constants.v[i]->constant, g, false));
+      TRY(add_weight(s, g->constants.v[i]->name, g->constants.v[i]->constant, g));
   return IFD_OK;
 }
 
@@ -246,7 +245,7 @@ static ifd_status add_node(ifd_survey *s, const ifd_node *node) {
   const ifd_tensor *value = ifd_node_is(node, "Constant") ? ifd_node_tensor(node, "value") : NULL;
   ifd_node_row row = {.node = node, .depth = depth_of(node->graph)};
   if (ifd_node_is(node, "Constant")) {
-    if (value) TRY(add_weight(s, ifd_survey_node_name(node), value, node->graph, true));
+    if (value) TRY(add_weight(s, ifd_survey_node_name(node), value, node->graph));
     return IFD_OK;
   }
   int64_t number; /* what depends on data is as good as unknown */

@@ -13,7 +13,6 @@
 typedef struct ifd_weight_row {
   const char *name;
   const ifd_tensor *tensor;
-  bool from_node; /* a Constant node, not an initializer */
   const ifd_graph *graph;
 } ifd_weight_row;
 

@@ -86,7 +86,8 @@ static ifd_status find_file(ifd_error *err, ifd_file **out, ifd_files *files, co
   return IFD_OK;
 }
 
-const char *ifd_external_value(const Onnx__TensorProto *proto, const char *key) {
+/* The value of a key of external_data, or NULL. */
+static const char *find_entry(const Onnx__TensorProto *proto, const char *key) {
   for (size_t i = 0; i < proto->n_external_data; i++)
     if (strcmp(proto->external_data[i]->key ? proto->external_data[i]->key : "", key) == 0)
       return proto->external_data[i]->value ? proto->external_data[i]->value : "";
@@ -96,7 +97,7 @@ const char *ifd_external_value(const Onnx__TensorProto *proto, const char *key) 
 /* The decimal number of a key; `otherwise` when the key is absent. */
 static ifd_status read_number(ifd_error *err, size_t *out, const Onnx__TensorProto *proto, const char *key,
                               size_t otherwise) {
-  const char *text = ifd_external_value(proto, key);
+  const char *text = find_entry(proto, key);
   *out = otherwise;
   if (!text) return IFD_OK;
   size_t x = 0;
@@ -113,7 +114,7 @@ ifd_status ifd_files_find(ifd_error *err, const void **out, ifd_files *files, co
                           size_t len) {
   size_t offset, length;
   ifd_file *file;
-  const char *location = ifd_external_value(proto, "location");
+  const char *location = find_entry(proto, "location");
   EXPECT(err, files, BAD_FILE, "a tensor in a file of its own cannot have external data");
   EXPECT(err, location, BAD_MODEL, "location is missing");
   TRY(read_number(err, &offset, proto, "offset", 0));

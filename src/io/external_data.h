@@ -27,7 +27,5 @@ ifd_status ifd_files_find(ifd_error *err, const void **out, ifd_files *files, co
 bool ifd_files_get(const ifd_files *files, int i, const char **location, const void **data, size_t *len);
 /* Lets go of pages of a mapped file, of all files where p is NULL; see ifd_model_let_go. */
 void ifd_files_let_go(const ifd_files *files, const void *p, size_t len);
-/* The value of a key of external_data, or NULL. */
-const char *ifd_external_value(const Onnx__TensorProto *proto, const char *key);
 
 #endif

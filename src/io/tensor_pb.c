@@ -213,8 +213,8 @@ static ifd_status read_message(pb_reader *x, ifd_datum *out, const ProtobufCMess
   return status;
 }
 
-ifd_status ifd_pb_read(ifd_error *err, ifd_datum *out, const void *bytes, size_t len, const ifd_type *type,
-                       ifd_budget *budget) {
+static ifd_status read_bytes(ifd_error *err, ifd_datum *out, const void *bytes, size_t len,
+                             const ifd_type *type, ifd_budget *budget) {
   ifd_arena arena;
   ProtobufCMessage *message;
   ifd_kind kind = type->kind == IFD_KIND_UNKNOWN ? IFD_KIND_TENSOR : type->kind;
@@ -230,7 +230,7 @@ ifd_status ifd_pb_read_file(ifd_error *err, ifd_datum *out, const char *path, co
                             ifd_budget *budget) {
   ifd_file file;
   TRY(ifd_file_map(err, &file, path));
-  ifd_status status = ifd_pb_read(err, out, file.data, file.size, type, budget);
+  ifd_status status = read_bytes(err, out, file.data, file.size, type, budget);
   ifd_file_unmap(&file);
   return status;
 }

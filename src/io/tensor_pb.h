@@ -9,8 +9,6 @@
 /* A value of the kind that `type` says (unknown: a tensor), which owns its memory. Whether element type and
  * shape are those of the type is not asked. Errors: IO, BAD_FILE, BAD_MODEL (a malformed tensor), BAD_INPUT,
  * NO_MEMORY. */
-ifd_status ifd_pb_read(ifd_error *err, ifd_datum *out, const void *bytes, size_t len, const ifd_type *type,
-                       ifd_budget *budget);
 ifd_status ifd_pb_read_file(ifd_error *err, ifd_datum *out, const char *path, const ifd_type *type,
                             ifd_budget *budget);
 /* The value into a file that appears whole or not at all. type says what an empty sequence would hold. */

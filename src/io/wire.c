@@ -23,7 +23,8 @@ typedef struct field {
   const uint8_t *start, *value, *end;    /* tag, payload (behind a length prefix), behind the field */
 } field;
 
-const uint8_t *ifd_wire_varint(const uint8_t *at, const uint8_t *end, uint64_t *out) {
+/* An unsigned varint of at most 10 bytes before `end`: the place behind it, or NULL. */
+static const uint8_t *read_varint(const uint8_t *at, const uint8_t *end, uint64_t *out) {
   uint64_t x = 0;
   for (int shift = 0; at < end && shift < 70; shift += 7) {
     uint8_t byte = *at++;
@@ -75,7 +76,7 @@ static bool packed_fits(const field *f) {
   if (each == PROTOBUF_C_WIRE_TYPE_64BIT) return len % 8 == 0;
   uint64_t x;
   for (const uint8_t *at = f->value; at < f->end;)
-    if (!(at = ifd_wire_varint(at, f->end, &x))) return false;
+    if (!(at = read_varint(at, f->end, &x))) return false;
   return true;
 }
 
@@ -87,7 +88,7 @@ static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescript
 static ifd_status scan_field(skim *s, field *f, const ProtobufCMessageDescriptor *type, const uint8_t *at,
                              const uint8_t *end) {
   uint64_t tag, value;
-  const uint8_t *behind = ifd_wire_varint(at, end, &tag);
+  const uint8_t *behind = read_varint(at, end, &tag);
   if (!behind || behind - at > 5 || tag >> 32 || tag >> 3 == 0)
     MALFORMED(s, at, "not a field of %s: the file is damaged, cut off or no ONNX file", type->short_name);
   *f = (field){.number = (uint32_t)(tag >> 3), .wire_type = (int)(tag & 7), .start = at, .value = behind};
@@ -95,11 +96,11 @@ static ifd_status scan_field(skim *s, field *f, const ProtobufCMessageDescriptor
   const char *name = f->known ? f->known->name : "(unknown)";
   size_t rest = (size_t)(end - behind);
   switch (f->wire_type) {
-  case PROTOBUF_C_WIRE_TYPE_VARINT: f->end = ifd_wire_varint(behind, end, &value); break;
+  case PROTOBUF_C_WIRE_TYPE_VARINT: f->end = read_varint(behind, end, &value); break;
   case PROTOBUF_C_WIRE_TYPE_64BIT: f->end = rest >= 8 ? behind + 8 : NULL; break;
   case PROTOBUF_C_WIRE_TYPE_32BIT: f->end = rest >= 4 ? behind + 4 : NULL; break;
   case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
-    f->value = ifd_wire_varint(behind, end, &value);
+    f->value = read_varint(behind, end, &value);
     if (f->value && value > (size_t)(end - f->value))
       MALFORMED(s, at, "%s.%s: %llu bytes are announced, %zu are left: the file is damaged or cut off",
                 type->short_name, name, (unsigned long long)value, (size_t)(end - f->value));

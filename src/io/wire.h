@@ -25,7 +25,4 @@ enum { IFD_WIRE_MAX_DEPTH = 256 };
 ifd_status ifd_wire_unpack(ifd_error *err, ProtobufCMessage **out, const ProtobufCMessageDescriptor *type,
                            const void *bytes, size_t len, ifd_arena *arena);
 
-/* An unsigned varint of at most 10 bytes before `end`: the place behind it, or NULL. */
-const uint8_t *ifd_wire_varint(const uint8_t *at, const uint8_t *end, uint64_t *out);
-
 #endif

@@ -100,7 +100,8 @@ static bool values_equal(const ifd_attr *a, const ifd_attr *b) {
   }
 }
 
-bool ifd_attr_equal(const ifd_attr *a, const ifd_attr *b) {
+/* The same type, reference and values; graphs only when they are the same graph. */
+static bool attr_equal(const ifd_attr *a, const ifd_attr *b) {
   if (strcmp(a->name, b->name) != 0 || a->type != b->type || a->n != b->n || !text_equal(a->ref, b->ref))
     return false;
   return a->ref || values_equal(a, b);
@@ -126,7 +127,7 @@ static uint64_t hash_values(const ifd_attr *a) {
   }
 }
 
-uint64_t ifd_attr_hash(const ifd_attr *attr) {
+static uint64_t hash_attr(const ifd_attr *attr) {
   uint64_t h = ifd_hash_mix(ifd_hash_bytes(attr->name, strlen(attr->name)), (uint64_t)attr->type);
   return ifd_hash_mix(h, attr->ref ? ifd_hash_bytes(attr->ref, strlen(attr->ref)) : hash_values(attr));
 }
@@ -142,7 +143,7 @@ bool ifd_node_equal(const ifd_node *a, const ifd_node *b) {
     return false;
   for (int i = 0; i < a->n_attrs; i++) {
     const ifd_attr *other = ifd_node_find_attr(b, a->attrs[i].name);
-    if (!other || !ifd_attr_equal(&a->attrs[i], other)) return false;
+    if (!other || !attr_equal(&a->attrs[i], other)) return false;
   }
   return true;
 }
@@ -151,6 +152,6 @@ uint64_t ifd_node_hash(const ifd_node *node) {
   uint64_t h = ifd_hash_bytes(node->op_type, strlen(node->op_type)), attrs = 0;
   for (int i = 0; i < node->n_inputs; i++)
     h = ifd_hash_mix(h, node->inputs[i] ? (uint64_t)node->inputs[i]->id + 1 : 0);
-  for (int i = 0; i < node->n_attrs; i++) attrs += ifd_attr_hash(&node->attrs[i]); /* in any order */
+  for (int i = 0; i < node->n_attrs; i++) attrs += hash_attr(&node->attrs[i]); /* in any order */
   return ifd_hash_mix(h, attrs);
 }

@@ -11,10 +11,6 @@ uint64_t ifd_tensor_hash(const ifd_tensor *t);
 /* A hash of some of the elements: enough to look for equals among weights without reading them all. */
 uint64_t ifd_tensor_sketch(const ifd_tensor *t);
 
-/* The same type, reference and values; graphs only when they are the same graph. */
-bool ifd_attr_equal(const ifd_attr *a, const ifd_attr *b);
-uint64_t ifd_attr_hash(const ifd_attr *attr);
-
 /* Whether two nodes compute the same: operator, version, inputs and attributes (in any order), and the same
  * number of outputs. That the operator is pure is the caller's to ask. */
 bool ifd_node_equal(const ifd_node *a, const ifd_node *b);

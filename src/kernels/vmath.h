@@ -1,12 +1,12 @@
 /* Elementary functions on sixteen float lanes, the same bits on every ISA: each is one sequence of simd.h's
  * operations, one polynomial for every argument. The coefficients are this project's own minimax fits
  * (tools/minimax.py prints them). Results are right over the whole float range: overflow gives Inf, underflow
- * rounds to denormals, NaN gives NaN, and the limits at ±Inf and the sign of zero are C's. silu, gelu and
- * mish are x * f(x), so -Inf gives NaN as the ONNX formulas do.
+ * rounds to denormals, NaN gives NaN, and the limits at ±Inf and the sign of zero are C's. gelu and mish are
+ * x * f(x), so -Inf gives NaN as the ONNX formulas do.
  *
  * Largest error in units in the last place of the float result, against double (tests/kcheck/eltwise.c holds
  * them): exp 1.0   expm1 1.5   log 0.95   log1p 1.5   softplus 1.8   sin 1.6   cos 1.6   erf 1.3   pow 0.8
- *   tanh 2.6   sigmoid 2.3   silu 3.0 (x > -87)   mish 4.6   gelu 3.7 (x > -4), 7 (x > -12)
+ *   tanh 2.6   sigmoid 2.3   mish 4.6   gelu 3.7 (x > -4), 7 (x > -12)
  *   gelu_tanh 12 (x > -3); below, the rounding of its argument u costs |u| units of a result near 0
  */
 #ifndef IFD_KERNELS_VMATH_H
@@ -109,8 +109,6 @@ IFD_INLINE v16 v16_sigmoid(v16 x) {
   v16_fraction f = v16_sigmoid_fraction(x);
   return v16_div(f.n, f.d);
 }
-/* x * sigmoid(x) */
-IFD_INLINE v16 v16_silu(v16 x) { return v16_mul(x, v16_sigmoid(x)); }
 
 /* ---- log and what it makes ---- */
 

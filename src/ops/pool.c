@@ -165,8 +165,8 @@ static ifd_status eval_max_pool(ifd_eval *x) {
 typedef struct pool_params {
   const struct ifd_k_pool_table *kernels;
   ifd_k_pool_shape pool;
-  int lanes;                      /* channels that lie together: 1, or a block of 16 */
-  int64_t plane_rows, row_floats; /* of a plane of windows */
+  int lanes;          /* channels that lie together: 1, or a block of 16 */
+  int64_t plane_rows; /* of a plane of windows */
   int64_t in_plane, out_plane;
   ifd_rows rows; /* of all planes */
 } pool_params;

@@ -237,11 +237,6 @@ ifd_list *ifd_list_create(ifd_budget *budget, int cap) {
   return list;
 }
 
-ifd_list *ifd_list_ref(ifd_list *list) {
-  if (list) atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
-  return list;
-}
-
 void ifd_list_unref(ifd_list *list) {
   if (!list || atomic_fetch_sub_explicit(&list->refs, 1, memory_order_acq_rel) != 1) return;
   for (int i = 0; i < list->n; i++) ifd_datum_unref(&list->items[i]);
@@ -270,7 +265,7 @@ bool ifd_list_push(ifd_list *list, const ifd_datum *item) {
 
 void ifd_datum_ref(ifd_datum *out, const ifd_datum *in) {
   ifd_buf_ref(in->tensor.buf);
-  ifd_list_ref(in->list);
+  if (in->list) atomic_fetch_add_explicit(&in->list->refs, 1, memory_order_relaxed);
   *out = *in;
 }
 

@@ -134,7 +134,6 @@ void ifd_tensor_set_i64(ifd_tensor *t, int64_t i, int64_t x);
 
 /* ---- values ---- */
 ifd_list *ifd_list_create(ifd_budget *budget, int cap);
-ifd_list *ifd_list_ref(ifd_list *list);
 void ifd_list_unref(ifd_list *list);
 /* Takes over item's references; false when out of memory (item is then still the caller's). */
 bool ifd_list_push(ifd_list *list, const ifd_datum *item);

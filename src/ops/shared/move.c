@@ -9,12 +9,6 @@ ifd_view ifd_view_of(const ifd_tensor *t) {
   return v;
 }
 
-ifd_view ifd_view_broadcast(const ifd_tensor *t, const ifd_shape *shape) {
-  ifd_view v = {.data = t->data};
-  ifd_shape_broadcast_strides(&t->shape, shape, v.stride);
-  return v;
-}
-
 ifd_view ifd_view_from(ifd_view v, int axis, int64_t index) {
   v.at += index * v.stride[axis];
   return v;

@@ -17,8 +17,6 @@ typedef struct ifd_view {
 
 /* The whole tensor, row-major. */
 ifd_view ifd_view_of(const ifd_tensor *t);
-/* The tensor as seen from `shape`, to which it broadcasts: stride 0 where it repeats. */
-ifd_view ifd_view_broadcast(const ifd_tensor *t, const ifd_shape *shape);
 /* The view from another index of one dimension on. */
 ifd_view ifd_view_from(ifd_view v, int axis, int64_t index);
 /* to[i] = from[i] for every index i of `shape`; the two do not overlap. */

@@ -4,7 +4,7 @@
 
 enum { N = 624, M = 397 };
 
-void ifd_random_seed(ifd_random *r, uint32_t seed) {
+static void seed_with(ifd_random *r, uint32_t seed) {
   for (int i = 0; i < N; i++) {
     r->state[i] = seed;
     seed = 1812433253u * (seed ^ seed >> 30) + (uint32_t)i + 1;
@@ -26,7 +26,7 @@ void ifd_random_start(ifd_random *r, ifd_eval *x) {
   double seed = a && a->type == IFD_ATTR_FLOAT ? a->f : a ? (double)a->i : NAN;
   bool usable = fabs(seed) < 0x1p63;
   uint32_t low = a && a->type == IFD_ATTR_INT ? (uint32_t)a->i : usable ? (uint32_t)(int64_t)seed : 0;
-  ifd_random_seed(r, usable ? low : next_seed(x->random));
+  seed_with(r, usable ? low : next_seed(x->random));
 }
 
 static uint32_t twist(uint32_t high, uint32_t low) {

@@ -13,7 +13,6 @@ typedef struct ifd_random {
   double spare;
 } ifd_random;
 
-void ifd_random_seed(ifd_random *r, uint32_t seed);
 /* Seeded by the node's attribute `seed` (a float or an int), or, without one, by the run's generator, which
  * advances. */
 void ifd_random_start(ifd_random *r, ifd_eval *x);

@@ -219,7 +219,8 @@ void ifd_window_reach(const ifd_window *w, int a, int64_t k, int64_t *from, int6
   *to = clamp(multiples_below(w->image[a] - start, w->stride[a]), *from, w->windows[a]);
 }
 
-void ifd_window_taps(const ifd_window *w, int a, int64_t o, int64_t *from, int64_t *to) {
+/* Taps [*from, *to) of window o that lie in the image. */
+static void taps_of(const ifd_window *w, int a, int64_t o, int64_t *from, int64_t *to) {
   int64_t start = ifd_window_at(w, a, o, 0);
   *from = clamp(multiples_below(-start, w->dilation[a]), 0, w->kernel[a]);
   *to = clamp(multiples_below(w->image[a] - start, w->dilation[a]), *from, w->kernel[a]);
@@ -298,7 +299,7 @@ ifd_box ifd_box_of(int n, const int64_t *size) {
 
 ifd_box ifd_box_of_taps(const ifd_window *w, const int64_t *o) {
   ifd_box b = {.n = w->n};
-  for (int a = 0; a < w->n; a++) ifd_window_taps(w, a, o[a], &b.from[a], &b.to[a]);
+  for (int a = 0; a < w->n; a++) taps_of(w, a, o[a], &b.from[a], &b.to[a]);
   return b;
 }
 

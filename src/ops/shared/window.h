@@ -41,8 +41,6 @@ static inline int64_t ifd_window_product(const ifd_window *w, const int64_t *siz
 
 /* Windows [*from, *to) of axis a whose tap k lies in the image. */
 void ifd_window_reach(const ifd_window *w, int a, int64_t k, int64_t *from, int64_t *to);
-/* Taps [*from, *to) of window o that lie in the image. */
-void ifd_window_taps(const ifd_window *w, int a, int64_t o, int64_t *from, int64_t *to);
 static inline int64_t ifd_window_at(const ifd_window *w, int a, int64_t o, int64_t k) {
   return o * w->stride[a] + k * w->dilation[a] - w->begin[a];
 }
