@@ -1,4 +1,3 @@
-#include <string.h>
 
 #include "pass/fold.h"
 #include "pass/quant.h"

@@ -1,4 +1,3 @@
-#include "ir/clone.h"
 #include "pass/pass.h"
 
 /* If with a constant condition is its branch. */

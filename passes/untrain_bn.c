@@ -2,7 +2,6 @@
 #include "pass/pass.h"
 
 #include <math.h>
-#include <string.h>
 
 /* A BatchNormalization that was exported in training mode by mistake, put into inference mode. This changes
  * what the model computes, so it runs on request alone, and only where the running statistics look trained:

@@ -5,7 +5,6 @@
 #include "base/fenv.h"
 #include "exec/run.h"
 #include "infold/infold.h"
-#include "ops/infer.h"
 #include "pass/pass.h"
 #include <stdio.h>
 

@@ -1,7 +1,6 @@
 #include "api/explain.h"
 
 #include "inspect/view.h"
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- nodes ---- */

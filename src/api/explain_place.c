@@ -1,7 +1,8 @@
 /* Why a node stays where no pass refused it: in words of what stands before and behind it. */
 #include "api/explain.h"
 
-#include "inspect/view.h"
+#include "inspect/survey.h"
+#include "inspect/table.h"
 #include <string.h>
 
 static void put_name(FILE *to, const char *name) {

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/arena.h"
+#include "base/budget.h"
 #include "base/cgroup.h"
 
 double ifd_now(void) {

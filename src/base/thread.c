@@ -5,11 +5,10 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/arena.h"
+#include "base/budget.h"
 #include "base/os.h"
 
 /* How long a thread stays awake for what may come at once: steps of a model follow each other within this,

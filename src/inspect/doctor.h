@@ -9,7 +9,7 @@
 #define IFD_INSPECT_DOCTOR_H
 
 #include "base/vec.h"
-#include "inspect/norm.h"
+#include "ir/ir.h"
 
 #include <stdio.h>
 

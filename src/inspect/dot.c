@@ -1,7 +1,5 @@
 #include "inspect/view.h"
 
-#include <string.h>
-
 /* A quoted string of the DOT language. */
 static void put_quoted(FILE *to, const char *text) {
   fputc('"', to);

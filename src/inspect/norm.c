@@ -1,7 +1,6 @@
 #include "inspect/norm.h"
 
 #include "ops/op.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 

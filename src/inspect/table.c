@@ -1,7 +1,6 @@
 #include "inspect/table.h"
 
 #include <math.h>
-#include <string.h>
 
 enum { NARROWEST = 8, GAP = 2, MOST_COLUMNS = 32 };
 

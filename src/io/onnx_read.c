@@ -1,7 +1,6 @@
 #include "io/onnx_read.h"
 
 #include <limits.h>
-#include <string.h>
 
 #include "io/read.h"
 #include "io/wire.h"

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "io/read.h"
 #include "io/write.h"
 
 /* Bytes that a place in external data starts at a multiple of, and those of a tensor that is worth one. */

@@ -1,6 +1,4 @@
-#include <string.h>
 
-#include "io/read.h"
 #include "io/write.h"
 
 static const ifd_opset *find_opset(const ifd_opset *opsets, int n, const char *domain) {

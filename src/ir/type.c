@@ -1,4 +1,3 @@
-#include <string.h>
 
 #include "ir/cut_text.h"
 #include "ir/ir.h"

@@ -3,7 +3,6 @@
 
 #include "ops/shared/elements.h"
 #include "ops/shared/elementwise.h"
-#include "ops/shared/move.h"
 #include "ops/shared/values.h"
 
 static ifd_status read_size(ifd_eval *x, int i, int64_t *out) {

@@ -4,7 +4,6 @@
 
 #include "kernels/kernels.h"
 #include "kernels/norm/norm.h"
-#include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/values.h"

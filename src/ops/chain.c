@@ -1,6 +1,5 @@
 /* infold.Chain (shared/chain.h): what plans make of elementwise operators that follow one another. */
 #include "kernels/kernels.h"
-#include "ops/shared/batch.h"
 #include "ops/shared/chain.h"
 #include "ops/shared/eltwise_work.h"
 

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "ops/shared/elements.h"
-#include "ops/shared/values.h"
 #include "ops/shared/window.h"
 #include "ops/shared/move.h"
 #include "tensor/convert.h"

@@ -4,7 +4,6 @@
 
 #include "kernels/kernels.h"
 #include "kernels/softmax/softmax.h"
-#include "ops/shared/move.h"
 #include "ops/shared/values.h"
 #include "tensor/convert.h"
 

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/shared/batch.h"
 #include "ops/shared/product.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/gemm_work.h"

@@ -8,7 +8,6 @@
 
 #include <string.h>
 
-#include "ops/shared/batch.h"
 #include "ops/shared/values.h"
 
 enum { Q, K, V, MASK, N_VIEWS = 3 };

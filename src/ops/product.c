@@ -4,7 +4,6 @@
  * shared/epilogue.h. */
 #include <string.h>
 
-#include "ops/shared/batch.h"
 #include "ops/shared/epilogue.h"
 #include "ops/shared/gemm_work.h"
 #include "ops/shared/product.h"

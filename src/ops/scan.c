@@ -1,6 +1,5 @@
 /* Scan: a graph run over the slices of its inputs, with values carried from slice to slice. Version 8 does so
  * for each sample of a batch, in dimension 0, along dimension 1, for as many slices as the sample is long. */
-#include "ops/shared/elements.h"
 #include "ops/shared/trips.h"
 #include "ops/shared/types.h"
 #include <string.h>

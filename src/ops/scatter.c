@@ -1,6 +1,5 @@
 /* Scatter, ScatterElements, ScatterND, TensorScatter: a copy of the data with elements replaced, or combined
  * with what is there. */
-#include "ops/shared/elements.h"
 #include "ops/shared/places.h"
 #include "tensor/convert.h"
 #include <math.h>

@@ -3,7 +3,6 @@
 
 #include "ops/shared/lookup.h"
 #include "ops/shared/scores.h"
-#include "ops/shared/values.h"
 #include "tensor/convert.h"
 
 /* The n-grams as a tree of items: edge (node, item) leads to a node, found by hashing. Items are named by

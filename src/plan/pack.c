@@ -3,7 +3,6 @@
  * pool. And what nodes' attributes become. */
 #include "plan/program_priv.h"
 
-#include "tensor/convert.h"
 #include <string.h>
 
 static ifd_program *root_of(ifd_program *program) {

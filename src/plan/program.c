@@ -1,6 +1,5 @@
 #include "plan/program_priv.h"
 
-#include "tensor/convert.h"
 #include <stdio.h>
 #include <string.h>
 

@@ -4,7 +4,6 @@
 #include "ir/extract.h"
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* ---- one layer's input ---- */
 

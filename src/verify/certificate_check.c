@@ -2,7 +2,6 @@
 #include "verify/verify.h"
 
 #include "base/os.h"
-#include "inspect/json.h"
 #include "inspect/table.h"
 #include <math.h>
 #include <string.h>

@@ -2,7 +2,6 @@
 
 #include "kernels/fourier/fourier.h"
 
-#include <math.h>
 #include <string.h>
 
 /* ---- complex numbers ---- */

@@ -4,7 +4,6 @@
 
 #include "base/vec.h"
 #include "kernels/kernels.h"
-#include "tensor/convert.h"
 #include <string.h>
 
 enum { MOST_RECORDED = 4096 };

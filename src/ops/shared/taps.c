@@ -1,7 +1,6 @@
 #include "ops/shared/taps.h"
 
 #include <math.h>
-#include <string.h>
 
 /* The next combination of neighbours, the last axis fastest; false after the last. */
 static bool next_tap(const ifd_neighbours *at, int n_axes, int *k) {
