@@ -5,6 +5,7 @@
 #include "kernels/conv/line.h"
 #include "kernels/conv/phase.h"
 #include "kernels/conv/winograd.h"
+#include "kernels/conv/winograd_line.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/product.h"
 #include "kernels/launch.h"
@@ -59,6 +60,24 @@ static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s) {
     if (cost < least) best = others[i], least = cost;
   }
   return best;
+}
+
+/* Winograd's algorithm along one axis, in the same operations: those of a tile's transforms and of its loads
+ * and stores, of inputs for each tap of the other axes and part. */
+static bool suits_winograd_line(const ifd_k_conv_shape *s) {
+  const double in = 60, out = 60, copy = 2;
+  if (s->groups != 1 || s->transposed || s->c < 16 || s->m < 16) return false;
+  if (ifd_winograd_line_cut_of(s).axis < 0) return false;
+  ifd_winograd_line_sizes z = ifd_winograd_line_sizes_of(s, 1, 1);
+  double tiles = (double)z.tiles, taps = (double)z.taps, c = (double)s->c, m = (double)s->m;
+  double cost = IFD_WINOGRAD_LINE_POINTS * taps * (tiles + WEIGHT) + tiles * (taps * in / m + out / c);
+  double places = (double)ifd_conv_volume(s->out), all_taps = (double)ifd_conv_volume(s->kernel);
+  return cost < all_taps * (places + WEIGHT + places * copy / m);
+}
+
+static ifd_k_conv_algo choose_product(const ifd_k_conv_shape *s) {
+  ifd_k_conv_algo algo = choose_winograd(s);
+  return algo == IFD_K_CONV_DIRECT && suits_winograd_line(s) ? IFD_K_CONV_WINOGRAD_LINE : algo;
 }
 
 /* A tile is of some outputs side by side: lines so short that half of it is idle are worth it only where
@@ -120,7 +139,7 @@ ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *s, ifd_k_conv_wish wis
   if (wish.plain_input && suits_frames(s)) return IFD_K_CONV_FRAMES;
   if (wish.plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
   if (suits_boxes(s)) return IFD_K_CONV_PHASES;
-  if (suits_product(s)) return wish.exact ? IFD_K_CONV_DIRECT : choose_winograd(s);
+  if (suits_product(s)) return wish.exact ? IFD_K_CONV_DIRECT : choose_product(s);
   return s->groups == s->c && s->groups == s->m ? IFD_K_CONV_DEPTHWISE : IFD_K_CONV_GROUPED;
 }
 
@@ -130,6 +149,7 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
                                                         [IFD_K_CONV_WINOGRAD_2] = "winograd 2x2",
                                                         [IFD_K_CONV_WINOGRAD_HALF] = "winograd 4x4 half",
                                                         [IFD_K_CONV_WINOGRAD_2_HALF] = "winograd 2x2 half",
+                                                        [IFD_K_CONV_WINOGRAD_LINE] = "winograd line",
                                                         [IFD_K_CONV_DEPTHWISE] = "depthwise",
                                                         [IFD_K_CONV_GROUPED] = "grouped",
                                                         [IFD_K_CONV_PHASES] = "phases",
@@ -229,6 +249,23 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   p->packed_len = sizeof(float) * (size_t)(z.half ? 3 * z.in : z.planes) * 16 * (size_t)(blocks * z.steps);
 }
 
+static void plan_winograd_line(ifd_k_conv_plan *p) {
+  const ifd_k_conv_shape *s = &p->shape;
+  int64_t blocks = ifd_ceil_div(s->m, 16);
+  int64_t tiles = p->batch * ifd_winograd_line_sizes_of(s, 1, blocks).tiles;
+  ifd_winograd_line_sizes all = ifd_winograd_line_sizes_of(s, tiles, blocks);
+  double tile_work = IFD_WINOGRAD_LINE_POINTS * (double)all.steps * (double)blocks;
+  int64_t tasks = ifd_tasks_worth(tile_work * ((double)tiles + WEIGHT), TASK);
+  p->spans_batch = true;
+  p->n_parts = 1;
+  split_rows(p, tiles, ifd_min_i64(tasks, tiles / 28));
+  split_blocks(p, blocks, ifd_min_i64(ifd_ceil_div(ifd_min_i64(tasks, 4), p->row_tasks), blocks / 4));
+  ifd_winograd_line_sizes z = ifd_winograd_line_sizes_of(s, p->rows, p->blocks);
+  p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) +
+                   sizeof(float) * IFD_WINOGRAD_LINE_POINTS * (size_t)(z.v_plane + z.m_plane);
+  p->packed_len = sizeof(float) * 16 * IFD_WINOGRAD_LINE_POINTS * (size_t)(blocks * z.steps);
+}
+
 /* Lanes: parts are phases and planes in depth, rows are lines. */
 static void plan_lines(ifd_k_conv_plan *p) {
   const ifd_k_conv_shape *s = &p->shape;
@@ -301,6 +338,7 @@ bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, 
       [IFD_K_CONV_WINOGRAD_2] = plan_winograd,
       [IFD_K_CONV_WINOGRAD_HALF] = plan_winograd,
       [IFD_K_CONV_WINOGRAD_2_HALF] = plan_winograd,
+      [IFD_K_CONV_WINOGRAD_LINE] = plan_winograd_line,
       [IFD_K_CONV_DEPTHWISE] = plan_depthwise,
       [IFD_K_CONV_GROUPED] = plan_grouped,
       [IFD_K_CONV_PHASES] = plan_boxes,

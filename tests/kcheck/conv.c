@@ -193,10 +193,11 @@ static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint6
 }
 
 static const ifd_k_conv_algo winograds[] = {IFD_K_CONV_WINOGRAD, IFD_K_CONV_WINOGRAD_2,
-                                            IFD_K_CONV_WINOGRAD_HALF, IFD_K_CONV_WINOGRAD_2_HALF};
+                                            IFD_K_CONV_WINOGRAD_HALF, IFD_K_CONV_WINOGRAD_2_HALF,
+                                            IFD_K_CONV_WINOGRAD_LINE};
 
 static bool is_winograd(ifd_k_conv_algo algo) {
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < 5; i++)
     if (winograds[i] == algo) return true;
   return false;
 }
@@ -378,6 +379,23 @@ static void windows_of_three(void **unused) {
     if (i % 4 == 0) check(&s, IFD_K_CONV_DIRECT, 1, &state);
   }
 }
+/* Winograd's algorithm along one axis: kernels of one and of several parts, dilated, with taps and strides of
+ * the other axes. */
+static void lines(void **unused) {
+  (void)unused;
+  uint64_t state = 10;
+  for (int i = 0; i < 100; i++) {
+    ifd_k_conv_shape s = {.c = rand_in(&state, 1, 50), .m = rand_in(&state, 1, 70), .groups = 1};
+    int axis = i % 2 ? IFD_K_W : (int)rand_in(&state, 0, 2), n_other = (int)rand_in(&state, 0, 2);
+    for (int d = 0; d < 3; d++) flat_axis(&s, d);
+    for (int d = 0; d < n_other; d++) random_axis(&s, d + (d >= axis), 2, &state);
+    s.kernel[axis] = rand_in(&state, 3, 12), s.dilation[axis] = rand_in(&state, 1, 1 + 4 * (i % 3));
+    int64_t reach = (s.kernel[axis] - 1) * s.dilation[axis];
+    s.pad[axis] = rand_in(&state, 0, reach + 2), s.out[axis] = rand_in(&state, 1, n_other ? 12 : 300);
+    s.in[axis] = ifd_max_i64(1, s.out[axis] + reach - s.pad[axis] - rand_in(&state, 0, reach));
+    check(&s, IFD_K_CONV_WINOGRAD_LINE, rand_in(&state, 1, 3), &state);
+  }
+}
 /* Unblocked images: strides of kernels made for them and others, long lines and kernels. */
 static void unblocked(void **unused) {
   (void)unused;
@@ -490,10 +508,10 @@ static void sizes_overflow(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(layouts),   cmocka_unit_test(dense),
-                                     cmocka_unit_test(volumes),   cmocka_unit_test(groups),
-                                     cmocka_unit_test(unblocked), cmocka_unit_test(windows_of_three),
-                                     cmocka_unit_test(large),     cmocka_unit_test(many_phases),
-                                     cmocka_unit_test(frames),    cmocka_unit_test(sizes_overflow)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(layouts), cmocka_unit_test(dense),         cmocka_unit_test(volumes),
+      cmocka_unit_test(groups),  cmocka_unit_test(unblocked),     cmocka_unit_test(windows_of_three),
+      cmocka_unit_test(large),   cmocka_unit_test(many_phases),   cmocka_unit_test(frames),
+      cmocka_unit_test(lines),   cmocka_unit_test(sizes_overflow)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,7 @@ static void run(const ifd_k_conv_plan *p, const ifd_k_conv_args *args, int64_t t
       [IFD_K_CONV_WINOGRAD_2] = IFD_K(ifd_conv_winograd),
       [IFD_K_CONV_WINOGRAD_HALF] = IFD_K(ifd_conv_winograd),
       [IFD_K_CONV_WINOGRAD_2_HALF] = IFD_K(ifd_conv_winograd),
+      [IFD_K_CONV_WINOGRAD_LINE] = IFD_K(ifd_conv_winograd_line),
       [IFD_K_CONV_DEPTHWISE] = IFD_K(ifd_conv_depthwise),
       [IFD_K_CONV_GROUPED] = IFD_K(ifd_conv_grouped),
       [IFD_K_CONV_PHASES] = IFD_K(ifd_conv_direct),

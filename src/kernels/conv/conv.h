@@ -28,6 +28,7 @@ typedef enum ifd_k_conv_algo {
   IFD_K_CONV_WINOGRAD_2,      /* F(2×2, 3×3): fewer weights to read */
   IFD_K_CONV_WINOGRAD_HALF,   /* the same two, of weights that are packed transformed along one axis alone: */
   IFD_K_CONV_WINOGRAD_2_HALF, /* still fewer to read */
+  IFD_K_CONV_WINOGRAD_LINE,   /* along one axis of the kernel alone */
   IFD_K_CONV_DEPTHWISE,       /* groups = C = M */
   IFD_K_CONV_GROUPED,         /* groups of few channels */
   IFD_K_CONV_PHASES,     /* transposed: a product for each group, its columns the channels of all phases */

@@ -4,6 +4,7 @@
 #include "kernels/conv/task.h"
 #include "kernels/launch.h"
 #include "kernels/conv/winograd.h"
+#include "kernels/conv/winograd_line.h"
 #include "kernels/transpose.h"
 
 enum { LANES = 16 };
@@ -240,6 +241,65 @@ static void pack_winograd_2(const weights *w, float *to) { pack_winograd(w, to, 
 static void pack_winograd_half(const weights *w, float *to) { pack_winograd(w, to, 6, true); }
 static void pack_winograd_2_half(const weights *w, float *to) { pack_winograd(w, to, 4, true); }
 
+/* G of F(9 - r, r) by the points of winograd_line.h: of p (1, p, p² …) / Π (p - q) over the other ones. */
+static void winograd_line_g(double g[IFD_WINOGRAD_LINE_POINTS][5], int64_t taps) {
+  static const double points[] = {0, 0.5, -0.5, 1, -1, 2, -2};
+  enum { FINITE = sizeof points / sizeof *points };
+  for (int i = 0; i < FINITE; i++) {
+    double power = 1;
+    for (int j = 0; j < FINITE; j++)
+      if (j != i) power /= points[i] - points[j];
+    for (int64_t x = 0; x < taps; x++, power *= points[i]) g[i][x] = power;
+  }
+  for (int64_t x = 0; x < taps; x++) g[FINITE][x] = x == taps - 1;
+}
+
+/* Tap of the kernel that is tap x of part `part` at tap `other` of the other axes, or -1. */
+static int64_t line_tap(const ifd_k_conv_shape *s, const ifd_winograd_line_cut *cut, int64_t other,
+                        int64_t part, int64_t x) {
+  int64_t at[IFD_K_DIMS], tap = 0;
+  for (int d = IFD_K_DIMS; d-- > 0;) {
+    at[d] = d == cut->axis ? part * cut->taps + x : other % s->kernel[d];
+    if (d != cut->axis) other /= s->kernel[d];
+  }
+  for (int d = 0; d < IFD_K_DIMS; d++) tap = tap * s->kernel[d] + at[d];
+  return at[cut->axis] < s->kernel[cut->axis] ? tap : -1;
+}
+
+/* G w of the taps w of a part in each lane, `plane` floats between points. */
+static void transform_part(double g[IFD_WINOGRAD_LINE_POINTS][5], int64_t taps, float w[5][LANES],
+                           float *restrict to, int64_t plane) {
+  for (int i = 0; i < IFD_WINOGRAD_LINE_POINTS; i++, to += plane)
+    for (int l = 0; l < LANES; l++) {
+      double sum = 0;
+      for (int64_t x = 0; x < taps; x++) sum += g[i][x] * (double)w[x][l];
+      to[l] = (float)sum;
+    }
+}
+
+/* [point][panel][block of channels][tap of the other axes][part][channel][16] */
+static void pack_winograd_line(const weights *w, float *to) {
+  const ifd_k_conv_shape *s = w->s;
+  ifd_winograd_line_cut cut = ifd_winograd_line_cut_of(s);
+  double g[IFD_WINOGRAD_LINE_POINTS][5];
+  winograd_line_g(g, cut.taps);
+  int64_t panel = s->c * cut.others * cut.parts * LANES, plane = panel * ifd_ceil_div(s->m, LANES);
+  for (int64_t i = w->begin; i < w->end; i++) {
+    lanes of = lanes_from(w, i * LANES, 0, s->m);
+    float *at = to + i * panel;
+    for (int64_t b = 0; b < s->c; b += LANES)
+      for (int64_t t = 0; t < cut.others * cut.parts; t++)
+        for (int64_t c = b; c < ifd_min_i64(b + LANES, s->c); c++, at += LANES) {
+          float taps[5][LANES] = {0};
+          for (int64_t x = 0; x < cut.taps; x++) {
+            int64_t tap = line_tap(s, &cut, t / cut.parts, t % cut.parts, x);
+            if (tap >= 0) pick(w, &of, c, tap, taps[x]);
+          }
+          transform_part(g, cut.taps, taps, at, plane);
+        }
+  }
+}
+
 /* ---- planar ---- */
 
 /* As they are: a plane of outputs reads them one by one. */
@@ -264,6 +324,7 @@ void IFD_K(ifd_conv_pack)(const ifd_k_conv_plan *plan, const ifd_float_anywhere 
       [IFD_K_CONV_WINOGRAD_2] = pack_winograd_2,
       [IFD_K_CONV_WINOGRAD_HALF] = pack_winograd_half,
       [IFD_K_CONV_WINOGRAD_2_HALF] = pack_winograd_2_half,
+      [IFD_K_CONV_WINOGRAD_LINE] = pack_winograd_line,
       [IFD_K_CONV_DEPTHWISE] = pack_lanes,
       [IFD_K_CONV_GROUPED] = pack_lanes,
       [IFD_K_CONV_PHASES] = pack_phases,

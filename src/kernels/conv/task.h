@@ -27,6 +27,7 @@ void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch);
 /* Part `part` of the n_parts of a task's inputs, to shared memory. */
 void IFD_K(ifd_conv_winograd_inputs)(const ifd_conv_task *t, int64_t part, int64_t n_parts);
+void IFD_K(ifd_conv_winograd_line)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_grouped)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_frames)(const ifd_conv_task *t, void *scratch);
