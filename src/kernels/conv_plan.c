@@ -282,7 +282,8 @@ static void plan_lines(ifd_k_conv_plan *p) {
 static void plan_depthwise(ifd_k_conv_plan *p) {
   const ifd_conv_padded_sizes z = ifd_conv_padded_sizes_of(&p->shape);
   plan_lines(p);
-  p->scratch_len = ifd_conv_tap_lines_len(&p->shape) + (z.fits ? sizeof(float) * 16 * (size_t)z.vectors : 0);
+  p->scratch_len =
+      ifd_conv_tap_lines_len(&p->shape) + (z.fits || z.wide ? sizeof(float) * 16 * (size_t)z.vectors : 0);
 }
 
 static void plan_grouped(ifd_k_conv_plan *p) {

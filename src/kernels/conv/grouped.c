@@ -125,16 +125,17 @@ static int64_t rows_alike(const lines *g, int64_t row, int64_t r1) {
   return ifd_min_i64(r1 - row, (size - 1 - most) / a->step + 1);
 }
 
-static void run_as_it_lies(const lines *g) {
-  const ifd_conv_task *t = g->t;
+/* The task's rows, of the lines of x that lie inside. */
+static void run_inside(const lines *g, ifd_conv_line *l,
+                       int64_t (*place)(void *context, int64_t tap_d, int64_t plane, int64_t line),
+                       void *context) {
   const ifd_conv_axis *a = g->phase.axis;
-  ifd_conv_line l = depthwise_line(g);
-  l.x_row = a[IFD_K_H].step * l.width * 16;
-  int64_t r1 = ifd_min_i64(t->r1, a[IFD_K_H].n_places);
-  for (int64_t row = t->r0; row < r1; row += l.n_rows) {
-    l.n_rows = rows_alike(g, row, r1);
-    find_lines(g, row, &l, place_in_x, (void *)t);
-    run_places(g, &l, a[IFD_K_W].n_places, output_at(g, row), NULL);
+  int64_t r1 = ifd_min_i64(g->t->r1, a[IFD_K_H].n_places);
+  l->x_row = a[IFD_K_H].step * l->width * 16;
+  for (int64_t row = g->t->r0; row < r1; row += l->n_rows) {
+    l->n_rows = rows_alike(g, row, r1);
+    find_lines(g, row, l, place, context);
+    run_places(g, l, a[IFD_K_W].n_places, output_at(g, row), NULL);
   }
 }
 
@@ -162,33 +163,54 @@ static void copy_lines(const lines *g, const float *x, const ifd_conv_padded_siz
     }
 }
 
-static void run_padded(const lines *g, const ifd_conv_padded_sizes *z, float *copy) {
-  const ifd_conv_task *t = g->t;
+/* A copy of lines from `first` on. */
+typedef struct copied {
+  const ifd_conv_padded_sizes *z;
+  int64_t first;
+} copied;
+
+static int64_t place_in_copy(void *context, int64_t tap_d, int64_t plane, int64_t line) {
+  const copied *c = context;
+  (void)plane;
+  return (tap_d * c->z->lines + line - c->first) * c->z->columns * 16;
+}
+
+/* All the task's rows at once, lines of zeros among what they read. */
+static void run_plane(const lines *g, ifd_conv_line *l, const ifd_conv_padded_sizes *z) {
   const ifd_conv_axis *d = &g->phase.axis[IFD_K_D], *h = &g->phase.axis[IFD_K_H],
                       *c = &g->phase.axis[IFD_K_W];
-  ifd_conv_line l = depthwise_line(g);
-  int64_t reach = (h->n_taps - 1) * h->tap_step;
-  l.n_rows = t->r1 - t->r0;
-  copy_lines(g, l.x, z, (l.n_rows - 1) * h->step + reach + 1, copy);
   for (int64_t i = 0; i < d->n_taps; i++)
-    for (int64_t j = 0; j < h->n_taps; j++, l.n_lines++)
-      g->found[l.n_lines] =
-          (ifd_conv_tap_line){(i * z->lines + j * h->tap_step) * z->columns * 16, l.n_lines * c->n_taps * 16};
-  l.x = copy, l.x_row = h->step * z->columns * 16;
-  l.begin = 0, l.width = z->columns;
-  run_places(g, &l, c->n_places, output_at(g, t->r0), NULL);
+    for (int64_t j = 0; j < h->n_taps; j++, l->n_lines++)
+      g->found[l->n_lines] = (ifd_conv_tap_line){(i * z->lines + j * h->tap_step) * z->columns * 16,
+                                                 l->n_lines * c->n_taps * 16};
+  l->n_rows = g->t->r1 - g->t->r0, l->x_row = h->step * z->columns * 16;
+  run_places(g, l, c->n_places, output_at(g, g->t->r0), NULL);
+}
+
+static void run_padded(const lines *g, const ifd_conv_padded_sizes *z, float *copy) {
+  const ifd_conv_axis *h = &g->phase.axis[IFD_K_H];
+  ifd_conv_line l = depthwise_line(g);
+  int64_t n = (g->t->r1 - g->t->r0 - 1) * h->step + (h->n_taps - 1) * h->tap_step + 1;
+  copy_lines(g, l.x, z, n, copy);
+  l.x = copy, l.begin = 0, l.width = z->columns;
+  if (z->fits)
+    run_plane(g, &l, z);
+  else
+    run_inside(g, &l, place_in_copy, &(copied){z, h->begin + g->t->r0 * h->step});
 }
 
 void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch) {
   const ifd_conv_padded_sizes z = ifd_conv_padded_sizes_of(&t->plan->shape);
+  float *copy = (float *)((char *)scratch + ifd_conv_tap_lines_len(&t->plan->shape));
   lines g = lines_of(t, scratch);
   if (g.o_d >= g.phase.axis[IFD_K_D].n_places) return;
   for (g.block = t->b0; g.block < t->b1; g.block++) {
     g.fused = ifd_conv_fuse(t, g.block);
-    if (z.fits)
-      run_padded(&g, &z, (float *)((char *)scratch + ifd_conv_tap_lines_len(&t->plan->shape)));
+    ifd_conv_line l = depthwise_line(&g);
+    if (z.fits || z.wide)
+      run_padded(&g, &z, copy);
     else
-      run_as_it_lies(&g);
+      run_inside(&g, &l, place_in_x, (void *)t);
   }
 }
 

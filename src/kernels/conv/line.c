@@ -45,6 +45,14 @@ IFD_INLINE void sum_columns(const int N, const int n_w, const int step, const fl
   }
 }
 
+/* The taps of one line of x side by side, however many. */
+IFD_INLINE void sum_line(const int N, const ifd_conv_line *l, const float *x, const float *w, v16 *sum) {
+  enum { SPAN = 4 };
+  int64_t k = 0;
+  for (; k + SPAN <= l->n_w; k += SPAN) sum_columns(N, SPAN, 1, x + k * 16, w + k * 16, sum);
+  for (; k < l->n_w; k++) sum_columns(N, 1, 1, x + k * 16, w + k * 16, sum);
+}
+
 /* Outputs [o, o + N), all their taps inside the line. n_w and step are constants, or n_w is 0. */
 IFD_INLINE void sum_inside(const int N, const int n_w, const int step, const ifd_conv_line *l, int64_t o,
                            const ifd_conv_sink *to) {
@@ -56,6 +64,8 @@ IFD_INLINE void sum_inside(const int N, const int n_w, const int step, const ifd
       const float *x = x_c + l->lines[i].x, *w = w_c + l->lines[i].w;
       if (n_w)
         sum_columns(N, n_w, step, x, w, sum);
+      else if (step)
+        sum_line(N, l, x, w, sum);
       else
         sum_taps(N, l, x, w, sum);
     }
@@ -132,6 +142,10 @@ IFD_INLINE void run_copy(const ifd_conv_line *line, const int n_w, const int ste
     run_copy(l, n_w, step, o, end, to);                                                                      \
   }
 KERNELS(KERNEL)
+static __attribute__((noinline)) void line_wide(const ifd_conv_line *l, int64_t o, int64_t end,
+                                                const ifd_conv_sink *to) {
+  run_copy(l, 0, 1, o, end, to);
+}
 static void line_any(const ifd_conv_line *l, int64_t o, int64_t end, const ifd_conv_sink *to) {
   run_copy(l, 0, 0, o, end, to);
 }
@@ -144,5 +158,5 @@ ifd_conv_line_kernel IFD_K(ifd_conv_line_find)(const ifd_conv_line *l) {
   } rows[] = {KERNELS(ROW)};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     if (rows[i].n_w == l->n_w && rows[i].step == l->step && l->tap_step == 1) return rows[i].run;
-  return line_any;
+  return l->step == 1 && l->tap_step == 1 ? line_wide : line_any;
 }

@@ -30,21 +30,23 @@ typedef struct ifd_conv_line {
   int64_t begin, step, tap_step, width;
 } ifd_conv_line;
 
-/* Depthwise: x where it lies, or a copy with zeros around, [tap of depth][line][column][16], where all that a
- * plane of outputs reads stays in L1. */
+/* Depthwise: x where it lies, or a copy with zeros around, [tap of depth][line][column][16]: where all that a
+ * plane of outputs reads stays in L1 (then rows are all alike), or where many outputs of a line meet zeros.
+ */
 typedef struct ifd_conv_padded_sizes {
-  bool fits;
+  bool fits, wide;
   int64_t lines, columns, vectors;
 } ifd_conv_padded_sizes;
 
 static inline ifd_conv_padded_sizes ifd_conv_padded_sizes_of(const ifd_k_conv_shape *s) {
-  enum { VECTORS = 512 };
+  enum { L1 = 512, L2 = 1 << 14, WIDE = 9 };
   int64_t n[IFD_K_DIMS];
   for (int d = 0; d < IFD_K_DIMS; d++)
     n[d] = (s->out[d] - 1) * s->stride[d] + (s->kernel[d] - 1) * s->dilation[d] + 1;
   ifd_conv_padded_sizes z = {.lines = n[IFD_K_H], .columns = n[IFD_K_W]};
   z.vectors = s->kernel[IFD_K_D] * z.lines * z.columns;
-  z.fits = !s->transposed && z.vectors <= VECTORS;
+  z.fits = !s->transposed && z.vectors <= L1;
+  z.wide = !s->transposed && !z.fits && z.vectors <= L2 && s->kernel[IFD_K_W] >= WIDE;
   return z;
 }
 
