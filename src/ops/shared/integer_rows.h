@@ -25,11 +25,6 @@ static inline int64_t ifd_quotient(int64_t a, int64_t b) {
   return b == -1 ? (int64_t) - (uint64_t)a : a / b; /* the one quotient that overflows wraps */
 }
 static inline int64_t ifd_remainder(int64_t a, int64_t b) { return b == -1 ? 0 : a % b; }
-/* The remainder of the sign of b. */
-static inline int64_t ifd_floor_mod(int64_t a, int64_t b) {
-  int64_t r = ifd_remainder(a, b);
-  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
-}
 static inline uint64_t ifd_power_u64(uint64_t base, uint64_t exponent) {
   uint64_t y = 1;
   for (; exponent; exponent >>= 1, base *= base)
