@@ -175,6 +175,14 @@ static const ifd_datum **inputs_of(ifd_arena *arena, ifd_frame *f, const ifd_ste
   return in;
 }
 
+/* Both are of the type; of nothing at all (a Loop made no trip), the plan may know the sizes alone. */
+static bool is_as_planned(const ifd_datum *made, const ifd_tensor *planned) {
+  const ifd_tensor *t = &made->tensor;
+  return made->kind == IFD_KIND_TENSOR && t->dtype == planned->dtype &&
+         (ifd_shape_equal(&t->shape, &planned->shape) ||
+          (!ifd_tensor_count(t) && !ifd_tensor_count(planned)));
+}
+
 /* An evaluated output moves into its slot; one whose memory was planned elsewhere is copied there. */
 static ifd_status settle(ifd_runner *r, const ifd_step *step, int slot, ifd_datum *made, void *planned,
                          size_t planned_bytes) {
@@ -183,11 +191,8 @@ static ifd_status settle(ifd_runner *r, const ifd_step *step, int slot, ifd_datu
     *d = *made;
     return IFD_OK;
   }
-  EXPECT(r->env.err,
-         made->kind == IFD_KIND_TENSOR && ifd_shape_equal(&made->tensor.shape, &d->tensor.shape) &&
-             made->tensor.dtype == d->tensor.dtype,
-         UNSUPPORTED, "node '%s' (%s): the result has another type than inference foresaw", step->name,
-         step->op_type);
+  EXPECT(r->env.err, is_as_planned(made, &d->tensor), UNSUPPORTED,
+         "node '%s' (%s): the result has another type than inference foresaw", step->name, step->op_type);
   if (made->tensor.data != planned && made->tensor.data) {
     size_t bytes = ifd_tensor_bytes(&made->tensor);
     memcpy(planned, made->tensor.data, bytes < planned_bytes ? bytes : planned_bytes);

@@ -28,7 +28,7 @@ static bool conv_of(ifd_node *node, ifd_linear *l) {
   l->d0 = w->shape.dim[0];
   l->d1 = w->shape.dim[1];
   l->inner = ifd_shape_span(&w->shape, 2, w->shape.rank);
-  if (groups < 1 || l->d0 % groups || !l->d0 || !l->d1) return false;
+  if (groups < 1 || l->d0 % groups) return false;
   ifd_channels by_first = {true, 1, l->d0}, by_second = {false, groups, l->d1 * groups};
   l->out = transposed ? by_second : by_first;
   l->in = transposed ? by_first : by_second;
@@ -80,6 +80,7 @@ bool ifd_linear_of(ifd_rewrite *rw, ifd_node *node, ifd_linear *out, const char 
   if (!out->weight) return *why = "the weights are not constant", false;
   if (!ifd_dtype_is_float(out->weight->dtype) || ifd_dtypes[out->weight->dtype].bits < 8)
     return *why = "the weights are not of a plain float type", false;
+  if (!ifd_tensor_count(out->weight)) return *why = "there are no weights", false;
   if (!(conv ? conv_of(node, out) : product_of(rw, node, out)))
     return *why = "the weights do not have the expected shape", false;
   return find_bias(rw, out, why);

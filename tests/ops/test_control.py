@@ -148,6 +148,13 @@ def test_loop_carries_and_scans(opset, trips):
     same(run(text, np.int64(trips), False, v, x)[0], v)
 
 
+def test_no_trip_of_a_shape_known_by_running():
+    text = model(16, "(float[N,T] x) => (float[K,A,B] y)", '''
+        n = Constant<value = int64 {0}>()
+        y = Loop (n, "") <body = body (int64 i, bool c_in) => (bool c, float[] s) { s = Neg(x) c = Identity(c_in) }>''')
+    check(text, [np.ones((2, 3), F)], [np.zeros((0, 2, 3), F)])
+
+
 def test_loop_ends():
     count = """body (int64 i, bool c_in, int64 a) => (bool c_out, int64 b) {
                  one = Constant<value = int64 {1}>() five = Constant<value = int64 {5}>()
