@@ -17,12 +17,12 @@ struct ifd_arena_block {
 void ifd_arena_init(ifd_arena *arena, ifd_budget *budget) { *arena = (ifd_arena){.budget = budget}; }
 
 void ifd_arena_free(ifd_arena *arena) {
-  for (ifd_arena_block *b = arena->blocks, *next; b; b = next) {
+  ifd_arena all = *arena;
+  ifd_arena_init(arena, all.budget);
+  for (ifd_arena_block *b = all.blocks, *next; b; b = next) {
     next = b->next;
-    ifd_budget_free(arena->budget, b, b->size);
+    ifd_budget_free(all.budget, b, b->size);
   }
-  arena->blocks = NULL;
-  arena->at = arena->end = NULL;
 }
 
 /* Blocks double up to a megabyte; a large request gets a block of its own and leaves the current one in use.

@@ -13,7 +13,7 @@ typedef struct ifd_arena {
 } ifd_arena;
 
 void ifd_arena_init(ifd_arena *arena, ifd_budget *budget);
-/* Frees everything; the arena can be used again. */
+/* Frees everything; the arena can be used again, unless it lies in its own memory and went with it. */
 void ifd_arena_free(ifd_arena *arena);
 /* Zeroed memory aligned to 16 bytes, or NULL. */
 void *ifd_arena_alloc(ifd_arena *arena, size_t size);

@@ -14,8 +14,7 @@ static void destroy_frame(ifd_frame *f) {
   ifd_budget_free(budget, f->slab, f->slab_bytes);
   ifd_budget_free(budget, f->scratch, f->scratch_bytes);
   ifd_budget_free(budget, f->shared, f->shared_bytes);
-  ifd_arena arena = f->arena;
-  ifd_arena_free(&arena);
+  ifd_arena_free(&f->arena);
 }
 
 static void free_frames(ifd_plan *plan) {

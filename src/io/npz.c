@@ -83,8 +83,7 @@ void ifd_npz_close(ifd_npz *npz) {
   if (!npz) return;
   if (npz->zip) zip_discard(npz->zip);
   ifd_file_unmap(&npz->file);
-  ifd_arena arena = npz->arena;
-  ifd_arena_free(&arena);
+  ifd_arena_free(&npz->arena);
 }
 
 int ifd_npz_count(const ifd_npz *npz) { return npz->members.n; }

@@ -25,8 +25,7 @@ ifd_model *ifd_model_create(ifd_budget *budget) {
 void ifd_model_destroy(ifd_model *model) {
   if (!model) return;
   if (model->release_files) model->release_files(model->files);
-  ifd_arena arena = model->arena; /* the model itself lies in it */
-  ifd_arena_free(&arena);
+  ifd_arena_free(&model->arena);
 }
 
 void ifd_model_let_go(const ifd_model *model, const void *p, size_t len) {

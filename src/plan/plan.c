@@ -587,10 +587,8 @@ static ifd_status make_plan(ifd_error *err, ifd_plan **out, ifd_program *program
   ifd_arena_free(&m.scratch);
   if (status == IFD_OK)
     *out = plan;
-  else {
-    arena = plan->arena;
-    ifd_arena_free(&arena);
-  }
+  else
+    ifd_arena_free(&plan->arena);
   return status;
 }
 
@@ -601,8 +599,7 @@ ifd_status ifd_plan_guess(ifd_error *err, ifd_program *program, const ifd_datum 
   ifd_status status = make_plan(err, &plan, program, inputs, NULL);
   priv->guesses = false;
   if (status != IFD_OK) return status;
-  ifd_arena arena = plan->arena;
-  ifd_arena_free(&arena);
+  ifd_arena_free(&plan->arena);
   return IFD_OK;
 }
 
@@ -635,8 +632,7 @@ static void forget_oldest(ifd_program *program, void (*free_frames)(ifd_plan *pl
       ifd_plan *old = *link;
       *link = old->next;
       free_frames(old);
-      ifd_arena arena = old->arena;
-      ifd_arena_free(&arena);
+      ifd_arena_free(&old->arena);
       return;
     }
 }
@@ -659,8 +655,7 @@ static ifd_status get_plan(ifd_error *err, ifd_plan **out, ifd_program *program,
     plan->n_key = n_key;
     plan->key = ifd_arena_memdup(&plan->arena, key, (size_t)n_key * sizeof *key);
     if (!plan->key) {
-      ifd_arena arena = plan->arena;
-      ifd_arena_free(&arena);
+      ifd_arena_free(&plan->arena);
       FAIL(err, NO_MEMORY, "out of memory");
     }
     plan->next = program->plans;

@@ -181,10 +181,8 @@ void ifd_program_destroy(ifd_program *p) {
   if (priv) pthread_mutex_destroy(&priv->pack_lock);
   for (ifd_plan *plan = p->plans, *next; plan; plan = next) {
     next = plan->next;
-    ifd_arena arena = plan->arena;
-    ifd_arena_free(&arena);
+    ifd_arena_free(&plan->arena);
   }
   pthread_mutex_destroy(&p->lock);
-  ifd_arena arena = p->arena;
-  ifd_arena_free(&arena);
+  ifd_arena_free(&p->arena);
 }
