@@ -3,6 +3,7 @@
 #include "kernels/move/move.h"
 #include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
+#include "ops/shared/mover.h"
 #include "ops/shared/places.h"
 #include <string.h>
 
@@ -82,11 +83,55 @@ static void run_gather(const void *params, const ifd_args *args, int task) {
   if (failed) atomic_store(args->failed, 1);
 }
 
+/* Where index k points, or -1: outside. */
+static int64_t place_of(const ifd_tensor *index, int64_t k, int64_t limit) {
+  int64_t at = ifd_tensor_get_i64(index, k);
+  if (at < 0) at += limit;
+  return at < limit ? ifd_max_i64(at, -1) : -1;
+}
+
+/* Whether index i points to *first plus the sum of its i_d * step[d], and none outside. */
+static bool find_steps(const ifd_tensor *index, int64_t limit, int64_t *first, int64_t *step) {
+  int64_t i[IFD_MAX_RANK] = {0}, stride[IFD_MAX_RANK], expected = *first = place_of(index, 0, limit);
+  const ifd_shape *s = &index->shape;
+  ifd_shape_strides(s, stride);
+  for (int d = 0; d < s->rank; d++) step[d] = s->dim[d] > 1 ? place_of(index, stride[d], limit) - *first : 0;
+  for (int64_t k = 0, n = ifd_tensor_count(index); k < n; k++) {
+    if (expected < 0 || place_of(index, k, limit) != expected) return false;
+    for (int d = s->rank - 1; d >= 0; d--) {
+      expected += step[d];
+      if (++i[d] < s->dim[d]) break;
+      expected -= step[d] * s->dim[d];
+      i[d] = 0;
+    }
+  }
+  return true;
+}
+
+/* Windows, as exporters unfold images, and other even steps are a copy. */
+static ifd_status gather_steps(ifd_mover *m) {
+  const ifd_tensor *in = ifd_mover_in(m, 0), *index = ifd_mover_in(m, 1);
+  ifd_view to, whole = ifd_mover_view(m, 0), from = whole;
+  int64_t first, step[IFD_MAX_RANK];
+  int axis, n_index = index->shape.rank;
+  TRY(ifd_axis(m->err, &axis, ifd_node_int(m->node, "axis", 0), in->shape.rank));
+  m->declined |= !find_steps(index, in->shape.dim[axis], &first, step);
+  if (m->declined) return IFD_OK;
+  const ifd_shape *shape = &m->lower->out[0]->shape;
+  from.at += first * whole.stride[axis];
+  for (int d = 0; d < n_index; d++) from.stride[axis + d] = step[d] * whole.stride[axis];
+  for (int d = axis + 1; d < in->shape.rank; d++) from.stride[d + n_index - 1] = whole.stride[d];
+  TRY(ifd_mover_out(m, &to, 0, in->dtype, shape));
+  return ifd_mover_move(m, shape, ifd_dtype_size(in->dtype), to, from);
+}
+
 static ifd_status lower_Gather(ifd_lower *x) {
   const ifd_tensor *in = x->in[0], *index = x->in[1];
   int axis;
   TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), in->shape.rank));
   if (in->dtype == IFD_STRING || ifd_tensor_count(x->out[0]) == 0) return IFD_OK;
+  if (index->data) TRY(ifd_lower_moves(x, gather_steps, 1));
+  if (x->work->algorithm) return IFD_OK;
   gather_params p = {.kernels = ifd_k_move(x->isa),
                      .outer = ifd_shape_span(&in->shape, 0, axis),
                      .n = ifd_tensor_count(index),

@@ -117,7 +117,9 @@ static void offer_floats(top *t, int64_t from, int64_t n) {
     if (!may_hold_better(t, v + few, end - few, worst)) continue;
     for (int64_t i = few; i < end; i++) {
       if (t->largest ? v[i] <= worst : v[i] >= worst) continue;
-      offer(t, i, 1);
+      int64_t key = ifd_order_key(v[i]);
+      entry e = entry_of(t->largest ? key : ~key, i);
+      if (t->heap[0] < e) sift(t->heap, t->k, 0, e);
       worst = v[index_of(t->heap[0])];
     }
   }

@@ -55,14 +55,17 @@ class Nodes:
     def __init__(self, opset, domain=""):
         self.opset, self.domain = opset, domain
         self.nodes, self.inputs, self.outputs, self.expected = [], [], [], []
+        self.initializers = []
 
-    def add(self, op, inputs, expected, **attrs):
-        """expected: a list of arrays, or of functions that check an array."""
+    def add(self, op, inputs, expected, known=(), **attrs):
+        """expected: a list of arrays, or of functions that check an array. known: the inputs that are initializers."""
         at = len(self.nodes)
         names = []
         for i, a in enumerate(inputs):
             names.append("" if a is None else f"i{at}_{i}")
-            if a is not None:
+            if i in known:
+                self.initializers.append(numpy_helper.from_array(np.asarray(a), names[-1]))
+            elif a is not None:
                 self.inputs.append((names[-1], np.asarray(a)))
         outs = [f"o{at}_{i}" if e is not None else "" for i, e in enumerate(expected)]
         self.nodes.append(helper.make_node(op, names, outs, name=f"n{at}", domain=self.domain, **attrs))
@@ -78,7 +81,7 @@ class Nodes:
                 return helper.make_tensor_value_info(name, TensorProto.STRING, a.shape)
             return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
         graph = helper.make_graph(self.nodes, "nodes", [info(n, a) for n, a in self.inputs],
-                                  [onnx.ValueInfoProto(name=o) for o in self.outputs])
+                                  [onnx.ValueInfoProto(name=o) for o in self.outputs], self.initializers)
         opsets = [helper.make_opsetid("", self.opset if not self.domain else 21)]
         if self.domain:
             opsets.append(helper.make_opsetid(self.domain, self.opset))

@@ -27,6 +27,20 @@ def test_gather():
     refuses(Nodes(13).add("Gather", [x, np.zeros([1] * 12, np.int64)], [x]), "12")
 
 
+def test_gather_in_even_steps():
+    """Windows and strides, known when a plan is made, are copies; what is uneven by one is not."""
+    nodes, x = Nodes(17), elements(F32, 6, 20, 9)
+    windows = np.add.outer(np.arange(4), 3 * np.arange(5))
+    for index in windows, windows[::-1, ::-1], windows[..., None] + np.arange(2), windows - 20, i64(3), i64(-1, 3)[:1], \
+            i64(7, 4, 1, -2), i64(-2, -1, 0, 1), np.zeros((3, 2), np.int64), windows + (windows == 7):
+        for dtype in np.int64, np.int32:
+            nodes.add("Gather", [x, index.astype(dtype)], [x.take(index, 1)], known=(1,), axis=1)
+    nodes.add("Gather", [x, i64(8, 6, 4)], [x[..., 8:2:-2]], known=(1,), axis=-1)
+    nodes.add("Gather", [x, i64(5, 5)], [x.take([5, 5], 0)], known=(1,))
+    nodes.check()
+    refuses(Nodes(17).add("Gather", [x, i64(2, 4, 6)], [x], known=(1,)), "6")
+
+
 def test_gather_elements():
     def add(nodes, version, dtype):
         x = elements(dtype, 4, 5, 3)

@@ -40,15 +40,6 @@ ifd_status ifd_order_sort(ifd_error *err, int64_t *indices, int64_t n, ifd_arena
 
 /* ---- keys ---- */
 
-/* A double's bits are ordered as sign and magnitude. */
-static inline int64_t key_of(double x) {
-  int64_t bits;
-  x += 0.0; /* -0 becomes 0 */
-  memcpy(&bits, &x, sizeof bits);
-  bits = bits < 0 ? INT64_MIN - bits : bits;
-  return x != x ? INT64_MAX : bits;
-}
-
 void ifd_order_number_keys(ifd_dtype dtype, const void *p, int64_t *keys, int64_t n) {
   enum { CHUNK = 256 };
   double v[CHUNK];
@@ -61,7 +52,7 @@ void ifd_order_number_keys(ifd_dtype dtype, const void *p, int64_t *keys, int64_
   for (int64_t i = 0; i < n; i += CHUNK, at += CHUNK * ifd_dtype_size(dtype)) {
     int64_t m = ifd_min_i64(CHUNK, n - i);
     ifd_load_f64(dtype, at, v, m);
-    for (int64_t k = 0; k < m; k++) keys[i + k] = key_of(v[k]);
+    for (int64_t k = 0; k < m; k++) keys[i + k] = ifd_order_key(v[k]);
   }
 }
 

@@ -6,6 +6,16 @@
 
 #include "ops/op.h"
 
+#include <string.h>
+
+/* The key of a floating-point number: its bits are ordered as sign and magnitude. */
+static inline int64_t ifd_order_key(double x) {
+  int64_t bits;
+  x += 0.0; /* -0 becomes 0 */
+  memcpy(&bits, &x, sizeof bits);
+  bits = bits < 0 ? INT64_MIN - bits : bits;
+  return x != x ? INT64_MAX : bits;
+}
 /* The keys of n numbers (any type but strings and complex) at p. */
 void ifd_order_number_keys(ifd_dtype dtype, const void *p, int64_t *keys, int64_t n);
 /* The keys of all elements of t, in arena. */
