@@ -19,8 +19,6 @@ typedef const ifd_range *bounds; /* of each input */
 
 static bool keeps_positive(const ifd_node *n, bounds in) { return (void)n, in[0].lo >= 0; }
 
-static bool keeps_above(const ifd_node *n, bounds in) { return in[0].lo > ifd_node_float(n, "alpha", 1); }
-
 static bool keeps_within(const ifd_node *n, bounds in) {
   if (n->opset < 11)
     return in[0].lo >= ifd_node_float(n, "min", -INFINITY) && in[0].hi <= ifd_node_float(n, "max", INFINITY);
@@ -46,9 +44,7 @@ static int forwards(const ifd_node *n, bounds in) {
   static const struct {
     const char *op_types;
     bool (*keeps)(const ifd_node *n, bounds in);
-  } table[] = {{"Relu Abs LeakyRelu PRelu Elu Celu", keeps_positive},
-               {"ThresholdedRelu", keeps_above},
-               {"Clip", keeps_within}};
+  } table[] = {{"Relu Abs LeakyRelu PRelu Elu Celu", keeps_positive}, {"Clip", keeps_within}};
   for (size_t i = 0; i < sizeof table / sizeof *table; i++)
     if (ifd_node_is_any(n, table[i].op_types)) return table[i].keeps(n, in) ? 0 : -1;
   for (int i = 0; i < n->n_inputs; i++)
@@ -157,7 +153,7 @@ static ifd_status eliminate_but_for_rounding(ifd_rewrite *rw, ifd_node *node) {
   return forward(rw, node, i);
 }
 
-#define CLAMPS "Relu Clip Abs LeakyRelu PRelu Elu Celu ThresholdedRelu Max Min"
+#define CLAMPS "Relu Clip Abs LeakyRelu PRelu Elu Celu Max Min"
 
 const ifd_pass ifd_pass_eliminate_clamp = {
     .summary = "removes Relu, Clip, Abs, Max … of what is within their bounds anyway",

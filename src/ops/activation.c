@@ -24,8 +24,8 @@ static inline double hard_sigmoid(double alpha, double beta, double a) {
   X(Softplus, 1, NULL, NULL, softplus(a))                                                                    \
   X(Softsign, 1, NULL, NULL, a / (1 + fabs(a)))                                                              \
   X(Swish, 24, "alpha", NULL, a *sigmoid(p[0] * a))                                                          \
-  X(ThresholdedRelu, 10, "alpha", NULL, a > p[0] ? a : a != a ? a : 0)                                       \
-  X(Shrink, 9, "lambd", "bias", a<-p[0] ? a + p[1] : a> p[0] ? a - p[1] : a != a ? a : 0)
+  X(ThresholdedRelu, 10, "alpha", NULL, a > p[0] ? a : 0)                                                    \
+  X(Shrink, 9, "lambd", "bias", a<-p[0] ? a + p[1] : a> p[0] ? a - p[1] : 0)
 
 static ifd_status eval_with(ifd_eval *x, const ifd_elementwise *f, const char *first, const char *second) {
   const double p[] = {first ? ifd_attr_float(x->node, first) : 0,

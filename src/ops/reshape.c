@@ -28,10 +28,11 @@ static ifd_status expect_rank(const request *r, int rank) {
 /* The dimension written -1: what is left of the input once equal dimensions of both sides are taken away. */
 static ifd_status deduce_dim(request *r, int at) {
   ifd_dim total = 1, others = 1;
-  bool taken[IFD_MAX_RANK] = {false};
+  bool taken[IFD_MAX_RANK] = {false}, copies = !ifd_node_int(r->node, "allowzero", 0);
   for (int i = 0; i < r->out_rank; i++) {
-    int same = 0;
-    while (same < r->rank && (taken[same] || r->in[same] == 0 || r->in[same] != r->out[i])) same++;
+    bool copied = copies && r->list[i] == 0 && !taken[i]; /* equal to input dimension i, even if that is 0 */
+    int same = copied ? i : 0;
+    while (!copied && same < r->rank && (taken[same] || r->in[same] == 0 || r->in[same] != r->out[i])) same++;
     if (i == at) continue;
     if (same < r->rank)
       taken[same] = true;

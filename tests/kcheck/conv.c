@@ -289,8 +289,9 @@ static void random_axis(ifd_k_conv_shape *s, int d, int64_t k_most, uint64_t *st
     s->in[d] = rand_in(state, 1, 20);
     s->kernel[d] = rand_in(state, 1, k_most), s->stride[d] = rand_in(state, 1, 3);
     s->dilation[d] = rand_in(state, 0, 3) ? 1 : rand_in(state, 2, 3);
-    int64_t reach = (s->kernel[d] - 1) * s->dilation[d], pads = rand_in(state, 0, reach);
-    s->pad[d] = rand_in(state, 0, pads);
+    int64_t reach = (s->kernel[d] - 1) * s->dilation[d];
+    int64_t pads = rand_in(state, s->transposed ? -4 : 0, reach); /* below 0: outputs that no tap meets */
+    s->pad[d] = pads < 0 ? rand_in(state, pads, 0) : rand_in(state, 0, pads);
     int64_t more = s->transposed ? rand_in(state, 0, s->stride[d] - 1) : 0; /* output_padding */
     s->out[d] = s->transposed ? (s->in[d] - 1) * s->stride[d] + reach + 1 + more - pads
                               : (s->in[d] + pads - reach - 1) / s->stride[d] + 1;

@@ -42,8 +42,8 @@ static double softplus(double x) { return log1p(exp(-fabs(x))) + (x > 0 ? x : 0)
 static double mish(double x) { return x * tanh(softplus(x)); }
 static double softsign(double x) { return x / (1 + fabs(x)); }
 static double swish(double x) { return x * sigmoid(0.25 * x); }
-static double thresholded_relu(double x) { return x > 0.25 ? x : x != x ? x : 0; }
-static double shrink(double x) { return x < -0.25 ? x + 1.5 : x > 0.25 ? x - 1.5 : x != x ? x : 0; }
+static double thresholded_relu(double x) { return x > 0.25 ? x : 0; }
+static double shrink(double x) { return x < -0.25 ? x + 1.5 : x > 0.25 ? x - 1.5 : 0; }
 static double gelu(double x) { return .5 * x * erfc(-x * M_SQRT1_2); }
 static double gelu_tanh(double x) { return x * sigmoid(2 * sqrt(2 / M_PI) * (x + .044715 * x * x * x)); }
 static double clip(double x) { return x < 0.25 ? 0.25 : x > 1.5 ? 1.5 : x; }

@@ -260,6 +260,15 @@ def test_swiglu():
     refuses(Nodes(28).add("SwiGLU", [a, b[:1]], [a]), "shape")
 
 
+def test_nan_is_beyond_no_threshold():
+    x = np.array([np.nan, -3, 0, 3] * 9)
+    for dtype in np.float16, np.float32, np.float64:
+        v = x.astype(dtype)
+        for options in REFERENCE, ():
+            Nodes(22).add("ThresholdedRelu", [v], [np.where(v > 1, v, 0).astype(dtype)]) \
+                .add("Shrink", [v], [np.where(np.abs(v) > 1, v, 0).astype(dtype)], lambd=1.).check(options=options)
+
+
 def test_gelu_tanh_and_shrink_attributes():
     x = samples(np.dtype(np.float64), (40,), RNG, -2, 2)
     Nodes(20).add("Gelu", [x], [.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + .044715 * x**3)))], approximate="tanh") \

@@ -51,7 +51,9 @@ def test_reshape_zeros():
     empty = np.zeros((0, 3), np.float32)
     Nodes(14).add("Reshape", [empty, i64(3, 0, 2)], [empty.reshape(3, 0, 2)], allowzero=1) \
         .add("Reshape", [empty, i64(0, 3, 1)], [empty.reshape(0, 3, 1)]) \
+        .add("Reshape", [empty, i64(0, -1, 1)], [empty.reshape(0, 3, 1)]) \
         .add("Reshape", [np.ones((1, 1), np.float32), np.zeros(0, np.int64)], [np.float32(1)]).check()
+    refuses(Nodes(14).add("Reshape", [empty, i64(0, -1)], [empty], allowzero=1), "-1")
     x = np.zeros((2, 3), np.float32)
     refuses(Nodes(14).add("Reshape", [x, i64(4, -1)], [x]), "-1")
     refuses(Nodes(14).add("Reshape", [x, i64(-1, -1)], [x]), "-1")

@@ -90,6 +90,19 @@ def test_conv_transpose(version, options):
 
 
 @pytest.mark.parametrize("options", [(), REFERENCE])
+@pytest.mark.parametrize("c, m", [(3, 4), (16, 16)])
+def test_conv_transpose_beyond_its_taps(c, m, options):
+    """auto_pad makes outputs that no tap of a short kernel meets: pads below 0."""
+    x, w = RNG.normal(size=(2, c, 5, 6)).astype(F), RNG.normal(size=(c, m, 1, 1)).astype(F)
+    y = np.zeros((2, m, 15, 18), F)
+    y[:, :, 1::3, 1::3] = np.einsum("nchw,cm->nmhw", x, w[:, :, 0, 0])
+    nodes = Nodes(22)
+    for mode in "SAME_UPPER", "SAME_LOWER":
+        nodes.add("ConvTranspose", [x, w], [y], strides=[3, 3], auto_pad=mode)
+    nodes.check(ulps=4, atol=SUMS, options=options)
+
+
+@pytest.mark.parametrize("options", [(), REFERENCE])
 @pytest.mark.parametrize("version", versions_of("MaxPool"))
 def test_max_pool(version, options):
     nodes = Nodes(version)

@@ -80,8 +80,8 @@ static inline int64_t ifd_conv_box_taps(const ifd_k_conv_shape *s, int d) {
   return (s->kernel[d] - 1) * s->dilation[d] / s->stride[d] + 1;
 }
 static inline ifd_conv_axis ifd_conv_box_axis(const ifd_k_conv_shape *s, int d) {
-  int64_t stride = s->stride[d], first = s->pad[d] / stride;
-  return (ifd_conv_axis){.n_places = (s->pad[d] + s->out[d] - 1) / stride + 1 - first,
+  int64_t stride = s->stride[d], first = ifd_floor_div(s->pad[d], stride);
+  return (ifd_conv_axis){.n_places = ifd_floor_div(s->pad[d] + s->out[d] - 1, stride) + 1 - first,
                          .n_taps = ifd_conv_box_taps(s, d),
                          .begin = first,
                          .step = 1,
