@@ -128,5 +128,7 @@ ifd_status ifd_api_need(ifd_error *err, void *session, const void *data, bool fo
 ifd_status ifd_api_get_pool(ifd_error *err, infold_pool **out, infold_pool *given, int threads);
 /* A value that takes over the datum, which is released on failure too. */
 ifd_status ifd_api_value(ifd_error *err, infold_value **out, ifd_datum *datum);
+/* Destroys n values, of which any may be NULL, and leaves NULL; values may be NULL itself. */
+void ifd_api_drop_values(infold_value **values, int n);
 
 #endif

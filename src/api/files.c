@@ -188,10 +188,7 @@ infold_status infold_read_inputs(infold_error *to, infold_value **values, const 
   int n = graph_of(session)->inputs.n;
   memset(values, 0, (size_t)n * sizeof *values);
   ifd_status status = read_inputs(&err, values, session, path);
-  for (int i = 0; status != IFD_OK && i < n; i++) {
-    infold_destroy_value(values[i]);
-    values[i] = NULL;
-  }
+  if (status != IFD_OK) ifd_api_drop_values(values, n);
   return ifd_api_report(to, &err, path, status);
 }
 

@@ -120,31 +120,31 @@ static infold_status finish(infold_error *to, ifd_error *err, infold_model **out
   return ifd_api_report(to, err, path, status);
 }
 
-infold_status infold_load_model(infold_error *to, infold_model **out, const char *path,
-                                const infold_load_options *options) {
+/* From a file, or from `len` bytes, whose external data is looked for in a folder. */
+static infold_status load(infold_error *to, infold_model **out, const char *path, const void *bytes,
+                          size_t len, const char *folder, const infold_load_options *options) {
   IFD_API_COMPUTES;
   ifd_error err = {0};
   infold_model *m = NULL;
   *out = NULL;
   size_t max_memory = options ? options->max_memory : 0;
+  ifd_read_options read = {.allow_links = options && options->allow_links, .directory = folder};
   ifd_status status = create(&err, &m, max_memory ? max_memory : ifd_memory_size() / 2);
-  ifd_read_options read = {.allow_links = options && options->allow_links};
-  if (status == IFD_OK) status = ifd_onnx_read_file(&err, &m->ir, path, &read, &m->budget);
+  if (status == IFD_OK)
+    status = path ? ifd_onnx_read_file(&err, &m->ir, path, &read, &m->budget)
+                  : ifd_onnx_read_memory(&err, &m->ir, bytes, len, &read, &m->budget);
   return finish(to, &err, out, m, path, max_memory, status);
+}
+
+infold_status infold_load_model(infold_error *to, infold_model **out, const char *path,
+                                const infold_load_options *options) {
+  return load(to, out, path, NULL, 0, NULL, options);
 }
 
 infold_status infold_load_model_from_memory(infold_error *to, infold_model **out, const void *bytes,
                                             size_t len, const char *folder,
                                             const infold_load_options *options) {
-  IFD_API_COMPUTES;
-  ifd_error err = {0};
-  infold_model *m = NULL;
-  *out = NULL;
-  size_t max_memory = options ? options->max_memory : 0;
-  ifd_status status = create(&err, &m, max_memory ? max_memory : ifd_memory_size() / 2);
-  ifd_read_options read = {.allow_links = options && options->allow_links, .directory = folder};
-  if (status == IFD_OK) status = ifd_onnx_read_memory(&err, &m->ir, bytes, len, &read, &m->budget);
-  return finish(to, &err, out, m, NULL, max_memory, status);
+  return load(to, out, NULL, bytes, len, folder, options);
 }
 
 infold_status infold_parse_model(infold_error *to, infold_model **out, const char *text, size_t len) {

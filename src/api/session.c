@@ -265,10 +265,7 @@ static ifd_status wrap_outputs(ifd_error *err, infold_value **outputs, ifd_datum
     else
       ifd_datum_unref(&made[i]);
   }
-  for (int i = 0; i < n && status != IFD_OK; i++) {
-    infold_destroy_value(outputs[i]);
-    outputs[i] = NULL;
-  }
+  if (status != IFD_OK) ifd_api_drop_values(outputs, n);
   return status;
 }
 

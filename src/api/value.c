@@ -20,6 +20,13 @@ void infold_destroy_value(infold_value *value) {
   free(value);
 }
 
+void ifd_api_drop_values(infold_value **values, int n) {
+  for (int i = 0; values && i < n; i++) {
+    infold_destroy_value(values[i]);
+    values[i] = NULL;
+  }
+}
+
 static ifd_status make_shape(ifd_error *err, ifd_shape *shape, int dtype, const int64_t *dims, int rank) {
   EXPECT(err, ifd_dtype_valid(dtype), USAGE, "%d is no element type", dtype);
   EXPECT(err, rank >= 0 && rank <= IFD_MAX_RANK, USAGE, "rank %d is outside [0, %d]", rank, IFD_MAX_RANK);

@@ -189,7 +189,7 @@ ifd_status ifd_calibration_read(ifd_error *err, ifd_calibration *c, const infold
 }
 
 void ifd_calibration_destroy(ifd_calibration *c) {
-  for (int i = 0; i < c->values.n; i++) infold_destroy_value(c->values.v[i]);
+  ifd_api_drop_values(c->values.v, c->values.n);
   infold_destroy_session(c->reader);
   ifd_arena_free(&c->arena);
 }

@@ -99,10 +99,7 @@ static void keep(step *s, infold_value **made, int batch) {
   for (int m = 0; m < s->made.n; m++) s->to.bytes += s->keeps ? bytes_of(made[m]) : 0;
   if (s->keeps && !fits(s, s->to.bytes)) {
     s->keeps = false;
-    for (int i = 0; i < s->to.n * batch; i++) {
-      infold_destroy_value(s->to.values[i]);
-      s->to.values[i] = NULL;
-    }
+    ifd_api_drop_values(s->to.values, s->to.n * batch);
   }
   for (int m = 0; m < s->made.n; m++) {
     if (s->keeps)

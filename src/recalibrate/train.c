@@ -64,7 +64,7 @@ static ifd_status run_training(ifd_recalibration *r, const infold_session *s, co
       int first = r->layers.v[i].twin;
       if (!r->layers.v[i].skipped) status = update(r, &r->layers.v[first], outputs[at[i]], &n_updates[first]);
     }
-    for (int k = 0; k < n; k++) infold_destroy_value(outputs[k]);
+    ifd_api_drop_values(outputs, n);
     TRY(status);
   }
   return IFD_OK;

@@ -21,13 +21,6 @@ typedef struct checker {
   int runs;
 } checker;
 
-static void destroy_all(infold_value **values, int n) {
-  for (int i = 0; i < n; i++) {
-    infold_destroy_value(values[i]);
-    values[i] = NULL;
-  }
-}
-
 static ifd_status open_session(checker *c, infold_session **out, int threads, const char *cpu) {
   infold_error e;
   infold_session_options options = {.threads = threads, .cpu = cpu, .max_memory = c->options->max_memory};
@@ -147,7 +140,7 @@ static ifd_status check_session(checker *c, int threads, const char *cpu) {
   TRY(open_session(c, &s, threads, cpu));
   ifd_status status = run(c, s, c->inputs, outputs);
   if (status == IFD_OK) status = same_bits(c, outputs, -1, how);
-  destroy_all(outputs, c->n_out);
+  ifd_api_drop_values(outputs, c->n_out);
   infold_destroy_session(s);
   if (status == IFD_OK) fprintf(c->to, "same bits %s\n", how);
   return status;
@@ -179,8 +172,8 @@ static ifd_status check_row(checker *c, infold_session *s, int64_t row) {
   for (int i = 0; mixed && i < c->n_in; i++) mixed[i] = inputs[i] ? inputs[i] : c->inputs[i];
   if (mixed) status = run(c, s, mixed, outputs);
   if (status == IFD_OK) status = same_bits(c, outputs, row, how);
-  destroy_all(inputs, c->n_in);
-  destroy_all(outputs, c->n_out);
+  ifd_api_drop_values(inputs, c->n_in);
+  ifd_api_drop_values(outputs, c->n_out);
   return status;
 }
 
@@ -235,8 +228,8 @@ infold_status infold_verify_bits(infold_error *to, char **out, const infold_mode
   c.to = open_memstream(&text, &len);
   ifd_status status = c.to ? check(&c) : ifd_error_set(&err, IFD_NO_MEMORY, __FILE__, "out of memory");
   if (c.to) fclose(c.to);
-  if (c.inputs) destroy_all(c.inputs, c.n_in);
-  if (c.outputs) destroy_all(c.outputs, c.n_out);
+  if (c.inputs) ifd_api_drop_values(c.inputs, c.n_in);
+  if (c.outputs) ifd_api_drop_values(c.outputs, c.n_out);
   ifd_arena_free(&c.arena);
   if (out)
     *out = text;

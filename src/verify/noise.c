@@ -68,7 +68,7 @@ static bool run_shaken(ifd_verifier *v, const ifd_trial *t) {
   }
   v->err = kept;
   ran = ran && run_wide(v, inputs, v->shaken);
-  for (int i = 0; own && i < v->n_in; i++) infold_destroy_value(own[i]);
+  ifd_api_drop_values(own, v->n_in);
   return ran;
 }
 

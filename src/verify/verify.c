@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 32 };
 static const double usual_tolerance = 1e-4;
 
 static ifd_status fail_as(ifd_verifier *v, const infold_error *e, const char *prefix) {
@@ -86,13 +85,6 @@ static ifd_status check_signature(ifd_verifier *v) {
 
 /* ---- running ---- */
 
-static void free_values(infold_value **values, int n) {
-  for (int i = 0; values && i < n; i++) {
-    infold_destroy_value(values[i]);
-    values[i] = NULL;
-  }
-}
-
 ifd_status ifd_verifier_run(ifd_verifier *v, infold_session *s, infold_value *const *inputs,
                             infold_value **outputs, infold_error *e) {
   const ifd_graph *a = graph_of(v->a), *g = graph_of(s->model);
@@ -132,21 +124,6 @@ double ifd_verifier_tolerance(const ifd_verifier *v, const ifd_difference *d) {
   return d->is_float ? fmax(v->tolerance, 8 * fmax(v->epsilon, d->epsilon)) * d->scale : 0;
 }
 
-static const char *place_text(ifd_verifier *v, const ifd_value *value, const ifd_difference *d,
-                              const ifd_datum *datum) {
-  const ifd_datum *t = d->item >= 0 && datum->list ? &datum->list->items[d->item] : datum;
-  const char *text = d->item >= 0 ? ifd_arena_printf(&v->arena, "'%s' item %d [", value->name, d->item)
-                                  : ifd_arena_printf(&v->arena, "'%s' [", value->name);
-  int64_t rest = d->at, span = ifd_shape_count(&t->tensor.shape);
-  for (int i = 0; text && i < t->tensor.shape.rank && span; i++) {
-    span /= t->tensor.shape.dim[i];
-    text = ifd_arena_printf(&v->arena, "%s%s%lld", text, i ? "," : "", (long long)(rest / span));
-    rest %= span;
-  }
-  text = text ? ifd_arena_printf(&v->arena, "%s]", text) : NULL;
-  return text ? text : value->name;
-}
-
 static bool fits(ifd_verifier *v, const ifd_trial *t, int output, const infold_value *b, ifd_difference *d) {
   ifd_compare(&t->outputs[output]->datum, &b->datum, false, d);
   double allowed = ifd_verifier_tolerance(v, d);
@@ -164,105 +141,11 @@ static bool fits(ifd_verifier *v, const ifd_trial *t, int output, const infold_v
   return fine;
 }
 
-/* ---- the first value that differs ---- */
-
-typedef IFD_VEC(const ifd_value *) shared_values;
-
-/* Tensors that nodes of both main graphs make under one name, in a's order. */
-static ifd_status find_shared(ifd_verifier *v, shared_values *out) {
-  const ifd_graph *b = v->b->ir->graph;
-  IFD_EACH_NODE(node, v->a->ir->graph)
-  for (int i = 0; i < node->n_outputs; i++) {
-    const ifd_value *x = node->outputs[i], *y = x ? ifd_graph_find_value(b, x->name) : NULL;
-    if (!y || !y->producer || x->n_outputs || x->type->kind != IFD_KIND_TENSOR) continue;
-    IFD_PUSH(v->err, &v->arena, out, x);
-  }
-  return IFD_OK;
-}
-
-/* A copy of the model whose outputs are some of its inner values. */
-static ifd_status expose(ifd_verifier *v, infold_session **out, const infold_model *model,
-                         const ifd_value *const *values, int n) {
-  infold_model *copy;
-  TRY(ifd_api_clone(v->err, &copy, model, v->options->max_memory));
-  ifd_graph *g = copy->ir->graph;
-  for (int i = 0; i < g->outputs.n; i++) g->outputs.v[i]->n_outputs--;
-  g->outputs.n = 0;
-  ifd_status status = IFD_OK;
-  for (int i = 0; i < n && status == IFD_OK; i++)
-    status = ifd_graph_add_output(v->err, g, ifd_graph_find_value(g, values[i]->name));
-  if (status == IFD_OK) status = ifd_verifier_open(v, out, copy, false);
-  infold_destroy_model(copy);
-  return status;
-}
-
-/* The first of n values that differs, or -1. */
-static int search_values(ifd_verifier *v, const ifd_trial *t, const ifd_value *const *values, int n,
-                         ifd_difference *d) {
-  infold_session *a = NULL, *b = NULL;
-  infold_value *of_a[CHUNK] = {0}, *of_b[CHUNK] = {0};
-  infold_error e;
-  int found = -1;
-  if (expose(v, &a, v->a, values, n) == IFD_OK && expose(v, &b, v->b, values, n) == IFD_OK &&
-      ifd_verifier_run(v, a, t->inputs, of_a, &e) == IFD_OK &&
-      ifd_verifier_run(v, b, t->inputs, of_b, &e) == IFD_OK)
-    for (int i = 0; i < n && found < 0; i++) {
-      ifd_compare(&of_a[i]->datum, &of_b[i]->datum, false, d);
-      if (!d->same_form || d->worst > ifd_verifier_tolerance(v, d)) found = i;
-    }
-  free_values(of_a, n);
-  free_values(of_b, n);
-  infold_destroy_session(a);
-  infold_destroy_session(b);
-  return found;
-}
-
-/* Says where the two part, as far as that can be found out. */
-static const char *first_difference(ifd_verifier *v, const ifd_trial *t) {
-  shared_values shared = {0};
-  ifd_error *kept = v->err, ignored = {0};
-  ifd_difference d;
-  const char *text = "no inner value that both have differs";
-  v->err = &ignored;
-  if (find_shared(v, &shared) != IFD_OK || !shared.n) text = "the models share no inner values";
-  for (int i = 0; i < shared.n; i += CHUNK) {
-    int n = shared.n - i < CHUNK ? shared.n - i : CHUNK;
-    int found = search_values(v, t, &shared.v[i], n, &d);
-    if (ignored.code != IFD_OK) text = "inner values could not be compared";
-    if (found < 0) continue;
-    const ifd_value *x = shared.v[i + found];
-    text = ifd_arena_printf(&v->arena, "the first value that differs is '%s' of node '%s' (%s), by %g",
-                            x->name, x->producer->name, x->producer->op_type, d.worst);
-    break;
-  }
-  v->err = kept;
-  return text ? text : "out of memory";
-}
-
-/* On which inputs, for errors. */
-static const char *text_of(ifd_verifier *v, const ifd_trial *t) {
-  const char *text = t->batch && ifd_trial_has_free(v, true)
-                         ? ifd_arena_printf(&v->arena, "%s inputs, batch %lld", t->how, (long long)t->batch)
-                         : ifd_arena_printf(&v->arena, "%s inputs", t->how);
-  return text ? text : t->how;
-}
-
-static ifd_status report_difference(ifd_verifier *v, const ifd_trial *t, int output,
-                                    const ifd_difference *d) {
-  const ifd_value *value = graph_of(v->a)->outputs.v[output];
-  if (!d->same_form)
-    FAIL(v->err, DIFFERS, "output '%s' (%s): %s differ; %s", value->name, text_of(v, t), d->form,
-         first_difference(v, t));
-  FAIL(v->err, DIFFERS, "output %s (%s): %g against %g, where the largest value is %g; %s",
-       place_text(v, value, d, &t->outputs[output]->datum), text_of(v, t), d->a, d->b, d->scale,
-       first_difference(v, t));
-}
-
 /* ---- the first model ---- */
 
 static void drop_trial(ifd_verifier *v, ifd_trial *t) {
-  free_values(t->inputs, v->n_in);
-  free_values(t->outputs, v->n_out);
+  ifd_api_drop_values(t->inputs, v->n_in);
+  ifd_api_drop_values(t->outputs, v->n_out);
 }
 
 static ifd_status keep_trial(ifd_verifier *v, ifd_trial *t) {
@@ -341,10 +224,11 @@ static ifd_status compare_outputs(ifd_verifier *v, const ifd_trial *t, infold_va
   infold_error e;
   ifd_status status = run_either(v, &v->run_b, v->b, t->inputs, b, &e);
   if (status == IFD_LIMIT || status == IFD_NO_MEMORY) return fail_as(v, &e, "");
-  EXPECT(v->err, status == IFD_OK, DIFFERS, "the second model fails (%s): %s", text_of(v, t), e.message);
+  EXPECT(v->err, status == IFD_OK, DIFFERS, "the second model fails (%s): %s", ifd_trial_text(v, t),
+         e.message);
   for (int i = 0; i < v->n_out; i++) {
     ifd_difference d;
-    if (!fits(v, t, i, b[i], &d)) return report_difference(v, t, i, &d);
+    if (!fits(v, t, i, b[i], &d)) return ifd_verifier_report(v, t, i, &d);
   }
   return v->evidence ? collect_evidence(v, t, b) : IFD_OK;
 }
@@ -354,9 +238,9 @@ static ifd_status compare_trial(ifd_verifier *v, ifd_trial *t) {
   ALLOC(v->err, b, calloc((size_t)v->n_out + 1, sizeof *b));
   ifd_status status = compare_outputs(v, t, b);
   v->n_runs += status == IFD_OK;
-  free_values(v->exact, v->n_out);
-  free_values(v->shaken, v->n_out);
-  free_values(b, v->n_out);
+  ifd_api_drop_values(v->exact, v->n_out);
+  ifd_api_drop_values(v->shaken, v->n_out);
+  ifd_api_drop_values(b, v->n_out);
   free(b);
   return status;
 }
@@ -424,7 +308,7 @@ ifd_status ifd_verifier_begin(ifd_verifier *v, ifd_error *err, const infold_mode
 
 void ifd_verifier_end(ifd_verifier *v) {
   for (int i = 0; i < v->trials.n; i++) drop_trial(v, &v->trials.v[i]);
-  free_values(v->inputs, v->n_in);
+  ifd_api_drop_values(v->inputs, v->n_in);
   infold_destroy_session(v->run_a);
   infold_destroy_session(v->run_b);
   infold_destroy_session(v->wide);

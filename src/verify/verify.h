@@ -62,6 +62,13 @@ ifd_status ifd_verifier_open(ifd_verifier *v, infold_session **out, const infold
 ifd_status ifd_verifier_run(ifd_verifier *v, infold_session *s, infold_value *const *inputs,
                             infold_value **outputs, infold_error *e);
 
+/* ---- difference.c: where two runs part ---- */
+
+/* On which inputs, for errors. */
+const char *ifd_trial_text(ifd_verifier *v, const ifd_trial *t);
+/* DIFFERS, naming the element of the output and, as far as that can be found out, the first value inside. */
+ifd_status ifd_verifier_report(ifd_verifier *v, const ifd_trial *t, int output, const ifd_difference *d);
+
 /* ---- noise.c: what a's own arithmetic may be off by ---- */
 
 /* Makes v->exact; false when that cannot be had. */
