@@ -3,8 +3,9 @@
  *     infold_error err = {0};
  *     infold_model *model;
  *     infold_session *session;
- *     if (infold_load_model(&err, &model, "net.onnx", NULL) || infold_create_session(&err, &session, model,
- * NULL)) fprintf(stderr, "%s\n", err.message);
+ *     if (infold_load_model(&err, &model, "net.onnx", NULL) ||
+ *         infold_create_session(&err, &session, model, NULL))
+ *       fprintf(stderr, "%s\n", err.message);
  *
  * Every function that can fail takes an infold_error first (may be NULL), returns its status and gives
  * results through the next parameter; on failure that result is NULL. Objects made by infold_create_* and
@@ -184,12 +185,13 @@ INFOLD_API infold_status infold_make_value(infold_error *err, infold_value **out
                                            uint64_t seed, int64_t batch, int64_t size);
 INFOLD_API void infold_destroy_value(infold_value *value);
 INFOLD_API infold_kind infold_get_kind(const infold_value *value);
-INFOLD_API int
-infold_get_dtype(const infold_value *value); /* of a tensor, of a map's keys, of a sequence's tensors */
+/* Of a tensor, of a map's keys, of a sequence's tensors. */
+INFOLD_API int infold_get_dtype(const infold_value *value);
+/* Shape and elements of a tensor. Strings come one by one: the length, and *text. */
 INFOLD_API int infold_get_rank(const infold_value *value);
 INFOLD_API const int64_t *infold_get_dims(const infold_value *value);
-INFOLD_API const void *infold_get_data(const infold_value *value); /* not for strings */
-INFOLD_API size_t infold_get_string(const infold_value *value, size_t i, const char **text); /* length */
+INFOLD_API const void *infold_get_data(const infold_value *value);
+INFOLD_API size_t infold_get_string(const infold_value *value, size_t i, const char **text);
 /* Items of a sequence, or of an optional (0 or 1), or of a map: 2 (keys, values). Items are borrowed. */
 INFOLD_API int infold_get_count(const infold_value *value);
 INFOLD_API const infold_value *infold_get_item(const infold_value *value, int i);
@@ -215,7 +217,7 @@ typedef struct infold_session_options {
   size_t max_memory; /* bytes that the session may hold; 0: the default */
   int64_t max_steps; /* loop trips of one run; 0: the default of a million */
   int profile;       /* keep times of each node of the last run */
-  const char *cpu;   /* at most this instruction set: \"ref\", \"avx2\", \"avx512\"; NULL: the best, or what
+  const char *cpu;   /* at most this instruction set: "ref", "avx2", "avx512"; NULL: the best, or what
                         INFOLD_CPU says */
   infold_pool *pool; /* its threads instead of the session's own; NULL: these */
 } infold_session_options;
@@ -305,6 +307,12 @@ INFOLD_API infold_status infold_verify_bits(infold_error *err, char **out, const
  * (Graphviz). width in columns; 0: as wide as it takes. */
 INFOLD_API infold_status infold_inspect_model(infold_error *err, char **out, const infold_model *model,
                                               const char *what, int width);
+/* The operators infold runs (width < 0: as Markdown, with their types), or one of them in detail; the passes
+ * of the optimizer, or one. */
+INFOLD_API infold_status infold_describe_operators(infold_error *err, char **out, const char *name,
+                                                   int width);
+INFOLD_API infold_status infold_describe_passes(infold_error *err, char **out, const char *name, int width);
+
 /* ---- BatchNormalization ---- */
 
 typedef enum infold_severity { INFOLD_NOTE, INFOLD_WARNING, INFOLD_ERROR } infold_severity;
@@ -339,7 +347,7 @@ typedef struct infold_recalibrate_options {
   int sample_variance; /* divide by n - 1, not by n */
   int threads;
   size_t max_memory;  /* bytes to hold; 0: the default. Half of it is for values between layers, which are
-                         computed  again where they do not fit */
+                         computed again where they do not fit */
   const char *format; /* of the report: "table" (or NULL), "json" */
   int width;
   void (*progress)(void *context, const char *text); /* told what is being done; or NULL */
@@ -352,12 +360,6 @@ typedef struct infold_recalibrate_options {
 INFOLD_API infold_status infold_recalibrate_model(infold_error *err, infold_model **out, char **report,
                                                   const infold_model *model,
                                                   const infold_recalibrate_options *options);
-
-/* The operators infold runs (width < 0: as Markdown, with their types), or one of them in detail; the passes
- * of the optimizer, or one. */
-INFOLD_API infold_status infold_describe_operators(infold_error *err, char **out, const char *name,
-                                                   int width);
-INFOLD_API infold_status infold_describe_passes(infold_error *err, char **out, const char *name, int width);
 
 #ifdef __cplusplus
 }
