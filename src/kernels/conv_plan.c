@@ -17,6 +17,8 @@ enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 15, MAX_FIRST_STEPS = 4096 };
 /* Reading a vector of weights takes as long as that many products with it, where a sample has few places:
  * those of a network of many layers come from L3 or memory, at some 15 GB/s. */
 static const double WEIGHT = 16;
+/* A vector of transformed weights that each run makes anew. */
+static const double COMPUTED = 16;
 
 /* What a 3×3 convolution takes, in vector operations for each pair of an input channel and 16 output
  * channels: products of each plane of weights, of a place directly or of the tiles that take part in it;
@@ -31,7 +33,7 @@ static double direct_cost(const ifd_k_conv_shape *s) {
  * made of them is stored and read again, and sums wait between the segments. That is worth it where not many
  * tiles take part, nor so few that a product is done before the next weights are there, and weights would not
  * stay in L2. */
-static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
+static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, bool computed) {
   enum { LEAST_TILES = 8, MOST_TILES = 36 };
   const double make = 4, wait = 1.15;
   ifd_winograd_sizes z = ifd_winograd_sizes_of(s, algo, 1, ifd_ceil_div(s->m, 16));
@@ -40,6 +42,7 @@ static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
   double products = (double)ifd_winograd_points(&z.down) * (double)ifd_winograd_points(&z.across);
   double channels = 2.0 * (double)s->c * (double)s->m / (double)(s->c + s->m);
   double transforms = tiles * transform / channels;
+  if (computed) transforms += (double)(z.half ? 3 * z.in : z.planes) * COMPUTED;
   if (!z.half) return products + planes * WEIGHT + transforms;
   if (z.stays || tiles < LEAST_TILES || tiles > MOST_TILES) return INFINITY;
   double reading = 3 * (double)z.in * WEIGHT;
@@ -47,7 +50,7 @@ static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo) {
 }
 
 /* A 3×3 kernel of stride 1 of enough channels to pay for the transforms: the cheapest way. */
-static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s) {
+static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s, bool computed) {
   for (int d = IFD_K_H; d <= IFD_K_W; d++)
     if (s->kernel[d] != 3 || s->stride[d] != 1 || s->dilation[d] != 1) return IFD_K_CONV_DIRECT;
   if (s->groups != 1 || s->transposed || s->c < 16 || s->m < 16) return IFD_K_CONV_DIRECT;
@@ -56,7 +59,7 @@ static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s) {
   ifd_k_conv_algo best = IFD_K_CONV_DIRECT;
   double least = direct_cost(s);
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-    double cost = winograd_cost(s, others[i]);
+    double cost = winograd_cost(s, others[i], computed);
     if (cost < least) best = others[i], least = cost;
   }
   return best;
@@ -64,20 +67,21 @@ static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s) {
 
 /* Winograd's algorithm along one axis, in the same operations: those of a tile's transforms and of its loads
  * and stores, of inputs for each tap of the other axes and part. */
-static bool suits_winograd_line(const ifd_k_conv_shape *s) {
+static bool suits_winograd_line(const ifd_k_conv_shape *s, bool computed) {
   const double in = 60, out = 60, copy = 2;
   if (s->groups != 1 || s->transposed || s->c < 16 || s->m < 16) return false;
   if (ifd_winograd_line_cut_of(s).axis < 0) return false;
   ifd_winograd_line_sizes z = ifd_winograd_line_sizes_of(s, 1, 1);
   double tiles = (double)z.tiles, taps = (double)z.taps, c = (double)s->c, m = (double)s->m;
-  double cost = IFD_WINOGRAD_LINE_POINTS * taps * (tiles + WEIGHT) + tiles * (taps * in / m + out / c);
+  double cost = IFD_WINOGRAD_LINE_POINTS * taps * (tiles + WEIGHT + (computed ? COMPUTED : 0)) +
+                tiles * (taps * in / m + out / c);
   double places = (double)ifd_conv_volume(s->out), all_taps = (double)ifd_conv_volume(s->kernel);
   return cost < all_taps * (places + WEIGHT + places * copy / m);
 }
 
-static ifd_k_conv_algo choose_product(const ifd_k_conv_shape *s) {
-  ifd_k_conv_algo algo = choose_winograd(s);
-  return algo == IFD_K_CONV_DIRECT && suits_winograd_line(s) ? IFD_K_CONV_WINOGRAD_LINE : algo;
+static ifd_k_conv_algo choose_product(const ifd_k_conv_shape *s, bool computed) {
+  ifd_k_conv_algo algo = choose_winograd(s, computed);
+  return algo == IFD_K_CONV_DIRECT && suits_winograd_line(s, computed) ? IFD_K_CONV_WINOGRAD_LINE : algo;
 }
 
 /* A tile is of some outputs side by side: lines so short that half of it is idle are worth it only where
@@ -139,7 +143,7 @@ ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *s, ifd_k_conv_wish wis
   if (wish.plain_input && suits_frames(s)) return IFD_K_CONV_FRAMES;
   if (wish.plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
   if (suits_boxes(s)) return IFD_K_CONV_PHASES;
-  if (suits_product(s)) return wish.exact ? IFD_K_CONV_DIRECT : choose_product(s);
+  if (suits_product(s)) return wish.exact ? IFD_K_CONV_DIRECT : choose_product(s, wish.computed);
   return s->groups == s->c && s->groups == s->m ? IFD_K_CONV_DEPTHWISE : IFD_K_CONV_GROUPED;
 }
 

@@ -249,7 +249,8 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
     TRY(ifd_window_init(x->err, &window, x->node, &plain, &w->shape));
   int64_t groups = ifd_node_int(x->node, "group", 1),
           m = transposed ? w->shape.dim[1] * groups : w->shape.dim[0];
-  ifd_k_conv_wish wish = {.exact = x->exact_conv || !x->constant[1], /* transforms pay once, not each run */
+  ifd_k_conv_wish wish = {.exact = x->exact_conv,
+                          .computed = !x->constant[1],
                           .plain_input = ifd_node_int(x->node, "plain_input", 0),
                           .plain_output = ifd_node_int(x->node, "plain_output", 0)};
   EXPECT(x->err, window.n <= IFD_K_DIMS, UNSUPPORTED, "blocked convolutions have at most three axes");

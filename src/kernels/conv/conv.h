@@ -43,6 +43,7 @@ typedef enum ifd_k_conv_algo {
 typedef struct ifd_k_conv_wish {
   bool exact; /* no Winograd, whose rounding errors follow the largest element of a tile, and which lets NaN
                  and infinity spread over it */
+  bool computed;     /* each run packs the weights anew */
   bool plain_input;  /* x may be had unblocked at no cost */
   bool plain_output; /* y must be unblocked; there is one group; x is unblocked too, unless transposed */
 } ifd_k_conv_wish;
