@@ -17,8 +17,9 @@ enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 15, MAX_FIRST_STEPS = 4096 };
 /* Reading a vector of weights takes as long as that many products with it, where a sample has few places:
  * those of a network of many layers come from L3 or memory, at some 15 GB/s. */
 static const double WEIGHT = 16;
-/* A vector of transformed weights that each run makes anew. */
-static const double COMPUTED = 16;
+/* A vector of transformed weights that each run makes anew takes 16; the rest is caution: rounding errors
+ * grow, and so they do only where much is gained, from some 24×24 places on. */
+static const double COMPUTED = 128;
 
 /* What a 3×3 convolution takes, in vector operations for each pair of an input channel and 16 output
  * channels: products of each plane of weights, of a place directly or of the tiles that take part in it;
