@@ -28,15 +28,15 @@ struct ifd_pool {
   atomic_flag taken; /* one run at a time */
   ifd_task fn;
   void *ctx;
-  int n_tasks;
   pthread_mutex_t mutex;
   pthread_cond_t wake, done;
-  _Alignas(CACHE_LINE) atomic_llong next; /* task */
   _Alignas(CACHE_LINE) atomic_uint open;
   _Alignas(CACHE_LINE) atomic_uint round; /* counts runs: what sleepers wait for */
   atomic_int n_asleep;
   atomic_bool caller_asleep, stop;
-  struct thread {
+  struct thread {                           /* the caller's first */
+    _Alignas(CACHE_LINE) atomic_llong next; /* of its tasks */
+    long long end;
     ifd_pool *pool;
     pthread_t id;
   } threads[];
@@ -50,10 +50,21 @@ static inline void relax(void) {
 #endif
 }
 
+/* Tasks side by side for each: those of the next run often read what these write. */
+static void share_out(ifd_pool *p, int n_tasks) {
+  for (long long i = 0, n = p->n_threads; i < n; i++) {
+    p->threads[i].end = n_tasks * (i + 1) / n;
+    atomic_store_explicit(&p->threads[i].next, n_tasks * i / n, memory_order_relaxed);
+  }
+}
+
+/* Its own tasks, then what is left of the others'. */
 static void work(ifd_pool *p, int worker) {
-  long long task;
-  while ((task = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed)) < p->n_tasks)
-    p->fn(p->ctx, (int)task, worker);
+  for (int i = 0; i < p->n_threads; i++) {
+    struct thread *of = &p->threads[(worker + i) % p->n_threads];
+    for (long long task; (task = atomic_fetch_add_explicit(&of->next, 1, memory_order_relaxed)) < of->end;)
+      p->fn(p->ctx, (int)task, worker);
+  }
 }
 
 static bool enter(ifd_pool *p) {
@@ -99,7 +110,7 @@ static void sleep_until_news(ifd_pool *p, unsigned seen) {
 static void *thread_main(void *argument) {
   struct thread *self = argument;
   ifd_pool *p = self->pool;
-  int worker = (int)(self - p->threads) + 1;
+  int worker = (int)(self - p->threads);
   fesetenv(FE_DFL_ENV);
   for (unsigned seen = 0; !atomic_load(&p->stop); seen = atomic_load(&p->round)) {
     if (enter(p)) {
@@ -118,7 +129,7 @@ static void start(ifd_pool *p) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
   while (p->n_started < p->n_threads - 1) {
-    struct thread *t = &p->threads[p->n_started];
+    struct thread *t = &p->threads[p->n_started + 1];
     t->pool = p;
     if (pthread_create(&t->id, NULL, thread_main, t)) break;
     p->n_started++;
@@ -159,8 +170,7 @@ void ifd_pool_run(ifd_pool *p, int n_tasks, ifd_task fn, void *ctx) {
   if (!p->started) start(p);
   p->fn = fn;
   p->ctx = ctx;
-  p->n_tasks = n_tasks;
-  atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+  share_out(p, n_tasks);
   atomic_store(&p->open, 1);
   wake(p, n_tasks - 1);
   work(p, 0);
@@ -173,7 +183,7 @@ int ifd_pool_size(const ifd_pool *p) { return p ? p->n_threads : 1; }
 
 ifd_pool *ifd_pool_create(int n_threads) {
   if (n_threads < 1) n_threads = 1;
-  size_t size = sizeof(ifd_pool) + (size_t)(n_threads - 1) * sizeof(struct thread);
+  size_t size = sizeof(ifd_pool) + (size_t)n_threads * sizeof(struct thread);
   ifd_pool *p = ifd_budget_alloc(NULL, size);
   if (!p) return NULL;
   memset(p, 0, size);
@@ -191,7 +201,7 @@ static void end_threads(ifd_pool *p) {
   atomic_store(&p->stop, true);
   pthread_cond_broadcast(&p->wake);
   pthread_mutex_unlock(&p->mutex);
-  for (int i = 0; i < p->n_started; i++) pthread_join(p->threads[i].id, NULL);
+  for (int i = 0; i < p->n_started; i++) pthread_join(p->threads[i + 1].id, NULL);
   pthread_cond_destroy(&p->wake);
   pthread_cond_destroy(&p->done);
   pthread_mutex_destroy(&p->mutex);

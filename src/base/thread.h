@@ -1,11 +1,12 @@
 /* A pool of threads that share out numbered tasks.
  *
- * The caller of ifd_pool_run takes part and returns when every task is done; threads take the next number
- * from one counter, so nothing may depend on who runs which task. Threads start with the first run that has
- * work for them; if the system gives none, the work is done by fewer. They wait for the next run awake for
- * a short time, then asleep. A pool may be used from many threads at once, and from inside a
- * task: whoever finds it taken works alone. No affinities are set; the pool's threads take no signals and run
- * with the default floating-point environment. */
+ * The caller of ifd_pool_run takes part and returns when every task is done; each thread begins with tasks
+ * side by side of its own, and then takes those that are left of the others', so nothing may depend on who
+ * runs which task. Threads start with the first run that has work for them; if the system gives none, the
+ * work is done by fewer. They wait for the next run awake for a short time, then asleep. A pool may be used
+ * from many threads at once, and from inside a task: whoever finds it taken works alone. No affinities are
+ * set; the pool's threads take no signals and run with the default floating-point environment.
+ */
 #ifndef IFD_BASE_THREAD_H
 #define IFD_BASE_THREAD_H
 

@@ -167,19 +167,23 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
 
 /* ---- split ---- */
 
-/* A task is some three microseconds of vector operations. */
+/* A task is some three microseconds of vector operations; tiles of products have two panels or four. */
 static const double TASK = 1 << 14;
+enum { PANELS = 2, LEAST_LINES = 7, MOST_TASKS = 16, ONE_TILE = 14 };
 
 static void split_rows(ifd_k_conv_plan *p, int64_t n, int64_t tasks) {
   p->n_rows = n;
-  p->rows = ifd_ceil_div(n, ifd_max_i64(1, ifd_min_i64(n, tasks)));
-  p->row_tasks = ifd_ceil_div(n, p->rows);
+  p->row_tasks = ifd_max_i64(1, ifd_min_i64(n, tasks));
+  p->rows = ifd_ceil_div(n, p->row_tasks);
 }
 
-static void split_blocks(ifd_k_conv_plan *p, int64_t n, int64_t tasks) {
+/* By blocks that tiles take together. */
+static void split_blocks(ifd_k_conv_plan *p, int64_t n, int64_t tasks, int64_t unit) {
+  int64_t units = ifd_ceil_div(n, unit);
   p->n_blocks = n;
-  p->blocks = ifd_ceil_div(n, ifd_max_i64(1, ifd_min_i64(n, tasks)));
-  p->block_tasks = ifd_ceil_div(n, p->blocks);
+  p->block_tasks = ifd_max_i64(1, ifd_min_i64(units, tasks));
+  p->block_unit = unit;
+  p->blocks = ifd_min_i64(n, ifd_ceil_div(units, p->block_tasks) * unit);
 }
 
 /* Places of the largest phase along an axis. */
@@ -189,6 +193,8 @@ static int64_t most_places(const ifd_k_conv_shape *s, int d) {
 
 /* ---- the algorithms ---- */
 
+/* Threads part by rows where both read less so: the weights twice, instead of all that rows read and write.
+ */
 static void plan_product(ifd_k_conv_plan *p, int64_t places, int64_t taps) {
   const ifd_k_conv_shape *s = &p->shape;
   int64_t c = s->c / s->groups, m = ifd_conv_product_columns(s, p->algo);
@@ -196,7 +202,11 @@ static void plan_product(ifd_k_conv_plan *p, int64_t places, int64_t taps) {
   int64_t n_rows = p->spans_batch ? p->batch : places;
   ifd_k_gemm_grid grid = ifd_k_gemm_split(n_rows, m, c * taps, true);
   split_rows(p, n_rows, grid.n_m);
-  split_blocks(p, ifd_conv_panels(s, p->algo), grid.n_tasks / grid.n_m);
+  int64_t block_tasks = grid.n_tasks / grid.n_m;
+  bool cheap = taps == 1 && n_rows > ONE_TILE; /* nothing is packed, weights are read for some rows */
+  if (grid.n_tasks > 1 && cheap) block_tasks = ifd_max_i64(block_tasks, MOST_TASKS / grid.n_m);
+  split_blocks(p, ifd_conv_panels(s, p->algo), block_tasks, PANELS);
+  p->rows_first = grid.n_m > 1 && (double)m * (double)(c * taps) < (double)n_rows * (double)(m + c);
   int64_t segments = ifd_ceil_div(c, 16) * taps + 1; /* one where a group begins at a lane */
   p->scratch_len =
       ifd_product_scratch_of(p->rows, p->blocks * 16, c * taps, segments, true, s->transposed).len;
@@ -218,7 +228,7 @@ static void plan_frames(ifd_k_conv_plan *p) {
   ifd_k_gemm_grid grid = ifd_k_gemm_split(places, s->m, k, true);
   p->n_parts = 1;
   split_rows(p, places, grid.n_m);
-  split_blocks(p, ifd_ceil_div(s->m, 16), grid.n_tasks / grid.n_m);
+  split_blocks(p, ifd_ceil_div(s->m, 16), grid.n_tasks / grid.n_m, PANELS);
   p->scratch_len = ifd_product_scratch_of(p->rows, p->blocks * 16, k, ifd_ceil_div(k, 16), true, false).len;
   p->packed_len = sizeof(float) * 16 * (size_t)(k * p->n_blocks);
 }
@@ -244,7 +254,7 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   int64_t least_tiles = all.stays ? 24 : 56;
   split_rows(p, tiles, shares ? 1 : ifd_min_i64(tasks, tiles / least_tiles));
   int64_t block_tasks = ifd_min_i64(ifd_ceil_div(ifd_min_i64(tasks, 4), p->row_tasks), blocks / 4);
-  split_blocks(p, blocks, block_tasks);
+  split_blocks(p, blocks, block_tasks, 1);
   if (shares) p->n_before = ifd_min_i64(p->block_tasks, all.segments);
   ifd_winograd_sizes z = ifd_winograd_sizes_of_plan(p);
   size_t inputs_len = ifd_winograd_inputs_len(&z);
@@ -264,22 +274,25 @@ static void plan_winograd_line(ifd_k_conv_plan *p) {
   p->spans_batch = true;
   p->n_parts = 1;
   split_rows(p, tiles, ifd_min_i64(tasks, tiles / 28));
-  split_blocks(p, blocks, ifd_min_i64(ifd_ceil_div(ifd_min_i64(tasks, 4), p->row_tasks), blocks / 4));
+  split_blocks(p, blocks, ifd_min_i64(ifd_ceil_div(ifd_min_i64(tasks, 4), p->row_tasks), blocks / 4), 1);
   ifd_winograd_line_sizes z = ifd_winograd_line_sizes_of(s, p->rows, p->blocks);
   p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) +
                    sizeof(float) * IFD_WINOGRAD_LINE_POINTS * (size_t)(z.v_plane + z.m_plane);
   p->packed_len = sizeof(float) * 16 * IFD_WINOGRAD_LINE_POINTS * (size_t)(blocks * z.steps);
 }
 
-/* Lanes: parts are phases and planes in depth, rows are lines. */
+/* Lanes: parts are phases and planes in depth, rows are lines. Taps are at a third of what products reach.
+ * Threads part by halves of the lines where the products before and behind are likely to. */
 static void plan_lines(ifd_k_conv_plan *p) {
   const ifd_k_conv_shape *s = &p->shape;
   int64_t c = s->c / s->groups, blocks = ifd_ceil_div(s->m, 16), taps = ifd_conv_volume(s->kernel);
   int64_t lines = most_places(s, IFD_K_H);
   double line_work = (double)(c * taps) * (double)most_places(s, IFD_K_W);
   p->n_parts = ifd_conv_n_phases(s) * s->out[IFD_K_D];
-  int64_t tasks = ifd_tasks_worth(line_work * (double)lines * (double)blocks, TASK);
-  split_blocks(p, blocks, tasks);
+  int64_t tasks = ifd_tasks_worth(line_work * (double)lines * (double)blocks, TASK / 2);
+  p->rows_first = lines * most_places(s, IFD_K_W) > s->m / 4;
+  split_rows(p, lines, p->rows_first && lines >= 2 * LEAST_LINES ? ifd_min_i64(tasks, 2) : 1);
+  split_blocks(p, blocks, ifd_ceil_div(tasks, p->row_tasks), 1);
   split_rows(p, lines, ifd_ceil_div(tasks, p->block_tasks));
   p->packed_len = sizeof(float) * 16 * (size_t)(c * taps * blocks);
 }
@@ -308,7 +321,7 @@ static void plan_band(ifd_k_conv_plan *p, ifd_conv_band (*band_of)(const ifd_k_c
       ifd_tasks_worth((double)one.taps * (double)blocks * (double)s->out[IFD_K_W] * (double)out, TASK);
   int64_t fit = ifd_max_i64(1, FLOATS / (one.planes * ifd_conv_band_line(&one) * s->stride[IFD_K_H]));
   split_rows(p, out, ifd_max_i64(tasks, ifd_ceil_div(out, fit)));
-  split_blocks(p, n_blocks, ifd_min_i64(tasks / p->row_tasks, n_blocks / 4));
+  split_blocks(p, n_blocks, ifd_min_i64(tasks / p->row_tasks, n_blocks / 4), 1);
   ifd_conv_band band = band_of(s, p->rows);
   p->scratch_len = ifd_conv_band_scratch(&band);
   p->packed_len = sizeof(float) * 16 * (size_t)(band.taps * blocks);

@@ -34,7 +34,7 @@ ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
   const double task = 1 << 19, weight = 12;
   int64_t wish = ifd_tasks_worth(((double)m + weight) * (double)n * (double)k, task);
   bool near = stays_near(m, k);
-  int64_t columns = m == 1 ? 64 : near ? 128 : 384, few = ifd_min_i64(wish, near ? 6 : 4);
+  int64_t columns = m == 1 ? 64 : near ? 128 : 384, few = ifd_min_i64(wish, 4);
   int64_t rows = m > few * IFD_PRODUCT_ROWS ? IFD_PRODUCT_ROWS / 2 : IFD_PRODUCT_ROWS;
   int64_t n_m = ifd_min_i64(wish, ifd_ceil_div(m, rows));
   int64_t n_n = ifd_min_i64(near ? ifd_ceil_div(wish, n_m) : wish / n_m, ifd_ceil_div(n, columns));

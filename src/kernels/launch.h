@@ -28,11 +28,13 @@ typedef struct ifd_launch {
   size_t scratch; /* bytes for each worker */
 } ifd_launch;
 
-/* How many tasks some work is worth, of which one should be about `task`: enough for many threads, no more.
- */
+/* How many tasks some work is worth, of which one should be about `task`: enough for many threads, no more, a
+ * power of two, which two, four or eight share alike. */
 static inline int64_t ifd_tasks_worth(double work, double task) {
-  const double most = 16;
-  return work < task ? 1 : (int64_t)(work < task * most ? work / task : most);
+  enum { MOST = 16 };
+  int64_t n = 1;
+  while (n < MOST && work >= task * 2 * (double)n) n *= 2;
+  return n;
 }
 
 /* How a constant becomes what kernels read: pack makes share `share` of n_shares of it, which are disjoint

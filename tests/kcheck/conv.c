@@ -160,7 +160,8 @@ static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint6
   assert_true(ifd_k_conv_plan_init(&plan, &p->s, p->algo, batch));
   if (split) {
     if (!plan.n_before) plan.rows = rand_in(split, 1, plan.rows);
-    plan.blocks = rand_in(split, 1, plan.blocks);
+    plan.blocks = rand_in(split, 1, plan.blocks), plan.block_unit = 1;
+    plan.rows_first = rand_in(split, 0, 1) != 0;
     plan.row_tasks = (plan.n_rows + plan.rows - 1) / plan.rows;
     plan.block_tasks = (plan.n_blocks + plan.blocks - 1) / plan.blocks;
     plan.n_tasks = (plan.spans_batch ? 1 : batch) * plan.n_parts * plan.row_tasks * plan.block_tasks;

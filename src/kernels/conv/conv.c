@@ -1,7 +1,12 @@
 #include "kernels/conv/conv.h"
 #include "kernels/conv/task.h"
 
-/* Rows fastest, then blocks, parts and samples. */
+/* Where share `share` of n_shares of n begins, which are whole units. */
+static int64_t first_of(int64_t share, int64_t n_shares, int64_t n, int64_t unit) {
+  return ifd_min_i64(n, ifd_ceil_div(n, unit) * share / n_shares * unit);
+}
+
+/* Rows and blocks, then parts and samples. */
 static ifd_conv_task task_at(const ifd_k_conv_plan *p, const ifd_k_conv_args *args, int64_t task) {
   const ifd_k_conv_shape *s = &p->shape;
   ifd_conv_task t = {.plan = p,
@@ -16,12 +21,15 @@ static ifd_conv_task task_at(const ifd_k_conv_plan *p, const ifd_k_conv_args *ar
       args->y_sample ? args->y_sample : ifd_conv_sample(s->m, s->out, ifd_k_conv_writes_plain(p->algo));
   t.epilogue = args->epilogue ? *args->epilogue : IFD_K_EPILOGUE_NONE;
   t.other_sample = t.epilogue.other_rs ? t.epilogue.other_rs : t.y_sample;
-  int64_t row = task % p->row_tasks, block = task / p->row_tasks % p->block_tasks;
-  task /= p->row_tasks * p->block_tasks;
+  int64_t n = p->row_tasks * p->block_tasks, at = task % n;
+  int64_t row = p->rows_first ? at / p->block_tasks : at % p->row_tasks;
+  int64_t block = p->rows_first ? at % p->block_tasks : at / p->row_tasks;
+  task /= n;
   t.part = task % p->n_parts;
   t.sample = task / p->n_parts;
-  t.r0 = row * p->rows, t.r1 = ifd_min_i64(t.r0 + p->rows, p->n_rows);
-  t.b0 = block * p->blocks, t.b1 = ifd_min_i64(t.b0 + p->blocks, p->n_blocks);
+  t.r0 = first_of(row, p->row_tasks, p->n_rows, 1), t.r1 = first_of(row + 1, p->row_tasks, p->n_rows, 1);
+  t.b0 = first_of(block, p->block_tasks, p->n_blocks, p->block_unit);
+  t.b1 = first_of(block + 1, p->block_tasks, p->n_blocks, p->block_unit);
   t.x = args->x + t.sample * t.x_sample;
   t.y = args->y + t.sample * t.y_sample;
   if (t.epilogue.join) t.epilogue.other += t.sample * t.other_sample;

@@ -66,10 +66,12 @@ typedef struct ifd_k_conv_plan {
   /* Of tasks that come before these and hand their results on to all of them; 0: there are none. */
   int64_t n_before;
   size_t shared_len; /* bytes */
-  /* How the work splits: by samples, unless rows run through the batch; by parts; by rows, `rows` a task; by
-   * blocks of 16 output channels, `blocks` a task. What a row and a part are is the algorithm's. */
+  /* How the work splits: by samples, unless rows run through the batch; by parts; by rows, at most `rows` a
+   * task; by blocks of 16 output channels, at most `blocks` a task, in units of some. What a row and a part
+   * are is the algorithm's. */
   bool spans_batch;
-  int64_t n_parts, n_rows, rows, row_tasks, n_blocks, blocks, block_tasks;
+  bool rows_first; /* tasks side by side share rows, not blocks: threads part by rows */
+  int64_t n_parts, n_rows, rows, row_tasks, n_blocks, block_unit, blocks, block_tasks;
 } ifd_k_conv_plan;
 
 /* False where a size overflows. All sizes are >= 1. */
