@@ -159,6 +159,8 @@ static ifd_status infer_DFT_20(ifd_infer *x) {
 
 /* ---- STFT ---- */
 
+/* The signal is [batch, length, 1 or 2]; real ones are met without the last dimension, too (ONNX Runtime
+ * takes them so). */
 enum { SIGNAL, STEP, WINDOW, LENGTH };
 
 typedef struct stft {
@@ -170,9 +172,10 @@ typedef struct stft {
 
 static ifd_status read_stft(ifd_eval *x, stft *s) {
   const ifd_shape *shape = ifd_eval_shape(x, SIGNAL);
-  TRY(expect_signal(x->err, shape, 3));
-  EXPECT(x->err, shape->rank == 3, BAD_INPUT, "the signal has rank %d, not 3", shape->rank);
-  *s = (stft){.parts = shape->dim[2], .n_signal = shape->dim[1]};
+  EXPECT(x->err, shape->rank == 2 || shape->rank == 3, BAD_INPUT, "the signal has rank %d, not 3",
+         shape->rank);
+  if (shape->rank == 3) TRY(expect_signal(x->err, shape, 3));
+  *s = (stft){.parts = shape->rank == 3 ? shape->dim[2] : 1, .n_signal = shape->dim[1]};
   s->len = ifd_eval_has(x, WINDOW) ? ifd_tensor_count(ifd_eval_in(x, WINDOW)) : s->n_signal;
   TRY(read_scalar(x, STEP, &s->step));
   TRY(read_scalar(x, LENGTH, &s->len));
@@ -223,8 +226,8 @@ static ifd_status eval_STFT(ifd_eval *x) {
 static ifd_status infer_STFT(ifd_infer *x) {
   int rank = ifd_infer_rank(x, SIGNAL);
   ifd_dim len = ifd_dim_unknown(x->dims),
-          n = rank == 3 ? ifd_infer_dim(x, SIGNAL, 1) : ifd_dim_unknown(x->dims);
-  EXPECT(x->err, rank < 0 || rank == 3, BAD_MODEL, "the signal has rank %d, not 3", rank);
+          n = rank >= 0 ? ifd_infer_dim(x, SIGNAL, 1) : ifd_dim_unknown(x->dims);
+  EXPECT(x->err, rank < 0 || rank == 2 || rank == 3, BAD_MODEL, "the signal has rank %d, not 3", rank);
   if (ifd_node_has_input(x->node, LENGTH))
     len = scalar_dim(x, LENGTH);
   else if (!ifd_node_has_input(x->node, WINDOW))
@@ -234,7 +237,7 @@ static ifd_status infer_STFT(ifd_infer *x) {
   ifd_dim step = scalar_dim(x, STEP), frames = ifd_dim_unknown(x->dims);
   if (ifd_dim_is_number(step) && step > 0)
     frames = ifd_dim_add(x->dims, ifd_dim_floor_div(x->dims, ifd_dim_sub(x->dims, n, len), step), 1);
-  const ifd_dim dims[] = {rank == 3 ? ifd_infer_dim(x, SIGNAL, 0) : ifd_dim_unknown(x->dims),
+  const ifd_dim dims[] = {rank >= 0 ? ifd_infer_dim(x, SIGNAL, 0) : ifd_dim_unknown(x->dims),
                           ifd_dim_max(x->dims, frames, 0),
                           ifd_attr_int(x->node, "onesided") ? half_plus_one(x, len) : len, 2};
   return ifd_infer_tensor(x, 0, ifd_infer_dtype(x, SIGNAL), 4, dims);

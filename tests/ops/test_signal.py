@@ -86,8 +86,10 @@ def test_stft(n, step):
     nodes.add("STFT", [real[..., None], one[0], w], [parts(np.fft.rfft(frames(real, step, n) * w))], onesided=1)
     nodes.add("STFT", [real[..., None], one[0], None, one[2]], [parts(np.fft.fft(frames(real, step, n)))], onesided=0)
     nodes.add("STFT", [x, *one], [parts(np.fft.fft(frames(z, step, n) * w))], onesided=0)
+    nodes.add("STFT", [real, *one], [parts(np.fft.rfft(frames(real, step, n) * w))])
     nodes.check(atol=1e-13)
     refuses(Nodes(17).add("STFT", [x, *one], [x]), "real")
+    refuses(Nodes(17).add("STFT", [x[None], *one], [x]), "rank 4")
     refuses(Nodes(17).add("STFT", [real[..., None], np.array(0), w], [x]), "apart")
     refuses(Nodes(17).add("STFT", [real[..., None], one[0], w, np.array(n + 1)], [x]), "window")
 
