@@ -13,8 +13,8 @@ typedef struct table {
   size_t cap; /* a power of two, at most half full */
 } table;
 
-/* Runtimes may write a training BatchNormalization's new statistics over the old ones: equal ones stay apart.
- */
+/* Runtimes may write a training BatchNormalization's new statistics over the old ones: equal ones stay
+ * apart. */
 static bool may_be_overwritten(const ifd_value *v) {
   for (int i = 0; i < v->uses.n; i++)
     if (ifd_node_is(v->uses.v[i].node, "BatchNormalization") && ifd_bn_trains(v->uses.v[i].node)) return true;

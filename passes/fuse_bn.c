@@ -1,8 +1,8 @@
 #include "pass/linear.h"
 
 /* a·(W x + bias) + b = (a·W) x + (a·bias + b): BatchNormalization, and scales and shifts written as Mul, Add,
- * Sub or Div, go into the Conv, ConvTranspose, Gemm or MatMul before them. Computed in double, rounded once.
- */
+ * Sub or Div, go into the Conv, ConvTranspose, Gemm or MatMul before them. Computed in double, rounded
+ * once. */
 
 static ifd_status fuse(ifd_rewrite *rw, ifd_node *last) {
   ifd_affine f;

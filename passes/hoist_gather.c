@@ -30,8 +30,8 @@ static const ifd_node *find_pick(ifd_rewrite *rw, const ifd_value *v, const ifd_
   return fits ? gather : NULL;
 }
 
-/* The constant as it meets each row: without axes of 1 in front of those of a row. NULL: it tells rows apart.
- */
+/* The constant as it meets each row: without axes of 1 in front of those of a row. NULL: it tells rows
+ * apart. */
 static ifd_status meet_row(ifd_rewrite *rw, ifd_value **out, ifd_value *c, int row_rank) {
   const ifd_tensor *t = ifd_rw_constant(rw, c);
   *out = NULL;

@@ -11,8 +11,8 @@
 enum { LEAST = 128, MOST = 1 << 23 }; /* a shorter one is as fast as a product; elements that are looked at */
 static const double tolerance = 0x1p-22; /* of the largest weight */
 
-/* Bin k's real part is row real + k step, its imaginary part, times sign, row imaginary + k step; < 0: none.
- */
+/* Bin k's real part is row real + k step, its imaginary part, times sign, row imaginary + k step; < 0:
+ * none. */
 typedef struct layout {
   int64_t bins, real, imaginary, step, sign;
 } layout;

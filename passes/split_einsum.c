@@ -3,8 +3,8 @@
 
 /* Einsum in parts that have kernels: two operands at a time, in their order, each of them without dimensions
  * that are repeated or summed alone; and in an order of dimensions that makes one matrix product, or one
- * product element by element. What one operand alone needs is Einsum (a diagonal), ReduceSum and Transpose.
- */
+ * product element by element. What one operand alone needs is Einsum (a diagonal), ReduceSum and
+ * Transpose. */
 
 /* ---- terms ---- */
 
@@ -99,8 +99,8 @@ static ifd_status rearrange(ifd_rewrite *rw, ifd_value **value, const ifd_term *
 
 /* ---- two operands ---- */
 
-/* Labels that both operands have: of the output (batch), or summed. The others are rows of a, columns of b.
- */
+/* Labels that both operands have: of the output (batch), or summed. The others are rows of a, columns of
+ * b. */
 typedef struct roles {
   ifd_term batch, sum, rows, columns;
 } roles;

@@ -4,8 +4,7 @@
 
 /* Operators whose kernels compute in float do so for float16 and bfloat16, too: what comes in is cast,
  * exactly, and what goes out is rounded once. Elementwise operators and those that move elements take the
- * narrow types as they are.
- */
+ * narrow types as they are. */
 static const char widened[] =
     "Conv ConvTranspose DeformConv MatMul Gemm Einsum Col2Im "
     "Hardmax LpNormalization LayerNormalization RMSNormalization GroupNormalization "

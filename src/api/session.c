@@ -231,8 +231,8 @@ static ifd_status bind_inputs(ifd_error *err, const infold_session *s, const inf
   return IFD_OK;
 }
 
-/* Whether input i is the run's to give; else it is a constant, as weights are that old models name as inputs.
- */
+/* Whether input i is the run's to give; else it is a constant, as weights are that old models name as
+ * inputs. */
 static bool takes_input(const ifd_program *p, int i) {
   return p->constants[p->inputs[i]].kind == IFD_KIND_UNKNOWN;
 }

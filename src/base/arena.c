@@ -25,8 +25,8 @@ void ifd_arena_free(ifd_arena *arena) {
   }
 }
 
-/* Blocks double up to a megabyte; a large request gets a block of its own and leaves the current one in use.
- */
+/* Blocks double up to a megabyte; a large request gets a block of its own and leaves the current one in
+ * use. */
 static void *alloc_raw(ifd_arena *arena, size_t size, size_t align) {
   if (!size) size = 1;
   uintptr_t at = ((uintptr_t)arena->at + align - 1) & ~(uintptr_t)(align - 1);

@@ -203,8 +203,8 @@ void ifd_writer_abort(ifd_writer *w) {
   if (w) destroy(w);
 }
 
-/* Follows a link to what it names, which is then replaced in its own folder; *mode is what a file there has.
- */
+/* Follows a link to what it names, which is then replaced in its own folder; *mode is what a file there
+ * has. */
 static ifd_status resolve(ifd_error *err, ifd_writer *w, const char *path, mode_t *mode) {
   struct stat st;
   EXPECT(err, strlen(path) < sizeof w->path, IO, "the path '%s' is too long", path);

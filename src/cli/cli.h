@@ -68,8 +68,8 @@ void cli_print_help(const command *c);
 
 /* ---- terminal.c ---- */
 
-/* Columns of the terminal on standard output; elsewhere those that COLUMNS says, or 0: as wide as it takes.
- */
+/* Columns of the terminal on standard output; elsewhere those that COLUMNS says, or 0: as wide as it
+ * takes. */
 int cli_width(void);
 /* Text to standard output; control bytes other than newlines are shown as '?'. On a terminal the title row of
  * a table is bold, unless NO_COLOR is set. */

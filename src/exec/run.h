@@ -43,8 +43,8 @@ ifd_status ifd_run(ifd_error *err, ifd_program *program, const ifd_run_options *
  * that the first run need not. Where shapes are but guessed, packs only what does not depend on them. */
 ifd_status ifd_run_prepare(ifd_error *err, ifd_program *program, const ifd_datum *inputs, bool guessed);
 
-/* Bytes that a run with these inputs holds at most, or 0 where shapes depend on data. Plans it, runs nothing.
- */
+/* Bytes that a run with these inputs holds at most, or 0 where shapes depend on data. Plans it, runs
+ * nothing. */
 ifd_status ifd_run_peak(ifd_error *err, size_t *out, ifd_program *program, const ifd_datum *inputs);
 
 /* Frees what runs left with the program's plans; before ifd_program_destroy. */

@@ -194,8 +194,7 @@ static const ifd_value *squared(const ifd_value *v) {
 }
 
 /* What a mean is taken of, and over which axes: ReduceMean, or ReduceSum times or by a number. NULL for
- * others.
- */
+ * others. */
 static const ifd_value *averaged(const ifd_value *v, unsigned *axes) {
   const ifd_node *reduce = maker(v, "ReduceMean"), *times = maker(v, "Mul"), *by = maker(v, "Div");
   for (int i = 0; !reduce && times && i < 2; i++)

@@ -16,8 +16,8 @@ int ifd_npz_count(const ifd_npz *npz);
 const char *ifd_npz_name(const ifd_npz *npz, int i);
 /* Its number, or -1. */
 int ifd_npz_find(const ifd_npz *npz, const char *name);
-/* Array i (see ifd_npy_read); it owns its memory. NO_MEMORY when the member unpacked would pass the budget.
- */
+/* Array i (see ifd_npy_read); it owns its memory. NO_MEMORY when the member unpacked would pass the
+ * budget. */
 ifd_status ifd_npz_read(ifd_error *err, ifd_tensor *out, ifd_npz *npz, int i, ifd_dtype wanted);
 
 typedef struct ifd_npz_entry {

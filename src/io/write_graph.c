@@ -291,8 +291,8 @@ static ifd_status note_was(graph_writer *g) {
   return note_node_outputs(err, &g->was, o->node, o->n_node);
 }
 
-/* What the origin says of a name holds as long as the name does; where nothing defined it, it always holds.
- */
+/* What the origin says of a name holds as long as the name does; where nothing defined it, it always
+ * holds. */
 static bool still_holds(const ifd_map *alive, const ifd_map *was, const char *name) {
   return ifd_map_find(alive, name) || !ifd_map_find(was, name);
 }

@@ -133,8 +133,8 @@ static ifd_status make_input(ifd_error *err, ifd_value *v) {
   return detach(err, v);
 }
 
-/* Initializers that are named as inputs are such no more, defaults aside; before IR version 4 none was one.
- */
+/* Initializers that are named as inputs are such no more, defaults aside; before IR version 4 none was
+ * one. */
 static void drop_constant(ifd_value *v, bool was_input) {
   ifd_graph *g = v->graph;
   int n = 0;

@@ -200,8 +200,8 @@ ifd_status ifd_value_new(ifd_error *err, ifd_value **out, ifd_graph *graph, cons
 /* A name no graph of the model uses: `hint`, else hint_1, hint_2 … */
 const char *ifd_graph_unique_name(ifd_graph *graph, const char *hint);
 ifd_status ifd_graph_add_input(ifd_error *err, ifd_graph *graph, ifd_value *value);
-/* Outputs of a graph are its own values: one of an outer graph is passed through an Identity node, appended.
- */
+/* Outputs of a graph are its own values: one of an outer graph is passed through an Identity node,
+ * appended. */
 ifd_status ifd_graph_add_output(ifd_error *err, ifd_graph *graph, ifd_value *value);
 /* Makes the value an initializer; *tensor is copied, its data borrowed. */
 ifd_status ifd_graph_add_constant(ifd_error *err, ifd_graph *graph, ifd_value *value,
@@ -210,8 +210,8 @@ ifd_status ifd_graph_add_constant(ifd_error *err, ifd_graph *graph, ifd_value *v
 ifd_status ifd_model_keep_functions(ifd_error *err, ifd_model *model, const bool *keep);
 /* The value is no initializer any more. */
 void ifd_graph_remove_constant(ifd_value *value);
-/* A node with room for its inputs and outputs (all NULL), not yet in any list. Resolves opset, schema and op.
- */
+/* A node with room for its inputs and outputs (all NULL), not yet in any list. Resolves opset, schema and
+ * op. */
 ifd_status ifd_node_new(ifd_error *err, ifd_node **out, ifd_graph *graph, const char *domain,
                         const char *op_type, int n_inputs, int n_outputs);
 /* A node with room for its values like those of another, and its operator, opset, schema, op, names and
@@ -272,8 +272,8 @@ bool ifd_node_is(const ifd_node *node, const char *op_type); /* of domain ai.onn
 bool ifd_node_is_open(const ifd_node *node);
 /* One of these of ai.onnx, separated by spaces. */
 bool ifd_node_is_any(const ifd_node *node, const char *op_types);
-/* "node 'conv1' (Conv)" into text; returns text. For errors. A node without a name goes by its first output.
- */
+/* "node 'conv1' (Conv)" into text; returns text. For errors. A node without a name goes by its first
+ * output. */
 const char *ifd_node_label(const ifd_node *node, char *text, size_t n);
 static inline bool ifd_node_has_input(const ifd_node *n, int i) {
   return i >= 0 && i < n->n_inputs && n->inputs[i];

@@ -254,8 +254,8 @@ static ifd_status gather(ifd_parser *p, void *out, const ifd_attr *v, int n, siz
   return IFD_OK;
 }
 
-/* The values of a list attribute as its kind keeps them; of types the first alone, as no operator has more.
- */
+/* The values of a list attribute as its kind keeps them; of types the first alone, as no operator has
+ * more. */
 static ifd_status store_list(ifd_parser *p, ifd_attr *out, const ifd_attr *v, int n) {
 #define GATHER(list, member) gather(p, &out->list, v, n, offsetof(ifd_attr, member), sizeof v->member)
   out->n = n;

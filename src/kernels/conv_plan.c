@@ -118,8 +118,8 @@ static bool suits_frames(const ifd_k_conv_shape *s) {
 }
 
 /* Groups that are no whole blocks fill the lanes of a product only in part; of too few channels, it is
- * cheaper to spread each input channel over the lanes that read it, the more so where many taps meet a place.
- */
+ * cheaper to spread each input channel over the lanes that read it, the more so where many taps meet a
+ * place. */
 static bool suits_product(const ifd_k_conv_shape *s) {
   double met = 1, m = (double)(s->m / s->groups);
   for (int d = 0; d < IFD_K_DIMS; d++) met *= (double)s->kernel[d] / (double)s->stride[d];

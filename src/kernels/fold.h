@@ -52,8 +52,8 @@ IFD_INLINE float ifd_row_squares(const float *x, size_t n) {
 IFD_INLINE float ifd_row_deviation(const float *x, size_t n, float mean) {
   return v16_sum(v16_fold(x, n, v16_zero(), v16_step_deviation, v16_set1(mean), v16_add));
 }
-/* What wins over all elements, in four chains that do not wait for each other: here the order does not matter
- */
+/* What wins over all elements, in four chains that do not wait for each other: here the order does not
+ * matter */
 IFD_INLINE v16 v16_winner(const float *x, size_t n, v16 start, ifd_fold_join *wins) {
   v16 a = start, b = start, c = start, d = start;
   size_t i = 0;

@@ -307,9 +307,8 @@ IFD_INLINE i16 i16_sra(i16 a, int n) { LANES_(i16, i, a.i[k] >> n); }
 #undef LANES_
 #endif
 
-/* a, which the compiler then keeps in a register, where it would rather load it again at each use; and
- * *sum = v16_fma(a, b, *sum) in the register of *sum, where it would rather move and spill some of many sums
- */
+/* a, which the compiler then keeps in a register, where it would rather load it again at each use; and *sum =
+ * v16_fma(a, b, *sum) in the register of *sum, where it would rather move and spill some of many sums */
 #if defined(IFD_ISA_avx512)
 IFD_INLINE void v16_add_product(v16 *sum, v16 a, v16 b) {
   __asm__("vfmadd231ps %2, %1, %0" : "+v"(*sum) : "v"(a), "v"(b));

@@ -24,8 +24,8 @@ static bool trains_14(const ifd_node *node) { return ifd_attr_int(node, "trainin
 
 static bool is_spatial(const ifd_node *bn) { return bn->opset >= 9 || ifd_node_int(bn, "spatial", 1); }
 
-/* Running and saved statistics have the type of the given ones, which from opset 14 on may differ from X's.
- */
+/* Running and saved statistics have the type of the given ones, which from opset 14 on may differ from
+ * X's. */
 /* Per-channel statistics are vectors; only those of `spatial = 0` (before version 9) have an element for each
  * position. */
 static ifd_status check_statistics(ifd_infer *x) {
@@ -82,8 +82,8 @@ static void add_feature(const layout *l, const double *in, int64_t f, double mea
       *sum += power == 1 ? *v : (*v - mean) * (*v - mean);
 }
 
-/* Mean and population variance of each feature over batch and plane; not numbers where there are no elements.
- */
+/* Mean and population variance of each feature over batch and plane; not numbers where there are no
+ * elements. */
 static void statistics(const layout *l, const double *in, double *mean, double *var) {
   double n = (double)(l->batch * l->plane);
   for (int64_t f = 0; f < l->features; f++) {
@@ -147,8 +147,8 @@ static ifd_status eval_batch_norm(ifd_eval *x) {
 
 /* ---- by given statistics, on kernels ---- */
 
-/* y = x * factor + shift. The first launch makes factor and shift of every feature, in double, rounded once.
- */
+/* y = x * factor + shift. The first launch makes factor and shift of every feature, in double, rounded
+ * once. */
 typedef struct affine_params {
   const struct ifd_k_norm_table *kernels;
   int64_t features, plane;

@@ -69,8 +69,7 @@ static void keep(lanes *kept, int64_t i, const box *b) {
 }
 
 /* Whether one of the boxes and a overlap more than `most`. An empty one, as lanes beyond the last are, does
- * not.
- */
+ * not. */
 static bool overlaps_one(const box *a, const lanes *boxes, float most) {
   int any = 0;
   for (int k = 0; k < LANES; k++) {

@@ -111,8 +111,8 @@ static bool is_empty(const nest *t) {
   return false;
 }
 
-/* result = sum of a * b over the labels of either that are not kept; the result is dense in order of `keep`.
- */
+/* result = sum of a * b over the labels of either that are not kept; the result is dense in order of
+ * `keep`. */
 static ifd_status contract(ifd_eval *x, operand *result, const operand *a, const operand *b,
                            const ifd_term *keep, const int64_t *size, bool whole) {
   nest outer = {0}, inner = {0};

@@ -25,8 +25,8 @@ static double reflect(double x, double low, double high) {
   return (x < low) == turned ? high - rest : low + rest;
 }
 
-/* The element that position i of an axis of n stands for, or -1. low and high are the mirrors of REFLECTION.
- */
+/* The element that position i of an axis of n stands for, or -1. low and high are the mirrors of
+ * REFLECTION. */
 static int64_t resolve(outside o, double i, int64_t n, double low, double high) {
   if (i >= 0 && i <= (double)(n - 1)) return (int64_t)i;
   if (o == ZEROS || n == 0 || i != i) return -1;

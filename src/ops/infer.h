@@ -1,6 +1,6 @@
 /* Inference over graphs: what is known of every value, by value id. The table belongs to its owner (pass
- * manager, plan), so that one graph can be seen with symbols by one and with the numbers of a run by another.
- */
+ * manager, plan), so that one graph can be seen with symbols by one and with the numbers of a run by
+ * another. */
 #ifndef IFD_OPS_INFER_H
 #define IFD_OPS_INFER_H
 
@@ -23,8 +23,8 @@ typedef struct ifd_inference {
 /* An empty table for the model's values. */
 ifd_status ifd_inference_init(ifd_inference *inf, ifd_error *err, ifd_arena *arena, ifd_dims *dims,
                               int n_values);
-/* What is known of a value; values made later than the table was are taken in. NULL only when out of memory.
- */
+/* What is known of a value; values made later than the table was are taken in. NULL only when out of
+ * memory. */
 ifd_facts *ifd_inference_get(ifd_inference *inf, const ifd_value *value);
 /* Makes the content of a tensor known (type, constant, elements). */
 ifd_status ifd_inference_set_tensor(ifd_inference *inf, const ifd_value *value, const ifd_tensor *tensor);

@@ -1,5 +1,5 @@
-/* LabelEncoder, CategoryMapper: elements replaced by the value that a table in the attributes has for them.
- */
+/* LabelEncoder, CategoryMapper: elements replaced by the value that a table in the attributes has for
+ * them. */
 #include "ops/shared/elementwise.h"
 #include "ops/shared/lookup.h"
 #include "ops/shared/operand.h"

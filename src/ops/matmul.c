@@ -238,8 +238,8 @@ static ifd_status gemm_floats(ifd_eval *x, const gemm *g) {
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &g->out, y);
 }
 
-/* With factors of one, integers wrap; other factors are real numbers, and the result is rounded toward zero.
- */
+/* With factors of one, integers wrap; other factors are real numbers, and the result is rounded toward
+ * zero. */
 static int64_t gemm_whole(const gemm *g, uint64_t product, int64_t c) {
   if (g->alpha == 1 && g->beta == 1) return (int64_t)(product + (uint64_t)c);
   double v = g->alpha * (double)(int64_t)product + g->beta * (double)c;

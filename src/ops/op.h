@@ -149,8 +149,8 @@ typedef struct ifd_lower {
 ifd_status ifd_lower_launch(ifd_lower *x, ifd_kernel run, const void *params, size_t params_size,
                             int64_t n_tasks, size_t scratch);
 /* How many of n equal items (each of about item_ops operations) one task should take, so that tasks are
- * neither tiny nor fewer than a few threads need. From the shape alone: the number of threads is not asked.
- */
+ * neither tiny nor fewer than a few threads need. From the shape alone: the number of threads is not
+ * asked. */
 int64_t ifd_lower_grain(int64_t n, double item_ops);
 
 /* ---- batch ---- */

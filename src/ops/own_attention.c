@@ -137,8 +137,7 @@ static ifd_status result_of(ifd_error *err, const ifd_node *node, bool heads, if
 }
 
 /* The layer but for its mask, the result's shape, and the scores' shape: [batch, rows, keys], with heads
- * second where Q has them.
- */
+ * second where Q has them. */
 static ifd_status layer_of(ifd_error *err, const ifd_node *node, const ifd_shape *const *in,
                            const ifd_shape *mask, ifd_attention_layer *l, ifd_shape *result,
                            ifd_shape *scores) {

@@ -127,8 +127,8 @@ static ifd_status pick(ifd_mover *m, const ifd_shape *out, const kept *k, source
   return ifd_mover_pick(m, index, value);
 }
 
-/* Output 0 from input 0: before[i] and after[i] elements more (or fewer) in dimension i; value NULL is zero.
- */
+/* Output 0 from input 0: before[i] and after[i] elements more (or fewer) in dimension i; value NULL is
+ * zero. */
 static ifd_status pad(ifd_mover *m, const int64_t *before, const int64_t *after, source *from,
                       const void *value) {
   const ifd_tensor *in = ifd_mover_in(m, 0);

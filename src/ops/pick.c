@@ -88,8 +88,8 @@ static ifd_status find_origins(ifd_lower *x, pick_params *p) {
   return IFD_OK;
 }
 
-/* Whether channels [first, first + n) of the output are those of an input from `channel` on, in whole blocks.
- */
+/* Whether channels [first, first + n) of the output are those of an input from `channel` on, in whole
+ * blocks. */
 static bool is_span(const pick_params *p, int64_t first, int64_t n, int input, int64_t channel) {
   if (first % BLOCK || channel % BLOCK || first + n > p->n || (n % BLOCK && first + n != p->n)) return false;
   for (int64_t i = 0; i < n; i++) {

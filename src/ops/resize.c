@@ -117,8 +117,8 @@ static ifd_status by_scales(ifd_error *err, resize *r, int n, const int *axes, c
   return IFD_OK;
 }
 
-/* Under keep_aspect_ratio_policy one scale for all axes: the least or greatest that a size asks for; else 0.
- */
+/* Under keep_aspect_ratio_policy one scale for all axes: the least or greatest that a size asks for; else
+ * 0. */
 static ifd_status common_scale(ifd_error *err, const ifd_node *node, const resize *r, int n, const int *axes,
                                const int64_t *sizes, double *scale) {
   static const char *const names[] = {"stretch", "not_larger", "not_smaller"};
@@ -596,8 +596,8 @@ static ifd_status lower_nearest(ifd_lower *x, const resize *r) {
   return IFD_OK;
 }
 
-/* Declines what depends on data not yet known, extrapolates, or changes more axes than a work has launches.
- */
+/* Declines what depends on data not yet known, extrapolates, or changes more axes than a work has
+ * launches. */
 static ifd_status lower(ifd_lower *x, settler *settle) {
   const ifd_tensor *in[N_INPUTS];
   ifd_shape shape;

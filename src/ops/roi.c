@@ -79,8 +79,7 @@ static int64_t pixel(double v) {
 }
 
 /* The greatest elements of the bins of one region in all channels: 0 where a bin is empty, NaN where an
- * element is.
- */
+ * element is. */
 #define MAX_ROI_POOL(type)                                                                                   \
   static type greatest_in_##type(const type *plane, int64_t width, const int64_t *rows,                      \
                                  const int64_t *columns) {                                                   \

@@ -58,8 +58,8 @@ typedef struct ifd_schema_param {
   uint8_t dtype;     /* 0 where there is a constraint */
 } ifd_schema_param;
 
-/* An attribute. required and has_default exclude each other; with neither, absence has a meaning of its own.
- */
+/* An attribute. required and has_default exclude each other; with neither, absence has a meaning of its
+ * own. */
 typedef struct ifd_schema_attr {
   const char *name;
   uint8_t type; /* AttributeProto.AttributeType; the type also selects the member of `value` */

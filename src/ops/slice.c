@@ -3,8 +3,8 @@
 #include "ops/shared/elements.h"
 #include "ops/shared/mover.h"
 
-/* The four lists of a node, as attributes (1) or inputs (10); n entries each. axes and steps may be absent.
- */
+/* The four lists of a node, as attributes (1) or inputs (10); n entries each. axes and steps may be
+ * absent. */
 enum { STARTS, ENDS, AXES, STEPS, N_LISTS };
 static const char *const names[] = {"starts", "ends", "axes", "steps"};
 

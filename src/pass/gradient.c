@@ -9,8 +9,8 @@
 
 /* What each input of an operator adds to its gradient, postfix: g is the gradient of the output y, a and b
  * the inputs; numbers; operators of ai.onnx by name; `reshaped` and `repeated` give what comes first the
- * shape of what comes second, as an operator that keeps elements or sums them undoes it; `turned` transposes.
- */
+ * shape of what comes second, as an operator that keeps elements or sums them undoes it; `turned`
+ * transposes. */
 typedef struct derivative {
   const char *op, *terms[2];
   bool exact_shape; /* terms have the inputs' shapes: nothing was broadcast */

@@ -36,8 +36,8 @@ static ifd_status count_graph(ifd_graph *graph, void *context) {
   return IFD_OK;
 }
 
-/* Functions call each other without cycles, and however often they double, their size is found in one walk.
- */
+/* Functions call each other without cycles, and however often they double, their size is found in one
+ * walk. */
 static ifd_status size_of(inliner *in, const ifd_function *f, int64_t *out) {
   count c = {in, 0};
   EXPECT(in->err, in->sizes[f->id] != COUNTING, BAD_MODEL, "function %s calls itself", f->name);

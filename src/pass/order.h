@@ -2,8 +2,8 @@
  *
  * A value v that is kept reordered is kept as v' with v = Transpose(v', perm): axis i of v is axis at[i] of
  * v'. A node can often do its work on v' as well: an elementwise one as it is, Concat along another axis, Pad
- * with its pads in another order. A reordering states what each of a node's inputs and outputs becomes then.
- */
+ * with its pads in another order. A reordering states what each of a node's inputs and outputs becomes
+ * then. */
 #ifndef IFD_PASS_ORDER_H
 #define IFD_PASS_ORDER_H
 

@@ -128,8 +128,8 @@ static bool agree(const ifd_type *a, const ifd_type *b) {
   return true;
 }
 
-/* A value that exists already can take over the name of a graph output only when it is made by a node here.
- */
+/* A value that exists already can take over the name of a graph output only when it is made by a node
+ * here. */
 static bool can_rename(const ifd_rewrite *rw, const ifd_edit_value *e) {
   if (!e->old->n_outputs) return true;
   if (e->with->graph != e->old->graph || !e->with->producer || e->with->n_outputs) return false;

@@ -138,8 +138,8 @@ typedef struct ifd_env {
                           ifd_datum *out, int n_out);
 } ifd_env;
 
-/* Makes the program of a graph. The model must outlive it. Fails with all unsupported operators in one text.
- */
+/* Makes the program of a graph. The model must outlive it. Fails with all unsupported operators in one
+ * text. */
 ifd_status ifd_program_create(ifd_error *err, ifd_program **out, const struct ifd_graph *graph,
                               ifd_program *parent, const ifd_program_options *options, ifd_budget *budget);
 void ifd_program_destroy(ifd_program *program);

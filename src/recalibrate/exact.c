@@ -44,8 +44,7 @@ static ifd_status read_node(frontier *f, const ifd_node *node) {
 }
 
 /* Values from before this depth that its layers and all deeper ones are computed from, their inputs among
- * them.
- */
+ * them. */
 static ifd_status find_frontier(frontier *f) {
   ifd_recalibration *r = f->r;
   int depth = f->depth;

@@ -14,8 +14,8 @@ float ifd_bf16_to_f32(uint16_t h);
 uint16_t ifd_f32_to_bf16(float x);
 
 /* A float format of 8 bits or fewer (float8…, float6…, float4e2m1); saturate as Cast's attribute says.
- * float8e8m0 rounds as Cast's "nearest": ties go up; a negative value, which ONNX leaves undefined, is NaN.
- */
+ * float8e8m0 rounds as Cast's "nearest": ties go up; a negative value, which ONNX leaves undefined, is
+ * NaN. */
 float ifd_small_to_f32(ifd_dtype t, uint8_t code);
 uint8_t ifd_f32_to_small(ifd_dtype t, float x, bool saturate);
 

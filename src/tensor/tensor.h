@@ -126,8 +126,8 @@ double ifd_tensor_get_f64(const ifd_tensor *t, int64_t i);
 int64_t ifd_tensor_get_i64(const ifd_tensor *t, int64_t i);
 /* Stores x rounded to the tensor's type (integers saturate as C casts do not: out of range is clamped). */
 void ifd_tensor_set_f64(ifd_tensor *t, int64_t i, double x);
-/* n elements from the i-th on; many times faster than one by one. Writing: not to a splat or packed tensor.
- */
+/* n elements from the i-th on; many times faster than one by one. Writing: not to a splat or packed
+ * tensor. */
 void ifd_tensor_get_f64s(const ifd_tensor *t, int64_t i, double *out, int64_t n);
 void ifd_tensor_set_f64s(ifd_tensor *t, int64_t i, const double *in, int64_t n);
 void ifd_tensor_set_i64(ifd_tensor *t, int64_t i, int64_t x);

@@ -132,8 +132,8 @@ static const char *folder_of(ifd_arena *arena, const char *path) {
   return copy;
 }
 
-/* `path` as seen from the folder of `from`: one ".." for each folder of the latter that the two do not share.
- */
+/* `path` as seen from the folder of `from`: one ".." for each folder of the latter that the two do not
+ * share. */
 static ifd_status relative_path(ifd_error *err, ifd_arena *arena, const char **out, const char *path,
                                 const char *from) {
   const char *there = folder_of(arena, path), *here = folder_of(arena, from), *slash = strrchr(path, '/');

@@ -92,8 +92,8 @@ static ifd_status name_sizes(ifd_verifier *v, sizes *out) {
 
 /* ---- trying ---- */
 
-/* *why gets why a does not run on it, should that be the first that fails. A bound that was hit ends it all.
- */
+/* *why gets why a does not run on it, should that be the first that fails. A bound that was hit ends it
+ * all. */
 static ifd_status try_trial(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *why) {
   infold_error e;
   TRY(ifd_trial_run(v, trial, ran, &e));

@@ -88,8 +88,7 @@ ifd_status ifd_certificate_evidence(ifd_verifier *v, json_t **out);
 void ifd_certificate_hash_inputs(infold_value *const *inputs, int n, char text[IFD_SHA256_TEXT]);
 #define IFD_CERTIFICATE_FORMAT "infold certificate 1"
 /* Name, size and SHA-256 of the files of a model that was read from one, called `name`; NULL when out of
- * memory.
- */
+ * memory. */
 json_t *ifd_certificate_files(const infold_model *model, const char *name);
 
 /* ---- trials.c: made inputs ---- */

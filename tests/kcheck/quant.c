@@ -1,5 +1,5 @@
-/* Integer products: every ISA and every instruction gives the sums of plain C, and the same bits after them.
- */
+/* Integer products: every ISA and every instruction gives the sums of plain C, and the same bits after
+ * them. */
 #include "kcheck/buffer.h"
 
 #include "kernels/kernels.h"

@@ -1,5 +1,5 @@
-/* Few input channels, read unblocked (band.h): tiles of outputs side by side by vectors of output channels.
- */
+/* Few input channels, read unblocked (band.h): tiles of outputs side by side by vectors of output
+ * channels. */
 #include "kernels/conv/band.h"
 
 #if defined(IFD_ISA_avx512)

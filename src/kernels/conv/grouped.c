@@ -227,8 +227,8 @@ typedef struct spread {
   float *x;
 } spread;
 
-/* Where lanes [l, end), which read input channels at[l] + k, find those of one block; the first lane behind.
- */
+/* Where lanes [l, end), which read input channels at[l] + k, find those of one block; the first lane
+ * behind. */
 static int sources_from(const ifd_conv_task *t, ifd_k_lanes *to, const int64_t *at, int64_t k, int l,
                         int end) {
   int64_t block = (at[l] + k) / 16;

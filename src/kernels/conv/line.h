@@ -31,8 +31,8 @@ typedef struct ifd_conv_line {
 } ifd_conv_line;
 
 /* Depthwise: x where it lies, or a copy with zeros around, [tap of depth][line][column][16]: where all that a
- * plane of outputs reads stays in L1 (then rows are all alike), or where many outputs of a line meet zeros.
- */
+ * plane of outputs reads stays in L1 (then rows are all alike), or where many outputs of a line meet
+ * zeros. */
 typedef struct ifd_conv_padded_sizes {
   bool fits, wide;
   int64_t lines, columns, vectors;

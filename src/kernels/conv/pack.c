@@ -154,8 +154,8 @@ static void pack_phase_taps(const weights *w, const ifd_conv_phase *p, const lan
     for (int64_t t = 0; t < p->n_taps; t++, to += LANES) pick(w, of, c, kernel_tap(w->s, p, t), to);
 }
 
-/* [phase][panel][channel of the group][tap][16]; for a first layer, of one group, every tap of every channel
- */
+/* [phase][panel][channel of the group][tap][16]; for a first layer, of one group, every tap of every
+ * channel */
 static void pack_lanes(const weights *w, float *to) {
   const ifd_k_conv_shape *s = w->s;
   int64_t panels = ifd_ceil_div(s->m, LANES);

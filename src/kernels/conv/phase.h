@@ -48,8 +48,8 @@ static inline int64_t ifd_conv_first_tap(int64_t dilation, int64_t stride, int64
   return rest % g ? -1 : (rest / g % *apart * u % *apart + *apart) % *apart;
 }
 
-/* How many of n taps meet a lower remainder than `rest`: whole rounds of the remainders, and the taps left.
- */
+/* How many of n taps meet a lower remainder than `rest`: whole rounds of the remainders, and the taps
+ * left. */
 static inline int64_t ifd_conv_taps_below(int64_t n, int64_t dilation, int64_t stride, int64_t apart,
                                           int64_t rest) {
   int64_t left = n % apart, below = n / apart * ifd_ceil_div(rest, stride / apart);

@@ -56,8 +56,8 @@ typedef void ifd_el_cast_row(const void *x, void *y, size_t n);
  * has y's type and may be NULL. No overlap. */
 typedef void ifd_el_quantize_row(const float *x, const float *scale, int scale_step, const void *zero,
                                  int zero_step, void *y, size_t n);
-/* y[i] = (x[i] - zero[i * zero_step]) * scale[i * scale_step]; zero has x's type and may be NULL. No overlap.
- */
+/* y[i] = (x[i] - zero[i * zero_step]) * scale[i * scale_step]; zero has x's type and may be NULL. No
+ * overlap. */
 typedef void ifd_el_dequantize_row(const void *x, const float *scale, int scale_step, const void *zero,
                                    int zero_step, float *y, size_t n);
 

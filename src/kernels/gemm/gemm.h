@@ -52,8 +52,8 @@ bool ifd_k_gemm_shares_a(const ifd_k_gemm_grid *grid, int64_t m, int64_t k, int6
 size_t ifd_k_gemm_packed_a_len(int64_t m, int64_t k);
 /* Bytes of packed B. */
 size_t ifd_k_gemm_packed_len(int64_t n, int64_t k);
-/* Bytes of scratch that run_f32 needs for a task of the grid; any smaller task of the same k needs no more.
- */
+/* Bytes of scratch that run_f32 needs for a task of the grid; any smaller task of the same k needs no
+ * more. */
 size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packed);
 
 struct ifd_k_gemm_table {

@@ -172,8 +172,8 @@ static int64_t interleave(char *to, const char *from, int64_t from_stride, int64
 }
 #else
 /* Rows of m bytes, 2 to 4, one behind the other (pixels of few channels), sixteen at a time: fours of bytes,
- * of which the first m of each are kept. A store spills over rows that are written next. How many were done.
- */
+ * of which the first m of each are kept. A store spills over rows that are written next. How many were
+ * done. */
 static int64_t interleave(char *to, const char *from, int64_t from_stride, int64_t n, int64_t m) {
   char kept[16];
   int64_t r = 0;

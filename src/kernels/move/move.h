@@ -33,8 +33,8 @@ typedef struct ifd_k_copy {
 } ifd_k_copy;
 
 /* The copy to[Σ i_d to_stride_d] = from[Σ i_d from_stride_d] for every index i of `shape`; strides count
- * elements of `size` bytes, may be 0 (from) or negative. The two sides do not overlap. rank <= IFD_MOVE_RANK.
- */
+ * elements of `size` bytes, may be 0 (from) or negative. The two sides do not overlap. rank <=
+ * IFD_MOVE_RANK. */
 void ifd_k_move_plan(ifd_k_copy *m, size_t size, int rank, const int64_t *shape, const int64_t *to_strides,
                      const int64_t *from_strides);
 

@@ -2,8 +2,7 @@
 #include "kernels/fold.h"
 
 /* ROOM floats hold the columns of some windows of a row; SLACK more may be read. LINES image rows meet at
- * once.
- */
+ * once. */
 enum { Z, Y, X, ROOM = 4096, SLACK = 32, LINES = 16 };
 
 typedef struct range {

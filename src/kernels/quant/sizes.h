@@ -11,8 +11,8 @@ enum { IFD_QUANT_TILE = 16 }; /* rows of an AMX tile */
 static inline int64_t ifd_quant_quads(int64_t k) { return ifd_ceil_div(k, 64) * 16; }
 
 /* A block of rows that are packed together: they stay in L1 while B passes from L2, or in L2 where B does not
- * stay there; pixels that several taps read stay in L2. What a run lays out in its scratch memory, in bytes.
- */
+ * stay there; pixels that several taps read stay in L2. What a run lays out in its scratch memory, in
+ * bytes. */
 typedef struct ifd_quant_sizes {
   int64_t rows, stride;
   int64_t pieces, piece;                               /* of a row */
@@ -56,8 +56,8 @@ static inline ifd_quant_sizes ifd_quant_sizes_of(const ifd_k_quant_product *p, i
   return z;
 }
 
-/* What some outputs of a line need that are summed by quads of lines of taps: their columns, for 64 channels.
- */
+/* What some outputs of a line need that are summed by quads of lines of taps: their columns, for 64
+ * channels. */
 enum { IFD_QUANT_CHANNELS = 64, IFD_QUANT_ONCE = 32 };
 typedef struct ifd_quant_quads_sizes {
   int64_t groups;

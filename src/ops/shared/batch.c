@@ -39,8 +39,8 @@ static ifd_role broadcasts(const ifd_shape *s, int rank, int64_t first) {
   return s->rank == rank && s->dim[0] == first ? IFD_ROLE_PARTS : IFD_ROLE_WHOLE;
 }
 
-/* A factor's first dimension is the result's where it is one of its batch, or, of the left one, of its rows.
- */
+/* A factor's first dimension is the result's where it is one of its batch, or, of the left one, of its
+ * rows. */
 static ifd_role role_of_factor(const ifd_batch *b, const ifd_shape *s, int i, const ifd_shape *y) {
   if (i == 0 && s->rank == 2 && y->rank == 2) return IFD_ROLE_PARTS;
   if (i == 0 && s->rank == y->rank + 1 && ifd_batch_rank(b, 1) == 1) return IFD_ROLE_PARTS;

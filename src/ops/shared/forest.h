@@ -64,8 +64,8 @@ typedef struct ifd_forest {
   uint8_t all_flags;
 } ifd_forest;
 
-/* BAD_MODEL, naming the node, unless roots, children, features and targets are sound. scratch: for the check.
- */
+/* BAD_MODEL, naming the node, unless roots, children, features and targets are sound. scratch: for the
+ * check. */
 ifd_status ifd_forest_check(ifd_error *err, ifd_forest *f, ifd_arena *scratch);
 /* Makes the slots of a forest that is checked; its nodes are needed no more. */
 ifd_status ifd_forest_pack(ifd_error *err, ifd_forest *f, ifd_arena *arena);

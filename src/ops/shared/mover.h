@@ -48,8 +48,7 @@ ifd_status ifd_mover_move(ifd_mover *m, const ifd_shape *shape, size_t size, ifd
 /* to[i] = *value; NULL is zero. */
 ifd_status ifd_mover_fill(ifd_mover *m, const ifd_shape *shape, size_t size, ifd_view to, const void *value);
 /* Where it lowers: output 0 is made by picks alone (picks.h), and nothing of it by moves. False: it
- * evaluates.
- */
+ * evaluates. */
 bool ifd_mover_lowers(const ifd_mover *m);
 ifd_status ifd_mover_pick(ifd_mover *m, const int64_t *const *index, const void *value);
 /* What follows may read what was moved so far. */

@@ -11,14 +11,13 @@ static inline const ifd_shape *ifd_eval_shape(const ifd_eval *x, int i) { return
 
 /* Elements of input i as doubles in scratch; NULL where the input is absent. */
 ifd_status ifd_eval_find_f64(ifd_eval *x, const double **out, int i);
-/* The same, of a tensor that must have n elements: BAD_INPUT, saying `what` (a parameter's name), otherwise.
- */
+/* The same, of a tensor that must have n elements: BAD_INPUT, saying `what` (a parameter's name),
+ * otherwise. */
 ifd_status ifd_eval_find_f64_n(ifd_eval *x, const double **out, int i, int64_t n, const char *what);
 /* n zeroed doubles in scratch. */
 ifd_status ifd_eval_zeros(ifd_eval *x, double **out, int64_t n);
 /* Output i of element type `dtype` (DOUBLE for FLOAT under float64) from doubles; nothing when nobody wants
- * it.
- */
+ * it. */
 ifd_status ifd_eval_put_f64(ifd_eval *x, int i, ifd_dtype dtype, const ifd_shape *shape,
                             const double *values);
 /* The same from integers, which wrap to the width of an integer type. */

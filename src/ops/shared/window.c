@@ -161,8 +161,8 @@ static ifd_status size_image(ifd_error *err, ifd_window *w, int i, padding paddi
   return IFD_OK;
 }
 
-/* Attribute output_shape by axis, -1 where it does not say; some exporters list batch and channels as well.
- */
+/* Attribute output_shape by axis, -1 where it does not say; some exporters list batch and channels as
+ * well. */
 static ifd_status read_output_shape(ifd_error *err, const ifd_node *node, int n, int64_t *out) {
   const int64_t *v;
   int has = ifd_node_ints(node, "output_shape", &v);

@@ -26,8 +26,7 @@ typedef struct ifd_window {
 ifd_status ifd_window_init(ifd_error *err, ifd_window *w, const ifd_node *node, const ifd_shape *image,
                            const ifd_shape *weights);
 /* A transposed convolution's: `in` is the shape of its input, and the image is what the attributes make of
- * it.
- */
+ * it. */
 ifd_status ifd_window_init_transposed(ifd_error *err, ifd_window *w, const ifd_node *node,
                                       const ifd_shape *in, const ifd_shape *weights);
 /* The shape of a batch of windows, or of images: n, c and the spatial dimensions of an image of this rank. */

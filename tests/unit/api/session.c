@@ -179,8 +179,8 @@ static void sums_of_products_take_denormals_for_zeros(void **state) {
   infold_destroy_session(session);
 }
 
-/* Rounding and flushing of subnormals are the caller's own affair, while a session is made and while it runs.
- */
+/* Rounding and flushing of subnormals are the caller's own affair, while a session is made and while it
+ * runs. */
 static void bits_do_not_depend_on_the_callers_environment(void **state) {
   static const int roundings[] = {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
   (void)state;
@@ -268,8 +268,7 @@ static size_t held(void) {
 }
 
 /* A run allocates its result and its slab, no weights, whose packed form takes 4 MiB: the batch alone is
- * free.
- */
+ * free. */
 static void weights_are_packed_before_the_first_run(void **state) {
   static const char *const nets[] = {
       "<ir_version: 8, opset_import: [\"\" : 17]>\n"

@@ -74,8 +74,8 @@ static inline Onnx__NodeProto *add_node(protos *p, const char *op_type, const ch
   return node;
 }
 
-/* IR version 8, ai.onnx 17, an empty graph, and a float tensor "w" without dims or data that is in no graph.
- */
+/* IR version 8, ai.onnx 17, an empty graph, and a float tensor "w" without dims or data that is in no
+ * graph. */
 static inline void begin_protos(protos *p) {
   memset(p, 0, sizeof *p);
   onnx__model_proto__init(&p->model);

@@ -172,8 +172,8 @@ static void removed_initializers_are_no_inputs_in_ir_3(void **state) {
 
 /* ---- changed models ---- */
 
-/* x -> Neg "first" -> a -> Relu "second" -> y with value_info of a and z, doc strings and an annotation of a.
- */
+/* x -> Neg "first" -> a -> Relu "second" -> y with value_info of a and z, doc strings and an annotation of
+ * a. */
 static ifd_model *read_chain(void **bytes, int ir) {
   protos p;
   ifd_model *m;

@@ -1,6 +1,6 @@
 /* Conversions, exhaustively: every code of every format of 16 bits or fewer against its definition, every
- * rounding boundary and the numbers just beside it, ONNX's tables of special values, integers, Cast, packing.
- */
+ * rounding boundary and the numbers just beside it, ONNX's tables of special values, integers, Cast,
+ * packing. */
 #include "tensor/convert.h"
 #include "tensor/tensor.h"
 
