@@ -38,14 +38,14 @@ IFD_INLINE void transform_out(const int OUT, const v16 *m, v16 *o) {
   }
 }
 
-/* The outputs of a tile: the first, in each axis, how many there are. */
+/* A tile: its line's number and its own in that, the first output in each axis, how many there are. */
 typedef struct tile {
-  int64_t sample, at[IFD_K_DIMS], n;
+  int64_t sample, line, nth, at[IFD_K_DIMS], n;
 } tile;
 
-/* Eight inputs of a tile in a plane of x, a dilation apart; those outside [begin, end) are zeros. */
+/* Eight inputs of a tile in a plane of x, neighbours of a line; those outside [begin, end) are zeros. */
 typedef struct window {
-  int64_t at, begin, end; /* floats from the plane's first pixel */
+  int64_t at, begin, end; /* floats from the first sample's first pixel */
 } window;
 
 typedef struct work {
@@ -64,22 +64,41 @@ static int64_t pixels_apart(const int64_t *size, int axis) {
   return n;
 }
 
+/* From its numbers and the places of the other axes to where it lies on its own. */
+static void place_tile(const work *k, tile *t) {
+  const ifd_k_conv_shape *s = &k->t->plan->shape;
+  int axis = k->z.cut.axis;
+  int64_t apart = s->dilation[axis], out = k->z.cut.out;
+  t->at[axis] = t->line + t->nth * out * apart;
+  int64_t left = s->out[axis] - t->at[axis];
+  t->n = left > (out - 1) * apart ? out : left > 0 ? (left - 1) / apart + 1 : 0;
+}
+
 static tile tile_at(const work *k, int64_t index) {
   const ifd_k_conv_shape *s = &k->t->plan->shape;
   const ifd_winograd_line_sizes *z = &k->z;
-  int axis = z->cut.axis;
-  int64_t in_sample = index % z->tiles, place = in_sample / (z->lines * z->per_line);
-  int64_t line = in_sample / z->per_line % z->lines, nth = in_sample % z->per_line * z->cut.out;
-  tile t = {.sample = index / z->tiles};
+  int64_t line = index % z->tiles / z->per_line, place = line / z->lines;
+  tile t = {.sample = index / z->tiles, .line = line % z->lines, .nth = index % z->per_line};
   for (int d = IFD_K_DIMS; d-- > 0;) {
-    if (d == axis) continue;
+    if (d == z->cut.axis) continue;
     t.at[d] = place % s->out[d];
     place /= s->out[d];
   }
-  t.at[axis] = line + nth * s->dilation[axis];
-  int64_t left = s->out[axis] - t.at[axis];
-  t.n = left <= 0 ? 0 : ifd_min_i64(z->cut.out, (left - 1) / s->dilation[axis] + 1);
+  place_tile(k, &t);
   return t;
+}
+
+static __attribute__((noinline)) void next_tile(const work *k, tile *t) {
+  if (++t->nth == k->z.per_line) {
+    t->nth = 0;
+    if (++t->line == k->z.lines) {
+      int d = IFD_K_DIMS;
+      t->line = 0;
+      while (d-- > 0 && (d == k->z.cut.axis || ++t->at[d] == k->t->plan->shape.out[d])) t->at[d] = 0;
+      t->sample += d < 0;
+    }
+  }
+  place_tile(k, t);
 }
 
 /* What a tile reads at one tap. */
@@ -91,14 +110,12 @@ static window window_of(const work *k, const tile *t, const int64_t *tap) {
     int64_t step = d == axis ? k->z.cut.taps * s->dilation[d] : s->dilation[d];
     int64_t i = t->at[d] * s->stride[d] + tap[d] * step - s->pad[d], in = s->in[d];
     w.at = w.at * in + i;
-    if (d == axis) {
-      w.begin = i < 0 ? ifd_ceil_div(-i, s->dilation[d]) : 0;
+    if (d != axis && (i < 0 || i >= in)) w.end = 0;
+    if (d == axis && i < 0) w.begin = ifd_ceil_div(-i, s->dilation[d]);
+    if (d == axis && i + (POINTS - 1) * s->dilation[d] >= in)
       w.end = ifd_min_i64(w.end, i < in ? (in - 1 - i) / s->dilation[d] + 1 : 0);
-    } else if (i < 0 || i >= in) {
-      w.end = 0;
-    }
   }
-  w.at *= 16;
+  w.at = t->sample * k->t->x_sample + w.at * 16;
   return w;
 }
 
@@ -121,16 +138,14 @@ static void tile_in(const float *x, int64_t apart, const window *w, float *v, in
 }
 
 /* All tiles at one tap, as the index-th of a block. */
-static void transform_tap(const work *k, const int64_t *tap, int64_t index) {
+static __attribute__((noinline)) void transform_tap(const work *k, const int64_t *tap, int64_t index) {
   const ifd_conv_task *t = k->t;
   window w[IFD_WINOGRAD_LINE_TILES];
   for (int64_t i = 0; i < k->n_tiles; i++) w[i] = window_of(k, &k->tiles[i], tap);
   for (int64_t b = 0; b < ifd_ceil_div(t->plan->shape.c, 16); b++) {
     float *v = k->v + (b * k->z.taps + index) * k->n_tiles * 16;
-    for (int64_t i = 0; i < k->n_tiles; i++) {
-      const float *x = t->x + k->tiles[i].sample * t->x_sample + b * t->x_plane * 16;
-      tile_in(x, k->apart, &w[i], v + i * 16, k->z.v_plane);
-    }
+    const float *x = t->x + b * t->x_plane * 16;
+    for (int64_t i = 0; i < k->n_tiles; i++) tile_in(x, k->apart, &w[i], v + i * 16, k->z.v_plane);
   }
 }
 
@@ -211,7 +226,7 @@ static void finish_tile(const work *k, const ifd_conv_task *task, const tile *p,
   ifd_conv_finish(task, sums, b, pixel, p->n, apart);
 }
 
-static void transform_outputs(const work *k) {
+static __attribute__((noinline)) void transform_outputs(const work *k) {
   ifd_conv_task task = *k->t;
   for (int64_t b = task.b0; b < task.b1; b++) {
     ifd_conv_fused fused = ifd_conv_fuse(k->t, b);
@@ -235,7 +250,8 @@ void IFD_K(ifd_conv_winograd_line)(const ifd_conv_task *t, void *scratch) {
   for (int64_t i = 0; i < n; i++) {
     int64_t first = t->r0 + (t->r1 - t->r0) * i / n, end = t->r0 + (t->r1 - t->r0) * (i + 1) / n;
     k.n_tiles = end - first;
-    for (int64_t j = 0; j < k.n_tiles; j++) k.tiles[j] = tile_at(&k, first + j);
+    tile at = tile_at(&k, first);
+    for (int64_t j = 0; j < k.n_tiles; j++, next_tile(&k, &at)) k.tiles[j] = at;
     for (int64_t j = 0; j < k.z.segments; j++) k.at[j] = j * k.n_tiles * 16;
     transform_inputs(&k);
     multiply(&k);
