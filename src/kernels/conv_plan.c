@@ -66,18 +66,28 @@ static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s, bool computed)
   return best;
 }
 
-/* Winograd's algorithm along one axis, in the same operations: those of a tile's transforms and of its loads
- * and stores, of inputs for each tap of the other axes and part. */
+/* Reading a vector of weights, of so many in all, for each block of rows: few are in L2 from the run before,
+ * others in memory; what fits there is read from farther but once. */
+static double weight_cost(double n_floats, double rows, double at_once) {
+  const double few = 1 << 15, fit = 1 << 18, near = WEIGHT / 4, far = 2 * WEIGHT;
+  return (n_floats <= few ? near : far) + (ceil(rows / at_once) - 1) * (n_floats <= fit ? near : WEIGHT);
+}
+
+/* Winograd's algorithm along one axis, in the same operations, a little slower in shorter products: those of
+ * a tile's transforms and of its loads and stores, of inputs for each tap of the other axes and part. */
 static bool suits_winograd_line(const ifd_k_conv_shape *s, bool computed) {
-  const double in = 60, out = 60, copy = 2;
+  const double in = 60, out = 60, copy = 2, shorter = 1.05;
   if (s->groups != 1 || s->transposed || s->c < 16 || s->m < 16) return false;
   if (ifd_winograd_line_cut_of(s).axis < 0) return false;
-  ifd_winograd_line_sizes z = ifd_winograd_line_sizes_of(s, 1, 1);
+  ifd_winograd_line_sizes z = ifd_winograd_line_sizes_of(s, IFD_WINOGRAD_LINE_TILES, ifd_ceil_div(s->m, 16));
   double tiles = (double)z.tiles, taps = (double)z.taps, c = (double)s->c, m = (double)s->m;
-  double cost = IFD_WINOGRAD_LINE_POINTS * taps * (tiles + WEIGHT + (computed ? COMPUTED : 0)) +
-                tiles * (taps * in / m + out / c);
-  double places = (double)ifd_conv_volume(s->out), all_taps = (double)ifd_conv_volume(s->kernel);
-  return cost < all_taps * (places + WEIGHT + places * copy / m);
+  double planes = IFD_WINOGRAD_LINE_POINTS * taps, all_taps = (double)ifd_conv_volume(s->kernel);
+  double reading = weight_cost(planes * c * m, tiles, (double)z.at_once);
+  if (computed) reading += COMPUTED;
+  double cost = planes * (tiles + reading) + tiles * (taps * in / m + out / c);
+  double places = (double)ifd_conv_volume(s->out);
+  double direct_reading = weight_cost(all_taps * c * m, places, IFD_PRODUCT_ROWS);
+  return shorter * cost < all_taps * (places + direct_reading + places * copy / m);
 }
 
 static ifd_k_conv_algo choose_product(const ifd_k_conv_shape *s, bool computed) {

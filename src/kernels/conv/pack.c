@@ -254,12 +254,13 @@ static void winograd_line_g(double g[IFD_WINOGRAD_LINE_POINTS][5], int64_t taps)
   for (int64_t x = 0; x < taps; x++) g[FINITE][x] = x == taps - 1;
 }
 
-/* Tap of the kernel that is tap x of part `part` at tap `other` of the other axes, or -1. */
+/* Tap of the kernel that is tap x of a part, of all phases', at tap `other` of the other axes, or -1. */
 static int64_t line_tap(const ifd_k_conv_shape *s, const ifd_winograd_line_cut *cut, int64_t other,
                         int64_t part, int64_t x) {
-  int64_t at[IFD_K_DIMS], tap = 0;
+  int64_t at[IFD_K_DIMS], tap = 0, per_phase = cut->parts / cut->phases;
+  int64_t along = part / per_phase + s->stride[cut->axis] * (part % per_phase * cut->taps + x);
   for (int d = IFD_K_DIMS; d-- > 0;) {
-    at[d] = d == cut->axis ? part * cut->taps + x : other % s->kernel[d];
+    at[d] = d == cut->axis ? along : other % s->kernel[d];
     if (d != cut->axis) other /= s->kernel[d];
   }
   for (int d = 0; d < IFD_K_DIMS; d++) tap = tap * s->kernel[d] + at[d];

@@ -43,7 +43,7 @@ typedef struct tile {
   int64_t sample, line, nth, at[IFD_K_DIMS], n;
 } tile;
 
-/* Eight inputs of a tile in a plane of x, neighbours of a line; those outside [begin, end) are zeros. */
+/* Eight inputs of a tile in a plane of x; those outside [begin, end) are zeros. */
 typedef struct window {
   int64_t at, begin, end; /* floats from the first sample's first pixel */
 } window;
@@ -53,7 +53,7 @@ typedef struct work {
   ifd_winograd_line_sizes z;
   int64_t *at; /* of the segments in the inputs of a point */
   float *v, *m;
-  int64_t apart; /* floats between neighbours of a line */
+  int64_t apart; /* floats between inputs of a tile */
   tile tiles[IFD_WINOGRAD_LINE_TILES];
   int64_t n_tiles;
 } work;
@@ -101,19 +101,22 @@ static __attribute__((noinline)) void next_tile(const work *k, tile *t) {
   place_tile(k, t);
 }
 
-/* What a tile reads at one tap. */
+/* What a tile reads at one tap; along the axis, part. */
 static window window_of(const work *k, const tile *t, const int64_t *tap) {
   const ifd_k_conv_shape *s = &k->t->plan->shape;
-  int axis = k->z.cut.axis;
+  const ifd_winograd_line_cut *cut = &k->z.cut;
+  int64_t per_phase = cut->parts / cut->phases;
   window w = {.end = POINTS};
   for (int d = 0; d < IFD_K_DIMS; d++) {
-    int64_t step = d == axis ? k->z.cut.taps * s->dilation[d] : s->dilation[d];
-    int64_t i = t->at[d] * s->stride[d] + tap[d] * step - s->pad[d], in = s->in[d];
+    bool along = d == cut->axis;
+    int64_t at = along ? tap[d] / per_phase + tap[d] % per_phase * cut->taps * s->stride[d] : tap[d];
+    int64_t i = t->at[d] * s->stride[d] + at * s->dilation[d] - s->pad[d], in = s->in[d];
+    int64_t apart = s->stride[d] * s->dilation[d];
     w.at = w.at * in + i;
-    if (d != axis && (i < 0 || i >= in)) w.end = 0;
-    if (d == axis && i < 0) w.begin = ifd_ceil_div(-i, s->dilation[d]);
-    if (d == axis && i + (POINTS - 1) * s->dilation[d] >= in)
-      w.end = ifd_min_i64(w.end, i < in ? (in - 1 - i) / s->dilation[d] + 1 : 0);
+    if (!along && (i < 0 || i >= in)) w.end = 0;
+    if (along && i < 0) w.begin = ifd_ceil_div(-i, apart);
+    if (along && i + (POINTS - 1) * apart >= in)
+      w.end = ifd_min_i64(w.end, i < in ? (in - 1 - i) / apart + 1 : 0);
   }
   w.at = t->sample * k->t->x_sample + w.at * 16;
   return w;
@@ -143,7 +146,7 @@ static __attribute__((noinline)) void transform_tap(const work *k, const int64_t
   window w[IFD_WINOGRAD_LINE_TILES];
   for (int64_t i = 0; i < k->n_tiles; i++) w[i] = window_of(k, &k->tiles[i], tap);
   for (int64_t b = 0; b < ifd_ceil_div(t->plan->shape.c, 16); b++) {
-    float *v = k->v + (b * k->z.taps + index) * k->n_tiles * 16;
+    float *v = k->v + (b * k->z.taps + index) * k->z.pitch;
     const float *x = t->x + b * t->x_plane * 16;
     for (int64_t i = 0; i < k->n_tiles; i++) tile_in(x, k->apart, &w[i], v + i * 16, k->z.v_plane);
   }
@@ -167,7 +170,7 @@ static void transform_inputs(const work *k) {
  * was written in, and wait for all stores before. */
 static void multiply(const work *k) {
   const ifd_k_conv_shape *s = &k->t->plan->shape;
-  int64_t panel = k->z.steps * 16, plane = ifd_ceil_div(s->m, 16) * panel, vs = k->n_tiles * 16;
+  int64_t panel = k->z.steps * 16, plane = ifd_ceil_div(s->m, 16) * panel, vs = k->z.pitch;
   ifd_ukr_args t = {.k_part = s->c % 16, .b_vs = panel, .c_rs = 16, .c_vs = vs, .at = k->at};
   t.n_full = s->c / 16 * k->z.taps, t.n_part = k->z.segments - t.n_full;
   for (int64_t p = 0; p < POINTS; p++) {
@@ -196,7 +199,7 @@ IFD_INLINE void tile_out(const int OUT, const float *m, int64_t plane, const ifd
 
 typedef void (*out_kernel)(const float *m, int64_t plane, const ifd_conv_fused *fused, float *y,
                            const float *other, int64_t apart, int64_t n);
-#define OUTS(X) X(4) X(5) X(6)
+#define OUTS(X) X(4) X(5) X(6) X(7)
 #define KERNEL(OUT)                                                                                          \
   static void tile_out_##OUT(const float *m, int64_t plane, const ifd_conv_fused *fused, float *y,           \
                              const float *other, int64_t apart, int64_t n) {                                 \
@@ -235,7 +238,7 @@ static __attribute__((noinline)) void transform_outputs(const work *k) {
       if (p->n == 0) continue;
       task.y = k->t->y + p->sample * task.y_sample;
       if (task.epilogue.join) task.epilogue.other = k->t->epilogue.other + p->sample * task.other_sample;
-      finish_tile(k, &task, p, &fused, b, k->m + ((b - task.b0) * k->n_tiles + i) * 16);
+      finish_tile(k, &task, p, &fused, b, k->m + (b - task.b0) * k->z.pitch + i * 16);
     }
   }
 }
@@ -245,14 +248,15 @@ void IFD_K(ifd_conv_winograd_line)(const ifd_conv_task *t, void *scratch) {
   work k = {.t = t, .z = ifd_winograd_line_sizes_of(s, t->plan->rows, t->plan->blocks), .at = scratch};
   k.v = (float *)((char *)scratch + ifd_round_64(sizeof *k.at * (size_t)k.z.segments));
   k.m = k.v + POINTS * k.z.v_plane;
-  k.apart = s->dilation[k.z.cut.axis] * pixels_apart(s->in, k.z.cut.axis) * 16;
+  int axis = k.z.cut.axis;
+  k.apart = s->stride[axis] * s->dilation[axis] * pixels_apart(s->in, axis) * 16;
+  for (int64_t j = 0; j < k.z.segments; j++) k.at[j] = j * k.z.pitch;
   int64_t n = ifd_ceil_div(t->r1 - t->r0, k.z.at_once);
   for (int64_t i = 0; i < n; i++) {
     int64_t first = t->r0 + (t->r1 - t->r0) * i / n, end = t->r0 + (t->r1 - t->r0) * (i + 1) / n;
     k.n_tiles = end - first;
     tile at = tile_at(&k, first);
     for (int64_t j = 0; j < k.n_tiles; j++, next_tile(&k, &at)) k.tiles[j] = at;
-    for (int64_t j = 0; j < k.z.segments; j++) k.at[j] = j * k.n_tiles * 16;
     transform_inputs(&k);
     multiply(&k);
     transform_outputs(&k);
