@@ -1,279 +1,21 @@
-/* Resize and Upsample. The operator is separable: along each axis an output position becomes a coordinate of
- * the input, and the output a weighted sum of the inputs around it. For each axis that changes, a table of
- * indices and weights is made; `nearest` then copies elements of any type, linear and cubic go through double
- * axis by axis.
- *
- * Sources: Resize in ONNX Operators.md; where that and ONNX's test cases part (align_corners and
- * tf_crop_and_resize under scales that do not give whole sizes), the test cases: lengths stay fractional
- * there. */
+/* Resize and Upsample (ops/shared/resizing.h has what they mean): `nearest` copies elements of any type,
+ * linear and cubic go axis by axis, the reference in double, kernels in float. */
 #include <math.h>
 #include <string.h>
 
 #include "ops/shared/batch.h"
 #include "ops/shared/move.h"
 #include "ops/shared/picks.h"
+#include "ops/shared/resizing.h"
 #include "ops/shared/rows.h"
 #include "ops/shared/values.h"
-
-/* ---- what the node says ---- */
-
-typedef enum coordinates {
-  HALF_PIXEL,
-  HALF_PIXEL_SYMMETRIC,
-  PYTORCH_HALF_PIXEL,
-  TF_HALF_PIXEL_FOR_NN,
-  ALIGN_CORNERS,
-  ASYMMETRIC,
-  TF_CROP_AND_RESIZE,
-  N_COORDINATES
-} coordinates;
-static const char *const coordinate_names[N_COORDINATES] = {
-    "half_pixel",    "half_pixel_symmetric", "pytorch_half_pixel", "tf_half_pixel_for_nn",
-    "align_corners", "asymmetric",           "tf_crop_and_resize"};
-
-typedef enum rounding { PREFER_FLOOR, PREFER_CEIL, FLOOR, CEIL, FLOOR_UP_CEIL_DOWN, N_ROUNDINGS } rounding;
-static const char *const rounding_names[N_ROUNDINGS] = {"round_prefer_floor", "round_prefer_ceil", "floor",
-                                                        "ceil", "floor up, ceil down"};
-
-typedef enum interpolation { NEAREST, LINEAR, CUBIC } interpolation;
-
-/* One axis: sizes, and `scale` and `length`, the output's length before it was made a whole number. */
-typedef struct axis {
-  int64_t in, out;
-  double scale, length;
-  double start, end; /* region of interest */
-} axis;
-
-typedef struct resize {
-  interpolation mode;
-  coordinates coordinates;
-  rounding rounding;
-  double cubic, extrapolation;
-  bool exclude_outside, antialias;
-  int rank;
-  axis axis[IFD_MAX_RANK];
-} resize;
-
-static ifd_status find_name(ifd_error *err, const ifd_node *node, const char *attr, const char *otherwise,
-                            const char *const *names, int n, int *out) {
-  for (*out = 0; *out < n; ++*out)
-    if (ifd_node_string_is(node, attr, otherwise, names[*out])) return IFD_OK;
-  FAIL(err, BAD_MODEL, "attribute %s has an unknown value", attr);
-}
-
-static ifd_status read_mode(ifd_error *err, const ifd_node *node, resize *r) {
-  static const char *const names[] = {"nearest", "linear", "cubic", "bilinear"};
-  int mode;
-  TRY(find_name(err, node, "mode", "nearest", names, 4, &mode));
-  r->mode = mode == 3 ? LINEAR : (interpolation)mode;
-  return IFD_OK;
-}
-
-static ifd_status read_attributes(ifd_error *err, const ifd_node *node, resize *r) {
-  int found;
-  TRY(read_mode(err, node, r));
-  TRY(find_name(err, node, "coordinate_transformation_mode", "half_pixel", coordinate_names, N_COORDINATES,
-                &found));
-  r->coordinates = (coordinates)found;
-  TRY(find_name(err, node, "nearest_mode", "round_prefer_floor", rounding_names, FLOOR_UP_CEIL_DOWN, &found));
-  r->rounding = (rounding)found;
-  r->cubic = ifd_node_float(node, "cubic_coeff_a", -.75f);
-  r->extrapolation = ifd_node_float(node, "extrapolation_value", 0);
-  r->exclude_outside = ifd_node_int(node, "exclude_outside", 0) != 0;
-  r->antialias = ifd_node_int(node, "antialias", 0) != 0;
-  return IFD_OK;
-}
-
-/* ---- sizes ---- */
-
-/* The axes that roi, scales and sizes speak of: attribute axes, or all. */
-static ifd_status read_axes(ifd_error *err, const ifd_node *node, int rank, int *n, int *axes) {
-  const int64_t *v;
-  *n = rank;
-  for (int i = 0; i < rank; i++) axes[i] = i;
-  if (!ifd_node_find_attr(node, "axes")) return IFD_OK;
-  *n = ifd_node_ints(node, "axes", &v);
-  EXPECT(err, *n <= rank, BAD_MODEL, "attribute axes has %d elements for rank %d", *n, rank);
-  for (int i = 0; i < *n; i++) TRY(ifd_axis(err, &axes[i], v[i], rank));
-  return IFD_OK;
-}
-
-/* floor(length * scale), multiplied in float as ONNX's shape inference does. */
-static ifd_status scaled_length(ifd_error *err, int64_t length, double scale, int64_t *out) {
-  EXPECT(err, scale > 0 && scale < INFINITY, BAD_INPUT, "a scale of %g", scale);
-  float product = floorf((float)length * (float)scale);
-  EXPECT(err, product < (float)INT32_MAX, LIMIT, "a scale of %g makes %g of a dimension", scale, product);
-  *out = (int64_t)product;
-  return IFD_OK;
-}
-
-static ifd_status by_scales(ifd_error *err, resize *r, int n, const int *axes, const double *scales) {
-  for (int i = 0; i < n; i++) {
-    axis *a = &r->axis[axes[i]];
-    a->scale = scales[i];
-    TRY(scaled_length(err, a->in, a->scale, &a->out));
-    a->length = a->scale * (double)a->in;
-  }
-  return IFD_OK;
-}
-
-/* Under keep_aspect_ratio_policy one scale for all axes: the least or greatest that a size asks for; else
- * 0. */
-static ifd_status common_scale(ifd_error *err, const ifd_node *node, const resize *r, int n, const int *axes,
-                               const int64_t *sizes, double *scale) {
-  static const char *const names[] = {"stretch", "not_larger", "not_smaller"};
-  int policy;
-  TRY(find_name(err, node, "keep_aspect_ratio_policy", "stretch", names, 3, &policy));
-  *scale = 0;
-  for (int i = 0; i < n && policy; i++) {
-    double s = (double)sizes[i] / (double)r->axis[axes[i]].in;
-    EXPECT(err, s > 0 && s < INFINITY, BAD_INPUT, "a size of %lld for a dimension of %lld",
-           (long long)sizes[i], (long long)r->axis[axes[i]].in);
-    if (i == 0 || (policy == 1 ? s < *scale : s > *scale)) *scale = s;
-  }
-  return IFD_OK;
-}
-
-static ifd_status by_sizes(ifd_error *err, const ifd_node *node, resize *r, int n, const int *axes,
-                           const int64_t *sizes) {
-  double common;
-  for (int i = 0; i < n; i++)
-    EXPECT(err, sizes[i] >= 0 && sizes[i] <= INT32_MAX, BAD_INPUT, "a size of %lld", (long long)sizes[i]);
-  TRY(common_scale(err, node, r, n, axes, sizes, &common));
-  for (int i = 0; i < n; i++) {
-    axis *a = &r->axis[axes[i]];
-    a->out = sizes[i];
-    a->scale = (double)a->out / (double)a->in;
-    a->length = (double)a->out;
-    if (common == 0) continue;
-    a->scale = common;
-    a->length = common * (double)a->in;
-    EXPECT(err, a->length < INT32_MAX, LIMIT, "a dimension of %g", a->length);
-    a->out = (int64_t)floor(a->length + .5);
-  }
-  return IFD_OK;
-}
-
-static void start_axes(resize *r, const ifd_shape *s) {
-  r->rank = s->rank;
-  for (int i = 0; i < s->rank; i++)
-    r->axis[i] = (axis){.in = s->dim[i], .out = s->dim[i], .scale = 1, .length = (double)s->dim[i], .end = 1};
-}
-
-static ifd_status check_axes(ifd_error *err, const resize *r, ifd_shape *out) {
-  *out = (ifd_shape){.rank = r->rank};
-  for (int i = 0; i < r->rank; i++) {
-    out->dim[i] = r->axis[i].out;
-    EXPECT(err, r->axis[i].in > 0 || r->axis[i].out == 0, BAD_INPUT, "dimension %d has no elements to resize",
-           i);
-  }
-  return ifd_shape_check(err, out, sizeof(double));
-}
-
-/* ---- tables ---- */
-
-/* For each output position of an axis: taps [first, first + n) of index and weight; n 0: extrapolated. */
-typedef struct table {
-  int64_t *first, *index;
-  double *weight;
-  int *n;
-} table;
-
-/* The coordinate in the input of output position i. */
-static double coordinate(const resize *r, const axis *a, int64_t i) {
-  double at = (double)i, in = (double)a->in;
-  switch (r->coordinates) {
-  case ASYMMETRIC: return at / a->scale;
-  case ALIGN_CORNERS: return a->length == 1 ? 0 : at * (in - 1) / (a->length - 1);
-  case PYTORCH_HALF_PIXEL: return a->out > 1 ? (at + .5) / a->scale - .5 : 0;
-  case TF_HALF_PIXEL_FOR_NN: return (at + .5) / a->scale;
-  case HALF_PIXEL_SYMMETRIC: return in / 2 * (1 - (double)a->out / a->length) + (at + .5) / a->scale - .5;
-  case TF_CROP_AND_RESIZE: {
-    double span = (a->end - a->start) * (in - 1);
-    return a->start * (in - 1) + (a->length == 1 ? span / 2 : at * span / (a->length - 1));
-  }
-  default: return (at + .5) / a->scale - .5;
-  }
-}
-
-static double kernel(const resize *r, double t) {
-  double a = r->cubic;
-  t = fabs(t);
-  if (r->mode == LINEAR) return t < 1 ? 1 - t : 0;
-  if (t <= 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
-  return t < 2 ? ((a * t - 5 * a) * t + 8 * a) * t - 4 * a : 0;
-}
-
-static double nearest(const resize *r, const axis *a, double x) {
-  switch (r->rounding) {
-  case PREFER_FLOOR: return ceil(x - .5);
-  case PREFER_CEIL: return floor(x + .5);
-  case FLOOR: return floor(x);
-  case CEIL: return ceil(x);
-  default: return a->scale < 1 ? ceil(x) : floor(x);
-  }
-}
-
-/* How far from a coordinate inputs still have weight. */
-static double reach(const resize *r, const axis *a) {
-  double shrink = r->antialias && a->scale < 1 ? a->scale : 1;
-  return (r->mode == CUBIC ? 2 : 1) / shrink;
-}
-
-static int64_t clamp_index(double v, int64_t n) {
-  return v < 0 ? 0 : v > (double)(n - 1) ? n - 1 : (int64_t)v;
-}
-
-/* Taps of coordinate x into index and weight; returns how many. Positions outside stand for the edge, or have
- * no weight under exclude_outside. */
-static int taps_at(const resize *r, const axis *a, double x, int64_t *index, double *weight) {
-  double radius = reach(r, a), sum = 0;
-  double shrink = r->antialias && a->scale < 1 ? a->scale : 1;
-  int n = 0;
-  for (double i = floor(x - radius) + 1; i < x + radius; i++, n++) {
-    bool outside = i < 0 || i > (double)(a->in - 1);
-    index[n] = clamp_index(i, a->in);
-    weight[n] = outside && r->exclude_outside ? 0 : kernel(r, (i - x) * shrink);
-    sum += weight[n];
-  }
-  if ((r->exclude_outside || shrink < 1) && sum != 0)
-    for (int k = 0; k < n; k++) weight[k] /= sum;
-  return n;
-}
-
-/* Whether the axis comes out as it went in. */
-static bool is_identity(const axis *a) {
-  return a->in == a->out && a->length == (double)a->in && a->start == 0 && a->end == 1;
-}
-
-static ifd_status make_table(ifd_error *err, ifd_arena *arena, const resize *r, const axis *a, table *t) {
-  double most = r->mode == NEAREST ? 1 : 2 * ceil(reach(r, a)) + 1;
-  int64_t room;
-  EXPECT(err, most < INT32_MAX && ifd_mul_i64(&room, a->out, (int64_t)most), LIMIT, "a scale of %g",
-         a->scale);
-  ALLOC(err, t->first, ifd_new_array(arena, int64_t, a->out));
-  ALLOC(err, t->n, ifd_new_array(arena, int, a->out));
-  ALLOC(err, t->index, ifd_new_array(arena, int64_t, room));
-  ALLOC(err, t->weight, ifd_new_array(arena, double, room));
-  for (int64_t i = 0; i < a->out; i++) {
-    double at = is_identity(a) ? (double)i : coordinate(r, a, i);
-    int64_t first = t->first[i] = i * (int64_t)most;
-    if (r->coordinates == TF_CROP_AND_RESIZE && !(at >= 0 && at <= (double)(a->in - 1))) continue;
-    if (r->mode == NEAREST) {
-      t->index[first] = clamp_index(nearest(r, a, at), a->in);
-      t->n[i] = 1;
-    } else
-      t->n[i] = taps_at(r, a, at, t->index + first, t->weight + first);
-  }
-  return IFD_OK;
-}
 
 /* ---- nearest: elements of any type ---- */
 
 /* Elements below dimension `d` of the output at `to`, from the input at `from`. */
 typedef struct copy {
-  const resize *r;
-  const table *tables;
+  const ifd_resize *r;
+  const ifd_resize_table *tables;
   const ifd_shape *out;
   const char *fill; /* one element: extrapolation_value */
   int64_t in_stride[IFD_MAX_RANK], out_stride[IFD_MAX_RANK];
@@ -291,7 +33,7 @@ static void copy_nearest(const copy *c, int d, char *to, const char *from) {
   }
   int64_t step = c->out_stride[d] * (int64_t)c->size;
   for (int64_t i = 0; i < c->out->dim[d]; i++, to += step) {
-    const table *t = &c->tables[d];
+    const ifd_resize_table *t = &c->tables[d];
     if (!t->n[i])
       fill_elements(to, c->fill, c->size, c->out_stride[d]);
     else
@@ -299,15 +41,16 @@ static void copy_nearest(const copy *c, int d, char *to, const char *from) {
   }
 }
 
-static ifd_status resize_nearest(ifd_eval *x, resize *r, const ifd_shape *shape) {
+static ifd_status resize_nearest(ifd_eval *x, ifd_resize *r, const ifd_shape *shape) {
   const ifd_tensor *in = ifd_eval_in(x, 0);
   ifd_tensor *out, fill = {.dtype = in->dtype};
-  table tables[IFD_MAX_RANK];
+  ifd_resize_table tables[IFD_MAX_RANK];
   _Alignas(16) char element[16] = {0};
   copy c = {.r = r, .tables = tables, .out = shape, .fill = element, .size = ifd_dtype_size(in->dtype)};
   fill.data = element;
   if (in->dtype != IFD_STRING) ifd_tensor_set_f64(&fill, 0, r->extrapolation);
-  for (int i = 0; i < r->rank; i++) TRY(make_table(x->err, x->scratch, r, &r->axis[i], &tables[i]));
+  for (int i = 0; i < r->rank; i++)
+    TRY(ifd_resize_make_table(x->err, x->scratch, r, &r->axis[i], &tables[i]));
   ifd_shape_strides(&in->shape, c.in_stride);
   ifd_shape_strides(shape, c.out_stride);
   TRY(ifd_move_out(x, &out, 0, in->dtype, shape));
@@ -318,13 +61,13 @@ static ifd_status resize_nearest(ifd_eval *x, resize *r, const ifd_shape *shape)
 /* ---- linear and cubic ---- */
 
 /* Along one axis: v is [outer, a->in, inner], the result [outer, a->out, inner]. */
-static ifd_status interpolate_axis(ifd_eval *x, const resize *r, const axis *a, int64_t outer, int64_t inner,
-                                   const double *v, double **result) {
-  table t;
+static ifd_status interpolate_axis(ifd_eval *x, const ifd_resize *r, const ifd_resize_axis *a, int64_t outer,
+                                   int64_t inner, const double *v, double **result) {
+  ifd_resize_table t;
   double *y;
   int64_t n;
   EXPECT(x->err, ifd_mul_i64(&n, outer, a->out) && ifd_mul_i64(&n, n, inner), LIMIT, "too many elements");
-  TRY(make_table(x->err, x->scratch, r, a, &t));
+  TRY(ifd_resize_make_table(x->err, x->scratch, r, a, &t));
   TRY(ifd_eval_zeros(x, &y, n));
   *result = y;
   for (int64_t o = 0; o < outer; o++, v += a->in * inner)
@@ -338,13 +81,13 @@ static ifd_status interpolate_axis(ifd_eval *x, const resize *r, const axis *a, 
   return IFD_OK;
 }
 
-static ifd_status resize_smooth(ifd_eval *x, resize *r, const ifd_shape *shape) {
+static ifd_status resize_smooth(ifd_eval *x, ifd_resize *r, const ifd_shape *shape) {
   const double *v;
   double *y;
   ifd_shape now = *ifd_eval_shape(x, 0);
   TRY(ifd_eval_f64(x, &v, 0));
   for (int i = 0; i < r->rank; i++) {
-    if (is_identity(&r->axis[i])) continue;
+    if (ifd_resize_is_identity(&r->axis[i])) continue;
     TRY(interpolate_axis(x, r, &r->axis[i], ifd_shape_span(&now, 0, i), ifd_shape_span(&now, i + 1, r->rank),
                          v, &y));
     now.dim[i] = r->axis[i].out;
@@ -363,7 +106,7 @@ static ifd_status resize_smooth(ifd_eval *x, resize *r, const ifd_shape *shape) 
 enum { X, ROI, SCALES, SIZES, N_INPUTS };
 
 /* A settler reads everything but the elements of X: attributes, and inputs, NULL where absent. */
-typedef ifd_status settler(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in, resize *r);
+typedef ifd_status settler(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in, ifd_resize *r);
 
 /* n numbers of a tensor. */
 static ifd_status read_numbers(ifd_error *err, const ifd_tensor *t, int n, const char *name, double *out) {
@@ -375,9 +118,9 @@ static ifd_status read_numbers(ifd_error *err, const ifd_tensor *t, int n, const
 
 static bool given(const ifd_tensor *t) { return t && ifd_tensor_count(t) > 0; }
 
-static ifd_status read_roi(ifd_error *err, const ifd_tensor *roi, resize *r, int n, const int *axes) {
+static ifd_status read_roi(ifd_error *err, const ifd_tensor *roi, ifd_resize *r, int n, const int *axes) {
   double v[2 * IFD_MAX_RANK];
-  if (r->coordinates != TF_CROP_AND_RESIZE) return IFD_OK;
+  if (r->coordinates != IFD_RESIZE_TF_CROP_AND_RESIZE) return IFD_OK;
   EXPECT(err, given(roi), BAD_INPUT, "roi is missing");
   TRY(read_numbers(err, roi, 2 * n, "roi", v));
   for (int i = 0; i < n; i++) {
@@ -388,40 +131,40 @@ static ifd_status read_roi(ifd_error *err, const ifd_tensor *roi, resize *r, int
 }
 
 static ifd_status settle_resize_11(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
-                                   resize *r) {
+                                   ifd_resize *r) {
   int n, axes[IFD_MAX_RANK];
   double scales[IFD_MAX_RANK];
   int64_t sizes[IFD_MAX_RANK];
-  TRY(read_attributes(err, node, r));
-  TRY(read_axes(err, node, in[X]->shape.rank, &n, axes));
-  start_axes(r, &in[X]->shape);
+  TRY(ifd_resize_read(err, node, r));
+  TRY(ifd_resize_read_axes(err, node, in[X]->shape.rank, &n, axes));
+  ifd_resize_start(r, &in[X]->shape);
   EXPECT(err, given(in[SCALES]) != given(in[SIZES]), BAD_INPUT,
          "not exactly one of scales and sizes is given");
   if (given(in[SCALES])) {
     TRY(read_numbers(err, in[SCALES], n, "scales", scales));
-    TRY(by_scales(err, r, n, axes, scales));
+    TRY(ifd_resize_by_scales(err, r, n, axes, scales));
   } else {
     TRY(read_numbers(err, in[SIZES], n, "sizes", scales));
     for (int i = 0; i < n; i++) sizes[i] = ifd_tensor_get_i64(in[SIZES], i);
-    TRY(by_sizes(err, node, r, n, axes, sizes));
+    TRY(ifd_resize_by_sizes(err, node, r, n, axes, sizes));
   }
   return read_roi(err, in[ROI], r, n, axes);
 }
 
 /* Resize 10 and Upsample: scales for all axes, coordinates that start together. */
 static ifd_status settle_scaled(ifd_error *err, const ifd_node *node, const ifd_shape *s,
-                                const double *scales, int n, rounding rounding, resize *r) {
+                                const double *scales, int n, ifd_resize_rounding rounding, ifd_resize *r) {
   int axes[IFD_MAX_RANK];
-  *r = (resize){.coordinates = ASYMMETRIC, .rounding = rounding, .cubic = -.75};
-  TRY(read_mode(err, node, r));
+  *r = (ifd_resize){.coordinates = IFD_RESIZE_ASYMMETRIC, .rounding = rounding, .cubic = -.75};
+  TRY(ifd_resize_read_mode(err, node, r));
   EXPECT(err, n == s->rank, BAD_INPUT, "%d scales for an input of rank %d", n, s->rank);
   for (int i = 0; i < n; i++) axes[i] = i;
-  start_axes(r, s);
-  return by_scales(err, r, n, axes, scales);
+  ifd_resize_start(r, s);
+  return ifd_resize_by_scales(err, r, n, axes, scales);
 }
 
 static ifd_status settle_scales_input(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
-                                      rounding rounding, resize *r) {
+                                      ifd_resize_rounding rounding, ifd_resize *r) {
   double scales[IFD_MAX_RANK];
   TRY(read_numbers(err, in[1], in[X]->shape.rank, "scales", scales));
   return settle_scaled(err, node, &in[X]->shape, scales, in[X]->shape.rank, rounding, r);
@@ -429,12 +172,12 @@ static ifd_status settle_scales_input(ifd_error *err, const ifd_node *node, cons
 
 /* Opset 10 leaves open what is nearest; its own test cases round down when enlarging, up when reducing. */
 static ifd_status settle_resize_10(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
-                                   resize *r) {
-  return settle_scales_input(err, node, in, FLOOR_UP_CEIL_DOWN, r);
+                                   ifd_resize *r) {
+  return settle_scales_input(err, node, in, IFD_RESIZE_FLOOR_UP_CEIL_DOWN, r);
 }
 static ifd_status settle_upsample_9(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
-                                    resize *r) {
-  return settle_scales_input(err, node, in, FLOOR, r);
+                                    ifd_resize *r) {
+  return settle_scales_input(err, node, in, IFD_RESIZE_FLOOR, r);
 }
 
 /* Scales from attributes: of all axes (opset 7), or of height and width (opset 1). Returns how many. */
@@ -451,26 +194,26 @@ static int scales_1(const ifd_node *node, double *scales) {
   return 4;
 }
 static ifd_status settle_upsample_7(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
-                                    resize *r) {
+                                    ifd_resize *r) {
   double scales[IFD_MAX_RANK];
   int n = scales_7(node, scales);
-  return settle_scaled(err, node, &in[X]->shape, scales, n, FLOOR, r);
+  return settle_scaled(err, node, &in[X]->shape, scales, n, IFD_RESIZE_FLOOR, r);
 }
 static ifd_status settle_upsample_1(ifd_error *err, const ifd_node *node, const ifd_tensor *const *in,
-                                    resize *r) {
+                                    ifd_resize *r) {
   double scales[IFD_MAX_RANK];
   int n = scales_1(node, scales);
-  return settle_scaled(err, node, &in[X]->shape, scales, n, FLOOR, r);
+  return settle_scaled(err, node, &in[X]->shape, scales, n, IFD_RESIZE_FLOOR, r);
 }
 
 static ifd_status eval(ifd_eval *x, settler *settle) {
   const ifd_tensor *in[N_INPUTS];
   ifd_shape shape;
-  resize r;
+  ifd_resize r;
   for (int i = 0; i < N_INPUTS; i++) in[i] = ifd_eval_has(x, i) ? ifd_eval_in(x, i) : NULL;
   TRY(settle(x->err, x->node, in, &r));
-  TRY(check_axes(x->err, &r, &shape));
-  return r.mode == NEAREST ? resize_nearest(x, &r, &shape) : resize_smooth(x, &r, &shape);
+  TRY(ifd_resize_check(x->err, &r, &shape));
+  return r.mode == IFD_RESIZE_NEAREST ? resize_nearest(x, &r, &shape) : resize_smooth(x, &r, &shape);
 }
 
 /* ---- on kernels ---- */
@@ -538,11 +281,11 @@ static void run_smooth(const void *params, const ifd_args *args, int task) {
 }
 
 /* The table with the same number of taps everywhere (weight 0 where there were fewer), in float. */
-static ifd_status even_table(ifd_lower *x, const resize *r, const axis *a, smooth_params *p) {
-  table t;
+static ifd_status even_table(ifd_lower *x, const ifd_resize *r, const ifd_resize_axis *a, smooth_params *p) {
+  ifd_resize_table t;
   int64_t *index;
   float *weight;
-  TRY(make_table(x->err, x->arena, r, a, &t));
+  TRY(ifd_resize_make_table(x->err, x->arena, r, a, &t));
   p->taps = 1;
   for (int64_t i = 0; i < a->out; i++)
     if (t.n[i] > p->taps) p->taps = t.n[i];
@@ -559,11 +302,11 @@ static ifd_status even_table(ifd_lower *x, const resize *r, const axis *a, smoot
   return IFD_OK;
 }
 
-static ifd_status lower_smooth(ifd_lower *x, const resize *r, const int *axes, int n) {
+static ifd_status lower_smooth(ifd_lower *x, const ifd_resize *r, const int *axes, int n) {
   ifd_shape now = x->in[X]->shape;
   int64_t at = 0;
   for (int k = 0; k < n; k++) {
-    const axis *a = &r->axis[axes[k]];
+    const ifd_resize_axis *a = &r->axis[axes[k]];
     smooth_params p = {.n_in = a->in,
                        .n_out = a->out,
                        .inner = ifd_shape_span(&now, axes[k] + 1, now.rank),
@@ -584,11 +327,11 @@ static ifd_status lower_smooth(ifd_lower *x, const resize *r, const int *axes, i
   return IFD_OK;
 }
 
-static ifd_status lower_nearest(ifd_lower *x, const resize *r) {
+static ifd_status lower_nearest(ifd_lower *x, const ifd_resize *r) {
   const int64_t *index[IFD_MAX_RANK];
   for (int i = 0; i < r->rank; i++) {
-    table t;
-    TRY(make_table(x->err, x->arena, r, &r->axis[i], &t));
+    ifd_resize_table t;
+    TRY(ifd_resize_make_table(x->err, x->arena, r, &r->axis[i], &t));
     index[i] = t.index;
   }
   TRY(ifd_lower_picks(x, &x->in[X]->shape, ifd_dtype_size(x->in[X]->dtype), index, NULL));
@@ -601,20 +344,20 @@ static ifd_status lower_nearest(ifd_lower *x, const resize *r) {
 static ifd_status lower(ifd_lower *x, settler *settle) {
   const ifd_tensor *in[N_INPUTS];
   ifd_shape shape;
-  resize r;
+  ifd_resize r;
   int n = 0, axes[IFD_MAX_RANK];
   for (int i = 0; i < N_INPUTS; i++) {
     in[i] = i < x->node->n_inputs ? x->in[i] : NULL;
     if (i != X && in[i] && ifd_tensor_count(in[i]) && !in[i]->data) return IFD_OK;
   }
   TRY(settle(x->err, x->node, in, &r));
-  TRY(check_axes(x->err, &r, &shape));
+  TRY(ifd_resize_check(x->err, &r, &shape));
   if (!ifd_shape_equal(&shape, &x->out[0]->shape) || ifd_shape_count(&shape) == 0 || r.rank == 0)
     return IFD_OK;
-  if (r.coordinates == TF_CROP_AND_RESIZE || x->in[X]->dtype == IFD_STRING) return IFD_OK;
+  if (r.coordinates == IFD_RESIZE_TF_CROP_AND_RESIZE || x->in[X]->dtype == IFD_STRING) return IFD_OK;
   for (int i = 0; i < r.rank; i++)
-    if (!is_identity(&r.axis[i])) axes[n++] = i;
-  if (r.mode == NEAREST) return lower_nearest(x, &r);
+    if (!ifd_resize_is_identity(&r.axis[i])) axes[n++] = i;
+  if (r.mode == IFD_RESIZE_NEAREST) return lower_nearest(x, &r);
   if (x->in[X]->dtype != IFD_FLOAT || n == 0 || n > IFD_MAX_LAUNCHES) return IFD_OK;
   return lower_smooth(x, &r, axes, n);
 }
@@ -625,7 +368,7 @@ static ifd_status lower(ifd_lower *x, settler *settle) {
 static ifd_status scaled_dim(ifd_infer *x, ifd_dim d, double scale, ifd_dim *out) {
   EXPECT(x->err, scale > 0 && scale < INT32_MAX, BAD_MODEL, "a scale of %g", scale);
   double inverse = rint(1 / scale);
-  if (ifd_dim_is_number(d)) return scaled_length(x->err, d, scale, out);
+  if (ifd_dim_is_number(d)) return ifd_resize_length(x->err, d, scale, out);
   if (scale == rint(scale))
     *out = ifd_dim_mul(x->dims, d, (int64_t)scale);
   else if (scale * inverse == 1 && inverse < INT32_MAX)
@@ -657,15 +400,15 @@ static ifd_status infer_sizes(ifd_infer *x, const ifd_elements *sizes, int n, co
        numbers = true;
   ifd_dim out[IFD_MAX_RANK];
   ifd_shape in = {.rank = rank};
-  resize r = {0};
+  ifd_resize r = {0};
   for (int i = 0; i < rank; i++) {
     out[i] = in.dim[i] = ifd_infer_dim(x, 0, i);
     numbers &= ifd_dim_is_number(out[i]);
   }
   for (int i = 0; i < n; i++) numbers &= ifd_dim_is_number(sizes->d[i]);
   if (numbers && !stretch) {
-    start_axes(&r, &in);
-    TRY(by_sizes(x->err, x->node, &r, n, axes, sizes->d));
+    ifd_resize_start(&r, &in);
+    TRY(ifd_resize_by_sizes(x->err, x->node, &r, n, axes, sizes->d));
   }
   for (int i = 0; i < n; i++)
     out[axes[i]] = stretch ? sizes->d[i] : numbers ? r.axis[axes[i]].out : ifd_dim_unknown(x->dims);
@@ -686,7 +429,7 @@ static ifd_status infer_resize(ifd_infer *x) {
   int rank = ifd_infer_rank(x, 0), n, axes[IFD_MAX_RANK];
   double scales[IFD_MAX_RANK];
   if (rank < 0 || rank > IFD_MAX_RANK) return ifd_infer_unranked(x, 0, ifd_infer_dtype(x, 0));
-  TRY(read_axes(x->err, x->node, rank, &n, axes));
+  TRY(ifd_resize_read_axes(x->err, x->node, rank, &n, axes));
   const ifd_elements *sizes = SIZES < x->node->n_inputs ? x->elements[SIZES] : NULL;
   if (sizes && sizes->n == n && n > 0) return infer_sizes(x, sizes, n, axes);
   int known = constant_scales(x, SCALES, n, scales);
