@@ -192,17 +192,28 @@ static ifd_status find_map(ifd_rewrite *rw, const ifd_node *node, ifd_affine *ou
 
 enum { MOST_INPUTS = 5 };
 
-/* What a node's map depends on is what the node reads. */
+/* A node's map depends on what the node reads, on its attributes, and, where BatchNormalization trains when
+ * it is asked for more than one output, on these. */
 typedef struct ifd_known_map {
   ifd_affine map;
   const ifd_value *inputs[MOST_INPUTS];
+  const ifd_attr *attrs;
+  int n_attrs, n_made;
 } ifd_known_map;
+
+static int count_made(const ifd_node *node) {
+  int n = 0;
+  for (int i = 0; i < node->n_outputs; i++) n += node->outputs[i] != NULL;
+  return n;
+}
 
 static bool is_known(const ifd_manager *m, const ifd_node *node, ifd_affine *out) {
   const ifd_known_map *k = node->id < m->n_maps ? m->maps[node->id] : NULL;
   if (!k) return false;
   *out = k->map;
-  return memcmp(k->inputs, node->inputs, (size_t)node->n_inputs * sizeof *k->inputs) == 0;
+  return k->n_attrs == node->n_attrs && k->n_made == count_made(node) &&
+         memcmp(k->inputs, node->inputs, (size_t)node->n_inputs * sizeof *k->inputs) == 0 &&
+         (!k->n_attrs || memcmp(k->attrs, node->attrs, (size_t)k->n_attrs * sizeof *k->attrs) == 0);
 }
 
 static ifd_status remember(ifd_manager *m, const ifd_node *node, const ifd_affine *f) {
@@ -219,6 +230,11 @@ static ifd_status remember(ifd_manager *m, const ifd_node *node, const ifd_affin
   }
   ALLOC(m->err, k, ifd_new(&m->maps_arena, ifd_known_map));
   k->map = *f;
+  k->n_attrs = node->n_attrs;
+  k->n_made = count_made(node);
+  if (k->n_attrs)
+    ALLOC(m->err, k->attrs,
+          ifd_arena_memdup(&m->maps_arena, node->attrs, (size_t)k->n_attrs * sizeof *k->attrs));
   memcpy(k->inputs, node->inputs, (size_t)node->n_inputs * sizeof *k->inputs);
   ALLOC(m->err, k->map.a, ifd_arena_memdup(&m->maps_arena, f->a, bytes));
   ALLOC(m->err, k->map.b, ifd_arena_memdup(&m->maps_arena, f->b, bytes));
