@@ -89,6 +89,17 @@ static ifd_shape plain_shape(const ifd_node *node, const ifd_shape *x, const ifd
   return s;
 }
 
+/* The channels that the weights are for are those of the input, or fill its blocks. */
+static ifd_status check_channels(ifd_infer *x, bool transposed) {
+  const ifd_dim *w = x->in[1]->dims, group = ifd_node_int(x->node, "group", 1);
+  ifd_dim need = transposed ? w[0] : ifd_dim_mul(x->dims, w[1], group), have = ifd_infer_dim(x, 0, 1);
+  if (!ifd_node_int(x->node, "plain_input", 0)) need = ifd_dim_ceil_div(x->dims, need, BLOCK);
+  EXPECT(x->err, !ifd_dim_is_number(need) || !ifd_dim_is_number(have) || need == have, BAD_INPUT,
+         "the input has %lld channels, or blocks of them; the weights are for %lld", (long long)have,
+         (long long)need);
+  return IFD_OK;
+}
+
 static ifd_status infer_conv_as(ifd_infer *x, bool transposed) {
   int rank = ifd_infer_rank(x, 0), plain_rank = rank - !ifd_node_int(x->node, "plain_input", 0);
   ifd_dim out[IFD_MAX_RANK];
@@ -96,6 +107,7 @@ static ifd_status infer_conv_as(ifd_infer *x, bool transposed) {
   if (rank < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
   EXPECT(x->err, rank >= 3 && w->has_rank && w->rank == plain_rank, BAD_MODEL,
          "the weights do not fit the input");
+  TRY(check_channels(x, transposed));
   if (transposed)
     TRY(ifd_window_infer_transposed(x, plain_rank, x->in[0]->dims, w->dims + 2, out));
   else

@@ -287,3 +287,15 @@ def test_exact_conv():
         np.savez(folder / "in.npz", x=x)
         assert (~np.isfinite(run(folder, "--exact-conv")) == reached).all()
         assert (~np.isfinite(run(folder)) & ~reached).any(), "the algorithm that is refused is not in use"
+
+
+@pytest.mark.parametrize("op, shape", [("Conv", (6, 4, 3, 3)), ("ConvTranspose", (4, 2, 3, 3))])
+@pytest.mark.parametrize("channels", (0, 3, 5, 20))
+def test_channels_that_the_weights_are_not_for(op, shape, channels):
+    """Where the input's channels are free, each run says how many there are."""
+    graph = helper.make_graph([helper.make_node(op, ["x", "w"], ["y"])], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "C", 8, 8])],
+                              [onnx.ValueInfoProto(name="y")], [numpy_helper.from_array(np.ones(shape, np.float32), "w")])
+    n = lib.Nodes(17)
+    n.model = lambda: helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    n.inputs, n.outputs = [("x", np.ones((1, channels, 8, 8), np.float32))], ["y"]
+    lib.refuses(n, f"{channels} channels")
