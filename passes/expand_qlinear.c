@@ -1,15 +1,12 @@
 #include <string.h>
 
-#include "pass/pass.h"
+#include "pass/foreign.h"
 
 /* Operators that ONNX Runtime's quantizer writes beside ONNX's own (domain com.microsoft) say in one word
  * what ONNX says in three: QLinearAdd is QuantizeLinear(Add(DequantizeLinear(a), DequantizeLinear(b))). As
  * these, any rule knows them; its QuantizeLinear and DequantizeLinear had types before ONNX's did. */
 
-/* A model may define a function of the same name. */
-static bool is_foreign(const ifd_node *node) {
-  return ifd_rw_opset(node) >= 10 && !ifd_node_find_function(node);
-}
+enum { SINCE = 10 }; /* of QuantizeLinear */
 
 /* zero may be NULL */
 static ifd_status real_of(ifd_rewrite *rw, ifd_value **out, ifd_value *q, ifd_value *scale, ifd_value *zero) {
@@ -32,51 +29,62 @@ static ifd_status quantized(ifd_rewrite *rw, ifd_node *node, ifd_value *v, int a
   return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
 }
 
-/* The float operator, with the attributes it has. */
-static ifd_status operator_of(ifd_rewrite *rw, ifd_node **out, const ifd_node *node, const char *op_type,
-                              ifd_value *const *in, int n) {
-  TRY(ifd_rw_add_node(rw, out, op_type, in, n, 1));
-  (*out)->name = node->name;
-  for (int i = 0; i < node->n_attrs; i++)
-    if (strcmp(node->attrs[i].name, "channels_last") != 0 && strcmp(node->attrs[i].name, "opset") != 0)
-      TRY(ifd_node_set_attr(ifd_rw_error(rw), *out, &node->attrs[i]));
-  return IFD_OK;
-}
-
 static const char *float_name(const ifd_node *node) { return node->op_type + strlen("QLinear"); }
 
 /* a, its scale and zero point, b, …, those of the result */
 static ifd_status expand_binary(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *in[2];
   ifd_node *made;
-  if (!is_foreign(node) || node->n_inputs < 7) return IFD_OK;
+  if (!ifd_is_foreign(node, SINCE, 0x5b)) return IFD_OK;
   for (int i = 0; i < 2; i++) TRY(dequantized(rw, &in[i], node, 3 * i));
-  TRY(operator_of(rw, &made, node, float_name(node), in, 2));
+  TRY(ifd_foreign_add(rw, &made, node, float_name(node), in, 2, 1));
   return quantized(rw, node, made->outputs[0], 6);
 }
 
 static ifd_status expand_unary(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *in;
   ifd_node *made;
-  if (!is_foreign(node) || node->n_inputs < 4) return IFD_OK;
-  if (ifd_node_int(node, "channels_last", 0)) return ifd_rw_refuse(rw, "its channels are last");
+  if (!ifd_is_foreign(node, SINCE, 0xb)) return IFD_OK;
+  int rank = ifd_node_int(node, "channels_last", 0) ? ifd_rw_rank(rw, node->inputs[0]) : 0;
+  if (rank < 0) return ifd_rw_refuse(rw, "its channels are last, and its rank is not known");
   TRY(dequantized(rw, &in, node, 0));
-  TRY(operator_of(rw, &made, node, float_name(node), &in, 1));
-  return quantized(rw, node, made->outputs[0], 3);
+  if (rank) TRY(ifd_foreign_turn(rw, &in, in, rank, false));
+  TRY(ifd_foreign_add(rw, &made, node, float_name(node), &in, 1, 1));
+  in = made->outputs[0];
+  if (rank) TRY(ifd_foreign_turn(rw, &in, in, rank, true));
+  return quantized(rw, node, in, 3);
+}
+
+/* Operators of images of bytes that are ONNX's but for their channels, which are last. */
+static ifd_status expand_image(ifd_rewrite *rw, ifd_node *node) {
+  bool max_pool = strcmp(node->op_type, "NhwcMaxPool") == 0;
+  bool last = max_pool || ifd_node_int(node, "channels_last", 0);
+  ifd_value **in, *y;
+  ifd_node *made;
+  if (!ifd_is_foreign(node, max_pool ? 12 : SINCE, 1)) return IFD_OK;
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  if (last && rank < 3) return ifd_rw_refuse(rw, "its channels are last, and its rank is not known");
+  ALLOC(ifd_rw_error(rw), in, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, node->n_inputs));
+  memcpy(in, node->inputs, (size_t)node->n_inputs * sizeof *in);
+  if (last) TRY(ifd_foreign_turn(rw, &in[0], in[0], rank, false));
+  TRY(ifd_foreign_add(rw, &made, node, max_pool ? "MaxPool" : node->op_type, in, node->n_inputs, 1));
+  y = made->outputs[0];
+  if (last) TRY(ifd_foreign_turn(rw, &y, y, rank, true));
+  return ifd_rw_replace(rw, node->outputs[0], y);
 }
 
 /* Attribute opset says which Softmax is meant: before 13 it took all axes from its own on as one. */
 static ifd_status expand_softmax(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *in;
   ifd_node *made;
-  if (!is_foreign(node) || node->n_inputs < 4) return IFD_OK;
+  if (!ifd_is_foreign(node, SINCE, 0xb)) return IFD_OK;
   int rank = ifd_rw_rank(rw, node->inputs[0]);
   bool one_axis = ifd_node_int(node, "opset", 0) >= 13, is_new = ifd_rw_opset(node) >= 13;
   int64_t axis = ifd_node_int(node, "axis", one_axis ? -1 : 1);
   if (one_axis != is_new && axis != -1 && (rank < 0 || axis != rank - 1))
     return ifd_rw_refuse(rw, "it is the Softmax of another opset");
   TRY(dequantized(rw, &in, node, 0));
-  TRY(operator_of(rw, &made, node, "Softmax", &in, 1));
+  TRY(ifd_foreign_add(rw, &made, node, "Softmax", &in, 1, 1));
   TRY(ifd_node_set_int(ifd_rw_error(rw), made, "axis", axis));
   return quantized(rw, node, made->outputs[0], 3);
 }
@@ -85,9 +93,9 @@ static ifd_status expand_softmax(ifd_rewrite *rw, ifd_node *node) {
 static ifd_status expand_where(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *in[3] = {node->inputs[0]};
   ifd_node *made;
-  if (!is_foreign(node) || node->n_inputs < 8) return IFD_OK;
+  if (!ifd_is_foreign(node, SINCE, 0xb7)) return IFD_OK;
   for (int i = 0; i < 2; i++) TRY(dequantized(rw, &in[1 + i], node, 1 + 3 * i));
-  TRY(operator_of(rw, &made, node, float_name(node), in, 3));
+  TRY(ifd_foreign_add(rw, &made, node, float_name(node), in, 3, 1));
   return quantized(rw, node, made->outputs[0], 7);
 }
 
@@ -104,11 +112,12 @@ static bool is_standard(ifd_rewrite *rw, const ifd_node *node) {
 
 static ifd_status expand_same(ifd_rewrite *rw, ifd_node *node) {
   ifd_node *made;
-  if (!is_foreign(node)) return IFD_OK;
+  if (!ifd_is_foreign(node, SINCE, 3)) return IFD_OK;
   if (!is_standard(rw, node)) return ifd_rw_refuse(rw, "ONNX's own has these types from opset 21 on");
-  TRY(operator_of(rw, &made, node, node->op_type, node->inputs, node->n_inputs));
+  TRY(ifd_foreign_add(rw, &made, node, node->op_type, node->inputs, node->n_inputs, 1));
   if (made->opset < 21 && ifd_rw_for_running(rw))
     made->opset = 21, made->schema = ifd_schema_find("", made->op_type, made->opset);
+  TRY(ifd_foreign_keep(rw, made, node));
   return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
 }
 
@@ -117,10 +126,10 @@ static ifd_status expand_concat(ifd_rewrite *rw, ifd_node *node) {
   ifd_value **in;
   ifd_node *made;
   int n = (node->n_inputs - 2) / 3;
-  if (!is_foreign(node) || n < 1 || node->n_inputs != 3 * n + 2) return IFD_OK;
+  if (!ifd_is_foreign(node, SINCE, 0xd) || n < 1 || node->n_inputs != 3 * n + 2) return IFD_OK;
   ALLOC(ifd_rw_error(rw), in, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, n));
   for (int i = 0; i < n; i++) TRY(dequantized(rw, &in[i], node, 2 + 3 * i));
-  TRY(operator_of(rw, &made, node, "Concat", in, n));
+  TRY(ifd_foreign_add(rw, &made, node, "Concat", in, n, 1));
   return quantized(rw, node, made->outputs[0], 0);
 }
 
@@ -146,7 +155,7 @@ static ifd_status expand_gemm(ifd_rewrite *rw, ifd_node *node) {
   enum { A, B = 3, B_SCALE, C = 6, Y_SCALE };
   ifd_value *in[3] = {NULL};
   ifd_node *made;
-  if (!is_foreign(node) || node->n_inputs < 6) return IFD_OK;
+  if (!ifd_is_foreign(node, SINCE, 0x1b)) return IFD_OK;
   if (ifd_node_has_input(node, C)) {
     TRY(real_bias(rw, &in[2], node, ifd_node_float(node, "alpha", 1)));
     if (!in[2]) return ifd_rw_refuse(rw, "the bias or its scale is not constant");
@@ -159,7 +168,7 @@ static ifd_status expand_gemm(ifd_rewrite *rw, ifd_node *node) {
   TRY(dequantized(rw, &in[1], node, B));
   if (by_column)
     TRY(ifd_node_set_int(ifd_rw_error(rw), in[1]->producer, "axis", !ifd_node_int(node, "transB", 0)));
-  TRY(operator_of(rw, &made, node, "Gemm", in, in[2] ? 3 : 2));
+  TRY(ifd_foreign_add(rw, &made, node, "Gemm", in, in[2] ? 3 : 2, 1));
   if (ifd_node_has_input(node, Y_SCALE)) return quantized(rw, node, made->outputs[0], Y_SCALE);
   return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
 }
@@ -171,7 +180,7 @@ static ifd_status expand_product(ifd_rewrite *rw, ifd_node *node, ifd_value *a, 
   ifd_value *in[2] = {a}, *zero = ifd_node_input(node, b_zero), *c = ifd_node_input(node, bias);
   ifd_node *made;
   TRY(real_of(rw, &in[1], node->inputs[1], node->inputs[b_scale], zero));
-  TRY(operator_of(rw, &made, node, "MatMul", in, 2));
+  TRY(ifd_foreign_add(rw, &made, node, "MatMul", in, 2, 1));
   if (c) TRY(ifd_rw_add_node(rw, &made, "Add", (ifd_value *[]){made->outputs[0], c}, 2, 1));
   return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
 }
@@ -188,7 +197,7 @@ static bool is_scale(ifd_rewrite *rw, const ifd_value *q, const ifd_value *scale
 static ifd_status expand_matmul(ifd_rewrite *rw, ifd_node *node) {
   enum { A, B, A_SCALE, B_SCALE, A_ZERO, B_ZERO, BIAS };
   ifd_value *a;
-  if (!is_foreign(node) || node->n_inputs <= B_SCALE) return IFD_OK;
+  if (!ifd_is_foreign(node, SINCE, 0xf)) return IFD_OK;
   ifd_value *a_zero = ifd_node_input(node, A_ZERO);
   if (ifd_rw_opset(node) < 13 || ifd_rw_rank(rw, node->inputs[A_SCALE]) != 0 ||
       (a_zero && ifd_rw_rank(rw, a_zero) != 0) ||
@@ -202,7 +211,7 @@ static ifd_status expand_dynamic_matmul(ifd_rewrite *rw, ifd_node *node) {
   enum { A, B, B_SCALE, B_ZERO, BIAS };
   ifd_value *a;
   ifd_node *made;
-  if (!is_foreign(node) || node->n_inputs <= B_SCALE) return IFD_OK;
+  if (!ifd_is_foreign(node, SINCE, 7)) return IFD_OK;
   if (ifd_rw_opset(node) < 13 ||
       !is_scale(rw, node->inputs[B], node->inputs[B_SCALE], ifd_node_input(node, B_ZERO)))
     return ifd_rw_refuse(rw, "its scales are not such as DequantizeLinear has");
@@ -221,6 +230,7 @@ const ifd_pass ifd_pass_expand_qlinear = {
             {"com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearAveragePool "
              "com.microsoft.QLinearSigmoid com.microsoft.QLinearLeakyRelu",
              IFD_EXACT, expand_unary},
+            {"com.microsoft.QLinearConv com.microsoft.NhwcMaxPool", IFD_EXACT, expand_image},
             {"com.microsoft.QLinearSoftmax", IFD_EXACT, expand_softmax},
             {"com.microsoft.QLinearWhere", IFD_EXACT, expand_where},
             {"com.microsoft.QuantizeLinear com.microsoft.DequantizeLinear", IFD_EXACT, expand_same},

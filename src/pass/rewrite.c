@@ -119,7 +119,8 @@ bool ifd_rw_for_running(const ifd_rewrite *rw) { return rw->manager->options->fo
 bool ifd_rw_exact_conv(const ifd_rewrite *rw) { return rw->manager->options->exact_conv; }
 
 bool ifd_rw_offers(const ifd_rewrite *rw, const ifd_node *at, const char *op_type) {
-  int opset = ifd_rw_for_running(rw) ? ifd_schema_latest_opset("") : at->opset;
+  int own = *at->domain ? ifd_rw_opset(at) : at->opset;
+  int opset = ifd_rw_for_running(rw) ? ifd_schema_latest_opset("") : own;
   return ifd_schema_find("", op_type, opset) != NULL;
 }
 

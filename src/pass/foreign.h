@@ -1,0 +1,29 @@
+/* Operators of com.microsoft, which ONNX Runtime's optimizer and quantizer write into files: what the passes
+ * share that say them in ONNX's own words (passes/expand_*.c). */
+#ifndef IFD_PASS_FOREIGN_H
+#define IFD_PASS_FOREIGN_H
+
+#include "pass/pass.h"
+
+/* Whether it is the operator that everybody knows (a model may define a function of the same name), has its
+ * first output and the inputs that it needs (bit i: input i), and stands where ai.onnx is of version `since` or newer, which has
+ * what it is written as. No schema promises any of it. */
+bool ifd_is_foreign(const ifd_node *node, int since, unsigned needed);
+
+/* A new node of ai.onnx in the place of a foreign one, with its name and those of its attributes that the
+ * operator has. */
+ifd_status ifd_foreign_add(ifd_rewrite *rw, ifd_node **out, const ifd_node *node, const char *op_type,
+                           ifd_value *const *inputs, int n_inputs, int n_outputs);
+/* Gives `made` those attributes of node that it may have. */
+ifd_status ifd_foreign_keep(ifd_rewrite *rw, ifd_node *made, const ifd_node *node);
+/* A new node of one output, without attributes. */
+ifd_status ifd_foreign_apply(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *const *inputs,
+                             int n_inputs);
+/* a op b; what is absent (NULL) leaves the other. */
+ifd_status ifd_foreign_join(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *a, ifd_value *b);
+/* x with its channels, last so far, second, or back; x is of known rank. */
+ifd_status ifd_foreign_turn(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int rank, bool back);
+/* Numbers in the type of x, which is known. */
+ifd_status ifd_foreign_number(ifd_rewrite *rw, ifd_value **out, const ifd_value *x, double number);
+
+#endif

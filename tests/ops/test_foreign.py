@@ -1,0 +1,252 @@
+"""Operators of com.microsoft that ONNX Runtime's optimizer writes into files, against statements in NumPy. The weights
+are constant and the batch is free, as in files."""
+import math
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+import nodes as lib
+from nodes import Nodes
+
+RNG = np.random.default_rng(3)
+F32 = np.float32
+
+
+def f(*shape):
+    return RNG.normal(size=shape).astype(F32)
+
+
+def foreign(op, inputs, constant=(), outputs=("y",), opset=17, domain="com.microsoft", **attrs):
+    """The results of one node; `constant` are the positions of its weights. None is absent."""
+    names = ["" if v is None else f"i{k}" for k, v in enumerate(inputs)]
+    arrays = {n: np.asarray(v) for n, v in zip(names, inputs) if n}
+    weights = {f"i{k}" for k in constant}
+    infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), ["N" if len(a) == 2 else f"N_{n}", *a.shape[1:]] if a.ndim else [])
+             for n, a in arrays.items() if n not in weights]
+    graph = helper.make_graph([helper.make_node(op, names, outputs, domain=domain, **attrs)], "g", infos,
+                              [onnx.ValueInfoProto(name=o) for o in outputs if o],
+                              [numpy_helper.from_array(a, n) for n, a in arrays.items() if n in weights])
+    n = Nodes(opset)
+    n.model = lambda: helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
+    n.inputs, n.outputs = [(k, a) for k, a in arrays.items() if k not in weights], [o for o in outputs if o]
+    return n
+
+
+def check(want, *args, tolerance=2e-6, **kwargs):
+    node = foreign(*args, **kwargs)
+    for options in ((), ("--no-optimize",), lib.REFERENCE):
+        for got, expected in zip(node.run(*options), want if isinstance(want, list) else [want], strict=True):
+            assert got.shape == expected.shape and np.abs(got - expected).max() <= tolerance * max(1, np.abs(expected).max()), (args[0], options)
+
+
+def erf(x):
+    return np.vectorize(math.erf)(x)
+
+
+def gelu(x):
+    return x * (1 + erf(x / math.sqrt(2))) / 2
+
+
+def gelu_tanh(x):
+    return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + .044715 * x ** 3))) / 2
+
+
+def test_gelu():
+    x, b = f(2, 5, 8), f(8)
+    check(gelu(x), "Gelu", [x])
+    check(gelu(x + b), "BiasGelu", [x, b], [1])
+    check(gelu_tanh(x), "FastGelu", [x])
+    check(gelu_tanh(x + b), "FastGelu", [x, b], [1])
+    check(x / (1 + np.exp(-1.702 * x)), "QuickGelu", [x])
+    check(x / (1 + np.exp(-1.5 * x)), "QuickGelu", [x], alpha=1.5)
+
+
+ACTIVATIONS = {"Relu": ([], lambda x: np.maximum(x, 0)), "Tanh": ([], np.tanh), "Sigmoid": ([], lambda x: 1 / (1 + np.exp(-x))),
+               "LeakyRelu": ([.3], lambda x: np.where(x < 0, .3 * x, x)), "Clip": ([-.5, .7], lambda x: np.clip(x, -.5, .7)),
+               "HardSigmoid": ([.3, .4], lambda x: np.clip(.3 * x + .4, 0, 1))}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("opset", (7, 10, 17))
+def test_fused_conv(name, opset):
+    params, act = ACTIVATIONS[name]
+    x, w, b, z = f(2, 3, 5, 5), f(4, 3, 1, 1), f(4), f(2, 4, 5, 5)
+    sums = np.einsum("nchw,mc->nmhw", x, w[:, :, 0, 0]) + b[:, None, None]
+    attrs = {"activation": name, "opset": opset} | ({"activation_params": params} if params else {})
+    check(act(sums), "FusedConv", [x, w, b], [1, 2], **attrs)
+    check(act(sums + z), "FusedConv", [x, w, b, z], [1, 2], **attrs)
+
+
+def test_fused_gemm():
+    a, b, c = f(3, 4), f(5, 4), f(5)
+    check(np.maximum(a @ b.T + c, 0), "FusedGemm", [a, b, c], [1, 2], activation="Relu", transB=1)
+    check(np.where(a @ b.T < 0, .2, 1) * (a @ b.T), "FusedGemm", [a, b], [1], activation="LeakyRelu", activation_alpha=.2, transB=1)
+
+
+def test_unknown_activation():
+    lib.refuses(foreign("FusedConv", [f(2, 3, 5, 5), f(4, 3, 1, 1)], [1], activation="Cube"), "not supported", "FusedConv")
+
+
+def test_fused_matmul():
+    a, b = f(2, 3, 4, 5), f(2, 3, 5, 6)
+    turned, back = lambda v: v.swapaxes(-1, -2), lambda v: np.moveaxis(v, 0, -2)
+    for op in ("FusedMatMul", "TransposeMatMul"):
+        check(.25 * (a @ b), op, [a, b], alpha=.25)
+        check(a @ b, op, [turned(a), b], transA=1)
+        check(a @ b, op, [turned(a), turned(b)], transA=1, transB=1)
+    c, d = f(4, 2, 3, 5), f(5, 2, 3, 6)
+    check(back(c) @ b, "FusedMatMul", [c, b], transBatchA=1)
+    check(a @ back(d), "FusedMatMul", [a, d], transBatchB=1)
+    check(turned(back(d)) @ b, "FusedMatMul", [d, b], transBatchA=1, transA=1)
+
+
+def layer_norm(x, gamma, beta, epsilon=1e-12):
+    x = x.astype(np.float64)
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + epsilon) * gamma + beta
+
+
+def rms_norm(x, gamma, epsilon=1e-12):
+    x = x.astype(np.float64)
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + epsilon) * gamma
+
+
+def test_skip_norm():
+    x, skip, gamma, beta, bias = f(2, 5, 8), f(2, 5, 8), f(8), f(8), f(8)
+    check(layer_norm(x + skip, gamma, beta), "SkipLayerNormalization", [x, skip, gamma, beta], [2, 3])
+    check(layer_norm(x + skip[:1], gamma, 0), "SkipLayerNormalization", [x, skip[:1], gamma], [1, 2])
+    check([layer_norm(x + skip + bias, gamma, beta, .1), x + skip + bias], "SkipLayerNormalization", [x, skip, gamma, beta, bias], [2, 3, 4],
+          ("y", "", "", "sum"), epsilon=.1)
+    check([rms_norm(x + skip + bias, gamma), x + skip + bias], "SkipSimplifiedLayerNormalization", [x, skip, gamma, bias], [2, 3], ("y", "", "", "sum"))
+    lib.refuses(foreign("SkipLayerNormalization", [x, skip, gamma], [2], ("y", "mean")), "not supported")
+
+
+def test_early_norm():
+    x, gamma, beta = f(2, 5, 8), f(8), f(8)
+    check(layer_norm(x, gamma, beta, 1e-5), "LayerNormalization", [x, gamma, beta], [1, 2], opset=12, domain="", axis=-1)
+    check(rms_norm(x, gamma, 1e-6), "SimplifiedLayerNormalization", [x, gamma], [1], domain="", axis=-1, epsilon=1e-6)
+
+
+@pytest.mark.parametrize("positions", (False, True))
+@pytest.mark.parametrize("segments", (False, True))
+def test_embedding(positions, segments):
+    ids, of_segment = RNG.integers(0, 20, (2, 5)).astype(np.int32), RNG.integers(0, 2, (2, 5)).astype(np.int32)
+    at, mask = RNG.integers(0, 9, (2, 5)).astype(np.int32), np.array([[1, 1, 1, 0, 0], [1] * 5], np.int32)
+    words, places, parts, gamma, beta = f(20, 8), f(9, 8), f(2, 8), f(8), f(8)
+    total = words[ids] + (places[at] if positions else places[:5]) + (parts[of_segment] if segments else 0)
+    inputs = [ids, of_segment if segments else None, words, places, parts if segments else None, gamma, beta, mask, at if positions else None]
+    check([layer_norm(total, gamma, beta), np.array([3, 5]), total], "EmbedLayerNormalization", inputs, [2, 3, 4, 5, 6], ("y", "n", "sum"))
+    inputs[7] = None
+    check([layer_norm(total, gamma, beta), np.array([0, 0])], "EmbedLayerNormalization", inputs, [2, 3, 4, 5, 6], ("y", "n"))
+
+
+# ---- attention ----
+
+BATCH, LENGTH, WIDTH, HEADS = 2, 5, 12, 3
+
+
+def heads(x):
+    return x.reshape(*x.shape[:2], HEADS, -1).swapaxes(1, 2).astype(np.float64)
+
+
+def attend(q, k, v, bias=0, causal=False, scale=None):
+    """Of [batch, heads, length, size]: what is attended to, side by side."""
+    scores = q @ k.swapaxes(-1, -2) * (scale or 1 / math.sqrt(q.shape[-1])) + bias
+    if causal:
+        scores = np.where(np.arange(k.shape[2]) > np.arange(q.shape[2])[:, None] + k.shape[2] - q.shape[2], -np.inf, scores)
+    p = np.exp(scores - scores.max(-1, keepdims=True))
+    y = p / p.sum(-1, keepdims=True) @ v
+    return y.swapaxes(1, 2).reshape(y.shape[0], y.shape[2], -1)
+
+
+X, W, B = f(BATCH, LENGTH, WIDTH), f(WIDTH, 3 * WIDTH), f(3 * WIDTH)
+Q, K, V = (heads(p) for p in np.split(X @ W + B, 3, -1))
+KEYS = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]], np.int32)
+QUERIES = RNG.integers(0, 2, (BATCH, LENGTH, LENGTH)).astype(np.int32) | np.eye(LENGTH, dtype=np.int32)
+PAST = f(2, BATCH, HEADS, 4, WIDTH // HEADS)
+
+
+def attention(inputs, outputs=("y",), **attrs):
+    return ["Attention", inputs, [1, 2], outputs], {"num_heads": HEADS, "tolerance": 2e-5, **attrs}
+
+
+def with_past(k, v):
+    return np.concatenate([PAST[0], k], 2), np.concatenate([PAST[1], v], 2)
+
+
+def test_attention():
+    def check_one(want, inputs, **attrs):
+        args, kwargs = attention(inputs, **attrs)
+        check(want, *args, **kwargs)
+    hidden = np.where(KEYS, 0, -10000.)[:, None, None]
+    check_one(attend(Q, K, V), [X, W, B])
+    check_one(attend(Q, K, V, hidden), [X, W, B, KEYS])
+    check_one(attend(Q, K, V, hidden), [X, W, B, np.array([3, 4], np.int32)])
+    check_one(attend(Q, K, V, np.where(QUERIES, 0, -10000.)[:, None]), [X, W, B, QUERIES])
+    check_one(attend(Q, K, V, hidden, True, .2), [X, W, B, KEYS], unidirectional=1, scale=.2)
+    added = f(1, HEADS, LENGTH, LENGTH)
+    check_one(attend(Q, K, V, np.where(KEYS, 0, -3.)[:, None, None] + added), [X, W, B, KEYS, None, np.repeat(added, 2, 0)], mask_filter_value=-3.)
+    k, v = with_past(K, V)
+    check_one([attend(Q, k, v, 0, True), np.stack([k, v])], [X, W, B, None, PAST], outputs=("y", "present"), unidirectional=1)
+
+
+def test_attention_of_other_widths():
+    w, b = f(WIDTH, 2 * WIDTH + 6), f(2 * WIDTH + 6)
+    q, k, v = (heads(p) for p in np.split(X @ w + b, [WIDTH, 2 * WIDTH], -1))
+    args, kwargs = attention([X, w, b], qkv_hidden_sizes=[WIDTH, WIDTH, 6])
+    check(attend(q, k, v), *args, **kwargs)
+    args, kwargs = attention([X, w, b], qkv_hidden_sizes=[WIDTH, WIDTH, 7])
+    lib.refuses(foreign(*args, **{k: v for k, v in kwargs.items() if k != "tolerance"}), "not supported")
+
+
+def test_multi_head_attention():
+    k, v = f(BATCH, 7, WIDTH), f(BATCH, 7, WIDTH)
+    mask, added = np.array([[1] * 5 + [0] * 2, [1] * 7], np.int32), f(BATCH, HEADS, LENGTH, 7)
+    attrs = {"num_heads": HEADS, "tolerance": 2e-5}
+    hidden = np.where(mask, 0, -10000.)[:, None, None]
+    bq, bk, bv = np.split(B, 3)
+    check(attend(heads(X), heads(k), heads(v)), "MultiHeadAttention", [X, k, v], **attrs)
+    check(attend(heads(X + bq), heads(k + bk), heads(v + bv), hidden), "MultiHeadAttention", [X, k, v, B, mask], [3], **attrs)
+    check(attend(heads(X), heads(k), heads(v), hidden + added, scale=.3), "MultiHeadAttention", [X, k, v, None, np.array([5, 7], np.int32), added], scale=.3, **attrs)
+    pk, pv = with_past(heads(X), heads(X))
+    check([attend(heads(X), pk, pv, 0, True), pk, pv], "MultiHeadAttention", [X, X, X, None, None, None, *PAST], outputs=("y", "k", "v"), unidirectional=1, **attrs)
+
+
+@pytest.mark.parametrize("columns", ((), (3 * WIDTH,)))
+def test_quantized_attention(columns):
+    x, w = RNG.integers(0, 255, X.shape).astype(np.uint8), RNG.integers(-127, 127, W.shape).astype(np.int8)
+    scale, zero = RNG.uniform(.01, .02, columns).astype(F32), RNG.integers(-3, 3, columns).astype(np.int8)
+    sums = (x.astype(float) - 118) * .02 @ ((w.astype(float) - zero) * scale) + B
+    q, k, v = (heads(p) for p in np.split(sums, 3, -1))
+    check(attend(q, k, v, np.where(KEYS, 0, -10000.)[:, None, None]), "QAttention", [x, w, B, F32(.02), scale, KEYS, np.uint8(118), zero],
+          [1, 2, 3, 4, 6, 7], num_heads=HEADS, tolerance=1e-4)
+
+
+# ---- weights of a few bits ----
+
+def packed(q, bits):
+    """Rows of numbers as whole bytes, the first in the low bits."""
+    per = 8 // bits
+    q = np.pad(q, ((0, 0), (0, -q.shape[1] % per)))
+    return sum(q[:, i::per] << (bits * i) for i in range(per)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("bits", (2, 4, 8))
+@pytest.mark.parametrize("k, block", ((64, 32), (40, 16), (96, 32)))
+def test_packed_weights(bits, k, block):
+    n, blocks = 6, -(-k // block)
+    q, z, s = RNG.integers(0, 1 << bits, (n, blocks * block)), RNG.integers(0, 1 << bits, (n, blocks)), RNG.uniform(.01, .05, (n, blocks)).astype(F32)
+    def weights(zero):
+        return ((q - np.repeat(zero, block, 1)) * np.repeat(s, block, 1))[:, :k].T
+    x, c, b = f(2, 3, k), f(n), packed(q, bits).reshape(n, blocks, -1)
+    attrs = {"K": k, "N": n, "bits": bits, "block_size": block, "tolerance": 1e-5}
+    check(x @ weights(z) + c, "MatMulNBits", [x, b, s.ravel(), packed(z, bits).ravel(), None, c], [1, 2, 3, 5], **attrs)
+    check(x @ weights(np.full_like(z, 1 << bits - 1)), "MatMulNBits", [x, b, s.ravel()], [1, 2], **attrs)
+
+
+def test_packed_weights_of_another_size():
+    b, s = np.zeros((6, 2, 16), np.uint8), np.ones(12, F32)
+    for wrong in ({"K": 65}, {"N": 5}, {"block_size": 16}, {"bits": 3}, {"K": 1 << 62}, {"N": -1}):
+        attrs = {"K": 64, "N": 6, "bits": 4, "block_size": 32} | wrong
+        lib.refuses(foreign("MatMulNBits", [f(2, 64), b, s], [1, 2], **attrs), "not supported")
