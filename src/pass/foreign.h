@@ -6,8 +6,8 @@
 #include "pass/pass.h"
 
 /* Whether it is the operator that everybody knows (a model may define a function of the same name), has its
- * first output and the inputs that it needs (bit i: input i), and stands where ai.onnx is of version `since` or newer, which has
- * what it is written as. No schema promises any of it. */
+ * first output and the inputs that it needs (bit i: input i), and stands where ai.onnx is of version `since`
+ * or newer, which has what it is written as. No schema promises any of it. */
 bool ifd_is_foreign(const ifd_node *node, int since, unsigned needed);
 
 /* A new node of ai.onnx in the place of a foreign one, with its name and those of its attributes that the
@@ -20,7 +20,8 @@ ifd_status ifd_foreign_keep(ifd_rewrite *rw, ifd_node *made, const ifd_node *nod
 ifd_status ifd_foreign_apply(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *const *inputs,
                              int n_inputs);
 /* a op b; what is absent (NULL) leaves the other. */
-ifd_status ifd_foreign_join(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *a, ifd_value *b);
+ifd_status ifd_foreign_join(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *a,
+                            ifd_value *b);
 /* x with its channels, last so far, second, or back; x is of known rank. */
 ifd_status ifd_foreign_turn(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int rank, bool back);
 /* Numbers in the type of x, which is known. */

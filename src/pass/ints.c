@@ -53,10 +53,25 @@ bool ifd_ints_axis_bits(ifd_rewrite *rw, const ifd_node *node, int rank, unsigne
   return true;
 }
 
+/* The type that an input has: that of the others which share its type variable, where there are some. */
+static ifd_dtype dtype_at(ifd_rewrite *rw, const ifd_node *node, int input) {
+  int variable = ifd_schema_find_input(node->schema, (size_t)input)->constraint;
+  for (int i = 0; i < node->n_inputs && variable >= 0; i++)
+    if (node->inputs[i] && ifd_schema_find_input(node->schema, (size_t)i)->constraint == variable &&
+        ifd_rw_dtype(rw, node->inputs[i]))
+      return ifd_rw_dtype(rw, node->inputs[i]);
+  return IFD_INT64;
+}
+
 ifd_status ifd_ints_store(ifd_rewrite *rw, ifd_node *node, const char *name, const int64_t *v, int n) {
   int input = input_named(node->schema, name);
   if (input < 0) return ifd_node_set_ints(ifd_rw_error(rw), node, name, v, n);
-  return ifd_rw_add_ints(rw, &node->inputs[input], v, n, name);
+  ifd_dtype dtype = dtype_at(rw, node, input);
+  if (dtype == IFD_INT64) return ifd_rw_add_ints(rw, &node->inputs[input], v, n, name);
+  ifd_tensor t;
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), dtype, &(ifd_shape){1, {n}}));
+  for (int i = 0; i < n; i++) ifd_tensor_set_i64(&t, i, v[i]);
+  return ifd_rw_add_constant(rw, &node->inputs[input], &t, name);
 }
 
 ifd_status ifd_ints_add_node(ifd_rewrite *rw, ifd_node **out, const char *op_type, ifd_value *x,
