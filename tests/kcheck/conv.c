@@ -402,6 +402,22 @@ static void lines(void **unused) {
     check(&s, IFD_K_CONV_WINOGRAD_LINE, rand_in(&state, 1, 3), &state);
   }
 }
+/* One line, dilated so far that many taps lie in the padding; some outputs meet no other. */
+static void far_taps(void **unused) {
+  (void)unused;
+  uint64_t state = 11;
+  for (int i = 0; i < 60; i++) {
+    ifd_k_conv_shape s = {.groups = i % 4 ? 1 : 2};
+    for (int d = 0; d < 3; d++) flat_axis(&s, d);
+    s.c = 16 * rand_in(&state, 1, 3) * s.groups, s.m = 16 * rand_in(&state, 1, 4) * s.groups;
+    s.in[2] = rand_in(&state, 2, 150), s.kernel[2] = rand_in(&state, 2, 7);
+    s.dilation[2] = rand_in(&state, 1, 1 + s.in[2]), s.stride[2] = rand_in(&state, 1, 2);
+    int64_t reach = (s.kernel[2] - 1) * s.dilation[2], pads = reach + rand_in(&state, 0, 9);
+    s.pad[2] = rand_in(&state, 0, 2) ? pads / 2 : pads;
+    s.out[2] = (s.in[2] + pads - reach - 1) / s.stride[2] + 1;
+    check(&s, IFD_K_CONV_DIRECT, rand_in(&state, 1, 2), &state);
+  }
+}
 /* Unblocked images: strides of kernels made for them and others, long lines and kernels. */
 static void unblocked(void **unused) {
   (void)unused;
@@ -534,9 +550,10 @@ static void sizes_overflow(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(layouts), cmocka_unit_test(dense),          cmocka_unit_test(volumes),
-      cmocka_unit_test(groups),  cmocka_unit_test(unblocked),      cmocka_unit_test(windows_of_three),
-      cmocka_unit_test(large),   cmocka_unit_test(many_phases),    cmocka_unit_test(frames),
-      cmocka_unit_test(lines),   cmocka_unit_test(wide_depthwise), cmocka_unit_test(sizes_overflow)};
+      cmocka_unit_test(layouts),       cmocka_unit_test(dense),       cmocka_unit_test(volumes),
+      cmocka_unit_test(groups),        cmocka_unit_test(unblocked),   cmocka_unit_test(windows_of_three),
+      cmocka_unit_test(large),         cmocka_unit_test(many_phases), cmocka_unit_test(frames),
+      cmocka_unit_test(lines),         cmocka_unit_test(far_taps),    cmocka_unit_test(wide_depthwise),
+      cmocka_unit_test(sizes_overflow)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

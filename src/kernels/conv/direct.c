@@ -1,8 +1,8 @@
-/* The convolution as a product of places and taps: A's segments are (16 input channels of the group, tap),
- * gathered from x as they are needed, or x itself where a place reads only its own pixel. A part is a phase
- * and a group. A group may begin and end within a block: its segments then come from two blocks of x, and its
- * columns go to the lanes of y that are its own. Phases may all be one part, whose columns are their channels
- * (phase.h). */
+/* The convolution as a product of places and taps: A's segments are (16 input channels of the group, tap), or
+ * the taps first, gathered from x as they are needed, or x itself where a place reads only its own pixel. A
+ * part is a phase and a group. A group may begin and end within a block: its segments then come from two
+ * blocks of x, and its columns go to the lanes of y that are its own. Phases may all be one part, whose
+ * columns are their channels (phase.h). */
 #include "kernels/conv/task.h"
 
 /* Rows of the product: output places of a phase, from `first` on; where a sample has one place alone,
@@ -15,6 +15,7 @@ typedef struct places {
   int64_t channel; /* of the output, of the product's first column; of boxes, the group's first */
   int64_t column;  /* the first, of the group's */
   int64_t first;
+  int64_t blocks; /* of channels, where they come after the taps; else 0 */
 } places;
 
 /* Places side by side on one line of outputs. */
@@ -37,14 +38,18 @@ typedef struct tap {
   int64_t block, at[IFD_K_DIMS];
 } tap;
 
-static tap tap_of(const ifd_conv_phase *p, int64_t segment) {
-  tap t = {.block = segment / p->n_taps};
-  int64_t index = segment % p->n_taps;
+static tap tap_of(const places *of, int64_t segment) {
+  const ifd_conv_phase *p = &of->phase;
+  tap t = {.block = of->blocks ? segment % of->blocks : segment / p->n_taps};
+  int64_t index = of->blocks ? segment / of->blocks : segment % p->n_taps;
   for (int d = IFD_K_DIMS; d-- > 0; index /= p->axis[d].n_taps) t.at[d] = index % p->axis[d].n_taps;
   return t;
 }
 
-static void next_tap(const ifd_conv_phase *p, tap *t) {
+static void next_tap(const places *of, tap *t) {
+  const ifd_conv_phase *p = &of->phase;
+  if (of->blocks && ++t->block < of->blocks) return;
+  if (of->blocks) t->block = 0;
   for (int d = IFD_K_DIMS; d-- > 0; t->at[d] = 0)
     if (++t->at[d] < p->axis[d].n_taps) return;
   t->block++;
@@ -109,8 +114,8 @@ static void gather(const void *source, float *to, int64_t i0, int64_t i1, int64_
   const places *p = source;
   for (int64_t i = i0; i < i1 && s0 < s1;) {
     run r = run_from(p, i, i1);
-    tap t = tap_of(&p->phase, s0);
-    for (int64_t s = s0; s < s1; s++, next_tap(&p->phase, &t)) {
+    tap t = tap_of(p, s0);
+    for (int64_t s = s0; s < s1; s++, next_tap(p, &t)) {
       float *at = to + ((s - s0) * (i1 - i0) + i - i0) * 16;
       gather_tap(p, at, &r, &t);
       if (p->task->prologue) prepare(p->task->prologue, t.block, at, r.n);
@@ -174,16 +179,54 @@ static void fill_strip(const places *p, const ifd_conv_strip *z, float *to) {
 static void fill_places(const places *p, const ifd_conv_strip *z, int64_t *at) {
   const ifd_k_conv_shape *s = &p->task->plan->shape;
   int64_t stride = s->stride[IFD_K_W], blocks = ifd_ceil_div(s->c / s->groups, 16);
-  for (int64_t b = 0; b < blocks; b++)
-    for (int64_t t = 0; t < s->kernel[IFD_K_W]; t++) {
-      int64_t column = t * s->dilation[IFD_K_W];
-      *at++ = b * z->block + (column % stride * z->pitch + column / stride) * 16;
-    }
+  for (int64_t t = 0; t < s->kernel[IFD_K_W]; t++) {
+    int64_t column = t * s->dilation[IFD_K_W];
+    for (int64_t b = 0; b < blocks; b++)
+      at[p->blocks ? t * blocks + b : b * s->kernel[IFD_K_W] + t] =
+          b * z->block + (column % stride * z->pitch + column / stride) * 16;
+  }
+}
+
+/* The outputs [o, returned) before `end` that meet the same taps inside x, of which there is one at least, or
+ * one that reads zeros. */
+static int64_t same_taps(const ifd_k_conv_shape *s, int64_t o, int64_t end, int64_t *first, int64_t *n) {
+  *first = *n = 0;
+  for (int64_t t = 0; t < s->kernel[IFD_K_W]; t++) {
+    int64_t from, to = INT64_MAX;
+    ifd_conv_tap_reach(s, t, &from, &to);
+    if (from <= o && o < to && (*n)++ == 0) *first = t;
+    if (from > o) end = ifd_min_i64(end, from);
+    if (to > o) end = ifd_min_i64(end, to);
+  }
+  if (*n == 0) *n = 1;
+  return end;
+}
+
+/* Rows of a strip at x, without the taps that are padding. */
+static void run_inside(const places *p, const ifd_product *all, void *scratch) {
+  const ifd_k_conv_shape *s = &p->task->plan->shape;
+  ifd_k_epilogue e = *all->epilogue;
+  for (int64_t i = 0, end, first, n; i < all->m; i = end) {
+    ifd_product some = *all;
+    end = same_taps(s, p->first + i, p->first + all->m, &first, &n) - p->first;
+    some.m = end - i, some.n_full = n * p->blocks, some.b_steps = p->phase.steps;
+    some.a += i * 16, some.c += i * all->c_rs;
+    some.at += first * p->blocks, some.b += first * p->blocks * 16 * 16;
+    some.epilogue = &e;
+    if (e.join) e.other = all->epilogue->other + i * all->other_rs;
+    IFD_K(ifd_product_run)(&some, scratch);
+  }
+}
+
+static void run_whole(const places *p, const ifd_product *all, void *scratch) {
+  (void)p;
+  IFD_K(ifd_product_run)(all, scratch);
 }
 
 /* The product by strips of rows. */
 static void run_line(places *p, ifd_product *product, ifd_k_epilogue *e, void *scratch) {
   const ifd_k_conv_plan *plan = p->task->plan;
+  bool skips = ifd_conv_skips_padding(&plan->shape);
   int64_t n_rows = product->m;
   ifd_conv_strip z = ifd_conv_strip_of(&plan->shape, plan->rows);
   char *strip = (char *)scratch + plan->scratch_len - z.len; /* what follows the product's */
@@ -193,7 +236,7 @@ static void run_line(places *p, ifd_product *product, ifd_k_epilogue *e, void *s
   for (int64_t i = 0, n; i < n_rows; i += n) {
     n = product->m = ifd_min_i64(z.rows, n_rows - i);
     fill_strip(p, &z, x);
-    IFD_K(ifd_product_run)(product, scratch);
+    (skips ? run_inside : run_whole)(p, product, scratch);
     p->first += n;
     product->c += n * product->c_rs;
     if (e->join) e->other += n * product->other_rs;
@@ -327,7 +370,8 @@ void IFD_K(ifd_conv_direct)(const ifd_conv_task *t, void *scratch) {
               .lane = from % 16,
               .channel = boxes ? to : to - lane + t->b0 * 16,
               .column = t->b0 * 16,
-              .first = t->r0};
+              .first = t->r0,
+              .blocks = ifd_conv_taps_first(s) ? s->c / s->groups / 16 : 0};
   int64_t n_rows = ifd_min_i64(t->r1, spans ? t->plan->batch : p.phase.n_places) - t->r0;
   int64_t n = ifd_min_i64(t->b1 * 16, lane + ifd_conv_product_columns(s, algo)) - t->b0 * 16;
   if (n_rows <= 0 || n <= 0) return;

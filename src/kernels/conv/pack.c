@@ -63,14 +63,15 @@ static int64_t kernel_tap(const ifd_k_conv_shape *s, const ifd_conv_phase *p, in
   return tap;
 }
 
-/* All taps of n channels, in memory [channel][tap], as [tap][channel][16]. */
-static void pack_block(const weights *w, const lanes *of, float *to, int64_t b, int64_t n) {
+/* All taps of n channels, in memory [channel][tap], as [tap][tap_steps, channel first][16]. */
+static void pack_block(const weights *w, const lanes *of, float *to, int64_t b, int64_t n,
+                       int64_t tap_steps) {
   v16 t[LANES];
   for (int64_t at = 0, c = 0, tap = 0; at < n * w->taps; at += LANES) {
     int64_t rows = ifd_min_i64(n * w->taps - at, LANES);
     turn(w, of, b * w->taps + at, rows, t);
     for (int64_t i = 0; i < rows; i++) {
-      v16_store(to + (tap * n + c) * LANES, t[i]);
+      v16_store(to + (tap * tap_steps + c) * LANES, t[i]);
       if (++tap == w->taps) tap = 0, c++;
     }
   }
@@ -82,9 +83,10 @@ static void pack_phase_block(const weights *w, const ifd_conv_phase *p, const la
     for (int64_t c = b, tap = kernel_tap(w->s, p, t); c < b + n; c++, to += LANES) pick(w, of, c, tap, to);
 }
 
-/* [phase][group][panel][block of channels][tap][channel][16] */
+/* [phase][group][panel][block of channels][tap][channel][16], or the taps before the blocks */
 static void pack_direct(const weights *w, float *to) {
   const ifd_k_conv_shape *s = w->s;
+  bool taps_first = ifd_conv_taps_first(s);
   int64_t panels = ifd_conv_panels(s, IFD_K_CONV_DIRECT);
   for (int64_t phase = 0; phase < ifd_conv_n_phases(s); phase++) {
     ifd_conv_phase p = ifd_conv_phase_at(s, phase);
@@ -92,12 +94,12 @@ static void pack_direct(const weights *w, float *to) {
       int64_t m = panel / panels * w->m_group;
       lanes of = lanes_from(w, (m / LANES + panel % panels) * LANES, m, m + w->m_group);
       float *at = to + (p.taps_before * s->groups * panels + panel * p.n_taps) * w->c_group * LANES;
-      for (int64_t b = 0; b < w->c_group; b += LANES, at += LANES * p.n_taps * LANES) {
+      for (int64_t b = 0; b < w->c_group; b += LANES, at += LANES * (taps_first ? 1 : p.n_taps) * LANES) {
         int64_t n = ifd_min_i64(LANES, w->c_group - b);
         if (s->transposed)
           pack_phase_block(w, &p, &of, at, b, n);
         else
-          pack_block(w, &of, at, b, n);
+          pack_block(w, &of, at, b, n, taps_first ? w->c_group : n);
       }
     }
   }

@@ -161,6 +161,32 @@ static inline bool ifd_conv_is_line(const ifd_k_conv_shape *s) {
          s->out[IFD_K_W] > 1 && ifd_conv_whole_blocks(s);
 }
 
+/* Whether the segments of k are, tap by tap, the blocks of channels, so that taps may be left out. */
+static inline bool ifd_conv_taps_first(const ifd_k_conv_shape *s) {
+  return !s->transposed && s->kernel[IFD_K_D] * s->kernel[IFD_K_H] == 1 && s->kernel[IFD_K_W] > 1 &&
+         s->c / s->groups % 16 == 0;
+}
+
+/* Outputs [*from, *end) of a line, of those before `end`, meet a tap inside x. */
+static inline void ifd_conv_tap_reach(const ifd_k_conv_shape *s, int64_t tap, int64_t *from, int64_t *end) {
+  int64_t i = tap * s->dilation[IFD_K_W] - s->pad[IFD_K_W], stride = s->stride[IFD_K_W];
+  *from = i < 0 ? ifd_ceil_div(-i, stride) : 0;
+  *end = ifd_min_i64(*end, i < s->in[IFD_K_W] ? (s->in[IFD_K_W] - 1 - i) / stride + 1 : 0);
+}
+
+/* Whether a line's outputs leave out the taps that they meet in the padding: where these are many. The chain
+ * of an output is then of those inside alone. */
+static inline bool ifd_conv_skips_padding(const ifd_k_conv_shape *s) {
+  double inside = 0, all = (double)s->out[IFD_K_W] * (double)s->kernel[IFD_K_W];
+  if (!ifd_conv_is_line(s) || !ifd_conv_taps_first(s)) return false;
+  for (int64_t t = 0; t < s->kernel[IFD_K_W]; t++) {
+    int64_t from, end = s->out[IFD_K_W];
+    ifd_conv_tap_reach(s, t, &from, &end);
+    if (from < end) inside += (double)(end - from);
+  }
+  return inside < 0.75 * all;
+}
+
 /* [block of channels][column % stride][pitch][16], of what `rows` outputs read. */
 typedef struct ifd_conv_strip {
   int64_t rows, pitch, block; /* floats of a block */

@@ -168,6 +168,7 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
 
 void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
   int64_t steps = steps_before(p, n_segments(p));
+  int64_t panel = p->b_steps ? p->b_steps : steps;
   bool packed = p->b_rs == 0 && p->b_cs == 0;
   ifd_product_scratch size = ifd_product_scratch_of(p->m, p->n, steps, n_segments(p), packed, p->store);
   char *base = scratch;
@@ -175,7 +176,7 @@ void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
   int64_t at[IFD_PRODUCT_SEGMENTS];
   block k = {.p = p, .sums.at = (float *)(base + size.sums), .at = at};
   k.t = (ifd_ukr_args){.k_part = p->k_part,
-                       .b_vs = steps * 16,
+                       .b_vs = panel * 16,
                        .bias = p->epilogue->bias,
                        .other_rs = p->other_rs,
                        .other_vs = p->other_vs};
@@ -188,6 +189,6 @@ void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
     k.j0 = j * size.columns, k.j1 = ifd_min_i64(k.j0 + size.columns, p->n);
     if (!packed && (i == 0 || n_j > 1))
       IFD_K(ifd_k_pack_b)(own_b, p->b + k.j0 * p->b_cs, p->b_rs, p->b_cs, steps, k.j1 - k.j0);
-    run_segments(&k, size.n_k, packed ? p->b + k.j0 * steps : own_b, scratch, j > 0 && size.n_k == 1);
+    run_segments(&k, size.n_k, packed ? p->b + k.j0 * panel : own_b, scratch, j > 0 && size.n_k == 1);
   }
 }

@@ -29,8 +29,9 @@ typedef struct ifd_product {
   /* B by panels of 16 columns, or, with strides, as b[k * b_rs + j * b_cs] to be packed here. */
   const float *b;
   int64_t b_rs, b_cs;
-  bool streams; /* all of B, of which this may be a part, is too large to be near */
-  float *c;     /* row i, vector v of 16 columns: c + i * c_rs + v * c_vs */
+  int64_t b_steps; /* of a packed panel, of which these may be some; 0: k's */
+  bool streams;    /* all of B, of which this may be a part, is too large to be near */
+  float *c;        /* row i, vector v of 16 columns: c + i * c_rs + v * c_vs */
   int64_t c_rs, c_vs, other_rs, other_vs;
   bool fill; /* columns beyond n of the last vector are there and get zeros, else they are left alone */
   /* Instead of c: takes the sums of a block, of 16 * 1, 2 … columns from j0 on, each row `columns` apart. */
