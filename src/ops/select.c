@@ -4,6 +4,7 @@
 #include "ops/shared/order.h"
 #include "ops/shared/places.h"
 #include "tensor/convert.h"
+#include <math.h>
 #include <string.h>
 
 /* ---- TopK ---- */
@@ -24,7 +25,11 @@ typedef struct top {
   int64_t n, k;
   char *row;
   entry *heap, *room; /* of k entries each, or of n where all are sorted */
+  float *maxima;      /* of GROUPS * k groups */
+  float bound;        /* floats no better than this are not among the best; NaN: none is known */
 } top;
+
+enum { GROUPS = 4 };
 
 /* Puts e where entry `at` is and moves it down among the first n. */
 static void sift(entry *heap, int64_t n, int64_t at, entry e) {
@@ -99,6 +104,54 @@ static bool may_hold_better(const top *t, const float *v, int64_t n, float worst
   return better;
 }
 
+/* The k-th greatest of n numbers, in any order afterwards; -INFINITY where that takes too many rounds. */
+static float select_greatest(float *v, int64_t n, int64_t k) {
+  enum { ROUNDS = 32 };
+  for (int round = 0; round < ROUNDS; round++) {
+    float pivot = v[n / 2];
+    int64_t n_greater = 0, n_equal = 0;
+    for (int64_t i = 0; i < n; i++) {
+      float x = v[i];
+      v[i] = v[n_greater], v[n_greater] = x;
+      n_greater += x > pivot;
+    }
+    if (k <= n_greater) {
+      n = n_greater;
+      continue;
+    }
+    v += n_greater, n -= n_greater, k -= n_greater;
+    for (int64_t i = 0; i < n; i++) {
+      float x = v[i];
+      v[i] = v[n_equal], v[n_equal] = x;
+      n_equal += x == pivot;
+    }
+    if (k <= n_equal) return pivot;
+    v += n_equal, n -= n_equal, k -= n_equal;
+  }
+  return -INFINITY;
+}
+
+/* Of the maxima of groups k reach the k-th greatest of them, and so do k elements: what lies below it need
+ * not be offered. */
+static float find_bound(const top *t) {
+  const float *v = (const float *)t->row, sign = t->largest ? 1 : -1;
+  const int64_t n = GROUPS * t->k;
+  for (int64_t i = 0; i < n; i++) t->maxima[i] = -INFINITY;
+  for (int64_t at = 0; at < t->n; at += n)
+    for (int64_t i = 0, some = ifd_min_i64(n, t->n - at); i < some; i++) {
+      float x = sign * v[at + i];
+      t->maxima[i] = x > t->maxima[i] ? x : t->maxima[i];
+    }
+  float kth = select_greatest(t->maxima, n, t->k);
+  return kth == -INFINITY ? NAN : sign * nextafterf(kth, -INFINITY);
+}
+
+/* What a float must be better than; nothing is no better than NaN. */
+static float worst_of(const top *t) {
+  float root = ((const float *)t->row)[index_of(t->heap[0])];
+  return t->largest ? fmaxf(root, t->bound) : fminf(root, t->bound);
+}
+
 static void offer(top *t, int64_t from, int64_t n) {
   entry e[BLOCK];
   load_entries(t, from, n, e);
@@ -110,7 +163,7 @@ static void offer(top *t, int64_t from, int64_t n) {
 static void offer_floats(top *t, int64_t from, int64_t n) {
   enum { FEW = 8 };
   const float *v = (const float *)t->row;
-  float worst = v[index_of(t->heap[0])];
+  float worst = worst_of(t);
   if (!may_hold_better(t, v + from, n, worst)) return;
   for (int64_t few = from; few < from + n; few += FEW) {
     int64_t end = ifd_min_i64(few + FEW, from + n);
@@ -120,7 +173,7 @@ static void offer_floats(top *t, int64_t from, int64_t n) {
       int64_t key = ifd_order_key(v[i]);
       entry e = entry_of(t->largest ? key : ~key, i);
       if (t->heap[0] < e) sift(t->heap, t->k, 0, e);
-      worst = v[index_of(t->heap[0])];
+      worst = worst_of(t);
     }
   }
 }
@@ -131,6 +184,7 @@ static bool sorts_all(const top *t) { return t->k > t->n / 2; }
 /* t->heap: the best t->k entries of the row, best first. */
 static void find_best(top *t) {
   int64_t n = sorts_all(t) ? t->n : t->k;
+  t->bound = t->maxima ? find_bound(t) : NAN;
   load_entries(t, 0, n, t->heap);
   if (n < t->n)
     for (int64_t at = t->k / 2 - 1; at >= 0; at--) sift(t->heap, t->k, at, t->heap[at]);
@@ -177,6 +231,8 @@ static ifd_status top_k(ifd_eval *x, int64_t k) {
   int64_t n_entries = sorts_all(&t) ? t.n : k;
   ALLOC(x->err, t.heap, ifd_new_array(x->scratch, entry, n_entries));
   ALLOC(x->err, t.room, ifd_new_array(x->scratch, entry, n_entries));
+  if (t.dtype == IFD_FLOAT && t.n / 4 >= GROUPS * k)
+    ALLOC(x->err, t.maxima, ifd_new_array(x->scratch, float, GROUPS *k));
   ALLOC(x->err, t.row, ifd_arena_alloc_array(x->scratch, (size_t)t.n, ifd_dtype_size(t.dtype)));
   top_of_rows(&t, in, ifd_shape_span(&shape, 0, axis), ifd_shape_span(&shape, axis + 1, shape.rank),
               values->data, indices->data);

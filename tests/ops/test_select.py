@@ -222,6 +222,24 @@ def test_top_k_extremes():
     refuses(Nodes(11).add("TopK", [x, i64(-1)], [x, x]), "-1")
 
 
+@pytest.mark.parametrize("largest", (1, 0))
+def test_top_k_of_long_rows(largest):
+    """A few of many: what cannot be among the best is passed over."""
+    nodes = Nodes(11)
+    for n, k in (100, 1), (512, 20), (513, 33), (3000, 7), (9001, 300):
+        rows = RNG.normal(size=(7, n)).astype(np.float32)
+        rows[1] = np.sort(rows[1])
+        rows[2] = np.maximum(rows[2], 0)
+        rows[3] = 1
+        rows[4] = np.where(RNG.random(n) < .3, np.nan, rows[4])
+        rows[5] = RNG.choice(np.float32([np.nan, np.inf, -np.inf, 1, -0., 0.]), n)
+        rows[6] = np.where(np.arange(n) < n - k // 2, np.nan, np.inf)
+        keys = np.nan_to_num(rows.astype(np.float64), nan=np.inf, posinf=1e39, neginf=-1e39)
+        order = np.argsort(-keys if largest else keys, axis=1, kind="stable")[:, :k]
+        nodes.add("TopK", [rows, i64(k)], [np.take_along_axis(rows, order, 1), order], largest=largest)
+    nodes.check()
+
+
 @pytest.mark.parametrize("axis", (None, 0, 1, -1))
 @pytest.mark.parametrize("by_value", (1, 0))
 def test_unique(axis, by_value):
