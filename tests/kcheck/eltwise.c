@@ -2,6 +2,7 @@
  * and against the evaluator's casts. Limits of error are those that kernels/vmath.h states. */
 #include "kcheck/buffer.h"
 
+#include "base/checked.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/kernels.h"
 #include "tensor/convert.h"
@@ -286,6 +287,58 @@ static void integers(void **unused) {
     }
 }
 
+/* Operands of `size` bytes: any, small ones, the least and the greatest. */
+static void draw_integers(void *to, size_t size, int n, uint64_t *state) {
+  for (int i = 0; i < n; i++) {
+    uint64_t v = (uint64_t)rand_u32(state) << 32 | rand_u32(state);
+    int kind = (int)rand_in(state, 0, 5);
+    v = kind == 0   ? (uint64_t)rand_in(state, -3, 3)
+        : kind == 1 ? (uint64_t)1 << (8 * size - 1)
+        : kind == 2 ? ((uint64_t)1 << (8 * size - 1)) - 1
+        : kind == 3 ? v % 1000
+                    : v;
+    memcpy((char *)to + i * (int)size, &v, size);
+  }
+}
+
+static int64_t divided(ifd_integer_op op, ifd_dtype t, const void *x, const void *y) {
+  int64_t a, b;
+  ifd_load_i64(t, x, &a, 1), ifd_load_i64(t, y, &b, 1);
+  bool is_signed = t == IFD_INT8 || t == IFD_INT16 || t == IFD_INT32 || t == IFD_INT64;
+  if (!is_signed) return (int64_t)(op ? (uint64_t)a % (uint64_t)b : (uint64_t)a / (uint64_t)b);
+  return op == IFD_INTEGER_DIV         ? ifd_quotient(a, b)
+         : op == IFD_INTEGER_FLOOR_MOD ? ifd_floor_mod(a, b)
+                                       : ifd_remainder(a, b);
+}
+
+static void divisions(void **unused) {
+  (void)unused;
+  uint64_t state = 15;
+  enum { N = 67 };
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (ifd_dtype t = 0; t < IFD_N_DTYPES; t++)
+      for (int round = 0; round < 40 && table(isa)->integer(IFD_INTEGER_DIV, t); round++) {
+        size_t size = ifd_dtype_size(t);
+        uint64_t a[N], b[N], z[N];
+        const char *x = (char *)a, *y = (char *)b;
+        const int sa = round & 1, sb = round >> 1 & 1;
+        draw_integers(a, size, N, &state), draw_integers(b, size, N, &state);
+        for (int i = 0; i < N; i++)
+          while (table(isa)->has_zero(size, y + i * (int)size, 1))
+            draw_integers((char *)b + i * (int)size, size, 1, &state);
+        assert_false(table(isa)->has_zero(size, b, N));
+        for (int op = IFD_INTEGER_DIV; op <= IFD_INTEGER_TRUNC_MOD; op++) {
+          table(isa)->integer(op, t)(a, sa, b, sb, z, N);
+          for (int i = 0; i < N; i++) {
+            int64_t want = divided(op, t, x + (sa ? i : 0) * (int)size, y + (sb ? i : 0) * (int)size);
+            assert_memory_equal((char *)z + i * (int)size, &want, size);
+          }
+        }
+        memset((char *)b + rand_in(&state, 0, N - 1) * (int64_t)size, 0, size);
+        assert_true(table(isa)->has_zero(size, b, N));
+      }
+}
+
 static void selections(void **unused) {
   (void)unused;
   uint64_t state = 6;
@@ -459,11 +512,10 @@ static void chain_of_one_element(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(unary_values),        cmocka_unit_test(unary_bits),
-                                     cmocka_unit_test(tests_and_integers),  cmocka_unit_test(binary_floats),
-                                     cmocka_unit_test(comparisons),         cmocka_unit_test(integers),
-                                     cmocka_unit_test(selections),          cmocka_unit_test(casts),
-                                     cmocka_unit_test(quantization),        cmocka_unit_test(chains),
-                                     cmocka_unit_test(chain_of_one_element)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(unary_values),  cmocka_unit_test(unary_bits),  cmocka_unit_test(tests_and_integers),
+      cmocka_unit_test(binary_floats), cmocka_unit_test(comparisons), cmocka_unit_test(integers),
+      cmocka_unit_test(divisions),     cmocka_unit_test(selections),  cmocka_unit_test(casts),
+      cmocka_unit_test(quantization),  cmocka_unit_test(chains),      cmocka_unit_test(chain_of_one_element)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

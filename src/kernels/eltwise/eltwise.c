@@ -35,6 +35,8 @@ static void chain(const ifd_el_step *steps, int n_steps, const float *const *in,
 const struct ifd_k_eltwise_table IFD_K(ifd_k_eltwise) = {
     .unary = IFD_K(ifd_el_unary),
     .binary = IFD_K(ifd_el_binary),
+    .integer = IFD_K(ifd_el_integer),
+    .has_zero = IFD_K(ifd_el_has_zero),
     .select = IFD_K(ifd_el_select),
     .cast = IFD_K(ifd_el_cast),
     .quantize = IFD_K(ifd_el_quantize),

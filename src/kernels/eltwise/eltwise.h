@@ -8,9 +8,11 @@
 #ifndef IFD_KERNELS_ELTWISE_ELTWISE_H
 #define IFD_KERNELS_ELTWISE_ELTWISE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/eltwise/integer.h"
 #include "tensor/dtype.h"
 
 /* FLOAT to FLOAT. GeluTanh is Gelu with approximate="tanh". Parameters: alpha of LeakyRelu, Elu, Celu, Swish
@@ -81,6 +83,10 @@ struct ifd_k_eltwise_table {
    * PRelu. Integers and BOOL: BIT_LIST (bitwise). FLOAT, DOUBLE, INT64, INT32, UINT8, BOOL: COMPARE_LIST. Min
    * and Max: NaN wins. */
   ifd_el_binary_row *(*binary)(ifd_el op, ifd_dtype t);
+  /* NULL where the type has no such row. */
+  ifd_el_binary_row *(*integer)(ifd_integer_op op, ifd_dtype t);
+  /* Whether one of n integers of 1, 2, 4 or 8 bytes is 0 */
+  bool (*has_zero)(size_t element_size, const void *x, size_t n);
   /* Elements of 1, 2, 4 or 8 bytes */
   ifd_el_select_row *(*select)(size_t element_size);
   /* Among FLOAT, DOUBLE, FLOAT16, BFLOAT16, BOOL and the integers of 8 to 64 bits, but not from a

@@ -7,6 +7,8 @@
 
 ifd_el_unary_row *IFD_K(ifd_el_unary)(ifd_el op, ifd_dtype t);
 ifd_el_binary_row *IFD_K(ifd_el_binary)(ifd_el op, ifd_dtype t);
+ifd_el_binary_row *IFD_K(ifd_el_integer)(ifd_integer_op op, ifd_dtype t);
+bool IFD_K(ifd_el_has_zero)(size_t element_size, const void *x, size_t n);
 ifd_el_select_row *IFD_K(ifd_el_select)(size_t element_size);
 ifd_el_cast_row *IFD_K(ifd_el_cast)(ifd_dtype to, ifd_dtype from);
 ifd_el_quantize_row *IFD_K(ifd_el_quantize)(ifd_dtype to);

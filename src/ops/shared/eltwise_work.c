@@ -17,13 +17,6 @@ typedef struct program {
   ifd_eltwise_step steps[];
 } program;
 
-static bool has_zero(const char *p, size_t size, size_t n) {
-  static const char zero[8];
-  for (size_t i = 0; i < n; i++)
-    if (memcmp(p + i * size, zero, size) == 0) return true;
-  return false;
-}
-
 /* The parameters of a step, some of which may be operands. */
 static const float *parameters(const ifd_eltwise_step *s, const char *const *in, float *p) {
   for (int i = 0; i < IFD_EL_PARAMS; i++)
@@ -40,7 +33,7 @@ static void run_step(const program *pr, const ifd_eltwise_step *s, const ifd_arg
     return;
   }
   int a_step = s->a < 0 ? 1 : pr->step[s->a], b_step = s->b < 0 ? 1 : pr->step[s->b];
-  if (s->no_zero && has_zero(b, pr->size, b_step ? n : 1))
+  if (s->has_zero && s->has_zero(pr->size, b, b_step ? n : 1))
     atomic_store(args->failed, 1);
   else
     s->binary(a, a_step, b, b_step, out, n);
@@ -148,8 +141,9 @@ void ifd_eltwise_binary(ifd_eltwise *e, ifd_el op, int a, int b) {
 }
 
 void ifd_eltwise_integer(ifd_eltwise *e, ifd_integer_op op, int a, int b) {
-  ifd_eltwise_step step = {.binary = ifd_integer_row(op, e->dtype), .a = a, .b = b};
-  step.no_zero = op <= IFD_INTEGER_TRUNC_MOD && !ifd_dtype_is_float(e->dtype);
+  const struct ifd_k_eltwise_table *kernels = ifd_k_eltwise(e->x->isa);
+  ifd_eltwise_step step = {.binary = kernels->integer(op, e->dtype), .a = a, .b = b};
+  if (op <= IFD_INTEGER_TRUNC_MOD && !ifd_dtype_is_float(e->dtype)) step.has_zero = kernels->has_zero;
   e->item_ops += 8;
   add_step(e, &step);
 }

@@ -1,5 +1,5 @@
 /* Lowering elementwise operators onto the row kernels: a short program over operands that broadcast to output
- * 0, each step of which is a kernel (kernels/eltwise/eltwise.h) or a row of integer_rows.h, done for a block
+ * 0, each step of which is a kernel (kernels/eltwise/eltwise.h), done for a block
  * of elements at a time. Which kernel an operator has, and which attributes are its parameters, is a table;
  * most rows of operators name ifd_lower_elementwise alone. float16 and bfloat16 are computed in float,
  * rounded once at the end of the program. */
@@ -8,7 +8,6 @@
 
 #include "kernels/eltwise/eltwise.h"
 #include "ops/shared/eltwise_loop.h"
-#include "ops/shared/integer_rows.h"
 
 enum { IFD_ELTWISE_STEPS = IFD_LOOP_OPERANDS + 2, IFD_ELTWISE_RESULT = -1 };
 
@@ -18,7 +17,8 @@ typedef struct ifd_eltwise_step {
   int a, b; /* operands, or IFD_ELTWISE_RESULT: what the step before gave */
   float p[IFD_EL_PARAMS];
   int p_from[IFD_EL_PARAMS]; /* 1 + the operand that gives the parameter in a run, or 0 */
-  bool no_zero;              /* b must have none: integer division */
+  /* NULL, or how to see that b has no zero: integer division */
+  bool (*has_zero)(size_t element_size, const void *x, size_t n);
 } ifd_eltwise_step;
 
 typedef struct ifd_eltwise {
@@ -41,7 +41,7 @@ int ifd_eltwise_value(ifd_eltwise *e, double value);
 /* Another step; p may be NULL. A kernel that does not exist declines the program. */
 ifd_eltwise_step *ifd_eltwise_unary(ifd_eltwise *e, ifd_el op, int a, const float *p);
 void ifd_eltwise_binary(ifd_eltwise *e, ifd_el op, int a, int b);
-/* A step of integer_rows.h. */
+/* A step of kernels/eltwise/integer.h. */
 void ifd_eltwise_integer(ifd_eltwise *e, ifd_integer_op op, int a, int b);
 /* Lowers the node to the program, in place where no later step reads an operand. */
 ifd_status ifd_eltwise_lower(ifd_eltwise *e);

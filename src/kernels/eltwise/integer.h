@@ -1,10 +1,10 @@
-/* Elementwise rows that vectors have no instruction for: integer division, remainders, powers and shifts, and
- * the remainder of floats. They are called as ifd_el_binary_row; the divisor of Div and the remainders must
- * have no zero. */
-#ifndef IFD_OPS_SHARED_INTEGER_ROWS_H
-#define IFD_OPS_SHARED_INTEGER_ROWS_H
+/* Rows that no instruction of vectors computes as it is: division of integers, remainders, powers and shifts,
+ * and the remainder of floats. They are called as ifd_el_binary_row; the divisor of Div and of the remainders
+ * must have no zero. */
+#ifndef IFD_KERNELS_ELTWISE_INTEGER_H
+#define IFD_KERNELS_ELTWISE_INTEGER_H
 
-#include "kernels/eltwise/eltwise.h"
+#include <stdint.h>
 
 typedef enum ifd_integer_op {
   IFD_INTEGER_DIV,       /* truncated */
@@ -15,9 +15,6 @@ typedef enum ifd_integer_op {
   IFD_INTEGER_SHIFT_RIGHT,
   IFD_N_INTEGER
 } ifd_integer_op;
-
-/* NULL where the type has no such row. */
-ifd_el_binary_row *ifd_integer_row(ifd_integer_op op, ifd_dtype t);
 
 /* ---- what they compute ---- */
 
