@@ -21,15 +21,14 @@ ifd_status ifd_api_text_end(ifd_error *err, FILE *f, char **out, ifd_status stat
 /* ---- models ---- */
 
 /* The survey names free dimensions: it works on a copy. */
-static ifd_status inspect(ifd_error *err, FILE *to, const infold_model *model, const ifd_view *view,
-                          int width) {
+static ifd_status inspect(ifd_error *err, FILE *to, const infold_model *model, const char *what, int width) {
   infold_model *copy;
   ifd_survey *survey;
   ifd_arena arena;
   TRY(ifd_api_clone(err, &copy, model, model->budget.limit));
   ifd_arena_init(&arena, NULL);
   ifd_status status = ifd_survey_new(err, &survey, copy->ir, &arena);
-  if (status == IFD_OK) status = view->print(survey, to, width);
+  if (status == IFD_OK) status = ifd_survey_print(survey, what, to, width);
   ifd_arena_free(&arena);
   infold_destroy_model(copy);
   return status;
@@ -39,13 +38,9 @@ infold_status infold_inspect_model(infold_error *to, char **out, const infold_mo
                                    int width) {
   ifd_error err = {0};
   size_t len;
-  const ifd_view *view = ifd_view_find(what);
   *out = NULL;
-  if (!view)
-    return ifd_api_report(to, &err, NULL,
-                          ifd_error_set(&err, IFD_USAGE, __FILE__, "there is no view '%s'", what));
   FILE *f = open_memstream(out, &len);
-  ifd_status status = f ? inspect(&err, f, model, view, width) : IFD_OK;
+  ifd_status status = f ? inspect(&err, f, model, what, width) : IFD_OK;
   return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
 }
 

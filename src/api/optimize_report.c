@@ -40,16 +40,15 @@ static const char *change(comparison *c, double before, double after) {
   return ifd_arena_printf(&c->arena, "%+.1f %%", 100 * (after - before) / before);
 }
 
-static ifd_status add_row(comparison *c, ifd_table *table, const char *name, const char *before,
-                          const char *after, const char *change) {
+static ifd_status add_row(ifd_table *table, const char *name, const char *before, const char *after,
+                          const char *change) {
   const char *cells[4] = {name, before, after, change};
-  for (int i = 0; i < 4; i++) EXPECT(c->err, cells[i], NO_MEMORY, "out of memory");
   return ifd_table_add(table, cells);
 }
 
 static ifd_status add_numbers(comparison *c, ifd_table *table, const char *name, double before, double after,
                               const char *(*text)(ifd_arena *arena, double n)) {
-  return add_row(c, table, name, text(&c->arena, before), text(&c->arena, after), change(c, before, after));
+  return add_row(table, name, text(&c->arena, before), text(&c->arena, after), change(c, before, after));
 }
 
 static ifd_status add_quantities(comparison *c, ifd_table *table, const char *name,

@@ -37,7 +37,6 @@ static ifd_status print_layers(const ifd_doctor *d, FILE *to, int width) {
     const char *cells[5] = {*l->place ? ifd_arena_printf(d->arena, "%s %s", l->name, l->place) : l->name,
                             mode_text(d, l), l->n ? ifd_text_count(d->arena, (double)l->n) : "",
                             gain_text(d, l), l->outcome ? l->outcome : ""};
-    for (int c = 0; c < 5; c++) EXPECT(d->err, cells[c], NO_MEMORY, "out of memory");
     TRY(ifd_table_add(&table, cells));
   }
   ifd_table_print(&table, to, width);

@@ -68,7 +68,7 @@ static void put_graph(FILE *to, const ifd_graph *g, int indent) {
   IFD_EACH_NODE(n, g) put_node(to, n, indent);
 }
 
-ifd_status ifd_view_dot(const ifd_survey *s, FILE *to, int width) {
+ifd_status ifd_survey_dot(const ifd_survey *s, FILE *to, int width) {
   const ifd_graph *g = s->model->graph;
   (void)width;
   fputs("digraph ", to);

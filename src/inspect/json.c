@@ -247,7 +247,7 @@ json_t *ifd_json_survey(const ifd_survey *s, bool details) {
   return all;
 }
 
-ifd_status ifd_view_json(const ifd_survey *s, FILE *to, int width) {
+ifd_status ifd_survey_json(const ifd_survey *s, FILE *to, int width) {
   (void)width;
   return ifd_json_print(s->err, ifd_json_survey(s, true), to);
 }

@@ -152,7 +152,6 @@ static ifd_status print_operators(const ifd_survey *s, FILE *to, int width) {
                             o->is_function ? "function of the model"
                             : o->supported ? ""
                                            : "not supported"};
-    for (int c = 0; c < 6; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
     TRY(ifd_table_add(&table, cells));
   }
   fputc('\n', to);
@@ -174,7 +173,6 @@ static ifd_status add_norm_row(const ifd_survey *s, ifd_table *table, const ifd_
                           r->after,
                           ifd_arena_printf(s->arena, "%d", n),
                           ifd_survey_node_name(r->node)};
-  for (int c = 0; c < 6; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
   return ifd_table_add(table, cells);
 }
 
@@ -215,7 +213,7 @@ static void print_unsupported(const ifd_survey *s, FILE *to) {
   if (n) fputc('\n', to);
 }
 
-ifd_status ifd_view_summary(const ifd_survey *s, FILE *to, int width) {
+ifd_status ifd_survey_summary(const ifd_survey *s, FILE *to, int width) {
   print_origin(s, to);
   label(to, "graph");
   ifd_put_clean(to, s->model->graph->name ? s->model->graph->name : "");

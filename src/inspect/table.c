@@ -11,9 +11,8 @@ void ifd_table_init(ifd_table *table, ifd_error *err, ifd_arena *arena, const if
 
 ifd_status ifd_table_add(ifd_table *table, const char *const *cells) {
   const char **row;
+  for (int c = 0; c < table->n_columns; c++) EXPECT(table->err, cells[c], NO_MEMORY, "out of memory");
   ALLOC(table->err, row, ifd_arena_memdup(table->arena, cells, (size_t)table->n_columns * sizeof *row));
-  for (int c = 0; c < table->n_columns; c++)
-    if (!row[c]) row[c] = "";
   IFD_PUSH(table->err, table->arena, &table->rows, row);
   return IFD_OK;
 }

@@ -29,7 +29,7 @@ typedef struct ifd_table {
 } ifd_table;
 
 void ifd_table_init(ifd_table *table, ifd_error *err, ifd_arena *arena, const ifd_column *columns);
-/* One text for each column, borrowed; NULL is empty. */
+/* One text for each column, borrowed. NULL is what an allocation left: NO_MEMORY. */
 ifd_status ifd_table_add(ifd_table *table, const char *const *cells);
 ifd_status ifd_table_add_rule(ifd_table *table);
 /* width 0: as wide as it gets. */

@@ -4,22 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-static const ifd_view views[] = {{"summary", ifd_view_summary}, {"nodes", ifd_view_nodes},
-                                 {"weights", ifd_view_weights}, {"norms", ifd_view_norms},
-                                 {"text", ifd_view_text},       {"json", ifd_view_json},
-                                 {"dot", ifd_view_dot}};
-
-const ifd_view *ifd_view_find(const char *name) {
-  for (size_t i = 0; i < sizeof views / sizeof *views; i++)
-    if (strcmp(views[i].name, name) == 0) return &views[i];
-  return NULL;
-}
-
 /* ---- text ---- */
 
 enum { SHOWN_ELEMENTS = 16 };
 
-ifd_status ifd_view_text(const ifd_survey *s, FILE *to, int width) {
+static ifd_status print_text(const ifd_survey *s, FILE *to, int width) {
   char *text;
   (void)width;
   ifd_text_options options = {.types = true, .max_elements = SHOWN_ELEMENTS};
@@ -57,7 +46,7 @@ static const char *macs_of(const ifd_survey *s, const ifd_node_row *row) {
   return ifd_arena_strdup(s->arena, ifd_dim_text(s->model->dims, row->macs, text, sizeof text));
 }
 
-ifd_status ifd_view_nodes(const ifd_survey *s, FILE *to, int width) {
+static ifd_status print_nodes(const ifd_survey *s, FILE *to, int width) {
   static const ifd_column columns[] = {{"Node", .flexible = true},
                                        {"Operator", .flexible = true},
                                        {"Inputs", .flexible = true},
@@ -77,7 +66,6 @@ ifd_status ifd_view_nodes(const ifd_survey *s, FILE *to, int width) {
         names_of(s->arena, n->outputs, n->n_outputs),
         types_of(s, n->outputs, n->n_outputs),
         macs_of(s, r)};
-    for (int c = 0; c < 6; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
     TRY(ifd_table_add(&table, cells));
   }
   ifd_table_print(&table, to, width);
@@ -92,7 +80,7 @@ static const char *number(ifd_arena *arena, double x) {
 
 static const char *count(ifd_arena *arena, int64_t n) { return n ? ifd_text_count(arena, (double)n) : ""; }
 
-ifd_status ifd_view_weights(const ifd_survey *s, FILE *to, int width) {
+static ifd_status print_weights(const ifd_survey *s, FILE *to, int width) {
   static const ifd_column columns[] = {{"Weight", .flexible = true}, {"Type", .flexible = true},
                                        {"Bytes", .right = true},     {"Min", .right = true},
                                        {"Max", .right = true},       {"Mean", .right = true},
@@ -115,7 +103,6 @@ ifd_status ifd_view_weights(const ifd_survey *s, FILE *to, int width) {
                             count(s->arena, f.n_zero),
                             count(s->arena, f.n_nan),
                             count(s->arena, f.n_inf)};
-    for (int c = 0; c < 9; c++) EXPECT(s->err, cells[c], NO_MEMORY, "out of memory");
     TRY(ifd_table_add(&table, cells));
   }
   ifd_table_print(&table, to, width);
@@ -124,7 +111,7 @@ ifd_status ifd_view_weights(const ifd_survey *s, FILE *to, int width) {
 
 /* ---- normalizations ---- */
 
-ifd_status ifd_view_norms(const ifd_survey *s, FILE *to, int width) {
+static ifd_status print_norms(const ifd_survey *s, FILE *to, int width) {
   static const ifd_column columns[] = {{"Layer", .flexible = true}, {"Normalization"},
                                        {"Over", .flexible = true},  {"Statistics"},
                                        {"After", .flexible = true}, {0}};
@@ -134,9 +121,22 @@ ifd_status ifd_view_norms(const ifd_survey *s, FILE *to, int width) {
     const ifd_norm_row *r = &s->norms.v[i];
     const char *cells[5] = {ifd_survey_node_name(r->node), ifd_norm_name(s->arena, &r->norm), r->norm.over,
                             ifd_norm_statistics_text(r->norm.statistics), r->after};
-    EXPECT(s->err, cells[1], NO_MEMORY, "out of memory");
     TRY(ifd_table_add(&table, cells));
   }
   ifd_table_print(&table, to, width);
   return IFD_OK;
+}
+
+/* ---- all of them ---- */
+
+ifd_status ifd_survey_print(const ifd_survey *s, const char *what, FILE *to, int width) {
+  static const struct {
+    const char *name;
+    ifd_status (*print)(const ifd_survey *survey, FILE *to, int width);
+  } views[] = {{"summary", ifd_survey_summary}, {"nodes", print_nodes}, {"weights", print_weights},
+               {"norms", print_norms},          {"text", print_text},   {"json", ifd_survey_json},
+               {"dot", ifd_survey_dot}};
+  for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+    if (strcmp(views[i].name, what) == 0) return views[i].print(s, to, width);
+  FAIL(s->err, USAGE, "there is no view '%s'", what);
 }

@@ -5,24 +5,15 @@
 #include "inspect/survey.h"
 #include "inspect/table.h"
 
-ifd_status ifd_view_summary(const ifd_survey *survey, FILE *to, int width);
-ifd_status ifd_view_nodes(const ifd_survey *survey, FILE *to, int width);
-ifd_status ifd_view_weights(const ifd_survey *survey, FILE *to, int width);
-/* Every normalization: what it goes over, and whose statistics it uses. */
-ifd_status ifd_view_norms(const ifd_survey *survey, FILE *to, int width);
-/* ONNX's textual syntax, big constants shortened. */
-ifd_status ifd_view_text(const ifd_survey *survey, FILE *to, int width);
-/* All of it. */
-ifd_status ifd_view_json(const ifd_survey *survey, FILE *to, int width);
+/* what: "summary", "nodes", "weights", "norms" (what each normalization goes over, and whose statistics it
+ * uses), "text" (ONNX's textual syntax, big constants shortened), "json" (all of it) or "dot"; USAGE
+ * otherwise. */
+ifd_status ifd_survey_print(const ifd_survey *survey, const char *what, FILE *to, int width);
+
+/* Those that are files of their own. */
+ifd_status ifd_survey_summary(const ifd_survey *survey, FILE *to, int width);
+ifd_status ifd_survey_json(const ifd_survey *survey, FILE *to, int width);
 /* For Graphviz: nodes are boxes, subgraphs clusters; weights are not drawn. */
-ifd_status ifd_view_dot(const ifd_survey *survey, FILE *to, int width);
-
-typedef struct ifd_view {
-  const char *name;
-  ifd_status (*print)(const ifd_survey *survey, FILE *to, int width);
-} ifd_view;
-
-/* All of the above by name; NULL when there is none. */
-const ifd_view *ifd_view_find(const char *name);
+ifd_status ifd_survey_dot(const ifd_survey *survey, FILE *to, int width);
 
 #endif

@@ -274,7 +274,7 @@ static ifd_status print_outputs(check *c, FILE *to) {
     const double numbers[6] = {e->optimized.absolute, e->original.absolute, e->optimized.relative,
                                e->original.relative,  e->optimized.ulp,     e->original.ulp};
     const char *cells[8] = {g->outputs.v[i]->name, ifd_text_count(&c->arena, (double)e->n)};
-    for (int k = 0; k < 6; k++) ALLOC(c->err, cells[2 + k], ifd_arena_printf(&c->arena, "%.3g", numbers[k]));
+    for (int k = 0; k < 6; k++) cells[2 + k] = ifd_arena_printf(&c->arena, "%.3g", numbers[k]);
     TRY(ifd_table_add(&table, cells));
   }
   ifd_table_print(&table, to, 0);

@@ -193,24 +193,29 @@ static void the_first_versions_are_read(void **state) {
 
 /* ---- tensors ---- */
 
-/* Reads the tensor as the initializer of a model; the values as doubles. */
-static ifd_status read_tensor(ifd_error *err, Onnx__TensorProto *tensor, double *values, int *n) {
-  protos p;
+/* Reads the model; the values of its initializer as doubles. */
+static ifd_status read_values(ifd_error *err, protos *p, const char *name, double *values, int *n,
+                              ifd_budget *budget) {
   ifd_model *m;
   void *bytes;
-  begin_relu(&p);
-  tensor->name = "w";
-  p.initializers[0] = tensor;
-  p.graph.n_initializer = 1;
-  ifd_status status = read_protos(err, &m, &bytes, &p, NULL);
+  ifd_status status = read_protos(err, &m, &bytes, p, budget);
   if (status == IFD_OK) {
-    const ifd_tensor *t = ifd_graph_find_value(m->graph, "w")->constant;
+    const ifd_tensor *t = ifd_graph_find_value(m->graph, name)->constant;
     *n = (int)ifd_tensor_count(t);
     for (int i = 0; i < *n; i++) values[i] = ifd_tensor_get_f64(t, i);
     ifd_model_destroy(m);
   }
   free(bytes);
   return status;
+}
+
+static ifd_status read_tensor(ifd_error *err, Onnx__TensorProto *tensor, double *values, int *n) {
+  protos p;
+  begin_relu(&p);
+  tensor->name = "w";
+  p.initializers[0] = tensor;
+  p.graph.n_initializer = 1;
+  return read_values(err, &p, "w", values, n, NULL);
 }
 
 #define BYTES(text)                                                                                          \
@@ -364,20 +369,10 @@ static void elements_are_borrowed(void **state) {
 static ifd_status read_sparse(ifd_error *err, Onnx__SparseTensorProto *sparse, double *values, int *n,
                               ifd_budget *budget) {
   protos p;
-  ifd_model *m;
-  void *bytes;
   begin_relu(&p);
   p.sparse[0] = sparse;
   p.graph.n_sparse_initializer = 1;
-  ifd_status status = read_protos(err, &m, &bytes, &p, budget);
-  if (status == IFD_OK) {
-    const ifd_tensor *t = ifd_graph_find_value(m->graph, "s")->constant;
-    *n = (int)ifd_tensor_count(t);
-    for (int i = 0; i < *n; i++) values[i] = ifd_tensor_get_f64(t, i);
-    ifd_model_destroy(m);
-  }
-  free(bytes);
-  return status;
+  return read_values(err, &p, "s", values, n, budget);
 }
 
 static void sparse_tensors_are_made_dense(void **state) {
