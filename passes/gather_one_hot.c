@@ -11,6 +11,7 @@
 typedef struct one_hot {
   ifd_value *index; /* int32 or int64 */
   bool squeezes;    /* its last axis, of length 1, goes */
+  bool flattens;    /* or all its axes are one */
   int64_t first, n; /* of what it is compared with: consecutive integers */
   int copies;       /* of the weights, for so many times n of these */
 } one_hot;
@@ -63,6 +64,19 @@ static bool is_one_hot(ifd_rewrite *rw, ifd_value *v, one_hot *o) {
   return in_range(o->first, o->n);
 }
 
+static bool is_vector(ifd_rewrite *rw, ifd_value *v, one_hot *o) {
+  return is_compared(rw, v, o) || is_one_hot(rw, v, o);
+}
+
+/* The same, or rows of it, as exporters of products over more than two axes make them. */
+static bool are_vectors(ifd_rewrite *rw, ifd_value *v, one_hot *o) {
+  const ifd_node *view = ifd_made_by(v, "Reshape");
+  if (is_vector(rw, v, o)) return true;
+  if (!view || ifd_rw_rank(rw, v) != 2 || !is_vector(rw, view->inputs[0], o)) return false;
+  o->flattens = true;
+  return ifd_rw_dim(rw, v, 1) == o->n;
+}
+
 /* Weights [n, columns] of floats. */
 static bool are_weights(const ifd_tensor *w, int64_t n) {
   return w && w->dtype == IFD_FLOAT && w->shape.rank == 2 && w->shape.dim[0] == n;
@@ -106,9 +120,15 @@ static ifd_status add_place(ifd_rewrite *rw, ifd_value **out, const one_hot *o) 
   return IFD_OK;
 }
 
-static ifd_status squeeze(ifd_rewrite *rw, ifd_value **v) {
+static ifd_status change_axes(ifd_rewrite *rw, ifd_value **v, bool flattens) {
   ifd_node *node;
-  TRY(ifd_ints_add_node(rw, &node, "Squeeze", *v, "axes", (const int64_t[]){-1}, 1, 1));
+  ifd_value *inputs[2] = {*v};
+  if (flattens) {
+    TRY(ifd_rw_add_ints(rw, &inputs[1], (const int64_t[]){-1}, 1, "shape"));
+    TRY(ifd_rw_add_node(rw, &node, "Reshape", inputs, 2, 1));
+  } else {
+    TRY(ifd_ints_add_node(rw, &node, "Squeeze", *v, "axes", (const int64_t[]){-1}, 1, 1));
+  }
   *v = node->outputs[0];
   return IFD_OK;
 }
@@ -119,13 +139,13 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *matmul) {
   ifd_value *inputs[2];
   ifd_node *node;
   if (!ifd_rw_for_running(rw) || matmul->opset < 12 || ifd_rw_rank(rw, matmul->inputs[0]) < 2 ||
-      !(is_compared(rw, matmul->inputs[0], &o) || is_one_hot(rw, matmul->inputs[0], &o)))
+      !are_vectors(rw, matmul->inputs[0], &o))
     return IFD_OK;
   if (!are_weights(w, o.n)) return ifd_rw_refuse(rw, "its weights are not a constant matrix of floats");
   TRY(add_table(rw, &inputs[0], w, o.copies, matmul->inputs[1]->name));
   if (!inputs[0]) return ifd_rw_refuse(rw, "its weights are not all finite");
   TRY(add_place(rw, &inputs[1], &o));
-  if (o.squeezes) TRY(squeeze(rw, &inputs[1]));
+  if (o.squeezes || o.flattens) TRY(change_axes(rw, &inputs[1], o.flattens));
   TRY(ifd_rw_add_node(rw, &node, "Gather", inputs, 2, 1));
   return ifd_rw_replace(rw, matmul->outputs[0], node->outputs[0]);
 }
