@@ -34,7 +34,7 @@ static ifd_node *open_product(ifd_rewrite *rw, const ifd_value *v, int n_uses) {
   static const char *const own[] = {"Conv", "ConvTranspose", "MatMul"};
   if (!v || !v->producer || ifd_value_n_readers(v) != n_uses) return NULL;
   for (int i = 0; i < 3; i++)
-    if (ifd_rw_is_own(v->producer, own[i])) return v->producer;
+    if (ifd_rw_is_own(v->producer, own[i])) return ifd_node_has_input(v->producer, 6) ? NULL : v->producer;
   return is_product(rw, v->producer) ? v->producer : NULL;
 }
 

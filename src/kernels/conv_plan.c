@@ -166,6 +166,7 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
                                                         [IFD_K_CONV_WINOGRAD_2_HALF] = "winograd 2x2 half",
                                                         [IFD_K_CONV_WINOGRAD_LINE] = "winograd line",
                                                         [IFD_K_CONV_DEPTHWISE] = "depthwise",
+                                                        [IFD_K_CONV_EXPANDED] = "expanded",
                                                         [IFD_K_CONV_GROUPED] = "grouped",
                                                         [IFD_K_CONV_PHASES] = "phases",
                                                         [IFD_K_CONV_PHASES_OUT] = "phases",
@@ -314,6 +315,19 @@ static void plan_depthwise(ifd_k_conv_plan *p) {
       ifd_conv_tap_lines_len(&p->shape) + (z.fits || z.wide ? sizeof(float) * 16 * (size_t)z.vectors : 0);
 }
 
+/* Rows of a task are made of lines of which some are made by the task before, too. */
+static void plan_expanded(ifd_k_conv_plan *p) {
+  const ifd_k_conv_shape *s = &p->shape;
+  plan_lines(p);
+  double made = (double)s->before * (double)ifd_conv_volume(s->in);
+  double read = 3 * (double)ifd_conv_volume(s->kernel) * (double)ifd_conv_volume(s->out);
+  int64_t blocks = ifd_ceil_div(s->m, 16), tasks = ifd_tasks_worth((made + read) * (double)blocks, TASK);
+  split_rows(p, s->out[IFD_K_H], ifd_min_i64(ifd_min_i64(tasks, 4), s->out[IFD_K_H] / LEAST_LINES));
+  split_blocks(p, blocks, ifd_ceil_div(tasks, p->row_tasks), IFD_CONV_EXPANDED_BLOCKS);
+  p->rows_first = true;
+  p->scratch_len = ifd_conv_expanded_sizes_of(s).len;
+}
+
 static void plan_grouped(ifd_k_conv_plan *p) {
   plan_lines(p);
   p->scratch_len = ifd_conv_spread_scratch_of(&p->shape, p->rows).len;
@@ -344,7 +358,7 @@ static void plan_planar(ifd_k_conv_plan *p) { plan_band(p, ifd_conv_band_planar,
 /* Nothing that is computed from the shape reaches 2^60: the largest are bytes of weights transformed, of
  * scratch and numbers of tasks. */
 static bool sizes_fit(const ifd_k_conv_shape *s, int64_t batch) {
-  double weights = 64.0 * 36 * (double)s->c * ((double)s->m + 16),
+  double weights = 64.0 * 36 * ((double)s->c + (double)s->before) * ((double)s->m + 16),
          samples = (double)batch * 64 * ((double)s->c + (double)s->m + 32);
   double band = 64 * 64;
   for (int d = 0; d < IFD_K_DIMS; d++) {
@@ -369,6 +383,7 @@ bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, 
       [IFD_K_CONV_WINOGRAD_2_HALF] = plan_winograd,
       [IFD_K_CONV_WINOGRAD_LINE] = plan_winograd_line,
       [IFD_K_CONV_DEPTHWISE] = plan_depthwise,
+      [IFD_K_CONV_EXPANDED] = plan_expanded,
       [IFD_K_CONV_GROUPED] = plan_grouped,
       [IFD_K_CONV_PHASES] = plan_boxes,
       [IFD_K_CONV_PHASES_OUT] = plan_boxes,

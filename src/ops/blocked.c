@@ -6,7 +6,9 @@
  * Input 0 of Conv may also be plain ([N, C, image…]): attribute plain_input; so may the output, then:
  * plain_output. ConvTranspose of one group may have a plain output of its blocked input.
  * A pointwise Conv of one group may scale, shift and clip what it reads: inputs 4 and 5 have these for each
- * channel, blocked, attribute `prologue` the bounds. */
+ * channel, blocked, attribute `prologue` the bounds. A depthwise Conv may read what a pointwise one of one
+ * group makes of input 0: inputs 6 and 7 are its weights and bias, attributes `expansion` and `expansion_p`
+ * its activation. */
 #include "kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/shared/batch.h"
@@ -126,12 +128,13 @@ static ifd_status infer_conv_transpose(ifd_infer *x) { return infer_conv_as(x, t
 typedef struct conv_params {
   const struct ifd_k_conv_table *kernels;
   ifd_k_conv_plan plan;
-  ifd_k_epilogue epilogue; /* pointers are of the run */
-  const float *packed;     /* NULL: by the run, at the beginning of shared memory */
-  size_t x_at, before_at;  /* of shared memory: x, where it was blocked into it; the plan's */
-  float bounds[2];         /* of the prologue */
-  bool from_shared;        /* x was blocked into shared memory */
-  bool has_bias, has_other, has_prologue;
+  ifd_k_epilogue epilogue, expansion; /* pointers are of the run */
+  const float *packed;                /* NULL: by the run, at the beginning of shared memory */
+  const float *packed_expansion;      /* NULL: there is none */
+  size_t x_at, before_at;             /* of shared memory: x, where it was blocked into it; the plan's */
+  float bounds[2];                    /* of the prologue */
+  bool from_shared;                   /* x was blocked into shared memory */
+  bool has_bias, has_other, has_prologue, has_expansion_bias;
 } conv_params;
 
 static ifd_k_conv_args conv_args(const conv_params *p, const ifd_args *args) {
@@ -156,7 +159,11 @@ static void run_conv(const void *params, const ifd_args *args, int task) {
   ifd_k_prologue prologue = {.lo = p->bounds[0], .hi = p->bounds[1]};
   if (p->has_prologue) prologue.scale = args->in[4], prologue.shift = args->in[5];
   ifd_k_conv_args a = conv_args(p, args);
+  ifd_k_epilogue expansion_e = p->expansion;
+  expansion_e.bias = p->has_expansion_bias ? args->in[7] : NULL;
+  ifd_k_expansion expansion = {p->packed_expansion, &expansion_e};
   a.epilogue = &e;
+  a.expansion = p->packed_expansion ? &expansion : NULL;
   a.prologue = p->has_prologue ? &prologue : NULL;
   p->kernels->run(&p->plan, &a, task, args->scratch);
 }
@@ -183,12 +190,12 @@ typedef struct conv_packing {
 
 /* Plans that differ in batch, image or task split alone may share packed weights: what packing reads is kept
  * in the key. */
-static void packing_of(const conv_params *p, conv_packing *out) {
+static void packing_of(const ifd_lower *x, const ifd_k_conv_plan *plan, conv_packing *out) {
   memset(out, 0, sizeof *out);
-  out->kernels = p->kernels;
-  out->plan.shape = p->plan.shape;
-  out->plan.algo = p->plan.algo;
-  out->plan.packed_len = p->plan.packed_len;
+  out->kernels = ifd_k_conv(x->isa);
+  out->plan.shape = plan->shape;
+  out->plan.algo = plan->algo;
+  out->plan.packed_len = plan->packed_len;
   for (int d = 0; d < IFD_K_DIMS; d++)
     out->plan.shape.in[d] = out->plan.shape.out[d] = out->plan.shape.pad[d] = 0;
 }
@@ -203,27 +210,56 @@ static void run_pack(const void *params, const ifd_args *args, int task) {
   pack_conv(args->shared, args->in[1], params, task, p->n_shares);
 }
 
+/* Constant weights, packed once for the session. */
+static ifd_status pack_once(ifd_lower *x, const float **out, int input, conv_packing *how) {
+  const void *packed;
+  how->splat = x->in[input]->splat;
+  TRY(x->packed(x, &packed, x->in[input],
+                &(ifd_packing){.pack = pack_conv,
+                               .params = how,
+                               .params_size = sizeof *how,
+                               .bytes = how->plan.packed_len,
+                               .takes_splat = true}));
+  *out = packed;
+  x->work->unread |= 1u << input;
+  return IFD_OK;
+}
+
 /* Packed weights: once for the session where they are constant, otherwise by the run. */
 static ifd_status place_weights(ifd_lower *x, conv_params *p) {
   enum { SHARE = 1 << 17 };
   conv_packing how;
-  const void *packed;
-  packing_of(p, &how);
+  packing_of(x, &p->plan, &how);
   if (!x->constant[1]) {
     p->x_at = x->work->shared = (p->plan.packed_len + 63) & ~(size_t)63;
     how.n_shares = 1 + (int)ifd_min_i64((int64_t)(p->plan.packed_len / SHARE), 15);
     return ifd_lower_launch(x, run_pack, &how, sizeof how, how.n_shares, 0);
   }
-  how.splat = x->in[1]->splat;
-  TRY(x->packed(x, &packed, x->in[1],
-                &(ifd_packing){.pack = pack_conv,
-                               .params = &how,
-                               .params_size = sizeof how,
-                               .bytes = p->plan.packed_len,
-                               .takes_splat = true}));
-  p->packed = packed;
-  x->work->unread = 1u << 1;
-  return IFD_OK;
+  return pack_once(x, &p->packed, 1, &how);
+}
+
+static bool is_expanded(const ifd_lower *x) { return x->node->n_inputs > 6 && x->in[6]; }
+
+/* The pointwise convolution before a depthwise one. */
+static ifd_status place_expansion(ifd_lower *x, conv_params *p) {
+  const ifd_k_conv_shape *s = &p->plan.shape;
+  ifd_k_conv_shape before = {.c = s->before, .m = s->c, .groups = 1};
+  ifd_k_conv_plan plan;
+  conv_packing how;
+  EXPECT(x->err,
+         s->groups == s->c && s->groups == s->m && s->in[IFD_K_D] == 1 && s->kernel[IFD_K_D] == 1 &&
+             x->constant[6],
+         BAD_MODEL, "a Conv with an expansion is depthwise");
+  for (int d = 0; d < IFD_K_DIMS; d++) {
+    before.in[d] = before.out[d] = s->in[d];
+    before.kernel[d] = before.stride[d] = before.dilation[d] = 1;
+  }
+  EXPECT(x->err, ifd_k_conv_plan_init(&plan, &before, IFD_K_CONV_DIRECT, 1), LIMIT,
+         "the convolution is larger than memory");
+  packing_of(x, &plan, &how);
+  p->expansion = ifd_epilogue_act(x->node, "expansion", "expansion_p");
+  p->has_expansion_bias = x->node->n_inputs > 7 && x->in[7];
+  return pack_once(x, &p->packed_expansion, 6, &how);
 }
 
 /* The input, blocked by the run. */
@@ -268,7 +304,8 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
   EXPECT(x->err, window.n <= IFD_K_DIMS, UNSUPPORTED, "blocked convolutions have at most three axes");
   if (ifd_shape_count(&x->out[0]->shape) == 0) return IFD_OK;
   ifd_k_conv_shape shape = ifd_conv_shape_of(&window, plain.dim[1], m, groups, transposed);
-  ifd_k_conv_algo algo = ifd_k_conv_choose(&shape, wish);
+  shape.before = is_expanded(x) ? x->in[6]->shape.dim[1] : 0;
+  ifd_k_conv_algo algo = shape.before ? IFD_K_CONV_EXPANDED : ifd_k_conv_choose(&shape, wish);
   conv_params p = {.kernels = ifd_k_conv(x->isa), .epilogue = ifd_epilogue_of(x->node)};
   EXPECT(x->err, ifd_k_conv_plan_init(&p.plan, &shape, algo, plain.dim[0]), LIMIT,
          "the convolution is larger than memory");
@@ -279,6 +316,7 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
   x->work->algorithm = ifd_k_conv_algo_name(algo);
   TRY(read_prologue(x, &p));
   TRY(place_weights(x, &p));
+  if (shape.before) TRY(place_expansion(x, &p));
   if (p.from_shared) TRY(place_input(x, &p, &plain));
   if (p.plan.n_before) TRY(place_before(x, &p));
   return ifd_lower_launch(x, run_conv, &p, sizeof p, p.plan.n_tasks, p.plan.scratch_len);
@@ -288,8 +326,10 @@ static ifd_status lower_conv(ifd_lower *x) { return lower_conv_as(x, false); }
 static ifd_status lower_conv_transpose(ifd_lower *x) { return lower_conv_as(x, true); }
 
 static double cost_conv(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
-  (void)node;
-  return (double)ifd_shape_count(&out[0]) * (double)ifd_shape_span(&in[1], 1, in[1].rank);
+  double products = (double)ifd_shape_count(&out[0]) * (double)ifd_shape_span(&in[1], 1, in[1].rank);
+  if (node->n_inputs <= 6) return products;
+  double places = (double)ifd_shape_count(&in[0]) / ((double)in[0].dim[1] * BLOCK);
+  return products + places * (double)ifd_shape_count(&in[6]);
 }
 
 static double cost_conv_transpose(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {

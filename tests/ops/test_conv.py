@@ -242,9 +242,21 @@ def activated(rng):
     return n.model(n.conv(y, 8, 24, 1, 1))
 
 
+def inverted_residual(rng, size=120, read_twice=False):
+    """Depthwise of a pointwise convolution that makes too much to stay near, one after another."""
+    n = Net(rng, [2, 17, size, size])
+    y = n.node("HardSwish", [n.conv("x", 40, 17, 1, 1)])
+    z = n.conv(y, 40, 40, 5, 3, groups=40, strides=[1, 2], pads=[2, 1, 2, 1])
+    if read_twice:
+        z = n.node("Add", [z, n.conv(y, 40, 40, 1, 1, strides=[1, 2])])
+    z = n.relu(n.node("Add", [z, n.conv("x", 40, 17, 1, 1, strides=[1, 2])]))
+    y = n.relu(n.conv(n.conv(z, 20, 40, 1, 1), 75, 20, 1, 1))
+    return n.model(n.conv(n.relu(n.conv(y, 75, 75, 3, 3, groups=75, pads=[1, 1, 1, 1])), 8, 75, 1, 1))
+
+
 NETS = [shuffle_net, shuffled_channels, small_groups, odd_groups, few_outputs, long_kernels, half_bands, few_inputs, narrow,
         dense_block, volume, computed_weights, transposes_1d, transposes_2d, transposes_3d, vocoder, decoder, resized,
-        lines, activated]
+        lines, activated, inverted_residual]
 
 
 def run(folder, *options, **environment):
@@ -270,6 +282,17 @@ def test_net(net):
         np.testing.assert_allclose(bits, want, rtol=1e-4, atol=1e-4 * float(np.abs(want).max()))
         for isa, threads in ("avx2", "1"), ("avx512", "1"), ("avx512", "3"):
             assert run(folder, "--threads", threads, INFOLD_CPU=isa).tobytes() == bits.tobytes(), (isa, threads)
+
+
+@pytest.mark.parametrize("options, n", [({}, 2), ({"size": 20}, 0), ({"read_twice": True}, 1)], ids=str)
+def test_expansion(options, n):
+    """Convolutions become one only where what lies between is large and nothing else reads it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        onnx.save(inverted_residual(np.random.default_rng(3), **options), folder / "model.onnx")
+        done = lib.subprocess.run([*lib.COMMAND, "run", folder / "model.onnx", "--input", "x=random", "--profile"],
+                                  check=True, capture_output=True, text=True)
+        assert sum(" expanded " in line for line in done.stdout.splitlines()) == n, done.stdout
 
 
 def test_exact_conv():

@@ -12,11 +12,12 @@ static ifd_conv_task task_at(const ifd_k_conv_plan *p, const ifd_k_conv_args *ar
   ifd_conv_task t = {.plan = p,
                      .packed = args->packed,
                      .prologue = args->prologue,
+                     .expansion = args->expansion,
                      .shared = args->shared,
                      .x_plane = ifd_conv_volume(s->in),
                      .y_plane = ifd_conv_volume(s->out)};
-  t.x_sample =
-      args->x_sample ? args->x_sample : ifd_conv_sample(s->c, s->in, ifd_k_conv_reads_plain(p->algo));
+  int64_t c = s->before ? s->before : s->c;
+  t.x_sample = args->x_sample ? args->x_sample : ifd_conv_sample(c, s->in, ifd_k_conv_reads_plain(p->algo));
   t.y_sample =
       args->y_sample ? args->y_sample : ifd_conv_sample(s->m, s->out, ifd_k_conv_writes_plain(p->algo));
   t.epilogue = args->epilogue ? *args->epilogue : IFD_K_EPILOGUE_NONE;
@@ -45,6 +46,7 @@ static void run(const ifd_k_conv_plan *p, const ifd_k_conv_args *args, int64_t t
       [IFD_K_CONV_WINOGRAD_2_HALF] = IFD_K(ifd_conv_winograd),
       [IFD_K_CONV_WINOGRAD_LINE] = IFD_K(ifd_conv_winograd_line),
       [IFD_K_CONV_DEPTHWISE] = IFD_K(ifd_conv_depthwise),
+      [IFD_K_CONV_EXPANDED] = IFD_K(ifd_conv_expanded),
       [IFD_K_CONV_GROUPED] = IFD_K(ifd_conv_grouped),
       [IFD_K_CONV_PHASES] = IFD_K(ifd_conv_direct),
       [IFD_K_CONV_PHASES_OUT] = IFD_K(ifd_conv_direct),

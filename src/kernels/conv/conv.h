@@ -20,6 +20,7 @@ typedef struct ifd_k_conv_shape {
   int64_t kernel[IFD_K_DIMS], stride[IFD_K_DIMS], dilation[IFD_K_DIMS];
   int64_t pad[IFD_K_DIMS]; /* at the beginning; not negative. What the end needs follows from out. */
   bool transposed;         /* ConvTranspose: input i adds to output i * stride + tap * dilation - pad */
+  int64_t before; /* channels of x, of which a pointwise convolution makes the c that are read; 0: x has c */
 } ifd_k_conv_shape;
 
 typedef enum ifd_k_conv_algo {
@@ -30,6 +31,7 @@ typedef enum ifd_k_conv_algo {
   IFD_K_CONV_WINOGRAD_2_HALF, /* still fewer to read */
   IFD_K_CONV_WINOGRAD_LINE,   /* along one axis of the kernel alone */
   IFD_K_CONV_DEPTHWISE,       /* groups = C = M */
+  IFD_K_CONV_EXPANDED,        /* the same of what a pointwise convolution makes of x, some lines at a time */
   IFD_K_CONV_GROUPED,         /* groups of few channels */
   IFD_K_CONV_PHASES,     /* transposed: a product for each group, its columns the channels of all phases */
   IFD_K_CONV_PHASES_OUT, /* the same, y not blocked */
@@ -48,7 +50,7 @@ typedef struct ifd_k_conv_wish {
   bool plain_output; /* y must be unblocked; there is one group; x is unblocked too, unless transposed */
 } ifd_k_conv_wish;
 
-/* The algorithm for a shape. */
+/* The algorithm for a shape that has no convolution before it. */
 ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *shape, ifd_k_conv_wish wish);
 static inline bool ifd_k_conv_reads_plain(ifd_k_conv_algo algo) { return algo >= IFD_K_CONV_FRAMES; }
 static inline bool ifd_k_conv_writes_plain(ifd_k_conv_algo algo) {
@@ -83,6 +85,12 @@ typedef struct ifd_k_prologue {
   float lo, hi;
 } ifd_k_prologue;
 
+/* The pointwise convolution before an expanded one. */
+typedef struct ifd_k_expansion {
+  const float *packed;            /* as for a direct convolution of shape.before to shape.c channels */
+  const ifd_k_epilogue *epilogue; /* bias [shape.c]; nothing is joined */
+} ifd_k_expansion;
+
 typedef struct ifd_k_conv_args {
   const float *x;
   int64_t x_sample; /* floats between samples; 0: dense */
@@ -90,6 +98,7 @@ typedef struct ifd_k_conv_args {
   int64_t y_sample;
   const float *packed;            /* 64-aligned */
   const ifd_k_prologue *prologue; /* only where the algorithm is direct and places are pixels of x; NULL: x */
+  const ifd_k_expansion *expansion;
   const ifd_k_epilogue *epilogue; /* bias [m]; other blocked as y. NULL: the sums alone */
   float *shared;                  /* 64-aligned, of plan->shared_len bytes */
 } ifd_k_conv_args;

@@ -214,6 +214,31 @@ void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch) {
   }
 }
 
+/* ---- depthwise: lines of x elsewhere ---- */
+
+/* Lines of x of one plane side by side, from `first` on. */
+typedef struct some_lines {
+  int64_t first, floats; /* of a line */
+} some_lines;
+
+static int64_t place_in_some(void *context, int64_t tap_d, int64_t plane, int64_t line) {
+  const some_lines *s = context;
+  (void)tap_d, (void)plane;
+  return (line - s->first) * s->floats;
+}
+
+void IFD_K(ifd_conv_depthwise_rows)(const ifd_conv_task *t, const float *x, int64_t first, int64_t block,
+                                    int64_t r0, int64_t r1, void *room) {
+  ifd_conv_task rows = *t;
+  rows.r0 = r0, rows.r1 = r1;
+  lines g = lines_of(&rows, room);
+  g.block = block;
+  g.fused = ifd_conv_fuse(t, block);
+  ifd_conv_line l = depthwise_line(&g);
+  l.x = x;
+  run_inside(&g, &l, place_in_some, &(some_lines){first, l.width * 16});
+}
+
 /* ---- groups ---- */
 
 /* Lines of x spread over the lanes of a block (line.h). */

@@ -4,6 +4,7 @@
 #define IFD_KERNELS_CONV_LINE_H
 
 #include "kernels/conv/phase.h"
+#include "kernels/gemm/product.h"
 #ifdef IFD_ISA
 #include "kernels/conv/task.h"
 #endif
@@ -50,6 +51,35 @@ static inline ifd_conv_padded_sizes ifd_conv_padded_sizes_of(const ifd_k_conv_sh
   return z;
 }
 
+/* Bytes of the lines of x and taps that a row of places meets. */
+static inline size_t ifd_conv_tap_lines_len(const ifd_k_conv_shape *s) {
+  return ifd_round_64(sizeof(ifd_conv_tap_line) * (size_t)(s->kernel[IFD_K_D] * s->kernel[IFD_K_H]));
+}
+
+/* Expanded: two blocks of some lines of what is read, in L2; `rows` rows of outputs read no more than `lines`
+ * of them. */
+typedef struct ifd_conv_expanded_sizes {
+  int64_t rows, lines, plane; /* floats of a block */
+  size_t made, product, len;  /* of scratch, in bytes: the lines and what makes them, behind lines and taps */
+} ifd_conv_expanded_sizes;
+
+enum { IFD_CONV_EXPANDED_BLOCKS = 2 };
+
+static inline ifd_conv_expanded_sizes ifd_conv_expanded_sizes_of(const ifd_k_conv_shape *s) {
+  enum { FLOATS = 1 << 15 };
+  int64_t line = s->in[IFD_K_W] * 16, reach = (s->kernel[IFD_K_H] - 1) * s->dilation[IFD_K_H] + 1;
+  int64_t more = ifd_max_i64(0, FLOATS / line - reach) / s->stride[IFD_K_H];
+  ifd_conv_expanded_sizes z = {.rows = ifd_min_i64(s->out[IFD_K_H], more + 1)};
+  z.lines = ifd_min_i64(s->in[IFD_K_H], (z.rows - 1) * s->stride[IFD_K_H] + reach);
+  z.plane = z.lines * line;
+  z.made = ifd_conv_tap_lines_len(s);
+  z.product = z.made + sizeof(float) * IFD_CONV_EXPANDED_BLOCKS * (size_t)z.plane;
+  z.len = z.product + ifd_product_scratch_of(z.lines * s->in[IFD_K_W], IFD_CONV_EXPANDED_BLOCKS * 16,
+                                             s->before, ifd_ceil_div(s->before, 16), true, false)
+                          .len;
+  return z;
+}
+
 /* Groups that share lanes: strips of at most 14 places of a line. What a place reads is kept in L1, spread
  * over the lanes, [channel][tap of depth][slot][column][16]: of the channels so many at once, of the lines
  * those that one row of places reads, each in the slot that its number gives. */
@@ -79,9 +109,6 @@ typedef struct ifd_conv_spread_scratch {
   size_t lanes, held, x, sums, len;
 } ifd_conv_spread_scratch;
 
-static inline size_t ifd_conv_tap_lines_len(const ifd_k_conv_shape *s) {
-  return ifd_round_64(sizeof(ifd_conv_tap_line) * (size_t)(s->kernel[IFD_K_D] * s->kernel[IFD_K_H]));
-}
 static inline ifd_conv_spread_scratch ifd_conv_spread_scratch_of(const ifd_k_conv_shape *s, int64_t rows) {
   const ifd_conv_spread_sizes z = ifd_conv_spread_sizes_of(s);
   int64_t c = s->c / s->groups;
@@ -94,6 +121,11 @@ static inline ifd_conv_spread_scratch ifd_conv_spread_scratch_of(const ifd_k_con
 }
 
 #ifdef IFD_ISA
+/* Rows [r0, r1) of a block of a depthwise convolution of two axes at most, read where `x` has the block's
+ * lines from `first` on: all that these rows meet. Room for ifd_conv_tap_lines_len bytes. */
+void IFD_K(ifd_conv_depthwise_rows)(const ifd_conv_task *t, const float *x, int64_t first, int64_t block,
+                                    int64_t r0, int64_t r1, void *room);
+
 /* Where the sums go, and where they begin. */
 typedef struct ifd_conv_sink {
   const float *init;    /* for place 0 of one row; NULL: 0. It may be y. */

@@ -329,6 +329,7 @@ void IFD_K(ifd_conv_pack)(const ifd_k_conv_plan *plan, const ifd_float_anywhere 
       [IFD_K_CONV_WINOGRAD_2_HALF] = pack_winograd_2_half,
       [IFD_K_CONV_WINOGRAD_LINE] = pack_winograd_line,
       [IFD_K_CONV_DEPTHWISE] = pack_lanes,
+      [IFD_K_CONV_EXPANDED] = pack_lanes,
       [IFD_K_CONV_GROUPED] = pack_lanes,
       [IFD_K_CONV_PHASES] = pack_phases,
       [IFD_K_CONV_PHASES_OUT] = pack_phases_out,

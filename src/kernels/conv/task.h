@@ -12,6 +12,7 @@ typedef struct ifd_conv_task {
   const ifd_k_conv_plan *plan;
   const float *packed;
   const ifd_k_prologue *prologue;
+  const ifd_k_expansion *expansion;
   float *shared;
   const float *x; /* the sample's */
   float *y;
@@ -29,6 +30,7 @@ void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_winograd_inputs)(const ifd_conv_task *t, int64_t part, int64_t n_parts);
 void IFD_K(ifd_conv_winograd_line)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch);
+void IFD_K(ifd_conv_expanded)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_grouped)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_frames)(const ifd_conv_task *t, void *scratch);
 void IFD_K(ifd_conv_first)(const ifd_conv_task *t, void *scratch);

@@ -22,7 +22,7 @@ typedef struct block {
   plane to;         /* where they go after this one: there, or C */
   bool first, last; /* block of k */
   bool finish;      /* the kernels can do the whole epilogue */
-  int64_t *at;      /* of IFD_PRODUCT_SEGMENTS */
+  int64_t *at;      /* of a block's segments */
 } block;
 
 /* Whether the kernels can do the whole epilogue, as act(min(max(sum + bias + other, lo), hi)). */
@@ -145,7 +145,7 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
   int64_t n = n_segments(p), apart = p->pack ? (k->i1 - k->i0) * 16 : p->a_segment;
   int64_t columns = ifd_ceil_div(k->j1 - k->j0, 16) * 16, n_chains = ifd_ceil_div(n, IFD_UKR_CHAIN);
   k->sums.rs = p->store ? columns : 16, k->sums.vs = p->store ? 16 : (k->i1 - k->i0) * 16;
-  for (int64_t s = 0; s < IFD_PRODUCT_SEGMENTS && s < n; s++) k->at[s] = s * apart;
+  for (int64_t s = 0; s < ifd_product_segments(p->m) && s < n; s++) k->at[s] = s * apart;
   k->t.at = k->at;
   for (int64_t i = 0; i < n_k; i++) {
     k->s0 = n_chains * i / n_k * IFD_UKR_CHAIN;
@@ -173,7 +173,7 @@ void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
   ifd_product_scratch size = ifd_product_scratch_of(p->m, p->n, steps, n_segments(p), packed, p->store);
   char *base = scratch;
   float *own_b = (float *)(base + size.b);
-  int64_t at[IFD_PRODUCT_SEGMENTS];
+  int64_t at[IFD_PRODUCT_LONG];
   block k = {.p = p, .sums.at = (float *)(base + size.sums), .at = at};
   k.t = (ifd_ukr_args){.k_part = p->k_part,
                        .b_vs = panel * 16,

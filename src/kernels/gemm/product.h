@@ -9,7 +9,8 @@
 
 enum {
   IFD_PRODUCT_ROWS = 112,     /* of A packed at a time */
-  IFD_PRODUCT_SEGMENTS = 64,  /* in a block of k */
+  IFD_PRODUCT_SEGMENTS = 64,  /* in a block of k, */
+  IFD_PRODUCT_LONG = 256,     /* of one row, whose A is small and whose B comes in fewer, longer streams */
   IFD_PRODUCT_COLUMNS = 1024, /* for which A is packed */
   IFD_PRODUCT_OWN_B = 256,    /* whose B is packed at a time */
 };
@@ -44,6 +45,11 @@ typedef struct ifd_product {
 /* Whether B of n columns and k steps does not stay in L2 beside what else a run meets. */
 static inline bool ifd_product_streams(int64_t n, int64_t k) { return (double)n * (double)k >= 1 << 18; }
 
+/* Segments in a block of k of so many rows. */
+static inline int64_t ifd_product_segments(int64_t m) {
+  return m == 1 ? IFD_PRODUCT_LONG : IFD_PRODUCT_SEGMENTS;
+}
+
 /* The parts of the scratch of a product, in bytes. */
 typedef struct ifd_product_scratch {
   int64_t rows, columns, n_k; /* the largest block; blocks of k */
@@ -58,9 +64,11 @@ static inline ifd_product_scratch ifd_product_scratch_of(int64_t m, int64_t n, i
   int64_t columns = ifd_min_i64(ifd_ceil_div(n, 16) * 16, packed_b ? IFD_PRODUCT_COLUMNS : IFD_PRODUCT_OWN_B);
   ifd_product_scratch s = {.rows = ifd_min_i64(m, IFD_PRODUCT_ROWS),
                            .columns = columns,
-                           .n_k = ifd_max_i64(1, ifd_ceil_div(n_segments, IFD_PRODUCT_SEGMENTS))};
+                           .n_k = ifd_max_i64(1, ifd_ceil_div(n_segments, ifd_product_segments(m)))};
   bool waits = stores || s.n_k > 1;
-  s.sums = 64 * (size_t)s.rows * (size_t)ifd_min_i64(n_segments, IFD_PRODUCT_SEGMENTS);
+  int64_t segments = ifd_max_i64(s.rows * ifd_min_i64(n_segments, IFD_PRODUCT_SEGMENTS),
+                                 ifd_min_i64(n_segments, IFD_PRODUCT_LONG));
+  s.sums = 64 * (size_t)segments;
   s.b = s.sums + (waits ? sizeof(float) * (size_t)s.rows * (size_t)s.columns : 0);
   s.len = s.b + (packed_b ? 0 : sizeof(float) * (size_t)s.columns * (size_t)k);
   return s;

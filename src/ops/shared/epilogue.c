@@ -1,16 +1,21 @@
 #include "ops/shared/epilogue.h"
 
+ifd_k_epilogue ifd_epilogue_act(const ifd_node *node, const char *activation, const char *parameters) {
+  ifd_k_epilogue e = {.scale = 1};
+  const float *p;
+  int n = ifd_node_floats(node, parameters, &p);
+  for (int i = 0; i < n && i < 2; i++) e.p[i] = p[i];
+  for (int i = 0; i < IFD_K_N_ACTS; i++)
+    if (ifd_node_string_is(node, activation, "None", ifd_k_act_name((ifd_k_act)i))) e.act = (ifd_k_act)i;
+  return e;
+}
+
 ifd_k_epilogue ifd_epilogue_of(const ifd_node *node) {
   static const char *const joins[] = {[IFD_K_JOIN_NONE] = "None",
                                       [IFD_K_JOIN_ADD] = "AddAct",
                                       [IFD_K_JOIN_ADD_ACT] = "ActAdd",
                                       [IFD_K_JOIN_MUL_ACT] = "ActMul"};
-  ifd_k_epilogue e = {.scale = 1};
-  const float *p;
-  int n = ifd_node_floats(node, "activation_p", &p);
-  for (int i = 0; i < n && i < 2; i++) e.p[i] = p[i];
-  for (int i = 0; i < IFD_K_N_ACTS; i++)
-    if (ifd_node_string_is(node, "activation", "None", ifd_k_act_name((ifd_k_act)i))) e.act = (ifd_k_act)i;
+  ifd_k_epilogue e = ifd_epilogue_act(node, "activation", "activation_p");
   for (size_t i = 0; i < sizeof joins / sizeof *joins; i++)
     if (ifd_node_string_is(node, "join", "None", joins[i])) e.join = (ifd_k_join)i;
   return e;

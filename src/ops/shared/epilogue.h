@@ -8,5 +8,7 @@
 
 /* Without pointers. */
 ifd_k_epilogue ifd_epilogue_of(const ifd_node *node);
+/* The same of two attributes alone, an activation and its parameters. */
+ifd_k_epilogue ifd_epilogue_act(const ifd_node *node, const char *activation, const char *p);
 
 #endif
