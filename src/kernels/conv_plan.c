@@ -14,6 +14,24 @@ enum { MAX_PHASES = 64, MAX_FIRST_CHANNELS = 15, MAX_FIRST_STEPS = 4096 };
 
 /* ---- choice ---- */
 
+/* Nothing that is computed from the shape reaches 2^60: the largest are bytes of weights transformed, of
+ * scratch and numbers of tasks. */
+static bool sizes_fit(const ifd_k_conv_shape *s, int64_t batch) {
+  double weights = 64.0 * 36 * ((double)s->c + (double)s->before) * ((double)s->m + 16),
+         samples = (double)batch * 64 * ((double)s->c + (double)s->m + 32);
+  double band = 64 * 64;
+  for (int d = 0; d < IFD_K_DIMS; d++) {
+    double in = (double)s->in[d], out = (double)s->out[d];
+    double reach =
+        out * (double)s->stride[d] + (double)s->kernel[d] * (double)s->dilation[d] + (double)s->pad[d] + 64;
+    weights *= (double)s->kernel[d];
+    samples *= in > out ? in : out;
+    band *= reach;
+  }
+  const double most = 0x1p60;
+  return weights < most && samples < most && band * ((double)s->c + 16) < most;
+}
+
 /* Reading a vector of weights takes as long as that many products with it, where a sample has few places:
  * those of a network of many layers come from L3 or memory, at some 15 GB/s. */
 static const double WEIGHT = 16;
@@ -39,7 +57,7 @@ static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, boo
   const double make = 4, wait = 1.15;
   ifd_winograd_sizes z = ifd_winograd_sizes_of(s, algo, 1, ifd_ceil_div(s->m, 16));
   const double transform = z.out == 4 ? 16 * 60 : 16 * 22;
-  double planes = (double)z.planes, tiles = (double)z.down.n * (double)z.across.n;
+  double planes = (double)z.planes, tiles = (double)z.tiles / (double)s->out[IFD_K_D];
   double products = (double)ifd_winograd_points(&z.down) * (double)ifd_winograd_points(&z.across);
   double channels = 2.0 * (double)s->c * (double)s->m / (double)(s->c + s->m);
   double transforms = tiles * transform / channels;
@@ -53,7 +71,7 @@ static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, boo
 /* A 3×3 kernel of stride 1 of enough channels to pay for the transforms: the cheapest way. */
 static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s, bool computed) {
   for (int d = IFD_K_H; d <= IFD_K_W; d++)
-    if (s->kernel[d] != 3 || s->stride[d] != 1 || s->dilation[d] != 1) return IFD_K_CONV_DIRECT;
+    if (s->kernel[d] != 3 || s->stride[d] != 1) return IFD_K_CONV_DIRECT;
   if (s->groups != 1 || s->transposed || s->c < 16 || s->m < 16) return IFD_K_CONV_DIRECT;
   static const ifd_k_conv_algo others[] = {IFD_K_CONV_WINOGRAD, IFD_K_CONV_WINOGRAD_2,
                                            IFD_K_CONV_WINOGRAD_HALF, IFD_K_CONV_WINOGRAD_2_HALF};
@@ -91,6 +109,7 @@ static bool suits_winograd_line(const ifd_k_conv_shape *s, bool computed) {
 }
 
 static ifd_k_conv_algo choose_product(const ifd_k_conv_shape *s, bool computed) {
+  if (!sizes_fit(s, 1)) return IFD_K_CONV_DIRECT;
   ifd_k_conv_algo algo = choose_winograd(s, computed);
   return algo == IFD_K_CONV_DIRECT && suits_winograd_line(s, computed) ? IFD_K_CONV_WINOGRAD_LINE : algo;
 }
@@ -354,24 +373,6 @@ static void plan_first(ifd_k_conv_plan *p) {
   plan_band(p, ifd_conv_band_first, ifd_ceil_div(p->shape.m, 16));
 }
 static void plan_planar(ifd_k_conv_plan *p) { plan_band(p, ifd_conv_band_planar, 1); }
-
-/* Nothing that is computed from the shape reaches 2^60: the largest are bytes of weights transformed, of
- * scratch and numbers of tasks. */
-static bool sizes_fit(const ifd_k_conv_shape *s, int64_t batch) {
-  double weights = 64.0 * 36 * ((double)s->c + (double)s->before) * ((double)s->m + 16),
-         samples = (double)batch * 64 * ((double)s->c + (double)s->m + 32);
-  double band = 64 * 64;
-  for (int d = 0; d < IFD_K_DIMS; d++) {
-    double in = (double)s->in[d], out = (double)s->out[d];
-    double reach =
-        out * (double)s->stride[d] + (double)s->kernel[d] * (double)s->dilation[d] + (double)s->pad[d] + 64;
-    weights *= (double)s->kernel[d];
-    samples *= in > out ? in : out;
-    band *= reach;
-  }
-  const double most = 0x1p60;
-  return weights < most && samples < most && band * ((double)s->c + 16) < most;
-}
 
 bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, ifd_k_conv_algo algo,
                           int64_t batch) {

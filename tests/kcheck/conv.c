@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "kernels/conv/conv.h"
+#include "kernels/conv/winograd.h"
 #include "kernels/conv/winograd_line.h"
 #include "kernels/kernels.h"
 
@@ -160,8 +161,11 @@ static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint6
   ifd_k_conv_plan plan;
   assert_true(ifd_k_conv_plan_init(&plan, &p->s, p->algo, batch));
   if (split) {
-    if (!plan.n_before) plan.rows = rand_in(split, 1, plan.rows);
-    plan.blocks = rand_in(split, 1, plan.blocks), plan.block_unit = 1;
+    int64_t most = plan.rows, blocks = rand_in(split, 1, plan.blocks);
+    if (blocks < plan.blocks && p->algo <= IFD_K_CONV_WINOGRAD_2_HALF && p->algo > IFD_K_CONV_DIRECT)
+      most = ifd_winograd_sizes_of_plan(&plan).at_once; /* fewer blocks would have more tiles in scratch */
+    if (!plan.n_before) plan.rows = rand_in(split, 1, most);
+    plan.blocks = blocks, plan.block_unit = 1;
     plan.rows_first = rand_in(split, 0, 1) != 0;
     plan.row_tasks = (plan.n_rows + plan.rows - 1) / plan.rows;
     plan.block_tasks = (plan.n_blocks + plan.blocks - 1) / plan.blocks;
@@ -368,15 +372,18 @@ static void groups(void **unused) {
 static void windows_of_three(void **unused) {
   (void)unused;
   uint64_t state = 4;
-  for (int i = 0; i < 60; i++) {
+  for (int i = 0; i < 120; i++) {
     ifd_k_conv_shape s = {.c = rand_in(&state, 16, 50), .m = rand_in(&state, 16, 70), .groups = 1};
-    bool deep = rand_in(&state, 0, 4) == 0;
+    bool deep = rand_in(&state, 0, 4) == 0, dilated = rand_in(&state, 0, 2) != 0;
+    int64_t most = dilated ? 30 : deep ? 9 : 19;
     flat_axis(&s, IFD_K_D);
     if (deep) s.in[0] = 3, s.kernel[0] = 2, s.pad[0] = 1, s.out[0] = 3;
     for (int d = 1; d < 3; d++) {
-      s.in[d] = rand_in(&state, 3, deep ? 9 : 19), s.kernel[d] = 3, s.stride[d] = s.dilation[d] = 1;
-      s.pad[d] = rand_in(&state, 0, 2);
-      s.out[d] = s.in[d] - 2 + s.pad[d] + rand_in(&state, 0, 1);
+      s.kernel[d] = 3, s.stride[d] = 1, s.dilation[d] = dilated ? rand_in(&state, 1, 5) : 1;
+      int64_t reach = 2 * s.dilation[d];
+      s.pad[d] = rand_in(&state, 0, reach);
+      s.in[d] = rand_in(&state, 1 + reach - s.pad[d], most);
+      s.out[d] = s.in[d] - reach + s.pad[d] + rand_in(&state, 0, s.dilation[d]);
     }
     check(&s, winograds[i % 4], rand_in(&state, 1, 3), &state);
     if (i % 4 == 0) check(&s, IFD_K_CONV_DIRECT, 1, &state);

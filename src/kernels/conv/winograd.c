@@ -103,36 +103,56 @@ typedef struct made {
 static const made made_2[] = {{0, 4, make_weights_2}};
 static const made made_4[] = {{0, 3, make_weights_4_low}, {3, 6, make_weights_4_high}};
 
-/* A tile: its outputs, as many as are in the image. */
+/* A tile. */
 typedef struct tile {
-  int64_t sample, d, h, w; /* the first */
-  int64_t rows, columns;
+  int64_t sample, d, h, w;      /* its first output, */
+  int64_t x;                    /* and input, which may be outside the image, in floats from (0, 0) on */
+  int rows, columns;            /* of outputs; */
+  int kept_rows, kept_columns;  /* those in the image */
+  int top, bottom, left, right; /* the inputs in the image: lines [top, bottom), columns [left, right) */
+  bool whole_in, whole_out;     /* all inputs, all outputs of a tile are in the image */
 } tile;
 
-static void fit_tile(const ifd_k_conv_shape *s, const ifd_winograd_sizes *z, tile *t) {
-  t->rows = ifd_min_i64(z->out, s->out[IFD_K_H] - t->h);
-  t->columns = ifd_min_i64(z->out, s->out[IFD_K_W] - t->w);
+/* How many of n places from i on, apart from one another, are below end. */
+static int places_below(int64_t i, int64_t end, int64_t apart, int64_t n) {
+  return i < end ? (int)ifd_min_i64(n, (end - 1 - i) / apart + 1) : 0;
 }
 
-static tile tile_at(const ifd_k_conv_shape *s, const ifd_winograd_sizes *z, int64_t index) {
-  int64_t plane = z->down.n * z->across.n, in_sample = index % z->tiles;
-  tile t = {.sample = index / z->tiles,
-            .d = in_sample / plane,
-            .h = in_sample % plane / z->across.n * z->out,
-            .w = in_sample % z->across.n * z->out};
-  fit_tile(s, z, &t);
+/* Tiles in their order: those of neighbouring phases across read pixels side by side. */
+enum { SAMPLE, DEPTH, PHASE_DOWN, DOWN, ACROSS, PHASE_ACROSS, N_COUNTS };
+typedef struct counter {
+  int64_t at[N_COUNTS], n[N_COUNTS];
+} counter;
+
+static counter counter_at(const ifd_k_conv_shape *s, const ifd_winograd_sizes *z, int64_t index) {
+  counter c = {.n = {INT64_MAX, s->out[IFD_K_D], z->down.phases, z->down.n, z->across.n, z->across.phases}};
+  for (int i = N_COUNTS; i-- > 0; index /= c.n[i]) c.at[i] = index % c.n[i];
+  return c;
+}
+static void count(counter *c) {
+  for (int i = N_COUNTS; i-- > 0; c->at[i] = 0)
+    if (++c->at[i] < c->n[i]) return;
+}
+
+static tile tile_of(const ifd_k_conv_shape *s, const ifd_winograd_sizes *z, const counter *c) {
+  const ifd_winograd_axis *down = &z->down, *across = &z->across;
+  tile t = {.sample = c->at[SAMPLE],
+            .d = c->at[DEPTH],
+            .h = c->at[PHASE_DOWN] + c->at[DOWN] * z->out * down->apart,
+            .w = c->at[PHASE_ACROSS] + c->at[ACROSS] * z->out * across->apart};
+  t.rows = (int)(c->at[DOWN] + 1 < down->n ? z->out : down->last);
+  t.columns = (int)(c->at[ACROSS] + 1 < across->n ? z->out : across->last);
+  t.kept_rows = places_below(t.h, s->out[IFD_K_H], down->apart, t.rows);
+  t.kept_columns = places_below(t.w, s->out[IFD_K_W], across->apart, t.columns);
+  int64_t h = t.h - s->pad[IFD_K_H], w = t.w - s->pad[IFD_K_W];
+  t.x = (h * s->in[IFD_K_W] + w) * 16;
+  t.top = places_below(h, 0, down->apart, z->in);
+  t.left = places_below(w, 0, across->apart, z->in);
+  t.bottom = places_below(h, s->in[IFD_K_H], down->apart, z->in);
+  t.right = places_below(w, s->in[IFD_K_W], across->apart, z->in);
+  t.whole_in = t.top + t.left == 0 && t.bottom == z->in && t.right == z->in;
+  t.whole_out = t.kept_rows == z->out && t.kept_columns == z->out;
   return t;
-}
-
-static void next_tile(const ifd_k_conv_shape *s, const ifd_winograd_sizes *z, tile *t) {
-  if ((t->w += z->out) >= s->out[IFD_K_W]) {
-    t->w = 0;
-    if ((t->h += z->out) >= s->out[IFD_K_H]) {
-      t->h = 0;
-      if (++t->d == s->out[IFD_K_D]) t->d = 0, t->sample++;
-    }
-  }
-  fit_tile(s, z, t);
 }
 
 /* A block of tiles in hand. The last tiles of an axis may take part in fewer planes: first come those that
@@ -155,9 +175,11 @@ typedef struct work {
 static void take_tiles(work *k, int64_t first, int64_t end) {
   static const int kinds[2][2] = {{INNER, RIGHT}, {LOW, CORNER}};
   const ifd_k_conv_shape *s = &k->t->plan->shape;
-  tile tiles[N_KINDS][IFD_WINOGRAD_TILES], t = tile_at(s, &k->z, first);
+  tile tiles[N_KINDS][IFD_WINOGRAD_TILES];
+  counter c = counter_at(s, &k->z, first);
   int64_t n[N_KINDS] = {0};
-  for (int64_t i = first; i < end; i++, next_tile(s, &k->z, &t)) {
+  for (int64_t i = first; i < end; i++, count(&c)) {
+    tile t = tile_of(s, &k->z, &c);
     int kind = kinds[t.rows < k->z.out][t.columns < k->z.out];
     tiles[kind][n[kind]++] = t;
   }
@@ -168,65 +190,57 @@ static void take_tiles(work *k, int64_t first, int64_t end) {
   }
 }
 
-/* Pixels of one block of channels that a tile reads. */
-typedef struct window {
-  const float *line[MAX_IN]; /* its first column inside the image; zeros where the line is outside */
-  int64_t begin, end;        /* columns inside */
-} window;
-
-/* x: the block of channels of the tile's sample; tap: of the kernel's depth. */
-static window window_of(const ifd_k_conv_shape *s, const tile *p, const float *x, int64_t tap) {
-  static const float zeros[MAX_IN * 16];
-  int64_t d = p->d * s->stride[IFD_K_D] + tap * s->dilation[IFD_K_D] - s->pad[IFD_K_D];
-  int64_t h = p->h - s->pad[IFD_K_H], w = p->w - s->pad[IFD_K_W];
-  int64_t height = s->in[IFD_K_H], width = s->in[IFD_K_W];
-  window v = {.begin = ifd_max_i64(0, -w), .end = width - w};
-  bool inside = d >= 0 && d < s->in[IFD_K_D] && v.begin < v.end;
-  for (int64_t i = 0; i < MAX_IN; i++) {
-    bool has = inside && h + i >= 0 && h + i < height;
-    v.line[i] = has ? x + ((d * height + h + i) * width + w + v.begin) * 16 : zeros;
-  }
-  return v;
+/* Pixels of y from a line of a tile to the next, and before a tile's first. */
+static int64_t line_apart(const work *k) { return k->z.down.apart * k->t->plan->shape.out[IFD_K_W]; }
+static int64_t first_pixel(const work *k, const tile *t) {
+  const ifd_k_conv_shape *s = &k->t->plan->shape;
+  return (t->d * s->out[IFD_K_H] + t->h) * s->out[IFD_K_W] + t->w;
 }
 
-/* Column j of pixels, to points of t. */
-IFD_INLINE void column_in(const int OF, const int OUT, const window *x, int64_t j, v16 t[MAX_IN][MAX_IN]) {
+/* Pixels of one block of channels that a tile reads. */
+typedef struct window {
+  const float *x; /* (0, 0) of the image */
+  const tile *t;
+  int64_t line, column; /* floats from one to the next */
+} window;
+
+/* Column j of pixels, to points of t. INSIDE: all of them are in the image; zeros are outside. */
+IFD_INLINE void column_in(const int OF, const int OUT, const bool INSIDE, const window *x, int j,
+                          v16 t[MAX_IN][MAX_IN]) {
+  const tile *p = x->t;
+  int64_t from = p->x + j * x->column;
+  bool has = INSIDE || (j >= p->left && j < p->right);
   v16 d[MAX_IN], o[MAX_IN];
-  UNROLL_ for (int i = 0; i < OUT + 2; i++) d[i] = v16_load(x->line[i] + (j - x->begin) * 16);
+  UNROLL_ for (int i = 0; i < OUT + 2; i++) d[i] =
+      INSIDE || (has && i >= p->top && i < p->bottom) ? v16_load(x->x + (from + i * x->line)) : v16_zero();
   transform_in(OF, OUT, d, o);
   UNROLL_ for (int i = 0; i < OUT + 2; i++) t[i][j] = o[i];
 }
 
-/* Line i of t, to places of v. */
-IFD_INLINE void line_in(const int OF, const int OUT, v16 t[MAX_IN][MAX_IN], int64_t n_out, int64_t i,
-                        float *v, int64_t plane) {
-  float *to = v + ifd_winograd_point(OF, n_out, i) * (OF + 2) * plane;
+/* Points of a line, to places of v. */
+IFD_INLINE void line_in(const int OF, const int OUT, const v16 t[MAX_IN], float *v, int64_t plane) {
   v16 o[MAX_IN];
-  transform_in(OF, OUT, t[i], o);
-  UNROLL_ for (int j = 0; j < OUT + 2; j++) v16_store(to + ifd_winograd_point(OF, OUT, j) * plane, o[j]);
+  transform_in(OF, OUT, t, o);
+  UNROLL_ for (int j = 0; j < OUT + 2; j++) v16_store(v + ifd_winograd_point(OF, OUT, j) * plane, o[j]);
 }
 
-/* n columns of pixels, zeros outside. */
+/* n columns of pixels. */
 IFD_INLINE void columns_in(const int OF, const int OUT, const window *x, int64_t n, v16 t[MAX_IN][MAX_IN]) {
-  for (int64_t j = 0; j < n; j++)
-    if (j >= x->begin && j < x->end)
-      column_in(OF, OUT, x, j, t);
-    else
-      UNROLL_ for (int i = 0; i < OUT + 2; i++) t[i][j] = v16_zero();
+  for (int j = 0; j < n; j++) column_in(OF, OUT, false, x, j, t);
 }
 
+/* Lines of a tile of n_out of them. */
 IFD_INLINE void lines_in(const int OF, const int OUT, v16 t[MAX_IN][MAX_IN], int64_t n_out, float *v,
                          int64_t plane) {
-  for (int64_t i = 0; i < n_out + 2; i++) line_in(OF, OUT, t, n_out, i, v, plane);
+  for (int64_t i = 0; i < n_out + 2; i++)
+    line_in(OF, OUT, t[i], v + ifd_winograd_point(OF, n_out, i) * (OF + 2) * plane, plane);
 }
 
 /* A whole tile of pixels inside the image. */
 IFD_INLINE void tile_in(const int OF, const window *x, float *v, int64_t plane) {
   v16 t[MAX_IN][MAX_IN];
-  window w = *x;
-  w.begin = 0;
-  UNROLL_ for (int j = 0; j < OF + 2; j++) column_in(OF, OF, &w, j, t);
-  UNROLL_ for (int i = 0; i < OF + 2; i++) line_in(OF, OF, t, OF, i, v, plane);
+  UNROLL_ for (int j = 0; j < OF + 2; j++) column_in(OF, OF, true, x, j, t);
+  UNROLL_ for (int i = 0; i < OF + 2; i++) line_in(OF, OF, t[i], v + i * (OF + 2) * plane, plane);
 }
 
 /* Column j of planes of m, to lines of t. */
@@ -247,41 +261,46 @@ IFD_INLINE void columns_out(const int OF, const int OUT, const float *m, int64_t
 
 /* Where outputs of a tile go. */
 typedef struct target {
-  const ifd_conv_task *task; /* of the tile's sample */
   const ifd_conv_fused *fused;
+  float *y;                  /* of the first, */
+  const float *other;        /* and what is added to it, or NULL */
+  int64_t line, column;      /* floats from one to the next */
+  int rows, columns;         /* those kept */
+  const ifd_conv_task *task; /* of the tile's sample */
   int64_t block, pixel;
 } target;
 
-/* A whole tile of outputs through the fused epilogue; other: NULL, or what is added, as y. */
-IFD_INLINE void tile_out(const int OF, const float *m, int64_t plane, const ifd_conv_fused *fused, float *y,
-                         const float *other, int64_t line) {
+IFD_INLINE void put(const ifd_conv_fused *fused, const target *to, int64_t at, v16 sum) {
+  v16_store(to->y + at, ifd_conv_fused_of(fused, sum, to->other ? to->other + at : NULL));
+}
+
+/* A whole tile of outputs through the fused epilogue. */
+IFD_INLINE void tile_out(const int OF, const float *m, int64_t plane, const target *to) {
+  const ifd_conv_fused fused = *to->fused;
   v16 t[MAX_OUT][MAX_IN];
   UNROLL_ for (int j = 0; j < OF + 2; j++) column_out(OF, OF, m, plane, OF, j, t);
   UNROLL_ for (int i = 0; i < OF; i++) {
     v16 o[MAX_OUT];
     transform_out(OF, OF, t[i], o);
-    UNROLL_ for (int j = 0; j < OF; j++) v16_store(
-        y + i * line + j * 16, ifd_conv_fused_of(fused, o[j], other ? other + i * line + j * 16 : NULL));
+    UNROLL_ for (int j = 0; j < OF; j++) put(&fused, to, i * to->line + j * to->column, o[j]);
   }
 }
 
-/* n lines of t, each to outputs. */
-IFD_INLINE void lines_out(const int OF, const int OUT, v16 t[MAX_OUT][MAX_IN], int64_t n, const target *to) {
-  const ifd_conv_task *task = to->task;
-  int64_t width = task->plan->shape.out[IFD_K_W];
-  for (int64_t i = 0; i < n; i++) {
-    int64_t pixel = to->pixel + i * width, at = (to->block * task->y_plane + pixel) * 16;
+static bool is_fused(const ifd_conv_fused *f) { return f->fits || f->waits; }
+
+/* Lines of t, each to outputs. */
+IFD_INLINE void lines_out(const int OF, const int OUT, v16 t[MAX_OUT][MAX_IN], const target *to) {
+  for (int64_t i = 0; i < to->rows; i++) {
     v16 o[MAX_OUT];
     transform_out(OF, OUT, t[i], o);
-    if (to->fused->fits) {
-      const float *other = task->epilogue.join ? task->epilogue.other + at : NULL;
-      UNROLL_ for (int j = 0; j < OUT; j++)
-          v16_store(task->y + at + j * 16, ifd_conv_fused_of(to->fused, o[j], other ? other + j * 16 : NULL));
+    if (is_fused(to->fused)) {
+      UNROLL_ for (int j = 0; j < OUT; j++) if (j < to->columns)
+          put(to->fused, to, i * to->line + j * to->column, o[j]);
       continue;
     }
     float sums[MAX_OUT * 16] __attribute__((aligned(64)));
     UNROLL_ for (int j = 0; j < OUT; j++) v16_store(sums + j * 16, o[j]);
-    ifd_conv_finish(task, sums, to->block, pixel, OUT, 1);
+    ifd_conv_finish(to->task, sums, to->block, to->pixel + i * to->line / 16, to->columns, to->column / 16);
   }
 }
 
@@ -290,7 +309,7 @@ typedef struct transform {
   void (*columns_in)(const window *x, int64_t n, v16 t[MAX_IN][MAX_IN]);
   void (*lines_in)(v16 t[MAX_IN][MAX_IN], int64_t n_out, float *v, int64_t plane);
   void (*columns_out)(const float *m, int64_t plane, int64_t n_out, v16 t[MAX_OUT][MAX_IN]);
-  void (*lines_out)(v16 t[MAX_OUT][MAX_IN], int64_t n, const target *to);
+  void (*lines_out)(v16 t[MAX_OUT][MAX_IN], const target *to);
 } transform;
 
 #define TRANSFORMS(X) X(2, 1) X(2, 2) X(4, 1) X(4, 2) X(4, 3) X(4, 4)
@@ -305,9 +324,7 @@ typedef struct transform {
                                        v16 t[MAX_OUT][MAX_IN]) {                                             \
     columns_out(OF, OUT, m, plane, n_out, t);                                                                \
   }                                                                                                          \
-  static void lines_out_##OF##_##OUT(v16 t[MAX_OUT][MAX_IN], int64_t n, const target *to) {                  \
-    lines_out(OF, OUT, t, n, to);                                                                            \
-  }
+  static void lines_out_##OF##_##OUT(v16 t[MAX_OUT][MAX_IN], const target *to) { lines_out(OF, OUT, t, to); }
 TRANSFORMS(FUNCTIONS)
 
 static const transform *transform_of(int64_t of, int64_t out) {
@@ -321,16 +338,12 @@ static const transform *transform_of(int64_t of, int64_t out) {
 /* Both axes of a whole tile, in registers. */
 typedef struct whole {
   void (*in)(const window *x, float *v, int64_t plane);
-  void (*out)(const float *m, int64_t plane, const ifd_conv_fused *fused, float *y, const float *other,
-              int64_t line);
+  void (*out)(const float *m, int64_t plane, const target *to);
 } whole;
 
 #define WHOLE(OF)                                                                                            \
   static void tile_in_##OF(const window *x, float *v, int64_t plane) { tile_in(OF, x, v, plane); }           \
-  static void tile_out_##OF(const float *m, int64_t plane, const ifd_conv_fused *fused, float *y,            \
-                            const float *other, int64_t line) {                                              \
-    tile_out(OF, m, plane, fused, y, other, line);                                                           \
-  }
+  static void tile_out_##OF(const float *m, int64_t plane, const target *to) { tile_out(OF, m, plane, to); }
 WHOLE(2)
 WHOLE(4)
 
@@ -339,21 +352,28 @@ static const whole *whole_of(int64_t of) {
   return &wholes[of];
 }
 
-static bool is_whole(const work *k, const tile *t) { return t->rows == k->z.out && t->columns == k->z.out; }
-
 /* One segment of all tiles, to v. */
 static void transform_segment(const work *k, int64_t block, int64_t tap, float *v) {
+  static const tile nothing; /* in the image */
+  const ifd_winograd_sizes *z = &k->z;
+  const ifd_k_conv_shape *s = &k->t->plan->shape;
+  const whole *all = whole_of(z->out);
+  int64_t lines = s->in[IFD_K_H], line = s->in[IFD_K_W] * 16;
+  const float *x = k->t->x + block * k->t->x_plane * 16;
+  window w = {.line = z->down.apart * line, .column = z->across.apart * 16};
   for (int64_t i = 0; i < k->n_tiles; i++, v += 16) {
     const tile *p = &k->tiles[i];
-    const float *x = k->t->x + p->sample * k->t->x_sample + block * k->t->x_plane * 16;
-    window w = window_of(&k->t->plan->shape, p, x, tap);
-    if (is_whole(k, p) && w.begin == 0 && w.end >= k->z.in) {
-      whole_of(k->z.out)->in(&w, v, k->z.v_plane);
+    int64_t d = p->d * s->stride[IFD_K_D] + tap * s->dilation[IFD_K_D] - s->pad[IFD_K_D];
+    bool inside = d >= 0 && d < s->in[IFD_K_D];
+    w.t = inside ? p : &nothing;
+    w.x = x + p->sample * k->t->x_sample + (inside ? d * lines * line : 0);
+    if (w.t->whole_in) {
+      all->in(&w, v, z->v_plane);
       continue;
     }
     v16 t[MAX_IN][MAX_IN];
-    transform_of(k->z.out, p->rows)->columns_in(&w, p->columns + 2, t);
-    transform_of(k->z.out, p->columns)->lines_in(t, p->rows, v, k->z.v_plane);
+    transform_of(z->out, p->rows)->columns_in(&w, p->columns + 2, t);
+    transform_of(z->out, p->columns)->lines_in(t, p->rows, v, z->v_plane);
   }
 }
 
@@ -450,27 +470,59 @@ static void multiply_half(const work *k) {
     }
 }
 
-static void transform_outputs(const work *k) {
-  const ifd_k_conv_shape *s = &k->t->plan->shape;
+/* What waits, in all outputs of block b; those side by side at once. */
+static void activate(const work *k, int64_t b, const ifd_conv_fused *fused) {
+  const ifd_winograd_sizes *z = &k->z;
+  int64_t line = line_apart(k), column = z->across.apart;
+  int64_t side = column == 1 ? z->out : 1; /* columns of a tile that lie so */
+  float *from = NULL, *end = NULL;
+  for (int64_t i = 0; i < z->out; i++)
+    for (int64_t j = 0; j < z->out; j += side)
+      for (const tile *p = k->tiles; p < k->tiles + k->n_tiles; p++) {
+        if (i >= p->kept_rows || j >= p->kept_columns) continue;
+        int64_t pixel = b * k->t->y_plane + first_pixel(k, p) + i * line + j * column;
+        float *y = k->t->y + p->sample * k->t->y_sample + pixel * 16;
+        if (y != end) {
+          ifd_conv_fused_end(fused, from, (end - from) / 16);
+          from = end = y;
+        }
+        end += ifd_min_i64(side, p->kept_columns - j) * 16;
+      }
+  ifd_conv_fused_end(fused, from, (end - from) / 16);
+}
+
+static void transform_block(const work *k, int64_t b, const ifd_conv_fused *fused) {
+  const ifd_winograd_sizes *z = &k->z;
+  const whole *all = whole_of(z->out);
   ifd_conv_task task = *k->t;
+  target to = {.fused = fused, .task = &task, .block = b};
+  to.line = line_apart(k) * 16, to.column = z->across.apart * 16;
+  const float *m = k->m + (b - k->b0) * k->n_tiles * 16;
+  for (const tile *p = k->tiles; p < k->tiles + k->n_tiles; p++, m += 16) {
+    to.pixel = first_pixel(k, p);
+    int64_t at = (b * task.y_plane + to.pixel) * 16;
+    task.y = k->t->y + p->sample * task.y_sample;
+    to.y = task.y + at;
+    if (task.epilogue.join) {
+      task.epilogue.other = k->t->epilogue.other + p->sample * task.other_sample;
+      to.other = task.epilogue.other + at;
+    }
+    if (p->whole_out && is_fused(fused)) {
+      all->out(m, z->m_plane, &to);
+      continue;
+    }
+    v16 t[MAX_OUT][MAX_IN];
+    to.rows = p->kept_rows, to.columns = p->kept_columns;
+    transform_of(z->out, p->rows)->columns_out(m, z->m_plane, p->columns, t);
+    transform_of(z->out, p->columns)->lines_out(t, &to);
+  }
+}
+
+static void transform_outputs(const work *k) {
   for (int64_t b = k->b0; b < k->b1; b++) {
     ifd_conv_fused fused = ifd_conv_fuse(k->t, b);
-    for (int64_t i = 0; i < k->n_tiles; i++) {
-      const tile *p = &k->tiles[i];
-      target to = {&task, &fused, b, (p->d * s->out[IFD_K_H] + p->h) * s->out[IFD_K_W] + p->w};
-      task.y = k->t->y + p->sample * task.y_sample;
-      if (task.epilogue.join) task.epilogue.other = k->t->epilogue.other + p->sample * task.other_sample;
-      const float *m = k->m + ((b - k->b0) * k->n_tiles + i) * 16;
-      if (is_whole(k, p) && fused.fits) {
-        int64_t at = (b * task.y_plane + to.pixel) * 16;
-        const float *other = task.epilogue.join ? task.epilogue.other + at : NULL;
-        whole_of(k->z.out)->out(m, k->z.m_plane, &fused, task.y + at, other, s->out[IFD_K_W] * 16);
-        continue;
-      }
-      v16 t[MAX_OUT][MAX_IN];
-      transform_of(k->z.out, p->rows)->columns_out(m, k->z.m_plane, p->columns, t);
-      transform_of(k->z.out, p->columns)->lines_out(t, p->rows, &to);
-    }
+    transform_block(k, b, &fused);
+    if (fused.waits) activate(k, b, &fused);
   }
 }
 

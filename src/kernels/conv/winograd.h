@@ -4,6 +4,10 @@
  * (2×2) outputs are numbered through a batch: samples, planes in depth, lines of tiles, tiles. Sizes that the
  * plan and the kernels agree on.
  *
+ * Along an axis of dilation d the outputs o, o + d, o + 2 d … and their inputs are a phase, a line of its own
+ * with its own tiles. All phases count as many outputs as the longest: what a tile computes outside the image
+ * is not kept.
+ *
  * The last tile of an axis may have fewer outputs, and takes fewer points of the same weights for them. All
  * outputs of F(n, 3) but the last do without the point ∞. F(2, 3) of the points 0, ±a and ∞ differs in its
  * weights from those of F(4, 3) at p by the factor p² - b², which Bᵀ can have as well.
@@ -35,7 +39,8 @@ static inline int64_t ifd_winograd_point(int64_t of, int64_t n, int64_t i) {
 
 /* The tiles along an axis. */
 typedef struct ifd_winograd_axis {
-  int64_t n, of, last; /* tiles, outputs of each, of the last */
+  int64_t phases, apart; /* outputs and inputs of one lie so far apart */
+  int64_t n, of, last;   /* of a phase: tiles, outputs of each, of the last */
 } ifd_winograd_axis;
 
 /* Whether the last tile takes a point. */
@@ -47,12 +52,12 @@ static inline bool ifd_winograd_takes(const ifd_winograd_axis *a, int64_t point)
 
 /* The points that all tiles of an axis take. */
 static inline int64_t ifd_winograd_points(const ifd_winograd_axis *a) {
-  return (a->n - 1) * (a->of + 2) + a->last + 2;
+  return a->phases * ((a->n - 1) * (a->of + 2) + a->last + 2);
 }
 
-static inline ifd_winograd_axis ifd_winograd_axis_of(int64_t n_outputs, int64_t of) {
-  int64_t n = ifd_ceil_div(n_outputs, of);
-  return (ifd_winograd_axis){n, of, n_outputs - (n - 1) * of};
+static inline ifd_winograd_axis ifd_winograd_axis_of(const ifd_k_conv_shape *s, int d, int64_t of) {
+  int64_t apart = s->dilation[d], length = ifd_ceil_div(s->out[d], apart), n = ifd_ceil_div(length, of);
+  return (ifd_winograd_axis){ifd_min_i64(apart, s->out[d]), apart, n, of, length - (n - 1) * of};
 }
 
 typedef struct ifd_winograd_sizes {
@@ -84,9 +89,9 @@ static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s
                           .blocks = blocks,
                           .in = out + 2,
                           .planes = (out + 2) * (out + 2),
-                          .down = ifd_winograd_axis_of(s->out[IFD_K_H], out),
-                          .across = ifd_winograd_axis_of(s->out[IFD_K_W], out)};
-  z.tiles = s->out[IFD_K_D] * z.down.n * z.across.n;
+                          .down = ifd_winograd_axis_of(s, IFD_K_H, out),
+                          .across = ifd_winograd_axis_of(s, IFD_K_W, out)};
+  z.tiles = s->out[IFD_K_D] * z.down.phases * z.down.n * z.across.phases * z.across.n;
   z.segments = ifd_ceil_div(s->c, 16) * s->kernel[IFD_K_D];
   z.steps = s->c * s->kernel[IFD_K_D];
   z.stays = z.planes * z.steps * blocks <= 2 * VECTORS;
