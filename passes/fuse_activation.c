@@ -39,10 +39,10 @@ static ifd_status find_erf(ifd_rewrite *rw, ifd_value *v, gate *g, bool *found) 
 
 /* v = c·x³ */
 static bool is_cube(ifd_rewrite *rw, ifd_value *v, const ifd_value *x, double *c) {
-  ifd_product p;
+  ifd_factors p;
   double e;
   ifd_node *mul = ifd_made_by(v, "Mul");
-  if (!mul || !ifd_product_of(rw, mul, &p)) p = (ifd_product){.scale = 1, .n = 1, .factors = {v}};
+  if (!mul || !ifd_factors_of(rw, mul, &p)) p = (ifd_factors){.scale = 1, .n = 1, .factors = {v}};
   *c = p.scale;
   if (p.n == 3) return p.factors[0] == x && p.factors[1] == x && p.factors[2] == x;
   const ifd_node *pow = p.n == 1 ? ifd_made_by(p.factors[0], "Pow") : NULL;
@@ -56,12 +56,12 @@ static bool is_cube(ifd_rewrite *rw, ifd_value *v, const ifd_value *x, double *c
 /* v = a·x + c·x³ */
 static bool is_cubic(ifd_rewrite *rw, ifd_value *v, double *a, double *c, ifd_value **x) {
   const ifd_node *add = ifd_made_by(v, "Add");
-  ifd_product p;
+  ifd_factors p;
   for (int i = 0; add && add->n_inputs == 2 && i < 2; i++) {
     ifd_node *mul = ifd_made_by(add->inputs[i], "Mul");
     *a = 1, *x = add->inputs[i];
     if (is_cube(rw, add->inputs[1 - i], *x, c)) return true;
-    if (!mul || !ifd_product_of(rw, mul, &p) || p.n != 1) continue;
+    if (!mul || !ifd_factors_of(rw, mul, &p) || p.n != 1) continue;
     *a = p.scale, *x = p.factors[0];
     if (is_cube(rw, add->inputs[1 - i], *x, c)) return true;
   }
@@ -69,7 +69,7 @@ static bool is_cubic(ifd_rewrite *rw, ifd_value *v, double *a, double *c, ifd_va
 }
 
 /* v = x·(a + c·x²) */
-static ifd_status is_x_times(ifd_rewrite *rw, const ifd_product *p, double *a, double *c, ifd_value **x,
+static ifd_status is_x_times(ifd_rewrite *rw, const ifd_factors *p, double *a, double *c, ifd_value **x,
                              bool *found) {
   ifd_value *square, *root;
   int n = 0;
@@ -84,12 +84,12 @@ static ifd_status is_x_times(ifd_rewrite *rw, const ifd_product *p, double *a, d
 static ifd_status find_tanh(ifd_rewrite *rw, ifd_value *v, gate *g, bool *found) {
   double a, c, k = sqrt(2 / M_PI);
   ifd_value *inner;
-  ifd_product p;
+  ifd_factors p;
   ifd_dtype dtype = ifd_rw_dtype(rw, v);
   TRY(one_plus(rw, v, "Tanh", g, &inner));
   if (!inner || !inner->producer) return IFD_OK;
-  if (!ifd_product_of(rw, inner->producer, &p) || ifd_value_n_readers(inner) != 1)
-    p = (ifd_product){.scale = 1, .n = 1, .factors = {inner}};
+  if (!ifd_factors_of(rw, inner->producer, &p) || ifd_value_n_readers(inner) != 1)
+    p = (ifd_factors){.scale = 1, .n = 1, .factors = {inner}};
   if (p.n == 1)
     *found = is_cubic(rw, p.factors[0], &a, &c, &g->x);
   else
@@ -164,11 +164,11 @@ static ifd_status build(ifd_rewrite *rw, ifd_node *last, const gate *g, int whic
 }
 
 static ifd_status fuse_product(ifd_rewrite *rw, ifd_node *last) {
-  ifd_product p;
+  ifd_factors p;
   gate g;
   int which;
-  if (!ifd_dtype_is_float(ifd_rw_dtype(rw, last->outputs[0])) || ifd_product_goes_on(rw, last) ||
-      !ifd_product_of(rw, last, &p) || p.n != 2)
+  if (!ifd_dtype_is_float(ifd_rw_dtype(rw, last->outputs[0])) || ifd_factors_go_on(rw, last) ||
+      !ifd_factors_of(rw, last, &p) || p.n != 2)
     return IFD_OK;
   for (int i = 0; i < 2; i++) {
     TRY(find(rw, p.factors[i], p.factors[1 - i], last, &g, &which));

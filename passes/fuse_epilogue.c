@@ -1,4 +1,5 @@
 #include "pass/activation.h"
+#include "pass/match.h"
 
 /* What follows a convolution or a product with constant weights is done while its results are stored: a bias,
  * an activation, a residual. */
@@ -75,11 +76,6 @@ static ifd_status fuse_activation(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], fused->outputs[0]);
 }
 
-/* Whether `value` is made by a node that stands before `node`. */
-static bool made_before(const ifd_value *value, const ifd_node *node) {
-  return !value->producer || value->graph != node->graph || value->producer->rank < node->rank;
-}
-
 static ifd_status fuse_bias(ifd_rewrite *rw, ifd_node *add) {
   for (int side = 0; side < 2 && add->n_inputs == 2; side++) {
     ifd_value *mine = add->inputs[side], *row = add->inputs[1 - side];
@@ -106,7 +102,7 @@ static ifd_status fuse_join(ifd_rewrite *rw, ifd_node *node) {
   if (node->n_inputs != 2 || !ifd_rw_same_shape(rw, node->inputs[0], node->inputs[1])) return IFD_OK;
   /* Of two products the later one takes the other's result. */
   ifd_node *first = joinable(rw, node, 0), *product = joinable(rw, node, 1), *fused;
-  int side = product && (!first || made_before(node->inputs[0], product));
+  int side = product && (!first || ifd_made_before(node->inputs[0], product));
   if (!side) product = first;
   if (!product) return IFD_OK;
   TRY(extend(rw, &fused, product, NULL, node->inputs[1 - side]));

@@ -1,3 +1,4 @@
+#include "pass/match.h"
 #include "pass/quant.h"
 
 /* Products of quantized matrices run on integers (ops/quantized.c):
@@ -42,17 +43,12 @@ static ifd_status fuse(ifd_rewrite *rw, const ifd_node *node, ifd_value **in, bo
   return ifd_rw_replace(rw, r.result, fused->outputs[0]);
 }
 
-/* Whether `value` is there when `node` runs. */
-static bool made_before(const ifd_value *value, const ifd_node *node) {
-  return !value->producer || value->graph != node->graph || value->producer->rank < node->rank;
-}
-
 /* The Add of a bias that alone reads the product takes part. */
 static void take_bias(ifd_rewrite *rw, const ifd_node *node, ifd_value **in, ifd_value **result) {
   const ifd_node *add = ifd_value_only_reader(node->outputs[0]);
   if (!add || !ifd_node_is(add, "Add") || add->opset < 7 || add->graph != node->graph) return;
   ifd_value *bias = add->inputs[add->inputs[0] == node->outputs[0]];
-  if (bias == node->outputs[0] || !made_before(bias, node) ||
+  if (bias == node->outputs[0] || !ifd_made_before(bias, node) ||
       !is_bias(rw, bias, ifd_rw_dim(rw, node->outputs[0], -1)))
     return;
   in[BIAS] = bias;

@@ -96,6 +96,8 @@ ifd_status ifd_api_untrain(ifd_error *err, infold_model **out, ifd_optimize_repo
                            const infold_model *model);
 /* "changed: …" and "left: …", a line for each reason. */
 void ifd_api_print_untrained(const ifd_optimize_report *report, FILE *to);
+/* Whether a path ends so, in ".npz" for example. */
+bool ifd_api_ends_with(const char *text, const char *end);
 /* Infers the types of all values anew. */
 ifd_status ifd_api_infer(ifd_error *err, ifd_model *ir);
 /* A tensor of this element type and shape: how is "random" (seeded: floats in [-1, 1), integers in [0, 4),

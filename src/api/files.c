@@ -1,6 +1,7 @@
 /* Inputs and outputs in files. */
 #include "api/api.h"
 
+#include "base/splitmix.h"
 #include "io/npy.h"
 #include "io/tensor_pb.h"
 #include <errno.h>
@@ -14,7 +15,7 @@ enum { PATH_LEN = 4096 };
 
 static const ifd_graph *graph_of(const infold_session *s) { return s->model->ir->graph; }
 
-static bool ends_with(const char *text, const char *end) {
+bool ifd_api_ends_with(const char *text, const char *end) {
   size_t n = strlen(text), m = strlen(end);
   return n >= m && strcmp(text + n - m, end) == 0;
 }
@@ -32,8 +33,8 @@ static ifd_status read_value(ifd_error *err, infold_value **out, const char *pat
   ifd_datum d = {0};
   EXPECT(err, input >= 0 && input < graph_of(s)->inputs.n, USAGE, "the model has no input %d", input);
   const ifd_type *t = graph_of(s)->inputs.v[input]->type;
-  if (ends_with(path, ".npz")) return ifd_api_read_from_archive(err, out, s, path, input);
-  if (ends_with(path, ".npy")) {
+  if (ifd_api_ends_with(path, ".npz")) return ifd_api_read_from_archive(err, out, s, path, input);
+  if (ifd_api_ends_with(path, ".npy")) {
     d.kind = IFD_KIND_TENSOR;
     TRY(ifd_npy_read_file(err, &d.tensor, path, t->kind == IFD_KIND_TENSOR ? t->dtype : IFD_UNDEFINED, NULL));
   } else
@@ -50,18 +51,10 @@ infold_status infold_read_value(infold_error *to, infold_value **out, const char
 
 /* ---- made values ---- */
 
-/* SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). */
-static uint64_t next_random(uint64_t *state) {
-  uint64_t z = *state += 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
 static void fill_random(ifd_tensor *t, uint64_t seed) {
   static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
   for (int64_t i = 0, n = ifd_tensor_count(t); i < n; i++) {
-    uint64_t r = next_random(&seed);
+    uint64_t r = ifd_splitmix_next(&seed);
     if (t->dtype == IFD_STRING)
       ((ifd_str *)t->data)[i] = (ifd_str){letters + r % 26, 1};
     else if (t->dtype == IFD_BOOL)
@@ -248,7 +241,7 @@ static ifd_status write_folder(ifd_error *err, infold_value *const *values, cons
 infold_status infold_write_outputs(infold_error *to, infold_value *const *values,
                                    const infold_session *session, const char *path) {
   ifd_error err = {0};
-  ifd_status status = ends_with(path, ".npz") ? ifd_api_write_archive(&err, values, session, path)
-                                              : write_folder(&err, values, session, path);
+  ifd_status status = ifd_api_ends_with(path, ".npz") ? ifd_api_write_archive(&err, values, session, path)
+                                                      : write_folder(&err, values, session, path);
   return ifd_api_report(to, &err, path, status);
 }

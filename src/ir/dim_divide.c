@@ -18,7 +18,7 @@ static int64_t number_of(const ifd_poly *p) {
 static bool split_by_number(const ifd_poly *a, int64_t b, ifd_poly *quotient, ifd_poly *rest) {
   quotient->n = rest->n = 0;
   for (int i = 0; i < a->n; i++) {
-    ifd_term t = a->terms[i], r = t;
+    ifd_poly_term t = a->terms[i], r = t;
     t.coefficient = ifd_floor_div(t.coefficient, b);
     r.coefficient = ifd_floor_mod(r.coefficient, b);
     if (!ifd_poly_add(quotient, &t) || !ifd_poly_add(rest, &r)) return false;
@@ -33,7 +33,7 @@ static void cancel_number(ifd_poly *rest, int64_t *b) {
   for (int i = 0; i < rest->n; i++)
     if (rest->terms[i].n) g = gcd(g, rest->terms[i].coefficient);
   for (int i = 0; i < rest->n; i++) {
-    ifd_term t = rest->terms[i];
+    ifd_poly_term t = rest->terms[i];
     t.coefficient = ifd_floor_div(t.coefficient, g);
     if (t.coefficient) reduced.terms[reduced.n++] = t;
   }
@@ -48,13 +48,13 @@ static bool turn_sign(ifd_poly *quotient, ifd_poly *rest, int64_t b, bool *ok) {
   if (!rest->n || rest->terms[0].coefficient <= b - rest->terms[0].coefficient) return false;
   ifd_poly turned = {0};
   for (int i = 0; i < rest->n && rest->terms[i].n; i++) {
-    ifd_term whole = rest->terms[i];
+    ifd_poly_term whole = rest->terms[i];
     whole.coefficient = 1;
     *ok = *ok && ifd_poly_add(quotient, &whole);
     turned.terms[turned.n] = rest->terms[i];
     turned.terms[turned.n++].coefficient = b - rest->terms[i].coefficient;
   }
-  *ok = *ok && ifd_poly_add(&turned, &(ifd_term){.coefficient = b - 1 - k});
+  *ok = *ok && ifd_poly_add(&turned, &(ifd_poly_term){.coefficient = b - 1 - k});
   *rest = turned;
   return true;
 }
@@ -95,10 +95,10 @@ static ifd_dim divide_by_number(ifd_dims *dims, const ifd_poly *a, int64_t b) {
 }
 
 /* The greatest term that divides every term of p and `common`. */
-static void common_factor(const ifd_poly *p, ifd_term *common) {
+static void common_factor(const ifd_poly *p, ifd_poly_term *common) {
   for (int i = 0; i < p->n; i++) {
-    const ifd_term *t = &p->terms[i];
-    ifd_term both = {.coefficient = gcd(common->coefficient, t->coefficient)};
+    const ifd_poly_term *t = &p->terms[i];
+    ifd_poly_term both = {.coefficient = gcd(common->coefficient, t->coefficient)};
     for (int j = 0, k = 0; j < common->n && k < t->n;)
       if (common->atoms[j] == t->atoms[k])
         both.atoms[both.n++] = t->atoms[k++], j++;
@@ -110,21 +110,21 @@ static void common_factor(const ifd_poly *p, ifd_term *common) {
   }
 }
 
-static void cancel_common(ifd_poly *p, const ifd_term *common) {
+static void cancel_common(ifd_poly *p, const ifd_poly_term *common) {
   for (int i = 0; i < p->n; i++) {
     int64_t c = p->terms[i].coefficient / common->coefficient;
-    ifd_term_divide(&p->terms[i], &p->terms[i], common);
+    ifd_poly_divide_term(&p->terms[i], &p->terms[i], common);
     p->terms[i].coefficient = c;
   }
 }
 
 /* Moves multiples of the one term b from rest to quotient. */
-static bool split_by_term(const ifd_term *b, ifd_poly *quotient, ifd_poly *rest) {
+static bool split_by_term(const ifd_poly_term *b, ifd_poly *quotient, ifd_poly *rest) {
   ifd_poly a = *rest;
   quotient->n = rest->n = 0;
   for (int i = 0; i < a.n; i++) {
-    ifd_term t, r = a.terms[i];
-    if (ifd_term_divide(&t, &r, b)) {
+    ifd_poly_term t, r = a.terms[i];
+    if (ifd_poly_divide_term(&t, &r, b)) {
       t.coefficient = ifd_floor_div(r.coefficient, b->coefficient);
       r.coefficient = ifd_floor_mod(r.coefficient, b->coefficient);
       if (!ifd_poly_add(quotient, &t)) return false;
@@ -137,7 +137,7 @@ static bool split_by_term(const ifd_term *b, ifd_poly *quotient, ifd_poly *rest)
 /* By a divisor with symbols, known to be positive. */
 static ifd_dim divide_by_poly(ifd_dims *dims, ifd_poly *a, ifd_poly *b) {
   ifd_poly quotient = {0};
-  ifd_term common = b->terms[0];
+  ifd_poly_term common = b->terms[0];
   common_factor(b, &common);
   common_factor(a, &common);
   /* a factor that may be negative, such as N - M, still cancels: the quotient is the same rational */
@@ -151,7 +151,7 @@ static ifd_dim divide_by_poly(ifd_dims *dims, ifd_poly *a, ifd_poly *b) {
 
 ifd_dim ifd_dim_floor_div(ifd_dims *dims, ifd_dim a, ifd_dim b) {
   ifd_poly p, q, exact;
-  ifd_range r = ifd_dim_range_of(dims, b, 1);
+  ifd_dim_range r = ifd_dim_range_of(dims, b, 1);
   if (r.low <= 0 && r.high >= 0) return ifd_dim_unknown(dims);
   if (r.high < 0) return ifd_dim_floor_div(dims, ifd_dim_sub(dims, 0, a), ifd_dim_sub(dims, 0, b));
   if (b == 1) return a;

@@ -4,14 +4,14 @@
 #include "ir/dim_priv.h"
 
 /* Higher degree first, then by atoms: a monomial order (degree-lexicographic). */
-static int compare_terms(const ifd_term *a, const ifd_term *b) {
+static int compare_terms(const ifd_poly_term *a, const ifd_poly_term *b) {
   if (a->n != b->n) return b->n - a->n;
   for (int i = 0; i < a->n; i++)
     if (a->atoms[i] != b->atoms[i]) return a->atoms[i] < b->atoms[i] ? -1 : 1;
   return 0;
 }
 
-bool ifd_poly_add(ifd_poly *p, const ifd_term *t) {
+bool ifd_poly_add(ifd_poly *p, const ifd_poly_term *t) {
   int i = 0;
   while (i < p->n && compare_terms(&p->terms[i], t) < 0) i++;
   if (i < p->n && compare_terms(&p->terms[i], t) == 0) {
@@ -27,9 +27,9 @@ bool ifd_poly_add(ifd_poly *p, const ifd_term *t) {
   return true;
 }
 
-static bool multiply_terms(ifd_term *out, const ifd_term *a, const ifd_term *b) {
+static bool multiply_terms(ifd_poly_term *out, const ifd_poly_term *a, const ifd_poly_term *b) {
   if (a->n + b->n > IFD_DIM_MAX_DEGREE) return false;
-  ifd_term t = {.n = a->n + b->n};
+  ifd_poly_term t = {.n = a->n + b->n};
   if (!ifd_mul_i64(&t.coefficient, a->coefficient, b->coefficient) || t.coefficient == INT64_MIN)
     return false;
   for (int i = 0, j = 0; i + j < t.n;)
@@ -41,8 +41,8 @@ static bool multiply_terms(ifd_term *out, const ifd_term *a, const ifd_term *b) 
   return true;
 }
 
-bool ifd_term_divide(ifd_term *out, const ifd_term *a, const ifd_term *b) {
-  ifd_term t = {.coefficient = 1};
+bool ifd_poly_divide_term(ifd_poly_term *out, const ifd_poly_term *a, const ifd_poly_term *b) {
+  ifd_poly_term t = {.coefficient = 1};
   int j = 0;
   for (int i = 0; i < a->n; i++)
     if (j < b->n && a->atoms[i] == b->atoms[j])
@@ -53,9 +53,9 @@ bool ifd_term_divide(ifd_term *out, const ifd_term *a, const ifd_term *b) {
   return j == b->n;
 }
 
-bool ifd_poly_add_product(ifd_poly *p, const ifd_poly *q, const ifd_term *factor) {
+bool ifd_poly_add_product(ifd_poly *p, const ifd_poly *q, const ifd_poly_term *factor) {
   for (int i = 0; i < q->n; i++) {
-    ifd_term t;
+    ifd_poly_term t;
     if (!multiply_terms(&t, &q->terms[i], factor) || !ifd_poly_add(p, &t)) return false;
   }
   return true;
@@ -69,7 +69,7 @@ void ifd_poly_of(const ifd_dims *dims, ifd_dim d, ifd_poly *out) {
     memcpy(out->terms, e->terms, (size_t)e->n * sizeof *e->terms);
   } else if (d) {
     out->n = 1;
-    out->terms[0] = (ifd_term){.coefficient = 1};
+    out->terms[0] = (ifd_poly_term){.coefficient = 1};
     if (ifd_dim_is_number(d))
       out->terms[0].coefficient = d;
     else
@@ -78,7 +78,7 @@ void ifd_poly_of(const ifd_dims *dims, ifd_dim d, ifd_poly *out) {
 }
 
 ifd_dim ifd_poly_dim(ifd_dims *dims, const ifd_poly *p) {
-  const ifd_term *first = p->terms;
+  const ifd_poly_term *first = p->terms;
   if (!p->n) return 0;
   if (p->n == 1 && first->n == 0) return ifd_dim_number(dims, first->coefficient);
   if (p->n == 1 && first->n == 1 && first->coefficient == 1) return first->atoms[0];
@@ -92,8 +92,8 @@ ifd_dim ifd_dim_add_scaled(ifd_dims *dims, ifd_dim a, ifd_dim b, int64_t factor)
   ifd_poly p, q;
   ifd_poly_of(dims, a, &p);
   ifd_poly_of(dims, b, &q);
-  return ifd_poly_add_product(&p, &q, &(ifd_term){.coefficient = factor}) ? ifd_poly_dim(dims, &p)
-                                                                          : ifd_dim_unknown(dims);
+  return ifd_poly_add_product(&p, &q, &(ifd_poly_term){.coefficient = factor}) ? ifd_poly_dim(dims, &p)
+                                                                               : ifd_dim_unknown(dims);
 }
 
 ifd_dim ifd_dim_add(ifd_dims *dims, ifd_dim a, ifd_dim b) { return ifd_dim_add_scaled(dims, a, b, 1); }
@@ -115,9 +115,10 @@ bool ifd_poly_divide(ifd_poly *quotient, const ifd_poly *a, const ifd_poly *b) {
   quotient->n = 0;
   if (!b->n) return false;
   while (rest.n) {
-    const ifd_term *top = &rest.terms[0];
-    ifd_term t;
-    if (!ifd_term_divide(&t, top, &b->terms[0]) || top->coefficient % b->terms[0].coefficient) return false;
+    const ifd_poly_term *top = &rest.terms[0];
+    ifd_poly_term t;
+    if (!ifd_poly_divide_term(&t, top, &b->terms[0]) || top->coefficient % b->terms[0].coefficient)
+      return false;
     t.coefficient = top->coefficient / b->terms[0].coefficient;
     if (!ifd_poly_add(quotient, &t)) return false;
     t.coefficient = -t.coefficient;

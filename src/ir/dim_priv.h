@@ -8,16 +8,16 @@
 enum { IFD_DIM_MAX_TERMS = 32, IFD_DIM_MAX_DEGREE = 12, IFD_DIM_MAX_ARGS = 8, IFD_DIM_MAX_SIZE = 1000 };
 
 /* coefficient * atoms[0] * atoms[1] …; atoms are handles, ascending, repeated for powers. */
-typedef struct ifd_term {
+typedef struct ifd_poly_term {
   int64_t coefficient; /* never INT64_MIN: it can be negated */
   int64_t n;           /* as wide as the rest, so that terms compare as bytes */
   ifd_dim atoms[IFD_DIM_MAX_DEGREE];
-} ifd_term;
+} ifd_poly_term;
 
 /* A sum of terms with different atoms and coefficients other than 0: higher degrees first, then by atoms. */
 typedef struct ifd_poly {
   int n;
-  ifd_term terms[IFD_DIM_MAX_TERMS];
+  ifd_poly_term terms[IFD_DIM_MAX_TERMS];
 } ifd_poly;
 
 /* All but polynomials are atoms. */
@@ -36,7 +36,7 @@ typedef struct ifd_expr {
   const char *name;               /* SYMBOL */
   int n;                          /* arguments or terms */
   ifd_dim args[IFD_DIM_MAX_ARGS]; /* FLOOR_DIV (a, b), MIN and MAX (ascending) */
-  const ifd_term *terms;          /* POLY */
+  const ifd_poly_term *terms;     /* POLY */
 } ifd_expr;
 
 /* ---- dim.c: the table ---- */
@@ -55,13 +55,13 @@ ifd_dim ifd_dim_call(ifd_dims *dims, ifd_expr_kind kind, const ifd_dim *args, in
 void ifd_poly_of(const ifd_dims *dims, ifd_dim d, ifd_poly *out);
 ifd_dim ifd_poly_dim(ifd_dims *dims, const ifd_poly *p);
 /* p += t */
-bool ifd_poly_add(ifd_poly *p, const ifd_term *t);
+bool ifd_poly_add(ifd_poly *p, const ifd_poly_term *t);
 /* p += factor * q */
-bool ifd_poly_add_product(ifd_poly *p, const ifd_poly *q, const ifd_term *factor);
+bool ifd_poly_add_product(ifd_poly *p, const ifd_poly *q, const ifd_poly_term *factor);
 /* The exact quotient a / b, when there is one. */
 bool ifd_poly_divide(ifd_poly *quotient, const ifd_poly *a, const ifd_poly *b);
 /* The atoms of a without those of b, when a has them all; the coefficient is 1. */
-bool ifd_term_divide(ifd_term *out, const ifd_term *a, const ifd_term *b);
+bool ifd_poly_divide_term(ifd_poly_term *out, const ifd_poly_term *a, const ifd_poly_term *b);
 /* a + factor * b */
 ifd_dim ifd_dim_add_scaled(ifd_dims *dims, ifd_dim a, ifd_dim b, int64_t factor);
 
@@ -69,12 +69,12 @@ ifd_dim ifd_dim_add_scaled(ifd_dims *dims, ifd_dim a, ifd_dim b, int64_t factor)
 
 /* All values lie in [low, high]; beyond ±IFD_UNBOUNDED nothing is known. */
 #define IFD_UNBOUNDED ((int64_t)1 << 62)
-typedef struct ifd_range {
+typedef struct ifd_dim_range {
   int64_t low, high;
-} ifd_range;
+} ifd_dim_range;
 
 /* The range of d when all symbols are at least `least`. */
-ifd_range ifd_dim_range_of(const ifd_dims *dims, ifd_dim d, int64_t least);
+ifd_dim_range ifd_dim_range_of(const ifd_dims *dims, ifd_dim d, int64_t least);
 /* a >= b whatever the free dimensions, 0 included. */
 bool ifd_dim_known_at_least(ifd_dims *dims, ifd_dim a, ifd_dim b);
 

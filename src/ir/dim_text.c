@@ -9,7 +9,7 @@ static void put_dim(ifd_cut_text *t, const ifd_dims *dims, ifd_dim d);
 
 static void put_terms(ifd_cut_text *t, const ifd_dims *dims, const ifd_expr *e) {
   for (int i = 0; i < e->n; i++) {
-    const ifd_term *m = &e->terms[i];
+    const ifd_poly_term *m = &e->terms[i];
     bool minus = m->coefficient < 0;
     uint64_t size = minus ? 0 - (uint64_t)m->coefficient : (uint64_t)m->coefficient;
     ifd_cut_text_put(t, "%s", i == 0 ? (minus ? "-" : "") : (minus ? " - " : " + "));

@@ -212,6 +212,13 @@ int ifd_attr_graphs(const ifd_attr *attr, ifd_graph *const **out) {
   return !*out ? 0 : attr->type == IFD_ATTR_GRAPH ? 1 : attr->n;
 }
 
+bool ifd_node_has_graphs(const ifd_node *node) {
+  ifd_graph *const *graphs;
+  for (int i = 0; i < node->n_attrs; i++)
+    if (ifd_attr_graphs(&node->attrs[i], &graphs)) return true;
+  return false;
+}
+
 ifd_status ifd_graph_visit(ifd_graph *graph, ifd_status (*visit)(ifd_graph *graph, void *context),
                            void *context) {
   TRY(visit(graph, context));

@@ -266,6 +266,7 @@ const ifd_tensor *ifd_node_tensor(const ifd_node *node, const char *name);
 ifd_graph *ifd_node_graph(const ifd_node *node, const char *name);
 /* The graphs of an attribute (GRAPH or GRAPHS): how many, and the array. */
 int ifd_attr_graphs(const ifd_attr *attr, ifd_graph *const **out);
+bool ifd_node_has_graphs(const ifd_node *node);
 bool ifd_node_is(const ifd_node *node, const char *op_type); /* of domain ai.onnx */
 /* Whether an attribute is one of the function's in whose body the node stands: each call gives it another
  * value, and what the node computes is not known before. */

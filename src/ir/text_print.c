@@ -349,15 +349,8 @@ static void put_output_types(printer *p, const ifd_node *node) {
   }
 }
 
-static bool has_graphs(const ifd_node *node) {
-  ifd_graph *const *graphs;
-  for (int i = 0; i < node->n_attrs; i++)
-    if (ifd_attr_graphs(&node->attrs[i], &graphs)) return true;
-  return false;
-}
-
 static void put_node(printer *p, const ifd_node *node) {
-  bool last = has_graphs(node); /* graphs are read more easily behind the inputs */
+  bool last = ifd_node_has_graphs(node); /* graphs are read more easily behind the inputs */
   put_line(p);
   if (*node->name) {
     put(p, "[");

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/splitmix.h"
 #include "tensor/convert.h"
 
 /* ---- elements ---- */
@@ -102,18 +103,10 @@ static ifd_status parse_splat(ifd_parser *p, ifd_tensor *out, ifd_dtype dtype, c
   return parse_element(p, dtype, out->data);
 }
 
-/* splitmix64 (Steele, Lea, Flood 2014) */
-static uint64_t next_random(uint64_t *state) {
-  uint64_t z = *state += 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
 /* The sum of twelve uniform numbers less 6: nearly normal, and the same bits everywhere. */
 static double next_normal(uint64_t *state) {
   double sum = -6;
-  for (int i = 0; i < 12; i++) sum += (double)(next_random(state) >> 11) * 0x1p-53;
+  for (int i = 0; i < 12; i++) sum += (double)(ifd_splitmix_next(state) >> 11) * 0x1p-53;
   return sum;
 }
 
@@ -124,7 +117,7 @@ static void fill_random(ifd_tensor *t, uint64_t state) {
     if (ifd_dtype_is_float(t->dtype)) {
       ifd_tensor_set_f64(t, i, 0.1 * next_normal(&state));
     } else {
-      int64_t v = (int64_t)(next_random(&state) >> 60) - (is_signed ? 8 : 0);
+      int64_t v = (int64_t)(ifd_splitmix_next(&state) >> 60) - (is_signed ? 8 : 0);
       ifd_tensor_set_i64(t, i, t->dtype == IFD_BOOL ? v & 1 : v);
     }
 }

@@ -23,16 +23,11 @@ static ifd_status output_dtype(ifd_error *err, const ifd_node *node, ifd_dtype *
   return IFD_OK;
 }
 
-static ifd_dim size_dim(ifd_infer *x, int i) {
-  const ifd_elements *e = ifd_elements_find(x, i);
-  return e && e->n == 1 ? e->d[0] : ifd_dim_unknown(x->dims);
-}
-
 /* ---- windows ---- */
 
 static ifd_status infer_window(ifd_infer *x) {
   ifd_dtype dtype;
-  ifd_dim n = size_dim(x, 0);
+  ifd_dim n = ifd_elements_only(x, 0);
   TRY(output_dtype(x->err, x->node, &dtype));
   return ifd_infer_tensor(x, 0, dtype, 1, &n);
 }
@@ -127,8 +122,8 @@ static ifd_status eval_MelWeightMatrix(ifd_eval *x) {
 
 static ifd_status infer_MelWeightMatrix(ifd_infer *x) {
   ifd_dtype dtype;
-  ifd_dim half = ifd_dim_floor_div(x->dims, size_dim(x, DFT_LENGTH), 2);
-  const ifd_dim dims[] = {ifd_dim_add(x->dims, half, 1), size_dim(x, BINS)};
+  ifd_dim half = ifd_dim_floor_div(x->dims, ifd_elements_only(x, DFT_LENGTH), 2);
+  const ifd_dim dims[] = {ifd_dim_add(x->dims, half, 1), ifd_elements_only(x, BINS)};
   TRY(output_dtype(x->err, x->node, &dtype));
   return ifd_infer_tensor(x, 0, dtype, 2, dims);
 }

@@ -226,19 +226,11 @@ static ifd_status infer_Range(ifd_infer *x) {
 
 /* ---- EyeLike ---- */
 
-static ifd_status eye_dtype(ifd_error *err, const ifd_node *node, ifd_dtype otherwise, ifd_dtype *out) {
-  int64_t t = ifd_node_int(node, "dtype", otherwise);
-  EXPECT(err, t == IFD_UNDEFINED || ifd_dtype_valid(t), BAD_MODEL, "attribute dtype: no type has number %lld",
-         (long long)t);
-  *out = (ifd_dtype)t;
-  return IFD_OK;
-}
-
 static ifd_status eval_EyeLike(ifd_eval *x) {
   const ifd_tensor *in = ifd_eval_in(x, 0);
   ifd_dtype dtype;
   ifd_tensor *out;
-  TRY(eye_dtype(x->err, x->node, in->dtype, &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "dtype", in->dtype, &dtype));
   EXPECT(x->err, in->shape.rank == 2, BAD_INPUT, "input has rank %d, expected 2", in->shape.rank);
   TRY(ifd_eval_out(x, &out, 0, dtype, &in->shape));
   int64_t rows = in->shape.dim[0], columns = in->shape.dim[1], k = ifd_attr_int(x->node, "k");
@@ -250,7 +242,7 @@ static ifd_status eval_EyeLike(ifd_eval *x) {
 
 static ifd_status infer_EyeLike(ifd_infer *x) {
   ifd_dtype dtype;
-  TRY(eye_dtype(x->err, x->node, ifd_infer_dtype(x, 0), &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "dtype", ifd_infer_dtype(x, 0), &dtype));
   return ifd_infer_same_as(x, 0, 0, dtype);
 }
 

@@ -11,6 +11,15 @@ ifd_status ifd_axis(ifd_error *err, int *out, int64_t axis, int rank) {
   return IFD_OK;
 }
 
+ifd_status ifd_node_dtype(ifd_error *err, const ifd_node *node, const char *attr, ifd_dtype otherwise,
+                          ifd_dtype *out) {
+  int64_t t = ifd_node_int(node, attr, otherwise);
+  EXPECT(err, t == IFD_UNDEFINED || ifd_dtype_valid(t), BAD_MODEL, "attribute %s: no type has number %lld",
+         attr, (long long)t);
+  *out = (ifd_dtype)t;
+  return IFD_OK;
+}
+
 ifd_status ifd_eval_out(ifd_eval *x, ifd_tensor **out, int i, ifd_dtype dtype, const ifd_shape *shape) {
   if (x->float64 && dtype == IFD_FLOAT) dtype = IFD_DOUBLE;
   TRY(ifd_shape_check(x->err, shape, ifd_dtype_size(dtype)));

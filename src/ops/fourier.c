@@ -123,12 +123,6 @@ static ifd_dim half_plus_one(ifd_infer *x, ifd_dim n) {
   return ifd_dim_add(x->dims, ifd_dim_floor_div(x->dims, n, 2), 1);
 }
 
-/* The one element of a small integer input, or an unknown. */
-static ifd_dim scalar_dim(ifd_infer *x, int i) {
-  const ifd_elements *e = ifd_elements_find(x, i);
-  return e && e->n == 1 ? e->d[0] : ifd_dim_unknown(x->dims);
-}
-
 /* Without a known axis the dimensions are still those of the input, if none of them changes. */
 static ifd_status infer_dft(ifd_infer *x, bool knows_axis, int64_t axis) {
   int rank = ifd_known_rank(x, 0), at;
@@ -141,7 +135,7 @@ static ifd_status infer_dft(ifd_infer *x, bool knows_axis, int64_t axis) {
   if (knows_axis) {
     TRY(dft_axis(x->err, &at, axis, rank));
     if (ifd_node_has_input(x->node, 1))
-      dims[at] = scalar_dim(x, 1);
+      dims[at] = ifd_elements_only(x, 1);
     else if (onesided && inverse)
       dims[at] = ifd_dim_mul(x->dims, 2, ifd_dim_sub(x->dims, dims[at], 1));
     if (onesided && !inverse) dims[at] = half_plus_one(x, dims[at]);
@@ -229,12 +223,12 @@ static ifd_status infer_STFT(ifd_infer *x) {
           n = rank >= 0 ? ifd_infer_dim(x, SIGNAL, 1) : ifd_dim_unknown(x->dims);
   EXPECT(x->err, rank < 0 || rank == 2 || rank == 3, BAD_MODEL, "the signal has rank %d, not 3", rank);
   if (ifd_node_has_input(x->node, LENGTH))
-    len = scalar_dim(x, LENGTH);
+    len = ifd_elements_only(x, LENGTH);
   else if (!ifd_node_has_input(x->node, WINDOW))
     len = n;
   else if (ifd_infer_rank(x, WINDOW) == 1)
     len = ifd_infer_dim(x, WINDOW, 0);
-  ifd_dim step = scalar_dim(x, STEP), frames = ifd_dim_unknown(x->dims);
+  ifd_dim step = ifd_elements_only(x, STEP), frames = ifd_dim_unknown(x->dims);
   if (ifd_dim_is_number(step) && step > 0)
     frames = ifd_dim_add(x->dims, ifd_dim_floor_div(x->dims, ifd_dim_sub(x->dims, n, len), step), 1);
   const ifd_dim dims[] = {rank >= 0 ? ifd_infer_dim(x, SIGNAL, 0) : ifd_dim_unknown(x->dims),

@@ -92,6 +92,7 @@ ifd_status ifd_infer_elements(ifd_infer *x, int output, int rank, int n, const i
 }
 
 ifd_status ifd_infer_like_first(ifd_infer *x) { return ifd_infer_same(x, 0, 0); }
+ifd_status ifd_infer_bool_like_first(ifd_infer *x) { return ifd_infer_same_as(x, 0, 0, IFD_BOOL); }
 
 ifd_status ifd_infer_broadcast_all(ifd_infer *x) {
   return ifd_infer_broadcast(x, 0, ifd_infer_dtype(x, 0), 0, x->node->n_inputs - 1);

@@ -109,8 +109,6 @@ static ifd_status lower_BitwiseNot(ifd_lower *x) {
 
 /* ---- inference ---- */
 
-static ifd_status infer_bool_like_first(ifd_infer *x) { return ifd_infer_same_as(x, 0, 0, IFD_BOOL); }
-
 static ifd_dim equal_dims(ifd_dims *dims, const ifd_dim *d) {
   if (d[0] == d[1]) return 1;
   if (ifd_dim_is_number(d[0]) && ifd_dim_is_number(d[1])) return 0;
@@ -172,20 +170,20 @@ INFER_BOOL(Not, 1, not_dim)
     .lower = lower_                                                                                          \
   }
 const ifd_op ifd_ops_logic[] = {
-    ROW(Equal, 1, 0, infer_bool_like_first, eval_Equal_1, ifd_lower_elementwise_legacy),
+    ROW(Equal, 1, 0, ifd_infer_bool_like_first, eval_Equal_1, ifd_lower_elementwise_legacy),
     ROW(Equal, 7, IFD_OP_COMMUTATIVE, infer_Equal, eval_Equal, ifd_lower_elementwise),
     ROW(Equal, 19, IFD_OP_COMMUTATIVE, infer_Equal, eval_Equal_19, ifd_lower_elementwise),
-    ROW(Greater, 1, 0, infer_bool_like_first, eval_Greater_1, ifd_lower_elementwise_legacy),
+    ROW(Greater, 1, 0, ifd_infer_bool_like_first, eval_Greater_1, ifd_lower_elementwise_legacy),
     ROW(Greater, 7, 0, infer_Greater, eval_Greater, ifd_lower_elementwise),
-    ROW(Less, 1, 0, infer_bool_like_first, eval_Less_1, ifd_lower_elementwise_legacy),
+    ROW(Less, 1, 0, ifd_infer_bool_like_first, eval_Less_1, ifd_lower_elementwise_legacy),
     ROW(Less, 7, 0, infer_Less, eval_Less, ifd_lower_elementwise),
     ROW(GreaterOrEqual, 12, 0, infer_GreaterOrEqual, eval_GreaterOrEqual, ifd_lower_elementwise),
     ROW(LessOrEqual, 12, 0, infer_LessOrEqual, eval_LessOrEqual, ifd_lower_elementwise),
-    ROW(And, 1, 0, infer_bool_like_first, eval_And_1, ifd_lower_elementwise_legacy),
+    ROW(And, 1, 0, ifd_infer_bool_like_first, eval_And_1, ifd_lower_elementwise_legacy),
     ROW(And, 7, IFD_OP_COMMUTATIVE, infer_And, eval_And, ifd_lower_elementwise),
-    ROW(Or, 1, 0, infer_bool_like_first, eval_Or_1, ifd_lower_elementwise_legacy),
+    ROW(Or, 1, 0, ifd_infer_bool_like_first, eval_Or_1, ifd_lower_elementwise_legacy),
     ROW(Or, 7, IFD_OP_COMMUTATIVE, infer_Or, eval_Or, ifd_lower_elementwise),
-    ROW(Xor, 1, 0, infer_bool_like_first, eval_Xor_1, ifd_lower_elementwise_legacy),
+    ROW(Xor, 1, 0, ifd_infer_bool_like_first, eval_Xor_1, ifd_lower_elementwise_legacy),
     ROW(Xor, 7, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_bool, eval_Xor, ifd_lower_elementwise),
     ROW(Not, 1, 0, infer_Not, eval_Not, ifd_lower_elementwise),
     ROW(BitwiseAnd, 18, IFD_OP_COMMUTATIVE, ifd_infer_broadcast_all, eval_And, ifd_lower_elementwise),

@@ -72,8 +72,6 @@ static ifd_status lower_IsInf(ifd_lower *x) {
   return ifd_eltwise_lower(&e);
 }
 
-static ifd_status infer_bool(ifd_infer *x) { return ifd_infer_same_as(x, 0, 0, IFD_BOOL); }
-
 /* ---- shape arithmetic ---- */
 
 static ifd_dim negated(ifd_dims *dims, const ifd_dim *d) { return ifd_dim_sub(dims, 0, d[0]); }
@@ -93,6 +91,6 @@ const ifd_op ifd_ops_math[] = {FLOAT_FUNCTIONS(FLOAT_ROW)
                                    ROW(Abs, 1, ifd_infer_like_first, ifd_lower_elementwise),
                                ROW(Neg, 1, infer_Neg, ifd_lower_elementwise),
                                ROW(Sign, 9, ifd_infer_like_first, ifd_lower_elementwise),
-                               ROW(IsNaN, 9, infer_bool, ifd_lower_elementwise),
-                               ROW(IsInf, 10, infer_bool, lower_IsInf),
+                               ROW(IsNaN, 9, ifd_infer_bool_like_first, ifd_lower_elementwise),
+                               ROW(IsInf, 10, ifd_infer_bool_like_first, lower_IsInf),
                                {0}};

@@ -69,9 +69,10 @@ static inline ifd_dtype ifd_infer_dtype(const ifd_infer *x, int i) {
 }
 static inline ifd_dim ifd_infer_dim(const ifd_infer *x, int i, int axis) { return x->in[i]->dims[axis]; }
 /* The common infer functions, for rows to name. */
-ifd_status ifd_infer_like_first(ifd_infer *x);     /* output 0 has the type of input 0 */
-ifd_status ifd_infer_broadcast_all(ifd_infer *x);  /* output 0: broadcast of all inputs, dtype of input 0 */
-ifd_status ifd_infer_broadcast_bool(ifd_infer *x); /* the same, bool */
+ifd_status ifd_infer_like_first(ifd_infer *x);      /* output 0 has the type of input 0 */
+ifd_status ifd_infer_bool_like_first(ifd_infer *x); /* shape of input 0, bool */
+ifd_status ifd_infer_broadcast_all(ifd_infer *x);   /* output 0: broadcast of all inputs, dtype of input 0 */
+ifd_status ifd_infer_broadcast_bool(ifd_infer *x);  /* the same, bool */
 
 /* ---- eval ---- */
 
@@ -117,6 +118,9 @@ ifd_status ifd_eval_f32(ifd_eval *x, const float **out, int i);
 ifd_status ifd_eval_node(ifd_eval *x);
 /* Axis in [-rank, rank) to [0, rank), or BAD_INPUT. */
 ifd_status ifd_axis(ifd_error *err, int *out, int64_t axis, int rank);
+/* The element type that an attribute names, UNDEFINED for 0; BAD_MODEL when no type has its number. */
+ifd_status ifd_node_dtype(ifd_error *err, const ifd_node *node, const char *attr, ifd_dtype otherwise,
+                          ifd_dtype *out);
 
 /* ---- lower ---- */
 

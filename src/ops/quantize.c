@@ -129,15 +129,6 @@ static ifd_status take_inputs(ifd_eval *x, quantizer *q) {
   return IFD_OK;
 }
 
-/* An attribute that names a type; 0 is none. */
-static ifd_status dtype_attr(ifd_error *err, const ifd_node *node, const char *name, ifd_dtype *out) {
-  int64_t t = ifd_node_int(node, name, 0);
-  EXPECT(err, t == 0 || ifd_dtype_valid(t), BAD_MODEL, "attribute %s: no type has number %lld", name,
-         (long long)t);
-  *out = (ifd_dtype)t;
-  return IFD_OK;
-}
-
 /* ---- QuantizeLinear ---- */
 
 /* y = saturate(round(x / s) + z): the quotient is rounded to the precision of the division, then, for
@@ -157,7 +148,7 @@ static void quantize(const quantizer *q, double *y, const double *x, const doubl
 
 /* The type of y: that of the zero point, else the attribute's, else uint8. */
 static ifd_status quantized_dtype(ifd_error *err, const ifd_node *node, ifd_dtype zero, ifd_dtype *out) {
-  TRY(dtype_attr(err, node, "output_dtype", out));
+  TRY(ifd_node_dtype(err, node, "output_dtype", IFD_UNDEFINED, out));
   EXPECT(err, !zero || !*out || zero == *out, BAD_MODEL,
          "attribute output_dtype is %s, the zero point's type %s", ifd_dtype_name(*out),
          ifd_dtype_name(zero));
@@ -168,7 +159,7 @@ static ifd_status quantized_dtype(ifd_error *err, const ifd_node *node, ifd_dtyp
 /* The type whose rounding the division has: the attribute's, else the scale's; scales that are powers of two
  * (float8e8m0) or whole numbers leave it to x. */
 static ifd_status division_dtype(ifd_eval *x, quantizer *q) {
-  TRY(dtype_attr(x->err, x->node, "precision", &q->precision));
+  TRY(ifd_node_dtype(x->err, x->node, "precision", IFD_UNDEFINED, &q->precision));
   if (!q->precision) q->precision = q->scale->dtype;
   if (q->precision == IFD_FLOAT8E8M0) q->precision = q->x->dtype;
   if (ifd_dtype_is_integer(q->precision) || (x->float64 && q->precision == IFD_FLOAT))
@@ -218,7 +209,7 @@ static ifd_status eval_DequantizeLinear(ifd_eval *x) {
   EXPECT(x->err, !q.zero || q.zero->dtype == q.x->dtype, BAD_INPUT,
          "elements of type %s, a zero point of type %s", ifd_dtype_name(q.x->dtype),
          ifd_dtype_name(q.zero->dtype));
-  TRY(dtype_attr(x->err, x->node, "output_dtype", &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "output_dtype", IFD_UNDEFINED, &dtype));
   if (!dtype) dtype = q.scale->dtype;
   EXPECT(x->err, ifd_dtypes[dtype].bits >= 16 && ifd_dtype_is_float(dtype), BAD_MODEL, "an output of type %s",
          ifd_dtype_name(dtype));
@@ -229,7 +220,7 @@ static ifd_status eval_DequantizeLinear(ifd_eval *x) {
 
 static ifd_status infer_DequantizeLinear(ifd_infer *x) {
   ifd_dtype dtype;
-  TRY(dtype_attr(x->err, x->node, "output_dtype", &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "output_dtype", IFD_UNDEFINED, &dtype));
   return ifd_infer_same_as(x, 0, 0, dtype ? dtype : ifd_infer_dtype(x, 1));
 }
 

@@ -5,15 +5,6 @@
 #include "ops/shared/random.h"
 #include "tensor/convert.h"
 
-/* Attribute `dtype`, or `otherwise` (the schema's default, the input's type). */
-static ifd_status dtype_attr(ifd_error *err, const ifd_node *node, ifd_dtype otherwise, ifd_dtype *out) {
-  int64_t t = ifd_node_int(node, "dtype", otherwise);
-  EXPECT(err, t == IFD_UNDEFINED || ifd_dtype_valid(t), BAD_MODEL, "attribute dtype: no type has number %lld",
-         (long long)t);
-  *out = (ifd_dtype)t;
-  return IFD_OK;
-}
-
 /* ---- RandomNormal, RandomUniform, and those like an input ---- */
 
 enum { CHUNK = 256 }; /* elements stored at a time */
@@ -63,14 +54,14 @@ static ifd_status eval_shaped(ifd_eval *x, fill f) {
   ifd_shape shape;
   ifd_dtype dtype;
   TRY(shape_attr(x->err, x->node, &shape));
-  TRY(dtype_attr(x->err, x->node, IFD_FLOAT, &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "dtype", IFD_FLOAT, &dtype));
   return f(x, &shape, dtype);
 }
 
 static ifd_status eval_like(ifd_eval *x, fill f) {
   const ifd_tensor *in = ifd_eval_in(x, 0);
   ifd_dtype dtype;
-  TRY(dtype_attr(x->err, x->node, in->dtype, &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "dtype", in->dtype, &dtype));
   return f(x, &in->shape, dtype);
 }
 
@@ -83,13 +74,13 @@ static ifd_status infer_shaped(ifd_infer *x) {
   ifd_shape shape;
   ifd_dtype dtype;
   TRY(shape_attr(x->err, x->node, &shape));
-  TRY(dtype_attr(x->err, x->node, IFD_FLOAT, &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "dtype", IFD_FLOAT, &dtype));
   return ifd_infer_tensor(x, 0, dtype, shape.rank, shape.dim);
 }
 
 static ifd_status infer_like(ifd_infer *x) {
   ifd_dtype dtype;
-  TRY(dtype_attr(x->err, x->node, ifd_infer_dtype(x, 0), &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "dtype", ifd_infer_dtype(x, 0), &dtype));
   return ifd_infer_same_as(x, 0, 0, dtype);
 }
 
@@ -101,7 +92,7 @@ static ifd_status eval_Bernoulli(ifd_eval *x) {
   ifd_tensor *out;
   ifd_random *r;
   ALLOC(x->err, r, ifd_new(x->scratch, ifd_random));
-  TRY(dtype_attr(x->err, x->node, p->dtype, &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "dtype", p->dtype, &dtype));
   TRY(ifd_eval_out(x, &out, 0, dtype, &p->shape));
   ifd_random_start(r, x);
   for (int64_t i = 0, n = ifd_tensor_count(p); i < n; i += CHUNK) {
@@ -149,7 +140,7 @@ static ifd_status eval_Multinomial(ifd_eval *x) {
   double *weights;
   ALLOC(x->err, r, ifd_new(x->scratch, ifd_random));
   ALLOC(x->err, weights, ifd_new_array(x->scratch, double, classes));
-  TRY(dtype_attr(x->err, x->node, IFD_INT32, &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "dtype", IFD_INT32, &dtype));
   EXPECT(x->err, ifd_dtype_is_integer(dtype), BAD_MODEL, "samples are int32 or int64, not %s",
          ifd_dtype_name(dtype));
   TRY(ifd_eval_out(x, &out, 0, dtype, &shape));
@@ -166,7 +157,7 @@ static ifd_status eval_Multinomial(ifd_eval *x) {
 
 static ifd_status infer_Multinomial(ifd_infer *x) {
   ifd_dtype dtype;
-  TRY(dtype_attr(x->err, x->node, IFD_INT32, &dtype));
+  TRY(ifd_node_dtype(x->err, x->node, "dtype", IFD_INT32, &dtype));
   ifd_dim dims[] = {ifd_infer_rank(x, 0) == 2 ? ifd_infer_dim(x, 0, 0) : ifd_dim_unknown(x->dims),
                     ifd_attr_int(x->node, "sample_size")};
   return ifd_infer_tensor(x, 0, dtype, 2, dims);

@@ -6,8 +6,6 @@
 
 #include "ops/op.h"
 
-static ifd_status infer_RegexFullMatch(ifd_infer *x) { return ifd_infer_same_as(x, 0, 0, IFD_BOOL); }
-
 #ifdef IFD_WITH_PCRE2
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -267,4 +265,5 @@ static ifd_status eval_RegexFullMatch(ifd_eval *x) {
 #endif
 
 const ifd_op ifd_ops_regex[] = {
-    {.name = "RegexFullMatch", .since = 20, .infer = infer_RegexFullMatch, .eval = eval_RegexFullMatch}, {0}};
+    {.name = "RegexFullMatch", .since = 20, .infer = ifd_infer_bool_like_first, .eval = eval_RegexFullMatch},
+    {0}};

@@ -61,11 +61,11 @@ static ifd_activation single(const ifd_node *node) {
 /* ---- written out: products of x and a function of x ---- */
 
 /* The product that v is of inner values, v itself where it is none. */
-static ifd_product factors_of(ifd_rewrite *rw, ifd_value *v) {
-  ifd_product p;
+static ifd_factors factors_of(ifd_rewrite *rw, ifd_value *v) {
+  ifd_factors p;
   ifd_node *node = ifd_made_by(v, "Mul");
   if (!node) node = ifd_made_by(v, "Div");
-  return node && ifd_product_of(rw, node, &p) ? p : (ifd_product){.scale = 1, .n = 1, .factors = {v}};
+  return node && ifd_factors_of(rw, node, &p) ? p : (ifd_factors){.scale = 1, .n = 1, .factors = {v}};
 }
 
 static bool near(double a, double b) { return ifd_is_near(a, b, IFD_FLOAT); }
@@ -80,7 +80,7 @@ static ifd_value *one_plus(ifd_rewrite *rw, ifd_value *v) {
 
 /* Whether v is c * x to the power n; counts uses of x. */
 static bool is_power(ifd_rewrite *rw, ifd_value *v, const ifd_value *x, double c, int n, int *uses) {
-  ifd_product f = factors_of(rw, v);
+  ifd_factors f = factors_of(rw, v);
   double exponent;
   for (int i = 0; i < f.n; i++) {
     const ifd_node *pow = ifd_made_by(f.factors[i], "Pow");
@@ -97,7 +97,7 @@ static bool is_power(ifd_rewrite *rw, ifd_value *v, const ifd_value *x, double c
 
 /* sqrt(2 / pi) (x + 0.044715 x^3), or sqrt(2 / pi) x (1 + 0.044715 x^2) */
 static bool is_tanh_argument(ifd_rewrite *rw, ifd_value *v, const ifd_value *x, int *uses) {
-  ifd_product f = factors_of(rw, v);
+  ifd_factors f = factors_of(rw, v);
   if (!near(f.scale, 0.7978845608028654)) return false;
   if (f.n == 2) {
     int side = f.factors[1] == x;
@@ -129,7 +129,7 @@ static ifd_activation product_with(ifd_rewrite *rw, ifd_value *x, ifd_value *v, 
   const ifd_node *sigmoid = ifd_made_by(v, "Sigmoid"), *hard = ifd_made_by(v, "HardSigmoid"),
                  *tanh = ifd_made_by(v, "Tanh"),
                  *softplus = tanh ? ifd_made_by(tanh->inputs[0], "Softplus") : NULL;
-  ifd_product f = sigmoid ? factors_of(rw, sigmoid->inputs[0]) : (ifd_product){0};
+  ifd_factors f = sigmoid ? factors_of(rw, sigmoid->inputs[0]) : (ifd_factors){0};
   a.n_uses = 2;
   if (f.n == 1 && f.factors[0] == x)
     a.name = "Swish", a.p[0] = (float)f.scale;
@@ -142,9 +142,9 @@ static ifd_activation product_with(ifd_rewrite *rw, ifd_value *x, ifd_value *v, 
 }
 
 static ifd_activation written_out(ifd_rewrite *rw, ifd_node *mul) {
-  ifd_product f;
+  ifd_factors f;
   ifd_activation a = {0};
-  if (ifd_product_goes_on(rw, mul) || !ifd_product_of(rw, mul, &f) || f.n != 2) return a;
+  if (ifd_factors_go_on(rw, mul) || !ifd_factors_of(rw, mul, &f) || f.n != 2) return a;
   a = product_with(rw, f.factors[0], f.factors[1], f.scale);
   if (!a.name) a = product_with(rw, f.factors[1], f.factors[0], f.scale);
   if (a.name && !ifd_rw_same_shape(rw, a.x, mul->outputs[0])) a.name = NULL; /* a number of higher rank */

@@ -6,13 +6,6 @@
 /* More than this is not computed while optimizing: a model may hide terabytes behind a few nodes. */
 enum { MAX_ELEMENTS = 1 << 28 };
 
-static bool has_graph(const ifd_node *node) {
-  ifd_graph *const *graphs;
-  for (int i = 0; i < node->n_attrs; i++)
-    if (ifd_attr_graphs(&node->attrs[i], &graphs)) return true;
-  return false;
-}
-
 /* An input of which nothing but its type counts: what a constant is cast like. */
 static bool counts_by_type(ifd_rewrite *rw, const ifd_node *node, int i) {
   return i == 1 && ifd_node_is(node, "CastLike") && ifd_rw_dtype(rw, node->inputs[1]);
@@ -265,7 +258,8 @@ static bool is_blown_up(ifd_rewrite *rw, const ifd_node *node, int64_t count, in
 
 ifd_status ifd_rw_fold(ifd_rewrite *rw, ifd_node *node) {
   ifd_shape shape;
-  if (!any_read(node) || !node->op || (node->op->flags & IFD_OP_IMPURE) || has_graph(node)) return IFD_OK;
+  if (!any_read(node) || !node->op || (node->op->flags & IFD_OP_IMPURE) || ifd_node_has_graphs(node))
+    return IFD_OK;
   if (all_remembered(rw, node)) return fold_remembered(rw, node);
   const ifd_type *type = ifd_rw_facts(rw, node->outputs[0])->type;
   bool known = number_shape(type, &shape);

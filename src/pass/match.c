@@ -15,9 +15,9 @@ bool ifd_is_near(double x, double exact, ifd_dtype dtype) {
 
 enum { MAX_NODES = 8 }; /* looked through: a chain of any length costs as much as its nodes */
 
-static bool add_factors(ifd_rewrite *rw, ifd_value *v, const ifd_node *reader, ifd_product *p);
+static bool add_factors(ifd_rewrite *rw, ifd_value *v, const ifd_node *reader, ifd_factors *p);
 
-static bool add_node(ifd_rewrite *rw, const ifd_node *node, ifd_product *p) {
+static bool add_node(ifd_rewrite *rw, const ifd_node *node, ifd_factors *p) {
   double c;
   bool div = ifd_node_is(node, "Div");
   if (node->n_inputs != 2 || node->opset < 7) return false;
@@ -27,12 +27,12 @@ static bool add_node(ifd_rewrite *rw, const ifd_node *node, ifd_product *p) {
   return add_factors(rw, node->inputs[0], node, p) && (div || add_factors(rw, node->inputs[1], node, p));
 }
 
-static bool add_factors(ifd_rewrite *rw, ifd_value *v, const ifd_node *reader, ifd_product *p) {
+static bool add_factors(ifd_rewrite *rw, ifd_value *v, const ifd_node *reader, ifd_factors *p) {
   double c;
   ifd_node *maker = ifd_made_by(v, "Mul") ? v->producer : ifd_made_by(v, "Div");
   if (ifd_rw_scalar(rw, v, &c)) return p->scale *= c, true;
   if (maker && maker->graph == reader->graph && p->n_nodes < MAX_NODES) {
-    ifd_product before = *p;
+    ifd_factors before = *p;
     if (add_node(rw, maker, p)) return true;
     *p = before;
   }
@@ -41,12 +41,12 @@ static bool add_factors(ifd_rewrite *rw, ifd_value *v, const ifd_node *reader, i
   return true;
 }
 
-bool ifd_product_of(ifd_rewrite *rw, ifd_node *last, ifd_product *out) {
-  *out = (ifd_product){.scale = 1};
+bool ifd_factors_of(ifd_rewrite *rw, ifd_node *last, ifd_factors *out) {
+  *out = (ifd_factors){.scale = 1};
   return ifd_node_is_any(last, "Mul Div") && add_node(rw, last, out) && isfinite(out->scale);
 }
 
-bool ifd_product_goes_on(ifd_rewrite *rw, const ifd_node *last) {
+bool ifd_factors_go_on(ifd_rewrite *rw, const ifd_node *last) {
   const ifd_node *reader = ifd_value_only_reader(last->outputs[0]);
   double c;
   if (!reader || reader->graph != last->graph || !ifd_node_is_any(reader, "Mul Div") || reader->n_inputs != 2)
@@ -67,6 +67,10 @@ ifd_status ifd_line_of(ifd_rewrite *rw, ifd_value *v, double *a, double *b, ifd_
   *a = f.a[0], *b = f.b[0], *x = f.x;
   *n_nodes += f.n_nodes;
   return IFD_OK;
+}
+
+bool ifd_made_before(const ifd_value *value, const ifd_node *node) {
+  return !value->producer || value->graph != node->graph || value->producer->rank < node->rank;
 }
 
 ifd_node *ifd_made_by(ifd_value *v, const char *op_type) { return ifd_rw_sole_producer(v, op_type); }

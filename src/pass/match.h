@@ -7,22 +7,24 @@
 /* scale · factors[0] · factors[1] … : a tree of Mul, and of Div by one number, whose inner values nobody else
  * reads. */
 enum { IFD_MAX_FACTORS = 4 };
-typedef struct ifd_product {
+typedef struct ifd_factors {
   double scale;
   int n, n_nodes;
   ifd_value *factors[IFD_MAX_FACTORS];
-} ifd_product;
+} ifd_factors;
 
 /* False when `last` is no such product, or one of too many factors. */
-bool ifd_product_of(ifd_rewrite *rw, ifd_node *last, ifd_product *out);
+bool ifd_factors_of(ifd_rewrite *rw, ifd_node *last, ifd_factors *out);
 /* Whether the one reader of the node only scales it by a number: then that one is the product's end. */
-bool ifd_product_goes_on(ifd_rewrite *rw, const ifd_node *last);
+bool ifd_factors_go_on(ifd_rewrite *rw, const ifd_node *last);
 
 /* Whether x is `exact` as an element type holds it, or as float32 does. */
 bool ifd_is_near(double x, double exact, ifd_dtype dtype);
 /* a·x + b of one pair of numbers that v is of *x; x itself is 1·x + 0. Inner values are read by the next
  * alone, v by one reader. */
 ifd_status ifd_line_of(ifd_rewrite *rw, ifd_value *v, double *a, double *b, ifd_value **x, int *n_nodes);
+/* Whether the value is there when the node runs. */
+bool ifd_made_before(const ifd_value *value, const ifd_node *node);
 /* The node of this type that makes v for one reader alone, or NULL. */
 ifd_node *ifd_made_by(ifd_value *v, const char *op_type);
 /* Whether v is x², as Pow or Mul. */

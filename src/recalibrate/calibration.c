@@ -99,11 +99,6 @@ static ifd_status add_archive(ifd_calibration *c, infold_value *const *values, i
 
 /* ---- files ---- */
 
-static bool ends_with(const char *text, const char *end) {
-  size_t n = strlen(text), m = strlen(end);
-  return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* What was read is owned from here on, whether reading went well or not. */
 static ifd_status own_all(ifd_calibration *c, infold_value *const *values) {
   ifd_status status = IFD_OK;
@@ -148,7 +143,7 @@ static bool is_data_set(ifd_arena *arena, const char *path) {
 static ifd_status read_entry(ifd_calibration *c, const char *folder, const char *name, int64_t batch) {
   const char *path;
   ALLOC(c->err, path, ifd_arena_printf(&c->arena, "%s/%s", folder, name));
-  if (ends_with(name, ".npz")) return read_archive(c, path, batch);
+  if (ifd_api_ends_with(name, ".npz")) return read_archive(c, path, batch);
   return is_data_set(&c->arena, path) ? read_data_set(c, path) : IFD_OK;
 }
 

@@ -5,6 +5,11 @@ const ifd_elements *ifd_elements_find(const ifd_infer *x, int i) {
   return e && e->n <= IFD_MAX_ELEMENTS ? e : NULL;
 }
 
+ifd_dim ifd_elements_only(const ifd_infer *x, int i) {
+  const ifd_elements *e = ifd_elements_find(x, i);
+  return e && e->n == 1 ? e->d[0] : ifd_dim_unknown(x->dims);
+}
+
 ifd_status ifd_elements_forward(ifd_infer *x, int i) {
   const ifd_elements *e = ifd_elements_find(x, i);
   return e ? ifd_infer_elements(x, 0, e->rank, e->n, e->d) : IFD_OK;

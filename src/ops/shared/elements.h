@@ -10,6 +10,8 @@ enum { IFD_MAX_ELEMENTS = 256 };
 
 /* Elements of input i, or NULL: unknown, absent, or too many. */
 const ifd_elements *ifd_elements_find(const ifd_infer *x, int i);
+/* The one element of input i, or an unknown. */
+ifd_dim ifd_elements_only(const ifd_infer *x, int i);
 /* Output 0 has the elements of input i, if those are known. */
 ifd_status ifd_elements_forward(ifd_infer *x, int i);
 /* Output 0 = f(input 0, …, input n - 1) element by element, broadcast, when all are known; f may answer
