@@ -187,9 +187,25 @@ static void run_affine(const void *params, const ifd_args *args, int task) {
   }
 }
 
+/* Of doubles: planes (which may be one element) by the reference's own steps. */
+static void run_planes_double(const void *params, const ifd_args *args, int task) {
+  const affine_params *p = params;
+  const double *scale = args->in[SCALE], *bias = args->in[BIAS], *mean = args->in[MEAN], *var = args->in[VAR];
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  for (int64_t i = from; i < to; i++) {
+    int64_t f = i % p->features;
+    double factor = scale[f] / sqrt(var[f] + p->epsilon), m = mean[f], b = bias[f];
+    const double *in = (const double *)args->in[X] + i * p->plane;
+    double *out = (double *)args->out[0] + i * p->plane;
+    for (int64_t j = 0; j < p->plane; j++) out[j] = (in[j] - m) * factor + b;
+  }
+}
+
 static ifd_status lower_batch_norm(ifd_lower *x) {
   layout l;
-  if (ifd_op_mixes_batch(x->node) || !ifd_lower_all_float(x, 5)) return IFD_OK;
+  bool doubles = ifd_lower_all(x, 5, IFD_DOUBLE);
+  if (ifd_op_mixes_batch(x->node) || !(doubles || ifd_lower_all_float(x, 5))) return IFD_OK;
   for (int i = 1; i < x->node->n_outputs; i++)
     if (ifd_node_has_output(x->node, i)) return IFD_OK;
   TRY(layout_of(x->err, x->node, &x->in[X]->shape, &x->in[SCALE]->shape, &l));
@@ -199,6 +215,10 @@ static ifd_status lower_batch_norm(ifd_lower *x) {
                      .features = l.features,
                      .plane = l.plane,
                      .epsilon = ifd_attr_float(x->node, "epsilon")};
+  if (doubles) {
+    p.rows = ifd_rows_split(l.batch * l.features, (double)l.plane);
+    return ifd_lower_rows(x, run_planes_double, &p, sizeof p, &p.rows, 0);
+  }
   int64_t n = l.plane > 1 ? l.batch * l.features : l.batch;
   p.rows = ifd_rows_split(n, (double)(l.plane > 1 ? l.plane : l.features));
   x->work->algorithm = "affine";

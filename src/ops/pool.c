@@ -235,7 +235,6 @@ typedef struct tap_params {
 
 static ifd_status lower_taps(ifd_lower *x, ifd_kernel run, tap_params p) {
   pool of = {0};
-  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
   TRY(pool_init(x->err, &of, x->node, &x->in[0]->shape));
   p.w = of.window, p.in_plane = of.in_plane, p.out_plane = of.out_plane;
   x->work->algorithm = "taps";
@@ -271,10 +270,28 @@ static void run_max_indices(const void *params, const ifd_args *args, int plane)
   }
 }
 
+/* Of doubles, which kernels/pool does not read. */
+static void run_max_double(const void *params, const ifd_args *args, int plane) {
+  const tap_params *p = params;
+  const double *in = (const double *)args->in[0] + plane * p->in_plane;
+  double *y = (double *)args->out[0] + plane * p->out_plane;
+  for (int64_t i = 0; i < p->out_plane; i++) y[i] = -INFINITY;
+  ifd_box taps = ifd_box_of(p->w.n, p->w.kernel);
+  ifd_window_rows r;
+  for (bool more = ifd_box_start(&taps); more; more = ifd_box_next(&taps))
+    for (bool row = ifd_window_rows_start(&r, &p->w, taps.at); row; row = ifd_window_rows_next(&r))
+      for (int64_t i = 0; i < r.n; i++) {
+        double v = in[r.image + i * r.step], *greatest = y + r.window + i;
+        *greatest = (v > *greatest) | (v != v) ? v : *greatest;
+      }
+}
+
 static ifd_status lower_max_pool(ifd_lower *x) {
   tap_params p = {.by_column = ifd_node_int(x->node, "storage_order", 0) == 1};
-  return ifd_node_has_output(x->node, 1) && x->out[1] ? lower_taps(x, run_max_indices, p)
-                                                      : lower_pool(x, false);
+  bool indices = ifd_node_has_output(x->node, 1) && x->out[1];
+  if (!indices && ifd_lower_all(x, 1, IFD_DOUBLE)) return lower_taps(x, run_max_double, p);
+  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
+  return indices ? lower_taps(x, run_max_indices, p) : lower_pool(x, false);
 }
 
 static void add_powers(const ifd_window_rows *r, const float *in, float power, float *y) {
@@ -305,12 +322,12 @@ static void run_lp(const void *params, const ifd_args *args, int plane) {
   take_root(y, p->out_plane, p->power);
 }
 
-static ifd_status lower_lp_pool_1(ifd_lower *x) {
-  return lower_taps(x, run_lp, (tap_params){.power = (float)power_1(x->node)});
+static ifd_status lower_lp(ifd_lower *x, double power) {
+  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
+  return lower_taps(x, run_lp, (tap_params){.power = (float)power});
 }
-static ifd_status lower_lp_pool_2(ifd_lower *x) {
-  return lower_taps(x, run_lp, (tap_params){.power = (float)power_2(x->node)});
-}
+static ifd_status lower_lp_pool_1(ifd_lower *x) { return lower_lp(x, power_1(x->node)); }
+static ifd_status lower_lp_pool_2(ifd_lower *x) { return lower_lp(x, power_2(x->node)); }
 
 /* infold's own, on images whose channels lie in blocks (blocked.c): [N, blocks, image…, 16]. */
 static ifd_status infer_blocked(ifd_infer *x) {

@@ -4,6 +4,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/reduce/reduce.h"
+#include "tensor/convert.h"
 
 static double reduce_f64(ifd_reduce op, const float *x, size_t stride, size_t n) {
   double y = op == IFD_REDUCE_Max ? -INFINITY : op == IFD_REDUCE_Min ? INFINITY : op == IFD_REDUCE_Prod;
@@ -147,8 +148,43 @@ static void arguments(void **unused) {
       }
 }
 
+static int64_t arg_of_keys(bool smallest, bool last, const int64_t *keys, size_t stride, size_t n) {
+  size_t best = 0;
+  for (size_t i = 1; i < n; i++) {
+    const int64_t a = keys[i * stride], b = keys[best * stride];
+    if ((smallest ? a < b : a > b) || (last && a == b)) best = i;
+  }
+  return (int64_t)best;
+}
+
+static void arguments_of_integers(void **unused) {
+  (void)unused;
+  uint64_t state = 4;
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (ifd_dtype t = 0; t < IFD_N_DTYPES; t++)
+      for (size_t n = 1; n < 200 && ifd_k_reduce(isa)->arg_plain(t, false); n += 1 + n / 7)
+        for (int mode = 0; mode < 4; mode++) {
+          const bool smallest = mode & 1, last = mode >> 1;
+          const size_t m = 1 + n % 40, size = ifd_dtype_size(t);
+          char *x = malloc(n * m * size);
+          int64_t *keys = malloc(n * m * sizeof *keys), y[64];
+          for (size_t i = 0; i < n * m; i++) { /* many are equal; the greatest of the type among them */
+            keys[i] = rand_in(&state, 0, 3) ? rand_in(&state, 0, 60) : -(int64_t)(rand_u32(&state) % 3);
+            memcpy(x + i * size, &keys[i], size);
+            ifd_load_i64(t, x + i * size, &keys[i], 1);
+            if (t == IFD_UINT64) keys[i] ^= INT64_MIN; /* its order as that of signed integers */
+          }
+          ifd_k_reduce(isa)->arg_plain(t, false)(smallest, last, x, n, n, m, y);
+          for (size_t r = 0; r < m; r++)
+            assert_int_equal(y[r], arg_of_keys(smallest, last, keys + r * n, 1, n));
+          ifd_k_reduce(isa)->arg_plain(t, true)(smallest, last, x, m, n, m, y);
+          for (size_t j = 0; j < m; j++) assert_int_equal(y[j], arg_of_keys(smallest, last, keys + j, m, n));
+          free(x), free(keys);
+        }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows), cmocka_unit_test(columns),
-                                     cmocka_unit_test(arguments)};
+                                     cmocka_unit_test(arguments), cmocka_unit_test(arguments_of_integers)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

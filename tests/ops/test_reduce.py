@@ -96,8 +96,8 @@ def test_log_sum_exp_keeps_infinities():
 def test_arg(op, f):
     for version in versions_of(op):
         nodes = Nodes(version)
-        for dtype in dtypes_of(op, version):
-            x = samples(dtype, (3, 7, 4), RNG, -3, 3)
+        for dtype, shape in itertools.product(dtypes_of(op, version), [(3, 7, 4), (2, 3, 150)]):
+            x = samples(dtype, shape, RNG, -3, 3)
             wide = x.astype(np.float64) if is_float(dtype) else x
             for axis, keepdims in itertools.product((0, 1, 2), (0, 1)):
                 nodes.add(op, [x], [np.asarray(f(wide, axis=axis, keepdims=bool(keepdims)))], axis=axis, keepdims=keepdims)

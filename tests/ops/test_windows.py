@@ -117,7 +117,7 @@ def test_max_pool(version, options):
         taps = windows(x, *case[1:4], dilations, -np.inf)
         axes = tuple(range(-len(case[0]), 0))
         y = taps.max(axes)
-        nodes.add("MaxPool", [x], [y], **more)
+        nodes.add("MaxPool", [x], [y], **more).add("MaxPool", [x.astype(float)], [y.astype(float)], **more)
         if version >= 8:
             flat = np.arange(x.size, dtype=float).reshape(x.shape)
             place = windows(flat, *case[1:4], dilations, -1)

@@ -256,4 +256,5 @@ const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {.rows = rows,
                                                        .columns = columns,
                                                        .plain = IFD_K(ifd_reduce_plain),
                                                        .arg_rows = arg_rows,
-                                                       .arg_columns = arg_columns};
+                                                       .arg_columns = arg_columns,
+                                                       .arg_plain = IFD_K(ifd_reduce_arg_plain)};

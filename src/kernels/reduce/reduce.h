@@ -26,6 +26,10 @@ typedef enum ifd_reduce {
 /* y[j] = reduction over i < n of x[i * stride + j], j < columns; n > 0. Sums wrap, Mean truncates. */
 typedef void ifd_reduce_columns(const void *x, size_t stride, size_t n, size_t columns, void *y);
 
+/* As arg_rows (stride: from row to row; m rows of n) or arg_columns (m columns of n, stride apart). */
+typedef void ifd_reduce_arg(bool smallest, bool last, const void *x, size_t stride, size_t n, size_t m,
+                            int64_t *y);
+
 struct ifd_k_reduce_table {
   /* y[r] = reduction of the n elements at x + r * row_stride */
   void (*rows)(ifd_reduce op, const float *x, size_t row_stride, size_t rows, size_t n, float *y);
@@ -40,6 +44,8 @@ struct ifd_k_reduce_table {
                    int64_t *y);
   void (*arg_columns)(bool smallest, bool last, const float *x, size_t stride, size_t n, size_t columns,
                       int64_t *y);
+  /* Of integers; else NULL */
+  ifd_reduce_arg *(*arg_plain)(ifd_dtype t, bool columns);
 };
 
 #endif
