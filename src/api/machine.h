@@ -11,9 +11,9 @@ typedef struct ifd_machine {
                    is that large; 0: there was no room for them */
 } ifd_machine;
 
-/* By the threads of a pool (NULL: the caller) with the vectors of an ISA: the best of short tries, in
- * some tens of milliseconds. It is what the clock allows just then: heat, other work and wide vectors lower
- * it, by a fifth or more on many machines, and short runs may be above it. */
+/* By the threads of a pool (NULL: the caller) with the vectors of an ISA: the best of short tries, in some
+ * tens of milliseconds. It is what the clock allows just then: heat, other work and wide vectors lower it, by
+ * a fifth or more on many machines, and short runs may be above it. */
 ifd_machine ifd_machine_measure(ifd_pool *pool, ifd_isa isa);
 
 #endif

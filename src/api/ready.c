@@ -1,9 +1,9 @@
 /* The model that a session runs, and the memory of its weights.
  *
  * A weight that kernels read in another form is packed when a plan is made, and then its own bytes go: pages
- * of the file by themselves; those of a weight that passes computed, if nothing else reads it. Should
- * another input's shape want them after all, in another form or as they are, the model is made ready once
- * more, which gives the same weights, and from then on they stay. */
+ * of the file by themselves; those of a weight that passes computed, if nothing else reads it. Should another
+ * input's shape want them after all, in another form or as they are, the model is made ready once more, which
+ * gives the same weights, and from then on they stay. */
 #include "api/api.h"
 
 #include "base/os.h"

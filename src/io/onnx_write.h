@@ -2,8 +2,8 @@
  *
  * What did not change since the model was read is written from where it came: loading and saving gives an
  * equal ModelProto. Splats (tensors of one value) are written as ConstantOfShape nodes; the nodes that a node
- * came from stand in its metadata_props as "infold.from". Weights are streamed
- * from where they lie. The file appears whole or not at all; equal models give equal bytes.
+ * came from stand in its metadata_props as "infold.from". Weights are streamed from where they lie. The file
+ * appears whole or not at all; equal models give equal bytes.
  *
  * Weights go to a file of external data beside the model when one is asked for, when the message would pass
  * protobuf's 2 GiB, and when the source had external data and the model is written to another folder. In the

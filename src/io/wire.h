@@ -8,8 +8,8 @@
  * all `bytes` fields are replaced, none of a file's own can be taken for such a number.
  *
  * The message lives in the arena and borrows its payloads from the source bytes, which must live as long.
- * Unknown fields are kept by protobuf-c and are written again. A message must not hold a singular
- * sub-message twice: protobuf would merge them, which no writer of models relies on. */
+ * Unknown fields are kept by protobuf-c and are written again. A message must not hold a singular sub-message
+ * twice: protobuf would merge them, which no writer of models relies on. */
 #ifndef IFD_IO_WIRE_H
 #define IFD_IO_WIRE_H
 

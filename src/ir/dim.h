@@ -3,10 +3,10 @@
  * An ifd_dim is a plain number, or a handle of an expression kept by the model's ifd_dims table. Expressions
  * are canonical (sums of products of atoms with integer coefficients; atoms are named symbols, unknowns,
  * floor(a/b), max and min; a mod b is a - b*floor(a/b)), so equal values that can be proven equal have equal
- * handles: compare dims with
- * ==. Handles lie below IFD_DIM_NUMBERS, all other int64 values are numbers (negative ones occur in shape
- * arithmetic); a number from outside becomes a dim by ifd_dim_number. What grows past fixed limits (32 terms,
- * degree 12, 1000 parts) or overflows becomes an unknown. The table lives in its arena. */
+ * handles: compare dims with ==. Handles lie below IFD_DIM_NUMBERS, all other int64 values are numbers
+ * (negative ones occur in shape arithmetic); a number from outside becomes a dim by ifd_dim_number. What
+ * grows past fixed limits (32 terms, degree 12, 1000 parts) or overflows becomes an unknown. The table lives
+ * in its arena. */
 #ifndef IFD_IR_DIM_H
 #define IFD_IR_DIM_H
 

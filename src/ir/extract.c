@@ -110,8 +110,8 @@ static ifd_status set_outputs(ifd_error *err, ifd_model *model, const char *cons
   return IFD_OK;
 }
 
-/* The value is no longer computed here. Its node may still be needed for another output: this one then gets
- * a name of its own. */
+/* The value is no longer computed here. Its node may still be needed for another output: this one then gets a
+ * name of its own. */
 static ifd_status detach(ifd_error *err, ifd_value *v) {
   ifd_node *node = v->producer;
   int output = v->output;

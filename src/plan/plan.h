@@ -4,8 +4,8 @@
  * dense, the graphs inside its nodes are child programs. A plan is a program for given input shapes: flat
  * steps with kernels and parameters where shapes are known beforehand, memory offsets in one slab, and steps
  * that are prepared when reached where shapes depend on data. Both are immutable once made and shared by
- * threads; they know nothing of runs. The executor sees this header only: nodes and graphs are
- * opaque here. */
+ * threads; they know nothing of runs. The executor sees this header only: nodes and graphs are opaque
+ * here. */
 #ifndef IFD_PLAN_PLAN_H
 #define IFD_PLAN_PLAN_H
 
@@ -30,8 +30,8 @@ typedef struct ifd_program_options {
   bool exact_conv; /* no convolution by Winograd's algorithm or a fast transform */
   ifd_pool *pool;  /* packs weights; NULL: the caller alone */
   ifd_caches caches;
-  /* Told of a constant that was packed, so that its one reader has no more use for its bytes, and, with
-   * NULL, of the end of a batch of these; or NULL. */
+  /* Told of a constant that was packed, so that its one reader has no more use for its bytes, and, with NULL,
+   * of the end of a batch of these; or NULL. */
   void (*let_go)(void *owner, const void *data, size_t bytes);
   /* Asks for a constant's bytes, which may have gone: now, or for good; or NULL. */
   ifd_status (*need)(ifd_error *err, void *owner, const void *data, bool for_good);

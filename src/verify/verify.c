@@ -1,8 +1,8 @@
 /* Two models on the same inputs: do they mean the same?
  *
  * Both run as they are, not optimized again, and without Winograd's algorithm, whose errors are larger than
- * those that are looked for. Floats may differ by a part of the output's largest magnitude;
- * where they differ by more, the first model is asked how exact its own arithmetic is (noise.c). */
+ * those that are looked for. Floats may differ by a part of the output's largest magnitude; where they differ
+ * by more, the first model is asked how exact its own arithmetic is (noise.c). */
 #include "verify/verify.h"
 
 #include "base/os.h"

@@ -1,5 +1,5 @@
-/* Float products: every ISA, tiling and operand layout gives the bits of one fused chain for every
- * 256 products of an element. */
+/* Float products: every ISA, tiling and operand layout gives the bits of one fused chain for every 256
+ * products of an element. */
 #include "kcheck/buffer.h"
 
 #include "kernels/gemm/gemm.h"

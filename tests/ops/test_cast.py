@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from nodes import Nodes, Failed, dtypes_of, is_float, refuses, versions_of
+from nodes import Nodes, dtypes_of, is_float, refuses
 
 RNG = np.random.default_rng(7)
 LATEST = 25

@@ -1,7 +1,6 @@
 """Tensors from attributes and shapes."""
 import ml_dtypes
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 

@@ -1,5 +1,4 @@
 """If, Loop, Scan, SequenceMap, sequences and optionals: whole graphs, written in ONNX's textual syntax."""
-import os
 import pathlib
 import subprocess
 import tempfile

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from nodes import Nodes, dtypes_of, refuses, versions_of
+from nodes import Nodes, refuses, versions_of
 
 SEED = 42
 SHAPE = (40, 50)

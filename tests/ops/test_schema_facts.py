@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from onnx import AttributeProto, TensorProto, defs
+from onnx import TensorProto, defs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # ifd_schema_kind, in order; a type string is one of these around a dtype.

@@ -5,7 +5,6 @@ chain of views, slices of slices …) with random attributes, constants and broa
 version write them. Values met on the way may get further readers or become outputs."""
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 BATCH = 3  # what the symbolic first dimension is when it runs
