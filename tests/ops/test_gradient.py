@@ -1,6 +1,5 @@
 """Gradient of ai.onnx.preview.training, against differences."""
 import numpy as np
-import onnx.parser
 import pytest
 
 from test_control import F, refuses, run, same
