@@ -91,10 +91,12 @@ static ifd_shape plain_shape(const ifd_node *node, const ifd_shape *x, const ifd
   return s;
 }
 
-/* The channels that the weights are for are those of the input, or fill its blocks. */
+/* The channels that the weights, or an expansion's, are for are those of the input, or fill its blocks. */
 static ifd_status check_channels(ifd_infer *x, bool transposed) {
   const ifd_dim *w = x->in[1]->dims, group = ifd_node_int(x->node, "group", 1);
-  ifd_dim need = transposed ? w[0] : ifd_dim_mul(x->dims, w[1], group), have = ifd_infer_dim(x, 0, 1);
+  bool expanded = x->node->n_inputs > 6 && ifd_infer_rank(x, 6) > 1;
+  ifd_dim need = transposed ? w[0] : expanded ? ifd_infer_dim(x, 6, 1) : ifd_dim_mul(x->dims, w[1], group);
+  ifd_dim have = ifd_infer_dim(x, 0, 1);
   if (!ifd_node_int(x->node, "plain_input", 0)) need = ifd_dim_ceil_div(x->dims, need, BLOCK);
   EXPECT(x->err, !ifd_dim_is_number(need) || !ifd_dim_is_number(have) || need == have, BAD_INPUT,
          "the input has %lld channels, or blocks of them; the weights are for %lld", (long long)have,
