@@ -339,6 +339,29 @@ static void divisions(void **unused) {
       }
 }
 
+static void tanh_of_doubles(void **unused) {
+  (void)unused;
+  uint64_t state = 16;
+  enum { N = 20011 };
+  static double x[N], want[N], y[N];
+  for (int i = 0; i < N; i++) {
+    double unit = (double)rand_u32(&state) * 0x1p-32 * (rand_u32(&state) & 1 ? 1 : -1);
+    x[i] = i % 2 ? unit * 25 : ldexp(unit, (int)rand_in(&state, -1060, 6));
+  }
+  memcpy(x, (double[]){0, -0., INFINITY, -INFINITY, NAN, 0.625, 22.5, 1e300}, 8 * sizeof *x);
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+    table(isa)->unary(IFD_EL_Tanh, IFD_DOUBLE)(NULL, x, isa == IFD_ISA_REF ? want : y, N);
+    for (int i = 0; i < N && isa == IFD_ISA_REF; i++) {
+      double t = tanh(x[i]);
+      assert_true(isnan(t) ? isnan(want[i])
+                           : fabs(want[i] - t) <= 3 * (nextafter(fabs(t), INFINITY) - fabs(t)));
+      assert_true(isnan(t) || !signbit(want[i]) == !signbit(x[i]));
+    }
+    for (int i = 0; i < N && isa != IFD_ISA_REF; i++)
+      assert_true(isnan(want[i]) ? isnan(y[i]) : memcmp(&y[i], &want[i], sizeof *y) == 0);
+  }
+}
+
 static void selections(void **unused) {
   (void)unused;
   uint64_t state = 6;
@@ -512,10 +535,12 @@ static void chain_of_one_element(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(unary_values),  cmocka_unit_test(unary_bits),  cmocka_unit_test(tests_and_integers),
-      cmocka_unit_test(binary_floats), cmocka_unit_test(comparisons), cmocka_unit_test(integers),
-      cmocka_unit_test(divisions),     cmocka_unit_test(selections),  cmocka_unit_test(casts),
-      cmocka_unit_test(quantization),  cmocka_unit_test(chains),      cmocka_unit_test(chain_of_one_element)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(unary_values),        cmocka_unit_test(unary_bits),
+                                     cmocka_unit_test(tests_and_integers),  cmocka_unit_test(binary_floats),
+                                     cmocka_unit_test(comparisons),         cmocka_unit_test(integers),
+                                     cmocka_unit_test(divisions),           cmocka_unit_test(tanh_of_doubles),
+                                     cmocka_unit_test(selections),          cmocka_unit_test(casts),
+                                     cmocka_unit_test(quantization),        cmocka_unit_test(chains),
+                                     cmocka_unit_test(chain_of_one_element)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
