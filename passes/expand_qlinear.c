@@ -61,7 +61,7 @@ static ifd_status expand_image(ifd_rewrite *rw, ifd_node *node) {
   bool last = max_pool || ifd_node_int(node, "channels_last", 0);
   ifd_value **in, *y;
   ifd_node *made;
-  if (!ifd_is_foreign(node, max_pool ? 12 : SINCE, 1)) return IFD_OK;
+  if (!ifd_is_foreign(node, max_pool ? 12 : SINCE, max_pool ? 1 : 0xff)) return IFD_OK;
   int rank = ifd_rw_rank(rw, node->inputs[0]);
   if (last && rank < 3) return ifd_rw_refuse(rw, "its channels are last, and its rank is not known");
   ALLOC(ifd_rw_error(rw), in, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, node->n_inputs));

@@ -10,6 +10,9 @@ bool ifd_is_foreign(const ifd_node *node, int since, unsigned needed) {
 
 ifd_status ifd_foreign_add(ifd_rewrite *rw, ifd_node **out, const ifd_node *node, const char *op_type,
                            ifd_value *const *inputs, int n_inputs, int n_outputs) {
+  const ifd_schema *schema = ifd_schema_find("", op_type, ifd_rw_opset(node));
+  if (!schema) schema = ifd_schema_find("", op_type, ifd_schema_latest_opset(""));
+  if (schema && n_inputs > schema->max_inputs) n_inputs = schema->max_inputs;
   TRY(ifd_rw_add_node(rw, out, op_type, inputs, n_inputs, n_outputs));
   (*out)->name = node->name;
   return ifd_foreign_keep(rw, *out, node);

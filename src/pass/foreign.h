@@ -10,8 +10,8 @@
  * or newer, which has what it is written as. No schema promises any of it. */
 bool ifd_is_foreign(const ifd_node *node, int since, unsigned needed);
 
-/* A new node of ai.onnx in the place of a foreign one, with its name and those of its attributes that the
- * operator has. */
+/* A new node of ai.onnx in the place of a foreign one, with its name, and of its inputs and attributes
+ * those that the operator has. */
 ifd_status ifd_foreign_add(ifd_rewrite *rw, ifd_node **out, const ifd_node *node, const char *op_type,
                            ifd_value *const *inputs, int n_inputs, int n_outputs);
 /* Gives `made` those attributes of node that it may have. */

@@ -250,3 +250,11 @@ def test_packed_weights_of_another_size():
     for wrong in ({"K": 65}, {"N": 5}, {"block_size": 16}, {"bits": 3}, {"K": 1 << 62}, {"N": -1}):
         attrs = {"K": 64, "N": 6, "bits": 4, "block_size": 32} | wrong
         lib.refuses(foreign("MatMulNBits", [f(2, 64), b, s], [1, 2], **attrs), "not supported")
+
+
+def test_inputs_that_are_missing():
+    image = np.ones((2, 4, 4, 3), np.uint8)
+    lib.refuses(foreign("QLinearConv", [image], channels_last=1), "not supported")
+    lib.refuses(foreign("SkipLayerNormalization", [f(2, 3), None, f(3)], [2]), "not supported")
+    lib.refuses(foreign("Attention", [X], num_heads=HEADS), "not supported")
+    assert (foreign("NhwcMaxPool", [image, image, image], kernel_shape=[2, 2]).run()[0] == 1).all()
