@@ -272,12 +272,12 @@ static int64_t line_tap(const ifd_k_conv_shape *s, const ifd_winograd_line_cut *
 /* G w of the taps w of a part in each lane, `plane` floats between points. */
 static void transform_part(double g[IFD_WINOGRAD_LINE_POINTS][5], int64_t taps, float w[5][LANES],
                            float *restrict to, int64_t plane) {
-  for (int i = 0; i < IFD_WINOGRAD_LINE_POINTS; i++, to += plane)
-    for (int l = 0; l < LANES; l++) {
-      double sum = 0;
-      for (int64_t x = 0; x < taps; x++) sum += g[i][x] * (double)w[x][l];
-      to[l] = (float)sum;
-    }
+  for (int i = 0; i < IFD_WINOGRAD_LINE_POINTS; i++, to += plane) {
+    double sum[LANES] = {0};
+    for (int64_t x = 0; x < taps; x++)
+      for (int l = 0; l < LANES; l++) sum[l] += g[i][x] * (double)w[x][l];
+    for (int l = 0; l < LANES; l++) to[l] = (float)sum[l];
+  }
 }
 
 /* [point][panel][block of channels][tap of the other axes][part][channel][16] */
