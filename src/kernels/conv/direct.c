@@ -170,10 +170,11 @@ static void scatter(const ifd_product *product, const float *sums, int64_t colum
 static void fill_strip(const places *p, const ifd_conv_strip *z, float *to) {
   const ifd_k_conv_shape *s = &p->task->plan->shape;
   int64_t stride = s->stride[IFD_K_W], width = s->in[IFD_K_W], blocks = ifd_ceil_div(s->c / s->groups, 16);
+  int64_t n = z->by_taps ? s->kernel[IFD_K_W] : stride, apart = z->by_taps ? s->dilation[IFD_K_W] : 1;
   for (int64_t b = 0; b < blocks; b++)
-    for (int64_t i = 0; i < stride; i++)
+    for (int64_t i = 0; i < n; i++)
       copy_pixels(to + b * z->block + i * z->pitch * 16, p->x + b * p->task->x_plane * 16, width,
-                  p->first * stride - s->pad[IFD_K_W] + i, stride, z->pitch);
+                  p->first * stride - s->pad[IFD_K_W] + i * apart, stride, z->pitch);
 }
 
 static void fill_places(const places *p, const ifd_conv_strip *z, int64_t *at) {
@@ -181,9 +182,9 @@ static void fill_places(const places *p, const ifd_conv_strip *z, int64_t *at) {
   int64_t stride = s->stride[IFD_K_W], blocks = ifd_ceil_div(s->c / s->groups, 16);
   for (int64_t t = 0; t < s->kernel[IFD_K_W]; t++) {
     int64_t column = t * s->dilation[IFD_K_W];
+    int64_t first = z->by_taps ? t * z->pitch : column % stride * z->pitch + column / stride;
     for (int64_t b = 0; b < blocks; b++)
-      at[p->blocks ? t * blocks + b : b * s->kernel[IFD_K_W] + t] =
-          b * z->block + (column % stride * z->pitch + column / stride) * 16;
+      at[p->blocks ? t * blocks + b : b * s->kernel[IFD_K_W] + t] = b * z->block + first * 16;
   }
 }
 

@@ -187,10 +187,12 @@ static inline bool ifd_conv_skips_padding(const ifd_k_conv_shape *s) {
   return inside < 0.75 * all;
 }
 
-/* [block of channels][column % stride][pitch][16], of what `rows` outputs read. */
+/* [block of channels][column % stride][pitch][16], of what `rows` outputs read; where taps lie farther apart
+ * than these, [block of channels][tap][rows][16]. */
 typedef struct ifd_conv_strip {
   int64_t rows, pitch, block; /* floats of a block */
-  size_t table, len;          /* bytes of the places of all segments; with the strip */
+  bool by_taps;
+  size_t table, len; /* bytes of the places of all segments; with the strip */
 } ifd_conv_strip;
 
 /* Of up to n rows: as many as leave the strip in L2. */
@@ -198,8 +200,9 @@ static inline ifd_conv_strip ifd_conv_strip_of(const ifd_k_conv_shape *s, int64_
   enum { VECTORS = 1 << 12, ROWS = 112 };
   int64_t stride = s->stride[IFD_K_W], blocks = ifd_ceil_div(s->c / s->groups, 16);
   ifd_conv_strip z = {.rows = ifd_min_i64(n, ifd_max_i64(ROWS, VECTORS / (blocks * stride)))};
-  z.pitch = z.rows + (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W] / stride;
-  z.block = stride * z.pitch * 16;
+  z.by_taps = s->dilation[IFD_K_W] / stride >= z.rows;
+  z.pitch = z.by_taps ? z.rows : z.rows + (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W] / stride;
+  z.block = (z.by_taps ? s->kernel[IFD_K_W] : stride) * z.pitch * 16;
   z.table = (sizeof(int64_t) * (size_t)(blocks * s->kernel[IFD_K_W]) + 63) / 64 * 64;
   z.len = z.table + sizeof(float) * (size_t)(blocks * z.block);
   return z;

@@ -77,8 +77,8 @@ static void place_tile(const work *k, tile *t) {
 static tile tile_at(const work *k, int64_t index) {
   const ifd_k_conv_shape *s = &k->t->plan->shape;
   const ifd_winograd_line_sizes *z = &k->z;
-  int64_t line = index % z->tiles / z->per_line, place = line / z->lines;
-  tile t = {.sample = index / z->tiles, .line = line % z->lines, .nth = index % z->per_line};
+  int64_t nth = index % z->tiles / z->lines, place = nth / z->per_line;
+  tile t = {.sample = index / z->tiles, .line = index % z->lines, .nth = nth % z->per_line};
   for (int d = IFD_K_DIMS; d-- > 0;) {
     if (d == z->cut.axis) continue;
     t.at[d] = place % s->out[d];
@@ -89,11 +89,11 @@ static tile tile_at(const work *k, int64_t index) {
 }
 
 static __attribute__((noinline)) void next_tile(const work *k, tile *t) {
-  if (++t->nth == k->z.per_line) {
-    t->nth = 0;
-    if (++t->line == k->z.lines) {
+  if (++t->line == k->z.lines) {
+    t->line = 0;
+    if (++t->nth == k->z.per_line) {
       int d = IFD_K_DIMS;
-      t->line = 0;
+      t->nth = 0;
       while (d-- > 0 && (d == k->z.cut.axis || ++t->at[d] == k->t->plan->shape.out[d])) t->at[d] = 0;
       t->sample += d < 0;
     }

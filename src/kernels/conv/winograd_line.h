@@ -7,7 +7,8 @@
  * points.
  *
  * Outputs that are a dilation apart along the axis are a line; tiles are numbered through a batch: samples,
- * places of the other axes, lines, tiles. Sizes that the plan and the kernels agree on. */
+ * places of the other axes, tiles of a line, lines, which lie side by side in memory. Sizes that the plan and
+ * the kernels agree on. */
 #ifndef IFD_KERNELS_CONV_WINOGRAD_LINE_H
 #define IFD_KERNELS_CONV_WINOGRAD_LINE_H
 
