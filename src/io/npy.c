@@ -441,20 +441,3 @@ ifd_status ifd_npy_write(ifd_error *err, ifd_npy_parts *out, const ifd_tensor *t
     TRY(encode_numbers(err, out, descr, t, arena));
   return encode_header(err, out, descr, &t->shape, arena);
 }
-
-static ifd_status append(ifd_error *err, ifd_writer *file, const ifd_npy_parts *parts) {
-  TRY(ifd_writer_append(err, file, parts->header, parts->header_len));
-  return ifd_writer_append(err, file, parts->data, parts->data_len);
-}
-
-ifd_status ifd_npy_write_file(ifd_error *err, const char *path, const ifd_tensor *tensor) {
-  ifd_arena arena;
-  ifd_writer *file;
-  ifd_npy_parts parts;
-  ifd_arena_init(&arena, NULL);
-  ifd_status status = ifd_npy_write(err, &parts, tensor, &arena);
-  if (status == IFD_OK) status = ifd_writer_begin(err, &file, path);
-  if (status == IFD_OK) status = ifd_finish_file(err, file, append(err, file, &parts));
-  ifd_arena_free(&arena);
-  return status;
-}

@@ -27,7 +27,5 @@ typedef struct ifd_npy_parts {
 } ifd_npy_parts;
 /* Made in the arena. Strings are written as '<U' when all are UTF-8, else as 'S'. */
 ifd_status ifd_npy_write(ifd_error *err, ifd_npy_parts *out, const ifd_tensor *tensor, ifd_arena *arena);
-/* A file that appears whole or not at all. */
-ifd_status ifd_npy_write_file(ifd_error *err, const char *path, const ifd_tensor *tensor);
 
 #endif

@@ -10,11 +10,26 @@
 #include "io/npz.h"
 #include "io/tensor_pb.h"
 
+static ifd_status write_npy(ifd_error *err, const char *path, const ifd_tensor *tensor) {
+  ifd_arena arena;
+  ifd_npy_parts parts;
+  ifd_arena_init(&arena, NULL);
+  ifd_status status = ifd_npy_write(err, &parts, tensor, &arena);
+  FILE *f = status == IFD_OK ? fopen(path, "wb") : NULL;
+  if (f) {
+    fwrite(parts.header, 1, parts.header_len, f);
+    fwrite(parts.data, 1, parts.data_len, f);
+    fclose(f);
+  }
+  ifd_arena_free(&arena);
+  return status;
+}
+
 static ifd_status copy_npy(ifd_error *err, const char *from, const char *to, ifd_dtype wanted,
                            ifd_budget *b) {
   ifd_datum d = {.kind = IFD_KIND_TENSOR};
   TRY(ifd_npy_read_file(err, &d.tensor, from, wanted, b));
-  ifd_status status = ifd_npy_write_file(err, to, &d.tensor);
+  ifd_status status = write_npy(err, to, &d.tensor);
   ifd_datum_unref(&d);
   return status;
 }
