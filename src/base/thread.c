@@ -28,6 +28,7 @@ struct ifd_pool {
   atomic_flag taken; /* one run at a time */
   ifd_task fn;
   void *ctx;
+  int n_shares; /* of its tasks: no more than these */
   pthread_mutex_t mutex;
   pthread_cond_t wake, done;
   _Alignas(CACHE_LINE) atomic_uint open;
@@ -52,18 +53,25 @@ static inline void relax(void) {
 
 /* Tasks side by side for each: those of the next run often read what these write. */
 static void share_out(ifd_pool *p, int n_tasks) {
-  for (long long i = 0, n = p->n_threads; i < n; i++) {
+  p->n_shares = n_tasks < p->n_threads ? n_tasks : p->n_threads;
+  for (long long i = 0, n = p->n_shares; i < n; i++) {
     p->threads[i].end = n_tasks * (i + 1) / n;
     atomic_store_explicit(&p->threads[i].next, n_tasks * i / n, memory_order_relaxed);
   }
 }
 
+/* The next of a share, or -1. */
+static int take(struct thread *of) {
+  if (atomic_load_explicit(&of->next, memory_order_relaxed) >= of->end) return -1;
+  long long task = atomic_fetch_add_explicit(&of->next, 1, memory_order_relaxed);
+  return task < of->end ? (int)task : -1;
+}
+
 /* Its own tasks, then what is left of the others'. */
 static void work(ifd_pool *p, int worker) {
-  for (int i = 0; i < p->n_threads; i++) {
-    struct thread *of = &p->threads[(worker + i) % p->n_threads];
-    for (long long task; (task = atomic_fetch_add_explicit(&of->next, 1, memory_order_relaxed)) < of->end;)
-      p->fn(p->ctx, (int)task, worker);
+  for (int i = 0; i < p->n_shares; i++) {
+    struct thread *of = &p->threads[(worker + i) % p->n_shares];
+    for (int task; (task = take(of)) >= 0;) p->fn(p->ctx, task, worker);
   }
 }
 
