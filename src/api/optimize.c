@@ -8,7 +8,49 @@
 
 /* ---- optimizing ---- */
 
-static ifd_status optimize(ifd_error *err, infold_model *after, infold_report *report,
+/* The second run's report, with what the first one did. */
+static ifd_status add_report(ifd_error *err, ifd_optimize_report *to, const ifd_optimize_report *first) {
+  to->rewrites += first->rewrites;
+  for (int i = 0; i < to->counts.n; i++) to->counts.v[i].rewrites += first->counts.v[i].rewrites;
+  for (int i = 0; i < first->warnings.n; i++) {
+    char *text;
+    ALLOC(err, text, ifd_arena_strdup(&to->arena, first->warnings.v[i]));
+    IFD_PUSH(err, &to->arena, &to->warnings, text);
+  }
+  return IFD_OK;
+}
+
+/* Some rewrites pay only together: what one adds vanishes with the next. Where growth alone stood in the way,
+ * the rest is tried with a loan, and stays if that came back and nodes went. */
+static ifd_status try_loan(ifd_error *err, infold_model **after, ifd_optimize_report *report,
+                           ifd_optimize_options options) {
+  enum { LEAST = 1 << 16 };
+  ifd_optimize_report second = {0};
+  ifd_error refused = {0};
+  infold_model *tried;
+  TRY(ifd_api_clone_to_write(err, &tried, *after, (*after)->budget.limit));
+  ifd_arena_init(&second.arena, NULL);
+  options.loan = report->bytes_before + LEAST;
+  ifd_status status = ifd_optimize(&refused, tried->ir, &options, &second);
+  bool pays = status == IFD_OK && second.bytes <= report->bytes_before &&
+              tried->ir->graph->n_nodes < (*after)->ir->graph->n_nodes;
+  if (pays)
+    status = add_report(err, &second, report);
+  else if (status == IFD_LIMIT || status == IFD_NO_MEMORY)
+    status = IFD_OK;
+  else if (status != IFD_OK)
+    *err = refused;
+  ifd_optimize_report lost = pays ? *report : second;
+  if (pays) {
+    infold_model *strict = *after;
+    *report = second, *after = tried, tried = strict;
+  }
+  ifd_arena_free(&lost.arena);
+  infold_destroy_model(tried);
+  return status;
+}
+
+static ifd_status optimize(ifd_error *err, infold_model **after, infold_report *report,
                            const infold_optimize_options *o) {
   ifd_optimize_options options = {.only = o->only,
                                   .skip = o->skip,
@@ -18,7 +60,9 @@ static ifd_status optimize(ifd_error *err, infold_model *after, infold_report *r
                                   .keep_bn = o->keep_bn,
                                   .provenance = !o->no_provenance};
   double start = ifd_now();
-  TRY(ifd_optimize(err, after->ir, &options, &report->passes));
+  TRY(ifd_optimize(err, (*after)->ir, &options, &report->passes));
+  if (o->has_max_rewrites) options.max_rewrites -= report->passes.rewrites;
+  if (report->passes.would_grow && options.max_rewrites) TRY(try_loan(err, after, &report->passes, options));
   report->seconds = ifd_now() - start;
   report->stopped = o->has_max_rewrites && report->passes.rewrites >= o->max_rewrites;
   return IFD_OK;
@@ -43,7 +87,8 @@ static ifd_status run(ifd_error *err, infold_model **out, infold_report **out_re
   if (status == IFD_OK) {
     report->after = after;
     if (options->raise_opset) status = ifd_raise_opset(err, after->ir, options->raise_opset);
-    if (status == IFD_OK) status = optimize(err, after, report, options);
+    if (status == IFD_OK) status = optimize(err, &report->after, report, options);
+    after = report->after;
     status = ifd_api_name_limit(err, status, &after->budget);
   }
   if (status == IFD_OK) *out = ifd_api_ref(after);

@@ -364,7 +364,8 @@ static ifd_status trim_provenance(ifd_graph *graph, void *context) {
 
 static ifd_status finish(ifd_manager *m) {
   ifd_model *model = m->model;
-  int64_t room = m->bytes_allowed - m->bytes + m->provenance_bytes;
+  int64_t room = m->bytes_allowed - m->options->loan - m->bytes + m->provenance_bytes;
+  m->report->bytes = m->bytes - m->provenance_bytes;
   for (int i = 0; i < model->functions.n && !m->options->grow; i++)
     TRY(ifd_graph_visit(model->functions.v[i]->body, trim_provenance, &room));
   if (!m->options->grow) TRY(ifd_graph_visit(model->graph, trim_provenance, &room));
@@ -378,7 +379,8 @@ static ifd_status prepare(ifd_manager *m, phase *phases) {
   TRY(check_names(m->err, m->options->only));
   TRY(check_names(m->err, m->options->skip));
   TRY(visit_graphs(m, add_bytes, m));
-  m->bytes_allowed = m->bytes;
+  m->bytes_allowed = m->bytes + m->options->loan;
+  m->report->bytes_before = m->bytes - m->provenance_bytes;
   for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {
     ifd_pass_count c = {.pass = p->name};
     if (enabled(m->options, p)) IFD_PUSH(m->err, &m->report->arena, &m->report->counts, c);

@@ -167,13 +167,14 @@ typedef struct ifd_optimize_options {
   const char *const *request; /* passes that run only on request, NULL-ended, or NULL */
   long max_rewrites;          /* < 0: no bound */
   bool grow;                  /* the file may grow */
-  bool verify;                /* run the verifier after every patch (tests) */
-  bool provenance;            /* note on each new node which ones it came from */
-  bool keep_bn;               /* no BatchNormalization is folded, merged or removed while it is read */
-  bool exact_only;            /* only rules of the exact class */
-  bool for_running;           /* the plan phase too: the model is for a session, not for a file */
-  bool no_refusals;           /* nobody will ask the report why something is left */
-  bool exact_conv;            /* of a session: convolutions are sums of products */
+  int64_t loan;     /* bytes by which it may grow even so: the caller looks whether they came back */
+  bool verify;      /* run the verifier after every patch (tests) */
+  bool provenance;  /* note on each new node which ones it came from */
+  bool keep_bn;     /* no BatchNormalization is folded, merged or removed while it is read */
+  bool exact_only;  /* only rules of the exact class */
+  bool for_running; /* the plan phase too: the model is for a session, not for a file */
+  bool no_refusals; /* nobody will ask the report why something is left */
+  bool exact_conv;  /* of a session: convolutions are sums of products */
 } ifd_optimize_options;
 
 typedef struct ifd_pass_count {
@@ -191,6 +192,8 @@ typedef struct ifd_optimize_report {
   IFD_VEC(ifd_refusal) refusals;  /* at nodes that are left */
   IFD_VEC(const char *) warnings; /* "node 'bn3': variance of channel 7 is -0.2: left alone" */
   long rewrites;
+  int64_t bytes_before, bytes; /* of nodes and constants, provenance aside */
+  bool would_grow;             /* something was refused for that alone */
 } ifd_optimize_report;
 
 /* Warns the user about something a rule met; kept once per text. */

@@ -350,7 +350,9 @@ static ifd_status count_reads(ifd_rewrite *rw, ifd_node *node) {
 
 bool ifd_rw_may_grow(const ifd_rewrite *rw, int64_t bytes) {
   const ifd_manager *m = rw->manager;
-  return m->options->grow || bytes <= 0 || m->bytes + bytes <= m->bytes_allowed;
+  bool may = m->options->grow || bytes <= 0 || m->bytes + bytes <= m->bytes_allowed;
+  m->report->would_grow |= !may;
+  return may;
 }
 
 static ifd_status place_constants(ifd_rewrite *rw) {

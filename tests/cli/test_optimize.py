@@ -57,3 +57,22 @@ def test_fixed_dimensions_are_declared(tmp_path):
     assert shapes(onnx.load(tmp_path / "out.onnx")) == {"x": [2, 5], "w": [5], "y": [2, 5], "a": [2, 5]}
     infold("optimize", path, "-o", tmp_path / "out.onnx")
     assert shapes(onnx.load(tmp_path / "out.onnx")) == shapes(onnx.load(path))
+
+
+def test_rewrites_pay_together(tmp_path):
+    """Each half of w by itself makes the file larger, both take its place: but not where w is read besides."""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+        g (float[600] x, float[2,600] w) => (float[600] y, float[%s] z) <int64 i0 = {0}, int64 i1 = {1}> {
+          a = Gather(w, i0)  b = Gather(w, i1)  c = Mul(x, a)  y = Add(c, b)  z = %s
+        }"""
+    w = np.random.default_rng(0).standard_normal((2, 600)).astype("f4")
+    path, out, x = tmp_path / "w.onnx", tmp_path / "out.onnx", {"x": w[1]}
+    for size, last, ops in (600, "Relu(y)", ["Add", "Mul", "Relu"]), (2, "MatMul(w, x)", ["Add", "Gather", "Gather", "MatMul", "Mul"]):
+        model = onnx.load(parse(text % (size, last), tmp_path))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
+        del model.graph.input[1]
+        onnx.save(model, path)
+        infold("optimize", path, "-o", out)
+        assert sorted(n.op_type for n in onnx.load(out).graph.node) == ops
+        assert out.stat().st_size <= path.stat().st_size
+        assert run(out, x)["y"].tobytes() == run(path, x)["y"].tobytes()
