@@ -121,12 +121,19 @@ static ifd_status expand_same(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
 }
 
+/* Whether there are n parts, each with its scale. */
+static bool has_parts(const ifd_node *node, int n) {
+  for (int i = 0; i < n; i++)
+    if (!ifd_node_has_input(node, 2 + 3 * i) || !ifd_node_has_input(node, 3 + 3 * i)) return false;
+  return n > 0 && node->n_inputs == 3 * n + 2;
+}
+
 /* scale and zero point of the result, then three inputs for each part */
 static ifd_status expand_concat(ifd_rewrite *rw, ifd_node *node) {
   ifd_value **in;
   ifd_node *made;
   int n = (node->n_inputs - 2) / 3;
-  if (!ifd_is_foreign(node, SINCE, 0xd) || n < 1 || node->n_inputs != 3 * n + 2) return IFD_OK;
+  if (!ifd_is_foreign(node, SINCE, 1) || !has_parts(node, n)) return IFD_OK;
   ALLOC(ifd_rw_error(rw), in, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, n));
   for (int i = 0; i < n; i++) TRY(dequantized(rw, &in[i], node, 2 + 3 * i));
   TRY(ifd_foreign_add(rw, &made, node, "Concat", in, n, 1));

@@ -256,5 +256,8 @@ def test_inputs_that_are_missing():
     image = np.ones((2, 4, 4, 3), np.uint8)
     lib.refuses(foreign("QLinearConv", [image], channels_last=1), "not supported")
     lib.refuses(foreign("SkipLayerNormalization", [f(2, 3), None, f(3)], [2]), "not supported")
+    scale, zero = F32(.1), np.uint8(3)
+    lib.refuses(foreign("QLinearConcat", [scale, zero, image, scale, zero, None, scale, zero], axis=1), "not supported")
+    lib.refuses(foreign("QLinearConcat", [scale, zero, image, scale, zero, image, None, zero], axis=1), "not supported")
     lib.refuses(foreign("Attention", [X], num_heads=HEADS), "not supported")
     assert (foreign("NhwcMaxPool", [image, image, image], kernel_shape=[2, 2]).run()[0] == 1).all()
