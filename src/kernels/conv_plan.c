@@ -199,7 +199,7 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
 
 /* A task is some three microseconds of vector operations; tiles of products have two panels or four. */
 static const double TASK = 1 << 14;
-enum { PANELS = 2, LEAST_LINES = 7, MOST_TASKS = 16, ONE_TILE = 14 };
+enum { PANELS = 2, LEAST_LINES = 7, ENOUGH_TASKS = 4, ONE_TILE = 14 };
 
 static void split_rows(ifd_k_conv_plan *p, int64_t n, int64_t tasks) {
   p->n_rows = n;
@@ -234,7 +234,7 @@ static void plan_product(ifd_k_conv_plan *p, int64_t places, int64_t taps) {
   split_rows(p, n_rows, grid.n_m);
   int64_t block_tasks = grid.n_tasks / grid.n_m;
   bool cheap = taps == 1 && n_rows > ONE_TILE; /* nothing is packed, weights are read for some rows */
-  if (grid.n_tasks > 1 && cheap) block_tasks = ifd_max_i64(block_tasks, MOST_TASKS / grid.n_m);
+  if (grid.n_tasks > 1 && cheap) block_tasks = ifd_max_i64(block_tasks, ENOUGH_TASKS / grid.n_m);
   split_blocks(p, ifd_conv_panels(s, p->algo), block_tasks, PANELS);
   p->rows_first = grid.n_m > 1 && (double)m * (double)(c * taps) < (double)n_rows * (double)(m + c);
   int64_t segments = ifd_ceil_div(c, 16) * taps + 1; /* one where a group begins at a lane */
