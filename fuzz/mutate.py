@@ -191,7 +191,8 @@ def offence(command, folder):
         return "sanitizer", said
     if done.returncode < 0:
         return "crashes", said
-    return ("says nothing", said) if done.returncode and not said.strip() else (None, said)
+    silent = done.returncode and not (said.strip() or done.stdout.strip())  # doctor finds faults: 1, and its report
+    return ("says nothing", said) if silent else (None, said)
 
 
 def words(rng, model, inputs):
