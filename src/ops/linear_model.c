@@ -3,7 +3,7 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/kernels.h"
 #include "ops/shared/elementwise.h"
-#include "ops/shared/product.h"
+#include "ops/shared/matmul.h"
 #include "ops/shared/scores.h"
 #include "ops/shared/values.h"
 
@@ -80,8 +80,8 @@ static ifd_status multiply(ifd_eval *x, const linear *m, double **out) {
   TRY(ifd_eval_zeros(x, &b, n_coefficients));
   TRY(ifd_eval_zeros(x, &y, n * m->n_targets));
   for (int64_t i = 0; i < n_coefficients; i++) b[i] = m->coefficients[i];
-  ifd_product_add_f64(y, (ifd_matrix_f64){in, features, 1}, (ifd_matrix_f64){b, 1, features}, n, m->n_targets,
-                      features);
+  ifd_matmul_add_f64(y, (ifd_matrix_f64){in, features, 1}, (ifd_matrix_f64){b, 1, features}, n, m->n_targets,
+                     features);
   for (int64_t i = 0; m->intercepts && i < n * m->n_targets; i++) y[i] += m->intercepts[i % m->n_targets];
   *out = y;
   return IFD_OK;

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/shared/product.h"
+#include "ops/shared/matmul.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/gemm_work.h"
 #include "ops/shared/quant_work.h"
@@ -11,40 +11,40 @@
 
 /* ---- MatMul ---- */
 
-static ifd_status infer_matmul(ifd_infer *x) { return ifd_product_infer(x, 0, 1, ifd_infer_dtype(x, 0)); }
+static ifd_status infer_matmul(ifd_infer *x) { return ifd_matmul_infer(x, 0, 1, ifd_infer_dtype(x, 0)); }
 
-static ifd_status matmul_floats(ifd_eval *x, const ifd_product *p) {
+static ifd_status matmul_floats(ifd_eval *x, const ifd_matmul *p) {
   const double *a, *b;
   double *c;
   TRY(ifd_eval_f64(x, &a, 0));
   TRY(ifd_eval_f64(x, &b, 1));
   TRY(ifd_eval_zeros(x, &c, ifd_shape_count(&p->out)));
-  ifd_product_run_f64(p, a, b, c);
+  ifd_matmul_run_f64(p, a, b, c);
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &p->out, c);
 }
 
-static ifd_status matmul_integers(ifd_eval *x, const ifd_product *p) {
+static ifd_status matmul_integers(ifd_eval *x, const ifd_matmul *p) {
   const int64_t *a, *b;
   uint64_t *c;
   int64_t n;
   TRY(ifd_eval_ints(x, &a, &n, 0));
   TRY(ifd_eval_ints(x, &b, &n, 1));
   ALLOC(x->err, c, ifd_new_array(x->scratch, uint64_t, ifd_shape_count(&p->out)));
-  ifd_product_run_u64(p, (const uint64_t *)a, (const uint64_t *)b, c);
+  ifd_matmul_run_u64(p, (const uint64_t *)a, (const uint64_t *)b, c);
   return ifd_eval_put_i64(x, 0, ifd_eval_dtype(x, 0), &p->out, (const int64_t *)c);
 }
 
 static ifd_status eval_matmul(ifd_eval *x) {
-  ifd_product p;
-  TRY(ifd_product_init(x->err, &p, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1)));
+  ifd_matmul p;
+  TRY(ifd_matmul_init(x->err, &p, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1)));
   return ifd_dtype_is_float(ifd_eval_dtype(x, 0)) ? matmul_floats(x, &p) : matmul_integers(x, &p);
 }
 
 static ifd_status lower_matmul(ifd_lower *x) {
-  ifd_product s;
+  ifd_matmul s;
   bool doubles = ifd_lower_all(x, 2, IFD_DOUBLE);
   if (!doubles && !ifd_lower_all_float(x, 2)) return IFD_OK;
-  TRY(ifd_product_init(x->err, &s, &x->in[0]->shape, &x->in[1]->shape));
+  TRY(ifd_matmul_init(x->err, &s, &x->in[0]->shape, &x->in[1]->shape));
   ifd_products p = ifd_products_of(&s, x->in[1]->shape.rank);
   if (doubles) return ifd_lower_products_f64(x, &p, 0, 1, 1, -1);
   return ifd_lower_products(x, &p, 0, 1, &(ifd_gemm_epilogue){.e = IFD_K_EPILOGUE_NONE});
@@ -63,9 +63,9 @@ static double cost_matmul(const ifd_node *node, const ifd_shape *in, const ifd_s
 
 /* ---- MatMulInteger, QLinearMatMul ---- */
 
-static ifd_status infer_matmul_integer(ifd_infer *x) { return ifd_product_infer(x, 0, 1, IFD_INT32); }
+static ifd_status infer_matmul_integer(ifd_infer *x) { return ifd_matmul_infer(x, 0, 1, IFD_INT32); }
 static ifd_status infer_qlinear_matmul(ifd_infer *x) {
-  return ifd_product_infer(x, 0, 3, ifd_infer_dtype(x, 7));
+  return ifd_matmul_infer(x, 0, 3, ifd_infer_dtype(x, 7));
 }
 
 /* Scales and zero points are one element, a vector with one for each row of the first operand or each column
@@ -112,19 +112,19 @@ static ifd_status less_zero_point(ifd_eval *x, double **out, int i, int zp, bool
 }
 
 /* The sums of products, in double: exact for 8-bit integers. */
-static ifd_status quantized_product(ifd_eval *x, ifd_product *p, double **c, int a, int a_zp, int b,
+static ifd_status quantized_product(ifd_eval *x, ifd_matmul *p, double **c, int a, int a_zp, int b,
                                     int b_zp) {
   double *va, *vb;
-  TRY(ifd_product_init(x->err, p, ifd_eval_shape(x, a), ifd_eval_shape(x, b)));
+  TRY(ifd_matmul_init(x->err, p, ifd_eval_shape(x, a), ifd_eval_shape(x, b)));
   TRY(less_zero_point(x, &va, a, a_zp, true));
   TRY(less_zero_point(x, &vb, b, b_zp, false));
   TRY(ifd_eval_zeros(x, c, ifd_shape_count(&p->out)));
-  ifd_product_run_f64(p, va, vb, *c);
+  ifd_matmul_run_f64(p, va, vb, *c);
   return IFD_OK;
 }
 
 static ifd_status eval_matmul_integer(ifd_eval *x) {
-  ifd_product p;
+  ifd_matmul p;
   double *c;
   int64_t *whole;
   TRY(quantized_product(x, &p, &c, 0, 2, 1, 3));
@@ -144,7 +144,7 @@ static ifd_status eval_qlinear_matmul(ifd_eval *x) {
   static const int parameters[N_PARAMETERS] = {A_SCALE, B_SCALE, Y_SCALE, Y_ZERO};
   const double *v[N_PARAMETERS];
   int64_t strides[IFD_MAX_RANK];
-  ifd_product p;
+  ifd_matmul p;
   double *c;
   TRY(quantized_product(x, &p, &c, A, A_ZERO, B, B_ZERO));
   ifd_walk w = ifd_walk_over(&p.out);
@@ -228,8 +228,8 @@ static ifd_status gemm_floats(ifd_eval *x, const gemm *g) {
   TRY(ifd_eval_f64(x, &b, 1));
   TRY(ifd_eval_find_f64(x, &c, 2));
   TRY(ifd_eval_zeros(x, &y, g->m * g->n));
-  ifd_product_add_f64(y, (ifd_matrix_f64){a, g->ta ? 1 : g->k, g->ta ? g->m : 1},
-                      (ifd_matrix_f64){b, g->tb ? 1 : g->n, g->tb ? g->k : 1}, g->m, g->n, g->k);
+  ifd_matmul_add_f64(y, (ifd_matrix_f64){a, g->ta ? 1 : g->k, g->ta ? g->m : 1},
+                     (ifd_matrix_f64){b, g->tb ? 1 : g->n, g->tb ? g->k : 1}, g->m, g->n, g->k);
   for (int64_t i = 0; i < g->m; i++)
     for (int64_t j = 0; j < g->n; j++) {
       double *v = &y[i * g->n + j];
@@ -254,9 +254,9 @@ static ifd_status gemm_integers(ifd_eval *x, const gemm *g) {
   TRY(ifd_eval_ints(x, &b, &n, 1));
   if (ifd_eval_has(x, 2)) TRY(ifd_eval_ints(x, &c, &n, 2));
   ALLOC(x->err, y, ifd_new_array(x->scratch, uint64_t, g->m * g->n));
-  ifd_product_add_u64(y, (ifd_matrix_u64){(const uint64_t *)a, g->ta ? 1 : g->k, g->ta ? g->m : 1},
-                      (ifd_matrix_u64){(const uint64_t *)b, g->tb ? 1 : g->n, g->tb ? g->k : 1}, g->m, g->n,
-                      g->k);
+  ifd_matmul_add_u64(y, (ifd_matrix_u64){(const uint64_t *)a, g->ta ? 1 : g->k, g->ta ? g->m : 1},
+                     (ifd_matrix_u64){(const uint64_t *)b, g->tb ? 1 : g->n, g->tb ? g->k : 1}, g->m, g->n,
+                     g->k);
   int64_t *whole = (int64_t *)y;
   for (int64_t i = 0; i < g->m; i++)
     for (int64_t j = 0; j < g->n; j++)

@@ -6,12 +6,12 @@
 
 #include "ops/shared/epilogue.h"
 #include "ops/shared/gemm_work.h"
-#include "ops/shared/product.h"
+#include "ops/shared/matmul.h"
 
 static ifd_status infer_product(ifd_infer *x) {
   const ifd_type *b = x->in[1];
   if (!ifd_node_int(x->node, "transB", 0) || !b->has_rank || b->rank < 2)
-    return ifd_product_infer(x, 0, 1, IFD_FLOAT);
+    return ifd_matmul_infer(x, 0, 1, IFD_FLOAT);
   const ifd_type *in[2] = {x->in[0]};
   ifd_dim dims[IFD_MAX_RANK];
   ifd_infer turned = *x;
@@ -19,22 +19,22 @@ static ifd_status infer_product(ifd_infer *x) {
   dims[b->rank - 2] = b->dims[b->rank - 1], dims[b->rank - 1] = b->dims[b->rank - 2];
   ALLOC(x->err, in[1], ifd_type_tensor(x->arena, IFD_FLOAT, b->rank, dims));
   turned.in = in;
-  return ifd_product_infer(&turned, 0, 1, IFD_FLOAT);
+  return ifd_matmul_infer(&turned, 0, 1, IFD_FLOAT);
 }
 
 /* The sizes, B as MatMul has it. */
-static ifd_status sizes_of(ifd_error *err, ifd_product *p, const ifd_node *node, const ifd_shape *a,
+static ifd_status sizes_of(ifd_error *err, ifd_matmul *p, const ifd_node *node, const ifd_shape *a,
                            const ifd_shape *b) {
   ifd_shape turned = *b;
   int n = b->rank;
   if (ifd_node_int(node, "transB", 0) && n >= 2)
     turned.dim[n - 2] = b->dim[n - 1], turned.dim[n - 1] = b->dim[n - 2];
-  return ifd_product_init(err, p, a, &turned);
+  return ifd_matmul_init(err, p, a, &turned);
 }
 
 /* Only what is empty is left to an evaluation: everything else is lowered. */
 static ifd_status eval_product(ifd_eval *x) {
-  ifd_product p;
+  ifd_matmul p;
   ifd_tensor *out;
   TRY(sizes_of(x->err, &p, x->node, &ifd_eval_in(x, 0)->shape, &ifd_eval_in(x, 1)->shape));
   EXPECT(x->err, ifd_shape_count(&p.out) == 0, UNSUPPORTED, "a fused product runs on kernels alone");
@@ -42,7 +42,7 @@ static ifd_status eval_product(ifd_eval *x) {
 }
 
 static ifd_status lower_product(ifd_lower *x) {
-  ifd_product s;
+  ifd_matmul s;
   TRY(sizes_of(x->err, &s, x->node, &x->in[0]->shape, &x->in[1]->shape));
   bool turned = ifd_node_int(x->node, "transB", 0);
   ifd_products p = ifd_products_of(&s, x->in[1]->shape.rank);

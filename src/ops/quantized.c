@@ -13,7 +13,7 @@
 #include "kernels/kernels.h"
 #include "ops/shared/batch.h"
 #include "ops/shared/conv_shape.h"
-#include "ops/shared/product.h"
+#include "ops/shared/matmul.h"
 #include "ops/shared/quant_work.h"
 
 enum { X, X_SCALE, X_ZERO, W, W_SCALE, W_ZERO, Y_SCALE, Y_ZERO, B };
@@ -54,7 +54,7 @@ static ifd_status put_empty(ifd_eval *x, const ifd_shape *shape) {
 /* ---- QMatMul ---- */
 
 static ifd_status infer_matmul(ifd_infer *x) {
-  if (!ifd_node_int(x->node, "transB", 0)) return ifd_product_infer(x, X, W, result_dtype(x));
+  if (!ifd_node_int(x->node, "transB", 0)) return ifd_matmul_infer(x, X, W, result_dtype(x));
   int rank = ifd_infer_rank(x, X);
   EXPECT(x->err, rank >= 1 && ifd_infer_rank(x, W) == 2, BAD_MODEL, "w of transB is no matrix");
   ifd_dim out[IFD_MAX_RANK];
@@ -64,10 +64,10 @@ static ifd_status infer_matmul(ifd_infer *x) {
 }
 
 static ifd_status eval_matmul(ifd_eval *x) {
-  ifd_product p;
+  ifd_matmul p;
   ifd_shape w = ifd_eval_in(x, W)->shape, turned = {2, {w.dim[1], w.dim[0]}};
   bool trans_b = ifd_node_int(x->node, "transB", 0) != 0;
-  TRY(ifd_product_init(x->err, &p, &ifd_eval_in(x, X)->shape, trans_b ? &turned : &w));
+  TRY(ifd_matmul_init(x->err, &p, &ifd_eval_in(x, X)->shape, trans_b ? &turned : &w));
   return put_empty(x, &p.out);
 }
 

@@ -12,7 +12,7 @@ bool ifd_lower_all(const ifd_lower *x, int n, ifd_dtype dtype) {
 
 bool ifd_lower_all_float(const ifd_lower *x, int n) { return ifd_lower_all(x, n, IFD_FLOAT); }
 
-ifd_products ifd_products_of(const ifd_product *s, int b_rank) {
+ifd_products ifd_products_of(const ifd_matmul *s, int b_rank) {
   ifd_products p = {
       .m = s->m, .n = s->n, .k = s->k, .a_rs = s->k, .a_cs = 1, .b_rs = s->n, .b_cs = 1, .c_rs = s->n};
   if (b_rank <= 2) {

@@ -5,7 +5,7 @@
 #define IFD_OPS_SHARED_GEMM_WORK_H
 
 #include "kernels/gemm/gemm.h"
-#include "ops/shared/product.h"
+#include "ops/shared/matmul.h"
 #include "ops/shared/rows.h"
 
 typedef struct ifd_products {
@@ -17,7 +17,7 @@ typedef struct ifd_products {
 } ifd_products;
 
 /* Dense operands as MatMul has them: rows of A that meet the same matrix are rows of one product. */
-ifd_products ifd_products_of(const ifd_product *sizes, int b_rank);
+ifd_products ifd_products_of(const ifd_matmul *sizes, int b_rank);
 
 /* Where an operand of the epilogue lies. */
 typedef enum ifd_operand_place { IFD_OPERAND_NONE, IFD_OPERAND_INPUT, IFD_OPERAND_SHARED } ifd_operand_place;

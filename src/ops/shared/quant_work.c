@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
-#include "ops/shared/product.h"
+#include "ops/shared/matmul.h"
 
 enum { LANES = 16, MAX_K = 1 << 15 }; /* 255² times so many fit int32 */
 
@@ -248,7 +248,7 @@ typedef struct matmul_params {
   ifd_quant_call call;
   ifd_k_quant_product p; /* sizes */
   ifd_k_quant_grid grid;
-  ifd_product shape;
+  ifd_matmul shape;
   bool direct;
 } matmul_params;
 
@@ -294,10 +294,10 @@ static void run_matmul(const void *params, const ifd_args *args, int task) {
 ifd_status ifd_lower_quant_matmul(ifd_lower *x, const ifd_quant_roles *roles, float lo, float hi,
                                   bool transposed) {
   matmul_params s = {.call = {.lo = lo, .hi = hi}};
-  ifd_product *d = &s.shape;
+  ifd_matmul *d = &s.shape;
   ifd_shape b = x->in[roles->w]->shape;
   if (transposed) b.dim[0] = x->in[roles->w]->shape.dim[1], b.dim[1] = x->in[roles->w]->shape.dim[0];
-  TRY(ifd_product_init(x->err, d, &x->in[roles->x]->shape, &b));
+  TRY(ifd_matmul_init(x->err, d, &x->in[roles->x]->shape, &b));
   if (!ifd_quant_fits(x, roles, d->n) || d->k == 0 || d->k > MAX_K) return IFD_OK;
   ifd_quant_weights w = {.matrix = {.n = d->n,
                                     .k = d->k,

@@ -1,4 +1,4 @@
-#include "ops/shared/product.h"
+#include "ops/shared/matmul.h"
 
 #include "ops/shared/walk.h"
 
@@ -19,7 +19,7 @@ static ifd_status split(ifd_error *err, const ifd_shape *s, bool first, ifd_shap
   return IFD_OK;
 }
 
-ifd_status ifd_product_init(ifd_error *err, ifd_product *p, const ifd_shape *a, const ifd_shape *b) {
+ifd_status ifd_matmul_init(ifd_error *err, ifd_matmul *p, const ifd_shape *a, const ifd_shape *b) {
   ifd_shape a_batch, b_batch;
   int64_t k;
   char ta[256], tb[256];
@@ -40,7 +40,7 @@ ifd_status ifd_product_init(ifd_error *err, ifd_product *p, const ifd_shape *a, 
   return ifd_shape_check(err, &p->out, sizeof(double));
 }
 
-ifd_status ifd_product_infer(ifd_infer *x, int a, int b, ifd_dtype dtype) {
+ifd_status ifd_matmul_infer(ifd_infer *x, int a, int b, ifd_dtype dtype) {
   int ra = ifd_infer_rank(x, a), rb = ifd_infer_rank(x, b), n = 0;
   ifd_dim out[IFD_MAX_RANK + 2];
   if (ra < 0 || rb < 0) return ifd_infer_unranked(x, 0, dtype);
@@ -60,8 +60,8 @@ ifd_status ifd_product_infer(ifd_infer *x, int a, int b, ifd_dtype dtype) {
 }
 
 #define PRODUCT(suffix, type)                                                                                \
-  void ifd_product_add_##suffix(type *c, ifd_matrix_##suffix a, ifd_matrix_##suffix b, int64_t m, int64_t n, \
-                                int64_t k) {                                                                 \
+  void ifd_matmul_add_##suffix(type *c, ifd_matrix_##suffix a, ifd_matrix_##suffix b, int64_t m, int64_t n,  \
+                               int64_t k) {                                                                  \
     for (int64_t i = 0; i < m; i++, c += n)                                                                  \
       for (int64_t p = 0; p < k; p++) {                                                                      \
         const type factor = a.at[i * a.row + p * a.column], *row = b.at + p * b.row;                         \
@@ -71,16 +71,16 @@ ifd_status ifd_product_infer(ifd_infer *x, int a, int b, ifd_dtype dtype) {
           for (int64_t j = 0; j < n; j++) c[j] += factor * row[j * b.column];                                \
       }                                                                                                      \
   }                                                                                                          \
-  void ifd_product_run_##suffix(const ifd_product *p, const type *a, const type *b, type *c) {               \
+  void ifd_matmul_run_##suffix(const ifd_matmul *p, const type *a, const type *b, type *c) {                 \
     ifd_walk w = ifd_walk_over(&p->batch);                                                                   \
     ifd_walk_add(&w, p->a_batch);                                                                            \
     ifd_walk_add(&w, p->b_batch);                                                                            \
     if (p->m == 0 || p->n == 0) return;                                                                      \
     while (ifd_walk_next(&w))                                                                                \
       for (int64_t i = 0; i < w.n; i++, c += p->m * p->n)                                                    \
-        ifd_product_add_##suffix(c, (ifd_matrix_##suffix){a + w.offset[0] + i * w.step[0], p->k, 1},         \
-                                 (ifd_matrix_##suffix){b + w.offset[1] + i * w.step[1], p->n, 1}, p->m,      \
-                                 p->n, p->k);                                                                \
+        ifd_matmul_add_##suffix(c, (ifd_matrix_##suffix){a + w.offset[0] + i * w.step[0], p->k, 1},          \
+                                (ifd_matrix_##suffix){b + w.offset[1] + i * w.step[1], p->n, 1}, p->m, p->n, \
+                                p->k);                                                                       \
   }
 PRODUCT(f64, double)
 PRODUCT(u64, uint64_t)
