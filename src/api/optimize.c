@@ -34,18 +34,18 @@ static ifd_status try_loan(ifd_error *err, infold_model **after, ifd_optimize_re
   ifd_status status = ifd_optimize(&refused, tried->ir, &options, &second);
   bool pays = status == IFD_OK && second.bytes <= report->bytes_before &&
               tried->ir->graph->n_nodes < (*after)->ir->graph->n_nodes;
-  if (pays)
-    status = add_report(err, &second, report);
-  else if (status == IFD_LIMIT || status == IFD_NO_MEMORY)
-    status = IFD_OK;
-  else if (status != IFD_OK)
-    *err = refused;
-  ifd_optimize_report lost = pays ? *report : second;
   if (pays) {
     infold_model *strict = *after;
-    *report = second, *after = tried, tried = strict;
+    ifd_optimize_report first = *report;
+    status = add_report(err, &second, &first);
+    *after = tried, *report = second;
+    tried = strict, second = first;
+  } else if (status == IFD_LIMIT || status == IFD_NO_MEMORY) {
+    status = IFD_OK;
+  } else if (status != IFD_OK) {
+    *err = refused;
   }
-  ifd_arena_free(&lost.arena);
+  ifd_arena_free(&second.arena);
   infold_destroy_model(tried);
   return status;
 }

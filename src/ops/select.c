@@ -13,8 +13,8 @@
  * wanted; of equal ones the first. */
 typedef unsigned __int128 entry;
 
-static entry entry_of(int64_t key, int64_t index) {
-  return (entry)((uint64_t)key ^ (uint64_t)INT64_MIN) << 64 | ~(uint64_t)index;
+static entry entry_of(bool largest, int64_t key, int64_t index) {
+  return (entry)((uint64_t)(largest ? key : ~key) ^ (uint64_t)INT64_MIN) << 64 | ~(uint64_t)index;
 }
 static int64_t index_of(entry e) { return (int64_t) ~(uint64_t)e; }
 
@@ -90,7 +90,7 @@ static void load_entries(const top *t, int64_t from, int64_t n, entry *to) {
   for (int64_t at = 0; at < n; at += BLOCK) {
     int64_t some = ifd_min_i64(BLOCK, n - at);
     ifd_order_number_keys(t->dtype, t->row + (size_t)(from + at) * ifd_dtype_size(t->dtype), keys, some);
-    for (int64_t i = 0; i < some; i++) to[at + i] = entry_of(t->largest ? keys[i] : ~keys[i], from + at + i);
+    for (int64_t i = 0; i < some; i++) to[at + i] = entry_of(t->largest, keys[i], from + at + i);
   }
 }
 
@@ -170,8 +170,7 @@ static void offer_floats(top *t, int64_t from, int64_t n) {
     if (!may_hold_better(t, v + few, end - few, worst)) continue;
     for (int64_t i = few; i < end; i++) {
       if (t->largest ? v[i] <= worst : v[i] >= worst) continue;
-      int64_t key = ifd_order_key(v[i]);
-      entry e = entry_of(t->largest ? key : ~key, i);
+      entry e = entry_of(t->largest, ifd_order_key(v[i]), i);
       if (t->heap[0] < e) sift(t->heap, t->k, 0, e);
       worst = worst_of(t);
     }

@@ -110,10 +110,14 @@ static ifd_conv_line depthwise_line(const lines *g) {
                          .width = g->t->plan->shape.in[IFD_K_W]};
 }
 
-static int64_t place_in_x(void *task, int64_t tap_d, int64_t plane, int64_t line) {
-  const int64_t *in = ((const ifd_conv_task *)task)->plan->shape.in;
-  (void)tap_d;
-  return (plane * in[IFD_K_H] + line) * in[IFD_K_W] * 16;
+/* Where lines lie, in floats: of a tap of depth, a plane, a line, which are numbered from `first` on. */
+typedef struct lying {
+  int64_t first, tap, plane, line;
+} lying;
+
+static int64_t place_of(void *context, int64_t tap_d, int64_t plane, int64_t line) {
+  const lying *in = context;
+  return tap_d * in->tap + plane * in->plane + (line - in->first) * in->line;
 }
 
 /* Rows from `row` on, of those before r1, that read the lines as it does: all whose taps are all inside. */
@@ -126,15 +130,13 @@ static int64_t rows_alike(const lines *g, int64_t row, int64_t r1) {
 }
 
 /* The task's rows, of the lines of x that lie inside. */
-static void run_inside(const lines *g, ifd_conv_line *l,
-                       int64_t (*place)(void *context, int64_t tap_d, int64_t plane, int64_t line),
-                       void *context) {
+static void run_inside(const lines *g, ifd_conv_line *l, lying in) {
   const ifd_conv_axis *a = g->phase.axis;
   int64_t r1 = ifd_min_i64(g->t->r1, a[IFD_K_H].n_places);
   l->x_row = a[IFD_K_H].step * l->width * 16;
   for (int64_t row = g->t->r0; row < r1; row += l->n_rows) {
     l->n_rows = rows_alike(g, row, r1);
-    find_lines(g, row, l, place, context);
+    find_lines(g, row, l, place_of, &in);
     run_places(g, l, a[IFD_K_W].n_places, output_at(g, row), NULL);
   }
 }
@@ -163,18 +165,6 @@ static void copy_lines(const lines *g, const float *x, const ifd_conv_padded_siz
     }
 }
 
-/* A copy of lines from `first` on. */
-typedef struct copied {
-  const ifd_conv_padded_sizes *z;
-  int64_t first;
-} copied;
-
-static int64_t place_in_copy(void *context, int64_t tap_d, int64_t plane, int64_t line) {
-  const copied *c = context;
-  (void)plane;
-  return (tap_d * c->z->lines + line - c->first) * c->z->columns * 16;
-}
-
 /* All the task's rows at once, lines of zeros among what they read. */
 static void run_plane(const lines *g, ifd_conv_line *l, const ifd_conv_padded_sizes *z) {
   const ifd_conv_axis *d = &g->phase.axis[IFD_K_D], *h = &g->phase.axis[IFD_K_H],
@@ -187,45 +177,36 @@ static void run_plane(const lines *g, ifd_conv_line *l, const ifd_conv_padded_si
   run_places(g, l, c->n_places, output_at(g, g->t->r0), NULL);
 }
 
-static void run_padded(const lines *g, const ifd_conv_padded_sizes *z, float *copy) {
+static void run_padded(const lines *g, ifd_conv_line *l, const ifd_conv_padded_sizes *z, float *copy) {
   const ifd_conv_axis *h = &g->phase.axis[IFD_K_H];
-  ifd_conv_line l = depthwise_line(g);
   int64_t n = (g->t->r1 - g->t->r0 - 1) * h->step + (h->n_taps - 1) * h->tap_step + 1;
-  copy_lines(g, l.x, z, n, copy);
-  l.x = copy, l.begin = 0, l.width = z->columns;
+  int64_t line = z->columns * 16, first = h->begin + g->t->r0 * h->step;
+  copy_lines(g, l->x, z, n, copy);
+  l->x = copy, l->begin = 0, l->width = z->columns;
   if (z->fits)
-    run_plane(g, &l, z);
+    run_plane(g, l, z);
   else
-    run_inside(g, &l, place_in_copy, &(copied){z, h->begin + g->t->r0 * h->step});
+    run_inside(g, l, (lying){.first = first, .tap = z->lines * line, .line = line});
 }
 
 void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch) {
-  const ifd_conv_padded_sizes z = ifd_conv_padded_sizes_of(&t->plan->shape);
-  float *copy = (float *)((char *)scratch + ifd_conv_tap_lines_len(&t->plan->shape));
+  const ifd_k_conv_shape *s = &t->plan->shape;
+  const ifd_conv_padded_sizes z = ifd_conv_padded_sizes_of(s);
+  float *copy = (float *)((char *)scratch + ifd_conv_tap_lines_len(s));
+  int64_t line = s->in[IFD_K_W] * 16;
   lines g = lines_of(t, scratch);
   if (g.o_d >= g.phase.axis[IFD_K_D].n_places) return;
   for (g.block = t->b0; g.block < t->b1; g.block++) {
     g.fused = ifd_conv_fuse(t, g.block);
     ifd_conv_line l = depthwise_line(&g);
     if (z.fits || z.wide)
-      run_padded(&g, &z, copy);
+      run_padded(&g, &l, &z, copy);
     else
-      run_inside(&g, &l, place_in_x, (void *)t);
+      run_inside(&g, &l, (lying){.plane = s->in[IFD_K_H] * line, .line = line});
   }
 }
 
 /* ---- depthwise: lines of x elsewhere ---- */
-
-/* Lines of x of one plane side by side, from `first` on. */
-typedef struct some_lines {
-  int64_t first, floats; /* of a line */
-} some_lines;
-
-static int64_t place_in_some(void *context, int64_t tap_d, int64_t plane, int64_t line) {
-  const some_lines *s = context;
-  (void)tap_d, (void)plane;
-  return (line - s->first) * s->floats;
-}
 
 void IFD_K(ifd_conv_depthwise_rows)(const ifd_conv_task *t, const float *x, int64_t first, int64_t block,
                                     int64_t r0, int64_t r1, void *room) {
@@ -236,7 +217,7 @@ void IFD_K(ifd_conv_depthwise_rows)(const ifd_conv_task *t, const float *x, int6
   g.fused = ifd_conv_fuse(t, block);
   ifd_conv_line l = depthwise_line(&g);
   l.x = x;
-  run_inside(&g, &l, place_in_some, &(some_lines){first, l.width * 16});
+  run_inside(&g, &l, (lying){.first = first, .line = l.width * 16});
 }
 
 /* ---- groups ---- */
