@@ -203,8 +203,7 @@ infold_status infold_diagnose_model(infold_error *to, infold_diagnosis **out, co
   ifd_error err = {0};
   *out = NULL;
   infold_diagnosis *d = calloc(1, sizeof *d);
-  if (!d)
-    return ifd_api_report(to, &err, NULL, ifd_error_set(&err, IFD_NO_MEMORY, __FILE__, "out of memory"));
+  if (!d) return ifd_api_report(to, &err, NULL, ifd_error_set(&err, IFD_NO_MEMORY, "out of memory"));
   ifd_arena_init(&d->arena, NULL);
   d->model = ifd_api_ref(model);
   ifd_status status = diagnose(&err, d);

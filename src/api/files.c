@@ -228,7 +228,7 @@ static ifd_status write_folder(ifd_error *err, infold_value *const *values, cons
   EXPECT(err, made || errno == EEXIST, IO, "%s", strerror(errno));
   ifd_status status = IFD_OK;
   if (!mkdtemp(making))
-    status = ifd_error_set(err, IFD_IO, __FILE__, "%s", strerror(errno));
+    status = ifd_error_set(err, IFD_IO, "%s", strerror(errno));
   else {
     status = write_all(err, values, s, making);
     if (status == IFD_OK) status = move_all(err, values, n, making, folder);

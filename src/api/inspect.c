@@ -9,8 +9,7 @@
 ifd_status ifd_api_text_end(ifd_error *err, FILE *f, char **out, ifd_status status) {
   bool whole = f && !ferror(f);
   if (f && fclose(f) != 0) whole = false;
-  if (status == IFD_OK && (!whole || !*out))
-    status = ifd_error_set(err, IFD_NO_MEMORY, __FILE__, "out of memory");
+  if (status == IFD_OK && (!whole || !*out)) status = ifd_error_set(err, IFD_NO_MEMORY, "out of memory");
   if (status != IFD_OK) {
     free(*out);
     *out = NULL;

@@ -158,8 +158,8 @@ static ifd_status print(ifd_error *err, FILE *to, const infold_session *session,
   else if (strcmp(format, "trace") == 0)
     status = print_trace(&s, to, session);
   else
-    status = ifd_error_set(err, IFD_USAGE, __FILE__,
-                           "a profile is a 'table', a 'roofline' or a 'trace', not '%s'", format);
+    status =
+        ifd_error_set(err, IFD_USAGE, "a profile is a 'table', a 'roofline' or a 'trace', not '%s'", format);
   ifd_arena_free(&s.arena);
   return status;
 }

@@ -74,8 +74,7 @@ infold_status infold_create_session(infold_error *to, infold_session **out, cons
   ifd_error err = {0};
   *out = NULL;
   infold_session *s = calloc(1, sizeof *s);
-  if (!s)
-    return ifd_api_report(to, &err, NULL, ifd_error_set(&err, IFD_NO_MEMORY, __FILE__, "out of memory"));
+  if (!s) return ifd_api_report(to, &err, NULL, ifd_error_set(&err, IFD_NO_MEMORY, "out of memory"));
   if (options) s->options = *options;
   s->model = ifd_api_ref(model);
   s->base_limit = ifd_api_memory_limit(s->options.max_memory, model->ir);
@@ -85,7 +84,7 @@ infold_status infold_create_session(infold_error *to, infold_session **out, cons
   ifd_arena_init(&s->profile.arena, NULL);
   pthread_mutex_init(&s->lock, NULL);
   ifd_status status =
-      s->budget ? create_session(&err, s) : ifd_error_set(&err, IFD_NO_MEMORY, __FILE__, "out of memory");
+      s->budget ? create_session(&err, s) : ifd_error_set(&err, IFD_NO_MEMORY, "out of memory");
   if (status == IFD_OK)
     *out = s;
   else {

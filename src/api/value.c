@@ -260,6 +260,6 @@ infold_status infold_format_value(infold_error *to, char **out, const infold_val
     show(f, &value->datum);
     fclose(f);
   }
-  ifd_status status = f && *out ? IFD_OK : ifd_error_set(&err, IFD_NO_MEMORY, __FILE__, "out of memory");
+  ifd_status status = f && *out ? IFD_OK : ifd_error_set(&err, IFD_NO_MEMORY, "out of memory");
   return ifd_api_report(to, &err, NULL, status);
 }

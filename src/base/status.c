@@ -18,7 +18,6 @@ int ifd_status_exit_code(ifd_status code) { return statuses[code].exit_code; }
 void ifd_error_clear(ifd_error *err) {
   err->code = IFD_OK;
   err->where[0] = err->text[0] = 0;
-  err->source = NULL;
 }
 
 /* What a file says may end on a terminal: control bytes become '?'. */
@@ -27,7 +26,7 @@ static void make_printable(char *s) {
     if ((unsigned char)*s < 0x20 || *s == 0x7f) *s = '?';
 }
 
-ifd_status ifd_error_set(ifd_error *err, ifd_status code, const char *source, const char *format, ...) {
+ifd_status ifd_error_set(ifd_error *err, ifd_status code, const char *format, ...) {
   if (!err || err->code != IFD_OK) return err ? err->code : code;
   va_list args;
   va_start(args, format);
@@ -35,7 +34,6 @@ ifd_status ifd_error_set(ifd_error *err, ifd_status code, const char *source, co
   va_end(args);
   make_printable(err->text);
   err->code = code;
-  err->source = source;
   return code;
 }
 

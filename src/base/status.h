@@ -29,26 +29,23 @@ typedef enum ifd_status {
 } ifd_status;
 
 typedef struct ifd_error {
-  ifd_status code;    /* IFD_OK while nothing failed */
-  char where[512];    /* node, pass, field: prefixes added by callers, outermost first */
-  char text[1024];    /* what is wrong and what was expected; one line, no control bytes */
-  const char *source; /* file:line in infold, for its developers */
+  ifd_status code; /* IFD_OK while nothing failed */
+  char where[512]; /* node, pass, field: prefixes added by callers, outermost first */
+  char text[1024]; /* what is wrong and what was expected; one line, no control bytes */
 } ifd_error;
 
 /* Records the first failure and returns its code; later calls leave the record alone. */
-ifd_status ifd_error_set(ifd_error *err, ifd_status code, const char *source, const char *format, ...)
-    __attribute__((format(printf, 4, 5), cold));
+ifd_status ifd_error_set(ifd_error *err, ifd_status code, const char *format, ...)
+    __attribute__((format(printf, 3, 4), cold));
 /* Puts "format: " before what `where` already says. Keeps the code. */
 void ifd_error_add(ifd_error *err, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
 void ifd_error_clear(ifd_error *err);
 const char *ifd_status_text(ifd_status code);
 int ifd_status_exit_code(ifd_status code);
 
-#define IFD_STRING_(x) #x
-#define IFD_STRING(x)  IFD_STRING_(x)
 #define FAIL(err, code, ...)                                                                                 \
   do {                                                                                                       \
-    (void)ifd_error_set(err, IFD_##code, __FILE__ ":" IFD_STRING(__LINE__), __VA_ARGS__);                    \
+    (void)ifd_error_set(err, IFD_##code, __VA_ARGS__);                                                       \
     return IFD_##code; /* a constant, so that compilers see that it is no success */                         \
   } while (0)
 #define TRY(expression)                                                                                      \

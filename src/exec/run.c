@@ -321,7 +321,7 @@ ifd_status ifd_run_steps(ifd_runner *r, int first, int last) {
     status = run_step(r, &plan->steps[k], &arena);
     if (arena.blocks) ifd_arena_free(&arena);
     if (status == IFD_OK && r->options->cancelled && r->options->cancelled(r->options->cancel_context))
-      status = ifd_error_set(r->env.err, IFD_LIMIT, __FILE__, "the run was cancelled");
+      status = ifd_error_set(r->env.err, IFD_LIMIT, "the run was cancelled");
   }
   ifd_arena_free(&arena);
   return status;
@@ -434,7 +434,7 @@ static ifd_status run_graph(ifd_env *env, const struct ifd_graph *graph, const i
     ifd_runner r = {.env = *env, .options = parent->options, .parent = parent, .depth = parent->depth + 1};
     status = run_program(child, &r, in, captures, out);
   } else
-    status = ifd_error_set(env->err, IFD_NO_MEMORY, __FILE__, "out of memory");
+    status = ifd_error_set(env->err, IFD_NO_MEMORY, "out of memory");
   ifd_arena_free(&arena);
   return status;
 }

@@ -31,8 +31,7 @@ static ifd_status open_zip(ifd_error *err, ifd_npz *npz) {
   zip_source_t *source = zip_source_buffer_create(npz->file.data, npz->file.size, 0, &reason);
   npz->zip = source ? zip_open_from_source(source, ZIP_RDONLY, &reason) : NULL;
   if (npz->zip) return IFD_OK;
-  ifd_error_set(err, IFD_BAD_FILE, __FILE__ ":" IFD_STRING(__LINE__), "not a .npz archive: %s",
-                zip_error_strerror(&reason));
+  ifd_error_set(err, IFD_BAD_FILE, "not a .npz archive: %s", zip_error_strerror(&reason));
   zip_error_fini(&reason);
   zip_source_free(source);
   return IFD_BAD_FILE;

@@ -15,21 +15,20 @@ enum { PAGE = 4096, SMALLEST = 1024 };
 
 static size_t payload_size(const ifd_tensor *t) { return ifd_packed_bytes(t->dtype, ifd_tensor_count(t)); }
 
-/* The tensor without its elements. */
-static ifd_status copy_empty(ifd_message_writer *w, Onnx__TensorProto **out, const Onnx__TensorProto *p) {
-  Onnx__TensorProto *copy;
-  ALLOC(w->err, copy, ifd_copy_message(w, &onnx__tensor_proto__descriptor, p));
+/* The tensor without its elements, or NULL when out of memory. */
+static Onnx__TensorProto *copy_empty(ifd_message_writer *w, const Onnx__TensorProto *p) {
+  Onnx__TensorProto *copy = ifd_copy_message(w, &onnx__tensor_proto__descriptor, p);
+  if (!copy) return NULL;
   copy->has_raw_data = copy->has_data_location = false;
   copy->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT;
   copy->n_float_data = copy->n_int32_data = copy->n_int64_data = copy->n_double_data = 0;
   copy->n_uint64_data = copy->n_external_data = 0;
-  *out = copy;
-  return IFD_OK;
+  return copy;
 }
 
 static ifd_status move_in(ifd_message_writer *w, const ifd_payload *payload) {
   Onnx__TensorProto *p;
-  TRY(copy_empty(w, &p, *payload->place));
+  ALLOC(w->err, p, copy_empty(w, *payload->place));
   p->has_raw_data = true;
   TRY(ifd_write_bytes(w, &p->raw_data, payload->tensor));
   *payload->place = p;
@@ -50,7 +49,7 @@ static ifd_status move_out(ifd_message_writer *w, const ifd_payload *payload, co
                            size_t offset) {
   Onnx__TensorProto *p;
   const char *at, *length;
-  TRY(copy_empty(w, &p, *payload->place));
+  ALLOC(w->err, p, copy_empty(w, *payload->place));
   p->has_data_location = true;
   p->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
   ALLOC(w->err, at, ifd_arena_printf(w->arena, "%zu", offset));

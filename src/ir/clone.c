@@ -181,8 +181,7 @@ ifd_status ifd_graph_clone(ifd_error *err, ifd_graph **out, const ifd_graph *gra
   copier c = {.err = err};
   ifd_arena_init(&c.scratch, outer->model->arena.budget);
   *out = ifd_graph_new(outer->model, outer);
-  ifd_status status =
-      *out ? copy_graph(&c, *out, graph) : ifd_error_set(err, IFD_NO_MEMORY, NULL, "out of memory");
+  ifd_status status = *out ? copy_graph(&c, *out, graph) : ifd_error_set(err, IFD_NO_MEMORY, "out of memory");
   ifd_arena_free(&c.scratch);
   return status;
 }

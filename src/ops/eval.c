@@ -102,7 +102,7 @@ ifd_status ifd_eval_node(ifd_eval *x) {
   const ifd_op *op = x->node->op;
   ifd_status status = IFD_OK;
   if (!op || !op->eval)
-    status = ifd_error_set(x->err, IFD_UNSUPPORTED, __FILE__, "operator %s%s%s of opset %d is not supported",
+    status = ifd_error_set(x->err, IFD_UNSUPPORTED, "operator %s%s%s of opset %d is not supported",
                            x->node->domain, *x->node->domain ? "." : "", x->node->op_type, x->node->opset);
   if (status == IFD_OK) status = ifd_signature_check_values(x->err, x->node, x->in, x->n_in, x->float64);
   if (status == IFD_OK) status = op->eval(x);

@@ -249,8 +249,7 @@ static ifd_status eval_RegexFullMatch(ifd_eval *x) {
   TRY(compile(x, &code));
   pcre2_match_data *data = pcre2_match_data_create(1, NULL);
   ifd_status status =
-      data ? match_all(x, code, data, out)
-           : ifd_error_set(x->err, IFD_NO_MEMORY, __FILE__ ":" IFD_STRING(__LINE__), "out of memory");
+      data ? match_all(x, code, data, out) : ifd_error_set(x->err, IFD_NO_MEMORY, "out of memory");
   pcre2_match_data_free(data);
   pcre2_code_free(code);
   return status;

@@ -41,7 +41,7 @@ ifd_status ifd_remove_dead(ifd_manager *m, ifd_node *node) {
       ifd_value *v = reads.v[i];
       if (v->producer) {
         if (work.n == work.cap && !(work.v = ifd_vec_grow(&arena, work.v, work.n, &work.cap, sizeof *work.v)))
-          status = ifd_error_set(m->err, IFD_NO_MEMORY, __FILE__, "out of memory");
+          status = ifd_error_set(m->err, IFD_NO_MEMORY, "out of memory");
         else
           work.v[work.n++] = v->producer;
       } else

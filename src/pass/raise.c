@@ -20,7 +20,7 @@ typedef ifd_status (*adapter)(raiser *r, ifd_node **node);
 
 static ifd_status refuse(raiser *r, const ifd_node *node, const char *why) {
   char label[256];
-  return ifd_error_set(r->err, IFD_UNSUPPORTED, __FILE__, "%s cannot be raised from version %d to %d: %s",
+  return ifd_error_set(r->err, IFD_UNSUPPORTED, "%s cannot be raised from version %d to %d: %s",
                        ifd_node_label(node, label, sizeof label), node->opset, r->version, why);
 }
 

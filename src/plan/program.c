@@ -37,8 +37,8 @@ static ifd_status check_supported(ifd_error *err, const ifd_graph *graph) {
   ifd_map_init(&l.seen, &l.arena);
   ifd_status status = ifd_graph_visit((ifd_graph *)graph, list_graph, &l);
   if (status == IFD_OK && l.n)
-    status = ifd_error_set(err, IFD_UNSUPPORTED, __FILE__, "%d operator%s not supported: %s", l.n,
-                           l.n > 1 ? "s" : "", l.text);
+    status = ifd_error_set(err, IFD_UNSUPPORTED, "%d operator%s not supported: %s", l.n, l.n > 1 ? "s" : "",
+                           l.text);
   ifd_arena_free(&l.arena);
   return status;
 }

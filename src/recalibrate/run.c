@@ -48,7 +48,7 @@ ifd_status ifd_recalibrate_open(ifd_recalibration *r, infold_session **out, cons
   ifd_status status = ifd_model_extract(r->err, part->ir, from, to);
   if (status == IFD_OK) status = ifd_api_infer(r->err, part->ir);
   if (status == IFD_OK && infold_create_session(&e, out, part, &options))
-    status = ifd_error_set(r->err, (ifd_status)e.status, __FILE__, "%s", e.message);
+    status = ifd_error_set(r->err, (ifd_status)e.status, "%s", e.message);
   infold_destroy_model(part);
   return status;
 }
@@ -64,7 +64,7 @@ ifd_status ifd_recalibrate_run(ifd_recalibration *r, const infold_session *s, in
   for (int i = 0; inputs && i < n; i++) inputs[i] = given[i];
   infold_status status = inputs ? infold_run(&e, outputs, s, inputs, NULL) : INFOLD_NO_MEMORY;
   ifd_arena_free(&scratch);
-  return status ? ifd_error_set(r->err, (ifd_status)status, __FILE__, "%s", e.message) : IFD_OK;
+  return status ? ifd_error_set(r->err, (ifd_status)status, "%s", e.message) : IFD_OK;
 }
 
 /* ---- values held for every batch ---- */

@@ -341,8 +341,7 @@ ifd_status ifd_datum_own(ifd_error *err, ifd_datum *out, const ifd_datum *in, if
   ifd_status status = IFD_OK;
   if (in->list) {
     d.list = ifd_list_create(budget, in->list->n);
-    status = d.list ? own_items(err, d.list, in->list)
-                    : ifd_error_set(err, IFD_NO_MEMORY, __FILE__ ":" IFD_STRING(__LINE__), "out of memory");
+    status = d.list ? own_items(err, d.list, in->list) : ifd_error_set(err, IFD_NO_MEMORY, "out of memory");
   }
   if (status == IFD_OK)
     *out = d;

@@ -226,7 +226,7 @@ infold_status infold_verify_bits(infold_error *to, char **out, const infold_mode
   if (out) *out = NULL;
   ifd_arena_init(&c.arena, NULL);
   c.to = open_memstream(&text, &len);
-  ifd_status status = c.to ? check(&c) : ifd_error_set(&err, IFD_NO_MEMORY, __FILE__, "out of memory");
+  ifd_status status = c.to ? check(&c) : ifd_error_set(&err, IFD_NO_MEMORY, "out of memory");
   if (c.to) fclose(c.to);
   if (c.inputs) ifd_api_drop_values(c.inputs, c.n_in);
   if (c.outputs) ifd_api_drop_values(c.outputs, c.n_out);

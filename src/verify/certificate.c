@@ -207,8 +207,7 @@ infold_status infold_write_certificate(infold_error *to, const infold_report *re
   infold_model *saved;
   infold_load_options load = {.allow_links = 1, .max_memory = report->before->budget.limit};
   if (!report->evidence)
-    return ifd_api_report(to, &err, NULL,
-                          ifd_error_set(&err, IFD_USAGE, __FILE__, "the report was not measured"));
+    return ifd_api_report(to, &err, NULL, ifd_error_set(&err, IFD_USAGE, "the report was not measured"));
   infold_status status = infold_load_model(to, &saved, optimized, &load);
   if (status) return status;
   ifd_arena_init(&arena, NULL);

@@ -14,7 +14,7 @@
 static const double usual_tolerance = 1e-4;
 
 static ifd_status fail_as(ifd_verifier *v, const infold_error *e, const char *prefix) {
-  return ifd_error_set(v->err, (ifd_status)e->status, __FILE__, "%s%s", prefix, e->message);
+  return ifd_error_set(v->err, (ifd_status)e->status, "%s%s", prefix, e->message);
 }
 
 static const ifd_graph *graph_of(const infold_model *m) { return m->ir->graph; }

@@ -41,10 +41,6 @@ IFD_INLINE v16 ifd_quant_value(const ifd_quant_store *s, const ifd_quant_column 
   return v16_min(v16_max(v, v16_set1(s->f.lo)), v16_set1(s->f.hi));
 }
 
-IFD_INLINE i16 ifd_quant_rounded(const ifd_quant_store *s, const ifd_quant_column *c, i16 sum, int64_t row) {
-  return v16_to_i16(ifd_quant_value(s, c, ifd_quant_total(s, c, sum, row)));
-}
-
 IFD_INLINE bool ifd_quant_has_quotients(const ifd_k_quant_binary *q) {
   return ifd_has_quotients(q->a.scale) && ifd_has_quotients(q->b.scale) && ifd_has_quotients(q->scale);
 }

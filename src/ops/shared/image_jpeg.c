@@ -68,7 +68,7 @@ static void read_rows(decoder *d) {
 static void decode(decoder *d, const uint8_t *data, size_t len) {
   if (setjmp(d->leave)) {
     if (d->errors.msg_code == JERR_OUT_OF_MEMORY)
-      d->status = ifd_error_set(d->err, IFD_NO_MEMORY, __FILE__ ":" IFD_STRING(__LINE__), "out of memory");
+      d->status = ifd_error_set(d->err, IFD_NO_MEMORY, "out of memory");
     ifd_image_drop(d->out);
     return;
   }

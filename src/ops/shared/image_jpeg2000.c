@@ -119,7 +119,7 @@ ifd_status ifd_image_decode_jpeg2000(ifd_error *err, ifd_image *out, ifd_arena *
   if (codec && stream)
     status = decode(err, out, arena, codec, stream, &picture);
   else
-    status = ifd_error_set(err, IFD_NO_MEMORY, __FILE__ ":" IFD_STRING(__LINE__), "out of memory");
+    status = ifd_error_set(err, IFD_NO_MEMORY, "out of memory");
   if (picture) opj_image_destroy(picture);
   if (stream) opj_stream_destroy(stream);
   if (codec) opj_destroy_codec(codec);

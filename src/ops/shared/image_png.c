@@ -67,7 +67,7 @@ ifd_status ifd_image_decode_png(ifd_error *err, ifd_image *out, ifd_arena *arena
   if (d.info)
     decode(&d);
   else
-    d.status = ifd_error_set(err, IFD_NO_MEMORY, __FILE__ ":" IFD_STRING(__LINE__), "out of memory");
+    d.status = ifd_error_set(err, IFD_NO_MEMORY, "out of memory");
   png_destroy_read_struct(&d.png, &d.info, NULL);
   return d.status;
 }

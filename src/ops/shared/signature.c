@@ -86,14 +86,13 @@ static ifd_status check_input(ifd_error *err, const ifd_node *node, ifd_status c
   const ifd_schema_param *param = ifd_schema_find_input(node->schema, (size_t)i);
   if (!param || !f.dtype) return IFD_OK;
   if (!is_allowed(node->schema, param, f, float64))
-    return ifd_error_set(err, code, __FILE__ ":" IFD_STRING(__LINE__),
-                         "input %d (%s) is %s of %s, which %s of opset %d does not take", i, param->name,
-                         kind_names[f.kind], ifd_dtype_name(f.dtype), node->op_type, node->opset);
+    return ifd_error_set(err, code, "input %d (%s) is %s of %s, which %s of opset %d does not take", i,
+                         param->name, kind_names[f.kind], ifd_dtype_name(f.dtype), node->op_type,
+                         node->opset);
   int c = param->constraint;
   if (c < 0 || c >= MAX_CONSTRAINTS || !param->homogeneous) return IFD_OK;
   if (b->by[c] && !agree(b->bound[c], f, float64))
-    return ifd_error_set(err, code, __FILE__ ":" IFD_STRING(__LINE__),
-                         "input %d (%s) is %s of %s, but input %d is %s of %s", i, param->name,
+    return ifd_error_set(err, code, "input %d (%s) is %s of %s, but input %d is %s of %s", i, param->name,
                          kind_names[f.kind], ifd_dtype_name(f.dtype), b->by[c] - 1,
                          kind_names[b->bound[c].kind], ifd_dtype_name(b->bound[c].dtype));
   b->bound[c] = f;
