@@ -201,13 +201,13 @@ INFOLD_API infold_status infold_format_value(infold_error *err, char **out, cons
 /* ---- running ---- */
 
 /* Threads for sessions to share. A run has all of them or, while another has, its caller alone: the sessions
- * of a process then do not crowd each other. threads: 0 for as many as this process may use. The pool is
- * counted: it may be destroyed before its sessions. */
+ * of a process then do not crowd each other. threads: up to 4096, 0 for as many as this process may use. The
+ * pool is counted: it may be destroyed before its sessions. */
 INFOLD_API infold_status infold_create_pool(infold_error *err, infold_pool **out, int threads);
 INFOLD_API void infold_destroy_pool(infold_pool *pool);
 
 typedef struct infold_session_options {
-  int threads;     /* 0: as many as this process may use; 1: the caller alone */
+  int threads;     /* up to 4096; 0: as many as this process may use; 1: the caller alone */
   int reference;   /* every node by its reference kernel */
   int float64;     /* a float32 model in double, by reference kernels */
   int no_optimize; /* run the graph as it is, on the same kernels */
@@ -217,8 +217,8 @@ typedef struct infold_session_options {
   size_t max_memory; /* bytes that the session may hold; 0: the default */
   int64_t max_steps; /* loop trips of one run; 0: the default of a million */
   int profile;       /* keep times of each node of the last run */
-  const char *cpu;   /* at most this instruction set: "ref", "avx2", "avx512"; NULL: the best, or what
-                        INFOLD_CPU says */
+  const char *cpu;   /* at most this instruction set: "ref", "avx2", "avx512"; NULL: the best, or what the
+                        environment variable INFOLD_CPU says, which bounds the others too */
   infold_pool *pool; /* its threads instead of the session's own; NULL: these */
 } infold_session_options;
 
@@ -261,8 +261,8 @@ INFOLD_API infold_status infold_write_outputs(infold_error *err, infold_value *c
 
 typedef struct infold_verify_options {
   const char *inputs;     /* folder or .npz as infold_read_inputs takes it, or NULL for random ones */
-  const int64_t *batches; /* numbers to put for a free first dimension; NULL: 1 and 3 */
-  int n_batches;
+  const int64_t *batches; /* numbers to put for a free first dimension */
+  int n_batches;          /* 0: 1 and 3 */
   uint64_t seed;
   double tolerance; /* float outputs may differ by this times the output's largest magnitude; 0: 1e-4 */
   int threads;

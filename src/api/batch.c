@@ -316,6 +316,7 @@ static ifd_status set_batch(rebatching *r, const char *text) {
 }
 
 infold_status infold_set_batch(infold_error *to, char **notes, infold_model *model, const char *batch) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   char *text = NULL;
   size_t len;

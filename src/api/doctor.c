@@ -200,6 +200,7 @@ static ifd_status diagnose(ifd_error *err, infold_diagnosis *d) {
 }
 
 infold_status infold_diagnose_model(infold_error *to, infold_diagnosis **out, const infold_model *model) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   *out = NULL;
   infold_diagnosis *d = calloc(1, sizeof *d);

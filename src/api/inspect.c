@@ -35,6 +35,7 @@ static ifd_status inspect(ifd_error *err, FILE *to, const infold_model *model, c
 
 infold_status infold_inspect_model(infold_error *to, char **out, const infold_model *model, const char *what,
                                    int width) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   size_t len;
   *out = NULL;

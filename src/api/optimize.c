@@ -73,10 +73,12 @@ static ifd_status run(ifd_error *err, infold_model **out, infold_report **out_re
   static const infold_optimize_options usual = {0};
   infold_report *report;
   infold_model *after;
+  if (!options) options = &usual;
+  EXPECT(err, !options->has_max_rewrites || options->max_rewrites >= 0, USAGE,
+         "max_rewrites is at least 0, not %ld", options->max_rewrites);
   ALLOC(err, report, calloc(1, sizeof *report));
   ifd_arena_init(&report->passes.arena, NULL);
   ifd_arena_init(&report->untrained.arena, NULL);
-  if (!options) options = &usual;
   report->bn_inference = options->bn_inference;
   ifd_status status = IFD_OK;
   if (options->bn_inference)

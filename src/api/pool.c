@@ -5,8 +5,10 @@
 #include <stdlib.h>
 
 static ifd_status create(ifd_error *err, infold_pool **out, int threads) {
+  enum { MOST = 4096 };
   infold_pool *pool;
-  if (threads <= 0) threads = ifd_cpu_count();
+  EXPECT(err, threads >= 0 && threads <= MOST, USAGE, "threads are 0 to %d, not %d", MOST, threads);
+  if (!threads) threads = ifd_cpu_count();
   ALLOC(err, pool, calloc(1, sizeof *pool));
   pool->refs = 1;
   if (threads > 1 && !(pool->threads = ifd_pool_create(threads))) {

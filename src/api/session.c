@@ -50,7 +50,19 @@ static ifd_status prepare(infold_session *s) {
   return known ? ifd_run_prepare(&err, s->program, inputs, guessed) : IFD_OK;
 }
 
+static ifd_status check_isa(ifd_error *err, const char *whose, const char *name) {
+  EXPECT(err, ifd_isa_is(name), USAGE, "%s is 'ref', 'avx2' or 'avx512', not '%s'", whose, name);
+  return IFD_OK;
+}
+
+static ifd_status check_options(ifd_error *err, const infold_session_options *o) {
+  EXPECT(err, o->max_steps >= 0, USAGE, "max_steps is at least 0, not %lld", (long long)o->max_steps);
+  TRY(check_isa(err, "cpu", o->cpu));
+  return check_isa(err, "INFOLD_CPU", getenv("INFOLD_CPU"));
+}
+
 static ifd_status create_session(ifd_error *err, infold_session *s) {
+  TRY(check_options(err, &s->options));
   TRY(format_types(err, s));
   TRY(ifd_api_make_ready(err, s));
   ifd_program_options options = {.isa = ifd_cpu_isa_at_most(s->options.cpu),
@@ -351,6 +363,7 @@ static ifd_status peak(ifd_error *err, size_t *out, infold_session *s, const inf
 
 infold_status infold_get_peak_memory(infold_error *to, size_t *out, const infold_session *session,
                                      const infold_value *const *inputs) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   ifd_arena arena;
   infold_session *s = (infold_session *)session;

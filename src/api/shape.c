@@ -48,6 +48,7 @@ static ifd_status settle_graph(ifd_graph *graph, void *fixing) {
 }
 
 ifd_status ifd_api_infer(ifd_error *err, ifd_model *ir) {
+  IFD_API_COMPUTES;
   ifd_inference inf;
   TRY(ifd_inference_init(&inf, err, &ir->arena, ir->dims, ir->n_values));
   return ifd_infer_model(&inf, ir);
@@ -83,7 +84,6 @@ static ifd_status set_shape(fixing *f, const char *name, const int64_t *dims, in
 
 infold_status infold_set_input_shape(infold_error *to, infold_model *model, const char *name,
                                      const int64_t *dims, int rank) {
-  IFD_API_COMPUTES;
   ifd_error err = {0};
   fixing f = {.err = &err, .model = model->ir};
   return ifd_api_report(to, &err, NULL, set_shape(&f, name, dims, rank));
@@ -147,7 +147,6 @@ static ifd_status fix_dim(fixing *f, const char *name) {
 }
 
 infold_status infold_fix_dim(infold_error *to, infold_model *model, const char *name, int64_t number) {
-  IFD_API_COMPUTES;
   ifd_error err = {0};
   fixing f = {.err = &err, .model = model->ir, .number = number};
   return ifd_api_report(to, &err, NULL, fix_dim(&f, name));

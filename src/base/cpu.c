@@ -2,7 +2,6 @@
 
 #include "base/cgroup.h"
 #include <sched.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +13,12 @@
 static const char *const names[IFD_N_ISAS] = {"ref", "avx2", "avx512"};
 
 const char *ifd_isa_name(ifd_isa isa) { return names[isa]; }
+
+bool ifd_isa_is(const char *name) {
+  for (int i = 0; name && i < IFD_N_ISAS; i++)
+    if (strcmp(name, names[i]) == 0) return true;
+  return !name;
+}
 
 static ifd_isa best_isa(void) {
 #ifdef IFD_X86

@@ -2,6 +2,7 @@
 #ifndef IFD_BASE_CPU_H
 #define IFD_BASE_CPU_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Kernels exist for these; a later one is preferred. */
@@ -9,8 +10,10 @@ typedef enum ifd_isa { IFD_ISA_REF, IFD_ISA_AVX2, IFD_ISA_AVX512, IFD_N_ISAS } i
 
 /* The best ISA of this machine, or a lesser one that INFOLD_CPU=ref|avx2|avx512 names. */
 ifd_isa ifd_cpu_isa(void);
-/* The same, and not above the one named (NULL: no bound; unknown names bound nothing). */
+/* The same, and not above the one named (NULL: no bound). */
 ifd_isa ifd_cpu_isa_at_most(const char *name);
+/* Whether a name, or NULL, is one that a bound may have. */
+bool ifd_isa_is(const char *name);
 const char *ifd_isa_name(ifd_isa isa);
 /* How bytes are multiplied and summed by fours. All give the same integers: the ISA's ordinary instructions,
  * its dot product (AVX512_VNNI, AVX_VNNI), tiles (AMX_INT8). */

@@ -50,7 +50,7 @@ static int compare(verify_record *r, const infold_model *a, const infold_model *
   int code = read_batches(&r->batches, batches);
   if (code) return code;
   infold_verify_options verify = {.inputs = r->inputs,
-                                  .batches = r->batches.n ? batches : NULL,
+                                  .batches = batches,
                                   .n_batches = r->batches.n,
                                   .seed = (uint64_t)r->seed,
                                   .tolerance = r->tolerance,

@@ -123,6 +123,7 @@ static ifd_status recalibrate(ifd_recalibration *r, infold_model **out, char **r
 
 infold_status infold_recalibrate_model(infold_error *to, infold_model **out, char **report,
                                        const infold_model *model, const infold_recalibrate_options *options) {
+  IFD_API_COMPUTES;
   ifd_error err = {0};
   ifd_recalibration r = {.err = &err, .options = options, .model = model};
   *out = NULL;

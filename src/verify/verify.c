@@ -185,8 +185,8 @@ static ifd_status try_given(ifd_verifier *v) {
 
 ifd_status ifd_verifier_try_all(ifd_verifier *v) {
   static const int64_t usual[] = {1, 3};
-  const int64_t *batches = v->options->batches ? v->options->batches : usual;
-  int n = v->options->batches ? v->options->n_batches : 2;
+  int n = v->options->n_batches ? v->options->n_batches : 2;
+  const int64_t *batches = v->options->n_batches ? v->options->batches : usual;
   ifd_trial good = {0};
   infold_error why = {0};
   if (v->options->inputs) return try_given(v);
@@ -283,11 +283,19 @@ static ifd_status find_epsilon(ifd_graph *graph, void *context) {
   return IFD_OK;
 }
 
+static ifd_status check_options(ifd_error *err, const infold_verify_options *o) {
+  EXPECT(err, o->tolerance >= 0, USAGE, "a tolerance of %g", o->tolerance);
+  EXPECT(err, o->max_seconds >= 0, USAGE, "max_seconds is at least 0, not %g", o->max_seconds);
+  EXPECT(err, o->n_batches >= 0, USAGE, "n_batches is at least 0, not %d", o->n_batches);
+  return IFD_OK;
+}
+
 ifd_status ifd_verifier_begin(ifd_verifier *v, ifd_error *err, const infold_model *a, const infold_model *b,
                               const infold_verify_options *options) {
   static const infold_verify_options usual = {0};
   *v = (ifd_verifier){.err = err, .a = a, .b = b, .options = options ? options : &usual};
   ifd_arena_init(&v->arena, NULL);
+  TRY(check_options(err, v->options));
   v->tolerance = v->options->tolerance > 0 ? v->options->tolerance : usual_tolerance;
   v->n_in = graph_of(a)->inputs.n;
   v->n_out = graph_of(a)->outputs.n;
