@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Optional
 
 from . import _types
 from ._library import Error, call, create, ffi, lib, text
-from ._models import (Edited, Model, Path, Recalibrated, doctor, edit, extract, inspect, load, optimize, options,
-                      recalibrate, verify, verify_certificate)
+from ._models import (Edited, Model, Path, Recalibrated, doctor, edit, extract, inspect, load, names_of, optimize,
+                      options, recalibrate, verify, verify_certificate)
 from ._pool import shared_pool
-from ._values import from_value, to_value
+from ._values import from_value, input_value
 
 __all__ = ["Edited", "Error", "Recalibrated", "Session", "Value", "doctor", "edit", "extract", "inspect", "optimize",
            "recalibrate", "verify", "verify_certificate"]
@@ -77,26 +77,29 @@ class Session:
         types = [get("type", i) for i in range(n)]
         return [Value(get("name", i), t, _types.parse(t).shape) for i, t in enumerate(types)]
 
-    def _wanted(self, names: Optional[Sequence[str]]) -> list[int]:
+    def _wanted(self, output_names: Optional[Sequence[str]]) -> list[int]:
         places = {v.name: i for i, v in enumerate(self.outputs)}
+        names = names_of("output_names", output_names)
         unknown = [n for n in names or () if n not in places]
         if unknown:
             raise Error(f"the model has no output '{unknown[0]}'; it has {', '.join(places)}", "USAGE")
         return list(places.values()) if names is None else [places[n] for n in names]
 
     def _bind(self, feeds: Mapping[str, Any]) -> list[Any]:
+        if not isinstance(feeds, Mapping):
+            raise TypeError(f"feeds: a dictionary from names to inputs is needed, not {type(feeds).__name__}")
         names = [v.name for v in self.inputs]
         unknown = [n for n in feeds if n not in names]
         if unknown:
             raise Error(f"the model has no input '{unknown[0]}'; it has {', '.join(names)}", "USAGE")
-        return [to_value(feeds[n], t) if n in feeds else ffi.NULL for n, t in zip(names, self._types)]
+        return [input_value(n, feeds[n], t) if n in feeds else ffi.NULL for n, t in zip(names, self._types)]
 
     def run(self, output_names: Optional[Sequence[str]] = None, feeds: Optional[Mapping[str, Any]] = None) -> list[Any]:
         """The outputs of these names (None: all), in this order, from inputs by name; inputs with defaults may be left
         out. Tensors are NumPy arrays (strings: of objects), sequences lists, maps dictionaries, an absent optional is
         None."""
         wanted, n = self._wanted(output_names), len(self.outputs)
-        inputs = self._bind(feeds or {})
+        inputs = self._bind({} if feeds is None else feeds)
         mask = bytes(i in wanted for i in range(n))
         outputs = ffi.new("infold_value *[]", n)
         call(lib.infold_run, outputs, self._session, ffi.new("infold_value *[]", inputs), ffi.from_buffer(mask))

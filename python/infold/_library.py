@@ -31,12 +31,17 @@ def places() -> list[str]:
 
 ffi = cffi.FFI()
 ffi.cdef(declarations((HERE / "infold.h").read_text(encoding="utf-8")))
-lib: Any = ffi.dlopen(places()[0])
+try:
+    lib: Any = ffi.dlopen(places()[0])
+except OSError as error:
+    raise ImportError(f"{error} (a library elsewhere is named by INFOLD_LIBRARY)") from None
 
 
 class Error(Exception):
     """What the library refused or could not do, in its words; `status` is the name of infold_status without INFOLD_,
     such as "BAD_MODEL"."""
+
+    __module__ = "infold"
 
     def __init__(self, message: str, status: str):
         super().__init__(message, status)
@@ -59,7 +64,16 @@ def taken(out: Any) -> str:
 
 
 def encode(string: str) -> bytes:
-    return string.encode("utf-8", "surrogateescape")
+    if not isinstance(string, str):
+        raise TypeError(f"a text is needed, not {type(string).__name__}")
+    return whole(string.encode("utf-8", "surrogateescape"))
+
+
+def whole(text: bytes) -> bytes:
+    """As C reads it: a NUL would end it."""
+    if b"\0" in text:
+        raise ValueError("an embedded NUL")
+    return text
 
 
 def call(function: Any, *arguments: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
-from ._library import call, create, encode, ffi, lib, taken
+from ._library import Error, call, create, encode, ffi, lib, taken, whole
 
 Path = Union[str, "os.PathLike[str]"]
 Model = Union[Path, bytes]
@@ -40,30 +40,50 @@ class Edited(NamedTuple):
 
 
 def options(struct: str, values: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    """The C structure, and what must stay as long as it: texts and lists of texts."""
-    keep: list[Any] = []
+    """The C structure, and what must stay as long as it: texts and lists of texts. Errors name the option."""
+    made, keep = ffi.new(f"{struct} *"), []
 
-    def convert(value: Any) -> Any:
-        if isinstance(value, str):
-            keep.append(ffi.new("char[]", encode(value)))
-            return keep[-1]
-        if isinstance(value, (list, tuple)):
-            keep.append(ffi.new("char *[]", [convert(v) for v in value] + [ffi.NULL]))
-            return keep[-1]
-        return ffi.NULL if value is None else value
+    def pointer(value: Any) -> Any:
+        if value is None:
+            return ffi.NULL
+        if isinstance(value, ffi.CData):
+            return value
+        keep.append(c_names(value) if isinstance(value, (list, tuple)) else c_text(value))
+        return keep[-1]
 
-    return ffi.new(f"{struct} *", {name: convert(value) for name, value in values.items()}), keep
+    fields = dict(ffi.typeof(struct).fields)
+    for name, value in values.items():
+        try:
+            setattr(made, name, pointer(value) if fields[name].type.kind == "pointer" else value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise type(error)(f"{name}: {error}") from None
+    return made, keep
 
 
-def c_text(string: Optional[str]) -> Any:
-    return ffi.NULL if string is None else ffi.new("char[]", encode(string))
+def c_text(string: str) -> Any:
+    return ffi.new("char[]", encode(string))
+
+
+def c_names(names: Sequence[str]) -> Any:
+    """Ended by NULL; the array keeps its texts."""
+    texts = [c_text(name) for name in names]
+    return ffi.gc(ffi.new("char *[]", [*texts, ffi.NULL]), lambda array, texts=texts: None)
+
+
+def names_of(what: str, names: Optional[Sequence[str]]) -> Optional[list[str]]:
+    """As a list; a text is none of its letters."""
+    if isinstance(names, (str, bytes, Mapping)):
+        raise TypeError(f"{what}: a list of names is needed, not {type(names).__name__}")
+    return None if names is None else list(names)
 
 
 def c_path(path: Optional[Path]) -> Any:
-    return ffi.NULL if path is None else ffi.new("char[]", os.fsencode(path))
+    return ffi.NULL if path is None else ffi.new("char[]", whole(os.fsencode(path)))
 
 
 def load(model: Model, folder: Optional[Path] = None, **values: Any) -> Any:
+    if not isinstance(model, (str, bytes, os.PathLike)):
+        raise TypeError(f"a model is a path or bytes, not {type(model).__name__}")
     load_options, _ = options("infold_load_options", values)
     if isinstance(model, bytes):
         memory = ffi.from_buffer(model)
@@ -89,16 +109,19 @@ class _Archive:
         if not isinstance(self.data, Mapping):
             return None if self.data is None else os.fspath(self.data)
         self.folder = tempfile.TemporaryDirectory()
-        path = str(pathlib.Path(self.folder.name) / "data.npz")
-        with zipfile.ZipFile(path, "w") as archive:
+        self.path = str(pathlib.Path(self.folder.name) / "data.npz")
+        with zipfile.ZipFile(self.path, "w") as archive:
             for name, array in self.data.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-        return path
+        return self.path
 
-    def __exit__(self, *_: Any) -> None:
-        if isinstance(self.data, Mapping):
-            self.folder.cleanup()
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if not isinstance(self.data, Mapping):
+            return
+        self.folder.cleanup()
+        if isinstance(error, Error):  # it is the arrays' fault: nobody knows the file
+            raise Error(str(error).replace(f"{self.path}: ", ""), error.status) from None
 
 
 # ---- optimizing, verifying ----
@@ -147,7 +170,7 @@ def optimize(
     that is free is fixed. verify also runs both models, as the command does unless told otherwise, and raises DIFFERS
     where they do."""
     optimize_options, _keep = options("infold_optimize_options", {
-        "only": None if only is None else list(only), "skip": None if skip is None else list(skip), "grow": grow,
+        "only": names_of("only", only), "skip": names_of("skip", skip), "grow": grow,
         "has_max_rewrites": max_rewrites is not None, "max_rewrites": max_rewrites or 0, "keep_bn": keep_bn,
         "no_provenance": no_provenance, "raise_opset": raise_opset, "bn_inference": bn_inference})
     loaded = load(model, folder)
@@ -235,6 +258,8 @@ def recalibrate(
     such archives. batch: samples at a time (32). momentum: None for the statistics of all data together, a number in
     [0, 1] for the part of the old that each batch keeps, "average" for the average over batches. sample_variance:
     divides by n - 1. max_memory: bytes to hold."""
+    if isinstance(momentum, str) and momentum != "average":
+        raise ValueError(f"momentum is a number in [0, 1] or 'average', not '{momentum}'")
     estimate = lib.INFOLD_EXACT if momentum is None else lib.INFOLD_AVERAGE if momentum == "average" else lib.INFOLD_MOMENTUM
     loaded, report = load(model, folder), ffi.new("char **")
     with _Archive(data) as path:
@@ -257,10 +282,9 @@ def extract(
     folder: Optional[Path] = None,
 ) -> bytes:
     """The part of a model that computes some values from others, by their names; None for those that the model has."""
-    names = [ffi.NULL if n is None else [ffi.new("char[]", encode(name)) for name in n] for n in (inputs, outputs)]
-    lists = [n if n == ffi.NULL else ffi.new("char *[]", [*n, ffi.NULL]) for n in names]
+    names = names_of("inputs", inputs), names_of("outputs", outputs)
     loaded = load(model, folder)
-    call(lib.infold_extract_model, loaded, *lists)
+    call(lib.infold_extract_model, loaded, *(ffi.NULL if n is None else c_names(n) for n in names))
     return save(loaded)
 
 
@@ -276,9 +300,9 @@ def edit(
     """A model with other outputs, names and first dimension of its inputs, changed in this order. rename: new names by
     old ones. batch: a number, or a name, which makes it free."""
     loaded, notes = load(model, folder), ""
-    for name in add_outputs:
+    for name in names_of("add_outputs", add_outputs) or ():
         call(lib.infold_add_output, loaded, c_text(name))
-    for name in remove_outputs:
+    for name in names_of("remove_outputs", remove_outputs) or ():
         call(lib.infold_remove_output, loaded, c_text(name))
     for old, new in (rename or {}).items():
         call(lib.infold_rename_value, loaded, c_text(old), c_text(new))

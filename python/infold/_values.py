@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ._library import Error, create, encode, ffi, lib
+from ._library import Error, create, ffi, lib
 from ._types import DTYPES, FLOATS, NUMBERS_OF_DTYPES, PACKED, STRING, Type
 
 
@@ -15,7 +16,7 @@ from ._types import DTYPES, FLOATS, NUMBERS_OF_DTYPES, PACKED, STRING, Type
 
 
 def strings(array: np.ndarray) -> tuple[Any, list[Any]]:
-    texts = [s if isinstance(s, bytes) else encode(str(s)) for s in array.ravel()]
+    texts = [s if isinstance(s, bytes) else str(s).encode("utf-8", "surrogateescape") for s in array.ravel()]
     if any(b"\0" in s for s in texts):
         raise Error("strings with a NUL cannot be given", "UNSUPPORTED")
     chars = [ffi.new("char[]", s) for s in texts]
@@ -81,9 +82,20 @@ def to_value(value: Any, type: Type) -> Any:
     if type.kind == "seq" and elem:
         return to_items(lib.INFOLD_SEQUENCE, [to_value(v, elem) for v in value], type)
     if type.kind == "map" and elem:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"a dictionary is needed, not {value.__class__.__name__}")
         keys = to_tensor(list(value), Type("tensor", type.dtype))
         return to_items(lib.INFOLD_MAP, [keys, to_tensor(list(value.values()), elem)], type)
     return to_tensor(value, type)
+
+
+def input_value(name: str, value: Any, type: Type) -> Any:
+    """What cannot be a value says of which input."""
+    try:
+        return to_value(value, type)
+    except (Error, TypeError, ValueError) as error:
+        status = error.status if isinstance(error, Error) else "BAD_INPUT"
+        raise Error(f"input '{name}': {error}", status) from None
 
 
 # ---- from the library ----

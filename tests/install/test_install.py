@@ -1,10 +1,12 @@
-"""What is installed serves: the README's C program is built with pkg-config alone, linked either way, and runs."""
+"""What is installed serves: the README's C program is built with pkg-config alone, linked either way, and runs; the Python
+package carries its library."""
 
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -52,3 +54,16 @@ def test_program(prefix, tmp_path, static):
     done = subprocess.run([tmp_path / "main", ROOT / "models/residual_net/model.onnx"], env=environment, check=True, capture_output=True,
                           text=True)
     assert re.fullmatch(r"-?\d+\.\d+\n", done.stdout) and not done.stderr
+
+
+@pytest.mark.skipif(bool(os.environ.get("INFOLD_SANITIZE")), reason="a sanitized library is not for an interpreter that is not")
+def test_python_package(tmp_path):
+    """As `pip install ./python` makes it, where the library of this build need not be made again."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("INFOLD_LIBRARY", "PYTHONPATH")}
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", tmp_path, ROOT / "python"], check=True,
+                   env=environment if BUILD == ROOT / "build/release" else os.environ)
+    code = "import infold; print(infold._library.places()[0]); print(infold.Session(__import__('sys').argv[1]).outputs[0].name)"
+    done = subprocess.run([sys.executable, "-c", code, ROOT / "models/digits.onnx"], cwd=tmp_path, check=True, capture_output=True,
+                          text=True, env=environment)
+    assert done.stdout == f"{tmp_path}/infold/libinfold.so.0\nlogits\n"

@@ -74,6 +74,20 @@ def test_weights_of_external_data_come_inside(tmp_path):
         infold.optimize((tmp_path / "model.onnx").read_bytes())
 
 
+def test_names_come_in_lists():
+    for call in (lambda: infold.optimize(DIGITS, only="fuse_bn"), lambda: infold.optimize(DIGITS, skip="fuse_bn"),
+                 lambda: infold.extract(DIGITS, outputs="logits"), lambda: infold.edit(DIGITS, add_outputs="logits")):
+        with pytest.raises(TypeError, match="a list of names is needed, not str"):
+            call()
+
+
+def test_texts_are_texts():
+    for call in (lambda: infold.inspect(DIGITS, None), lambda: infold.edit(DIGITS, rename={"image": None}),
+                 lambda: infold.extract(DIGITS, outputs=[None])):
+        with pytest.raises(TypeError, match="a text is needed, not NoneType"):
+            call()
+
+
 # ---- verifying ----
 
 
@@ -136,6 +150,10 @@ def test_recalibrate(tmp_path):
     assert len({infold.recalibrate(DIGITS, {name: x}, **o).model for o in others} | {measured.model}) == 4
     with refused("UNSUPPORTED", "fold"):
         infold.recalibrate(infold.optimize(DIGITS), {name: x})
+    with refused("BAD_INPUT", f"^array '{name}' has 0 samples"):  # not of which file the arrays were for a moment
+        infold.recalibrate(DIGITS, {name: x[:0]})
+    with pytest.raises(ValueError, match="not 'avg'"):
+        infold.recalibrate(DIGITS, {name: x}, momentum="avg")
 
 
 # ---- parts and edits ----

@@ -61,7 +61,7 @@ def test_another_library(tmp_path):
     code = "import infold"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "python", capture_output=True, text=True,
                           env={"INFOLD_LIBRARY": str(tmp_path / "none.so")})
-    assert done.returncode and "none.so" in done.stderr
+    assert done.returncode and "ImportError" in done.stderr and "none.so" in done.stderr
 
 
 # ---- sessions ----
@@ -239,6 +239,12 @@ def test_an_optional_sequence():
         assert [x.tolist() for x in s.run(None, {"maybe": items})[0]] == [x.tolist() for x in items]
 
 
+def test_what_is_no_map_or_sequence():
+    s = session("g (seq(float[K]) list) => (int64 n) { n = SequenceLength(list) }")
+    with pytest.raises(infold.Error, match="input 'list': .*not iterable"):
+        s.run(None, {"list": 5})
+
+
 def test_maps():
     text = """<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]>
       g (float[N,2] x) => (seq(map(string, float)) m) { m = ai.onnx.ml.ZipMap <classlabels_strings = ["no", "yes"]> (x) }"""
@@ -252,6 +258,8 @@ def test_maps():
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     s = infold.Session(helper.make_model(graph, ir_version=8, opset_imports=opsets).SerializeToString())
     assert s.run(None, {"m": {"no": 5.0, "yes": 7.0}})[0].tolist() == [7, 0, 5]
+    with pytest.raises(infold.Error, match="input 'm': a dictionary is needed, not list"):
+        s.run(None, {"m": [("no", 5.0)]})
 
 
 # ---- errors ----
@@ -264,7 +272,11 @@ def test_maps():
     ({"x": np.zeros((2, 3))}, "BAD_INPUT", "type double; the model has float"),
     ({"x": np.zeros((2, 3), "M8[s]")}, "BAD_INPUT", "datetime64"),
     ({"x": ["a"]}, "BAD_INPUT", "type string"),
-    ({"x": None}, "BAD_INPUT", "object"),
+    ({"x": None}, "BAD_INPUT", "input 'x': arrays of object"),
+    ({"x": [[1], [2, 3]]}, "BAD_INPUT", "input 'x': .*inhomogeneous"),
+    ({"x": np.zeros((1,) * 40, np.float32)}, "USAGE", "input 'x': rank 40"),
+    ({"x": np.zeros((2, 3), ml_dtypes.bfloat16)}, "BAD_INPUT", "type bfloat16"),
+    ({"x": np.float32(1)}, "BAD_INPUT", "has rank 0"),
     ({"x": [[1j, 2, 3]]}, "BAD_INPUT", "type complex128"),
     ({"x": np.zeros((2, 3), np.float32), "z": 1}, "USAGE", "no input 'z'; it has x"),
 ])
@@ -282,7 +294,40 @@ def test_outputs_that_there_are_not():
     assert e.value.status == "USAGE"
 
 
+@pytest.mark.parametrize("arguments, words", [
+    (({"x": []},), "output_names: a list of names is needed, not dict"),
+    (("y", {"x": []}), "output_names: .*, not str"),
+    ((None, [1]), "feeds: a dictionary .*, not list"),
+    ((None, np.zeros((2, 3), np.float32)), "feeds: .*, not ndarray"),
+])
+def test_arguments_of_other_kinds(arguments, words):
+    s = session("g (float[N,3] x) => (float[N,3] y) { y = Neg(x) }")
+    with pytest.raises(TypeError, match=words):
+        s.run(*arguments)
+
+
+@pytest.mark.parametrize("options, error, words", [
+    (dict(threads="2"), TypeError, "threads: an integer"),
+    (dict(threads=None), TypeError, "threads: an integer"),
+    (dict(threads=-1), infold.Error, "threads are 0 to 4096, not -1"),
+    (dict(threads=2 ** 40), OverflowError, "threads: "),
+    (dict(max_memory=-1), OverflowError, "max_memory: "),
+    (dict(max_steps=-1), infold.Error, "max_steps is at least 0, not -1"),
+    (dict(cpu="sse"), infold.Error, "'avx512', not 'sse'"),
+    (dict(cpu=3), TypeError, "cpu: a text is needed, not int"),
+    (dict(cpu="ref\0"), ValueError, "cpu: an embedded NUL"),
+])
+def test_options_that_make_no_sense(options, error, words):
+    with pytest.raises(error, match=words):
+        of_model("residual_net", **options)
+
+
 def test_models_that_cannot_be_read(tmp_path):
+    for model in (None, 5, bytearray(b"x"), onnx.ModelProto()):
+        with pytest.raises(TypeError, match="a model is a path or bytes, not " + type(model).__name__):
+            infold.Session(model)
+    with pytest.raises(ValueError, match="NUL"):
+        infold.Session(str(MODELS / "residual_net/model.onnx") + "\0x")
     for model, status in ((tmp_path / "none.onnx", "IO"), (b"no model", "BAD_FILE")):
         with pytest.raises(infold.Error) as e:
             infold.Session(model)
