@@ -1,13 +1,14 @@
 """What is loaded and saved again is the same ModelProto.
 
-Runs test_roundtrip_tool over the models of this repository, and over those below the folders that the environment
-variables INFOLD_SHARED_MODELS, INFOLD_ONNX_CASES (model.onnx files of any depth) and INFOLD_BAD_INPUTS (malformed ones,
-which must be refused or copied, no more) name.
+Runs test_roundtrip_tool over the models of this repository and those of ONNX's test cases, and over those below the
+folders that the environment variables INFOLD_SHARED_MODELS (model.onnx files of any depth) and INFOLD_BAD_INPUTS
+(malformed ones, which must be refused or copied, no more) name.
 """
 
 import os
 import pathlib
 import shutil
+import sys
 
 import numpy as np
 import onnx
@@ -17,6 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 ROOT = tool.ROOT
+sys.path.insert(0, str(ROOT / "tests/ops/conformance"))
+import cases  # noqa: E402
 
 
 def copy(jobs):
@@ -84,7 +87,9 @@ def test_shared_models(tmp_path):
 
 
 def test_onnx_cases(tmp_path):
-    check_all(models_below(folder_of("INFOLD_ONNX_CASES")), tmp_path)
+    cases.write_all(tmp_path / "cases")
+    (tmp_path / "copies").mkdir()
+    check_all(models_below(tmp_path / "cases"), tmp_path / "copies")
 
 
 def test_bad_inputs(tmp_path):
