@@ -239,6 +239,32 @@ static void binary_floats(void **unused) {
       }
 }
 
+/* One divisor against many elements: what division gives, at the edges of what multiplications do, too. */
+static void quotients(void **unused) {
+  (void)unused;
+  uint64_t state = 11;
+  enum { N = 4099 };
+  static const float divisors[] = {3,      -7.1f, 0x1p-30f, 0x1.fffffep-31f, 0x1p30f, 0x1.000002p30f,
+                                   1e-40f, 0,     INFINITY};
+  float *a = malloc(N * sizeof *a), *z = malloc(N * sizeof *z);
+  for (int round = 0; round < 300; round++) {
+    const float b =
+        round < 9 ? divisors[round] : rand_float(&state) * ldexpf(1, (int)rand_in(&state, -32, 32));
+    const int spread = (int)rand_in(&state, 0, 140);
+    for (int i = 0; i < N; i++) a[i] = rand_float(&state) * ldexpf(1, (int)rand_in(&state, -spread, spread));
+    for (int i = 0; i < N; i += 61)
+      a[i] = (const float[]){0, -0.f, 1e-45f, INFINITY, NAN, b}[rand_u32(&state) % 6];
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+      table(isa)->binary(IFD_EL_Div, IFD_FLOAT)(a, 1, &b, 0, z, N);
+      for (int i = 0; i < N; i++) {
+        const float want = a[i] / b;
+        assert_true(same_floats(&z[i], &want, 1));
+      }
+    }
+  }
+  free(a), free(z);
+}
+
 static void comparisons(void **unused) {
   (void)unused;
   uint64_t state = 4;
@@ -535,12 +561,19 @@ static void chain_of_one_element(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(unary_values),        cmocka_unit_test(unary_bits),
-                                     cmocka_unit_test(tests_and_integers),  cmocka_unit_test(binary_floats),
-                                     cmocka_unit_test(comparisons),         cmocka_unit_test(integers),
-                                     cmocka_unit_test(divisions),           cmocka_unit_test(tanh_of_doubles),
-                                     cmocka_unit_test(selections),          cmocka_unit_test(casts),
-                                     cmocka_unit_test(quantization),        cmocka_unit_test(chains),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(unary_values),
+                                     cmocka_unit_test(unary_bits),
+                                     cmocka_unit_test(tests_and_integers),
+                                     cmocka_unit_test(binary_floats),
+                                     cmocka_unit_test(quotients),
+                                     cmocka_unit_test(comparisons),
+                                     cmocka_unit_test(integers),
+                                     cmocka_unit_test(divisions),
+                                     cmocka_unit_test(tanh_of_doubles),
+                                     cmocka_unit_test(selections),
+                                     cmocka_unit_test(casts),
+                                     cmocka_unit_test(quantization),
+                                     cmocka_unit_test(chains),
                                      cmocka_unit_test(chain_of_one_element)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #include "kernels/eltwise/plain.h"
 #include "kernels/eltwise/rows.h"
+#include "kernels/quotient.h"
 #include "kernels/vmath.h"
 
 /* ---- FLOAT ---- */
@@ -21,15 +22,51 @@ IFD_INLINE v16 PRelu_lanes(v16 a, v16 b) { return v16_select(v16_lt(C(0), a), a,
   size_t i = 0;                                                                                              \
   for (; i + 16 <= n; i += 16) v16_store(z + i, name##_lanes(LOAD(a, sa, i), LOAD(b, sb, i)));               \
   if (i < n) v16_store_n(z + i, name##_lanes(LOAD_N(a, sa, i), LOAD_N(b, sb, i)), (int)(n - i));
-#define FLOAT_ROW(name)                                                                                      \
-  static void name##_row(const void *left, int a_step, const void *right, int b_step, void *to, size_t n) {  \
+#define FLOAT_ROW(name) FLOAT_ROW_OF(name##_row, name)
+#define FLOAT_ROW_OF(function, name)                                                                         \
+  static void function(const void *left, int a_step, const void *right, int b_step, void *to, size_t n) {    \
     const float *a = left, *b = right;                                                                       \
     float *z = to;                                                                                           \
     if (n) {                                                                                                 \
       BY_STEPS(FLOAT_LOOP, name)                                                                             \
     }                                                                                                        \
   }
-IFD_EL_BINARY_LIST(FLOAT_ROW)
+FLOAT_ROW(Add)
+FLOAT_ROW(Sub)
+FLOAT_ROW(Mul)
+FLOAT_ROW(Min)
+FLOAT_ROW(Max)
+FLOAT_ROW(Pow)
+FLOAT_ROW(PRelu)
+
+/* By one divisor, whose reciprocal is r. */
+#if defined(IFD_ISA_ref)
+IFD_INLINE v16 quotient_lanes(v16 a, v16 b, v16 r) { return (void)r, v16_div(a, b); }
+#else
+IFD_INLINE v16 quotient_lanes(v16 a, v16 b, v16 r) {
+  const v16 size = v16_abs(a);
+  const m16 fair = m16_and(v16_le(C(0x1p-60f), size), v16_le(size, C(0x1p90f))), none = v16_eq(a, C(0));
+  if (m16_any(m16_andnot(m16_first(16), m16_or(fair, none)))) return v16_div(a, b);
+  return v16_select(none, v16_mul(a, r), ifd_v_quotient(a, b, r));
+}
+#endif
+#define Quotient_lanes(x, y) quotient_lanes(x, y, r)
+FLOAT_ROW_OF(divide, Div)
+static void Div_row(const void *left, int a_step, const void *right, int b_step, void *to, size_t n) {
+  enum { FEW = 64 }; /* that the reciprocal is not worth */
+  const float *a = left, *b = right;
+  float *z = to;
+  if (b_step || n < FEW || !ifd_has_quotients(*b)) {
+    divide(left, a_step, right, b_step, to, n);
+    return;
+  }
+  const v16 r = C(1 / *b);
+  if (a_step) {
+    FLOAT_LOOP(1, 0, Quotient)
+  } else {
+    FLOAT_LOOP(0, 0, Quotient)
+  }
+}
 
 ifd_el_binary_row *const IFD_K(ifd_el_binary_f32)[IFD_EL_N_FLOAT - IFD_EL_N_UNARY] = {
 #define ENTRY(name) [IFD_EL_##name - IFD_EL_N_UNARY] = name##_row,

@@ -1,45 +1,7 @@
-#include "kernels/move/move.h"
-#include "kernels/simd.h"
-
-/* Elements where they lie: data may be aligned less than the runs that the plan calls elements. */
-#define UNALIGNED __attribute__((aligned(1), may_alias))
-typedef uint8_t e1;
-typedef uint16_t UNALIGNED e2;
-typedef uint32_t UNALIGNED e4;
-typedef uint64_t UNALIGNED e8;
-typedef struct {
-  e8 half[2];
-} e16;
+#include "kernels/move/rows.h"
 
 /* ---- one row of elements ---- */
 
-/* Runs of less than a few cache lines by overlapping pieces: calling memcpy would cost more. */
-#define OVERLAP(type)                                                                                        \
-  memcpy(to, from, sizeof(type)), memcpy(to + n - sizeof(type), from + n - sizeof(type), sizeof(type))
-typedef struct {
-  e8 part[4];
-} e32;
-IFD_INLINE void copy_run(char *restrict to, const char *restrict from, size_t n) {
-  if (n > 64)
-    memcpy(to, from, n);
-  else if (n >= 32)
-    OVERLAP(e32);
-  else if (n >= 16)
-    OVERLAP(e16);
-  else if (n >= 8)
-    OVERLAP(e8);
-  else if (n >= 4)
-    OVERLAP(e4);
-  else
-    for (size_t i = 0; i < n; i++) to[i] = from[i];
-}
-
-#define FILL(type)                                                                                           \
-  static void fill_##type(char *to, const char *from, int64_t n) {                                           \
-    type value;                                                                                              \
-    memcpy(&value, from, sizeof value);                                                                      \
-    for (int64_t i = 0; i < n; i++) ((type *)to)[i] = value;                                                 \
-  }
 #define STRIDED(type)                                                                                        \
   static void strided_##type(char *restrict to, int64_t to_stride, const char *restrict from,                \
                              int64_t from_stride, int64_t n) {                                               \
@@ -81,7 +43,6 @@ IFD_INLINE void copy_run(char *restrict to, const char *restrict from, size_t n)
   }
 
 #define FOR_EACH_TYPE(X) X(e1) X(e2) X(e4) X(e8) X(e16)
-FOR_EACH_TYPE(FILL)
 FOR_EACH_TYPE(STRIDED)
 CORNER(e1)
 CORNER(e2)
@@ -256,24 +217,33 @@ static int size_index(size_t size) {
   return size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : size == 8 ? 3 : 4;
 }
 
-/* `count` elements (of `to`'s rows, in a transposition) from this place on */
-static void copy_piece(const ifd_k_copy *m, char *to, const char *from, int64_t count) {
-  static void (*const fills[])(char *, const char *, int64_t) = {fill_e1, fill_e2, fill_e4, fill_e8,
-                                                                 fill_e16};
+/* Elements [at, at + count) (of `to`'s rows, in a transposition) of n_rows rows along the dimension before */
+static void copy_rows(const ifd_k_copy *m, char *to, const char *from, int64_t n_rows, int64_t count) {
   static void (*const strided[])(char *, int64_t, const char *, int64_t,
                                  int64_t) = {strided_e1, strided_e2, strided_e4, strided_e8, strided_e16};
   static void (*const transposes[])(char *, int64_t, const char *, int64_t, int64_t, int64_t) = {
       transpose_bytes, transpose_e2, transpose_floats, transpose_e8};
-  const int last = m->rank - 1, size = size_index(m->size);
+  const int last = m->rank - 1, size = size_index(m->size), along = last - (m->kind == IFD_MOVE_TRANSPOSE);
+  const int64_t to_stride = along ? m->to[along - 1] : 0, from_stride = along ? m->from[along - 1] : 0;
   switch (m->kind) {
-  case IFD_MOVE_RUNS: copy_run(to, from, (size_t)count * m->size); break;
-  case IFD_MOVE_FILL: fills[size](to, from, count); break;
-  case IFD_MOVE_ELEMENTS: strided[size](to, m->to[last], from, m->from[last], count); break;
+  case IFD_MOVE_RUNS:
+    IFD_K(ifd_move_copy_rows)(to, to_stride, from, from_stride, n_rows, (size_t)count * m->size);
+    break;
+  case IFD_MOVE_FILL:
+    IFD_K(ifd_move_fill_rows)(to, to_stride, from, from_stride, n_rows, m->size, count);
+    break;
+  case IFD_MOVE_ELEMENTS:
+    for (int64_t r = 0; r < n_rows; r++, to += to_stride, from += from_stride)
+      strided[size](to, m->to[last], from, m->from[last], count);
+    break;
   case IFD_MOVE_TRANSPOSE:
-    transposes[size](to, m->to[last - 1], from, m->from[last], count, m->n[last]);
+    for (int64_t r = 0; r < n_rows; r++, to += to_stride, from += from_stride)
+      transposes[size](to, m->to[last - 1], from, m->from[last], count, m->n[last]);
     break;
   }
 }
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void copy(const ifd_k_copy *m, void *to, const void *from, int64_t first, int64_t last) {
   const int along = m->rank - (m->kind == IFD_MOVE_TRANSPOSE ? 2 : 1);
@@ -286,15 +256,18 @@ static void copy(const ifd_k_copy *m, void *to, const void *from, int64_t first,
     t += index[d] * m->to[d];
     f += index[d] * m->from[d];
   }
-  for (int64_t task = first; task < last; task++) {
+  for (int64_t task = first; task < last;) {
     const int64_t at = piece * m->piece, rest = m->n[along] - at;
-    copy_piece(m, t + at * m->to[along], f + at * m->from[along], rest < m->piece ? rest : m->piece);
+    int64_t n_rows = 1;
+    if (m->pieces == 1 && along) n_rows = least(m->n[along - 1] - index[along - 1], last - task);
+    copy_rows(m, t + at * m->to[along], f + at * m->from[along], n_rows, least(rest, m->piece));
+    task += n_rows;
     if (++piece < m->pieces) continue;
     piece = 0;
-    for (int d = along - 1; d >= 0; d--) { /* to the next row */
-      t += m->to[d];
-      f += m->from[d];
-      if (++index[d] < m->n[d]) break;
+    for (int d = along - 1; d >= 0; d--, n_rows = 1) { /* to the next row */
+      t += n_rows * m->to[d];
+      f += n_rows * m->from[d];
+      if ((index[d] += n_rows) < m->n[d]) break;
       index[d] = 0;
       t -= m->n[d] * m->to[d];
       f -= m->n[d] * m->from[d];
@@ -315,4 +288,7 @@ static void gather(void *to, const void *from, size_t row_bytes, const void *ind
   }
 }
 
-const struct ifd_k_move_table IFD_K(ifd_k_move) = {.copy = copy, .gather = gather};
+const struct ifd_k_move_table IFD_K(ifd_k_move) = {.copy = copy,
+                                                   .gather = gather,
+                                                   .copy_rows = IFD_K(ifd_move_copy_rows),
+                                                   .fill_rows = IFD_K(ifd_move_fill_rows)};

@@ -45,6 +45,12 @@ struct ifd_k_move_table {
    * limit): negative ones count from the end. An index outside sets *failed and moves nothing. */
   void (*gather)(void *to, const void *from, size_t row_bytes, const void *index, bool wide, int64_t n,
                  int64_t limit, bool *failed);
+  /* n_rows rows of n bytes, strides in bytes apart */
+  void (*copy_rows)(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n_rows,
+                    size_t n);
+  /* to[r][0 … n) = from[r], elements of `size` bytes; strides in bytes */
+  void (*fill_rows)(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n_rows,
+                    size_t size, int64_t n);
 };
 
 #endif

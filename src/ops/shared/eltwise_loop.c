@@ -1,5 +1,7 @@
 #include "ops/shared/eltwise_loop.h"
 
+#include "kernels/kernels.h"
+#include "kernels/move/move.h"
 #include <string.h>
 
 /* ---- operands ---- */
@@ -75,32 +77,23 @@ typedef struct tile {
   int64_t column, n;
 } tile;
 
-#define FILL(t)                                                                                              \
-  for (int64_t i = 0; i < n; i++) ((t *)to)[i] = *(const t *)from
-
-static void repeat(char *to, const char *from, size_t size, int64_t n) {
-  switch (size) {
-  case 1: FILL(uint8_t); break;
-  case 2: FILL(uint16_t); break;
-  case 4: FILL(uint32_t); break;
-  default: FILL(uint64_t); break;
-  }
-}
-
-/* Writes elements [begin, begin + n) of a row out. */
+/* Elements [begin, begin + n) of a row: the end of a short row, whole ones, the beginning of another. */
 static const char *write_out(const ifd_loop *loop, const ifd_loop_operand *o, tile *t, char *to,
                              const char *row, int64_t begin, int64_t n) {
   int64_t first = begin / loop->short_n, column = begin % loop->short_n, size = (int64_t)o->size;
   bool same = o->tile_stride == 0 && t->row == row && t->column == column && t->n >= n;
   *t = (tile){row, column, same ? t->n : n};
-  for (int64_t i = 0; i < n && !same; first++, column = 0) {
-    int64_t length = ifd_min_i64(loop->short_n - column, n - i);
+  for (int64_t i = 0; i < n && !same; column = 0) {
+    int64_t length = ifd_min_i64(loop->short_n - column, n - i), n_rows = 1;
+    if (column == 0 && n - i > length) n_rows = (n - i) / length;
     const char *from = row + first * o->tile_stride + column * o->tile_step * size;
     if (o->tile_step)
-      memcpy(to + i * size, from, (size_t)(length * size));
+      loop->move->copy_rows(to + i * size, length * size, from, o->tile_stride, n_rows,
+                            (size_t)(length * size));
     else
-      repeat(to + i * size, from, o->size, length);
-    i += length;
+      loop->move->fill_rows(to + i * size, length * size, from, o->tile_stride, n_rows, o->size, length);
+    first += n_rows;
+    i += n_rows * length;
   }
   return to;
 }
@@ -260,6 +253,7 @@ ifd_status ifd_loop_launch(ifd_loop *loop, ifd_lower *x, ifd_loop_row *row, cons
     return IFD_OK;
   }
   loop->row = row;
+  loop->move = ifd_k_move(x->isa);
   loop->tiles = (scratch + 63) & ~(size_t)63;
   if (loop->short_n) scratch = loop->tiles + (size_t)loop->n_operands * TILE_BYTES;
   loop->grain = ifd_ceil_div(ifd_lower_grain(loop->count, item_ops), LINE) * LINE;

@@ -33,6 +33,7 @@ typedef struct ifd_loop {
   bool declined; /* cannot be lowered */
   /* private */
   ifd_loop_row *row;
+  const struct ifd_k_move_table *move;
   const void *params;
   size_t out_size;
   int rank; /* dimensions outside the row */
