@@ -62,6 +62,9 @@ enum { EXIT_FINDINGS = 1, EXIT_USAGE = 2, EXIT_FILE = 3, EXIT_LIMIT = 5 };
 /* Fills the record from argv (after the command's name); args gets the others, n of them. 0, or the exit code
  * of a usage error that was printed. */
 int cli_parse(const command *c, int argc, char **argv, void *record, char **args, int *n_args);
+/* Cuts NAME=VALUE at the last '=': the name may hold others. False where the name is missing. The value lies
+ * behind it; the caller frees the name in any case. */
+bool cli_split(const char *text, char **name, char **value);
 /* Frees what lists in the record hold. */
 void cli_free_record(const command *c, void *record);
 void cli_print_help(const command *c);
@@ -76,10 +79,13 @@ int cli_width(void);
 void cli_print(const char *text);
 /* One line on standard error, "infold: …", cleaned of control bytes and at most 8 KiB. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same for wrong usage; its exit code. */
+int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints the error, after the file's name unless it begins with that, and gives its exit code. */
 int cli_fail(const infold_error *err, const char *file);
-/* The same for wrong usage. */
-int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What a call of the library ended with: prints and frees its text, unless that is NULL, then its error,
+ * unless the status is OK; the exit code. */
+int cli_give(infold_status status, const infold_error *err, char **text, const char *file);
 /* What is being done, shown on standard error when it is a terminal and more than a second passes. */
 void cli_begin(const char *what, const char *file);
 /* What of it is being done now. */
@@ -87,6 +93,11 @@ void cli_show(const char *text);
 void cli_end(void);
 /* Reports what could not be written to standard output; the exit code. */
 int cli_close_output(int exit_code);
+/* Writes a file whole or not at all; what is no regular file is written to as it is. 0, or the exit code of
+ * an error that was printed. */
+int cli_write_file(const char *path, const char *text);
+/* Takes such a file back. */
+void cli_remove_file(const char *path);
 
 /* ---- model.c: what commands on models share ---- */
 
@@ -95,17 +106,15 @@ typedef struct model_options {
   size_t max_memory;
   int allow_links;
 } model_options;
-#define MODEL_OPTIONS(record)                                                                                \
-  {"--shape",          NULL,                                                                                 \
-   "NAME=1,3,224,224", "fix the shape of an input; may be repeated",                                         \
-   OPTION_TEXTS,       offsetof(record, model.shapes)},                                                      \
-      {"--max-memory", NULL,                                                                                 \
-       "BYTES",        "most memory to hold (K, M, G; default: 2G and some times the weights and inputs)",   \
-       OPTION_BYTES,   offsetof(record, model.max_memory)},                                                  \
-  {                                                                                                          \
-    "--allow-links", NULL, NULL, "external data may be behind symbolic or hard links", OPTION_FLAG,          \
-        offsetof(record, model.allow_links)                                                                  \
-  }
+// clang-format off
+#define MODEL_OPTIONS(record) \
+  {"--shape", NULL, "NAME=1,3,224,224", "fix the shape of an input; may be repeated", \
+   OPTION_TEXTS, offsetof(record, model.shapes)}, \
+  {"--max-memory", NULL, "BYTES", "most memory to hold (K, M, G; default: 2G and some times the weights and inputs)", \
+   OPTION_BYTES, offsetof(record, model.max_memory)}, \
+  {"--allow-links", NULL, NULL, "external data may be behind symbolic or hard links", \
+   OPTION_FLAG, offsetof(record, model.allow_links)}
+// clang-format on
 
 /* Loads and fixes shapes. Exit codes here and below; a failure was printed. */
 int cli_load(infold_model **out, const char *path, const model_options *options);
@@ -118,21 +127,21 @@ typedef struct input_options {
   texts input;        /* NAME=FILE|random|zeros */
   long seed;
 } input_options;
-#define INPUT_OPTIONS(record)                                                                                \
-  {"--inputs",     NULL,                                                                                     \
-   "DIR|FILE.npz", "inputs: a folder of input_0.pb …, or arrays by name",                                    \
-   OPTION_TEXT,    offsetof(record, input.inputs)},                                                          \
-      {"--input",    NULL,                                                                                   \
-       "NAME=FILE",  "one input: a .npy, .pb or .npz file, 'random' or 'zeros'; may be repeated",            \
-       OPTION_TEXTS, offsetof(record, input.input)},                                                         \
-  {                                                                                                          \
-    "--seed", NULL, "N", "of random inputs", OPTION_NUMBER, offsetof(record, input.seed), 0, LONG_MAX        \
-  }
+// clang-format off
+#define INPUT_OPTIONS(record) \
+  {"--inputs", NULL, "DIR|FILE.npz", "inputs: a folder of input_0.pb …, or arrays by name", \
+   OPTION_TEXT, offsetof(record, input.inputs)}, \
+  {"--input", NULL, "NAME=FILE", "one input: a .npy, .pb or .npz file, 'random' or 'zeros'; may be repeated", \
+   OPTION_TEXTS, offsetof(record, input.input)}, \
+  {"--seed", NULL, "N", "of random inputs", \
+   OPTION_NUMBER, offsetof(record, input.seed), 0, LONG_MAX}
+// clang-format on
 
 /* One value for each input, NULL where none was given; free them with cli_free_values. */
 int cli_read_inputs(infold_value ***out, const infold_session *session, const char *path,
                     const input_options *options);
-/* Inputs that have no value and no default become random ones; free dimensions are 1. */
+/* Inputs that have no value and no default become random ones: free dimensions are 1
+ * where they are the batch, else 64. */
 int cli_fill_inputs(infold_value **values, const infold_session *session, const char *path, long seed);
 void cli_free_values(infold_value **values, int n);
 
@@ -144,30 +153,21 @@ typedef struct session_flags {
   int exact_conv;
   long max_steps;
 } session_flags;
-#define SESSION_OPTIONS(record)                                                                              \
-  {"--threads",                                                                                              \
-   NULL,                                                                                                     \
-   "N",                                                                                                      \
-   "threads to use (default: all that this process may)",                                                    \
-   OPTION_NUMBER,                                                                                            \
-   offsetof(record, session.threads),                                                                        \
-   1,                                                                                                        \
-   4096},                                                                                                    \
-      {"--no-optimize",          NULL,        NULL,                                                          \
-       "run the graph as it is", OPTION_FLAG, offsetof(record, session.no_optimize)},                        \
-      {"--backend", NULL,                                                                                    \
-       "auto|ref",  "ref: every node by its reference kernel",                                               \
-       OPTION_TEXT, offsetof(record, session.backend)},                                                      \
-      {"--float64", NULL,                                                                                    \
-       NULL,        "run a float32 model in double, by reference kernels",                                   \
-       OPTION_FLAG, offsetof(record, session.float64)},                                                      \
-      {"--exact-conv", NULL,                                                                                 \
-       NULL,           "no convolution by Winograd's algorithm or a fast Fourier transform",                 \
-       OPTION_FLAG,    offsetof(record, session.exact_conv)},                                                \
-  {                                                                                                          \
-    "--max-steps", NULL, "N", "most loop trips of a run", OPTION_NUMBER,                                     \
-        offsetof(record, session.max_steps), 1, LONG_MAX                                                     \
-  }
+// clang-format off
+#define SESSION_OPTIONS(record) \
+  {"--threads", NULL, "N", "threads to use (default: all that this process may)", \
+   OPTION_NUMBER, offsetof(record, session.threads), 1, 4096}, \
+  {"--no-optimize", NULL, NULL, "run the graph as it is", \
+   OPTION_FLAG, offsetof(record, session.no_optimize)}, \
+  {"--backend", NULL, "auto|ref", "ref: every node by its reference kernel", \
+   OPTION_TEXT, offsetof(record, session.backend)}, \
+  {"--float64", NULL, NULL, "run a float32 model in double, by reference kernels", \
+   OPTION_FLAG, offsetof(record, session.float64)}, \
+  {"--exact-conv", NULL, NULL, "no convolution by Winograd's algorithm or a fast Fourier transform", \
+   OPTION_FLAG, offsetof(record, session.exact_conv)}, \
+  {"--max-steps", NULL, "N", "most loop trips of a run", \
+   OPTION_NUMBER, offsetof(record, session.max_steps), 1, LONG_MAX}
+// clang-format on
 
 int cli_create_session(infold_session **out, const infold_model *model, const char *path,
                        const session_flags *flags, const model_options *options, bool profile);

@@ -1,10 +1,6 @@
 /* infold doctor: the health of BatchNormalization. */
 #include "cli.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-
 typedef struct doctor_record {
   model_options model;
   int json, strict;
@@ -20,26 +16,14 @@ static const option options[] = {
     MODEL_OPTIONS(doctor_record),
     {0}};
 
-static int write_text(const char *path, const char *text) {
-  FILE *f = fopen(path, "w");
-  bool whole = f && fputs(text, f) >= 0;
-  if (f && fclose(f) != 0) whole = false;
-  if (whole) return 0;
-  cli_say("%s: %s", path, strerror(errno));
-  return EXIT_FILE;
-}
-
 static int report(const doctor_record *r, const infold_diagnosis *d, const char *path) {
   infold_error err;
   char *text;
-  int code = 0;
-  if (infold_format_diagnosis(&err, &text, d, r->json ? "json" : "table", cli_width()))
-    return cli_fail(&err, path);
-  cli_print(text);
-  infold_free(text);
-  if (!r->sarif) return 0;
+  infold_status status = infold_format_diagnosis(&err, &text, d, r->json ? "json" : "table", cli_width());
+  int code = cli_give(status, &err, &text, path);
+  if (code || !r->sarif) return code;
   if (infold_format_diagnosis(&err, &text, d, "sarif", 0)) return cli_fail(&err, path);
-  code = write_text(r->sarif, text);
+  code = cli_write_file(r->sarif, text);
   infold_free(text);
   return code;
 }

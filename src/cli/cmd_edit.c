@@ -2,7 +2,6 @@
 #include "cli.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 typedef struct edit_record {
   model_options model;
@@ -34,17 +33,14 @@ static int change_outputs(const edit_record *r, infold_model *model, const char 
   return 0;
 }
 
-/* OLD=NEW; the old name may hold '=' itself. */
 static int change_name(infold_model *model, const char *path, const char *text) {
   infold_error err;
-  char *old = strdup(text), *equals = old ? strrchr(old, '=') : NULL;
+  char *old, *new_name;
   int code = 0;
-  if (!equals || equals == old || !equals[1])
+  if (!cli_split(text, &old, &new_name) || !*new_name)
     code = cli_usage("edit: --rename takes OLD=NEW, not '%s'", text);
-  else {
-    *equals = 0;
-    if (infold_rename_value(&err, model, old, equals + 1)) code = cli_fail(&err, path);
-  }
+  else if (infold_rename_value(&err, model, old, new_name))
+    code = cli_fail(&err, path);
   free(old);
   return code;
 }
@@ -52,10 +48,7 @@ static int change_name(infold_model *model, const char *path, const char *text) 
 static int change_batch(const edit_record *r, infold_model *model, const char *path) {
   infold_error err;
   char *notes;
-  if (infold_set_batch(&err, &notes, model, r->batch)) return cli_fail(&err, path);
-  cli_print(notes);
-  infold_free(notes);
-  return 0;
+  return cli_give(infold_set_batch(&err, &notes, model, r->batch), &err, &notes, path);
 }
 
 static int run(void *record, char **args, int n_args) {

@@ -27,10 +27,7 @@ static int print(const infold_model *model, const char *path, const char *what) 
   cli_begin("inspecting", path);
   infold_status status = infold_inspect_model(&err, &text, model, what, cli_width());
   cli_end();
-  if (status) return cli_fail(&err, path);
-  cli_print(text);
-  infold_free(text);
-  return 0;
+  return cli_give(status, &err, &text, path);
 }
 
 static int run(void *record, char **args, int n_args) {

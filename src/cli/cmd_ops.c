@@ -13,11 +13,9 @@ static int run(void *record, char **args, int n_args) {
   infold_error err;
   char *text;
   const ops_record *r = record;
-  if (infold_describe_operators(&err, &text, n_args ? args[0] : NULL, r->markdown ? -1 : cli_width()))
-    return cli_fail(&err, NULL);
-  cli_print(text);
-  infold_free(text);
-  return 0;
+  infold_status status =
+      infold_describe_operators(&err, &text, n_args ? args[0] : NULL, r->markdown ? -1 : cli_width());
+  return cli_give(status, &err, &text, NULL);
 }
 
 const command cmd_ops = {.name = "ops",

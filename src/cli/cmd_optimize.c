@@ -1,6 +1,7 @@
 /* infold optimize: a model that does the same with less. */
 #include "cli.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,11 +85,9 @@ static int verify(const optimize_record *r, infold_report *report, const char *p
 static int print_report(const optimize_record *r, const infold_report *report, const char *path) {
   infold_error err;
   char *text;
-  if (infold_format_report(&err, &text, report, r->report ? r->report : "table", cli_width()))
-    return cli_fail(&err, path);
-  cli_print(text);
-  infold_free(text);
-  return 0;
+  infold_status status =
+      infold_format_report(&err, &text, report, r->report ? r->report : "table", cli_width());
+  return cli_give(status, &err, &text, path);
 }
 
 /* One node's explanation, or all of them. */
@@ -97,11 +96,8 @@ static int explain_node(const infold_report *report, const char *node, const cha
   char *text;
   infold_status status =
       node ? infold_explain_node(&err, &text, report, node) : infold_explain_report(&err, &text, report);
-  if (status) return cli_fail(&err, path);
-  cli_print("\n");
-  cli_print(text);
-  infold_free(text);
-  return 0;
+  if (!status) cli_print("\n");
+  return cli_give(status, &err, &text, path);
 }
 
 static int explain(const optimize_record *r, const infold_report *report, const char *path) {
@@ -132,18 +128,17 @@ static bool known_format(const char *format) {
          strcmp(format, "markdown") == 0;
 }
 
-/* NAME=N; the name may hold '=' itself. */
 static int fix_dim(infold_model *model, const char *path, const char *text) {
   infold_error err;
-  char *end, *name = strdup(text), *equals = name ? strrchr(name, '=') : NULL;
-  long long n = equals ? strtoll(equals + 1, &end, 10) : 0;
+  char *name, *value, *end;
+  bool whole = cli_split(text, &name, &value) && *value;
+  errno = 0;
+  long long n = whole ? strtoll(value, &end, 10) : 0;
   int code = 0;
-  if (!equals || equals == name || end == equals + 1 || *end || n < 0)
+  if (!whole || *end || errno || n < 0)
     code = cli_usage("optimize: --fix-dim takes NAME=N with a whole number, not '%s'", text);
-  else {
-    *equals = 0;
-    if (infold_fix_dim(&err, model, name, n)) code = cli_fail(&err, path);
-  }
+  else if (infold_fix_dim(&err, model, name, n))
+    code = cli_fail(&err, path);
   free(name);
   return code;
 }

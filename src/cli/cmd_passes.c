@@ -5,10 +5,8 @@ static int run(void *record, char **args, int n_args) {
   infold_error err;
   char *text;
   (void)record;
-  if (infold_describe_passes(&err, &text, n_args ? args[0] : NULL, cli_width())) return cli_fail(&err, NULL);
-  cli_print(text);
-  infold_free(text);
-  return 0;
+  infold_status status = infold_describe_passes(&err, &text, n_args ? args[0] : NULL, cli_width());
+  return cli_give(status, &err, &text, NULL);
 }
 
 const command cmd_passes = {.name = "passes",

@@ -81,11 +81,8 @@ static int run(void *record, char **args, int n_args) {
   cli_begin("recalibrating", args[0]);
   infold_status status = infold_recalibrate_model(&err, &measured, &report, model, &o);
   cli_end();
-  if (status) code = cli_fail(&err, args[0]);
-  if (!status) cli_print(report);
-  if (!status && r->output && infold_save_model(&err, measured, r->output, r->external_data))
-    code = cli_fail(&err, r->output);
-  infold_free(report);
+  code = cli_give(status, &err, &report, args[0]);
+  if (!code && r->output) code = cli_save(measured, r->output, r->external_data);
   infold_destroy_model(measured);
   infold_destroy_model(model);
   return code;

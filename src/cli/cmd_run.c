@@ -1,11 +1,9 @@
 /* infold run: a model on inputs. */
 #include "cli.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct run_record {
   model_options model;
@@ -63,21 +61,11 @@ static int print_outputs(const infold_session *session, infold_value *const *val
   return 0;
 }
 
-static int write_text(const char *path, const char *text) {
-  FILE *f = fopen(path, "w");
-  bool fine = f && fputs(text, f) >= 0;
-  if (f && fclose(f) != 0) fine = false;
-  if (fine) return 0;
-  cli_say("%s: %s", path, strerror(errno));
-  if (f) unlink(path);
-  return EXIT_FILE;
-}
-
 static int write_trace(const infold_session *session, const char *path) {
   infold_error err;
   char *text;
   if (infold_format_profile(&err, &text, session, "trace", 0)) return cli_fail(&err, NULL);
-  int code = write_text(path, text);
+  int code = cli_write_file(path, text);
   infold_free(text);
   return code;
 }
@@ -85,10 +73,7 @@ static int write_trace(const infold_session *session, const char *path) {
 static int print_profile(const infold_session *session) {
   infold_error err;
   char *text;
-  if (infold_format_profile(&err, &text, session, "roofline", cli_width())) return cli_fail(&err, NULL);
-  cli_print(text);
-  infold_free(text);
-  return 0;
+  return cli_give(infold_format_profile(&err, &text, session, "roofline", cli_width()), &err, &text, NULL);
 }
 
 /* The trace is written first and taken back when the outputs cannot be. */
@@ -101,7 +86,7 @@ static int give_outputs(const run_record *r, const infold_session *session, info
     code = print_outputs(session, values);
   else if (infold_write_outputs(&err, values, session, path))
     code = cli_fail(&err, path);
-  if (code && r->trace) unlink(r->trace);
+  if (code && r->trace) cli_remove_file(r->trace);
   return code || !r->profile ? code : print_profile(session);
 }
 

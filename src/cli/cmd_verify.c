@@ -46,7 +46,7 @@ static int read_batches(const texts *names, int64_t *batches) {
 static int compare(verify_record *r, const infold_model *a, const infold_model *b, const char *path) {
   int64_t batches[MAX_BATCHES];
   infold_error err;
-  char *text = NULL;
+  char *text;
   int code = read_batches(&r->batches, batches);
   if (code) return code;
   infold_verify_options verify = {.inputs = r->inputs,
@@ -60,22 +60,18 @@ static int compare(verify_record *r, const infold_model *a, const infold_model *
   cli_begin("verifying", path);
   infold_status status = infold_verify_models(&err, &text, a, b, &verify);
   cli_end();
-  if (text) cli_print(text);
-  infold_free(text);
-  return status ? cli_fail(&err, path) : 0;
+  return cli_give(status, &err, &text, path);
 }
 
 static int check_bits(verify_record *r, const infold_model *model, const char *path) {
   infold_verify_options verify = {
       .inputs = r->inputs, .seed = (uint64_t)r->seed, .max_memory = r->model.max_memory};
   infold_error err;
-  char *text = NULL;
+  char *text;
   cli_begin("comparing bits", path);
   infold_status status = infold_verify_bits(&err, &text, model, &verify);
   cli_end();
-  if (text) cli_print(text);
-  infold_free(text);
-  return status ? cli_fail(&err, path) : 0;
+  return cli_give(status, &err, &text, path);
 }
 
 /* The models lie where the certificate says, unless they are given. */
@@ -83,15 +79,13 @@ static int check_certificate(verify_record *r, char **args, int n_args) {
   infold_verify_options verify = {
       .threads = (int)r->threads, .max_memory = r->model.max_memory, .max_seconds = r->seconds};
   infold_error err;
-  char *text = NULL;
+  char *text;
   if (n_args == 1) return cli_usage("verify: --certificate takes no model, or both");
   cli_begin("checking", r->certificate);
   infold_status status = infold_verify_certificate(&err, &text, r->certificate, n_args ? args[0] : NULL,
                                                    n_args ? args[1] : NULL, &verify);
   cli_end();
-  if (text) cli_print(text);
-  infold_free(text);
-  return status ? cli_fail(&err, r->certificate) : 0;
+  return cli_give(status, &err, &text, r->certificate);
 }
 
 static int run(void *record, char **args, int n_args) {

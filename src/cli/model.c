@@ -24,18 +24,15 @@ static bool parse_dims(char *text, int64_t *dims, int *rank) {
   return true;
 }
 
-/* NAME=1,3,224,224; the name may hold '=' itself. */
 static int set_shape(infold_model *model, const char *path, const char *shape) {
   int64_t dims[MAX_RANK];
   int rank, code = 0;
-  char *name = strdup(shape), *equals = name ? strrchr(name, '=') : NULL;
+  char *name, *value;
   infold_error err;
-  if (!equals || !parse_dims(equals + 1, dims, &rank))
+  if (!cli_split(shape, &name, &value) || !parse_dims(value, dims, &rank))
     code = cli_usage("--shape takes NAME=1,3,224,224 with whole numbers, not '%s'", shape);
-  else {
-    *equals = 0;
-    if (infold_set_input_shape(&err, model, name, dims, rank)) code = cli_fail(&err, path);
-  }
+  else if (infold_set_input_shape(&err, model, name, dims, rank))
+    code = cli_fail(&err, path);
   free(name);
   return code;
 }

@@ -89,6 +89,15 @@ static int store(const command *c, const option *o, char *record, char *value) {
   return EXIT_LIMIT;
 }
 
+bool cli_split(const char *text, char **name, char **value) {
+  *name = strdup(text);
+  char *equals = *name ? strrchr(*name, '=') : NULL;
+  if (!equals || equals == *name) return false;
+  *equals = 0;
+  *value = equals + 1;
+  return true;
+}
+
 /* ---- words ---- */
 
 static int read_option(const command *c, int argc, char **argv, int *i, char *record) {
@@ -138,6 +147,13 @@ static void print_overview(void) {
          "limit was reached.\n");
 }
 
+/* Of UTF-8: bytes that begin a character. */
+static int columns(const char *text) {
+  int n = 0;
+  for (; *text; text++) n += (*text & 0xc0) != 0x80;
+  return n;
+}
+
 void cli_print_help(const command *c) {
   if (!c) {
     print_overview();
@@ -150,6 +166,7 @@ void cli_print_help(const command *c) {
     char left[64];
     snprintf(left, sizeof left, "%s%s%s%s%s", o->letter ? o->letter : "", o->letter ? ", " : "", o->name,
              o->argument ? " " : "", o->argument ? o->argument : "");
-    printf("  %-28s %s\n", left, o->help);
+    int missing = 28 - columns(left);
+    printf("  %s%*s %s\n", left, missing > 0 ? missing : 0, "", o->help);
   }
 }

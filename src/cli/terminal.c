@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -87,10 +88,45 @@ int cli_fail(const infold_error *err, const char *file) {
   return infold_exit_code(err->status);
 }
 
+int cli_give(infold_status status, const infold_error *err, char **text, const char *file) {
+  if (*text) cli_print(*text);
+  infold_free(*text);
+  return status ? cli_fail(err, file) : 0;
+}
+
+/* ---- files ---- */
+
 int cli_close_output(int exit_code) {
   if (fflush(stdout) == 0 && !ferror(stdout)) return exit_code;
   cli_say("standard output: %s", errno ? strerror(errno) : "cannot be written");
   return exit_code ? exit_code : EXIT_FILE;
+}
+
+static bool is_regular(const char *path) {
+  struct stat s;
+  return stat(path, &s) == 0 && S_ISREG(s.st_mode);
+}
+
+static bool write_text(const char *path, const char *mode, const char *text) {
+  FILE *f = fopen(path, mode);
+  bool whole = f && fputs(text, f) >= 0;
+  return f && fclose(f) == 0 && whole;
+}
+
+int cli_write_file(const char *path, const char *text) {
+  char temporary[PATH_MAX];
+  bool as_it_is = access(path, F_OK) == 0 && !is_regular(path);
+  int n = snprintf(temporary, sizeof temporary, "%s.%ld", path, (long)getpid());
+  errno = n < (int)sizeof temporary ? 0 : ENAMETOOLONG;
+  bool written = !errno && (as_it_is ? write_text(path, "w", text) : write_text(temporary, "wx", text));
+  if (written && (as_it_is || rename(temporary, path) == 0)) return 0;
+  cli_say("%s: %s", path, strerror(errno));
+  if (!as_it_is) cli_remove_file(temporary);
+  return EXIT_FILE;
+}
+
+void cli_remove_file(const char *path) {
+  if (is_regular(path)) unlink(path);
 }
 
 /* ---- progress ---- */

@@ -3,6 +3,7 @@
 
 #include "base/os.h"
 #include "inspect/table.h"
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -47,8 +48,8 @@ static ifd_status read_certificate(check *c) {
   json_error_t e;
   const char *format;
   c->all = json_load_file(c->path, 0, &e);
-  EXPECT(c->err, c->all || json_error_code(&e) != json_error_cannot_open_file, IO, "it cannot be read");
-  EXPECT(c->err, c->all, BAD_FILE, "line %d: %s", e.line, e.text);
+  EXPECT(c->err, c->all || json_error_code(&e) != json_error_cannot_open_file, IO, "%s", strerror(errno));
+  EXPECT(c->err, c->all, BAD_FILE, "no certificate: line %d: %s", e.line, e.text);
   TRY(get_text(c, &format, c->all, "format"));
   EXPECT(c->err, strcmp(format, IFD_CERTIFICATE_FORMAT) == 0, UNSUPPORTED, "its format is '%s', not '%s'",
          format, IFD_CERTIFICATE_FORMAT);
