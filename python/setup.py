@@ -1,7 +1,9 @@
-"""Builds libinfold.so.0 by CMake in the source tree around, for the package to carry; or takes that of INFOLD_LIBRARY."""
+"""Builds libinfold.so.0 by CMake in the source tree around, for the package to carry; or takes that of INFOLD_LIBRARY.
+infold.h is read for it now (infold/_header.py): by each process that would take longer than most sessions."""
 
 import os
 import pathlib
+import runpy
 import shutil
 import subprocess
 
@@ -25,7 +27,10 @@ class Build(build_py):
         super().run()
         found = library()
         if not self.editable_mode:  # an editable package finds that of the tree
-            shutil.copyfile(found, pathlib.Path(self.build_lib) / "infold" / NAME)
+            package = pathlib.Path(self.build_lib) / "infold"
+            shutil.copyfile(found, package / NAME)
+            header = runpy.run_path(str(ROOT / "python/infold/_header.py"))
+            header["write"](str(package / "_ffi.py"))
 
 
 class ForThisMachine(Distribution):

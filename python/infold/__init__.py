@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, Optional
 
 from . import _types
@@ -62,12 +63,21 @@ class Session:
         session_options, self._keep = options("infold_session_options",
                                               {**run, "pool": None if threads else shared_pool()})
         self._session = create("session", lib.infold_create_session, loaded, session_options, needs=loaded)
-        self.inputs: list[Value] = self._describe("input")
-        self.outputs: list[Value] = self._describe("output")
-        self._types = [_types.parse(v.type) for v in self.inputs]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, self._state
+
+    @cached_property
+    def inputs(self) -> list[Value]:
+        return self._describe("input")
+
+    @cached_property
+    def outputs(self) -> list[Value]:
+        return self._describe("output")
+
+    @cached_property
+    def _types(self) -> list[_types.Type]:
+        return [_types.parse(v.type) for v in self.inputs]
 
     def _describe(self, what: str) -> list[Value]:
         def get(field: str, i: int) -> str:

@@ -1,4 +1,4 @@
-"""libinfold by cffi. The declarations are those of infold.h itself, so that they cannot drift from it.
+"""libinfold by cffi. The declarations are those of infold.h itself (_header.py), so that they cannot drift from it.
 
 The library is the one of INFOLD_LIBRARY, else the one beside this package, else that of the source tree around it,
 else the system's. Calls release the interpreter's lock."""
@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import os
 import pathlib
-import re
 from typing import Any
 
-import cffi
+try:
+    from ._ffi import ffi  # type: ignore[import-not-found]
+except ImportError:
+    from ._header import parse
+
+    ffi = parse()
 
 HERE = pathlib.Path(__file__).resolve().parent
 NAME = "libinfold.so.0"
-
-
-def declarations(header: str) -> str:
-    """What cffi reads of the header: all but the preprocessor's part."""
-    header = re.sub(r"^#ifdef __cplusplus$.*?^#endif$", "", header, flags=re.M | re.S)
-    return re.sub(r"^#.*$|\bINFOLD_API\b", "", header, flags=re.M)
 
 
 def places() -> list[str]:
@@ -29,8 +27,6 @@ def places() -> list[str]:
     return [str(f / NAME) for f in folders if (f / NAME).exists()] + [NAME]
 
 
-ffi = cffi.FFI()
-ffi.cdef(declarations((HERE / "infold.h").read_text(encoding="utf-8")))
 try:
     lib: Any = ffi.dlopen(places()[0])
 except OSError as error:

@@ -7,8 +7,6 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
@@ -108,6 +106,9 @@ class _Archive:
     def __enter__(self) -> Optional[str]:
         if not isinstance(self.data, Mapping):
             return None if self.data is None else os.fspath(self.data)
+        import tempfile  # sessions do without
+        import zipfile
+
         self.folder = tempfile.TemporaryDirectory()
         self.path = str(pathlib.Path(self.folder.name) / "data.npz")
         with zipfile.ZipFile(self.path, "w") as archive:

@@ -6,6 +6,7 @@ import os
 import pathlib
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "python"))
 import infold  # noqa: E402
-from infold import _library, _types  # noqa: E402
+from infold import _header, _library, _types  # noqa: E402
 
 MODELS = ROOT / "models"
 
@@ -62,6 +63,24 @@ def test_another_library(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "python", capture_output=True, text=True,
                           env={"INFOLD_LIBRARY": str(tmp_path / "none.so")})
     assert done.returncode and "ImportError" in done.stderr and "none.so" in done.stderr
+
+
+def test_header_read_beforehand(tmp_path):
+    """As an installed package has it: no process parses infold.h."""
+    shutil.copytree(ROOT / "python/infold", tmp_path / "infold", symlinks=False)
+    _header.write(str(tmp_path / "infold/_ffi.py"))
+    (tmp_path / "infold/_header.py").write_text("raise AssertionError")
+    code = f"""if True:
+        import infold, numpy, sys
+        s = infold.Session({str(MODELS / "bn_edges/model.onnx")!r}, threads=1, cpu="avx2")
+        feeds = dict(numpy.load({str(MODELS / "bn_edges/inputs.npz")!r}))
+        numpy.savez("out.npz", *s.run(None, feeds))
+        assert "pycparser" not in sys.modules"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True,
+                   env={"INFOLD_LIBRARY": _library.places()[0]})
+    s, feeds = of_model("bn_edges", cpu="avx2")
+    for want, got in zip(s.run(None, feeds), np.load(tmp_path / "out.npz").values()):
+        assert same(want, got)
 
 
 # ---- sessions ----
