@@ -32,8 +32,7 @@ static ifd_status try_loan(ifd_error *err, infold_model **after, ifd_optimize_re
   ifd_arena_init(&second.arena, NULL);
   options.loan = report->bytes_before + LEAST;
   ifd_status status = ifd_optimize(&refused, tried->ir, &options, &second);
-  bool pays = status == IFD_OK && second.bytes <= report->bytes_before &&
-              tried->ir->graph->n_nodes < (*after)->ir->graph->n_nodes;
+  bool pays = status == IFD_OK && second.bytes <= report->bytes_before && second.nodes < report->nodes;
   if (pays) {
     infold_model *strict = *after;
     ifd_optimize_report first = *report;

@@ -366,6 +366,8 @@ static ifd_status finish(ifd_manager *m) {
   ifd_model *model = m->model;
   int64_t room = m->bytes_allowed - m->options->loan - m->bytes + m->provenance_bytes;
   m->report->bytes = m->bytes - m->provenance_bytes;
+  m->report->nodes = 0;
+  TRY(visit_graphs(m, add_nodes, &m->report->nodes));
   for (int i = 0; i < model->functions.n && !m->options->grow; i++)
     TRY(ifd_graph_visit(model->functions.v[i]->body, trim_provenance, &room));
   if (!m->options->grow) TRY(ifd_graph_visit(model->graph, trim_provenance, &room));

@@ -193,6 +193,7 @@ typedef struct ifd_optimize_report {
   IFD_VEC(const char *) warnings; /* "node 'bn3': variance of channel 7 is -0.2: left alone" */
   long rewrites;
   int64_t bytes_before, bytes; /* of nodes and constants, provenance aside */
+  long nodes;                  /* that are left, of subgraphs and local functions too */
   bool would_grow;             /* something was refused for that alone */
 } ifd_optimize_report;
 

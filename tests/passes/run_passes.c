@@ -5,6 +5,7 @@
  *   growth: no                            (the file may not grow; default: it may)
  *   meaning: changes                      (on request, results differ: they are not compared)
  *   running: yes                          (the model is for a session, not for a file)
+ *   bodies: shown                         (after: has the nodes of graphs in a node behind it)
  *   before:
  *   <ir_version: 8, opset_import: ["" : 17]> g (float[N,3] x) => (y) { y = … }     (ir/text.h)
  *   after:
@@ -27,7 +28,7 @@
 #include <string.h>
 
 typedef struct test_case {
-  char *name, *passes, *growth, *meaning, *running, *before, *after, *refuses, *warns;
+  char *name, *passes, *growth, *meaning, *running, *bodies, *before, *after, *refuses, *warns;
 } test_case;
 
 static ifd_error err;
@@ -63,6 +64,7 @@ static void parse_case(char *text, const char *stem, test_case *c) {
               {"growth:", &c->growth},
               {"meaning:", &c->meaning},
               {"running:", &c->running},
+              {"bodies:", &c->bodies},
               {"before:", &c->before}};
   char *rest = end;
   for (size_t i = 0; i < sizeof head / sizeof *head; i++)
@@ -77,7 +79,17 @@ static void parse_case(char *text, const char *stem, test_case *c) {
 
 /* ---- comparing text ---- */
 
-static void print_lines(FILE *f, const ifd_graph *g) {
+static void print_lines(FILE *f, const ifd_graph *g, bool bodies);
+
+static void print_bodies(FILE *f, const ifd_node *node) {
+  for (int i = 0; i < node->n_attrs; i++) {
+    ifd_graph *const *graphs;
+    int n = ifd_attr_graphs(&node->attrs[i], &graphs);
+    for (int k = 0; k < n; k++) print_lines(f, graphs[k], true);
+  }
+}
+
+static void print_lines(FILE *f, const ifd_graph *g, bool bodies) {
   IFD_EACH_NODE(n, g) {
     for (int i = 0; i < n->n_outputs; i++)
       fprintf(f, "%s%s", i ? ", " : "", n->outputs[i] ? n->outputs[i]->name : "");
@@ -85,15 +97,16 @@ static void print_lines(FILE *f, const ifd_graph *g) {
     for (int i = 0; i < n->n_inputs; i++)
       fprintf(f, "%s%s", i ? ", " : "", n->inputs[i] ? n->inputs[i]->name : "");
     fprintf(f, ")\n");
+    if (bodies) print_bodies(f, n);
   }
 }
 
-static char *node_lines(const ifd_model *m) {
+static char *node_lines(const ifd_model *m, bool bodies) {
   char *text;
   size_t len;
   FILE *f = open_memstream(&text, &len);
-  print_lines(f, m->graph);
-  for (int i = 0; i < m->functions.n; i++) print_lines(f, m->functions.v[i]->body);
+  print_lines(f, m->graph, bodies);
+  for (int i = 0; i < m->functions.n; i++) print_lines(f, m->functions.v[i]->body, bodies);
   fclose(f);
   return text;
 }
@@ -205,7 +218,7 @@ static bool warning_found(const ifd_optimize_report *r, const char *words) {
 
 static bool judge(const test_case *c, ifd_model *before, ifd_model *after,
                   const ifd_optimize_report *report) {
-  char *lines = node_lines(after), *old = node_lines(before);
+  char *lines = node_lines(after, c->bodies), *old = node_lines(before, c->bodies);
   const char *want = c->after ? c->after : old;
   bool good = same_lines(lines, want);
   if (!good) printf("  expected:\n%s\n  got:\n%s", want, lines);
