@@ -2,7 +2,8 @@
 #include "pass/affine.h"
 
 /* Nodes that compute the same from the same inputs, and equal constants, become one: the first, in the same
- * graph or in one around it, so that a branch or a loop's body does not compute again what stands before it. */
+ * graph or in one around it, so that a branch or a loop's body does not compute again what stands before it.
+ */
 
 typedef struct slot {
   uint64_t hash;

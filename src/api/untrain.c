@@ -8,7 +8,7 @@ enum { SHOWN = 4 };
 
 ifd_status ifd_api_untrain(ifd_error *err, infold_model **out, ifd_optimize_report *report,
                            const infold_model *model) {
-  static const char *const passes[] = {"untrain_bn", NULL};
+  static const char *const passes[] = {"inline_training_bn", "untrain_bn", NULL};
   ifd_optimize_options options = {.only = passes, .max_rewrites = -1, .grow = true, .provenance = true};
   infold_model *copy;
   *out = NULL;

@@ -56,36 +56,10 @@ static void remove_constants(const need *n) {
   }
 }
 
-typedef struct calls {
-  need *n;
-  bool *called; /* by the function's id */
-  IFD_VEC(ifd_graph *) work;
-} calls;
-
-static ifd_status note_calls(ifd_graph *graph, void *context) {
-  calls *c = context;
-  IFD_EACH_NODE(node, graph) {
-    const ifd_function *f = ifd_model_find_function(c->n->model, node->domain, node->op_type, node->overload);
-    if (!f || c->called[f->id]) continue;
-    c->called[f->id] = true;
-    IFD_PUSH(c->n->err, &c->n->arena, &c->work, f->body);
-  }
-  return IFD_OK;
-}
-
-static ifd_status remove_functions(need *n) {
-  calls c = {.n = n};
-  if (!n->model->functions.n) return IFD_OK;
-  ALLOC(n->err, c.called, ifd_new_array(&n->arena, bool, n->model->functions.n));
-  TRY(ifd_graph_visit(n->model->graph, note_calls, &c));
-  while (c.work.n) TRY(ifd_graph_visit(c.work.v[--c.work.n], note_calls, &c));
-  return ifd_model_keep_functions(n->err, n->model, c.called);
-}
-
 static ifd_status remove_rest(need *n) {
   remove_nodes(n);
   remove_constants(n);
-  return remove_functions(n);
+  return ifd_model_drop_uncalled(n->err, n->model);
 }
 
 /* ---- the new signature ---- */

@@ -64,13 +64,49 @@ static ifd_status list_function(ifd_error *err, ifd_model *model, ifd_function *
   return IFD_OK;
 }
 
-ifd_status ifd_model_keep_functions(ifd_error *err, ifd_model *model, const bool *keep) {
+typedef struct calls {
+  ifd_error *err;
+  ifd_arena scratch;
+  const ifd_model *model;
+  bool *called; /* by the function's id */
+  IFD_VEC(ifd_graph *) work;
+} calls;
+
+static ifd_status note_calls(ifd_graph *graph, void *context) {
+  calls *c = context;
+  IFD_EACH_NODE(node, graph) {
+    const ifd_function *f = ifd_node_find_function(node);
+    if (!f || c->called[f->id]) continue;
+    c->called[f->id] = true;
+    IFD_PUSH(c->err, &c->scratch, &c->work, f->body);
+  }
+  return IFD_OK;
+}
+
+static ifd_status find_called(calls *c) {
+  ALLOC(c->err, c->called, ifd_new_array(&c->scratch, bool, c->model->functions.n));
+  TRY(ifd_graph_visit(c->model->graph, note_calls, c));
+  while (c->work.n) TRY(ifd_graph_visit(c->work.v[--c->work.n], note_calls, c));
+  return IFD_OK;
+}
+
+static ifd_status keep_functions(ifd_error *err, ifd_model *model, const bool *keep) {
   int n = model->functions.n;
   model->functions.n = 0;
   ifd_map_init(&model->function_keys, &model->arena);
   for (int i = 0; i < n; i++)
     if (keep[i]) TRY(list_function(err, model, model->functions.v[i]));
   return IFD_OK;
+}
+
+ifd_status ifd_model_drop_uncalled(ifd_error *err, ifd_model *model) {
+  if (!model->functions.n) return IFD_OK;
+  calls c = {.err = err, .model = model};
+  ifd_arena_init(&c.scratch, model->arena.budget);
+  ifd_status status = find_called(&c);
+  if (status == IFD_OK) status = keep_functions(err, model, c.called);
+  ifd_arena_free(&c.scratch);
+  return status;
 }
 
 ifd_status ifd_function_new(ifd_error *err, ifd_function **out, ifd_model *model, const char *domain,

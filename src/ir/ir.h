@@ -206,8 +206,8 @@ ifd_status ifd_graph_add_output(ifd_error *err, ifd_graph *graph, ifd_value *val
 /* Makes the value an initializer; *tensor is copied, its data borrowed. */
 ifd_status ifd_graph_add_constant(ifd_error *err, ifd_graph *graph, ifd_value *value,
                                   const ifd_tensor *tensor);
-/* Drops the functions of the model whose place in `keep` is false. */
-ifd_status ifd_model_keep_functions(ifd_error *err, ifd_model *model, const bool *keep);
+/* Drops the functions that nothing calls, from the main graph on. */
+ifd_status ifd_model_drop_uncalled(ifd_error *err, ifd_model *model);
 /* The value is no initializer any more. */
 void ifd_graph_remove_constant(ifd_value *value);
 /* A node with room for its inputs and outputs (all NULL), not yet in any list. Resolves opset, schema and

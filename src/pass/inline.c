@@ -1,6 +1,7 @@
 #include "pass/inline.h"
 
 #include "ir/clone.h"
+#include "ops/schema.h"
 
 enum { MAX_NODES = 1000000 };
 
@@ -25,8 +26,7 @@ static ifd_status size_of(inliner *in, const ifd_function *f, int64_t *out);
 static ifd_status count_graph(ifd_graph *graph, void *context) {
   count *c = context;
   IFD_EACH_NODE(node, graph) {
-    const ifd_function *f =
-        ifd_model_find_function(c->in->model, node->domain, node->op_type, node->overload);
+    const ifd_function *f = ifd_node_find_function(node);
     int64_t n = 1;
     if (f) TRY(size_of(c->in, f, &n));
     c->nodes += n;
@@ -77,30 +77,39 @@ ifd_status ifd_splice_outputs(ifd_error *err, ifd_node *call, ifd_value *const *
 
 /* Absent inputs of the call are absent in the body; the body's defaults stand in for attributes the call
  * leaves out. */
-static ifd_status inline_call(inliner *in, ifd_node *call, const ifd_function *f) {
-  ifd_error *err = in->err;
+static ifd_status write_out(ifd_error *err, ifd_arena *scratch, ifd_node *call, const ifd_function *f) {
   int n_in = f->body->inputs.n, n_out = f->body->outputs.n, n_attrs = 0;
   ifd_value **inputs, **outputs;
   ifd_attr *attrs;
-  ifd_node *before = call->prev;
   EXPECT(err, call->n_inputs <= n_in && call->n_outputs <= n_out, BAD_MODEL,
          "node '%s' calls %s with %d inputs and %d outputs; it has %d and %d", call->name, f->name,
          call->n_inputs, call->n_outputs, n_in, n_out);
-  ALLOC(err, inputs, ifd_new_array(&in->scratch, ifd_value *, n_in));
-  ALLOC(err, outputs, ifd_new_array(&in->scratch, ifd_value *, n_out));
-  ALLOC(err, attrs, ifd_new_array(&in->scratch, ifd_attr, call->n_attrs + f->n_defaults));
+  ALLOC(err, inputs, ifd_new_array(scratch, ifd_value *, n_in));
+  ALLOC(err, outputs, ifd_new_array(scratch, ifd_value *, n_out));
+  ALLOC(err, attrs, ifd_new_array(scratch, ifd_attr, call->n_attrs + f->n_defaults));
   for (int i = 0; i < call->n_inputs; i++) inputs[i] = call->inputs[i];
   for (int i = 0; i < call->n_attrs; i++) attrs[n_attrs++] = call->attrs[i];
   for (int i = 0; i < f->n_defaults; i++)
     if (!ifd_node_find_attr(call, f->defaults[i].name)) attrs[n_attrs++] = f->defaults[i];
   TRY(ifd_graph_inline(err, call->graph, call, f->body, inputs, outputs, attrs, n_attrs));
   TRY(ifd_splice_outputs(err, call, outputs));
-  ifd_node *first = before ? before->next : call->graph->first;
-  ifd_node *end = call->next;
   ifd_node_remove(call);
-  for (ifd_node *n = first, *next; n && n != end; n = next) { /* calls in what was written out */
+  return IFD_OK;
+}
+
+/* The nodes that have come between `before` and `end`. */
+static ifd_node *first_between(const ifd_node *before, ifd_graph *graph, const ifd_node *end) {
+  ifd_node *first = before ? before->next : graph->first;
+  return first == end ? NULL : first;
+}
+
+static ifd_status inline_call(inliner *in, ifd_node *call, const ifd_function *f) {
+  const ifd_node *before = call->prev, *end = call->next;
+  ifd_graph *graph = call->graph;
+  TRY(write_out(in->err, &in->scratch, call, f));
+  for (ifd_node *n = first_between(before, graph, end), *next; n && n != end; n = next) {
     next = n->next;
-    const ifd_function *inner = ifd_model_find_function(in->model, n->domain, n->op_type, n->overload);
+    const ifd_function *inner = ifd_node_find_function(n);
     if (inner) TRY(inline_call(in, n, inner));
   }
   return IFD_OK;
@@ -109,7 +118,7 @@ static ifd_status inline_call(inliner *in, ifd_node *call, const ifd_function *f
 static ifd_status inline_graph(ifd_graph *graph, void *context) {
   inliner *in = context;
   IFD_EACH_NODE(node, graph) {
-    const ifd_function *f = ifd_model_find_function(in->model, node->domain, node->op_type, node->overload);
+    const ifd_function *f = ifd_node_find_function(node);
     if (f) TRY(inline_call(in, node, f));
   }
   return IFD_OK;
@@ -129,4 +138,53 @@ ifd_status ifd_inline_functions(ifd_error *err, ifd_model *model) {
   ifd_status status = inline_model(&in);
   ifd_arena_free(&in.scratch);
   return status;
+}
+
+/* ---- one call, in a model that is to be written ---- */
+
+typedef struct meaning {
+  const ifd_graph *at;
+  bool stays;
+} meaning;
+
+static bool means_the_same(const ifd_node *node, const ifd_graph *at) {
+  int opset = ifd_graph_opset(at, node->domain);
+  if (ifd_node_find_function(node)) return opset;
+  return node->schema ? ifd_schema_find(node->domain, node->op_type, opset) == node->schema
+                      : opset == node->opset;
+}
+
+static ifd_status check_meaning(ifd_graph *graph, void *context) {
+  meaning *m = context;
+  IFD_EACH_NODE(node, graph) m->stays &= means_the_same(node, m->at);
+  return IFD_OK;
+}
+
+static ifd_status resolve(ifd_graph *graph, void *context) {
+  (void)context;
+  IFD_EACH_NODE(node, graph) ifd_node_resolve(node);
+  return IFD_OK;
+}
+
+static ifd_status resolve_node(ifd_node *node) {
+  ifd_node_resolve(node);
+  for (int i = 0; i < node->n_attrs; i++) {
+    ifd_graph *const *graphs;
+    int n = ifd_attr_graphs(&node->attrs[i], &graphs);
+    for (int k = 0; k < n; k++) TRY(ifd_graph_visit(graphs[k], resolve, NULL));
+  }
+  return IFD_OK;
+}
+
+ifd_status ifd_inline_call(ifd_error *err, ifd_arena *scratch, ifd_node *call, bool *done) {
+  const ifd_function *f = ifd_node_find_function(call);
+  const ifd_node *before = call->prev, *end = call->next;
+  ifd_graph *graph = call->graph;
+  meaning m = {.at = graph, .stays = true};
+  TRY(ifd_graph_visit(f->body, check_meaning, &m));
+  *done = m.stays;
+  if (!m.stays) return IFD_OK;
+  TRY(write_out(err, scratch, call, f));
+  for (ifd_node *n = first_between(before, graph, end); n && n != end; n = n->next) TRY(resolve_node(n));
+  return IFD_OK;
 }

@@ -150,6 +150,10 @@ ifd_inference *ifd_rw_inference(ifd_rewrite *rw);
 /* Puts the nodes and constants staged so far (ifd_rw_add_…) before `before`. */
 ifd_status ifd_rw_place(ifd_rewrite *rw, ifd_node *before);
 
+/* The nodes of a local function take the place of a call, unless they would mean something else there. */
+ifd_status ifd_rw_inline_call(ifd_rewrite *rw, ifd_node *call);
+/* Drops local functions that nothing calls. */
+ifd_status ifd_rw_drop_uncalled(ifd_rewrite *rw);
 /* Puts copies of the nodes of a graph of node's own before `node`, reading `inputs` in the place of the
  * graph's (NULL: it has none); made[i] is what its output i became. */
 ifd_status ifd_rw_copy_body(ifd_rewrite *rw, const ifd_graph *body, ifd_value **inputs, ifd_value **made,

@@ -334,8 +334,7 @@ static ifd_status replace_value(ifd_rewrite *rw, ifd_edit_value *e) {
   ifd_value *old = e->old, *with = e->with;
   if (old == with) return IFD_OK;
   if (takes_name(rw, e)) TRY(take_name(rw, old, with));
-  bool fresh =
-      with->producer && is_new(rw, with->producer) && old->producer && old->graph == with->graph;
+  bool fresh = with->producer && is_new(rw, with->producer) && old->producer && old->graph == with->graph;
   if (fresh || old->n_outputs) return take_over(rw, old, with);
   return ifd_value_replace(rw->manager->err, old, with, false);
 }

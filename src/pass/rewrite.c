@@ -304,6 +304,23 @@ ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into) {
   return IFD_OK;
 }
 
+ifd_status ifd_rw_inline_call(ifd_rewrite *rw, ifd_node *call) {
+  ifd_manager *m = rw->manager;
+  int64_t bytes = ifd_node_bytes(call);
+  bool done;
+  TRY(ifd_inline_call(m->err, &rw->scratch, call, &done));
+  if (done) m->changes++, m->bytes -= bytes;
+  return IFD_OK;
+}
+
+ifd_status ifd_rw_drop_uncalled(ifd_rewrite *rw) {
+  ifd_manager *m = rw->manager;
+  int before = m->model->functions.n;
+  TRY(ifd_model_drop_uncalled(m->err, m->model));
+  m->changes += m->model->functions.n != before;
+  return IFD_OK;
+}
+
 ifd_status ifd_rw_copy_body(ifd_rewrite *rw, const ifd_graph *body, ifd_value **inputs, ifd_value **made,
                             ifd_node *node) {
   return ifd_graph_inline(rw->manager->err, node->graph, node, body, inputs, made, NULL, 0);

@@ -60,12 +60,8 @@ static void parse_case(char *text, const char *stem, test_case *c) {
   const struct {
     const char *key;
     char **at;
-  } head[] = {{"passes:", &c->passes},
-              {"growth:", &c->growth},
-              {"meaning:", &c->meaning},
-              {"running:", &c->running},
-              {"bodies:", &c->bodies},
-              {"before:", &c->before}};
+  } head[] = {{"passes:", &c->passes},   {"growth:", &c->growth}, {"meaning:", &c->meaning},
+              {"running:", &c->running}, {"bodies:", &c->bodies}, {"before:", &c->before}};
   char *rest = end;
   for (size_t i = 0; i < sizeof head / sizeof *head; i++)
     if ((*head[i].at = take_section(rest, head[i].key))) rest = *head[i].at;
