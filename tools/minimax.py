@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Coefficients of the polynomials in src/kernels/vmath.h.
+"""Coefficients of the polynomials in src/kernels/vmath.h and vmath_pieces.h.
 
 Each polynomial is the weighted minimax fit (Remez exchange on a dense grid) of one smooth function; its coefficients are
 rounded to float32 and then moved by single units in the last place while that lowers the largest error. Prints every polynomial with its largest weighted error.
@@ -140,7 +140,34 @@ def exp2_double(degree=7):
     return fit(t, np.exp2(t), 1 / np.exp2(t), degree, np.float64)
 
 
+def pieces(f, square, line, degree=6):
+    """Columns of f in pieces, where square t^2 + line t rounds to 0 … 15: each piece's middle, then a polynomial in the
+    distance from it, highest power first."""
+    at = lambda y: (math.sqrt(line * line + 4 * square * max(y, 0)) - line) / (2 * square)
+    columns, worst = [], 0
+    for i in range(16):
+        low, high = at(i - 0.5), at(i + 0.5)
+        middle = np.float32((low + high) / 2)
+        t = grid(low, high, 0, 401)
+        target = each(f, t)
+        c, error = fit(t - L(middle), target, 1 / target, degree)
+        columns.append([middle] + c[::-1])
+        worst = max(worst, error)
+    return np.array(columns).T, worst
+
+
+def gelu_pieces():
+    """Phi(-t), 0 <= t < 5.5"""
+    return pieces(lambda t: math.erfc(t / math.sqrt(2)) / 2, 0.375, 0.75)
+
+
+def gelu_tanh_pieces():
+    """1 / (1 + exp(2 sqrt(2/pi) (t + 0.044715 t^3))), 0 <= t < 5"""
+    return pieces(lambda t: 1 / (1 + math.exp(2 * math.sqrt(2 / math.pi) * (t + 0.044715 * t**3))), 0.42, 1)
+
+
 ALL = [exp_tail, log_tail, sin_tail, cos_tail, erf_small, erf_large, normal_tail, asin_tail, atan_tail, log2_double, exp2_tail, exp2_double]
+PIECES = [gelu_pieces, gelu_tanh_pieces]
 
 if __name__ == "__main__":
     for f in ALL:
@@ -149,3 +176,9 @@ if __name__ == "__main__":
             print(f"{f.__name__}: {f.__doc__}\n  error {error:.2e}")
             for k, c in enumerate(coefficients):
                 print(f"  {k:2d} {float(c):+.17e}  {float(c).hex()}")
+    for f in PIECES:
+        if len(sys.argv) == 1 or f.__name__ in sys.argv[1:]:
+            rows, error = f()
+            print(f"{f.__name__}: {f.__doc__}\n  error {error:.2e}")
+            for row in rows:
+                print("  {" + ", ".join(float(c).hex().replace("0000000p", "p") + "f" for c in row) + "},")

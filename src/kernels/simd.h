@@ -61,7 +61,7 @@ IFD_INLINE m16 v16_eq(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ
 IFD_INLINE m16 v16_isnan(v16 a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 /* mask ? a : b */
 IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) { return _mm512_mask_blend_ps(m, b, a); }
-/* lane k is lane i[k] of a, 0 <= i[k] < 16 */
+/* lane k is lane i[k] mod 16 of a */
 IFD_INLINE v16 v16_permute(v16 a, i16 i) { return _mm512_permutexvar_ps(i, a); }
 /* lanes 0, 2, … of a, then of b */
 IFD_INLINE v16 v16_even(v16 a, v16 b) {
@@ -266,7 +266,7 @@ IFD_INLINE m16 v16_le(v16 a, v16 b) { LANES_(m16, b, a.f[k] <= b.f[k]); }
 IFD_INLINE m16 v16_eq(v16 a, v16 b) { LANES_(m16, b, a.f[k] == b.f[k]); }
 IFD_INLINE m16 v16_isnan(v16 a) { LANES_(m16, b, a.f[k] != a.f[k]); }
 IFD_INLINE v16 v16_select(m16 m, v16 a, v16 b) { LANES_(v16, f, m.b[k] ? a.f[k] : b.f[k]); }
-IFD_INLINE v16 v16_permute(v16 a, i16 i) { LANES_(v16, f, a.f[i.i[k]]); }
+IFD_INLINE v16 v16_permute(v16 a, i16 i) { LANES_(v16, f, a.f[i.i[k] & 15]); }
 IFD_INLINE v16 v16_even(v16 a, v16 b) { LANES_(v16, f, k < 8 ? a.f[2 * k] : b.f[2 * k - 16]); }
 IFD_INLINE m16 m16_and(m16 x, m16 y) { LANES_(m16, b, x.b[k] & y.b[k]); }
 IFD_INLINE m16 m16_or(m16 x, m16 y) { LANES_(m16, b, x.b[k] | y.b[k]); }

@@ -1,13 +1,13 @@
 /* Elementary functions on sixteen float lanes, the same bits on every ISA: each is one sequence of simd.h's
- * operations, one polynomial for every argument. The coefficients are this project's own minimax fits
- * (tools/minimax.py prints them). Results are right over the whole float range: overflow gives Inf, underflow
- * rounds to denormals, NaN gives NaN, and the limits at ±Inf and the sign of zero are C's. gelu and mish are
- * x * f(x), so -Inf gives NaN as the ONNX formulas do.
+ * operations, chosen lane by lane where there are two; what no lane of a vector needs is left out. The
+ * coefficients are this project's own minimax fits (tools/minimax.py prints them). Results are right over the
+ * whole float range: overflow gives Inf, underflow rounds to denormals, NaN gives NaN, and the limits at ±Inf
+ * and the sign of zero are C's. gelu and mish are x * f(x), so -Inf gives NaN as the ONNX formulas do.
  *
  * Largest error in units in the last place of the float result, against double (tests/kcheck/eltwise.c holds
  * them): exp 1.0   expm1 1.5   log 0.95   log1p 1.5   softplus 1.8   sin 1.6   cos 1.6   erf 1.3   pow 0.8
- *   tanh 2.6   sigmoid 2.3   mish 4.6   gelu 3.7 (x > -4), 7 (x > -12)
- *   gelu_tanh 12 (x > -3); below, the rounding of its argument u costs |u| units of a result near 0
+ *   tanh 2.6   sigmoid 2.3   mish 4.6   gelu 2.6 (x > -5), 7 (x > -12)
+ *   gelu_tanh 2.7 (x > -5); below, the rounding of its argument u costs |u| units of a result near 0
  */
 #ifndef IFD_KERNELS_VMATH_H
 #define IFD_KERNELS_VMATH_H
@@ -16,6 +16,7 @@
 
 #include "kernels/simd.h"
 #include "kernels/simd_double.h"
+#include "kernels/vmath_pieces.h"
 
 #define C_(x) v16_set1(x)
 
@@ -209,18 +210,32 @@ IFD_INLINE v16 v16_normal_tail(v16 t) {
   v16 r = v16_fnma(low, C_(0.5f), v16_minus_n_ln2(x, n));
   return v16_scale(v16_fma(p, v16_expm1_poly(r), p), n);
 }
-/* x Phi(x); Phi is 0 where it would be denormal */
-IFD_INLINE v16 v16_gelu(v16 x) {
+/* max(x, 0) - t tail(t), t = |x|: x times a function that is 1 - tail(t) where x > 0, tail(t) where x < 0 */
+IFD_INLINE v16 v16_gate(const ifd_pieces *tail, v16 t, v16 x) {
+  return v16_fnma(t, v16_piece(tail, t), v16_max(v16_zero(), x));
+}
+IFD_INLINE v16 v16_gelu_far(v16 x) {
   v16 most = C_(12.875f), t = v16_abs(x);
   v16 tail = v16_select(v16_lt(most, t), v16_zero(), v16_normal_tail(v16_min(most, t)));
   return v16_mul(x, v16_select(v16_lt(x, v16_zero()), tail, v16_sub(C_(1), tail)));
 }
-/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)); the
- * cubic is soon so large that a sigmoid's tail would be denormal */
-IFD_INLINE v16 v16_gelu_tanh(v16 x) {
+/* x Phi(x); Phi is 0 where it would be denormal */
+IFD_INLINE v16 v16_gelu(v16 x) {
+  v16 t = v16_abs(x), near = v16_gate(&ifd_gelu_pieces, t, x);
+  m16 far = v16_lt(C_(ifd_gelu_pieces.end), t);
+  return __builtin_expect(m16_any(far), 0) ? v16_select(far, v16_gelu_far(x), near) : near;
+}
+IFD_INLINE v16 v16_gelu_tanh_far(v16 x) {
   v16 u = v16_mul(x, v16_step(v16_mul(x, x), C_(0x1.2444f2p-4f), 0x1.988454p+0f));
   v16 e = v16_exp_down(v16_neg(v16_abs(u)));
   return v16_mul(x, v16_div(v16_select(v16_lt(u, v16_zero()), e, C_(1)), v16_add(C_(1), e)));
+}
+/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)); the
+ * cubic is soon so large that a sigmoid's tail would be denormal */
+IFD_INLINE v16 v16_gelu_tanh(v16 x) {
+  v16 t = v16_abs(x), near = v16_gate(&ifd_gelu_tanh_pieces, t, x);
+  m16 far = v16_lt(C_(ifd_gelu_tanh_pieces.end), t);
+  return __builtin_expect(m16_any(far), 0) ? v16_select(far, v16_gelu_tanh_far(x), near) : near;
 }
 
 /* ---- sin and cos ---- */

@@ -96,7 +96,7 @@ static const struct {
     {IFD_EL_Shrink, shrink, 0.501, -INFINITY},
     {IFD_EL_Tanh, tanh, 2.6, -INFINITY},
     {IFD_EL_Gelu, gelu, 7, -12},
-    {IFD_EL_GeluTanh, gelu_tanh, 12, -3},
+    {IFD_EL_GeluTanh, gelu_tanh, 2.7, -5},
     {IFD_EL_Clip, clip, 0, -INFINITY},
 };
 
