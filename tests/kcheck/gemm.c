@@ -110,7 +110,7 @@ static void run(const operands *o, const struct ifd_k_gemm_table *t, bool pack, 
   }
   if (share) {
     pack_a(t, grid, g, a.f);
-    p.a = a.f, p.a_rs = p.a_cs = 0;
+    p.a = a.f, p.a_vs = o->m * 16;
   }
   for (int64_t task = grid->n_tasks; task-- > 0;) ifd_k_gemm_run(t, &p, grid, task, scratch.f);
   buffer_free(&a);
@@ -133,8 +133,8 @@ static void check(const operands *o, ifd_isa isa, uint64_t *state) {
   if (in_place) memcpy(c.f, o->other.f, c.len);
   ifd_k_epilogue e = o->e;
   if (in_place) e.other = c.f;
-  ifd_k_product g = {o->m,    o->n,    o->k, o->a.f, o->a_rs, o->a_cs, o->b.f,
-                     o->b_rs, o->b_cs, c.f,  c_rs,   c_vs,    &e};
+  ifd_k_product g = {o->m,   o->n,    o->k,    o->a.f, o->a_rs, o->a_cs, 0,
+                     o->b.f, o->b_rs, o->b_cs, c.f,    c_rs,    c_vs,    &e};
   run(o, ifd_k_gemm(isa), pack, share, &grid, &g);
   for (int64_t i = 0; i < o->m; i++) {
     for (int64_t j = 0; j < o->n; j += 16)

@@ -2,15 +2,13 @@
 #include "kernels/gemm/pack.h"
 #include "kernels/gemm/product.h"
 
-/* Rows of A from i0 on, by segments. */
+/* Rows [i0, i1) of A by themselves. */
 static void pack_segments(const void *source, float *to, int64_t i0, int64_t i1, int64_t s0, int64_t s1) {
   const ifd_k_product *g = source;
   int64_t k0 = s0 * 16, k1 = ifd_min_i64(s1 * 16, g->k);
-  IFD_K(ifd_k_pack_a)(to, g->a + i0 * g->a_rs + k0 * g->a_cs, g->a_rs, g->a_cs, i1 - i0, k1 - k0);
+  IFD_K(ifd_k_pack_a)
+  (to, (i1 - i0) * 16, g->a + i0 * g->a_rs + k0 * g->a_cs, g->a_rs, g->a_cs, i1 - i0, k1 - k0);
 }
-
-/* Floats of packed A before row i. */
-static int64_t segments_before(const ifd_k_product *g, int64_t i) { return ifd_ceil_div(g->k, 16) * 16 * i; }
 
 static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch) {
   if (i0 >= i1 || j0 >= j1) return;
@@ -20,8 +18,8 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
   if (e.row_bias) e.row_bias += i0;
   ifd_k_product task = *g;
   int64_t c_vs = g->c_vs ? g->c_vs : 16;
-  bool packed = g->b_rs == 0 && g->b_cs == 0, packed_a = g->a_rs == 0 && g->a_cs == 0;
-  task.a += packed_a ? segments_before(g, i0) : i0 * g->a_rs;
+  bool packed = g->b_rs == 0 && g->b_cs == 0, packed_a = g->a_vs != 0;
+  task.a += i0 * (packed_a ? 16 : g->a_rs);
   IFD_K(ifd_product_run)
   (&(ifd_product){.m = i1 - i0,
                   .n = j1 - j0,
@@ -31,7 +29,7 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
                   .pack = packed_a || (i1 - i0 == 1 && g->a_cs == 1) ? NULL : pack_segments,
                   .source = &task,
                   .a = task.a,
-                  .a_segment = packed_a ? (i1 - i0) * 16 : 16,
+                  .a_segment = packed_a ? g->a_vs : 16,
                   .b = g->b + (packed ? j0 * g->k : j0 * g->b_cs),
                   .b_rs = g->b_rs,
                   .b_cs = g->b_cs,
@@ -52,7 +50,10 @@ static void pack_f32(float *packed, const ifd_float_anywhere *b, int64_t b_rs, i
 
 static void pack_a_f32(float *packed, const ifd_k_product *g, int64_t i0, int64_t i1, int64_t s0,
                        int64_t s1) {
-  pack_segments(g, packed + segments_before(g, i0) + s0 * (i1 - i0) * 16, i0, i1, s0, s1);
+  int64_t k0 = s0 * 16, k1 = ifd_min_i64(s1 * 16, g->k);
+  IFD_K(ifd_k_pack_a)
+  (packed + s0 * g->m * 16 + i0 * 16, g->m * 16, g->a + i0 * g->a_rs + k0 * g->a_cs, g->a_rs, g->a_cs,
+   i1 - i0, k1 - k0);
 }
 
 const struct ifd_k_gemm_table IFD_K(ifd_k_gemm) = {.pack_f32 = pack_f32,

@@ -5,8 +5,8 @@
  *
  * B is read by panels of 16 columns, [ceil(n / 16)][k][16] with zeros beyond n, the same on every ISA: a
  * constant B is packed once (pack_f32, ifd_k_gemm_packed_len), any other by each task into its scratch. A is
- * read by segments of k, [ceil(k / 16)][rows of a task][16]: packed by each task, or, where several read the
- * same rows, before them all (pack_a_f32). */
+ * read by segments of k, [ceil(k / 16)][rows][16]: packed by each task, or, where several read the same rows,
+ * before them all (pack_a_f32), or made so by whoever wrote it. */
 #ifndef IFD_KERNELS_GEMM_GEMM_H
 #define IFD_KERNELS_GEMM_GEMM_H
 
@@ -15,8 +15,9 @@
 
 typedef struct ifd_k_product {
   int64_t m, n, k;
-  const float *a; /* A[i, k] = a[i * a_rs + k * a_cs]; both strides 0: packed */
+  const float *a; /* A[i, k] = a[i * a_rs + k * a_cs], or, packed, a[k / 16 * a_vs + i * 16 + k % 16] */
   int64_t a_rs, a_cs;
+  int64_t a_vs;   /* 0: not packed */
   const float *b; /* B[k, j] = b[k * b_rs + j * b_cs]; both strides 0: packed */
   int64_t b_rs, b_cs;
   float *c;                       /* C[i, j] = c[i * c_rs + j / 16 * c_vs + j % 16] */
@@ -61,8 +62,7 @@ struct ifd_k_gemm_table {
    * of 16, and so is j1 unless it is n. */
   void (*pack_f32)(float *packed, const ifd_float_anywhere *b, int64_t b_rs, int64_t b_cs, int64_t k,
                    int64_t j0, int64_t j1);
-  /* Packs segments [s0, s1) of rows [i0, i1) of g's A to their place in `packed`: those of the tasks that
-   * will read them. */
+  /* Packs segments [s0, s1) of rows [i0, i1) of g's A to their place among its m rows in `packed`. */
   void (*pack_a_f32)(float *packed, const ifd_k_product *g, int64_t i0, int64_t i1, int64_t s0, int64_t s1);
   /* Rows [i0, i1) and columns [j0, j1) of C; j0 is a multiple of 16. Scratch is 64-aligned. k = 0 gives
    * sums of 0. */

@@ -39,22 +39,21 @@ static void pack_rows(float *to, const ifd_float_anywhere *from, int64_t rs, int
 }
 
 /* The whole segments of rows whose k are side by side: row by row, each from begin to end. */
-static void copy_segments(float *to, const ifd_float_anywhere *a, int64_t a_rs, int64_t rows,
+static void copy_segments(float *to, int64_t apart, const ifd_float_anywhere *a, int64_t a_rs, int64_t rows,
                           int64_t n_segments) {
   for (int64_t i = 0; i < rows; i++, a += a_rs)
     for (int64_t s = 0; s < n_segments; s++) {
       __builtin_prefetch(a + s * 16 + 2 * a_rs);
-      v16_store(to + (s * rows + i) * 16, v16_load(a + s * 16));
+      v16_store(to + s * apart + i * 16, v16_load(a + s * 16));
     }
 }
 
-void IFD_K(ifd_k_pack_a)(float *to, const ifd_float_anywhere *a, int64_t a_rs, int64_t a_cs, int64_t rows,
-                         int64_t k) {
+void IFD_K(ifd_k_pack_a)(float *to, int64_t apart, const ifd_float_anywhere *a, int64_t a_rs, int64_t a_cs,
+                         int64_t rows, int64_t k) {
   const int64_t whole = a_cs == 1 ? k / 16 : 0;
-  copy_segments(to, a, a_rs, rows, whole);
+  copy_segments(to, apart, a, a_rs, rows, whole);
   for (int64_t s = whole; s * 16 < k; s++)
-    pack_rows(to + s * rows * 16, a + s * 16 * a_cs, a_rs, a_cs, rows,
-              k - s * 16 < 16 ? (int)(k - s * 16) : 16);
+    pack_rows(to + s * apart, a + s * 16 * a_cs, a_rs, a_cs, rows, k - s * 16 < 16 ? (int)(k - s * 16) : 16);
 }
 
 /* Rows of k that are read for all columns before the next, so that memory far apart is met less often. */

@@ -135,7 +135,7 @@ static void run_products(const void *context, const ifd_args *args, int task) {
     e.row_bias = operand(&p->e.row_bias, args, i);
     e.other = operand(&p->e.other, args, i);
     g.a = (const float *)args->in[p->a] + a;
-    if (p->shares_a) g.a = packed_a(p, args), g.a_rs = g.a_cs = 0;
+    if (p->shares_a) g.a = packed_a(p, args), g.a_vs = g.m * 16;
     g.c = (float *)(p->p.c_shared ? args->shared : args->out[0]) + c;
     g.b = p->packed ? p->packed + (p->b_stride ? b / p->b_stride * p->packed_stride : 0)
                     : (const float *)args->in[p->b] + b;
