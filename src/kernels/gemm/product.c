@@ -21,7 +21,8 @@ typedef struct block {
   plane sums;       /* of the block, where they wait between blocks of k, or for store() */
   plane to;         /* where they go after this one: there, or C */
   bool first, last; /* block of k */
-  bool finish;      /* the kernels can do the whole epilogue */
+  bool finish;      /* the kernels can do the whole epilogue, */
+  bool bare;        /* which does nothing */
   int64_t *at;      /* of a block's segments */
 } block;
 
@@ -32,6 +33,11 @@ static bool set_finish(ifd_ukr_args *t, const ifd_product *p) {
   t->hi = e->act == IFD_K_ACT_CLIP ? e->p[1] : INFINITY;
   t->act = e->act, t->p[0] = e->p[0], t->p[1] = e->p[1];
   return !p->store && e->join <= IFD_K_JOIN_ADD && e->scale == 1 && !e->row_bias;
+}
+
+/* Whether the sums are the results. */
+static bool is_bare(const ifd_k_epilogue *e) {
+  return e->act == IFD_K_ACT_NONE && e->join == IFD_K_JOIN_NONE && e->scale == 1 && !e->bias && !e->row_bias;
 }
 
 /* Lines of each panel that a tile by itself fetches ahead of those it reads, two of four, where B comes from
@@ -89,14 +95,15 @@ static __attribute__((noinline)) void run_column(const block *k, int64_t j, int6
     t.next = t.b + LINES_AHEAD * 16, t.n_next = LINES_AHEAD;
   if (!k->first) t.init = in_plane(&k->sums, 0, vector);
   t.c = in_plane(&k->to, 0, vector);
-  t.finish = k->last && k->finish;
+  const bool bare = k->bare && whole && (j > 0 || p->skip == 0);
+  t.finish = k->last && k->finish && !bare;
   if (t.finish) {
     t.fill = p->fill;
     t.skip = j == 0 ? p->skip : 0;
     t.lanes = columns.n_cols - (n_vectors - 1) * 16;
     if (t.other) t.other += k->i0 * t.other_rs + j / 16 * t.other_vs;
     if (t.bias) t.bias = whole ? t.bias + j : padded(bias, t.bias + j, columns.n_cols, n_vectors);
-  } else if (k->last && !p->store) {
+  } else if (k->last && !p->store && !bare) {
     t.take = finish, t.taker = &columns;
   }
   IFD_K(ifd_ukr_run)(&t, k->i1 - k->i0, n_vectors);
@@ -181,7 +188,7 @@ void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
                        .other_rs = p->other_rs,
                        .other_vs = p->other_vs};
   k.t.other = p->epilogue->join ? p->epilogue->other : NULL;
-  k.finish = set_finish(&k.t, p);
+  k.finish = set_finish(&k.t, p), k.bare = is_bare(p->epilogue);
   int64_t n_i = ifd_ceil_div(p->m, size.rows), n_j = ifd_ceil_div(p->n, size.columns);
   for (int64_t x = 0; x < n_i * n_j; x++) {
     int64_t i = x / n_j, j = x % n_j;

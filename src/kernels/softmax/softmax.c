@@ -175,14 +175,14 @@ static void clear(float *x, size_t vs, size_t n) {
 static void weights(float *x, size_t rs, size_t vs, float scale, const float *mask, size_t mask_stride,
                     bool blind, float *factors, size_t n_rows, size_t n) {
   const float log2_e = 0x1.715476p+0f, factor = mask ? log2_e : scale * log2_e;
-  for (size_t r = 0; r < n_rows; r++, x += rs, mask = mask ? mask + mask_stride : NULL) {
-    const float most = mask_scores(x, vs, scale, mask, n);
-    if (blind && most == -INFINITY && is_blind(x, vs, n)) {
+  for (size_t r = 0; r < n_rows; r++)
+    factors[r] = mask_scores(x + r * rs, vs, scale, mask ? mask + r * mask_stride : NULL, n);
+  for (size_t r = 0; r < n_rows; r++, x += rs)
+    if (blind && factors[r] == -INFINITY && is_blind(x, vs, n)) {
       clear(x, vs, n);
       factors[r] = 0;
     } else
-      factors[r] = 1 / exp_scores(x, vs, most, factor, n);
-  }
+      factors[r] = 1 / exp_scores(x, vs, factors[r], factor, n);
 }
 
 static void scale_rows(float *y, size_t stride, const float *factors, size_t n_rows, size_t n) {

@@ -12,7 +12,7 @@
 enum { Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS, N_INPUTS };
 enum { Y, PRESENT_KEY, PRESENT_VALUE, SCORES, N_OUTPUTS };
 enum { RAW, CAPPED, BIASED, PROBABILITIES };
-enum { NEAR_SCORES = 1 << 13, TILE_ROWS = 14, MOST_ROWS = 56, TASKS = 16 };
+enum { NEAR_SCORES = 3 << 12, TILE_ROWS = 14, MOST_ROWS = 56, TASKS = 16 };
 
 ifd_attention_rows ifd_attention_rows_of(bool packed, int64_t heads, int64_t length, int64_t size) {
   return packed ? (ifd_attention_rows){0, length * heads * size, size, heads * size, 1}
@@ -185,7 +185,7 @@ static void run_plain(const params *p, const ifd_args *args, const span *s, ifd_
   p->gemm->run_f32(score, 0, s->n, 0, l->kv_len, gemm);
   p->softmax->weights(score->c, 16, (size_t)s->n * 16, l->scale, mask, (size_t)strides[2], !l->is_softmax,
                       factors, (size_t)s->n, (size_t)l->kv_len);
-  mix->a_rs = mix->a_cs = 0;
+  mix->a_vs = score->c_vs;
   p->gemm->run_f32(mix, 0, s->n, 0, l->v_size, gemm);
   p->softmax->scale_rows(mix->c, (size_t)mix->c_rs, factors, (size_t)s->n, (size_t)l->v_size);
 }
@@ -286,11 +286,11 @@ static bool is_plain(const params *p) {
 
 static size_t up(size_t n) { return (n + 63) / 64 * 64; }
 
-/* Whole tiles of queries at a time, whose scores stay near; tasks of them, but enough. */
+/* Some tiles of queries at a time, about as many each, whose scores stay near; tasks of them, but enough. */
 static void split(params *p) {
   const ifd_attention_layer *l = &p->l;
-  int64_t tiles = ifd_max_i64(1, NEAR_SCORES / l->kv_len / TILE_ROWS);
-  p->rows = ifd_min_i64(l->q_len, ifd_min_i64(MOST_ROWS, tiles * TILE_ROWS));
+  int64_t most = ifd_max_i64(1, ifd_min_i64(MOST_ROWS / TILE_ROWS, NEAR_SCORES / l->kv_len / TILE_ROWS));
+  p->rows = ifd_ceil_div(l->q_len, ifd_ceil_div(ifd_ceil_div(l->q_len, TILE_ROWS), most));
   int64_t fair = ifd_ceil_div(l->q_len * l->q_heads * l->batch, TASKS);
   p->queries = ifd_min_i64(l->q_len, ifd_ceil_div(fair, p->rows) * p->rows);
   p->blocks = ifd_ceil_div(l->q_len, p->queries);
