@@ -4,9 +4,16 @@ function(ifd_isa_kernels target out)
   set(ref_flags "")
   set(avx2_flags -mavx2 -mfma -mf16c -mprfchw)
   set(avx512_flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprfchw -mprefer-vector-width=512)
+  include(CheckCCompilerFlag)
+  # Tuned for processors that have it, GCC takes moves to mask registers for what they cost; for any, it keeps addresses of
+  # a tile there, and a load whose address comes back through the port of the multiply-adds waits for these.
+  set(dear_masks -mtune=icelake-server)
+  check_c_compiler_flag(${dear_masks} IFD_TUNES_MASKS)
+  if(IFD_TUNES_MASKS)
+    list(APPEND avx512_flags ${dear_masks})
+  endif()
   # GCC keeps addresses in vector registers where others are short: in a loop of multiply-adds they come back through the
   # ports these wait for, and all loads with them.
-  include(CheckCCompilerFlag)
   set(in_memory -mtune-ctrl=^inter_unit_moves_from_vec,^inter_unit_moves_to_vec)
   check_c_compiler_flag(${in_memory} IFD_TUNES_MOVES)
   if(IFD_TUNES_MOVES)
