@@ -23,9 +23,21 @@ static bool any_read(const ifd_node *node) {
   return false;
 }
 
+/* An output of the graph is made by a node. */
+static ifd_status replace_graph_output(ifd_rewrite *rw, ifd_value *old, const ifd_tensor *t) {
+  ifd_attr value = {.name = "value", .type = IFD_ATTR_TENSOR, .n = 1};
+  ifd_node *made;
+  ALLOC(ifd_rw_error(rw), value.tensor, ifd_arena_memdup(ifd_rw_arena(rw), t, sizeof *t));
+  TRY(ifd_rw_add_node(rw, &made, "Constant", NULL, 0, 1));
+  TRY(ifd_node_set_attr(ifd_rw_error(rw), made, &value));
+  return ifd_rw_replace(rw, old, made->outputs[0]);
+}
+
 static ifd_status replace_output(ifd_rewrite *rw, ifd_node *node, int i, const ifd_tensor *t) {
   ifd_value *c;
   if (!ifd_node_has_output(node, i) || !ifd_value_n_readers(node->outputs[i])) return IFD_OK;
+  if (node->outputs[i]->n_outputs && !t->splat && !ifd_node_is(node, "Constant"))
+    return replace_graph_output(rw, node->outputs[i], t);
   TRY(ifd_rw_add_constant(rw, &c, t, node->outputs[i]->name));
   return ifd_rw_replace(rw, node->outputs[i], c);
 }
