@@ -58,7 +58,8 @@ static ifd_status check_isa(ifd_error *err, const char *whose, const char *name)
 static ifd_status check_options(ifd_error *err, const infold_session_options *o) {
   EXPECT(err, o->max_steps >= 0, USAGE, "max_steps is at least 0, not %lld", (long long)o->max_steps);
   TRY(check_isa(err, "cpu", o->cpu));
-  return check_isa(err, "INFOLD_CPU", getenv("INFOLD_CPU"));
+  const char *cpu = getenv("INFOLD_CPU");
+  return check_isa(err, "INFOLD_CPU", cpu && *cpu ? cpu : NULL);
 }
 
 static ifd_status create_session(ifd_error *err, infold_session *s) {
