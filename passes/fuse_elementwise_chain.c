@@ -116,5 +116,7 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *root) {
 const ifd_pass ifd_pass_fuse_elementwise_chain = {
     .summary = "runs elementwise operators that follow one another in one pass over memory",
     .phase = IFD_PHASE_CHAIN,
-    .rules = (const ifd_rule[]){{"*", IFD_EXACT, fuse}, {0}},
+    .rules = (const ifd_rule[]){{"*", IFD_EXACT, fuse},
+                                {"infold.RoundFloat16 infold.RoundBFloat16", IFD_EXACT, fuse},
+                                {0}},
 };

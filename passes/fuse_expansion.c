@@ -47,8 +47,9 @@ static bool is_far(ifd_rewrite *rw, const ifd_value *v) {
 }
 
 static ifd_status copy_activation(ifd_rewrite *rw, ifd_node *to, const ifd_node *from) {
-  static const char *const names[][2] = {{"activation", "expansion"}, {"activation_p", "expansion_p"}};
-  for (int i = 0; i < 2; i++) {
+  static const char *const names[][2] = {
+      {"activation", "expansion"}, {"activation_p", "expansion_p"}, {"rounding", "expansion_rounding"}};
+  for (int i = 0; i < 3; i++) {
     const ifd_attr *found = ifd_node_find_attr(from, names[i][0]);
     if (!found) continue;
     ifd_attr a = *found;

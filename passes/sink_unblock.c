@@ -216,7 +216,7 @@ static ifd_status sink_bn(ifd_rewrite *rw, ifd_node *bn) {
  * beyond the last. */
 static const char elementwise[] =
     "Relu LeakyRelu Clip Sigmoid Tanh HardSigmoid HardSwish Swish Mish Gelu Elu Selu Softplus Softsign "
-    "Erf PRelu Abs Neg Add Sub Mul Max Min Sum Identity";
+    "Erf PRelu Abs Neg Add Sub Mul Max Min Sum Identity infold.RoundFloat16 infold.RoundBFloat16";
 
 const ifd_pass ifd_pass_sink_unblock = {
     .summary = "works on elements of blocked images as they are",

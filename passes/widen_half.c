@@ -3,8 +3,8 @@
 #include "tensor/convert.h"
 
 /* Operators whose kernels compute in float do so for float16 and bfloat16, too: what comes in is cast,
- * exactly, and what goes out is rounded once. Elementwise operators and those that move elements take the
- * narrow types as they are. */
+ * exactly, and what goes out is rounded once (round_half). Elementwise operators and those that move elements
+ * would take the narrow types as they are, and do where none of the others is next to them. */
 static const char widened[] =
     "Conv ConvTranspose DeformConv MatMul Gemm Einsum Col2Im "
     "Hardmax LpNormalization LayerNormalization RMSNormalization GroupNormalization "
@@ -13,6 +13,14 @@ static const char widened[] =
     "ReduceLogSumExp ArgMax ArgMin CumSum MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool "
     "GlobalLpPool "
     "LSTM GRU RNN Attention LinearAttention RotaryEmbedding Resize Upsample GridSample RoiAlign MaxRoiPool";
+
+static const char elements[] =
+    "Relu LeakyRelu Clip Sigmoid Tanh HardSigmoid HardSwish Swish Mish Gelu Elu Celu Selu Softplus Softsign "
+    "ThresholdedRelu Shrink PRelu Abs Neg Sign Reciprocal Sqrt Exp Log Erf Sin Cos Ceil Floor Round "
+    "Add Sub Mul Div Max Min Sum Pow Equal Less LessOrEqual Greater GreaterOrEqual IsNaN IsInf";
+static const char moves[] =
+    "Reshape Flatten Squeeze Unsqueeze Transpose Slice Split Gather GatherElements GatherND "
+    "Expand Tile Pad Concat Where DepthToSpace SpaceToDepth ReverseSequence Trilu";
 
 static ifd_status cast(ifd_rewrite *rw, ifd_value **out, ifd_value *value, ifd_dtype to) {
   ifd_node *node;
@@ -32,9 +40,11 @@ static ifd_status widen_constant(ifd_rewrite *rw, ifd_value **out, const ifd_val
 }
 
 static ifd_status widen(ifd_rewrite *rw, ifd_node *node) {
-  ifd_dtype half = ifd_rw_dtype(rw, ifd_node_input(node, 0));
   ifd_value **inputs;
   ifd_node *wide;
+  ifd_dtype half = IFD_UNDEFINED;
+  for (int i = 0; i < node->n_inputs && !ifd_dtype_is_half(half); i++)
+    if (node->inputs[i]) half = ifd_rw_dtype(rw, node->inputs[i]);
   if (!ifd_dtype_is_half(half) || ifd_rw_opset(node) < (half == IFD_BFLOAT16 ? 13 : 6)) return IFD_OK;
   ALLOC(ifd_rw_error(rw), inputs, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, node->n_inputs));
   for (int i = 0; i < node->n_inputs; i++) {
@@ -54,6 +64,43 @@ static ifd_status widen(ifd_rewrite *rw, ifd_node *node) {
     TRY(ifd_rw_replace(rw, node->outputs[i], made));
   }
   return IFD_OK;
+}
+
+static bool is_cast(ifd_rewrite *rw, const ifd_node *node) {
+  return node && ifd_node_is(node, "Cast") && ifd_rw_dtype(rw, node->inputs[0]) == IFD_FLOAT;
+}
+
+/* Something half that it reads was made in float. */
+static bool comes_from_float(ifd_rewrite *rw, const ifd_node *node) {
+  for (int i = 0; i < node->n_inputs; i++)
+    if (node->inputs[i] && is_cast(rw, node->inputs[i]->producer) &&
+        ifd_dtype_is_half(ifd_rw_dtype(rw, node->inputs[i])))
+      return true;
+  return false;
+}
+
+/* The result is read in float. */
+static bool goes_to_float(ifd_rewrite *rw, const ifd_value *y) {
+  for (int i = 0; i < y->uses.n; i++)
+    if (ifd_node_is(y->uses.v[i].node, "Cast") &&
+        ifd_rw_dtype(rw, y->uses.v[i].node->outputs[0]) == IFD_FLOAT)
+      return true;
+  return false;
+}
+
+static bool is_all_half(ifd_rewrite *rw, const ifd_node *node) {
+  for (int i = 0; i < node->n_inputs; i++)
+    if (node->inputs[i] && !ifd_dtype_is_half(ifd_rw_dtype(rw, node->inputs[i]))) return false;
+  return true;
+}
+
+static ifd_status widen_elements(ifd_rewrite *rw, ifd_node *node) {
+  bool near = comes_from_float(rw, node) || goes_to_float(rw, node->outputs[0]);
+  return near && is_all_half(rw, node) ? widen(rw, node) : IFD_OK;
+}
+
+static ifd_status widen_move(ifd_rewrite *rw, ifd_node *node) {
+  return comes_from_float(rw, node) ? widen(rw, node) : IFD_OK;
 }
 
 /* Softmax and LogSoftmax are defined by other operators, each of which rounds, and in narrow types that
@@ -102,5 +149,7 @@ const ifd_pass ifd_pass_widen_half = {
     .phase = IFD_PHASE_PLAN,
     .rules = (const ifd_rule[]){{widened, IFD_REASSOCIATES, widen},
                                 {"Softmax LogSoftmax", IFD_REASSOCIATES, take_steps},
+                                {elements, IFD_EXACT, widen_elements},
+                                {moves, IFD_EXACT, widen_move},
                                 {0}},
 };

@@ -3,9 +3,10 @@
  *     v = scale * sum + bias + row_bias           (each where given)
  *     y = act(v), act(v + other), act(v) + other or act(v) * other
  *
- * `other` is a tensor laid out as the output (a residual, a gate); it may be the output's own memory. A NaN
- * stays a NaN through every activation. Planners include this header for the types; a kernel's build
- * (IFD_ISA) also gets the functions. */
+ * With `rounding`, v and the result of each operation on it is the nearest value of a 16-bit float, as where
+ * these are operators of such a type; with rounds_sums, scale * sum, too. `other` is a tensor laid out as the
+ * output (a residual, a gate); it may be the output's own memory. A NaN stays a NaN through every activation.
+ * Planners include this header for the types; a kernel's build (IFD_ISA) also gets the functions. */
 #ifndef IFD_KERNELS_EPILOGUE_H
 #define IFD_KERNELS_EPILOGUE_H
 
@@ -30,7 +31,9 @@
   X(SOFTPLUS, "Softplus", v16_softplus(v))                                                                   \
   X(MISH, "Mish", v16_mish(v))                                                                               \
   X(ERF, "Erf", v16_erf(v))                                                                                  \
-  X(EXP, "Exp", v16_exp(v))
+  X(EXP, "Exp", v16_exp(v))                                                                                  \
+  X(ROUND_FLOAT16, "RoundFloat16", v16_round_float16(v))                                                     \
+  X(ROUND_BFLOAT16, "RoundBFloat16", v16_round_bfloat16(v))
 
 typedef enum ifd_k_act {
 #define X(name, text, value) IFD_K_ACT_##name,
@@ -57,6 +60,8 @@ typedef enum ifd_k_join {
 typedef struct ifd_k_epilogue {
   float scale; /* 1 leaves the sums as they are */
   ifd_k_act act;
+  ifd_k_act rounding; /* none, or one of those to 16-bit floats */
+  bool rounds_sums;
   float p[2];
   ifd_k_join join;
   const float *other;
@@ -88,6 +93,24 @@ IFD_INLINE v16 v16_activate(ifd_k_act act, v16 v, const float *p) {
 #undef P_
 }
 
+/* To the values of a 16-bit float that `rounding` names, if any. */
+IFD_INLINE v16 v16_rounded(ifd_k_act rounding, v16 v) {
+  if (rounding == IFD_K_ACT_ROUND_FLOAT16) return v16_round_float16(v);
+  return rounding == IFD_K_ACT_ROUND_BFLOAT16 ? v16_round_bfloat16(v) : v;
+}
+
+/* What is left to do to sums that were stored within their bounds, or without any. Rounded bounds are the
+ * bounds of what is rounded: there is nothing to round before. */
+typedef struct ifd_k_after {
+  ifd_k_act act, rounding;
+  float p[2];
+} ifd_k_after;
+
+IFD_INLINE ifd_k_after ifd_k_after_of(const ifd_k_epilogue *e) {
+  return (ifd_k_after){e->act > IFD_K_ACT_CLIP ? e->act : IFD_K_ACT_NONE, e->rounding, {e->p[0], e->p[1]}};
+}
+IFD_INLINE bool ifd_k_after_any(const ifd_k_after *a) { return a->act || a->rounding; }
+
 /* A tile of sums in memory and where it goes: rows of n_cols columns, in vectors of 16. Distances are in
  * floats. */
 typedef struct ifd_k_tile {
@@ -104,10 +127,8 @@ typedef struct ifd_k_tile {
   bool fill;    /* a last vector of fewer than 16 columns is stored whole, zeros beyond */
 } ifd_k_tile;
 
-/* Lanes [from, end) of n vectors, `apart` floats from one to the next, become what the activation makes of
- * them. */
-void IFD_K(ifd_k_activate)(ifd_k_act act, const float *p, float *y, int64_t apart, int64_t n, int from,
-                           int end);
+/* Lanes [from, end) of n vectors, `apart` floats from one to the next, become what is made of them. */
+void IFD_K(ifd_k_activate)(const ifd_k_after *a, float *y, int64_t apart, int64_t n, int from, int end);
 /* Stores the tile through the epilogue; `e` gives scale, activation and join, the pointers are the tile's. */
 void IFD_K(ifd_k_finish)(const ifd_k_epilogue *e, const ifd_k_tile *t);
 #endif

@@ -7,6 +7,7 @@
 #define IFD_KERNELS_SIMD_H
 
 #include "kernels/anywhere.h"
+#include "tensor/convert.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -77,6 +78,10 @@ IFD_INLINE v16 v16_round(v16 a) {
   return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 IFD_INLINE v16 v16_floor(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+/* to the nearest value of float16, ties to even, as a float; NaN becomes quiet */
+IFD_INLINE v16 v16_round_float16(v16 a) {
+  return _mm512_cvtph_ps(_mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 /* nearest even; out-of-range and NaN give INT32_MIN */
 IFD_INLINE i16 v16_to_i16(v16 a) { return _mm512_cvtps_epi32(a); }
 IFD_INLINE v16 i16_to_v16(i16 a) { return _mm512_cvtepi32_ps(a); }
@@ -199,6 +204,11 @@ IFD_INLINE v16 v16_round(v16 a) {
                _mm256_round_ps(a.h, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 IFD_INLINE v16 v16_floor(v16 a) { return (v16){_mm256_floor_ps(a.l), _mm256_floor_ps(a.h)}; }
+IFD_INLINE v16 v16_round_float16(v16 a) {
+  enum { TO_NEAREST = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
+  return (v16){_mm256_cvtph_ps(_mm256_cvtps_ph(a.l, TO_NEAREST)),
+               _mm256_cvtph_ps(_mm256_cvtps_ph(a.h, TO_NEAREST))};
+}
 IFD_INLINE i16 v16_to_i16(v16 a) { return (i16){_mm256_cvtps_epi32(a.l), _mm256_cvtps_epi32(a.h)}; }
 IFD_INLINE v16 i16_to_v16(i16 a) { return (v16){_mm256_cvtepi32_ps(a.l), _mm256_cvtepi32_ps(a.h)}; }
 IFD_INLINE i16 v16_bits(v16 a) { return (i16){_mm256_castps_si256(a.l), _mm256_castps_si256(a.h)}; }
@@ -278,6 +288,9 @@ IFD_INLINE bool m16_any(m16 a) {
 }
 IFD_INLINE v16 v16_round(v16 a) { LANES_(v16, f, rintf(a.f[k])); }
 IFD_INLINE v16 v16_floor(v16 a) { LANES_(v16, f, floorf(a.f[k])); }
+IFD_INLINE v16 v16_round_float16(v16 a) {
+  LANES_(v16, f, ifd_f16_to_f32(ifd_f32_to_f16(a.f[k]) | (a.f[k] != a.f[k] ? 0x200 : 0)));
+}
 IFD_INLINE i16 v16_to_i16(v16 a) {
   LANES_(i16, i, a.f[k] >= -2147483648.f && a.f[k] < 2147483648.f ? (int32_t)rintf(a.f[k]) : INT32_MIN);
 }
@@ -330,6 +343,13 @@ IFD_INLINE v16 v16_keep(v16 a) { return a; }
 IFD_INLINE v16 v16_zero(void) { return v16_set1(0); }
 IFD_INLINE v16 v16_neg(v16 a) { return i16_float(i16_xor(v16_bits(a), i16_set1(INT32_MIN))); }
 IFD_INLINE v16 v16_abs(v16 a) { return i16_float(i16_and(v16_bits(a), i16_set1(INT32_MAX))); }
+/* to the nearest value of bfloat16, likewise */
+IFD_INLINE v16 v16_round_bfloat16(v16 a) {
+  const i16 u = v16_bits(a), high = i16_set1(-(1 << 16)), odd = i16_and(i16_srl(u, 16), i16_set1(1));
+  const i16 near = i16_add(i16_add(u, i16_set1(0x7fff)), odd), quiet = i16_or(u, i16_set1(1 << 22));
+  const v16 y = v16_select(v16_isnan(a), i16_float(quiet), i16_float(near));
+  return i16_float(i16_and(v16_bits(y), high));
+}
 
 /* The one tree of every reduction along a vector: lane k meets lane k + 8, then 4, 2, 1. v16_hmax and
  * v16_hmin give the later lane where either is NaN. */

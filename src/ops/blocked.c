@@ -2,13 +2,13 @@
  * of 16. Block turns [N, C, image…] into [N, ceil(C / 16), image…, 16], with zeros beyond C; Unblock turns it
  * back. Such a tensor is an ordinary one of its shape, so operators of elements run on it as they are. Conv
  * and ConvTranspose take and give it, with what follows them (bias, activation, a residual) in their stores:
- * attribute `activation` names it, `activation_p` has its parameters, `join` says how input 3 takes part.
+ * their attributes are those of shared/epilogue.h.
  * Input 0 of Conv may also be plain ([N, C, image…]): attribute plain_input; so may the output, then:
  * plain_output. ConvTranspose of one group may have a plain output of its blocked input.
  * A pointwise Conv of one group may scale, shift and clip what it reads: inputs 4 and 5 have these for each
  * channel, blocked, attribute `prologue` the bounds. A depthwise Conv may read what a pointwise one of one
- * group makes of input 0: inputs 6 and 7 are its weights and bias, attributes `expansion` and `expansion_p`
- * its activation. */
+ * group makes of input 0: inputs 6 and 7 are its weights and bias, attributes `expansion`,
+ * `expansion_p` and `expansion_rounding` its activation and rounding. */
 #include "kernels/kernels.h"
 #include "ops/op.h"
 #include "ops/shared/batch.h"
@@ -259,7 +259,7 @@ static ifd_status place_expansion(ifd_lower *x, conv_params *p) {
   EXPECT(x->err, ifd_k_conv_plan_init(&plan, &before, IFD_K_CONV_DIRECT, 1), LIMIT,
          "the convolution is larger than memory");
   packing_of(x, &plan, &how);
-  p->expansion = ifd_epilogue_act(x->node, "expansion", "expansion_p");
+  p->expansion = ifd_epilogue_act(x->node, "expansion", "expansion_p", "expansion_rounding");
   p->has_expansion_bias = x->node->n_inputs > 7 && x->in[7];
   return pack_once(x, &p->packed_expansion, 6, &how);
 }

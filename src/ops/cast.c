@@ -1,4 +1,5 @@
-/* Cast, CastLike and BitCast. */
+/* Cast, CastLike, BitCast, and infold's own RoundFloat16 and RoundBFloat16: the nearest value of that type,
+ * as a float, which is a Cast there and back. */
 #include <math.h>
 #include <string.h>
 
@@ -191,6 +192,19 @@ static ifd_status lower_BitCast(ifd_lower *x) {
   return whole && ifd_dtypes[x->out[0]->dtype].bits >= 8 ? ifd_lower_copy(x) : IFD_OK;
 }
 
+/* ---- RoundFloat16, RoundBFloat16 ---- */
+
+IFD_COMPUTE_F64(RoundFloat16, (double)ifd_f16_to_f32(ifd_f64_to_f16(a)))
+IFD_COMPUTE_F64(RoundBFloat16, (double)ifd_bf16_to_f32(ifd_f32_to_bf16((float)a)))
+static const ifd_elementwise RoundFloat16 = {.f64 = RoundFloat16_f64};
+static const ifd_elementwise RoundBFloat16 = {.f64 = RoundBFloat16_f64};
+static ifd_status eval_RoundFloat16(ifd_eval *x) {
+  return ifd_elementwise_eval(x, &RoundFloat16, IFD_UNDEFINED, NULL);
+}
+static ifd_status eval_RoundBFloat16(ifd_eval *x) {
+  return ifd_elementwise_eval(x, &RoundBFloat16, IFD_UNDEFINED, NULL);
+}
+
 /* ---- inference ---- */
 
 static ifd_status infer_to(ifd_infer *x, ifd_dtype to) {
@@ -225,6 +239,11 @@ static ifd_status infer_CastLike(ifd_infer *x) { return infer_to(x, ifd_infer_dt
   }
 #define CAST_LIKE(since_, eval_)                                                                             \
   { .name = "CastLike", .since = since_, .infer = infer_CastLike, .eval = eval_, .lower = lower_cast }
+#define ROUND(name_)                                                                                         \
+  {                                                                                                          \
+    .name = #name_, .domain = "infold", .flags = IFD_OP_ELEMENTWISE, .infer = ifd_infer_like_first,          \
+    .eval = eval_##name_, .lower = ifd_lower_elementwise                                                     \
+  }
 const ifd_op ifd_ops_cast[] = {ROW(Cast, 1, infer_Cast_1, eval_Cast_1, lower_cast),
                                ROW(Cast, 6, infer_Cast, eval_Cast, lower_cast),
                                ROW(Cast, 19, infer_Cast, eval_Cast_19, lower_cast),
@@ -233,4 +252,6 @@ const ifd_op ifd_ops_cast[] = {ROW(Cast, 1, infer_Cast_1, eval_Cast_1, lower_cas
                                CAST_LIKE(19, eval_CastLike_19),
                                CAST_LIKE(24, eval_CastLike),
                                ROW(BitCast, 26, infer_BitCast, eval_BitCast, lower_BitCast),
+                               ROUND(RoundFloat16),
+                               ROUND(RoundBFloat16),
                                {0}};

@@ -8,6 +8,7 @@
 #include "kernels/conv/winograd.h"
 #include "kernels/conv/winograd_line.h"
 #include "kernels/kernels.h"
+#include "kcheck/rounded.h"
 
 typedef struct problem {
   ifd_k_conv_shape s;
@@ -96,9 +97,10 @@ static void make_epilogue(problem *p, uint64_t *state) {
   ifd_k_epilogue *e = &p->e;
   bool plain = rand_in(state, 0, 1);
   *e = (ifd_k_epilogue){.scale = plain || rand_in(state, 0, 1) ? 1 : .5f};
-  e->act = (ifd_k_act)rand_in(state, 0, plain ? IFD_K_ACT_CLIP : IFD_K_N_ACTS - 1);
+  e->act = (ifd_k_act)rand_in(state, 0, plain ? IFD_K_ACT_CLIP : IFD_K_ACT_ROUND_FLOAT16 - 1);
   memcpy(e->p, params[e->act], sizeof e->p);
   e->join = (ifd_k_join)rand_in(state, 0, plain ? IFD_K_JOIN_ADD : IFD_K_JOIN_MUL_ACT);
+  random_rounding(e, state);
   e->other = p->other.f;
   e->bias = rand_in(state, 0, 1) ? p->bias.f : NULL;
 }
@@ -147,13 +149,13 @@ static void describe(const problem *p, char *to, size_t size) {
   const ifd_k_conv_shape *s = &p->s;
   snprintf(to, size,
            "%s%s c %d m %d g %d in %dx%dx%d out %dx%dx%d k %dx%dx%d s %dx%dx%d d %dx%dx%d p %dx%dx%d batch "
-           "%d act %d join %d",
+           "%d act %d join %d rounding %d %d",
            ifd_k_conv_algo_name(p->algo), s->transposed ? " transposed" : "", (int)s->c, (int)s->m,
            (int)s->groups, (int)s->in[0], (int)s->in[1], (int)s->in[2], (int)s->out[0], (int)s->out[1],
            (int)s->out[2], (int)s->kernel[0], (int)s->kernel[1], (int)s->kernel[2], (int)s->stride[0],
            (int)s->stride[1], (int)s->stride[2], (int)s->dilation[0], (int)s->dilation[1],
            (int)s->dilation[2], (int)s->pad[0], (int)s->pad[1], (int)s->pad[2], (int)p->batch, p->e.act,
-           p->e.join);
+           p->e.join, p->e.rounding, p->e.rounds_sums);
 }
 
 /* y of `batch` samples from the n-th on; split: in smaller tasks than planned. */
@@ -238,6 +240,31 @@ static void check_values(const problem *p, const buffer *y) {
       }
 }
 
+/* The sums, and what is made of each in float. */
+static void check_rounded(const problem *p, const buffer *y, uint64_t *state) {
+  const ifd_k_epilogue *e = &p->e;
+  problem plain = *p;
+  plain.e = (ifd_k_epilogue){.scale = 1};
+  buffer sums = run(&plain, IFD_ISA_REF, 0, p->batch, state);
+  for (int64_t n = 0; n < p->batch; n++)
+    for (int64_t m = 0; m < p->s.m; m++)
+      for (int64_t o = 0; o < volume(p->s.out); o++) {
+        int64_t at = y_at(p, n, m, o);
+        float v = sums.f[at] * e->scale, other = p->other.f[at];
+        if (e->rounds_sums) v = rounded(e, v);
+        v = rounded(e, v + (e->bias ? e->bias[m] : 0));
+        if (e->join == IFD_K_JOIN_ADD) v = rounded(e, v + other);
+        v = rounded(e, exactly_activated(e, v));
+        if (e->join > IFD_K_JOIN_ADD) v = rounded(e, e->join == IFD_K_JOIN_ADD_ACT ? v + other : v * other);
+        if (v == y->f[at]) continue;
+        char text[300];
+        describe(p, text, sizeof text);
+        fail_msg("%s: sample %d channel %d pixel %d is %a, not %a", text, (int)n, (int)m, (int)o, y->f[at],
+                 v);
+      }
+  buffer_free(&sums);
+}
+
 static void check_same(const problem *p, const buffer *a, const buffer *b, int64_t n, int64_t batch,
                        const char *what) {
   int64_t len = y_planes(p) * volume(p->s.out);
@@ -274,7 +301,8 @@ static void check_packing(problem *p) {
 static void check(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, int64_t batch, uint64_t *state) {
   problem p = make(s, algo, batch, rand_in(state, 0, 3) == 0, state);
   buffer want = run(&p, IFD_ISA_REF, 0, batch, state);
-  if (!p.odd) check_values(&p, &want);
+  if (!p.odd && p.e.rounding) check_rounded(&p, &want, state);
+  if (!p.odd && !p.e.rounding) check_values(&p, &want);
   for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
     buffer y = run(&p, isa, 0, batch, state);
     check_same(&p, &want, &y, 0, batch, ifd_isa_name(isa));

@@ -48,6 +48,8 @@ static double shrink(double x) { return x < -0.25 ? x + 1.5 : x > 0.25 ? x - 1.5
 static double gelu(double x) { return .5 * x * erfc(-x * M_SQRT1_2); }
 static double gelu_tanh(double x) { return x * sigmoid(2 * sqrt(2 / M_PI) * (x + .044715 * x * x * x)); }
 static double clip(double x) { return x < 0.25 ? 0.25 : x > 1.5 ? 1.5 : x; }
+static double round_float16(double x) { return (double)ifd_f16_to_f32(ifd_f64_to_f16(x)); }
+static double round_bfloat16(double x) { return (double)ifd_bf16_to_f32(ifd_f32_to_bf16((float)x)); }
 
 static const float params[IFD_EL_PARAMS] = {0.25f, 1.5f};
 
@@ -98,6 +100,8 @@ static const struct {
     {IFD_EL_Gelu, gelu, 7, -12},
     {IFD_EL_GeluTanh, gelu_tanh, 2.7, -5},
     {IFD_EL_Clip, clip, 0, -INFINITY},
+    {IFD_EL_RoundFloat16, round_float16, 0, -INFINITY},
+    {IFD_EL_RoundBFloat16, round_bfloat16, 0, -INFINITY},
 };
 
 /* Distance of y from the real number r in units of the last place of r as a float */

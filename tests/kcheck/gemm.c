@@ -4,23 +4,13 @@
 
 #include "kernels/gemm/gemm.h"
 #include "kernels/kernels.h"
+#include "kcheck/rounded.h"
 
 typedef struct operands {
   int64_t m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs;
   buffer a, b, other, bias, row_bias, want;
   ifd_k_epilogue e;
 } operands;
-
-static float activate(const ifd_k_epilogue *e, float v) {
-  float line = v * e->p[0] + e->p[1], hard = line != line ? line : line < 0 ? 0 : line > 1 ? 1 : line;
-  switch (e->act) {
-  case IFD_K_ACT_CLIP: return v < e->p[0] ? e->p[0] : v > e->p[1] ? e->p[1] : v;
-  case IFD_K_ACT_LEAKY_RELU: return v < 0 ? v * e->p[0] : v;
-  case IFD_K_ACT_HARD_SIGMOID: return hard;
-  case IFD_K_ACT_HARD_SWISH: return v * hard;
-  default: return v;
-  }
-}
 
 static float element(const operands *o, int64_t i, int64_t j) {
   const ifd_k_epilogue *e = &o->e;
@@ -31,12 +21,17 @@ static float element(const operands *o, int64_t i, int64_t j) {
     v = k < 256 ? chain : v + chain;
     chain = 0;
   }
-  v = v * e->scale + (e->bias ? e->bias[j] : 0);
+  v *= e->scale;
+  if (e->rounds_sums) v = rounded(e, v);
+  v += e->bias ? e->bias[j] : 0;
   if (e->row_bias) v += e->row_bias[i];
+  v = rounded(e, v);
   float other = e->join ? e->other[i * e->other_rs + j] : 0;
-  if (e->join == IFD_K_JOIN_ADD) v += other;
-  v = activate(e, v);
-  return e->join == IFD_K_JOIN_ADD_ACT ? v + other : e->join == IFD_K_JOIN_MUL_ACT ? v * other : v;
+  if (e->join == IFD_K_JOIN_ADD) v = rounded(e, v + other);
+  v = rounded(e, exactly_activated(e, v));
+  return rounded(e, e->join == IFD_K_JOIN_ADD_ACT   ? v + other
+                    : e->join == IFD_K_JOIN_MUL_ACT ? v * other
+                                                    : v);
 }
 
 static void make_epilogue(operands *o, uint64_t *state) {
@@ -50,6 +45,7 @@ static void make_epilogue(operands *o, uint64_t *state) {
   e->act = (ifd_k_act)rand_in(state, 0, plain ? IFD_K_ACT_CLIP : IFD_K_ACT_HARD_SWISH);
   memcpy(e->p, p[e->act], sizeof e->p);
   e->join = (ifd_k_join)rand_in(state, 0, plain ? IFD_K_JOIN_ADD : IFD_K_JOIN_MUL_ACT);
+  random_rounding(e, state);
   e->other = o->other.f;
   e->other_rs = o->c_rs;
   e->bias = rand_in(state, 0, 1) ? o->bias.f : NULL;

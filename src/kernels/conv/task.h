@@ -73,9 +73,9 @@ IFD_INLINE void ifd_conv_finish(const ifd_conv_task *t, const float *sums, int64
 /* The common epilogues in registers: min(max(sum + bias + other, lo), hi), zeros beyond the channels. */
 typedef struct ifd_conv_fused {
   bool fits;  /* they are the whole of it; */
-  bool waits; /* or another activation of these is: stored without, it is done where they lie */
-  ifd_k_act act;
-  float p[2];
+  bool waits; /* or what comes after is: stored without, it is done where they lie */
+  ifd_k_after after;
+  ifd_k_act rounding; /* before `other` is added */
   int n_lanes;
   m16 lanes;
   v16 bias, lo, hi;
@@ -84,11 +84,12 @@ typedef struct ifd_conv_fused {
 IFD_INLINE ifd_conv_fused ifd_conv_fuse(const ifd_conv_task *t, int64_t b) {
   const ifd_k_epilogue *e = &t->epilogue;
   int n = (int)ifd_conv_columns(t, b);
-  bool sums = e->join <= IFD_K_JOIN_ADD && e->scale == 1;
-  return (ifd_conv_fused){.fits = sums && e->act <= IFD_K_ACT_CLIP,
-                          .waits = sums && e->act > IFD_K_ACT_CLIP,
-                          .act = e->act,
-                          .p = {e->p[0], e->p[1]},
+  const ifd_k_after after = ifd_k_after_of(e);
+  bool sums = e->join <= IFD_K_JOIN_ADD && e->scale == 1 && !e->rounds_sums;
+  return (ifd_conv_fused){.fits = sums && !ifd_k_after_any(&after),
+                          .waits = sums && ifd_k_after_any(&after),
+                          .after = after,
+                          .rounding = e->rounding,
                           .n_lanes = n,
                           .lanes = m16_first(n),
                           .bias = e->bias ? v16_load_n(e->bias + b * 16, n) : v16_zero(),
@@ -97,12 +98,12 @@ IFD_INLINE ifd_conv_fused ifd_conv_fuse(const ifd_conv_task *t, int64_t b) {
 }
 /* What waits, in n vectors that are stored. */
 IFD_INLINE void ifd_conv_fused_end(const ifd_conv_fused *f, float *y, int64_t n) {
-  if (f->waits) IFD_K(ifd_k_activate)(f->act, f->p, y, 16, n, 0, f->n_lanes);
+  if (f->waits) IFD_K(ifd_k_activate)(&f->after, y, 16, n, 0, f->n_lanes);
 }
 /* `other` is the element's, or NULL. */
 IFD_INLINE v16 ifd_conv_fused_of(const ifd_conv_fused *f, v16 sum, const float *other) {
   v16 v = v16_add(sum, f->bias);
-  if (other) v = v16_add(v, v16_load(other));
+  if (other) v = v16_add(v16_rounded(f->rounding, v), v16_load(other));
   return v16_select(f->lanes, v16_min(f->hi, v16_max(f->lo, v)), v16_zero());
 }
 

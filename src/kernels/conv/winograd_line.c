@@ -220,8 +220,7 @@ static void finish_tile(const work *k, const ifd_conv_task *task, const tile *p,
   if (fused->fits || fused->waits) {
     const float *other = task->epilogue.join ? task->epilogue.other + at : NULL;
     kernel(m, k->z.m_plane, fused, task->y + at, other, apart * 16, p->n);
-    if (fused->waits)
-      IFD_K(ifd_k_activate)(fused->act, fused->p, task->y + at, apart * 16, p->n, 0, fused->n_lanes);
+    if (fused->waits) IFD_K(ifd_k_activate)(&fused->after, task->y + at, apart * 16, p->n, 0, fused->n_lanes);
     return;
   }
   float sums[MAX_OUT * 16] __attribute__((aligned(64)));

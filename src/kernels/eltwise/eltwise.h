@@ -15,7 +15,8 @@
 #include "kernels/eltwise/integer.h"
 #include "tensor/dtype.h"
 
-/* FLOAT to FLOAT. GeluTanh is Gelu with approximate="tanh". Parameters: alpha of LeakyRelu, Elu, Celu, Swish
+/* FLOAT to FLOAT. GeluTanh is Gelu with approximate="tanh". RoundFloat16 and RoundBFloat16 give the nearest
+ * value of that type, ties to even. Parameters: alpha of LeakyRelu, Elu, Celu, Swish
  * and ThresholdedRelu; alpha, gamma of Selu; alpha, beta of HardSigmoid; lambd, bias of Shrink; min, max of
  * Clip, whose bounds may be ±Inf and which leaves NaN a NaN. */
 /* clang-format off */
@@ -23,7 +24,7 @@
   X(Identity) X(Abs) X(Neg) X(Sign) X(Reciprocal) X(Sqrt) X(Exp) X(Log) X(Sin) X(Cos) X(Tan) X(Asin) X(Acos) \
   X(Atan) X(Sinh) X(Cosh) X(Asinh) X(Acosh) X(Atanh) X(Erf) X(Ceil) X(Floor) X(Round) X(Relu) X(LeakyRelu)   \
   X(Elu) X(Celu) X(Selu) X(HardSigmoid) X(HardSwish) X(Mish) X(Sigmoid) X(Softplus) X(Softsign) X(Swish)     \
-  X(ThresholdedRelu) X(Shrink) X(Tanh) X(Gelu) X(GeluTanh) X(Clip)
+  X(ThresholdedRelu) X(Shrink) X(Tanh) X(Gelu) X(GeluTanh) X(Clip) X(RoundFloat16) X(RoundBFloat16)
 /* clang-format on */
 /* To BOOL */
 #define IFD_EL_TEST_LIST(X) X(IsNaN) X(IsInf) /* detect_negative, detect_positive: 0 or 1 */ X(Not)

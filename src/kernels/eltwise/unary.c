@@ -53,6 +53,8 @@ LANES(Tanh, v16_tanh(x))
 LANES(Gelu, v16_gelu(x))
 LANES(GeluTanh, v16_gelu_tanh(x))
 LANES(Clip, v16_min(q, v16_max(p, x)))
+LANES(RoundFloat16, v16_round_float16(x))
+LANES(RoundBFloat16, v16_round_bfloat16(x))
 
 #define ROW(name)                                                                                            \
   static void name##_row(const float *params, const void *from, void *to, size_t n) {                        \

@@ -20,11 +20,14 @@ IFD_INLINE void finish(const ifd_k_act act, const ifd_k_epilogue *epilogue, cons
       const float *sums = t->sums + i * t->sums_rs + j / 16 * t->sums_vs;
       v16 v = n == 16 ? v16_load(sums) : v16_load_n(sums, n);
       v16 other = t->other ? v16_load_n(t->other + i * t->other_rs + j / 16 * t->other_vs, n) : v16_zero();
-      v = v16_add(v16_mul(v, scale), bias);
+      v = v16_mul(v, scale);
+      if (e->rounds_sums) v = v16_rounded(e->rounding, v);
+      v = v16_add(v, bias);
       if (t->row_bias) v = v16_add(v, v16_set1(t->row_bias[i]));
-      if (e->join == IFD_K_JOIN_ADD) v = v16_add(v, other);
-      v = v16_activate(act, v, e->p);
-      if (e->join > IFD_K_JOIN_ADD) v = join(e->join, v, other);
+      v = v16_rounded(e->rounding, v);
+      if (e->join == IFD_K_JOIN_ADD) v = v16_rounded(e->rounding, v16_add(v, other));
+      if (act) v = v16_rounded(e->rounding, v16_activate(act, v, e->p));
+      if (e->join > IFD_K_JOIN_ADD) v = v16_rounded(e->rounding, join(e->join, v, other));
       float *y = t->y + i * t->y_rs + j / 16 * t->y_vs;
       if (whole)
         v16_store(y, v);
@@ -55,8 +58,8 @@ IFD_INLINE void activate(const ifd_k_act act, const float *parameters, float *y,
       v16_store_lanes(y, v16_activate(act, v16_load_lanes(y, lanes), p), lanes);
 }
 
-void IFD_K(ifd_k_activate)(ifd_k_act act, const float *p, float *y, int64_t apart, int64_t n, int from,
-                           int end) {
+static void activate_by(ifd_k_act act, const float *p, float *y, int64_t apart, int64_t n, int from,
+                        int end) {
 #define X(name, text, value)                                                                                 \
   case IFD_K_ACT_##name: activate(IFD_K_ACT_##name, p, y, apart, n, from, end); break;
   switch (act) {
@@ -64,4 +67,11 @@ void IFD_K(ifd_k_activate)(ifd_k_act act, const float *p, float *y, int64_t apar
   default: break;
   }
 #undef X
+}
+
+void IFD_K(ifd_k_activate)(const ifd_k_after *a, float *y, int64_t apart, int64_t n, int from, int end) {
+  if (a->rounding) activate_by(a->rounding, a->p, y, apart, n, from, end);
+  if (!a->act) return;
+  activate_by(a->act, a->p, y, apart, n, from, end);
+  if (a->rounding) activate_by(a->rounding, a->p, y, apart, n, from, end);
 }

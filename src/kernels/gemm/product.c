@@ -26,18 +26,20 @@ typedef struct block {
   int64_t *at;      /* of a block's segments */
 } block;
 
-/* Whether the kernels can do the whole epilogue, as act(min(max(sum + bias + other, lo), hi)). */
+/* Whether the kernels can do the whole epilogue, as what comes after min(max(sum + bias + other, lo), hi). */
 static bool set_finish(ifd_ukr_args *t, const ifd_product *p) {
   const ifd_k_epilogue *e = p->epilogue;
   t->lo = e->act == IFD_K_ACT_CLIP ? e->p[0] : -INFINITY;
   t->hi = e->act == IFD_K_ACT_CLIP ? e->p[1] : INFINITY;
-  t->act = e->act, t->p[0] = e->p[0], t->p[1] = e->p[1];
+  t->after = ifd_k_after_of(e);
+  if (e->rounds_sums || (e->rounding && e->join)) return false;
   return !p->store && e->join <= IFD_K_JOIN_ADD && e->scale == 1 && !e->row_bias;
 }
 
 /* Whether the sums are the results. */
 static bool is_bare(const ifd_k_epilogue *e) {
-  return e->act == IFD_K_ACT_NONE && e->join == IFD_K_JOIN_NONE && e->scale == 1 && !e->bias && !e->row_bias;
+  return e->act == IFD_K_ACT_NONE && e->rounding == IFD_K_ACT_NONE && e->join == IFD_K_JOIN_NONE &&
+         e->scale == 1 && !e->bias && !e->row_bias;
 }
 
 /* Lines of each panel that a tile by itself fetches ahead of those it reads, two of four, where B comes from

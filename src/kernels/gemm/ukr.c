@@ -71,12 +71,12 @@ IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_
     store_lanes(M, NV, sum, t, row);
 }
 
-/* What an activation beyond bounds makes of the stored vectors of rows [row, row + n). Apart: the tiles need
+/* What comes after bounds, in the stored vectors of rows [row, row + n). Apart: the tiles need
  * every register. */
 static __attribute__((noinline)) void activate_stored(const ifd_ukr_args *t, int64_t row, int64_t n,
                                                       int64_t n_vectors) {
   for (int64_t v = 0; v < n_vectors; v++) IFD_K(ifd_k_activate)
-  (t->act, t->p, t->c + row * t->c_rs + v * t->c_vs, t->c_rs, n, v == 0 ? (int)t->skip : 0,
+  (&t->after, t->c + row * t->c_rs + v * t->c_vs, t->c_rs, n, v == 0 ? (int)t->skip : 0,
    v < n_vectors - 1 ? 16 : (int)t->lanes);
 }
 
@@ -149,7 +149,7 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
   }
   if (t->finish) {
     store_finished(M, NV, sum, t, in->row);
-    if (t->act > IFD_K_ACT_CLIP) activate_stored(t, in->row, M, NV);
+    if (ifd_k_after_any(&t->after)) activate_stored(t, in->row, M, NV);
   } else
     EACH_VECTOR EACH_ROW v16_store(t->c + (in->row + i) * t->c_rs + v * t->c_vs, sum[i][v]);
 }

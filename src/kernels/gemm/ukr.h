@@ -46,7 +46,7 @@ typedef struct ifd_ukr_args {
   int64_t init_rs, init_vs;
   float *c;
   int64_t c_rs, c_vs;
-  bool finish;        /* store act(min(max(sum + bias + other, lo), hi)), else the sums */
+  bool finish;        /* store min(max(sum + bias + other, lo), hi) and what comes after, else the sums */
   int64_t lanes;      /* of the last vector that are finished; */
   bool fill;          /* zeros beyond, else these are left alone */
   int64_t skip;       /* lanes of the first vector that are left alone */
@@ -54,8 +54,7 @@ typedef struct ifd_ukr_args {
   const float *other; /* or NULL: not added. It may be c. */
   int64_t other_rs, other_vs;
   float lo, hi;
-  ifd_k_act act; /* bounds, or of what is stored within infinite ones, */
-  float p[2];    /* with its parameters */
+  ifd_k_after after; /* of what is stored within these */
   /* Instead of c: takes each tile's sums, vector v of its row i at sums + (v * n_rows + i) * 16; or NULL. */
   void (*take)(const void *taker, const float *sums, int64_t row, int64_t n_rows);
   const void *taker;

@@ -32,8 +32,7 @@ static bool pow_part(const ifd_node *node, scalar_of *scalar, void *context, ifd
 
 bool ifd_chain_part_of(const ifd_node *node, scalar_of *scalar, void *context, ifd_chain_part *out) {
   *out = (ifd_chain_part){.n_operands = node->n_inputs, .n_steps = 1};
-  if (!node->op || node->op->domain || !(node->op->flags & IFD_OP_ELEMENTWISE) || node->n_outputs != 1 ||
-      node->n_inputs == 0)
+  if (!node->op || !(node->op->flags & IFD_OP_ELEMENTWISE) || node->n_outputs != 1 || node->n_inputs == 0)
     return false;
   out->op = ifd_eltwise_find(node, out->p);
   if (out->op == IFD_EL_Gelu && ifd_node_string_is(node, "approximate", "none", "tanh"))

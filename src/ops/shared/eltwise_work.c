@@ -107,12 +107,12 @@ static ifd_eltwise_step *add_step(ifd_eltwise *e, const ifd_eltwise_step *step) 
 /* The functions of vmath are tens of operations an element. */
 static double ops_of(ifd_el op) {
   static const bool cheap[IFD_EL_N] = {
-      [IFD_EL_Identity] = true, [IFD_EL_Abs] = true,        [IFD_EL_Neg] = true,
-      [IFD_EL_Sign] = true,     [IFD_EL_Ceil] = true,       [IFD_EL_Floor] = true,
-      [IFD_EL_Round] = true,    [IFD_EL_Relu] = true,       [IFD_EL_Clip] = true,
-      [IFD_EL_Sqrt] = true,     [IFD_EL_Reciprocal] = true, [IFD_EL_LeakyRelu] = true,
-      [IFD_EL_Softsign] = true, [IFD_EL_Shrink] = true,     [IFD_EL_HardSigmoid] = true,
-      [IFD_EL_HardSwish] = true};
+      [IFD_EL_Identity] = true,  [IFD_EL_Abs] = true,          [IFD_EL_Neg] = true,
+      [IFD_EL_Sign] = true,      [IFD_EL_Ceil] = true,         [IFD_EL_Floor] = true,
+      [IFD_EL_Round] = true,     [IFD_EL_Relu] = true,         [IFD_EL_Clip] = true,
+      [IFD_EL_Sqrt] = true,      [IFD_EL_Reciprocal] = true,   [IFD_EL_LeakyRelu] = true,
+      [IFD_EL_Softsign] = true,  [IFD_EL_Shrink] = true,       [IFD_EL_HardSigmoid] = true,
+      [IFD_EL_HardSwish] = true, [IFD_EL_RoundFloat16] = true, [IFD_EL_RoundBFloat16] = true};
   return (op < IFD_EL_N_UNARY && !cheap[op]) || op == IFD_EL_Pow ? 8 : 1;
 }
 
