@@ -1,7 +1,9 @@
 /* infold.MatMul: MatMul with what follows it in its stores, which plans make and files never see. Input 0 is
  * A, 1 is B (or, with transB, its last two dimensions exchanged), 2 one bias for each column, 3 the operand
  * of attribute `join`, laid out as the result; 2 and 3 may be absent. The other attributes are those of
- * shared/epilogue.h. */
+ * shared/epilogue.h, and packed_output and packed_input: between products that both have theirs, whose B are
+ * matrices, the rows of each index of the first dimension lie as packed A (kernels/gemm/gemm.h) where packs()
+ * says so. */
 #include <string.h>
 
 #include "ops/shared/epilogue.h"
@@ -41,12 +43,31 @@ static ifd_status eval_product(ifd_eval *x) {
   return ifd_eval_out(x, &out, 0, IFD_FLOAT, &p.out);
 }
 
+/* From the sizes of one sample alone: rows enough that reading B for these by themselves costs nothing. */
+static bool packs(const ifd_shape *shape) {
+  enum { ROWS = 56 };
+  int last = shape->rank - 1;
+  return last >= 2 && shape->dim[last] % 16 == 0 && ifd_shape_span(shape, 1, last) >= ROWS;
+}
+
+/* Products of the rows of one index of the first dimension each, packed A, C or both. */
+static void pack(ifd_products *p, const ifd_matmul *s, bool a, bool c) {
+  if (!a && !c) return;
+  p->m = ifd_shape_span(&s->out, 1, s->out.rank - 1);
+  p->batch = (ifd_shape){.rank = 1, .dim = {s->out.dim[0]}};
+  p->a_batch[0] = p->m * p->k, p->b_batch[0] = 0, p->c_batch[0] = p->m * p->n;
+  if (a) p->a_vs = p->m * 16;
+  if (c) p->c_rs = 16, p->c_vs = p->m * 16;
+}
+
 static ifd_status lower_product(ifd_lower *x) {
   ifd_matmul s;
   TRY(sizes_of(x->err, &s, x->node, &x->in[0]->shape, &x->in[1]->shape));
   bool turned = ifd_node_int(x->node, "transB", 0);
   ifd_products p = ifd_products_of(&s, x->in[1]->shape.rank);
   if (turned) p.b_rs = 1, p.b_cs = s.k;
+  pack(&p, &s, ifd_node_int(x->node, "packed_input", 0) && packs(&x->in[0]->shape),
+       ifd_node_int(x->node, "packed_output", 0) && packs(&s.out));
   ifd_gemm_epilogue e = {.e = ifd_epilogue_of(x->node)};
   e.e.other_rs = s.n;
   bool bias = ifd_node_has_input(x->node, 2), other = ifd_node_has_input(x->node, 3);
@@ -55,7 +76,7 @@ static ifd_status lower_product(ifd_lower *x) {
              (!other || ifd_tensor_count(x->in[3]) == ifd_shape_count(&s.out)),
          BAD_INPUT, "the bias or the other operand does not fit the result");
   if (bias) e.bias = (ifd_operand){.place = IFD_OPERAND_INPUT, .input = 2};
-  if (other) e.other = (ifd_operand){.place = IFD_OPERAND_INPUT, .input = 3, .step = s.m * s.n};
+  if (other) e.other = (ifd_operand){.place = IFD_OPERAND_INPUT, .input = 3, .step = p.m * p.n};
   return ifd_lower_products(x, &p, 0, 1, &e);
 }
 

@@ -91,6 +91,7 @@ def check(n, y, steps):
                                   check=True, capture_output=True, text=True).stdout
         head, _, *nodes = text[text.index("\nNode"):].strip().split("\n\n")[0].splitlines()
         assert collections.Counter(row[head.index("Operator"):].split()[0] for row in nodes) == steps, text
+        return text
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -118,6 +119,19 @@ def test_gemm():
     y = n.relu(n.node("Gemm", ["x", n.constant(41, 30), n.constant(41)], transB=1))
     y = n.silu(n.node("Gemm", [y, n.constant(41, 16), n.constant(1, 16)]))
     check(n, n.node("Sigmoid", [n.node("Gemm", [y, n.constant(16, 3)])]), {"MatMul": 3})
+
+
+@pytest.mark.parametrize("shape, hidden, packed", [
+    ([1, 60, 24], 48, 2), ([3, 56, 17], 272, 2), ([2, 8, 9, 16], 160, 3), ([1, 130, 20], 1040, 2),
+    ([2, 55, 24], 48, 0), ([1, 60, 24], 50, 0), ([60, 24], 48, 0)], ids=str)
+def test_packed_rows(shape, hidden, packed):
+    """What one product makes for another is stored as that one reads it: where a sample has rows enough, in whole vectors."""
+    n = Mlp(np.random.default_rng(6), shape)
+    k = shape[-1]
+    y = n.node("Add", ["x", n.linear(n.gelu_erf(n.linear("x", k, hidden)), hidden, k)])
+    y = n.linear(n.relu(n.linear(y, k, hidden)), hidden, k)
+    steps = {"MatMul": 4} if len(shape) > 2 else {"MatMul": 3, "Gemm": 1}
+    assert check(n, y, steps).count("gemm packed") == packed
 
 
 def test_matrices_differ():

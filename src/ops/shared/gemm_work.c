@@ -113,7 +113,7 @@ static void run_pack_a(const void *context, const ifd_args *args, int task) {
 }
 
 static ifd_status lower_pack_a(ifd_lower *x, params *p) {
-  p->shares_a = p->batches == 1 && ifd_k_gemm_shares_a(&p->grid, p->g.m, p->g.k, p->g.a_cs);
+  p->shares_a = p->batches == 1 && !p->g.a_vs && ifd_k_gemm_shares_a(&p->grid, p->g.m, p->g.k, p->g.a_cs);
   if (!p->shares_a) return IFD_OK;
   p->a_shared = (x->work->shared + 63) / 64 * 64;
   x->work->shared = p->a_shared + ifd_k_gemm_packed_a_len(p->g.m, p->g.k);
@@ -173,16 +173,18 @@ ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
                         .k = p->k,
                         .a_rs = p->a_rs,
                         .a_cs = p->a_cs,
+                        .a_vs = p->a_vs,
                         .b_rs = p->b_rs,
                         .b_cs = p->b_cs,
-                        .c_rs = p->c_rs};
+                        .c_rs = p->c_rs,
+                        .c_vs = p->c_vs};
   TRY(pack_b(x, &k, b));
   k.grid = ifd_k_gemm_split(p->m, p->n, p->k, k.packed != NULL);
   TRY(lower_pack_a(x, &k));
   k.group =
       k.grid.n_tasks > 1 ? 1 : ifd_lower_grain(k.batches, (double)p->m * (double)p->n * (double)p->k / 8);
   int64_t tasks = k.group > 1 ? ifd_ceil_div(k.batches, k.group) : k.batches * k.grid.n_tasks;
-  x->work->algorithm = "gemm";
+  x->work->algorithm = p->a_vs ? "gemm packed" : "gemm";
   return ifd_lower_launch(x, run_products, &k, sizeof k, tasks,
                           ifd_k_gemm_scratch_len(&k.grid, p->k, k.packed != NULL));
 }

@@ -11,6 +11,7 @@
 typedef struct ifd_products {
   int64_t m, n, k;
   int64_t a_rs, a_cs, b_rs, b_cs, c_rs; /* strides of rows and columns in floats; C's columns are adjacent */
+  int64_t a_vs, c_vs;                   /* between vectors of 16 columns where these are packed, else 0 */
   ifd_shape batch;                      /* the products, and how far apart their parts are */
   int64_t a_batch[IFD_MAX_RANK], b_batch[IFD_MAX_RANK], c_batch[IFD_MAX_RANK];
   bool c_shared; /* C is at the start of the work's shared memory, not output 0 */
