@@ -29,6 +29,27 @@ IFD_INLINE v16 v16_fold(const float *x, size_t n, v16 start, ifd_fold_step *step
   return total;
 }
 
+/* Sums of R rows, rs apart, from 0, row r with c[r], each as v16_fold makes it: their chains do not wait for
+ * each other. R is a constant where this is inlined. */
+IFD_INLINE void v16_fold_rows(const int R, v16 *total, const float *x, size_t rs, size_t n,
+                              ifd_fold_step *step, const v16 *c) {
+  for (int r = 0; r < R; r++) total[r] = v16_zero();
+  for (size_t at = 0; at < n; at += IFD_FOLD_BLOCK) {
+    const size_t end = n - at < IFD_FOLD_BLOCK ? n : at + IFD_FOLD_BLOCK;
+    v16 sum[8];
+    size_t i = at;
+    for (int r = 0; r < R; r++) sum[r] = v16_zero();
+    for (; i + 16 <= end; i += 16)
+      for (int r = 0; r < R; r++) sum[r] = step(sum[r], v16_load(x + (size_t)r * rs + i), c[r]);
+    const int rest = (int)(end - i);
+    for (int r = 0; r < R && rest; r++) {
+      v16 more = step(sum[r], v16_load_n(x + (size_t)r * rs + i, rest), c[r]);
+      sum[r] = v16_select(m16_first(rest), more, sum[r]);
+    }
+    for (int r = 0; r < R; r++) total[r] = v16_add(total[r], sum[r]);
+  }
+}
+
 IFD_INLINE v16 v16_step_sum(v16 sum, v16 x, v16 c) { return (void)c, v16_add(sum, x); }
 IFD_INLINE v16 v16_step_square(v16 sum, v16 x, v16 c) { return (void)c, v16_fma(x, x, sum); }
 /* (x - c)^2 */
@@ -47,10 +68,6 @@ IFD_INLINE float ifd_row_sum(const float *x, size_t n) {
 }
 IFD_INLINE float ifd_row_squares(const float *x, size_t n) {
   return v16_sum(v16_fold(x, n, v16_zero(), v16_step_square, v16_zero(), v16_add));
-}
-/* sum of (x - mean)^2 */
-IFD_INLINE float ifd_row_deviation(const float *x, size_t n, float mean) {
-  return v16_sum(v16_fold(x, n, v16_zero(), v16_step_deviation, v16_set1(mean), v16_add));
 }
 /* What wins over all elements, in four chains that do not wait for each other: here the order does not
  * matter */

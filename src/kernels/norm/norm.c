@@ -6,58 +6,83 @@ typedef struct moments {
   float mean, inv_std_dev;
 } moments;
 
+enum { ROWS_AT_ONCE = 4 };
+
+/* Those of R rows; without a mean they are about 0. R and has_mean are constants where this is inlined. */
+IFD_INLINE void moments_of_rows(const int R, const bool has_mean, moments *m, const float *x, size_t n,
+                                float epsilon) {
+  v16 sums[ROWS_AT_ONCE], means[ROWS_AT_ONCE];
+  for (int r = 0; r < R; r++) m[r].mean = 0, means[r] = v16_zero();
+  if (has_mean) v16_fold_rows(R, sums, x, n, n, v16_step_sum, means);
+  for (int r = 0; r < R && has_mean; r++) {
+    m[r].mean = v16_sum(sums[r]) / (float)n;
+    means[r] = v16_set1(m[r].mean);
+  }
+  v16_fold_rows(R, sums, x, n, n, v16_step_deviation, means);
+  for (int r = 0; r < R; r++) m[r].inv_std_dev = 1 / sqrtf(v16_sum(sums[r]) / (float)n + epsilon);
+}
+
 static moments moments_of(const float *x, size_t n, float epsilon) {
   moments m;
-  m.mean = ifd_row_sum(x, n) / (float)n;
-  m.inv_std_dev = 1 / sqrtf(ifd_row_deviation(x, n, m.mean) / (float)n + epsilon);
+  moments_of_rows(1, true, &m, x, n, epsilon);
   return m;
 }
 
 /* ---- LayerNormalization, RMSNormalization ---- */
 
-/* (x - mean) * factor * scale + bias; NULL parameters are 1 and 0 */
-IFD_INLINE void standardize_row(const float *x, size_t n, float mean, float factor, const float *scale,
-                                const float *bias, float *y) {
+/* (x - mean) * factor * scale + bias of n <= 16 elements; NULL parameters are 1 and 0 */
+IFD_INLINE void standardize_some(const float *x, int n, v16 mean, v16 factor, const float *scale,
+                                 const float *bias, float *y) {
+  v16 v = v16_mul(v16_sub(v16_load_n(x, n), mean), factor);
+  if (scale && bias)
+    v = v16_fma(v, v16_load_n(scale, n), v16_load_n(bias, n));
+  else if (scale)
+    v = v16_mul(v, v16_load_n(scale, n));
+  else if (bias)
+    v = v16_add(v, v16_load_n(bias, n));
+  v16_store_n(y, v, n);
+}
+
+static void standardize_row(const float *x, size_t n, float mean, float factor, const float *scale,
+                            const float *bias, float *y) {
   const v16 m = v16_set1(mean), f = v16_set1(factor);
-  for (size_t i = 0; i < n; i += 16) {
-    const int rest = n - i < 16 ? (int)(n - i) : 16;
-    v16 v = v16_mul(v16_sub(v16_load_n(x + i, rest), m), f);
-    if (scale && bias)
-      v = v16_fma(v, v16_load_n(scale + i, rest), v16_load_n(bias + i, rest));
-    else if (scale)
-      v = v16_mul(v, v16_load_n(scale + i, rest));
-    else if (bias)
-      v = v16_add(v, v16_load_n(bias + i, rest));
-    v16_store_n(y + i, v, rest);
-  }
+  size_t i = 0;
+  if (scale && bias)
+    for (; i + 16 <= n; i += 16) standardize_some(x + i, 16, m, f, scale + i, bias + i, y + i);
+  if (scale && !bias)
+    for (; i + 16 <= n; i += 16) standardize_some(x + i, 16, m, f, scale + i, NULL, y + i);
+  for (; i < n; i += 16)
+    standardize_some(x + i, n - i < 16 ? (int)(n - i) : 16, m, f, scale ? scale + i : NULL,
+                     bias ? bias + i : NULL, y + i);
+}
+
+/* Up to n_rows rows; how many. */
+IFD_INLINE size_t layer_rows(const bool has_mean, moments *m, const float *x, size_t n_rows, size_t n,
+                             const float *scale, const float *bias, float epsilon, float *y) {
+  const size_t rows = n_rows < ROWS_AT_ONCE ? 1 : ROWS_AT_ONCE;
+  if (rows == 1)
+    moments_of_rows(1, has_mean, m, x, n, epsilon);
+  else
+    moments_of_rows(ROWS_AT_ONCE, has_mean, m, x, n, epsilon);
+  for (size_t r = 0; r < rows; r++)
+    standardize_row(x + r * n, n, m[r].mean, m[r].inv_std_dev, scale, bias, y + r * n);
+  return rows;
 }
 
 static void layer(const float *x, size_t n_rows, size_t n, const float *scale, const float *bias,
                   float epsilon, float *y, float *mean, float *inv_std_dev) {
-  for (size_t r = 0; r < n_rows; r++, x += n, y += n) {
-    moments m = moments_of(x, n, epsilon);
-    standardize_row(x, n, m.mean, m.inv_std_dev, scale, bias, y);
-    if (mean) mean[r] = m.mean;
-    if (inv_std_dev) inv_std_dev[r] = m.inv_std_dev;
-  }
-}
-
-static void add_layer(const float *x, const float *other, size_t n_rows, size_t n, const float *scale,
-                      const float *bias, float epsilon, float *sum, float *y) {
-  for (size_t r = 0; r < n_rows; r++, x += n, other += n, y += n) {
-    float *s = sum ? sum + r * n : y;
-    for (size_t i = 0; i < n; i += 16) {
-      const int rest = n - i < 16 ? (int)(n - i) : 16;
-      v16_store_n(s + i, v16_add(v16_load_n(x + i, rest), v16_load_n(other + i, rest)), rest);
-    }
-    moments m = moments_of(s, n, epsilon);
-    standardize_row(s, n, m.mean, m.inv_std_dev, scale, bias, y);
+  moments m[ROWS_AT_ONCE];
+  for (size_t r = 0, rows; r < n_rows; r += rows) {
+    rows = layer_rows(true, m, x + r * n, n_rows - r, n, scale, bias, epsilon, y + r * n);
+    for (size_t k = 0; k < rows && mean; k++) mean[r + k] = m[k].mean;
+    for (size_t k = 0; k < rows && inv_std_dev; k++) inv_std_dev[r + k] = m[k].inv_std_dev;
   }
 }
 
 static void rms(const float *x, size_t n_rows, size_t n, const float *scale, float epsilon, float *y) {
-  for (size_t r = 0; r < n_rows; r++, x += n, y += n)
-    standardize_row(x, n, 0, 1 / sqrtf(ifd_row_squares(x, n) / (float)n + epsilon), scale, NULL, y);
+  moments m[ROWS_AT_ONCE];
+  for (size_t r = 0; r < n_rows;)
+    r += layer_rows(false, m, x + r * n, n_rows - r, n, scale, NULL, epsilon, y + r * n);
 }
 
 /* ---- GroupNormalization, InstanceNormalization ---- */
@@ -193,7 +218,6 @@ static void lrn_blocked(const ifd_k_lrn *p, const float *x, size_t from, size_t 
 }
 
 const struct ifd_k_norm_table IFD_K(ifd_k_norm) = {.layer = layer,
-                                                   .add_layer = add_layer,
                                                    .rms = rms,
                                                    .group = group,
                                                    .affine_planes = affine_planes,

@@ -18,9 +18,6 @@ struct ifd_k_norm_table {
    * mean and inv_std_dev get a number for each row; NULL: not wanted. */
   void (*layer)(const float *x, size_t n_rows, size_t n, const float *scale, const float *bias, float epsilon,
                 float *y, float *mean, float *inv_std_dev);
-  /* The same of the sum x + other, which also goes to `sum` (unless NULL; it may be x or other). */
-  void (*add_layer)(const float *x, const float *other, size_t n_rows, size_t n, const float *scale,
-                    const float *bias, float epsilon, float *sum, float *y);
   /* RMSNormalization: x / sqrt(mean of x^2 + epsilon) * scale[i] */
   void (*rms)(const float *x, size_t n_rows, size_t n, const float *scale, float epsilon, float *y);
   /* One group of GroupNormalization, one channel of InstanceNormalization: `channels` planes of `plane`
