@@ -224,6 +224,62 @@ static ifd_status expand_quantized(ifd_rewrite *rw, ifd_node *node) {
 
 /* ---- MultiHeadAttention: without them ---- */
 
+enum { Q, K, V, BIAS, MASK, ADDED, PAST_K, PAST_V, FURTHER };
+
+static ifd_status join_heads(ifd_rewrite *rw, ifd_value **x) {
+  ifd_value *shape;
+  TRY(ifd_rw_add_ints(rw, &shape, (int64_t[]){0, 0, -1}, 3, "shape"));
+  return apply(rw, x, "Reshape", *x, shape);
+}
+
+/* x [batch, length, heads, n, size] as n of [batch, length, width]. */
+static ifd_status take_apart(ifd_rewrite *rw, ifd_value *x, ifd_value **part[], int n) {
+  ifd_node *split;
+  TRY(ifd_ints_add_split(rw, &split, x, 3, (int64_t[]){1, 1, 1}, n));
+  for (int i = 0; i < n; i++) {
+    *part[i] = split->outputs[i];
+    TRY(join_heads(rw, part[i]));
+  }
+  return IFD_OK;
+}
+
+/* x [batch, heads, length, size] as [batch, length, width]. */
+static ifd_status bring_heads_together(ifd_rewrite *rw, ifd_value **x) {
+  ifd_node *transpose;
+  TRY(ifd_rw_add_node(rw, &transpose, "Transpose", x, 1, 1));
+  TRY(ifd_node_set_ints(ifd_rw_error(rw), transpose, "perm", (int64_t[]){0, 2, 1, 3}, 4));
+  *x = transpose->outputs[0];
+  return join_heads(rw, x);
+}
+
+/* Q, K and V, each alone, K and V in one, or all in one: *fits says whether they are. */
+static ifd_status find_parts(ifd_rewrite *rw, attention *a, bool *fits) {
+  ifd_node *node = a->node;
+  ifd_value *k = ifd_node_input(node, K), *v = ifd_node_input(node, V);
+  int rank = ifd_rw_rank(rw, node->inputs[Q]), rank_k = ifd_rw_rank(rw, k), rank_v = ifd_rw_rank(rw, v);
+  a->q = node->inputs[Q], a->k = k, a->v = v;
+  *fits = true;
+  if (rank == 5 && !k && !v) return take_apart(rw, a->q, (ifd_value * *[]){&a->q, &a->k, &a->v}, 3);
+  if (rank == 3 && rank_k == 5 && !v) return take_apart(rw, k, (ifd_value * *[]){&a->k, &a->v}, 2);
+  if (rank == 3 && rank_k == 4 && rank_v == 4) {
+    TRY(bring_heads_together(rw, &a->k));
+    return bring_heads_together(rw, &a->v);
+  }
+  *fits = rank == 3 && rank_k == 3 && rank_v == 3;
+  return *fits ? IFD_OK : ifd_rw_refuse(rw, "its inputs are not known to be [batch, length, width]");
+}
+
+/* The width of Q, K or V, or an unknown. */
+static ifd_dim width_of(ifd_rewrite *rw, const ifd_node *node, int i) {
+  const ifd_value *x = ifd_node_input(node, i);
+  while (!x && i > Q) x = node->inputs[--i];
+  if (ifd_rw_rank(rw, x) != 5) return ifd_rw_dim(rw, x, 2);
+  ifd_dim heads = ifd_rw_dim(rw, x, 2), size = ifd_rw_dim(rw, x, 4);
+  bool known =
+      ifd_dim_is_number(heads) && ifd_dim_is_number(size) && heads <= MOST_HEADS && size <= MOST_HEADS;
+  return known ? heads * size : ifd_dim_unknown(ifd_rw_dims(rw));
+}
+
 /* One bias for Q, K and V side by side. */
 static ifd_status add_biases(ifd_rewrite *rw, attention *a, ifd_value *bias, bool *fits) {
   int64_t width[3];
@@ -231,9 +287,9 @@ static ifd_status add_biases(ifd_rewrite *rw, attention *a, ifd_value *bias, boo
   ifd_node *split;
   *fits = true;
   if (!bias) return IFD_OK;
-  for (int i = 0; i < 3; i++) {
-    ifd_dim d = ifd_rw_dim(rw, *of[i], 2);
-    *fits &= ifd_dim_is_number(d);
+  for (int i = Q; i <= V; i++) {
+    ifd_dim d = width_of(rw, a->node, i);
+    *fits &= ifd_dim_is_number(d) && ifd_rw_rank(rw, ifd_node_input(a->node, i)) != 4;
     width[i] = d;
   }
   if (!*fits) return ifd_rw_refuse(rw, "the widths of its projections are not known");
@@ -243,24 +299,20 @@ static ifd_status add_biases(ifd_rewrite *rw, attention *a, ifd_value *bias, boo
 }
 
 static ifd_status expand_multi_head(ifd_rewrite *rw, ifd_node *node) {
-  enum { Q, K, V, BIAS, MASK, ADDED, PAST_K, PAST_V, FURTHER };
   attention a = {.node = node, .wants_present = ifd_node_has_output(node, 1) || ifd_node_has_output(node, 2)};
   ifd_value *n_keys, *mask = ifd_node_input(node, MASK), *hidden = NULL;
   bool fits;
-  if (!ifd_is_foreign(node, SINCE, 7)) return IFD_OK;
+  if (!ifd_is_foreign(node, SINCE, 1)) return IFD_OK;
   TRY(begin(rw, node, node->inputs[Q], &fits));
+  if (fits) TRY(find_parts(rw, &a, &fits));
   if (!fits) return IFD_OK;
-  for (int i = Q; i <= V; i++)
-    if (ifd_rw_rank(rw, node->inputs[i]) != 3)
-      return ifd_rw_refuse(rw, "its inputs are not known to be [batch, length, width]");
   if (ifd_node_has_input(node, FURTHER)) return ifd_rw_refuse(rw, "it keeps its keys in place");
-  a.q = node->inputs[Q], a.k = node->inputs[K], a.v = node->inputs[V];
   a.past_k = ifd_node_input(node, PAST_K), a.past_v = ifd_node_input(node, PAST_V);
   if (!a.past_k != !a.past_v) return ifd_rw_refuse(rw, "past keys and values are not used together");
   TRY(add_biases(rw, &a, ifd_node_input(node, BIAS), &fits));
   if (!fits) return IFD_OK;
   if (mask) {
-    TRY(count_keys(rw, &n_keys, node->inputs[K], 1, a.past_k));
+    TRY(count_keys(rw, &n_keys, a.k, 1, a.past_k));
     TRY(mask_of(rw, &hidden, node, mask, n_keys));
     if (!hidden) return IFD_OK;
   }

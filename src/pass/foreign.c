@@ -1,5 +1,6 @@
 #include "pass/foreign.h"
 
+#include "ops/op.h"
 #include "pass/order.h"
 
 bool ifd_is_foreign(const ifd_node *node, int since, unsigned needed) {
@@ -53,4 +54,11 @@ ifd_status ifd_foreign_turn(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int 
 
 ifd_status ifd_foreign_number(ifd_rewrite *rw, ifd_value **out, const ifd_value *x, double number) {
   return ifd_rw_add_scalar(rw, out, ifd_rw_dtype(rw, x), number, "number");
+}
+
+void ifd_foreign_raise(ifd_node *node, int since) {
+  if (node->opset >= since) return;
+  node->opset = since;
+  node->schema = ifd_schema_find(node->domain, node->op_type, since);
+  node->op = ifd_op_find(node->domain, node->op_type, since);
 }

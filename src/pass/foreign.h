@@ -24,6 +24,8 @@ ifd_status ifd_foreign_join(ifd_rewrite *rw, ifd_value **out, const char *op_typ
                             ifd_value *b);
 /* x with its channels, last so far, second, or back; x is of known rank. */
 ifd_status ifd_foreign_turn(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int rank, bool back);
+/* The node becomes version `since` of its operator, where it is older (of a session's model alone). */
+void ifd_foreign_raise(ifd_node *node, int since);
 /* Numbers in the type of x, which is known. */
 ifd_status ifd_foreign_number(ifd_rewrite *rw, ifd_value **out, const ifd_value *x, double number);
 

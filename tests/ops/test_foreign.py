@@ -213,6 +213,118 @@ def test_multi_head_attention():
     check([attend(heads(X), pk, pv, 0, True), pk, pv], "MultiHeadAttention", [X, X, X, None, None, None, *PAST], outputs=("y", "k", "v"), unidirectional=1, **attrs)
 
 
+def test_multi_head_attention_of_parts_in_one():
+    attrs = {"num_heads": HEADS, "tolerance": 2e-5}
+    def side_by_side(*parts):
+        return np.stack([p.reshape(*p.shape[:2], HEADS, -1) for p in parts], 3)
+    k, v = f(BATCH, 7, WIDTH), f(BATCH, 7, WIDTH)
+    bq, bk, bv = np.split(B, 3)
+    hidden = np.where(KEYS, 0, -10000.)[:, None, None]
+    q, k2, v2 = X, X[::-1].copy(), 2 * X
+    check(attend(heads(q), heads(k2), heads(v2), hidden), "MultiHeadAttention", [side_by_side(q, k2, v2), None, None, None, KEYS], **attrs)
+    check(attend(heads(q + bq), heads(k2 + bk), heads(v2 + bv)), "MultiHeadAttention", [side_by_side(q, k2, v2), None, None, B], [3], **attrs)
+    check(attend(heads(q), heads(k), heads(v)), "MultiHeadAttention", [q, side_by_side(k, v)], **attrs)
+    check(attend(heads(q + bq), heads(k + bk), heads(v + bv)), "MultiHeadAttention", [q, side_by_side(k, v), None, B], [3], **attrs)
+    check(attend(heads(q), heads(k), heads(v)), "MultiHeadAttention", [q, heads(k).astype(F32), heads(v).astype(F32)], **attrs)
+    lib.refuses(foreign("MultiHeadAttention", [q, heads(k).astype(F32), heads(v).astype(F32), B], [3], num_heads=HEADS), "not supported")
+
+
+# ---- keys that are turned, and shared by queries ----
+
+COS, SIN = f(30, 4), f(30, 4)
+
+
+def turned(x, at, interleaved=False, cos=COS, sin=SIN):
+    """x [batch, heads, length, size] at positions [batch, length]."""
+    c, s, n = cos[at][:, None], sin[at][:, None], 2 * cos.shape[1]
+    a, b = (x[..., :n:2], x[..., 1:n:2]) if interleaved else np.split(x[..., :n], 2, -1)
+    y = [a * c - b * s, a * s + b * c]
+    y = np.stack(y, -1).reshape(*a.shape[:-1], n) if interleaved else np.concatenate(y, -1)
+    return np.concatenate([y, x[..., n:]], -1)
+
+
+@pytest.mark.parametrize("interleaved", (0, 1))
+def test_rotary_embedding(interleaved):
+    x, at = f(2, 3, 5, 8), RNG.integers(0, 30, (2, 5))
+    flat = x.swapaxes(1, 2).reshape(2, 5, 24)
+    attrs = {"interleaved": interleaved}
+    back = lambda y: y.swapaxes(1, 2).reshape(2, 5, 24)
+    check(turned(x, at, interleaved), "RotaryEmbedding", [x, at, COS, SIN], [2, 3], **attrs)
+    check(back(turned(x, at, interleaved)), "RotaryEmbedding", [flat, at, COS, SIN], [2, 3], **attrs)
+    behind = 7 + np.tile(np.arange(5), (2, 1))
+    check(turned(x, behind, interleaved), "RotaryEmbedding", [x, np.array([7]), COS, SIN], [1, 2, 3], **attrs)
+    few = COS[:, :2].copy(), SIN[:, :2].copy()
+    check(back(turned(x, at, interleaved, *few)), "RotaryEmbedding", [flat, at, *few], [2, 3], num_heads=3, rotary_embedding_dim=4, **attrs)
+    lib.refuses(foreign("RotaryEmbedding", [flat, at, COS, SIN], [2, 3], is_packed_batching=1), "not supported")
+
+
+def group_query(q, k, v, past, lengths, total, rotary=None, bias=0, window=None, softcap=0, scale=None):
+    """Each sample by itself; keys and values behind those that it has are not defined."""
+    (batch, length), n, size = q.shape[:2], q.shape[2] // k.shape[2], 8
+    q, k, v = (x.reshape(batch, length, -1, size).swapaxes(1, 2).astype(np.float64) for x in (q, k, v))
+    before = np.zeros(batch, int) if length == total else np.asarray(lengths) - length
+    at = before[:, None] + np.arange(length)
+    if rotary is not None:
+        q, k = turned(q, at, rotary), turned(k, at, rotary)
+    y, keys, values = np.zeros_like(q), [], []
+    for b in range(batch):
+        kb, vb = (np.concatenate([p[b, :, :before[b]], x[b]], 1) for p, x in zip(past, (k, v)))
+        scores = q[b] @ kb.repeat(n, 0).swapaxes(-1, -2) * (scale or 1 / math.sqrt(size))
+        if softcap:
+            scores = softcap * np.tanh(scores / softcap)
+        away = at[b][:, None] - np.arange(kb.shape[1])
+        scores = np.where((away < 0) | (away >= (window or 1 << 30)), -np.inf, scores + (bias[0, :, :, :kb.shape[1]] if np.ndim(bias) else 0))
+        p = np.exp(scores - scores.max(-1, keepdims=True))
+        y[b] = p / p.sum(-1, keepdims=True) @ vb.repeat(n, 0)
+        keys.append(kb), values.append(vb)
+    return y.swapaxes(1, 2).reshape(batch, length, -1), keys, values
+
+
+def check_group_query(batch, length, n_past, lengths, total, one=False, rotary=None, bias=None, buffer=None, **more):
+    q, k, v = f(batch, length, 32), f(batch, length, 16), f(batch, length, 16)
+    past = f(2, batch, 2, n_past, 8)
+    y, keys, values = group_query(q, k, v, past, lengths, total, rotary, bias if bias is not None else 0, **more)
+    attrs = {"num_heads": 4, "kv_num_heads": 2, "scale": more.get("scale"), "softcap": more.get("softcap"), "local_window_size": more.get("window")}
+    if rotary is not None:
+        attrs |= {"do_rotary": 1, "rotary_interleaved": rotary}
+    node = foreign("GroupQueryAttention",
+                   [*([np.concatenate([q, k, v], 2), None, None] if one else [q, k, v]), *(past if n_past or buffer else [None, None]),
+                    np.array(lengths, np.int32) - 1, np.array([total], np.int32), COS if rotary is not None else None, SIN if rotary is not None else None,
+                    None, bias], [7, 8], ("y", "k", "v"), **{n: a for n, a in attrs.items() if a is not None})
+    for options in ((), ("--no-optimize",), lib.REFERENCE):
+        got = node.run(*options)
+        for b, seen in enumerate(lengths):
+            rows = min(length, seen)
+            for have, want in ((got[0][b, :rows], y[b, :rows]), (got[1][b, :, :seen], keys[b][:, :seen]), (got[2][b, :, :seen], values[b][:, :seen])):
+                assert have.shape == want.shape and np.abs(have - want).max() <= 2e-5, (b, options)
+        assert got[1].shape[2] == max(n_past, total)
+
+
+@pytest.mark.parametrize("one", (False, True))
+@pytest.mark.parametrize("rotary", (None, 0, 1))
+def test_group_query_attention(one, rotary):
+    check_group_query(2, 4, 0, [4, 4], 4, one, rotary)
+    check_group_query(2, 4, 0, [4, 2], 4, one, rotary)
+    check_group_query(1, 3, 5, [8], 8, one, rotary, scale=.3)
+    check_group_query(2, 1, 5, [6, 4], 6, one, rotary)
+    check_group_query(2, 1, 12, [6, 4], 6, one, rotary)
+    check_group_query(2, 4, 9, [4, 2], 4, one, rotary)
+
+
+def test_group_query_attention_of_few_keys():
+    check_group_query(1, 5, 4, [9], 9, rotary=0, window=3)
+    check_group_query(2, 5, 0, [5, 5], 5, window=2)
+    check_group_query(2, 1, 7, [8, 5], 8, softcap=2.)
+    check_group_query(1, 3, 2, [5], 5, bias=f(1, 4, 3, 5))
+
+
+def test_group_query_attention_of_other_kinds():
+    q, k = f(2, 4, 32), f(2, 4, 16)
+    inputs = [q, k, k, None, None, np.array([3, 3], np.int32), np.array([4], np.int32)]
+    for wrong in ({"smooth_softmax": 1}, {"qk_output": 1}, {"num_heads": 0}, {"kv_num_heads": 8}, {"do_rotary": 1}, {"num_heads": 5}):
+        lib.refuses(foreign("GroupQueryAttention", inputs, **{"num_heads": 4, "kv_num_heads": 2} | wrong), "not supported")
+
+
 @pytest.mark.parametrize("columns", ((), (3 * WIDTH,)))
 def test_quantized_attention(columns):
     x, w = RNG.integers(0, 255, X.shape).astype(np.uint8), RNG.integers(-127, 127, W.shape).astype(np.int8)
@@ -243,6 +355,25 @@ def test_packed_weights(bits, k, block):
     attrs = {"K": k, "N": n, "bits": bits, "block_size": block, "tolerance": 1e-5}
     check(x @ weights(z) + c, "MatMulNBits", [x, b, s.ravel(), packed(z, bits).ravel(), None, c], [1, 2, 3, 5], **attrs)
     check(x @ weights(np.full_like(z, 1 << bits - 1)), "MatMulNBits", [x, b, s.ravel()], [1, 2], **attrs)
+
+
+@pytest.mark.parametrize("bits", (2, 4, 8))
+@pytest.mark.parametrize("k, block", ((64, 32), (40, 16)))
+def test_packed_weights_of_sorted_columns(bits, k, block):
+    """Columns belong to the blocks that an index says; zero points may be floats."""
+    n, blocks = 6, -(-k // block)
+    q, z, s = RNG.integers(0, 1 << bits, (n, blocks * block)), RNG.integers(0, 1 << bits, (n, blocks)), RNG.uniform(.01, .05, (n, blocks)).astype(F32)
+    x, b, zf, own = f(2, 3, k), packed(q, bits).reshape(n, blocks, -1), 3 * f(n, blocks), (np.arange(k) // block).astype(np.int32)
+    attrs = {"K": k, "N": n, "bits": bits, "block_size": block, "tolerance": 1e-5}
+    for groups in (own, RNG.permutation(own)):
+        def weights(zero):
+            return ((q[:, :k] - zero[:, groups]) * s[:, groups]).T
+        check(x @ weights(z), "MatMulNBits", [x, b, s.ravel(), packed(z, bits).ravel(), groups], [1, 2, 3, 4], **attrs)
+        check(x @ weights(zf), "MatMulNBits", [x, b, s.ravel(), zf.ravel(), groups], [1, 2, 3, 4], **attrs)
+    check(x @ weights(zf), "MatMulNBits", [x, b, s.ravel(), zf.ravel(), groups], [1, 2, 3, 4], **attrs)
+    uneven = np.minimum(own, blocks - 2).astype(np.int32)
+    node = foreign("MatMulNBits", [x, b, s.ravel(), None, uneven], [1, 2, 4], **{a: v for a, v in attrs.items() if a != "tolerance"})
+    lib.refuses(node, "not supported")
 
 
 def test_packed_weights_of_another_size():
