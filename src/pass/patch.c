@@ -429,6 +429,12 @@ static const ifd_node *lost_batch_norm(const ifd_rewrite *rw) {
   return NULL;
 }
 
+/* A file keeps an operator that others may not know, rather than have several for it. */
+static bool spells_out(const ifd_rewrite *rw) {
+  const ifd_optimize_options *o = rw->manager->options;
+  return rw->pass->pass->defines && !o->for_running && !o->grow && rw->nodes.n > rw->doomed.n;
+}
+
 ifd_status ifd_patch_apply(ifd_rewrite *rw, bool *applied) {
   ifd_manager *m = rw->manager;
   ifd_node *before;
@@ -447,6 +453,8 @@ ifd_status ifd_patch_apply(ifd_rewrite *rw, bool *applied) {
     return ifd_rw_refuse(
         rw, "no place in the order of nodes has what the new ones read and precedes their readers");
   TRY(find_doomed(rw, &freed));
+  if (spells_out(rw))
+    return ifd_rw_refuse(rw, "it would be %d operators of ONNX (--grow allows it)", rw->nodes.n);
   const ifd_node *bn = m->options->keep_bn ? lost_batch_norm(rw) : NULL;
   if (bn && bn == rw->root) return ifd_rw_refuse(rw, "it is to be kept (--keep-bn)");
   if (bn) return ifd_rw_refuse(rw, "BatchNormalization '%s' is to be kept (--keep-bn)", label(bn));
