@@ -1,5 +1,6 @@
 #include "ops/infer.h"
 
+#include "ops/shared/foreign.h"
 #include "ops/shared/signature.h"
 #include <string.h>
 
@@ -177,7 +178,7 @@ static ifd_status settle_output(ifd_inference *inf, const ifd_node *node, int i,
   const ifd_value *v = node->outputs[i];
   ifd_facts *f;
   ALLOC(inf->err, f, ifd_inference_get(inf, v));
-  if (!node->op && v->declared) type = v->declared;
+  if (!node->op && v->declared && !type->has_rank) type = v->declared;
   *f = (ifd_facts){.type = type, .elements = elements};
   return IFD_OK;
 }
@@ -207,6 +208,7 @@ ifd_status ifd_infer_facts(ifd_infer *x, const ifd_facts *const *in, ifd_facts *
       return status;
     }
   }
+  if (!node->op) TRY(ifd_infer_foreign(x));
   for (int i = 0; i < n_out; i++) out[i] = (ifd_facts){.type = x->out[i], .elements = x->out_elements[i]};
   return IFD_OK;
 }
