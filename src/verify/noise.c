@@ -8,24 +8,33 @@
  * them. */
 #include "verify/verify.h"
 
+#include "base/os.h"
 #include <math.h>
 
-enum { NOISE = 10 };
+enum { NOISE = 10, PATIENCE = 4 }; /* PATIENCE: of a suspicion's own time, to that for all runs */
 static const double shake = 0x1p-17;
 
 /* Runs a in double on these inputs, once. */
-static bool run_wide(ifd_verifier *v, infold_value *const *inputs, infold_value **outputs) {
+static bool run_wide(ifd_verifier *v, infold_value *const *inputs, infold_value **outputs, double deadline) {
   ifd_error *kept = v->err, ignored = {0};
   infold_error e;
   if (v->n_out && outputs[0]) return true;
   v->err = &ignored;
-  bool ran = !v->no_wide && (v->wide || ifd_verifier_open(v, &v->wide, v->a, true) == IFD_OK) &&
-             ifd_verifier_run(v, v->wide, inputs, outputs, &e) == IFD_OK;
+  bool ran = !v->no_wide && (v->wide || ifd_verifier_open(v, &v->wide, v->a, true) == IFD_OK);
+  if (ran) v->wide->deadline = deadline;
+  ran = ran && ifd_verifier_run(v, v->wide, inputs, outputs, &e) == IFD_OK;
   v->err = kept;
   return ran;
 }
 
-bool ifd_noise_run_wide(ifd_verifier *v, const ifd_trial *t) { return run_wide(v, t->inputs, v->exact); }
+bool ifd_noise_run_wide(ifd_verifier *v, const ifd_trial *t) {
+  return run_wide(v, t->inputs, v->exact, v->deadline);
+}
+
+/* What looks like a difference is not called one because time is up. */
+static double deadline_of_suspicion(const ifd_verifier *v) {
+  return v->deadline > 0 ? ifd_now() + PATIENCE * v->options->max_seconds : 0;
+}
 
 /* ---- models that round to steps ---- */
 
@@ -67,7 +76,7 @@ static bool run_shaken(ifd_verifier *v, const ifd_trial *t) {
     inputs[i] = own[i] ? own[i] : t->inputs[i];
   }
   v->err = kept;
-  ran = ran && run_wide(v, inputs, v->shaken);
+  ran = ran && run_wide(v, inputs, v->shaken, deadline_of_suspicion(v));
   ifd_api_drop_values(own, v->n_in);
   return ran;
 }
@@ -91,7 +100,7 @@ bool ifd_noise_explains(ifd_verifier *v, const ifd_trial *t, int output, const i
                         const ifd_difference *d, double *allowed) {
   ifd_difference noise;
   *allowed = NAN;
-  if (!ifd_noise_run_wide(v, t)) return false;
+  if (!run_wide(v, t->inputs, v->exact, deadline_of_suspicion(v))) return false;
   ifd_compare(&t->outputs[output]->datum, &v->exact[output]->datum, true, &noise);
   *allowed = NOISE * noise.worst;
   if (d->worst <= *allowed) return true;
