@@ -18,7 +18,9 @@ typedef struct layout {
 } layout;
 
 typedef struct basis {
+  const ifd_tensor *weights;
   int64_t rows, n, stride, pads[2];
+  double *values;  /* of one row of the weights */
   double *re, *im; /* exp(-2 pi i t / n) */
   double *window;
   layout l;
@@ -49,11 +51,11 @@ static bool is_line(ifd_rewrite *rw, const ifd_value *x, const ifd_shape *w) {
 }
 
 /* Whether conv is one without bias along a line of one channel; its weights, and how it moves. */
-static bool read_conv(ifd_rewrite *rw, const ifd_node *conv, const ifd_tensor **w, basis *b) {
+static bool read_conv(ifd_rewrite *rw, const ifd_node *conv, basis *b) {
   int64_t dilation;
-  *w = ifd_rw_constant(rw, conv->inputs[1]);
-  if (!*w || (*w)->dtype != IFD_FLOAT || (*w)->shape.rank < 3 || ifd_node_input(conv, 2)) return false;
-  const ifd_shape *s = &(*w)->shape;
+  const ifd_tensor *w = b->weights = ifd_rw_constant(rw, conv->inputs[1]);
+  if (!w || w->dtype != IFD_FLOAT || w->shape.rank < 3 || ifd_node_input(conv, 2)) return false;
+  const ifd_shape *s = &w->shape;
   int axes = s->rank - 2;
   b->rows = s->dim[0], b->n = s->dim[s->rank - 1];
   if (b->n < LEAST || !ifd_fft_has_kernel(b->n) || b->rows < b->n / 8 || b->rows > b->n + 2 ||
@@ -86,33 +88,61 @@ static row row_of(const basis *b, int64_t m) {
   return (row){b->re, 1, (m - l->real) / l->step};
 }
 
+static const double *values_of(const basis *b, int64_t m) {
+  ifd_tensor_get_f64s(b->weights, m * b->n, b->values, b->n);
+  return b->values;
+}
+
+static double largest(const double *v, int64_t n, double most) {
+  for (int64_t i = 0; i < n; i++) most = fabs(v[i]) > most ? fabs(v[i]) : most;
+  return most;
+}
+
+static double largest_weight(const basis *b) {
+  double most = 0;
+  for (int64_t m = 0; m < b->rows; m++) most = largest(values_of(b, m), b->n, most);
+  return most;
+}
+
 /* The window that is nearest to all rows; 0 where every wave is. */
-static void fit_window(basis *b, const double *w, double *squares) {
+static void fit_window(basis *b, double *squares) {
   memset(b->window, 0, (size_t)b->n * sizeof *b->window);
   memset(squares, 0, (size_t)b->n * sizeof *squares);
   for (int64_t m = 0; m < b->rows; m++) {
     const row r = row_of(b, m);
+    const double *w = values_of(b, m);
     for (int64_t t = 0, at = 0; t < b->n; t++, at = at + r.k < b->n ? at + r.k : at + r.k - b->n) {
       double v = r.sign * r.wave[at];
-      b->window[t] += w[m * b->n + t] * v, squares[t] += v * v;
+      b->window[t] += w[t] * v, squares[t] += v * v;
     }
   }
   for (int64_t t = 0; t < b->n; t++) b->window[t] = squares[t] > 1e-6 ? b->window[t] / squares[t] : 0;
 }
 
-static bool has_window(const basis *b, const double *w) {
-  double most = 0;
-  for (int64_t i = 0; i < b->rows * b->n; i++) most = fmax(most, fabs(w[i]));
-  for (int64_t m = 0; m < b->rows; m++) {
+/* Whether each row, or one of so many, is a wave under the window, not off by more than `error`. */
+static bool has_window(const basis *b, double error, int64_t of) {
+  for (int64_t m = 0; m < b->rows; m += of) {
     const row r = row_of(b, m);
+    const double *w = values_of(b, m);
     for (int64_t t = 0, at = 0; t < b->n; t++, at = at + r.k < b->n ? at + r.k : at + r.k - b->n)
-      if (!(fabs(w[m * b->n + t] - b->window[t] * r.sign * r.wave[at]) <= tolerance * most)) return false;
+      if (!(fabs(w[t] - b->window[t] * r.sign * r.wave[at]) <= error)) return false;
   }
-  return most > 0 && isfinite(most);
+  return isfinite(error);
+}
+
+/* A look that most other weights do not pass, nor other layouts: bin 0 of the real parts is the window
+ * itself, rounded, and the largest weights are there; of imaginary parts it is zero. */
+static bool may_fit(basis *b) {
+  const bool real = b->l.real >= 0;
+  const double *first = values_of(b, real ? b->l.real : b->l.imaginary);
+  double most = largest(first, b->n, 0);
+  if (!real) return most <= tolerance * largest(values_of(b, b->l.imaginary + b->l.step), b->n, 0);
+  memcpy(b->window, first, (size_t)b->n * sizeof *first);
+  return most > 0 && has_window(b, 2 * tolerance * most, (b->rows + 7) / 8);
 }
 
 /* Real parts, imaginary parts, or both: one after the other, or in turns. */
-static bool find_layout(basis *b, const double *w, double *scratch) {
+static bool find_layout(basis *b, double *scratch) {
   int64_t m = b->rows, half = m / 2, most = b->n / 2 + 1;
   const layout all[] = {{m, 0, -1, 1, 1},       {m, -1, 0, 1, 1},      {half, 0, half, 1, 1},
                         {half, 0, half, 1, -1}, {half, 0, 1, 2, 1},    {half, 0, 1, 2, -1},
@@ -121,8 +151,10 @@ static bool find_layout(basis *b, const double *w, double *scratch) {
     bool both = all[i].real >= 0 && all[i].imaginary >= 0;
     if (all[i].bins > most || (both && m % 2)) continue;
     b->l = all[i];
-    fit_window(b, w, scratch);
-    if (has_window(b, w)) return true;
+    if (!may_fit(b)) continue;
+    const double error = tolerance * largest_weight(b);
+    fit_window(b, scratch);
+    if (error > 0 && has_window(b, error, 1)) return true;
   }
   return false;
 }
@@ -168,16 +200,10 @@ static ifd_status add_spectrum(ifd_rewrite *rw, ifd_node **out, ifd_node *conv, 
 
 /* ---- the rule ---- */
 
-static ifd_status read_weights(ifd_rewrite *rw, double **out, const ifd_tensor *w) {
-  int64_t n = ifd_tensor_count(w);
-  ALLOC(ifd_rw_error(rw), *out, ifd_new_array(ifd_rw_scratch(rw), double, n));
-  ifd_tensor_get_f64s(w, 0, *out, n);
-  return IFD_OK;
-}
-
 static ifd_status make_waves(ifd_rewrite *rw, basis *b) {
   ALLOC(ifd_rw_error(rw), b->re, ifd_new_array(ifd_rw_scratch(rw), double, b->n));
   ALLOC(ifd_rw_error(rw), b->im, ifd_new_array(ifd_rw_scratch(rw), double, b->n));
+  ALLOC(ifd_rw_error(rw), b->values, ifd_new_array(ifd_rw_scratch(rw), double, b->n));
   ALLOC(ifd_rw_error(rw), b->window, ifd_new_array(ifd_rw_scratch(rw), double, b->n));
   for (int64_t t = 0; t < b->n; t++) {
     const ifd_complex root = ifd_fft_root(t, b->n);
@@ -193,17 +219,15 @@ static ifd_status find_other_half(ifd_rewrite *rw, ifd_node **out, const ifd_nod
   *out = NULL;
   for (int i = 0; i < x->uses.n && real.l.imaginary < 0; i++) {
     ifd_node *other = x->uses.v[i].node;
-    const ifd_tensor *w;
-    double *weights;
     basis found = real;
     if (other == conv || !ifd_node_is(other, "Conv") || other->graph != conv->graph ||
-        other->inputs[0] != x || !read_conv(rw, other, &w, &found) || found.rows != real.rows ||
+        other->inputs[0] != x || !read_conv(rw, other, &found) || found.rows != real.rows ||
         found.n != real.n || found.stride != real.stride ||
         memcmp(found.pads, real.pads, sizeof found.pads) != 0)
       continue;
-    TRY(read_weights(rw, &weights, w));
+    double error = tolerance * largest_weight(&found);
     for (found.l = (layout){real.rows, -1, 0, 1, 1}; found.l.sign >= -1; found.l.sign -= 2)
-      if (has_window(&found, weights)) {
+      if (error > 0 && has_window(&found, error, 1)) {
         b->l = (layout){real.rows, 0, real.rows, 1, found.l.sign};
         *out = other;
         return IFD_OK;
@@ -213,15 +237,13 @@ static ifd_status find_other_half(ifd_rewrite *rw, ifd_node **out, const ifd_nod
 }
 
 static ifd_status recognize(ifd_rewrite *rw, ifd_node *conv) {
-  const ifd_tensor *w;
-  double *weights, *scratch;
+  double *scratch;
   basis b;
   ifd_node *other, *spectrum, *split;
-  if (ifd_rw_exact_conv(rw) || !read_conv(rw, conv, &w, &b)) return IFD_OK;
-  TRY(read_weights(rw, &weights, w));
+  if (ifd_rw_exact_conv(rw) || !read_conv(rw, conv, &b)) return IFD_OK;
   TRY(make_waves(rw, &b));
   ALLOC(ifd_rw_error(rw), scratch, ifd_new_array(ifd_rw_scratch(rw), double, b.n));
-  if (!find_layout(&b, weights, scratch)) return ifd_rw_refuse(rw, "its weights are no Fourier basis");
+  if (!find_layout(&b, scratch)) return ifd_rw_refuse(rw, "its weights are no Fourier basis");
   TRY(find_other_half(rw, &other, conv, &b));
   TRY(add_spectrum(rw, &spectrum, conv, &b, other ? 2 * b.rows : b.rows));
   if (!other) return ifd_rw_replace(rw, conv->outputs[0], spectrum->outputs[0]);

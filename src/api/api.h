@@ -15,6 +15,7 @@ struct infold_model {
   ifd_budget budget;
   ifd_model *ir;
   infold_model *source;
+  size_t half_memory; /* half of what this process could hold when the model was read: the most by default */
 };
 
 struct infold_report {
@@ -78,7 +79,7 @@ ifd_status ifd_api_text(ifd_error *err, char **out, const char *text);
  * kept, no traps) until they return, then the caller's again, flags included. */
 #define IFD_API_COMPUTES __attribute__((cleanup(ifd_fenv_leave))) ifd_fenv callers_ = ifd_fenv_enter()
 /* The limit that was asked for, or the default (see infold.h) where that is 0, before there are inputs. */
-size_t ifd_api_memory_limit(size_t asked, const ifd_model *model);
+size_t ifd_api_memory_limit(size_t asked, const infold_model *model);
 /* Says in the error when memory ran out for the budget's limit; returns the status. */
 ifd_status ifd_api_name_limit(ifd_error *err, ifd_status status, const ifd_budget *budget);
 /* A deep copy whose constants are borrowed from `model`, which it keeps alive. */

@@ -45,10 +45,10 @@ static ifd_status add_constants(ifd_graph *graph, void *bytes) {
   return IFD_OK;
 }
 
-size_t ifd_api_memory_limit(size_t asked, const ifd_model *model) {
-  size_t weights = 0, half = ifd_memory_size() / 2;
+size_t ifd_api_memory_limit(size_t asked, const infold_model *model) {
+  size_t weights = 0, half = model->half_memory;
   if (asked) return asked;
-  if (ifd_graph_visit(model->graph, add_constants, &weights) != IFD_OK || weights > half) return half;
+  if (ifd_graph_visit(model->ir->graph, add_constants, &weights) != IFD_OK || weights > half) return half;
   size_t enough = ((size_t)2 << 30) + 8 * weights;
   return enough < half ? enough : half;
 }
@@ -78,11 +78,13 @@ void infold_destroy_model(infold_model *model) {
   free(model);
 }
 
-static ifd_status create(ifd_error *err, infold_model **out, size_t max_memory) {
+/* max_memory: 0 for the most by default. The machine is asked once for a model and what is made of it. */
+static ifd_status create(ifd_error *err, infold_model **out, const infold_model *source, size_t max_memory) {
   infold_model *m = calloc(1, sizeof *m);
   EXPECT(err, m, NO_MEMORY, "out of memory");
   m->refs = 1;
-  m->budget.limit = max_memory;
+  m->half_memory = source ? source->half_memory : ifd_memory_size() / 2;
+  m->budget.limit = max_memory ? max_memory : m->half_memory;
   *out = m;
   return IFD_OK;
 }
@@ -111,7 +113,7 @@ static infold_status finish(infold_error *to, ifd_error *err, infold_model **out
                             const char *path, size_t max_memory, ifd_status status) {
   if (status == IFD_OK) status = settle(err, m);
   if (status == IFD_OK) {
-    m->budget.limit = ifd_api_memory_limit(max_memory, m->ir);
+    m->budget.limit = ifd_api_memory_limit(max_memory, m);
     *out = m;
   } else {
     if (m) status = ifd_api_name_limit(err, status, &m->budget);
@@ -129,7 +131,7 @@ static infold_status load(infold_error *to, infold_model **out, const char *path
   *out = NULL;
   size_t max_memory = options ? options->max_memory : 0;
   ifd_read_options read = {.allow_links = options && options->allow_links, .directory = folder};
-  ifd_status status = create(&err, &m, max_memory ? max_memory : ifd_memory_size() / 2);
+  ifd_status status = create(&err, &m, NULL, max_memory);
   if (status == IFD_OK)
     status = path ? ifd_onnx_read_file(&err, &m->ir, path, &read, &m->budget)
                   : ifd_onnx_read_memory(&err, &m->ir, bytes, len, &read, &m->budget);
@@ -152,7 +154,7 @@ infold_status infold_parse_model(infold_error *to, infold_model **out, const cha
   ifd_error err = {0};
   infold_model *m = NULL;
   *out = NULL;
-  ifd_status status = create(&err, &m, ifd_memory_size() / 2);
+  ifd_status status = create(&err, &m, NULL, 0);
   if (status == IFD_OK) status = ifd_text_parse(&err, &m->ir, text, len, &m->budget);
   return finish(to, &err, out, m, NULL, 0, status);
 }
@@ -184,7 +186,7 @@ bool ifd_api_has_external_data(const infold_model *model) {
 static ifd_status make_copy(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory,
                             bool spills) {
   infold_model *m;
-  TRY(create(err, &m, max_memory));
+  TRY(create(err, &m, model, max_memory));
   m->budget.spills = spills;
   ifd_status status = ifd_model_clone(err, &m->ir, model->ir, &m->budget);
   if (status == IFD_OK) {

@@ -90,8 +90,8 @@ infold_status infold_create_session(infold_error *to, infold_session **out, cons
   if (!s) return ifd_api_report(to, &err, NULL, ifd_error_set(&err, IFD_NO_MEMORY, "out of memory"));
   if (options) s->options = *options;
   s->model = ifd_api_ref(model);
-  s->base_limit = ifd_api_memory_limit(s->options.max_memory, model->ir);
-  s->most_memory = s->options.max_memory ? s->options.max_memory : ifd_memory_size() / 2;
+  s->base_limit = ifd_api_memory_limit(s->options.max_memory, model);
+  s->most_memory = s->options.max_memory ? s->options.max_memory : model->half_memory;
   s->budget = ifd_budget_create(s->base_limit);
   ifd_arena_init(&s->arena, s->budget);
   ifd_arena_init(&s->profile.arena, NULL);

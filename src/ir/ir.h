@@ -162,6 +162,16 @@ typedef struct ifd_warning {
   const char *text;
 } ifd_warning;
 
+/* What the tables of schemas and operators have for a name: they are long, and a model names few. */
+typedef struct ifd_resolved {
+  const char *domain, *op_type; /* NULL: nothing yet */
+  int opset;
+  const struct ifd_schema *schema;
+  const struct ifd_op *op;
+} ifd_resolved;
+
+enum { IFD_RESOLVED = 64 };
+
 struct ifd_model {
   ifd_arena arena;
   ifd_dims *dims;
@@ -171,12 +181,13 @@ struct ifd_model {
   IFD_VEC(ifd_opset) opsets;
   IFD_VEC(ifd_function *) functions;
   ifd_graph *graph;
-  int n_values, n_nodes; /* next ids */
-  const char *path;      /* file it came from, or NULL */
-  ifd_map names;         /* of all values; kept by graph.c for ifd_graph_unique_name */
-  ifd_map function_keys; /* kept by graph.c for ifd_model_find_function */
-  const void *origin;    /* io: ModelProto */
-  void *files;           /* io: mapped files that constants borrow from; a clone has those of its source */
+  int n_values, n_nodes;               /* next ids */
+  const char *path;                    /* file it came from, or NULL */
+  ifd_map names;                       /* of all values; kept by graph.c for ifd_graph_unique_name */
+  ifd_map function_keys;               /* kept by graph.c for ifd_model_find_function */
+  ifd_resolved resolved[IFD_RESOLVED]; /* kept by node.c, by hashes of names */
+  const void *origin;                  /* io: ModelProto */
+  void *files; /* io: mapped files that constants borrow from; a clone has those of its source */
   void (*release_files)(void *files); /* when the model is destroyed; NULL in a clone */
   void (*let_files_go)(void *files, const void *p, size_t len);
 };

@@ -15,12 +15,26 @@ enum { MAX_ATTRS = 1024 };
 
 /* ---- making ---- */
 
+static const ifd_resolved *look_up(ifd_model *model, const ifd_node *node) {
+  uint64_t hash = ifd_hash_bytes(node->op_type, strlen(node->op_type));
+  ifd_resolved *r = &model->resolved[hash % IFD_RESOLVED];
+  bool same = r->op_type && r->opset == node->opset && strcmp(r->op_type, node->op_type) == 0 &&
+              strcmp(r->domain, node->domain) == 0;
+  if (!same)
+    *r = (ifd_resolved){.domain = node->domain,
+                        .op_type = node->op_type,
+                        .opset = node->opset,
+                        .schema = ifd_schema_find(node->domain, node->op_type, node->opset),
+                        .op = ifd_op_find(node->domain, node->op_type, node->opset)};
+  return r;
+}
+
 void ifd_node_resolve(ifd_node *node) {
-  const ifd_model *model = node->graph->model;
+  ifd_model *model = node->graph->model;
   bool local = ifd_model_find_function(model, node->domain, node->op_type, node->overload);
   node->opset = ifd_graph_opset(node->graph, node->domain);
-  node->schema = local ? NULL : ifd_schema_find(node->domain, node->op_type, node->opset);
-  node->op = local ? NULL : ifd_op_find(node->domain, node->op_type, node->opset);
+  node->schema = local ? NULL : look_up(model, node)->schema;
+  node->op = local ? NULL : look_up(model, node)->op;
 }
 
 static ifd_status new_places(ifd_error *err, ifd_value ***out, ifd_model *model, int n) {
