@@ -128,7 +128,9 @@ def test_floats_read_back():
     for t in np.float32, np.float64:
         bits = RNG.integers(0, 2**(32 if t == np.float32 else 64), 400, dtype=np.uint64)
         x = bits.astype(np.uint32 if t == np.float32 else np.uint64).view(t)
-        x = x[np.isfinite(x)]
+        plain = RNG.standard_normal(400) * 10.0 ** RNG.integers(-15, 22, 400)
+        tens = 10.0 ** np.arange(-15, 22)
+        x = np.concatenate([x[np.isfinite(x)], plain.astype(t), tens.astype(t), np.nextafter(tens.astype(t), t(0))])
         (text,) = Nodes(13).add("Cast", [x], [lambda y: True], to=TensorProto.STRING).run()
         Nodes(13).add("Cast", [text], [x], to=number_of(np.dtype(t))).check()
         assert [digits(str(v)) for v in x] == [digits(s) for s in text]

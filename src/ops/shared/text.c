@@ -28,6 +28,14 @@ static const void *element(ifd_dtype t, const void *data, int64_t i) {
   return (const char *)data + i * (int64_t)ifd_dtype_size(t);
 }
 
+/* Digits, the first of them before the point, times ten to the exponent. */
+typedef struct decimal {
+  char digits[24];
+  int n, exponent;
+} decimal;
+
+enum { FLOAT_DIGITS = 9, MOST_DIGITS = 17 }; /* that float and double always read back from */
+
 /* Whether x with so many digits is still the element at p. */
 static bool reads_back(double x, int n_digits, ifd_dtype t, const void *p) {
   char text[48], bytes[16] = {0};
@@ -42,42 +50,115 @@ static bool reads_back(double x, int n_digits, ifd_dtype t, const void *p) {
   return memcmp(bytes, p, ifd_dtype_size(t)) == 0;
 }
 
+static bool is_power_of_two(double x) {
+  int exponent;
+  return fabs(frexp(x, &exponent)) == 0.5;
+}
+
 /* The fewest digits that x reads back from. What so many do not hold, fewer do not either: they would be
  * farther off. Only from a power of two, whose neighbours are not equally far, may fewer lie on the better
  * side. */
 static int fewest_digits(double x, ifd_dtype t, const void *p) {
-  int exponent, digits = 1, many = t == IFD_DOUBLE ? 14 : 6;
-  if (fabs(frexp(x, &exponent)) != 0.5 && !reads_back(x, many, t, p)) digits = many + 1;
-  while (digits < 17 && !reads_back(x, digits, t, p)) digits++;
+  int digits = 1, many = t == IFD_DOUBLE ? 14 : 6;
+  if (!is_power_of_two(x) && !reads_back(x, many, t, p)) digits = many + 1;
+  while (digits < MOST_DIGITS && !reads_back(x, digits, t, p)) digits++;
   return digits;
 }
 
-/* x with so many digits: "d.ddde±xx", or, where the exponent is small enough, plain and padded with zeros. */
-static void spell(char *out, size_t size, double x, int n_digits) {
-  char digits[48];
-  snprintf(out, size, "%.*e", n_digits - 1, x);
-  const char *s = out + (*out == '-');
-  int n = 0, exponent = atoi(strchr(s, 'e') + 1);
-  if (exponent < -4 || exponent >= 16) return;
-  for (; *s != 'e'; s++)
-    if (*s != '.') digits[n++] = *s;
-  while (n <= exponent + 1) digits[n++] = '0';
-  digits[n] = 0;
-  const char *sign = *out == '-' ? "-" : "";
-  if (exponent < 0)
-    snprintf(out, size, "%s0.%.*s%s", sign, -exponent - 1, "000", digits);
-  else
-    snprintf(out, size, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
+/* The element x at p with the fewest digits. */
+static decimal shortest(double x, ifd_dtype t, const void *p) {
+  char text[48];
+  decimal d = {.n = 0};
+  snprintf(text, sizeof text, "%.*e", fewest_digits(x, t, p) - 1, fabs(x));
+  for (const char *s = text; *s != 'e'; s++)
+    if (*s != '.') d.digits[d.n++] = *s;
+  d.exponent = atoi(strchr(text, 'e') + 1);
+  return d;
+}
+
+/* ---- the same of floats, where the rounding of double leaves no doubt ---- */
+
+/* Powers of ten that double has exactly: products and quotients by them are off by their own rounding alone.
+ */
+enum { EXACT_TENS = 22 };
+static const double tens[EXACT_TENS + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                            1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                            1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+static double times_ten(double x, int k) { return k < 0 ? x / tens[-k] : x * tens[k]; }
+
+/* Whether x lies in the middle between two floats, so that it may have been rounded there from either side.
+ */
+static bool is_between_floats(double x) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return (bits & 0x1fffffff) == 0x10000000;
+}
+
+typedef enum verdict { NO, YES, IN_DOUBT } verdict;
+
+/* *digits: x rounded to n digits, the first of them of ten to the exponent; whether they read back as the
+ * element x at p. */
+static verdict holds(uint64_t *digits, double x, int n, int exponent, ifd_dtype t, const void *p) {
+  const int k = n - 1 - exponent;
+  char bytes[16] = {0};
+  const double scaled = times_ten(fabs(x), k), back = times_ten(floor(scaled + 0.5), -k);
+  const float narrow = (float)copysign(back, x);
+  if (fabs(scaled - floor(scaled) - 0.5) < 1e-6 || is_between_floats(back)) return IN_DOUBT;
+  *digits = (uint64_t)(scaled + 0.5);
+  ifd_store_f32(t, bytes, &narrow, 1);
+  return memcmp(bytes, p, ifd_dtype_size(t)) == 0 ? YES : NO;
+}
+
+static bool shortest_float(decimal *d, double x, ifd_dtype t, const void *p) {
+  const double size = fabs(x);
+  if (t == IFD_DOUBLE || size < 1e-13 || size >= 1e20) return false;
+  int exponent = (int)floor(log10(size)), n = 0;
+  if (times_ten(size, -exponent) >= 10) exponent++;
+  if (times_ten(size, -exponent) < 1) exponent--;
+  uint64_t digits;
+  verdict v = is_power_of_two(x) ? YES : holds(&digits, x, 6, exponent, t, p);
+  if (v == NO) n = 6;
+  for (v = v == IN_DOUBT ? v : NO; v == NO && n < FLOAT_DIGITS;) v = holds(&digits, x, ++n, exponent, t, p);
+  if (v != YES) return false;
+  const bool carried = (double)digits >= tens[n]; /* 9.9… became 10 */
+  *d = (decimal){.n = n, .exponent = exponent + carried};
+  if (carried) digits /= 10;
+  for (int i = n - 1; i >= 0; i--, digits /= 10) d->digits[i] = (char)('0' + digits % 10);
+  return true;
+}
+
+/* "d.ddde±xx", or, where the exponent is small enough, plain and padded with zeros. */
+static void spell(char *to, size_t size, bool negative, const decimal *d) {
+  int i = 0;
+  if (negative) *to++ = '-';
+  if (d->exponent < -4 || d->exponent >= 16) {
+    snprintf(to, size - 1, "%c%s%.*se%+03d", d->digits[0], d->n > 1 ? "." : "", d->n - 1, d->digits + 1,
+             d->exponent);
+    return;
+  }
+  if (d->exponent < 0) *to++ = '0';
+  for (; i <= d->exponent; i++) *to++ = i < d->n ? d->digits[i] : '0';
+  *to++ = '.';
+  for (int k = d->exponent + 1; k < 0; k++) *to++ = '0';
+  if (i == d->n || d->exponent >= d->n) *to++ = '0';
+  for (; i < d->n; i++) *to++ = d->digits[i];
+  *to = 0;
 }
 
 static void float_text(char *out, size_t size, ifd_dtype t, const void *p) {
   double x;
+  decimal d;
   ifd_load_f64(t, p, &x, 1);
   if (isnan(x) || isinf(x)) {
     snprintf(out, size, "%s", isnan(x) ? "NaN" : x < 0 ? "-INF" : "INF");
     return;
   }
-  spell(out, size, x, fewest_digits(x, t, p));
+  if (!shortest_float(&d, x, t, p)) {
+    locale_t c, before = enter_c_locale(&c);
+    d = shortest(x, t, p);
+    leave_c_locale(c, before);
+  }
+  spell(out, size, signbit(x), &d);
 }
 
 static void integer_text(char *out, size_t size, ifd_dtype t, const void *p) {
@@ -95,9 +176,7 @@ ifd_str ifd_number_text(ifd_arena *arena, ifd_dtype t, const void *data, int64_t
   if (t == IFD_BOOL) {
     snprintf(text, sizeof text, "%s", *(const uint8_t *)p ? "True" : "False");
   } else if (ifd_dtype_is_float(t)) {
-    locale_t c, before = enter_c_locale(&c);
     float_text(text, sizeof text, t, p);
-    leave_c_locale(c, before);
   } else {
     integer_text(text, sizeof text, t, p);
   }
