@@ -299,7 +299,7 @@ static ifd_status run_profiled(ifd_error *err, infold_session *s, ifd_run_option
 
 static ifd_status run_program(ifd_error *err, infold_session *s, const ifd_datum *inputs,
                               ifd_datum *outputs) {
-  ifd_run_options options = {.pool = s->pool->threads, .seed = 0, .max_steps = s->options.max_steps};
+  ifd_run_options options = {.pool = s->pool->threads, .max_steps = s->options.max_steps};
   bool hurries = s->deadline > 0;
   if (hurries) {
     options.cancelled = is_late;

@@ -256,10 +256,6 @@ infold_status infold_format_value(infold_error *to, char **out, const infold_val
   size_t len;
   *out = NULL;
   FILE *f = open_memstream(out, &len);
-  if (f) {
-    show(f, &value->datum);
-    fclose(f);
-  }
-  ifd_status status = f && *out ? IFD_OK : ifd_error_set(&err, IFD_NO_MEMORY, "out of memory");
-  return ifd_api_report(to, &err, NULL, status);
+  if (f) show(f, &value->datum);
+  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, IFD_OK));
 }

@@ -431,7 +431,7 @@ static ifd_status run_graph(ifd_env *env, const struct ifd_graph *graph, const i
   if (captures) {
     for (int i = 0; i < child->captures.n; i++)
       captures[i] = &parent->frame->slots[child->captures.v[i].outer];
-    ifd_runner r = {.env = *env, .options = parent->options, .parent = parent, .depth = parent->depth + 1};
+    ifd_runner r = {.env = *env, .options = parent->options, .depth = parent->depth + 1};
     status = run_program(child, &r, in, captures, out);
   } else
     status = ifd_error_set(env->err, IFD_NO_MEMORY, "out of memory");
@@ -441,7 +441,7 @@ static ifd_status run_graph(ifd_env *env, const struct ifd_graph *graph, const i
 
 ifd_status ifd_run(ifd_error *err, ifd_program *program, const ifd_run_options *options,
                    const ifd_datum *inputs, ifd_datum *outputs) {
-  uint64_t random = options->seed;
+  uint64_t random = 0; /* the same numbers in each run */
   int64_t steps_left = options->max_steps ? options->max_steps : IFD_DEFAULT_MAX_STEPS;
   ifd_runner r = {.options = options};
   r.env = (ifd_env){.err = err,

@@ -24,7 +24,6 @@ typedef struct ifd_profile {
 
 typedef struct ifd_run_options {
   ifd_pool *pool;       /* NULL: the caller alone */
-  uint64_t seed;        /* of random operators */
   int64_t max_steps;    /* loop trips; 0: the default */
   ifd_profile *profile; /* or NULL */
   /* asked between steps: true ends the run with LIMIT; or NULL */

@@ -25,8 +25,7 @@ typedef struct ifd_runner {
   ifd_env env; /* first: an env is its runner */
   const ifd_run_options *options;
   ifd_frame *frame;
-  struct ifd_runner *parent;
-  int depth;
+  int depth; /* of graphs within graphs */
 } ifd_runner;
 
 /* Where the slots lie that are neither the caller's nor made by steps. */

@@ -177,15 +177,6 @@ static ifd_status copy_graph(copier *c, ifd_graph *to, const ifd_graph *from) {
   return IFD_OK;
 }
 
-ifd_status ifd_graph_clone(ifd_error *err, ifd_graph **out, const ifd_graph *graph, ifd_graph *outer) {
-  copier c = {.err = err};
-  ifd_arena_init(&c.scratch, outer->model->arena.budget);
-  *out = ifd_graph_new(outer->model, outer);
-  ifd_status status = *out ? copy_graph(&c, *out, graph) : ifd_error_set(err, IFD_NO_MEMORY, "out of memory");
-  ifd_arena_free(&c.scratch);
-  return status;
-}
-
 static ifd_status inline_nodes(copier *c, ifd_graph *into, ifd_node *before, const ifd_graph *body,
                                ifd_value **inputs, ifd_value **outputs) {
   for (int i = 0; i < body->inputs.n; i++) TRY(set_pair(c, body->inputs.v[i], inputs[i]));

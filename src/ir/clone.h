@@ -1,4 +1,4 @@
-/* Deep copies: of a model, of a graph, of a graph's nodes into a node list (to inline a function or branch).
+/* Deep copies: of a model, of a graph's nodes into a node list (to inline a function or branch).
  * Nodes and values are copied; what is immutable (constants' data, attribute payloads, types, origins, texts)
  * is borrowed from the source, which must live longer when it is another model. */
 #ifndef IFD_IR_CLONE_H
@@ -16,8 +16,5 @@ ifd_status ifd_model_clone(ifd_error *err, ifd_model **out, const ifd_model *mod
  * the model must see whether they mean the same at the opset that `into` imports. */
 ifd_status ifd_graph_inline(ifd_error *err, ifd_graph *into, ifd_node *before, const ifd_graph *body,
                             ifd_value **inputs, ifd_value **outputs, const ifd_attr *attrs, int n_attrs);
-/* A copy of `graph` as a subgraph of `outer`, in the model of `outer`. Its names stay; values of outer graphs
- * stay shared. */
-ifd_status ifd_graph_clone(ifd_error *err, ifd_graph **out, const ifd_graph *graph, ifd_graph *outer);
 
 #endif

@@ -129,20 +129,6 @@ static void defaults_of_inputs_are_inlined(void **state) {
   }
 }
 
-static void a_subgraph_is_cloned(void **state) {
-  (void)state;
-  ifd_error err = {0};
-  ifd_model *m = parse(rich);
-  ifd_node *branch = m->graph->last->prev;
-  ifd_graph *copy;
-  OK(ifd_graph_clone(&err, &copy, ifd_node_graph(branch, "else_branch"), m->graph));
-  ifd_attr attr = {.name = "then_branch", .type = IFD_ATTR_GRAPH, .graph = copy};
-  OK(ifd_node_set_attr(&err, branch, &attr));
-  verify(m);
-  assert_string_equal(copy->outputs.v[0]->name, "r");
-  ifd_model_destroy(m);
-}
-
 /* The n-th allocation fails, for each n until none does: a status, nothing lost, nothing broken. */
 static void out_of_memory_is_a_status(void **state) {
   (void)state;
@@ -175,7 +161,6 @@ int main(void) {
       cmocka_unit_test(a_function_is_inlined),
       cmocka_unit_test(a_branch_is_inlined),
       cmocka_unit_test(defaults_of_inputs_are_inlined),
-      cmocka_unit_test(a_subgraph_is_cloned),
       cmocka_unit_test(out_of_memory_is_a_status),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
