@@ -185,14 +185,17 @@ INFOLD_API infold_status infold_make_value(infold_error *err, infold_value **out
                                            uint64_t seed, int64_t batch, int64_t size);
 INFOLD_API void infold_destroy_value(infold_value *value);
 INFOLD_API infold_kind infold_get_kind(const infold_value *value);
-/* Of a tensor, of a map's keys, of a sequence's tensors. */
+/* Of a tensor, of a map's keys, of a sequence's or optional's tensors; 0 where nothing says. */
 INFOLD_API int infold_get_dtype(const infold_value *value);
-/* Shape and elements of a tensor. Strings come one by one: the length, and *text. */
+/* Shape and elements of a tensor; data may be NULL where there are none. Strings come one by one: element i
+ * in row-major order, its length, and *text, which a NUL need not end. */
 INFOLD_API int infold_get_rank(const infold_value *value);
 INFOLD_API const int64_t *infold_get_dims(const infold_value *value);
 INFOLD_API const void *infold_get_data(const infold_value *value);
 INFOLD_API size_t infold_get_string(const infold_value *value, size_t i, const char **text);
-/* Items of a sequence, or of an optional (0 or 1), or of a map: 2 (keys, values). Items are borrowed. */
+/* Items of a sequence, or of an optional (0 or 1), or of a map: 2 (keys, values). Items are borrowed; NULL
+ * where there is no item i, or out of memory: the first call makes them, and no other thread may look
+ * meanwhile. */
 INFOLD_API int infold_get_count(const infold_value *value);
 INFOLD_API const infold_value *infold_get_item(const infold_value *value, int i);
 /* "float[1,10]  -1.25 0.5 …": type, shape and a short view. */
@@ -226,12 +229,14 @@ INFOLD_API infold_status infold_create_session(infold_error *err, infold_session
                                                const infold_model *model,
                                                const infold_session_options *options);
 INFOLD_API void infold_destroy_session(infold_session *session);
+/* Inputs and outputs of the model, in its order; i is below their number. */
 INFOLD_API int infold_get_n_inputs(const infold_session *session);
 INFOLD_API int infold_get_n_outputs(const infold_session *session);
 INFOLD_API const char *infold_get_input_name(const infold_session *session, int i);
 INFOLD_API const char *infold_get_output_name(const infold_session *session, int i);
 INFOLD_API const char *infold_get_input_type(const infold_session *session, int i); /* "float[N,3,224,224]" */
 INFOLD_API const char *infold_get_output_type(const infold_session *session, int i);
+/* Whether the model has a value for the input, or its type is optional: then it need not be given. */
 INFOLD_API int infold_input_has_default(const infold_session *session, int i);
 /* inputs: one for each input, NULL where the model's default shall serve; borrowed. outputs: room for one
  * pointer for each output; where wanted is not NULL, outputs whose wanted[i] is 0 stay NULL. The caller
@@ -249,7 +254,7 @@ INFOLD_API infold_status infold_get_peak_memory(infold_error *err, size_t *out, 
                                                 const infold_value *const *inputs);
 
 /* Reads inputs from a folder of input_0.pb …, or an .npz archive of nothing but arrays by the names of
- * inputs, into values[n_inputs] (NULL where not given). */
+ * inputs, into values[n_inputs], for the caller to destroy (NULL where not given, and all on failure). */
 INFOLD_API infold_status infold_read_inputs(infold_error *err, infold_value **values,
                                             const infold_session *session, const char *path);
 /* Writes output_0.pb … of the kinds the model declares into a folder (made if missing), or an .npz file. NULL

@@ -368,6 +368,7 @@ infold_status infold_get_peak_memory(infold_error *to, size_t *out, const infold
   ifd_error err = {0};
   ifd_arena arena;
   infold_session *s = (infold_session *)session;
+  *out = 0;
   ifd_arena_init(&arena, s->budget);
   ifd_status status = peak(&err, out, s, inputs, &arena);
   ifd_arena_free(&arena);

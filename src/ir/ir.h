@@ -64,22 +64,23 @@ struct ifd_value {
   const void *constant_origin; /* io: TensorProto or SparseTensorProto of the initializer */
 };
 
-typedef enum ifd_attr_type { /* AttributeProto.AttributeType */
-                             IFD_ATTR_UNDEFINED,
-                             IFD_ATTR_FLOAT,
-                             IFD_ATTR_INT,
-                             IFD_ATTR_STRING,
-                             IFD_ATTR_TENSOR,
-                             IFD_ATTR_GRAPH,
-                             IFD_ATTR_FLOATS,
-                             IFD_ATTR_INTS,
-                             IFD_ATTR_STRINGS,
-                             IFD_ATTR_TENSORS,
-                             IFD_ATTR_GRAPHS,
-                             IFD_ATTR_SPARSE_TENSOR,
-                             IFD_ATTR_SPARSE_TENSORS,
-                             IFD_ATTR_TYPE_PROTO,
-                             IFD_ATTR_TYPE_PROTOS
+/* As AttributeProto.AttributeType numbers them. */
+typedef enum ifd_attr_type {
+  IFD_ATTR_UNDEFINED,
+  IFD_ATTR_FLOAT,
+  IFD_ATTR_INT,
+  IFD_ATTR_STRING,
+  IFD_ATTR_TENSOR,
+  IFD_ATTR_GRAPH,
+  IFD_ATTR_FLOATS,
+  IFD_ATTR_INTS,
+  IFD_ATTR_STRINGS,
+  IFD_ATTR_TENSORS,
+  IFD_ATTR_GRAPHS,
+  IFD_ATTR_SPARSE_TENSOR,
+  IFD_ATTR_SPARSE_TENSORS,
+  IFD_ATTR_TYPE_PROTO,
+  IFD_ATTR_TYPE_PROTOS
 } ifd_attr_type;
 
 typedef struct ifd_attr {

@@ -14,18 +14,16 @@
 
 typedef struct ifd_rewrite ifd_rewrite;
 
-typedef enum ifd_phase { /* in this order; each until nothing changes, and all again while a later one changed
-                            something */
-                         IFD_PHASE_SIMPLIFY, /* fold constants, remove what does nothing */
-                         IFD_PHASE_FUSE,     /* fewer nodes for the same function */
-                         IFD_PHASE_FINISH,   /* whole-graph tidying: duplicates, order of constants */
-                         IFD_PHASE_INTEGER,  /* for running alone: what is quantized stays integers; before
-                                                what takes floats takes the rest */
-                         IFD_PHASE_PLAN, /* for running alone: infold's own operators (domain "infold"), never
-                                            in a file */
-                         IFD_PHASE_CHAIN, /* for running alone, once the plan's operators have taken what they
-                                             can: what is left is joined */
-                         IFD_N_PHASES
+/* In this order; each until nothing changes, and all again while a later one changed something. Those from
+ * INTEGER on are for running alone: they never reach a file. */
+typedef enum ifd_phase {
+  IFD_PHASE_SIMPLIFY, /* fold constants, remove what does nothing */
+  IFD_PHASE_FUSE,     /* fewer nodes for the same function */
+  IFD_PHASE_FINISH,   /* whole-graph tidying: duplicates, order of constants */
+  IFD_PHASE_INTEGER,  /* what is quantized stays integers; before what takes floats takes the rest */
+  IFD_PHASE_PLAN,     /* infold's own operators (domain "infold") */
+  IFD_PHASE_CHAIN,    /* what these have left is joined */
+  IFD_N_PHASES
 } ifd_phase;
 
 typedef enum ifd_exactness {

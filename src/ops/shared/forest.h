@@ -12,15 +12,16 @@
 
 #include "ops/op.h"
 
-typedef enum ifd_branch { /* the numbers are those of TreeEnsemble's nodes_modes */
-                          IFD_BRANCH_LEQ,
-                          IFD_BRANCH_LT,
-                          IFD_BRANCH_GTE,
-                          IFD_BRANCH_GT,
-                          IFD_BRANCH_EQ,
-                          IFD_BRANCH_NEQ,
-                          IFD_BRANCH_MEMBER, /* only until its maker has unfolded it to a chain of EQ */
-                          IFD_BRANCH_LEAF
+/* The numbers are those of TreeEnsemble's nodes_modes. */
+typedef enum ifd_branch {
+  IFD_BRANCH_LEQ,
+  IFD_BRANCH_LT,
+  IFD_BRANCH_GTE,
+  IFD_BRANCH_GT,
+  IFD_BRANCH_EQ,
+  IFD_BRANCH_NEQ,
+  IFD_BRANCH_MEMBER, /* only until its maker has unfolded it to a chain of EQ */
+  IFD_BRANCH_LEAF
 } ifd_branch;
 
 typedef struct ifd_tree_node {
