@@ -4,8 +4,6 @@
 /* Pools of blocked images (ops/blocked.c): MaxPool(Unblock(x)) → Unblock(infold.MaxPool(x)), LRN likewise;
  * what runs over whole images is a reduction of the blocked tensor's image axes. */
 
-enum { BLOCK = 16 };
-
 /* y = Unblock(made), in the place of old's output, which may lack the image axes, then of 1. */
 static ifd_status unblock_instead(ifd_rewrite *rw, ifd_node *old, ifd_value *made, int64_t channels) {
   ifd_node *plain;
@@ -31,7 +29,7 @@ static ifd_status pool(ifd_rewrite *rw, ifd_node *node) {
 static ifd_status lrn(ifd_rewrite *rw, ifd_node *node) {
   ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved;
   int64_t size = ifd_node_int(node, "size", 0);
-  if (!before || size < 1 || size > 2 * BLOCK - 1) return IFD_OK;
+  if (!before || size < 1 || size > 2 * IFD_BLOCK - 1) return IFD_OK;
   TRY(ifd_rw_add_node(rw, &moved, "infold.LRN", before->inputs, 1, 1));
   for (int i = 0; i < node->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), moved, &node->attrs[i]));
   int64_t channels = ifd_node_int(before, "channels", 0);
@@ -73,15 +71,15 @@ static bool one_pixel(ifd_rewrite *rw, const ifd_value *plain) {
   ifd_dim c = rank < 3 ? 0 : ifd_rw_dim(rw, plain, 1);
   for (int i = 2; i < rank; i++)
     if (ifd_rw_dim(rw, plain, i) != 1) return false;
-  return rank >= 3 && ifd_dim_is_number(c) && c % BLOCK == 0;
+  return rank >= 3 && ifd_dim_is_number(c) && c % IFD_BLOCK == 0;
 }
 
 static ifd_status as_reshape(ifd_rewrite *rw, ifd_node *node, int64_t channels, int rank, bool blocks) {
-  int64_t shape[IFD_MAX_RANK + 1] = {0, blocks ? channels / BLOCK : channels};
+  int64_t shape[IFD_MAX_RANK + 1] = {0, blocks ? channels / IFD_BLOCK : channels};
   ifd_value *inputs[2] = {node->inputs[0]};
   ifd_node *reshape;
   for (int i = 2; i < rank; i++) shape[i] = 1;
-  shape[rank] = BLOCK;
+  shape[rank] = IFD_BLOCK;
   TRY(ifd_rw_add_ints(rw, &inputs[1], shape, rank + blocks, "shape"));
   TRY(ifd_rw_add_node(rw, &reshape, "Reshape", inputs, 2, 1));
   return ifd_rw_replace(rw, node->outputs[0], reshape->outputs[0]);

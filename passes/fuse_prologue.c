@@ -10,8 +10,9 @@
 static ifd_value *by_channels(ifd_rewrite *rw, const ifd_node *node, int64_t channels) {
   const ifd_tensor *t = node->n_inputs == 2 ? ifd_rw_constant(rw, node->inputs[1]) : NULL;
   bool fits = t && t->dtype == IFD_FLOAT && t->shape.rank >= 4 &&
-              t->shape.dim[1] == ifd_ceil_div(channels, 16) && t->shape.dim[t->shape.rank - 1] == 16 &&
-              ifd_tensor_count(t) == t->shape.dim[1] * 16;
+              t->shape.dim[1] == ifd_ceil_div(channels, IFD_BLOCK) &&
+              t->shape.dim[t->shape.rank - 1] == IFD_BLOCK &&
+              ifd_tensor_count(t) == t->shape.dim[1] * IFD_BLOCK;
   return fits ? node->inputs[1] : NULL;
 }
 

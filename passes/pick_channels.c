@@ -67,7 +67,7 @@ static ifd_status concat(ifd_rewrite *rw, ifd_node *node) {
   for (int i = 0; i < node->n_inputs; i++) {
     int64_t channels = channels_of_part(rw, node->inputs[i]);
     if (!channels) return ifd_rw_refuse(rw, "part %d is not blocked", i);
-    whole = whole && n % 16 == 0 && ifd_rw_own_producer(node->inputs[i], "Unblock");
+    whole = whole && n % IFD_BLOCK == 0 && ifd_rw_own_producer(node->inputs[i], "Unblock");
     n += channels;
   }
   if (whole) return IFD_OK;

@@ -8,8 +8,6 @@
  * them plain. Channels beyond the last are zeros going in, and may hold anything finite coming out; f must
  * keep them finite. */
 
-enum { BLOCK = 16 };
-
 /* A constant that varies along channels alone, [C, 1, …], as [1, ceil(C / 16), 1, …, 16] with zeros beyond C;
  * or one element. */
 static ifd_status block_constant(ifd_rewrite *rw, ifd_value **out, ifd_value *c, int rank, int64_t channels) {
@@ -28,7 +26,7 @@ static ifd_status block_constant(ifd_rewrite *rw, ifd_value **out, ifd_value *c,
     if (t->shape.dim[i] != (is_channel ? channels : 1)) return IFD_OK;
   }
   for (int i = 0; i <= rank; i++)
-    shape.dim[i] = i == 1 ? ifd_ceil_div(channels, BLOCK) : i == rank ? BLOCK : 1;
+    shape.dim[i] = i == 1 ? ifd_ceil_div(channels, IFD_BLOCK) : i == rank ? IFD_BLOCK : 1;
   TRY(ifd_tensor_new(ifd_rw_error(rw), &b, ifd_rw_arena(rw), IFD_FLOAT, &shape));
   for (int64_t i = 0; i < channels; i++) ifd_tensor_set_f64(&b, i, ifd_tensor_get_f64(t, i));
   return ifd_rw_add_constant(rw, out, &b, c->name);
@@ -85,7 +83,7 @@ static ifd_status sink_concat(ifd_rewrite *rw, ifd_node *node) {
   ALLOC(ifd_rw_error(rw), inputs, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, node->n_inputs));
   for (int i = 0; i < node->n_inputs; i++) {
     ifd_node *unblock = ifd_rw_own_producer(node->inputs[i], "Unblock");
-    if (!unblock || (axis == 1 && all % BLOCK))
+    if (!unblock || (axis == 1 && all % IFD_BLOCK))
       return ifd_rw_refuse(rw, "part %d is not blocked, or begins within a block", i);
     channels = ifd_node_int(unblock, "channels", 0);
     all += channels;
@@ -151,8 +149,8 @@ static ifd_status block_sizes(ifd_rewrite *rw, ifd_value **out, ifd_value *v, co
   ifd_shape shape = {.rank = 1, .dim = {rank + 1}};
   TRY(ifd_tensor_new(ifd_rw_error(rw), &more, ifd_rw_arena(rw), t->dtype, &shape));
   for (int i = 0; i < rank; i++) ifd_tensor_set_f64(&more, i, ifd_tensor_get_f64(t, i));
-  if (!scales) ifd_tensor_set_f64(&more, 1, (double)ifd_ceil_div(channels, BLOCK));
-  ifd_tensor_set_f64(&more, rank, scales ? 1 : BLOCK);
+  if (!scales) ifd_tensor_set_f64(&more, 1, (double)ifd_ceil_div(channels, IFD_BLOCK));
+  ifd_tensor_set_f64(&more, rank, scales ? 1 : IFD_BLOCK);
   return ifd_rw_add_constant(rw, out, &more, v->name);
 }
 
@@ -200,7 +198,8 @@ static ifd_status sink_bn(ifd_rewrite *rw, ifd_node *bn) {
   TRY(ifd_affine_of(rw, bn, &f, &is_affine, &why));
   if (!is_affine || f.axis != 1) return IFD_OK;
   ifd_shape shape = {.rank = rank + 1};
-  for (int i = 0; i <= rank; i++) shape.dim[i] = i == 1 ? ifd_ceil_div(f.n, BLOCK) : i == rank ? BLOCK : 1;
+  for (int i = 0; i <= rank; i++)
+    shape.dim[i] = i == 1 ? ifd_ceil_div(f.n, IFD_BLOCK) : i == rank ? IFD_BLOCK : 1;
   TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), IFD_FLOAT, &shape));
   for (int64_t i = 0; i < f.n; i++) ifd_tensor_set_f64(&t, i, f.a[i]);
   TRY(ifd_rw_add_constant(rw, &c, &t, "scale"));

@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Channels that lie side by side in blocked images: the lanes of a vector, on every ISA. */
+enum { IFD_BLOCK = 16 };
+
 typedef struct ifd_args {
   const void *const *in; /* data of each input of the node; NULL where absent */
   void *const *out;      /* data of each output; NULL where not asked for */

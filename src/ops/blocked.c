@@ -17,8 +17,6 @@
 
 #include <string.h>
 
-enum { BLOCK = 16 };
-
 /* ---- Block, Unblock ---- */
 
 static ifd_status infer_block(ifd_infer *x) {
@@ -27,8 +25,8 @@ static ifd_status infer_block(ifd_infer *x) {
   if (rank < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
   EXPECT(x->err, rank >= 3 && rank < IFD_MAX_RANK, BAD_MODEL, "Block takes a batch of images");
   memcpy(out, x->in[0]->dims, (size_t)rank * sizeof *out);
-  out[1] = ifd_dim_ceil_div(x->dims, out[1], BLOCK);
-  out[rank] = BLOCK;
+  out[1] = ifd_dim_ceil_div(x->dims, out[1], IFD_BLOCK);
+  out[rank] = IFD_BLOCK;
   return ifd_infer_tensor(x, 0, IFD_FLOAT, rank + 1, out);
 }
 
@@ -52,7 +50,7 @@ typedef struct layout_params {
 static void run_layout(const void *params, const ifd_args *args, int task) {
   const layout_params *p = params;
   int64_t n = task / p->tasks, b0 = task % p->tasks * p->step, b1 = ifd_min_i64(b0 + p->step, p->blocks);
-  int64_t plain = n * p->channels * p->pixels, blocked = n * p->blocks * p->pixels * BLOCK;
+  int64_t plain = n * p->channels * p->pixels, blocked = n * p->blocks * p->pixels * IFD_BLOCK;
   if (p->to_blocked)
     p->kernels->planar_to_blocked((float *)args->out[0] + blocked, (const float *)args->in[0] + plain,
                                   p->channels, p->pixels, b0, b1);
@@ -65,8 +63,8 @@ static void run_layout(const void *params, const ifd_args *args, int task) {
 static layout_params layout_of(const ifd_lower *x, const ifd_shape *plain, bool to_blocked) {
   layout_params p = {.kernels = ifd_k_conv(x->isa), .channels = plain->dim[1], .to_blocked = to_blocked};
   p.pixels = ifd_shape_span(plain, 2, plain->rank);
-  p.blocks = ifd_ceil_div(p.channels, BLOCK);
-  p.step = ifd_lower_grain(p.blocks, (double)p.pixels * BLOCK * 4);
+  p.blocks = ifd_ceil_div(p.channels, IFD_BLOCK);
+  p.step = ifd_lower_grain(p.blocks, (double)p.pixels * IFD_BLOCK * 4);
   p.tasks = ifd_ceil_div(p.blocks, p.step);
   return p;
 }
@@ -97,7 +95,7 @@ static ifd_status check_channels(ifd_infer *x, bool transposed) {
   bool expanded = x->node->n_inputs > 6 && ifd_infer_rank(x, 6) > 1;
   ifd_dim need = transposed ? w[0] : expanded ? ifd_infer_dim(x, 6, 1) : ifd_dim_mul(x->dims, w[1], group);
   ifd_dim have = ifd_infer_dim(x, 0, 1);
-  if (!ifd_node_int(x->node, "plain_input", 0)) need = ifd_dim_ceil_div(x->dims, need, BLOCK);
+  if (!ifd_node_int(x->node, "plain_input", 0)) need = ifd_dim_ceil_div(x->dims, need, IFD_BLOCK);
   EXPECT(x->err, !ifd_dim_is_number(need) || !ifd_dim_is_number(have) || need == have, BAD_INPUT,
          "the input has %lld channels, or blocks of them; the weights are for %lld", (long long)have,
          (long long)need);
@@ -119,8 +117,8 @@ static ifd_status infer_conv_as(ifd_infer *x, bool transposed) {
   ifd_dim m = transposed ? ifd_dim_mul(x->dims, w->dims[1], ifd_node_int(x->node, "group", 1)) : w->dims[0];
   bool plain_output = ifd_node_int(x->node, "plain_output", 0);
   out[0] = ifd_infer_dim(x, 0, 0);
-  out[1] = plain_output ? m : ifd_dim_ceil_div(x->dims, m, BLOCK);
-  out[plain_rank] = BLOCK;
+  out[1] = plain_output ? m : ifd_dim_ceil_div(x->dims, m, IFD_BLOCK);
+  out[plain_rank] = IFD_BLOCK;
   return ifd_infer_tensor(x, 0, IFD_FLOAT, plain_rank + !plain_output, out);
 }
 
@@ -268,7 +266,7 @@ static ifd_status place_expansion(ifd_lower *x, conv_params *p) {
 static ifd_status place_input(ifd_lower *x, const conv_params *p, const ifd_shape *plain) {
   shared_layout_params block = {layout_of(x, plain, true), p->x_at};
   const layout_params *l = &block.layout;
-  x->work->shared += (size_t)(plain->dim[0] * l->blocks * l->pixels * BLOCK) * sizeof(float);
+  x->work->shared += (size_t)(plain->dim[0] * l->blocks * l->pixels * IFD_BLOCK) * sizeof(float);
   return ifd_lower_launch(x, run_block_to_shared, &block, sizeof block, plain->dim[0] * l->tasks, 0);
 }
 
@@ -330,7 +328,7 @@ static ifd_status lower_conv_transpose(ifd_lower *x) { return lower_conv_as(x, t
 static double cost_conv(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
   double products = (double)ifd_shape_count(&out[0]) * (double)ifd_shape_span(&in[1], 1, in[1].rank);
   if (node->n_inputs <= 6) return products;
-  double places = (double)ifd_shape_count(&in[0]) / ((double)in[0].dim[1] * BLOCK);
+  double places = (double)ifd_shape_count(&in[0]) / ((double)in[0].dim[1] * IFD_BLOCK);
   return products + places * (double)ifd_shape_count(&in[6]);
 }
 

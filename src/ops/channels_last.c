@@ -6,17 +6,15 @@
 
 #include <string.h>
 
-enum { BLOCK = 16 };
-
 static ifd_status infer_block_last(ifd_infer *x) {
   int rank = ifd_infer_rank(x, 0);
   ifd_dim out[IFD_MAX_RANK];
   if (rank < 0) return ifd_infer_unranked(x, 0, IFD_FLOAT);
   EXPECT(x->err, rank >= 3 && rank < IFD_MAX_RANK, BAD_MODEL, "BlockLast takes a batch of images");
   out[0] = ifd_infer_dim(x, 0, 0);
-  out[1] = ifd_dim_ceil_div(x->dims, ifd_infer_dim(x, 0, rank - 1), BLOCK);
+  out[1] = ifd_dim_ceil_div(x->dims, ifd_infer_dim(x, 0, rank - 1), IFD_BLOCK);
   for (int i = 1; i < rank - 1; i++) out[i + 1] = ifd_infer_dim(x, 0, i);
-  out[rank] = BLOCK;
+  out[rank] = IFD_BLOCK;
   return ifd_infer_tensor(x, 0, IFD_FLOAT, rank + 1, out);
 }
 
@@ -38,8 +36,8 @@ typedef struct layout {
 
 /* Where block 0 of pixel i of all samples is. */
 static int64_t blocked_at(const layout *p, int64_t i) {
-  int64_t sample = ifd_ceil_div(p->channels, BLOCK) * p->pixels * BLOCK;
-  return i / p->pixels * sample + i % p->pixels * BLOCK;
+  int64_t sample = ifd_ceil_div(p->channels, IFD_BLOCK) * p->pixels * IFD_BLOCK;
+  return i / p->pixels * sample + i % p->pixels * IFD_BLOCK;
 }
 
 static void run_block_last(const void *params, const ifd_args *args, int task) {
@@ -50,9 +48,10 @@ static void run_block_last(const void *params, const ifd_args *args, int task) {
     const float *x = (const float *)args->in[0] + i * p->channels;
     float *y = (float *)args->out[0] + blocked_at(p, i);
     int64_t c = 0;
-    for (; c + BLOCK <= p->channels; c += BLOCK, y += p->pixels * BLOCK) memcpy(y, x + c, BLOCK * sizeof *y);
+    for (; c + IFD_BLOCK <= p->channels; c += IFD_BLOCK, y += p->pixels * IFD_BLOCK)
+      memcpy(y, x + c, IFD_BLOCK * sizeof *y);
     if (c == p->channels) continue;
-    memset(y, 0, BLOCK * sizeof *y);
+    memset(y, 0, IFD_BLOCK * sizeof *y);
     memcpy(y, x + c, (size_t)(p->channels - c) * sizeof *y);
   }
 }
@@ -65,7 +64,8 @@ static void run_unblock_last(const void *params, const ifd_args *args, int task)
     const float *x = (const float *)args->in[0] + blocked_at(p, i);
     float *y = (float *)args->out[0] + i * p->channels;
     int64_t c = 0;
-    for (; c + BLOCK <= p->channels; c += BLOCK, x += p->pixels * BLOCK) memcpy(y + c, x, BLOCK * sizeof *y);
+    for (; c + IFD_BLOCK <= p->channels; c += IFD_BLOCK, x += p->pixels * IFD_BLOCK)
+      memcpy(y + c, x, IFD_BLOCK * sizeof *y);
     memcpy(y + c, x, (size_t)(p->channels - c) * sizeof *y);
   }
 }

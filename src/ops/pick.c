@@ -8,15 +8,13 @@
 
 #include <string.h>
 
-enum { BLOCK = 16 };
-
 static ifd_status infer_pick(ifd_infer *x) {
   int rank = ifd_infer_rank(x, 0);
   const int64_t *order;
   ifd_dim out[IFD_MAX_RANK];
   EXPECT(x->err, rank >= 4, BAD_MODEL, "PickChannels takes blocked images");
   memcpy(out, x->in[0]->dims, (size_t)rank * sizeof *out);
-  out[1] = ifd_ceil_div(ifd_node_ints(x->node, "order", &order), BLOCK);
+  out[1] = ifd_ceil_div(ifd_node_ints(x->node, "order", &order), IFD_BLOCK);
   return ifd_infer_tensor(x, 0, IFD_FLOAT, rank, out);
 }
 
@@ -35,20 +33,20 @@ typedef struct pick_params {
 
 /* The blocks that output channels [first, first + 16) come from, of sample `sample`. */
 static int sources_of(const pick_params *p, const ifd_args *args, int64_t sample, int64_t first,
-                      ifd_k_lanes lanes[BLOCK]) {
+                      ifd_k_lanes lanes[IFD_BLOCK]) {
   int n = 0;
-  for (int lane = 0; lane < ifd_min_i64(BLOCK, p->n - first); lane++) {
+  for (int lane = 0; lane < ifd_min_i64(IFD_BLOCK, p->n - first); lane++) {
     const origin *o = &p->origins[first + lane];
     if (o->input == NOWHERE) continue;
-    int64_t block = sample * p->n_blocks[o->input] + o->channel / BLOCK;
-    const float *x = (const float *)args->in[o->input] + block * p->pixels * BLOCK;
+    int64_t block = sample * p->n_blocks[o->input] + o->channel / IFD_BLOCK;
+    const float *x = (const float *)args->in[o->input] + block * p->pixels * IFD_BLOCK;
     int i = 0;
     while (i < n && lanes[i].x != x) i++;
     if (i == n) {
       lanes[n].x = x;
       memset(lanes[n++].from, -1, sizeof lanes->from);
     }
-    lanes[i].from[lane] = o->channel % BLOCK;
+    lanes[i].from[lane] = o->channel % IFD_BLOCK;
   }
   return n;
 }
@@ -56,10 +54,10 @@ static int sources_of(const pick_params *p, const ifd_args *args, int64_t sample
 /* A task is a block of a sample. */
 static void run_pick(const void *params, const ifd_args *args, int task) {
   const pick_params *p = params;
-  ifd_k_lanes lanes[BLOCK];
-  int64_t n_blocks = ifd_ceil_div(p->n, BLOCK), sample = task / n_blocks, block = task % n_blocks;
-  int n = sources_of(p, args, sample, block * BLOCK, lanes);
-  float *y = (float *)args->out[0] + task * p->pixels * BLOCK;
+  ifd_k_lanes lanes[IFD_BLOCK];
+  int64_t n_blocks = ifd_ceil_div(p->n, IFD_BLOCK), sample = task / n_blocks, block = task % n_blocks;
+  int n = sources_of(p, args, sample, block * IFD_BLOCK, lanes);
+  float *y = (float *)args->out[0] + task * p->pixels * IFD_BLOCK;
   if (!n || lanes[0].x != y) p->kernels->pick(y, lanes, n, p->pixels);
 }
 
@@ -80,7 +78,7 @@ static ifd_status find_origins(ifd_lower *x, pick_params *p) {
     origins[i] = (origin){NOWHERE, 0};
     if (channel < 0) continue;
     while (input < n_inputs && channel >= channels[input]) channel -= channels[input++];
-    EXPECT(x->err, input < n_inputs && channel < n_blocks[input] * BLOCK, BAD_MODEL,
+    EXPECT(x->err, input < n_inputs && channel < n_blocks[input] * IFD_BLOCK, BAD_MODEL,
            "PickChannels picks a channel that is not there");
     origins[i] = (origin){input, (int)channel};
   }
@@ -91,7 +89,8 @@ static ifd_status find_origins(ifd_lower *x, pick_params *p) {
 /* Whether channels [first, first + n) of the output are those of an input from `channel` on, in whole
  * blocks. */
 static bool is_span(const pick_params *p, int64_t first, int64_t n, int input, int64_t channel) {
-  if (first % BLOCK || channel % BLOCK || first + n > p->n || (n % BLOCK && first + n != p->n)) return false;
+  if (first % IFD_BLOCK || channel % IFD_BLOCK || first + n > p->n || (n % IFD_BLOCK && first + n != p->n))
+    return false;
   for (int64_t i = 0; i < n; i++) {
     const origin *o = &p->origins[first + i];
     if (o->input != input || o->channel != channel + i) return false;
@@ -103,21 +102,21 @@ static bool is_span(const pick_params *p, int64_t first, int64_t n, int input, i
 static ifd_status find_spans(ifd_lower *x, const pick_params *p) {
   const int64_t *channels;
   int n = ifd_node_ints(x->node, "channels", &channels);
-  size_t block = (size_t)p->pixels * BLOCK * sizeof(float);
+  size_t block = (size_t)p->pixels * IFD_BLOCK * sizeof(float);
   ifd_span *spans;
   ALLOC(x->err, spans, ifd_new_array(x->arena, ifd_span, n));
   x->work->spans = spans;
   int input = p->origins[0].input, from = p->origins[0].channel;
   if (input != NOWHERE && is_span(p, 0, p->n, input, from)) {
-    size_t at = (size_t)(from / BLOCK) * block;
+    size_t at = (size_t)(from / IFD_BLOCK) * block;
     spans[x->work->n_spans++] = (ifd_span){.in = input, .in_at = at, .bytes = ifd_tensor_bytes(x->out[0])};
     x->work->only_spans = true;
     return IFD_OK;
   }
-  for (int64_t i = 0; i < p->n; i += BLOCK) {
+  for (int64_t i = 0; i < p->n; i += IFD_BLOCK) {
     input = p->origins[i].input;
     if (input == NOWHERE || !is_span(p, i, channels[input], input, 0)) continue;
-    size_t at = (size_t)(i / BLOCK) * block;
+    size_t at = (size_t)(i / IFD_BLOCK) * block;
     bool seen = false;
     for (int k = 0; k < x->work->n_spans; k++) seen = seen || spans[k].in == input;
     if (!seen)

@@ -3,10 +3,10 @@
 #include "kernels/conv/conv.h"
 #include "kernels/kernels.h"
 
-static int64_t blocks_of(const ifd_sampling *s) { return ifd_ceil_div(s->channels, 16); }
+static int64_t blocks_of(const ifd_sampling *s) { return ifd_ceil_div(s->channels, IFD_BLOCK); }
 
 static float *block_at(const ifd_sampling *s, const ifd_args *args, int64_t image, int64_t block) {
-  return (float *)((char *)args->shared + s->at) + (image * blocks_of(s) + block) * s->plane * 16;
+  return (float *)((char *)args->shared + s->at) + (image * blocks_of(s) + block) * s->plane * IFD_BLOCK;
 }
 
 /* A task is a block of one image. */
@@ -25,11 +25,11 @@ ifd_status ifd_lower_sampling(ifd_lower *x, ifd_sampling *s, int input, int64_t 
                       .input = input,
                       .channels = channels,
                       .plane = plane};
-  bool whole_blocks = apart == channels || apart % 16 == 0;
+  bool whole_blocks = apart == channels || apart % IFD_BLOCK == 0;
   if (channels < FEW_CHANNELS || !whole_blocks || taps < (double)images * (double)plane) return IFD_OK;
   s->blocked = true;
   s->at = (x->work->shared + 63) / 64 * 64;
-  x->work->shared = s->at + (size_t)(images * blocks_of(s) * plane * 16) * sizeof(float);
+  x->work->shared = s->at + (size_t)(images * blocks_of(s) * plane * IFD_BLOCK) * sizeof(float);
   return ifd_lower_launch(x, run_blocking, s, sizeof *s, images * blocks_of(s), 0);
 }
 
@@ -43,9 +43,9 @@ void ifd_sampling_run(const ifd_sampling *s, const ifd_args *args, const ifd_k_s
     s->kernels->planar(points, planes(s, args, image, first), s->plane, n, y, y_stride);
     return;
   }
-  for (int64_t c = 0; c < n; c += 16)
-    s->kernels->blocked(points, block_at(s, args, image, (first + c) / 16), (int)ifd_min_i64(16, n - c),
-                        y + c * y_stride, y_stride);
+  for (int64_t c = 0; c < n; c += IFD_BLOCK)
+    s->kernels->blocked(points, block_at(s, args, image, (first + c) / IFD_BLOCK),
+                        (int)ifd_min_i64(IFD_BLOCK, n - c), y + c * y_stride, y_stride);
 }
 
 void ifd_sampling_taps(const ifd_sampling *s, const ifd_args *args, const ifd_k_taps *taps,
