@@ -69,6 +69,8 @@ struct infold_session {
 
 /* Copies an error to the caller's record and gives its status; clears the result through `out` unless OK. */
 infold_status ifd_api_report(infold_error *to, const ifd_error *from, const char *file, ifd_status status);
+/* The other way: what a call of infold.h failed with. */
+ifd_status ifd_api_fail_as(ifd_error *err, const infold_error *from);
 /* Closes the memory stream that made *out, which is freed unless all went well; f is NULL when it could not
  * be opened. */
 ifd_status ifd_api_text_end(ifd_error *err, FILE *f, char **out, ifd_status status);

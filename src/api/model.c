@@ -36,6 +36,10 @@ infold_status ifd_api_report(infold_error *to, const ifd_error *from, const char
   return (infold_status)status;
 }
 
+ifd_status ifd_api_fail_as(ifd_error *err, const infold_error *from) {
+  return ifd_error_set(err, (ifd_status)from->status, "%s", from->message);
+}
+
 /* ---- limits ---- */
 
 static ifd_status add_constants(ifd_graph *graph, void *bytes) {

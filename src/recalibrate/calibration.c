@@ -125,8 +125,7 @@ static ifd_status read_data_set(ifd_calibration *c, const char *path) {
   infold_value **values;
   infold_error e;
   TRY(new_values(c, &values));
-  if (infold_read_inputs(&e, values, c->reader, path))
-    return ifd_error_set(c->err, (ifd_status)e.status, "%s", e.message);
+  if (infold_read_inputs(&e, values, c->reader, path)) return ifd_api_fail_as(c->err, &e);
   TRY(own_all(c, values));
   IFD_PUSH(c->err, &c->arena, &c->batches, values);
   int first = 0;
@@ -167,8 +166,7 @@ static ifd_status read_folder(ifd_calibration *c, const char *folder, int64_t ba
 static ifd_status open_reader(ifd_calibration *c, const infold_model *model) {
   infold_session_options options = {.threads = 1, .reference = true};
   infold_error e;
-  if (infold_create_session(&e, &c->reader, model, &options))
-    return ifd_error_set(c->err, (ifd_status)e.status, "%s", e.message);
+  if (infold_create_session(&e, &c->reader, model, &options)) return ifd_api_fail_as(c->err, &e);
   c->n_inputs = infold_get_n_inputs(c->reader);
   return IFD_OK;
 }

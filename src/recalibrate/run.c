@@ -48,7 +48,7 @@ ifd_status ifd_recalibrate_open(ifd_recalibration *r, infold_session **out, cons
   ifd_status status = ifd_model_extract(r->err, part->ir, from, to);
   if (status == IFD_OK) status = ifd_api_infer(r->err, part->ir);
   if (status == IFD_OK && infold_create_session(&e, out, part, &options))
-    status = ifd_error_set(r->err, (ifd_status)e.status, "%s", e.message);
+    status = ifd_api_fail_as(r->err, &e);
   infold_destroy_model(part);
   return status;
 }

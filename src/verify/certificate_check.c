@@ -116,7 +116,7 @@ static ifd_status open_model(check *c, infold_model **out, const char *key, cons
   }
   if (infold_load_model(&e, out, path, &load)) {
     TRY(check_unread(c, said, path, key));
-    return ifd_error_set(c->err, (ifd_status)e.status, "%s", e.message);
+    return ifd_api_fail_as(c->err, &e);
   }
   json_t *found = ifd_certificate_files(*out, path);
   EXPECT(c->err, found, NO_MEMORY, "out of memory");
@@ -179,8 +179,7 @@ static ifd_status run_given(check *c, json_t *run, bool *ran, infold_error *e) {
   TRY(get_text(c, &from, run, "from"));
   TRY(get_text(c, &hash, run, "sha256"));
   TRY(resolve(c, &from, from));
-  if (infold_read_inputs(e, c->v.inputs, c->v.run_a, from))
-    return ifd_error_set(c->err, (ifd_status)e->status, "%s", e->message);
+  if (infold_read_inputs(e, c->v.inputs, c->v.run_a, from)) return ifd_api_fail_as(c->err, e);
   ifd_certificate_hash_inputs(c->v.inputs, c->v.n_in, found);
   EXPECT(c->err, strcmp(found, hash) == 0, DIFFERS,
          "the inputs in '%s' are others: their SHA-256 is %s, not %s", from, found, hash);
@@ -211,7 +210,7 @@ static ifd_status run_again(check *c) {
     bool ran;
     TRY(get_text(c, &fill, run, "fill"));
     TRY(strcmp(fill, "given") == 0 ? run_given(c, run, &ran, &e) : run_made(c, run, fill, &ran, &e));
-    if (!ran) return ifd_error_set(c->err, (ifd_status)e.status, "%s", e.message);
+    if (!ran) return ifd_api_fail_as(c->err, &e);
   }
   return ifd_verifier_compare(&c->v);
 }

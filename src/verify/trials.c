@@ -36,7 +36,7 @@ static ifd_status make_input(ifd_verifier *v, int i, const ifd_trial *trial) {
     infold_error e;
     if (!infold_make_value(&e, &v->inputs[i], v->run_a, i, trial->how, seed, trial->batch, trial->other))
       return IFD_OK;
-    return ifd_error_set(v->err, (ifd_status)e.status, "%s", e.message);
+    return ifd_api_fail_as(v->err, &e);
   }
   ifd_shape shape = shape_for(v, trial, i);
   ifd_datum d = {0};
@@ -97,8 +97,7 @@ static ifd_status name_sizes(ifd_verifier *v, sizes *out) {
 static ifd_status try_trial(ifd_verifier *v, const ifd_trial *trial, bool *ran, infold_error *why) {
   infold_error e;
   TRY(ifd_trial_run(v, trial, ran, &e));
-  if (!*ran && (e.status == INFOLD_LIMIT || e.status == INFOLD_NO_MEMORY))
-    return ifd_error_set(v->err, (ifd_status)e.status, "%s", e.message);
+  if (!*ran && (e.status == INFOLD_LIMIT || e.status == INFOLD_NO_MEMORY)) return ifd_api_fail_as(v->err, &e);
   if (!*ran && !why->status) *why = e;
   return IFD_OK;
 }

@@ -13,10 +13,6 @@
 
 static const double usual_tolerance = 1e-4;
 
-static ifd_status fail_as(ifd_verifier *v, const infold_error *e, const char *prefix) {
-  return ifd_error_set(v->err, (ifd_status)e->status, "%s%s", prefix, e->message);
-}
-
 static const ifd_graph *graph_of(const infold_model *m) { return m->ir->graph; }
 
 static bool has_default(const ifd_value *input) {
@@ -26,7 +22,7 @@ static bool has_default(const ifd_value *input) {
 static ifd_status try_session(ifd_verifier *v, infold_session **out, const infold_model *model,
                               const infold_session_options *options) {
   infold_error e;
-  if (infold_create_session(&e, out, model, options)) return fail_as(v, &e, "");
+  if (infold_create_session(&e, out, model, options)) return ifd_api_fail_as(v->err, &e);
   (*out)->deadline = v->deadline;
   return IFD_OK;
 }
@@ -178,9 +174,9 @@ static ifd_status try_given(ifd_verifier *v) {
   static const ifd_trial given = {.how = "given"};
   infold_error e;
   bool ran;
-  if (infold_read_inputs(&e, v->inputs, v->run_a, v->options->inputs)) return fail_as(v, &e, "");
+  if (infold_read_inputs(&e, v->inputs, v->run_a, v->options->inputs)) return ifd_api_fail_as(v->err, &e);
   ifd_status status = ifd_verifier_try(v, &given, &ran, &e);
-  return status == IFD_OK && !ran ? fail_as(v, &e, "") : status;
+  return status == IFD_OK && !ran ? ifd_api_fail_as(v->err, &e) : status;
 }
 
 ifd_status ifd_verifier_try_all(ifd_verifier *v) {
@@ -196,7 +192,7 @@ ifd_status ifd_verifier_try_all(ifd_verifier *v) {
   v->late = status == IFD_LIMIT && v->trials.n && time_is_up(v, v->run_a->deadline);
   if (v->late) ifd_error_clear(v->err);
   if (v->late || v->trials.n) return v->late ? IFD_OK : status;
-  return status == IFD_OK ? fail_as(v, &why, "") : status;
+  return status == IFD_OK ? ifd_api_fail_as(v->err, &why) : status;
 }
 
 /* ---- the second model ---- */
@@ -223,7 +219,7 @@ static ifd_status collect_evidence(ifd_verifier *v, const ifd_trial *t, infold_v
 static ifd_status compare_outputs(ifd_verifier *v, const ifd_trial *t, infold_value **b) {
   infold_error e;
   ifd_status status = run_either(v, &v->run_b, v->b, t->inputs, b, &e);
-  if (status == IFD_LIMIT || status == IFD_NO_MEMORY) return fail_as(v, &e, "");
+  if (status == IFD_LIMIT || status == IFD_NO_MEMORY) return ifd_api_fail_as(v->err, &e);
   EXPECT(v->err, status == IFD_OK, DIFFERS, "the second model fails (%s): %s", ifd_trial_text(v, t),
          e.message);
   for (int i = 0; i < v->n_out; i++) {
