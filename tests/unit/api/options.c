@@ -45,6 +45,9 @@ static void of_the_environment(void **state) {
   setenv("INFOLD_CPU", "AVX2", 1);
   assert_int_equal(infold_create_session(&err, &session, model, NULL), INFOLD_USAGE);
   assert_string_equal(err.message, "INFOLD_CPU is 'ref', 'avx2' or 'avx512', not 'AVX2'");
+  setenv("INFOLD_CPU", "", 1); /* as if it were not there */
+  assert_int_equal(infold_create_session(&err, &session, model, NULL), INFOLD_OK);
+  infold_destroy_session(session);
   if (before)
     setenv("INFOLD_CPU", before, 1);
   else
