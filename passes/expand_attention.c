@@ -38,11 +38,10 @@ static ifd_status length_of(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int6
   return IFD_OK;
 }
 
-/* All keys: new ones, along `axis` of k, and past ones. */
-static ifd_status count_keys(ifd_rewrite *rw, ifd_value **out, ifd_value *k, int64_t axis,
-                             ifd_value *past_k) {
+/* All keys: new ones, along axis 1 of k, and past ones. */
+static ifd_status count_keys(ifd_rewrite *rw, ifd_value **out, ifd_value *k, ifd_value *past_k) {
   ifd_value *past = NULL;
-  TRY(length_of(rw, out, k, axis));
+  TRY(length_of(rw, out, k, 1));
   if (past_k) TRY(length_of(rw, &past, past_k, 2));
   return ifd_foreign_join(rw, out, "Add", *out, past);
 }
@@ -160,7 +159,7 @@ static ifd_status attend(ifd_rewrite *rw, ifd_node *node, ifd_value *sums, ifd_v
   a.q = split->outputs[0], a.k = split->outputs[1], a.v = split->outputs[2];
   if (past) TRY(split_past(rw, &a, past));
   if (mask) {
-    TRY(count_keys(rw, &n_keys, node->inputs[0], 1, a.past_k));
+    TRY(count_keys(rw, &n_keys, node->inputs[0], a.past_k));
     TRY(mask_of(rw, &hidden, node, mask, n_keys));
     if (!hidden) return IFD_OK;
   }
@@ -312,7 +311,7 @@ static ifd_status expand_multi_head(ifd_rewrite *rw, ifd_node *node) {
   TRY(add_biases(rw, &a, ifd_node_input(node, BIAS), &fits));
   if (!fits) return IFD_OK;
   if (mask) {
-    TRY(count_keys(rw, &n_keys, a.k, 1, a.past_k));
+    TRY(count_keys(rw, &n_keys, a.k, a.past_k));
     TRY(mask_of(rw, &hidden, node, mask, n_keys));
     if (!hidden) return IFD_OK;
   }

@@ -54,9 +54,9 @@ static const ifd_attr *find_attr(const scope *at, const ifd_node *node, const ch
   return a && !a->ref ? a : NULL;
 }
 
-static int64_t int_attr(const scope *at, const ifd_node *node, const char *name, int64_t otherwise) {
+static int64_t int_attr(const scope *at, const ifd_node *node, const char *name) {
   const ifd_attr *a = find_attr(at, node, name);
-  return a && a->type == IFD_ATTR_INT ? a->i : otherwise;
+  return a && a->type == IFD_ATTR_INT ? a->i : 0;
 }
 
 static double float_attr(const scope *at, const ifd_node *node, const char *name, float otherwise) {
@@ -73,13 +73,13 @@ static ifd_status find_mode(ifd_doctor *d, const scope *at, ifd_bn_layer *l) {
   for (int i = 0; i < node->n_outputs; i++) n_outputs += node->outputs[i] != NULL;
   l->mode = "inference";
   if (node->opset >= 14) {
-    l->trains = int_attr(at, node, "training_mode", 0) != 0;
+    l->trains = int_attr(at, node, "training_mode") != 0;
     if (l->trains) l->mode = "training: training_mode = 1";
   } else if (node->opset >= 7) {
     l->trains = n_outputs > 1;
     if (l->trains) ALLOC(d->err, l->mode, ifd_arena_printf(d->arena, "training: %d outputs", n_outputs));
   } else {
-    l->trains = int_attr(at, node, "is_test", 0) == 0;
+    l->trains = int_attr(at, node, "is_test") == 0;
     if (l->trains)
       l->mode = find_attr(at, node, "is_test") ? "training: is_test = 0" : "training: is_test is not set";
   }

@@ -108,7 +108,7 @@ static ifd_status lower_arg(ifd_lower *x, bool least) {
   if (!p.plain && x->in[0]->dtype != IFD_FLOAT) return IFD_OK;
   p.results = ifd_rows_split(ifd_shape_count(s) / p.n, 2 * (double)p.n);
   x->work->algorithm = p.inner == 1 ? "rows" : "columns";
-  return ifd_lower_rows(x, run_arg, &p, sizeof p, &p.results, 0);
+  return ifd_lower_rows(x, run_arg, &p, sizeof p, &p.results);
 }
 static ifd_status lower_ArgMax(ifd_lower *x) { return lower_arg(x, false); }
 static ifd_status lower_ArgMin(ifd_lower *x) { return lower_arg(x, true); }

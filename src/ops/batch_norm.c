@@ -217,14 +217,14 @@ static ifd_status lower_batch_norm(ifd_lower *x) {
                      .epsilon = ifd_attr_float(x->node, "epsilon")};
   if (doubles) {
     p.rows = ifd_rows_split(l.batch * l.features, (double)l.plane);
-    return ifd_lower_rows(x, run_planes_double, &p, sizeof p, &p.rows, 0);
+    return ifd_lower_rows(x, run_planes_double, &p, sizeof p, &p.rows);
   }
   int64_t n = l.plane > 1 ? l.batch * l.features : l.batch;
   p.rows = ifd_rows_split(n, (double)(l.plane > 1 ? l.plane : l.features));
   x->work->algorithm = "affine";
   x->work->shared = sizeof(float) * 2 * (size_t)l.features;
   TRY(ifd_lower_launch(x, run_factors, &p, sizeof p, 1, 0));
-  return ifd_lower_rows(x, run_affine, &p, sizeof p, &p.rows, 0);
+  return ifd_lower_rows(x, run_affine, &p, sizeof p, &p.rows);
 }
 
 /* One multiplication and addition for each element. */

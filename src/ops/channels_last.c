@@ -76,7 +76,7 @@ static ifd_status lower_layout(ifd_lower *x, const ifd_shape *last, ifd_kernel r
   if (ifd_shape_count(last) == 0) return IFD_OK;
   p.rows = ifd_rows_split(last->dim[0] * p.pixels, (double)p.channels);
   x->work->algorithm = "channels last";
-  return ifd_lower_rows(x, run, &p, sizeof p, &p.rows, 0);
+  return ifd_lower_rows(x, run, &p, sizeof p, &p.rows);
 }
 
 static ifd_status lower_block_last(ifd_lower *x) { return lower_layout(x, &x->in[0]->shape, run_block_last); }

@@ -143,7 +143,7 @@ static ifd_status lower_cumulate(ifd_lower *x, column_fold *const folds[IFD_N_DT
                    .exclusive = ifd_attr_int(x->node, "exclusive")};
   p.columns = ifd_rows_split(ifd_tensor_count(in) / p.n, 4 * (double)p.n);
   x->work->algorithm = "columns";
-  return ifd_lower_rows(x, run_folds, &p, sizeof p, &p.columns, 0);
+  return ifd_lower_rows(x, run_folds, &p, sizeof p, &p.columns);
 }
 
 #define FOLDS(name)                                                                                          \

@@ -144,7 +144,7 @@ static ifd_status lower_Normalizer(ifd_lower *x) {
   p.n_features = s.n_features;
   p.rows = ifd_rows_split(s.n, 2 * (double)s.n_features);
   x->work->algorithm = "rows";
-  return ifd_lower_rows(x, run_normalizer, &p, sizeof p, &p.rows, 0);
+  return ifd_lower_rows(x, run_normalizer, &p, sizeof p, &p.rows);
 }
 
 /* ---- Binarizer ---- */
@@ -296,7 +296,7 @@ static ifd_status lower_ArrayFeatureExtractor(ifd_lower *x) {
   if (!plain || !x->out[0] || ifd_tensor_count(x->out[0]) == 0) return IFD_OK;
   p.rows = ifd_rows_split(ifd_shape_span(&in->shape, 0, in->shape.rank - 1), (double)p.n);
   x->work->algorithm = "rows";
-  return ifd_lower_rows(x, run_extractor, &p, sizeof p, &p.rows, 0);
+  return ifd_lower_rows(x, run_extractor, &p, sizeof p, &p.rows);
 }
 
 /* ---- FeatureVectorizer ---- */
@@ -397,7 +397,7 @@ static ifd_status lower_FeatureVectorizer(ifd_lower *x) {
   p.parts = parts;
   p.rows = ifd_rows_split(first.n, (double)p.total);
   x->work->algorithm = "rows";
-  return ifd_lower_rows(x, run_vectorizer, &p, sizeof p, &p.rows, 0);
+  return ifd_lower_rows(x, run_vectorizer, &p, sizeof p, &p.rows);
 }
 
 /* ---- OneHotEncoder ---- */

@@ -124,7 +124,7 @@ static ifd_status lower_rotary_embedding(ifd_lower *x) {
   TRY(read_caches(x->err, &x->in[1]->shape, &x->in[2]->shape, x->node->n_inputs > 3 ? x->in[3] : NULL, &w.r));
   w.tokens = ifd_rows_split(w.r.batch * w.r.length, 2 * (double)(w.r.heads * w.r.size));
   x->work->algorithm = "pairs";
-  return ifd_lower_rows(x, run_rotary, &w, sizeof w, &w.tokens, 0);
+  return ifd_lower_rows(x, run_rotary, &w, sizeof w, &w.tokens);
 }
 
 /* ---- LinearAttention ---- */

@@ -320,7 +320,7 @@ static ifd_status lower_rows_norm(ifd_lower *x, ifd_kernel run) {
   p.n = ifd_shape_span(s, axis, s->rank);
   p.rows = ifd_rows_split(ifd_shape_span(s, 0, axis), 4 * (double)p.n);
   x->work->algorithm = "rows";
-  return ifd_lower_rows(x, run, &p, sizeof p, &p.rows, 0);
+  return ifd_lower_rows(x, run, &p, sizeof p, &p.rows);
 }
 static ifd_status lower_layer_norm(ifd_lower *x) { return lower_rows_norm(x, run_layer_norm); }
 static ifd_status lower_rms_norm(ifd_lower *x) { return lower_rows_norm(x, run_rms_norm); }
@@ -351,7 +351,7 @@ static ifd_status lower_groups(ifd_lower *x, int64_t groups, int64_t n_parameter
                    .in_part = s->dim[1] / n_parameters};
   p.rows = ifd_rows_split(s->dim[0] * groups, 4 * (double)(p.in_group * p.plane));
   x->work->algorithm = "groups";
-  return ifd_lower_rows(x, run_group_norm, &p, sizeof p, &p.rows, 0);
+  return ifd_lower_rows(x, run_group_norm, &p, sizeof p, &p.rows);
 }
 
 static int64_t channels_of(const ifd_lower *x) {
@@ -405,7 +405,7 @@ static ifd_status lower_lrn_of(ifd_lower *x, bool blocked) {
   double part = (double)p.sample / (double)p.parts;
   p.rows = ifd_rows_split(s->dim[0] * p.parts, part * (double)(size < 64 ? size + 32 : 96));
   x->work->algorithm = "rows";
-  return ifd_lower_rows(x, run_lrn, &p, sizeof p, &p.rows, 0);
+  return ifd_lower_rows(x, run_lrn, &p, sizeof p, &p.rows);
 }
 static ifd_status lower_lrn(ifd_lower *x) { return lower_lrn_of(x, false); }
 static ifd_status lower_blocked_lrn(ifd_lower *x) { return lower_lrn_of(x, true); }

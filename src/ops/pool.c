@@ -216,7 +216,7 @@ static ifd_status lower_lanes(ifd_lower *x, const ifd_shape *image, int lanes, b
       ifd_rows_split(p.planes * k.plane_rows, (double)lanes * (double)k.pool.windows[2] *
                                                   (double)ifd_window_product(&p.window, p.window.kernel));
   x->work->algorithm = "pool";
-  return ifd_lower_rows(x, run_pool, &k, sizeof k, &k.rows, 0);
+  return ifd_lower_rows(x, run_pool, &k, sizeof k, &k.rows);
 }
 
 static ifd_status lower_pool(ifd_lower *x, bool average) {
@@ -418,7 +418,7 @@ static ifd_status lower_global(ifd_lower *x, ifd_reduce op) {
   global_params p = {.kernels = ifd_k_reduce(x->isa), .op = op, .plane = ifd_shape_span(s, 2, s->rank)};
   p.planes = ifd_rows_split(s->dim[0] * s->dim[1], (double)p.plane);
   x->work->algorithm = "rows";
-  return ifd_lower_rows(x, run_global, &p, sizeof p, &p.planes, 0);
+  return ifd_lower_rows(x, run_global, &p, sizeof p, &p.planes);
 }
 static ifd_status lower_global_average_pool(ifd_lower *x) { return lower_global(x, IFD_REDUCE_Mean); }
 static ifd_status lower_global_max_pool(ifd_lower *x) { return lower_global(x, IFD_REDUCE_Max); }

@@ -382,9 +382,9 @@ static ifd_status lower_DynamicQuantizeLinear(ifd_lower *x) {
   p.n_parts = (int)ifd_ceil_div(n, p.parts.step);
   x->work->shared = sizeof(dynamic_scale) + 2 * (size_t)p.n_parts * sizeof(float);
   x->work->algorithm = "rows";
-  TRY(ifd_lower_rows(x, run_range, &p, sizeof p, &p.parts, 0));
+  TRY(ifd_lower_rows(x, run_range, &p, sizeof p, &p.parts));
   TRY(ifd_lower_launch(x, run_scale, &p, sizeof p, 1, 0));
-  return ifd_lower_rows(x, run_dynamic, &p, sizeof p, &p.parts, 0);
+  return ifd_lower_rows(x, run_dynamic, &p, sizeof p, &p.parts);
 }
 
 /* One scale, or one for each channel. */

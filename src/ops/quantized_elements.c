@@ -258,7 +258,7 @@ static ifd_status lower_pool(ifd_lower *x) {
   p.lines = ifd_rows_split(in->dim[0] * s->windows[0] * s->windows[1],
                            taps * (double)(s->windows[2] * p.pool.c) / 4);
   x->work->algorithm = "int8 pool";
-  return ifd_lower_rows(x, run_pool, &p, sizeof p, &p.lines, 0);
+  return ifd_lower_rows(x, run_pool, &p, sizeof p, &p.lines);
 }
 
 static const char *batch_binary(const ifd_batch *b) { return (void)b, "bwwbw"; }

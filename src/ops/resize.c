@@ -319,7 +319,7 @@ static ifd_status lower_smooth(ifd_lower *x, const ifd_resize *r, const int *axe
     TRY(even_table(x, r, a, &p));
     p.rows = p.inner > 1 ? ifd_rows_split(outer * a->out, (double)(p.inner * p.taps))
                          : ifd_rows_split(outer, (double)(a->out * p.taps));
-    TRY(ifd_lower_rows(x, run_smooth, &p, sizeof p, &p.rows, 0));
+    TRY(ifd_lower_rows(x, run_smooth, &p, sizeof p, &p.rows));
     now.dim[axes[k]] = a->out;
     if (p.to_shared) x->work->shared = sizeof(float) * (size_t)(at + ifd_shape_count(&now));
   }

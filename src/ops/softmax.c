@@ -173,7 +173,7 @@ static ifd_status lower_lines(ifd_lower *x, bool log, bool from_axis_on) {
   if (!ifd_lower_all_float(x, 1)) return IFD_OK;
   TRY(measure_lines(x, from_axis_on, &p.n, &p.inner));
   p.lines = ifd_rows_split(ifd_tensor_count(x->in[0]) / p.n, 16 * (double)p.n);
-  return ifd_lower_rows(x, run_softmax, &p, sizeof p, &p.lines, 0);
+  return ifd_lower_rows(x, run_softmax, &p, sizeof p, &p.lines);
 }
 
 static ifd_status lower_Softmax_1(ifd_lower *x) { return lower_lines(x, false, true); }
@@ -241,7 +241,7 @@ static ifd_status lower_reduced(ifd_lower *x, line_params p, bool from_axis_on) 
   if (p.n > INT32_MAX) return IFD_OK;
   p.kernels = ifd_k_reduce(x->isa);
   p.lines = ifd_rows_split(ifd_tensor_count(x->in[0]) / p.n, 2 * (double)p.n);
-  return ifd_lower_rows(x, run_lines, &p, sizeof p, &p.lines, 0);
+  return ifd_lower_rows(x, run_lines, &p, sizeof p, &p.lines);
 }
 
 static ifd_status lower_Hardmax_1(ifd_lower *x) {

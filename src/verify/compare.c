@@ -108,8 +108,8 @@ void ifd_compare(const ifd_datum *a, const ifd_datum *b, bool wide, ifd_differen
   compare_data(a, b, wide, -1, out);
 }
 
-int64_t ifd_count_beyond(const ifd_datum *a, const ifd_datum *b, bool wide, double limit) {
+int64_t ifd_count_beyond(const ifd_datum *a, const ifd_datum *b, double limit) {
   ifd_difference d = {.same_form = true, .item = -1, .limit = limit};
-  compare_data(a, b, wide, -1, &d);
+  compare_data(a, b, false, -1, &d);
   return d.n_beyond;
 }

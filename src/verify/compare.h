@@ -23,6 +23,6 @@ typedef struct ifd_difference {
  * FLOAT. */
 void ifd_compare(const ifd_datum *a, const ifd_datum *b, bool wide, ifd_difference *out);
 /* How many elements of the same form differ by more than this. */
-int64_t ifd_count_beyond(const ifd_datum *a, const ifd_datum *b, bool wide, double limit);
+int64_t ifd_count_beyond(const ifd_datum *a, const ifd_datum *b, double limit);
 
 #endif

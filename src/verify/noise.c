@@ -92,8 +92,8 @@ static bool steps_explain(ifd_verifier *v, const ifd_trial *t, int output, const
   double limit = ifd_verifier_tolerance(v, d);
   *allowed = steps.worst;
   return steps.same_form && d->worst <= steps.worst &&
-         ifd_count_beyond(&t->outputs[output]->datum, &b->datum, false, limit) <=
-             ifd_count_beyond(exact, shaken, false, limit);
+         ifd_count_beyond(&t->outputs[output]->datum, &b->datum, limit) <=
+             ifd_count_beyond(exact, shaken, limit);
 }
 
 bool ifd_noise_explains(ifd_verifier *v, const ifd_trial *t, int output, const infold_value *b,

@@ -273,7 +273,7 @@ static ifd_status lower_join(ifd_lower *x, params *p) {
   p->shared_v = p->wants[PRESENT_KEY] ? 0 : keys;
   x->work->shared = sizeof(float) * (size_t)(p->shared_v + (p->wants[PRESENT_VALUE] ? 0 : values));
   p->heads = ifd_rows_split(heads, (double)(l->kv_len * (l->size + l->v_size)));
-  return ifd_lower_rows(x, run_join, p, sizeof *p, &p->heads, 0);
+  return ifd_lower_rows(x, run_join, p, sizeof *p, &p->heads);
 }
 
 static bool is_plain(const params *p) {

@@ -225,5 +225,5 @@ ifd_status ifd_lower_picks(ifd_lower *x, const ifd_shape *in, size_t size, const
   TRY(find_runs(x, &p));
   p.rows = ifd_rows_split(ifd_shape_span(out, 0, last), (double)p.n * (double)p.size / 4);
   x->work->algorithm = "picks";
-  return ifd_lower_rows(x, run_picks, &p, sizeof p, &p.rows, 0);
+  return ifd_lower_rows(x, run_picks, &p, sizeof p, &p.rows);
 }

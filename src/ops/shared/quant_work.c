@@ -49,9 +49,8 @@ bool ifd_quant_fits(const ifd_lower *x, const ifd_quant_roles *r, int64_t n) {
          is_parameter(y_zero, input(x, r->other) && y_zero ? y_zero->dtype : y, 1) && sum_fits(x, r);
 }
 
-static float float_at(const ifd_args *args, int i, int64_t at, float otherwise) {
-  return i < 0 ? otherwise : ((const float *)args->in[i])[at];
-}
+/* 1 where there is none. */
+static float scale_at(const ifd_args *args, int i) { return i < 0 ? 1 : *(const float *)args->in[i]; }
 
 static int32_t byte_at(const ifd_args *args, int i, bool is_signed, int64_t at) {
   if (i < 0) return 0;
@@ -93,17 +92,17 @@ ifd_k_quant_finish ifd_quant_finish_of(const ifd_quant_call *c, const ifd_args *
                           .hi = c->hi};
   if (c->out < IFD_K_QUANT_INT8) return f;
   f.zero = byte_at(args, c->roles.y_zero, c->y_signed, 0);
-  ifd_quant_bounds(c->y_signed, f.zero, c->lo, c->hi, float_at(args, c->roles.y_scale, 0, 1), &f.lo, &f.hi);
+  ifd_quant_bounds(c->y_signed, f.zero, c->lo, c->hi, scale_at(args, c->roles.y_scale), &f.lo, &f.hi);
   return f;
 }
 
 ifd_k_quant_binary ifd_quant_sum_of(const ifd_quant_call *c, const ifd_args *args) {
   const ifd_quant_roles *r = &c->roles;
-  ifd_k_quant_binary q = {.a = {.scale = float_at(args, r->y_scale, 0, 1)},
+  ifd_k_quant_binary q = {.a = {.scale = scale_at(args, r->y_scale)},
                           .b = {.is_signed = c->other_signed,
                                 .zero = byte_at(args, r->other_zero, c->other_signed, 0),
-                                .scale = float_at(args, r->other_scale, 0, 1)},
-                          .scale = float_at(args, r->sum_scale, 0, 1),
+                                .scale = scale_at(args, r->other_scale)},
+                          .scale = scale_at(args, r->sum_scale),
                           .zero = byte_at(args, r->sum_zero, c->sum_signed, 0)};
   ifd_quant_bounds(c->sum_signed, q.zero, c->sum_lo, c->sum_hi, q.scale, &q.lo, &q.hi);
   ifd_k_quant_fold(&q);
@@ -133,8 +132,8 @@ static void prepare_sums(const ifd_quant_call *c, const ifd_args *args, const co
 static void prepare_scales(const ifd_quant_call *c, const ifd_args *args, const columns *k, int64_t at) {
   const ifd_quant_roles *r = &c->roles;
   const int64_t n = c->w.matrix.n;
-  const float x = float_at(args, r->x_scale, 0, 1), w = float_at(args, r->w_scale, 0, 1);
-  const float y = c->out >= IFD_K_QUANT_INT8 ? float_at(args, r->y_scale, 0, 1) : 1;
+  const float x = scale_at(args, r->x_scale), w = scale_at(args, r->w_scale);
+  const float y = c->out >= IFD_K_QUANT_INT8 ? scale_at(args, r->y_scale) : 1;
   const float *each = c->w_per_column ? (const float *)args->in[r->w_scale] + at : NULL;
   const float *bias = r->bias >= 0 && c->bias_is_float ? (const float *)args->in[r->bias] + at : NULL;
   for (int64_t j = 0; j < n; j++) k->scale[j] = each ? x * each[j] / y : x * w / y;

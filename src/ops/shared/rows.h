@@ -17,10 +17,10 @@ static inline void ifd_rows_of(const ifd_rows *r, int task, int64_t *from, int64
   *from = task * r->step;
   *to = ifd_min_i64(*from + r->step, r->n);
 }
-/* Adds the launch; `rows` is the one in the parameters. */
+/* Adds the launch, without scratch; `rows` is the one in the parameters. */
 static inline ifd_status ifd_lower_rows(ifd_lower *x, ifd_kernel run, const void *params, size_t params_size,
-                                        const ifd_rows *rows, size_t scratch) {
-  return ifd_lower_launch(x, run, params, params_size, ifd_ceil_div(rows->n, rows->step), scratch);
+                                        const ifd_rows *rows) {
+  return ifd_lower_launch(x, run, params, params_size, ifd_ceil_div(rows->n, rows->step), 0);
 }
 
 /* Whether inputs [0, n) that are there, and output 0, are tensors of a type with elements. */
