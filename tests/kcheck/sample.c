@@ -27,11 +27,13 @@ static ifd_k_samples random_taps(taps *t, bool greatest, uint64_t *state) {
 
 static float sample_of(const ifd_k_samples *s, int i, const float *plane) {
   float y = s->greatest ? -INFINITY : 0;
-  for (int32_t k = s->first[i]; k < s->first[i + 1]; k++)
+  for (int32_t k = s->first[i]; k < s->first[i + 1]; k++) {
+    const float v = s->index[k] < 0 ? 0 : s->weight[k] * plane[s->index[k]];
     if (!s->greatest)
       y = fmaf(s->weight[k], plane[s->index[k]], y);
-    else
-      y = fmaxf(y, s->index[k] < 0 ? 0 : s->weight[k] * plane[s->index[k]]);
+    else if (v > y) /* of zeros of either sign the first, which fmaxf leaves open */
+      y = v;
+  }
   return y;
 }
 
