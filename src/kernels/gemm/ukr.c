@@ -31,6 +31,14 @@ IFD_INLINE v16 clip(v16 v, const ifd_ukr_args *t) {
   return v16_min(v16_set1(t->hi), v16_max(v16_set1(t->lo), v));
 }
 
+IFD_INLINE void add_bias(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *of) {
+  EACH_VECTOR {
+    v16 bias = of ? v16_load(of + v * 16) : v16_zero();
+    EACH_ROW sum[i][v] = v16_add(sum[i][v], bias);
+  }
+}
+
+/* Infinite bounds leave every sum as it is. */
 IFD_INLINE void store_whole(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const ifd_ukr_args *t,
                             int64_t row) {
   if (t->other) {
@@ -39,7 +47,9 @@ IFD_INLINE void store_whole(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VEC
       sum[i][v] = v16_add(sum[i][v], other);
     }
   }
-  EACH_VECTOR EACH_ROW v16_store(t->c + (row + i) * t->c_rs + v * t->c_vs, clip(sum[i][v], t));
+  if (t->lo > -INFINITY) EACH_VECTOR EACH_ROW sum[i][v] = v16_max(v16_set1(t->lo), sum[i][v]);
+  if (t->hi < INFINITY) EACH_VECTOR EACH_ROW sum[i][v] = v16_min(v16_set1(t->hi), sum[i][v]);
+  EACH_VECTOR EACH_ROW v16_store(t->c + (row + i) * t->c_rs + v * t->c_vs, sum[i][v]);
 }
 
 IFD_INLINE void store_lanes(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const ifd_ukr_args *t,
@@ -59,13 +69,12 @@ IFD_INLINE void store_lanes(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VEC
   }
 }
 
+static bool is_whole(const ifd_ukr_args *t) { return t->lanes == 16 && t->skip == 0; }
+
 IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS],
                                const ifd_ukr_args *t, int64_t row) {
-  EACH_VECTOR {
-    v16 bias = t->bias ? v16_load(t->bias + v * 16) : v16_zero();
-    EACH_ROW sum[i][v] = v16_add(sum[i][v], bias);
-  }
-  if (t->lanes == 16 && t->skip == 0)
+  add_bias(M, NV, sum, t->bias);
+  if (is_whole(t))
     store_whole(M, NV, sum, t, row);
   else
     store_lanes(M, NV, sum, t, row);
@@ -154,8 +163,8 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
     EACH_VECTOR EACH_ROW v16_store(t->c + (in->row + i) * t->c_rs + v * t->c_vs, sum[i][v]);
 }
 
-/* The same of one chain of whole segments alone, stored side by side as it is: what else a tile may do would
- * take a tenth of a short one. */
+/* The same of one chain of whole segments alone, its vectors finished whole or stored side by side as they
+ * are: what else a tile may do would take a tenth of a short one. */
 IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_args *t, const column *in) {
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   const int64_t b_vs = t->b_vs, share = in->share;
@@ -167,12 +176,19 @@ IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_args *t, con
       four_steps(M, NV, sum, a, b, b_vs, next, share);
   }
   float *c = t->c + in->row * 16;
+  if (t->finish) {
+    add_bias(M, NV, sum, t->bias);
+    store_whole(M, NV, sum, t, in->row);
+    return;
+  }
   if (t->init) add_so_far(M, NV, sum, c, 16, t->c_vs);
   EACH_VECTOR EACH_ROW v16_store(c + i * 16 + v * t->c_vs, sum[i][v]);
 }
 static bool is_plain(const ifd_ukr_args *t) {
-  return t->k_head == 0 && t->n_part == 0 && t->n_full <= IFD_UKR_CHAIN && !t->fetches_a &&
-         (!t->init || t->init == t->c) && !t->finish && !t->take && t->c_rs == 16;
+  bool chain = t->k_head == 0 && t->n_part == 0 && t->n_full <= IFD_UKR_CHAIN && !t->fetches_a && !t->take;
+  if (!chain) return false;
+  if (t->finish) return !t->init && is_whole(t) && !ifd_k_after_any(&t->after);
+  return (!t->init || t->init == t->c) && t->c_rs == 16;
 }
 
 /* By address: a copy would be read in wider pieces than it was written in, and wait for all stores before. */
