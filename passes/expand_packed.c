@@ -32,12 +32,14 @@ static bool sizes_of(const ifd_node *node, packed *p) {
 }
 
 /* Rows of n_from numbers of a few bits in whole bytes, the least first, as a tensor of rows of n_to; those in
- * `order` first. */
+ * `order` first, or else as they lie, where no row has more. */
 static ifd_status unpack(ifd_rewrite *rw, ifd_value **out, const ifd_tensor *from, const packed *p,
                          int64_t n_from, int64_t n_to, const int64_t *order, const char *hint) {
   int64_t row_bytes = (n_from * p->bits + 7) / 8, per_byte = 8 / p->bits;
-  ifd_tensor t;
-  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), p->dtype, &(ifd_shape){2, {p->n, n_to}}));
+  const ifd_shape shape = {2, {p->n, n_to}};
+  ifd_tensor t = {.dtype = p->dtype, .packed = true, .shape = shape, .data = from->data};
+  if (row_bytes * per_byte == n_to && !from->splat && !order) return ifd_rw_add_constant(rw, out, &t, hint);
+  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), p->dtype, &shape));
   for (int64_t i = 0; i < p->n; i++)
     for (int64_t j = 0; j < n_to; j++) {
       int64_t at = order && j < p->k ? order[j] : j;

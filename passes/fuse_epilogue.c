@@ -9,15 +9,6 @@
 
 /* ---- the products ---- */
 
-/* One value for each column of `product`'s result, whatever dimensions of 1 stand before. */
-static bool is_row(ifd_rewrite *rw, const ifd_value *v, const ifd_value *result) {
-  int rank = ifd_rw_rank(rw, v);
-  if (rank < 1 || rank > ifd_rw_rank(rw, result) || ifd_rw_dtype(rw, v) != IFD_FLOAT) return false;
-  for (int i = 0; i < rank - 1; i++)
-    if (ifd_rw_dim(rw, v, i) != 1) return false;
-  return ifd_rw_dim(rw, v, -1) == ifd_rw_dim(rw, result, -1);
-}
-
 /* MatMul, or the Gemm that is one with a bias, of floats by constant weights. */
 static bool is_product(ifd_rewrite *rw, const ifd_node *node) {
   bool gemm = ifd_node_is(node, "Gemm");
@@ -29,7 +20,7 @@ static bool is_product(ifd_rewrite *rw, const ifd_node *node) {
   if (!gemm) return true;
   const ifd_value *c = ifd_node_input(node, 2);
   return ifd_node_float(node, "alpha", 1) == 1 && !ifd_node_int(node, "transA", 0) &&
-         (!c || (ifd_node_float(node, "beta", 1) == 1 && is_row(rw, c, node->outputs[0])));
+         (!c || (ifd_node_float(node, "beta", 1) == 1 && ifd_rw_is_row(rw, c, node->outputs[0])));
 }
 
 /* The convolution or product that feeds this value to one node, which reads it so often, when its store still
@@ -117,7 +108,7 @@ static ifd_status fuse_bias(ifd_rewrite *rw, ifd_node *add) {
     ifd_node *product = open_product(rw, mine, 1), *fused;
     bool plain = product && (ifd_rw_is_own(product, "MatMul") || !*product->domain);
     if (!plain || product->graph != add->graph || ifd_node_has_input(product, 2) || activated(product) ||
-        joined(product) || !is_row(rw, row, mine))
+        joined(product) || !ifd_rw_is_row(rw, row, mine))
       continue;
     ifd_value *y = result_of(rw, product, add);
     if (!y) continue;

@@ -19,8 +19,10 @@ static ifd_status pack(ifd_rewrite *rw, ifd_node *product) {
   if (ifd_rw_rank(rw, x) < 3) return ifd_rw_refuse(rw, "its rows may be those of several samples");
   TRY(ifd_rw_add_like(rw, &first, before, before->inputs, before->n_inputs));
   TRY(ifd_node_set_int(ifd_rw_error(rw), first, "packed_output", 1));
-  ifd_value *inputs[4] = {first->outputs[0], product->inputs[1], ifd_node_input(product, 2),
-                          ifd_node_input(product, 3)};
+  ifd_value **inputs;
+  ALLOC(ifd_rw_error(rw), inputs,
+        ifd_arena_memdup(ifd_rw_scratch(rw), product->inputs, (size_t)product->n_inputs * sizeof *inputs));
+  inputs[0] = first->outputs[0];
   TRY(ifd_rw_add_like(rw, &second, product, inputs, product->n_inputs));
   TRY(ifd_node_set_int(ifd_rw_error(rw), second, "packed_input", 1));
   return ifd_rw_replace(rw, product->outputs[0], second->outputs[0]);

@@ -241,7 +241,7 @@ static void plan_product(ifd_k_conv_plan *p, int64_t places, int64_t taps) {
   p->rows_first = grid.n_m > 1 && (double)m * (double)(c * taps) < (double)n_rows * (double)(m + c);
   int64_t segments = ifd_ceil_div(c, 16) * taps + 1; /* one where a group begins at a lane */
   p->scratch_len =
-      ifd_product_scratch_of(p->rows, p->blocks * 16, c * taps, segments, true, s->transposed).len;
+      ifd_product_scratch_of(p->rows, p->blocks * 16, c * taps, segments, IFD_K_B_PACKED, s->transposed).len;
   p->packed_len = sizeof(float) * 16 * (size_t)(s->c * taps * p->n_blocks);
 }
 
@@ -261,7 +261,8 @@ static void plan_frames(ifd_k_conv_plan *p) {
   p->n_parts = 1;
   split_rows(p, places, grid.n_m);
   split_blocks(p, ifd_ceil_div(s->m, 16), grid.n_tasks / grid.n_m, PANELS);
-  p->scratch_len = ifd_product_scratch_of(p->rows, p->blocks * 16, k, ifd_ceil_div(k, 16), true, false).len;
+  p->scratch_len =
+      ifd_product_scratch_of(p->rows, p->blocks * 16, k, ifd_ceil_div(k, 16), IFD_K_B_PACKED, false).len;
   p->packed_len = sizeof(float) * 16 * (size_t)(k * p->n_blocks);
 }
 

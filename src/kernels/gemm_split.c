@@ -20,8 +20,8 @@ bool ifd_k_gemm_shares_a(const ifd_k_gemm_grid *grid, int64_t m, int64_t k, int6
   return grid->n_tasks > grid->n_m && (m > 1 || a_cs != 1) && stays_near(m, k);
 }
 
-size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packed) {
-  return ifd_product_scratch_of(grid->m_step, grid->n_step, k, ifd_ceil_div(k, 16), packed, false).len;
+size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, ifd_k_gemm_b b) {
+  return ifd_product_scratch_of(grid->m_step, grid->n_step, k, ifd_ceil_div(k, 16), b, false).len;
 }
 
 static int64_t round_up(int64_t n, int64_t to) { return ifd_ceil_div(n, to) * to; }

@@ -217,7 +217,7 @@ static ifd_status lower_deform_conv(ifd_lower *x) {
   p.blocks = ifd_ceil_div(d->windows, IFD_TAPS_BLOCK);
   p.columns_len = (size_t)(d->c * d->taps) * IFD_TAPS_BLOCK * sizeof(float);
   p.grid = (ifd_k_gemm_grid){.m_step = d->m / d->group, .n_step = IFD_TAPS_BLOCK, .n_m = 1, .n_tasks = 1};
-  p.gemm_len = ifd_k_gemm_scratch_len(&p.grid, k, false);
+  p.gemm_len = ifd_k_gemm_scratch_len(&p.grid, k, IFD_K_B_STRIDED);
   TRY(ifd_lower_sampling(x, &p.in, 0, d->c, d->c / d->offset_group, d->n, d->image,
                          (double)((d->n * d->windows * d->taps) << d->w.n)));
   x->work->algorithm = "taps and gemm";

@@ -160,7 +160,7 @@ static void run_task(const void *params, const ifd_args *args, int number) {
 static size_t lay_out(task *t) {
   int64_t n = t->m.n_targets;
   const ifd_k_gemm_grid all = {.m_step = AT_ONCE, .n_step = ifd_ceil_div(n, 64) * 64, .n_m = 1, .n_tasks = 1};
-  t->sums = ifd_k_gemm_scratch_len(&all, t->g.k, true) / 64 * 64 + 64;
+  t->sums = ifd_k_gemm_scratch_len(&all, t->g.k, IFD_K_B_PACKED) / 64 * 64 + 64;
   t->scores = t->sums + (size_t)ifd_ceil_div(AT_ONCE * n * (int64_t)sizeof(float), 64) * 64;
   return t->scores + (size_t)n_scores(&t->m) * sizeof(double);
 }

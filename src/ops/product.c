@@ -1,27 +1,31 @@
 /* infold.MatMul: MatMul with what follows it in its stores, which plans make and files never see. Input 0 is
  * A, 1 is B (or, with transB, its last two dimensions exchanged), 2 one bias for each column, 3 the operand
- * of attribute `join`, laid out as the result; 2 and 3 may be absent. The other attributes are those of
- * shared/epilogue.h, and packed_output and packed_input: between products that both have theirs, whose B are
- * matrices, the rows of each index of the first dimension lie as packed A (kernels/gemm/gemm.h) where packs()
- * says so. */
+ * of attribute `join`, laid out as the result; 2 and 3 may be absent. Where B is a quantized matrix, inputs 4
+ * and 5 and attribute block_size are scales, zero points and block_size of its DequantizeLinear. The other
+ * attributes are those of shared/epilogue.h, and packed_output and packed_input: between products that both
+ * have theirs, whose B are matrices, the rows of each index of the first dimension lie as packed A
+ * (kernels/gemm/gemm.h) where packs() says so. */
 #include <string.h>
 
 #include "ops/shared/epilogue.h"
 #include "ops/shared/gemm_work.h"
 #include "ops/shared/matmul.h"
+#include "ops/shared/narrow.h"
+
+enum { A, B, BIAS, OTHER, SCALE, ZERO };
 
 static ifd_status infer_product(ifd_infer *x) {
-  const ifd_type *b = x->in[1];
+  const ifd_type *b = x->in[B];
   if (!ifd_node_int(x->node, "transB", 0) || !b->has_rank || b->rank < 2)
-    return ifd_matmul_infer(x, 0, 1, IFD_FLOAT);
-  const ifd_type *in[2] = {x->in[0]};
+    return ifd_matmul_infer(x, A, B, IFD_FLOAT);
+  const ifd_type *in[2] = {x->in[A]};
   ifd_dim dims[IFD_MAX_RANK];
   ifd_infer turned = *x;
   memcpy(dims, b->dims, (size_t)b->rank * sizeof *dims);
   dims[b->rank - 2] = b->dims[b->rank - 1], dims[b->rank - 1] = b->dims[b->rank - 2];
-  ALLOC(x->err, in[1], ifd_type_tensor(x->arena, IFD_FLOAT, b->rank, dims));
+  ALLOC(x->err, in[B], ifd_type_tensor(x->arena, IFD_FLOAT, b->rank, dims));
   turned.in = in;
-  return ifd_matmul_infer(&turned, 0, 1, IFD_FLOAT);
+  return ifd_matmul_infer(&turned, A, B, IFD_FLOAT);
 }
 
 /* The sizes, B as MatMul has it. */
@@ -38,7 +42,7 @@ static ifd_status sizes_of(ifd_error *err, ifd_matmul *p, const ifd_node *node, 
 static ifd_status eval_product(ifd_eval *x) {
   ifd_matmul p;
   ifd_tensor *out;
-  TRY(sizes_of(x->err, &p, x->node, &ifd_eval_in(x, 0)->shape, &ifd_eval_in(x, 1)->shape));
+  TRY(sizes_of(x->err, &p, x->node, &ifd_eval_in(x, A)->shape, &ifd_eval_in(x, B)->shape));
   EXPECT(x->err, ifd_shape_count(&p.out) == 0, UNSUPPORTED, "a fused product runs on kernels alone");
   return ifd_eval_out(x, &out, 0, IFD_FLOAT, &p.out);
 }
@@ -62,22 +66,28 @@ static void pack(ifd_products *p, const ifd_matmul *s, bool a, bool c) {
 
 static ifd_status lower_product(ifd_lower *x) {
   ifd_matmul s;
-  TRY(sizes_of(x->err, &s, x->node, &x->in[0]->shape, &x->in[1]->shape));
+  TRY(sizes_of(x->err, &s, x->node, &x->in[A]->shape, &x->in[B]->shape));
   bool turned = ifd_node_int(x->node, "transB", 0);
-  ifd_products p = ifd_products_of(&s, x->in[1]->shape.rank);
+  ifd_products p = ifd_products_of(&s, x->in[B]->shape.rank);
   if (turned) p.b_rs = 1, p.b_cs = s.k;
-  pack(&p, &s, ifd_node_int(x->node, "packed_input", 0) && packs(&x->in[0]->shape),
+  pack(&p, &s, ifd_node_int(x->node, "packed_input", 0) && packs(&x->in[A]->shape),
        ifd_node_int(x->node, "packed_output", 0) && packs(&s.out));
   ifd_gemm_epilogue e = {.e = ifd_epilogue_of(x->node)};
   e.e.other_rs = s.n;
-  bool bias = ifd_node_has_input(x->node, 2), other = ifd_node_has_input(x->node, 3);
+  bool bias = ifd_node_has_input(x->node, BIAS), other = ifd_node_has_input(x->node, OTHER);
   EXPECT(x->err,
-         (!bias || ifd_tensor_count(x->in[2]) == s.n) &&
-             (!other || ifd_tensor_count(x->in[3]) == ifd_shape_count(&s.out)),
+         (!bias || ifd_tensor_count(x->in[BIAS]) == s.n) &&
+             (!other || ifd_tensor_count(x->in[OTHER]) == ifd_shape_count(&s.out)),
          BAD_INPUT, "the bias or the other operand does not fit the result");
-  if (bias) e.bias = (ifd_operand){.place = IFD_OPERAND_INPUT, .input = 2};
-  if (other) e.other = (ifd_operand){.place = IFD_OPERAND_INPUT, .input = 3, .step = p.m * p.n};
-  return ifd_lower_products(x, &p, 0, 1, &e);
+  if (bias) e.bias = (ifd_operand){.place = IFD_OPERAND_INPUT, .input = BIAS};
+  if (other) e.other = (ifd_operand){.place = IFD_OPERAND_INPUT, .input = OTHER, .step = p.m * p.n};
+  ifd_k_narrow narrow;
+  if (x->in[B]->dtype != IFD_FLOAT) {
+    const ifd_narrow_inputs in = {B, SCALE, ZERO, s.n, s.k, ifd_node_int(x->node, "block_size", 0), turned};
+    TRY(ifd_lower_narrow(x, &narrow, &in));
+    p.narrow = &narrow;
+  }
+  return ifd_lower_products(x, &p, A, B, &e);
 }
 
 static double cost_product(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {

@@ -113,3 +113,11 @@ bool ifd_view_shape(ifd_rewrite *rw, const ifd_value *x, const ifd_value *y, int
   }
   return rest <= 1;
 }
+
+bool ifd_rw_is_row(ifd_rewrite *rw, const ifd_value *v, const ifd_value *result) {
+  int rank = ifd_rw_rank(rw, v);
+  if (rank < 1 || rank > ifd_rw_rank(rw, result) || ifd_rw_dtype(rw, v) != IFD_FLOAT) return false;
+  for (int i = 0; i < rank - 1; i++)
+    if (ifd_rw_dim(rw, v, i) != 1) return false;
+  return ifd_rw_dim(rw, v, -1) == ifd_rw_dim(rw, result, -1);
+}

@@ -3,7 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/shared/narrow.h"
 #include "pass/manager.h"
+#include "pass/match.h"
 
 /* ---- values ---- */
 
@@ -144,12 +146,79 @@ ifd_status ifd_rw_channels_first(ifd_rewrite *rw, ifd_value **out, ifd_value *x,
 
 /* ---- constants that stay quantized ---- */
 
+static bool is_exchange(const ifd_node *transpose) {
+  const int64_t *perm;
+  int n = ifd_node_ints(transpose, "perm", &perm);
+  return n == 0 || (n == 2 && perm[0] == 1);
+}
+
+/* Scales or zero points along the columns of a matrix, or by blocks of its rows. */
+static bool fits_columns(const ifd_tensor *t, int64_t k, int64_t n, const ifd_narrow_product *p) {
+  if (!p->block) return t->shape.rank < 2 && (ifd_tensor_count(t) == 1 || ifd_tensor_count(t) == n);
+  return t->shape.rank == 2 && t->shape.dim[!p->turned] == n &&
+         t->shape.dim[p->turned] == ifd_ceil_div(k, p->block);
+}
+
+/* Matrices of fewer elements are near as floats, too. */
+static bool is_large(const ifd_tensor *t) { return ifd_tensor_count(t) >= 1 << 18; }
+
+static bool find_matrix(ifd_rewrite *rw, const ifd_value *b, ifd_narrow_product *p) {
+  const ifd_node *turn = ifd_rw_producer(b, "Transpose"), *node;
+  if (turn && !is_exchange(turn)) return false;
+  if (turn) p->turned = !p->turned;
+  if (!(node = ifd_rw_producer(turn ? turn->inputs[0] : b, "DequantizeLinear"))) return false;
+  p->q = node->inputs[0], p->scale = node->inputs[1], p->zero = ifd_node_input(node, 2);
+  p->block = ifd_node_int(node, "block_size", 0);
+  const ifd_tensor *q = ifd_rw_constant(rw, p->q), *scale = ifd_rw_constant(rw, p->scale),
+                   *zero = ifd_rw_constant(rw, p->zero);
+  if (!q || !scale || !zero != !p->zero || q->shape.rank != 2 || !is_large(q) || !ifd_narrow_is(q->dtype) ||
+      scale->dtype != IFD_FLOAT || ifd_rw_dtype(rw, node->outputs[0]) != IFD_FLOAT ||
+      (zero && zero->dtype != q->dtype))
+    return false;
+  int64_t axis = ifd_node_int(node, "axis", 1), columns = p->turned ? 0 : 1;
+  if (axis < 0) axis += 2;
+  bool along = ifd_tensor_count(scale) == 1 ? !p->block : p->block ? axis != columns : axis == columns;
+  int64_t k = q->shape.dim[!columns], n = q->shape.dim[columns];
+  return along && fits_columns(scale, k, n, p) && (!zero || fits_columns(zero, k, n, p));
+}
+
+bool ifd_rw_narrow_product(ifd_rewrite *rw, const ifd_node *node, ifd_narrow_product *out) {
+  bool gemm = ifd_node_is(node, "Gemm");
+  *out = (ifd_narrow_product){.turned = gemm && ifd_node_int(node, "transB", 0)};
+  if ((!gemm && !ifd_node_is(node, "MatMul")) || ifd_rw_rank(rw, node->inputs[0]) < 2 ||
+      ifd_rw_dtype(rw, node->inputs[0]) != IFD_FLOAT)
+    return false;
+  out->bias = gemm ? ifd_node_input(node, 2) : NULL;
+  if (gemm && (ifd_node_float(node, "alpha", 1) != 1 || ifd_node_int(node, "transA", 0) ||
+               (out->bias &&
+                (ifd_node_float(node, "beta", 1) != 1 || !ifd_rw_is_row(rw, out->bias, node->outputs[0])))))
+    return false;
+  return find_matrix(rw, node->inputs[1], out);
+}
+
+static bool has_narrow_product(ifd_rewrite *rw, const ifd_value *v) {
+  ifd_narrow_product p;
+  for (int i = 0; i < v->uses.n; i++)
+    if (v->uses.v[i].index == 1 && ifd_rw_narrow_product(rw, v->uses.v[i].node, &p)) return true;
+  return false;
+}
+
+/* Whether a product reads the value, or its Transpose, so. */
+static bool is_narrow(ifd_rewrite *rw, const ifd_value *v) {
+  for (int i = 0; i < v->uses.n; i++) {
+    const ifd_node *reader = v->uses.v[i].node;
+    if (ifd_node_is(reader, "Transpose") && has_narrow_product(rw, reader->outputs[0])) return true;
+  }
+  return has_narrow_product(rw, v);
+}
+
 bool ifd_rw_stays_quantized(ifd_rewrite *rw, const ifd_node *node) {
   static const char *const takers[] = {"Conv", "MatMul", "Gemm"};
-  if (!ifd_rw_for_running(rw) || !ifd_node_is(node, "DequantizeLinear") ||
-      !ifd_dtype_is_byte(ifd_rw_dtype(rw, node->inputs[0])) || ifd_node_int(node, "block_size", 0))
-    return false;
+  if (!ifd_rw_for_running(rw) || !ifd_node_is(node, "DequantizeLinear")) return false;
   const ifd_value *v = node->outputs[0];
+  if (is_narrow(rw, v)) return true;
+  if (!ifd_dtype_is_byte(ifd_rw_dtype(rw, node->inputs[0])) || ifd_node_int(node, "block_size", 0))
+    return false;
   for (int i = 0; i < v->uses.n; i++)
     for (size_t k = 0; k < sizeof takers / sizeof *takers; k++)
       if (ifd_node_is(v->uses.v[i].node, takers[k])) return true;

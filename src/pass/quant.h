@@ -20,6 +20,16 @@ bool ifd_rw_is_one(ifd_rewrite *rw, const ifd_value *v);
 /* The same value, or constants of the same elements; both may be NULL. */
 bool ifd_rw_same_content(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b);
 
+/* MatMul, or the Gemm that is one with a bias, by a large constant matrix q [k, n] or, turned, [n, k] of
+ * integers of at most 8 bits that products read as they are: with one scale, one for each column, or one for
+ * each column of each block of k (block 0: none). `zero` and `bias` may be NULL. */
+typedef struct ifd_narrow_product {
+  ifd_value *q, *scale, *zero, *bias;
+  int64_t block;
+  bool turned;
+} ifd_narrow_product;
+bool ifd_rw_narrow_product(ifd_rewrite *rw, const ifd_node *product, ifd_narrow_product *out);
+
 /* What is done to a result that nobody else reads: a clip of real values, then a quantization. */
 typedef struct ifd_requantized {
   ifd_value *result; /* the last value of the chain */

@@ -319,20 +319,6 @@ static ifd_status of_node(ifd_rewrite *rw, ifd_bounds *out, const ifd_node *node
   return IFD_OK;
 }
 
-/* Of many numbers, that one is negative is enough to know: trained weights need not be read to their end. */
-static ifd_range of_constant(const ifd_tensor *t) {
-  enum { MANY = 1 << 12 };
-  int64_t n = t->splat ? 1 : ifd_tensor_count(t);
-  if (!n || t->dtype == IFD_STRING || ifd_dtypes[t->dtype].class == IFD_CLASS_COMPLEX) return anything;
-  ifd_range r = {INFINITY, -INFINITY};
-  for (int64_t i = 0; i < n; i++) {
-    double x = ifd_tensor_get_f64(t, i);
-    if (x < 0 && n > MANY) return anything;
-    r = hull(r, only(x));
-  }
-  return r;
-}
-
 /* What a type can hold at all. */
 static ifd_range of_dtype(ifd_dtype t) {
   double n = ldexp(1, ifd_dtypes[t].bits);
@@ -342,6 +328,26 @@ static ifd_range of_dtype(ifd_dtype t) {
   case IFD_CLASS_INT: return (ifd_range){-n / 2, n / 2 - 1};
   default: return anything;
   }
+}
+
+/* Of many numbers, that one is negative, or their type, is enough to know: trained weights need not be read
+ * to their end. */
+static ifd_range of_constant(const ifd_tensor *t) {
+  enum { MANY = 1 << 12, SOME = 1 << 8 };
+  double x[SOME];
+  int64_t n = t->splat ? 1 : ifd_tensor_count(t);
+  if (!n || t->dtype == IFD_STRING || ifd_dtypes[t->dtype].class == IFD_CLASS_COMPLEX) return anything;
+  if (n > MANY && ifd_dtype_is_integer(t->dtype)) return of_dtype(t->dtype);
+  ifd_range r = {INFINITY, -INFINITY};
+  for (int64_t i = 0; i < n; i += SOME) {
+    int64_t some = ifd_min_i64(SOME, n - i);
+    ifd_tensor_get_f64s(t, i, x, some);
+    for (int64_t j = 0; j < some; j++) {
+      if (x[j] < 0 && n > MANY) return anything;
+      r = hull(r, only(x[j]));
+    }
+  }
+  return r;
 }
 
 /* ---- values ---- */

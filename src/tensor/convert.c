@@ -341,7 +341,11 @@ void ifd_cast(ifd_dtype to, void *out, ifd_dtype from, const void *in, int64_t n
 static inline __attribute__((always_inline)) void unpack(int bits, bool is_signed, const uint8_t *packed,
                                                          uint8_t *out, int64_t n) {
   const unsigned mask = (1u << bits) - 1, sign = is_signed ? 1u << (bits - 1) : 0;
-  for (int64_t i = 0; i < n; i++) {
+  int64_t i = 0;
+  for (const int per_byte = 8 % bits ? 0 : 8 / bits; per_byte && i + per_byte <= n; i += per_byte)
+    for (int j = 0; j < per_byte; j++)
+      out[i + j] = (uint8_t)((((unsigned)packed[i / per_byte] >> j * bits & mask) ^ sign) - sign);
+  for (; i < n; i++) {
     uint64_t at = (uint64_t)i * (unsigned)bits;
     unsigned v = packed[at >> 3] >> (at & 7);
     if ((at & 7) + (unsigned)bits > 8) v |= (unsigned)packed[(at >> 3) + 1] << (8 - (at & 7));

@@ -129,8 +129,19 @@ static void check(const operands *o, ifd_isa isa, uint64_t *state) {
   if (in_place) memcpy(c.f, o->other.f, c.len);
   ifd_k_epilogue e = o->e;
   if (in_place) e.other = c.f;
-  ifd_k_product g = {o->m,   o->n,    o->k,    o->a.f, o->a_rs, o->a_cs, 0,
-                     o->b.f, o->b_rs, o->b_cs, c.f,    c_rs,    c_vs,    &e};
+  ifd_k_product g = {.m = o->m,
+                     .n = o->n,
+                     .k = o->k,
+                     .a = o->a.f,
+                     .a_rs = o->a_rs,
+                     .a_cs = o->a_cs,
+                     .b = o->b.f,
+                     .b_rs = o->b_rs,
+                     .b_cs = o->b_cs,
+                     .c = c.f,
+                     .c_rs = c_rs,
+                     .c_vs = c_vs,
+                     .epilogue = &e};
   run(o, ifd_k_gemm(isa), pack, share, &grid, &g);
   for (int64_t i = 0; i < o->m; i++) {
     for (int64_t j = 0; j < o->n; j += 16)

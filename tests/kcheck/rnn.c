@@ -123,7 +123,7 @@ static void recurrence(void **unused) {
     const float *given = round & 1 ? bias.f : NULL;
     const ifd_k_epilogue e = {.scale = 1, .bias = given};
     const ifd_k_gemm_grid whole = {rows, columns, 1, 1};
-    void *scratch = aligned_alloc(64, ifd_k_gemm_scratch_len(&whole, n, false));
+    void *scratch = aligned_alloc(64, ifd_k_gemm_scratch_len(&whole, n, IFD_K_B_STRIDED));
     ifd_k_gemm(IFD_ISA_REF)->pack_f32(packed.f, b.f, columns, 1, n, 0, columns);
     ifd_k_gemm_run(ifd_k_gemm(IFD_ISA_REF),
                    &(ifd_k_product){.m = rows,

@@ -1,4 +1,4 @@
-/* Runs one file of pass tests (tests/passes/NAME.txt). A case:
+/* Runs one file of pass tests (tests/passes/NAME.txt). A case, its lines in this order:
  *
  *   ### name of the case
  *   passes: fuse_bn,fold_constants        (what --only takes; default: the file's name)

@@ -75,7 +75,7 @@ static inline ifd_conv_expanded_sizes ifd_conv_expanded_sizes_of(const ifd_k_con
   z.made = ifd_conv_tap_lines_len(s);
   z.product = z.made + sizeof(float) * IFD_CONV_EXPANDED_BLOCKS * (size_t)z.plane;
   z.len = z.product + ifd_product_scratch_of(z.lines * s->in[IFD_K_W], IFD_CONV_EXPANDED_BLOCKS * 16,
-                                             s->before, ifd_ceil_div(s->before, 16), true, false)
+                                             s->before, ifd_ceil_div(s->before, 16), IFD_K_B_PACKED, false)
                           .len;
   return z;
 }

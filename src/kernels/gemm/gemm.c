@@ -12,6 +12,10 @@ static void pack_segments(const void *source, float *to, int64_t i0, int64_t i1,
 
 static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch) {
   if (i0 >= i1 || j0 >= j1) return;
+  if (g->narrow && g->m == 1 && (g->a_vs ? g->a_vs == 16 : g->a_cs == 1)) {
+    IFD_K(ifd_narrow_row)(g, j0, j1);
+    return;
+  }
   ifd_k_epilogue e = g->epilogue ? *g->epilogue : IFD_K_EPILOGUE_NONE;
   if (e.join) e.other += i0 * e.other_rs + j0;
   if (e.bias) e.bias += j0;
@@ -19,6 +23,8 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
   ifd_k_product task = *g;
   int64_t c_vs = g->c_vs ? g->c_vs : 16;
   bool packed = g->b_rs == 0 && g->b_cs == 0, packed_a = g->a_vs != 0;
+  ifd_k_narrow narrow;
+  if (g->narrow) narrow = ifd_k_narrow_from(g->narrow, j0);
   task.a += i0 * (packed_a ? 16 : g->a_rs);
   IFD_K(ifd_product_run)
   (&(ifd_product){.m = i1 - i0,
@@ -30,7 +36,8 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
                   .source = &task,
                   .a = task.a,
                   .a_segment = packed_a ? g->a_vs : 16,
-                  .b = g->b + (packed ? j0 * g->k : j0 * g->b_cs),
+                  .b = g->narrow ? NULL : g->b + (packed ? j0 * g->k : j0 * g->b_cs),
+                  .narrow = g->narrow ? &narrow : NULL,
                   .b_rs = g->b_rs,
                   .b_cs = g->b_cs,
                   .streams = packed && ifd_product_streams(g->n, g->k),

@@ -12,14 +12,19 @@
 
 #include "kernels/anywhere.h"
 #include "kernels/epilogue.h"
+#include "kernels/gemm/narrow.h"
+
+/* How B comes. */
+typedef enum ifd_k_gemm_b { IFD_K_B_STRIDED, IFD_K_B_PACKED, IFD_K_B_NARROW } ifd_k_gemm_b;
 
 typedef struct ifd_k_product {
   int64_t m, n, k;
   const float *a; /* A[i, k] = a[i * a_rs + k * a_cs], or, packed, a[k / 16 * a_vs + i * 16 + k % 16] */
   int64_t a_rs, a_cs;
   int64_t a_vs;   /* 0: not packed */
-  const float *b; /* B[k, j] = b[k * b_rs + j * b_cs]; both strides 0: packed */
+  const float *b; /* B[k, j] = b[k * b_rs + j * b_cs]; both strides 0: packed, or */
   int64_t b_rs, b_cs;
+  const ifd_k_narrow *narrow;     /* narrow, where this is not NULL */
   float *c;                       /* C[i, j] = c[i * c_rs + j / 16 * c_vs + j % 16] */
   int64_t c_rs, c_vs;             /* c_vs 0: 16, columns side by side */
   const ifd_k_epilogue *epilogue; /* pointers for row 0 and column 0 of C; NULL: the sums alone */
@@ -55,7 +60,7 @@ size_t ifd_k_gemm_packed_a_len(int64_t m, int64_t k);
 size_t ifd_k_gemm_packed_len(int64_t n, int64_t k);
 /* Bytes of scratch that run_f32 needs for a task of the grid; any smaller task of the same k needs no
  * more. */
-size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, bool packed);
+size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, ifd_k_gemm_b b);
 
 struct ifd_k_gemm_table {
   /* Packs columns [j0, j1) of B[k, j] = b[k * b_rs + j * b_cs] to their place in `packed`; j0 is a multiple

@@ -17,7 +17,8 @@ typedef struct block {
   const ifd_product *p;
   ifd_ukr_args t; /* what all columns share */
   int64_t i0, i1, j0, j1, s0, s1;
-  const float *b;   /* panel of column j0 at the block's first k */
+  const float *b;   /* panel of column j0 at the block's first k; NULL: narrow */
+  float *wide;      /* for a strip of narrow B as floats */
   plane sums;       /* of the block, where they wait between blocks of k, or for store() */
   plane to;         /* where they go after this one: there, or C */
   bool first, last; /* block of k */
@@ -25,6 +26,21 @@ typedef struct block {
   bool bare;        /* which does nothing */
   int64_t *at;      /* of a block's segments */
 } block;
+
+static int64_t n_head(const ifd_product *p) { return p->k_head > 0; }
+static int64_t n_segments(const ifd_product *p) { return n_head(p) + p->n_full + p->n_part; }
+
+/* k steps before segment s. */
+static int64_t steps_before(const ifd_product *p, int64_t s) {
+  if (s == 0) return 0;
+  s -= n_head(p);
+  return p->k_head + (s <= p->n_full ? s * 16 : p->n_full * 16 + (s - p->n_full) * p->k_part);
+}
+
+static ifd_k_gemm_b b_of(const ifd_product *p) {
+  if (p->narrow) return IFD_K_B_NARROW;
+  return p->b_rs == 0 && p->b_cs == 0 ? IFD_K_B_PACKED : IFD_K_B_STRIDED;
+}
 
 /* Whether the kernels can do the whole epilogue, as what comes after min(max(sum + bias + other, lo), hi). */
 static bool set_finish(ifd_ukr_args *t, const ifd_product *p) {
@@ -82,6 +98,14 @@ static const float *padded(float *to, const float *bias, int64_t n, int64_t n_ve
   return to;
 }
 
+/* The strip's part of narrow B. */
+static void widen(const block *k, ifd_ukr_args *t, int64_t j, int64_t n_vectors) {
+  const ifd_k_narrow from = ifd_k_narrow_from(k->p->narrow, j);
+  int64_t k0 = steps_before(k->p, k->s0), k1 = steps_before(k->p, k->s1);
+  IFD_K(ifd_narrow_widen)(k->wide, &from, n_vectors, k0, k1);
+  t->b = k->wide, t->b_vs = (k1 - k0) * 16, t->near = true;
+}
+
 /* All rows of the block by the n_vectors vectors from column j on. Apart, lest arguments that all share be
  * written anew for each. */
 static __attribute__((noinline)) void run_column(const block *k, int64_t j, int64_t n_vectors) {
@@ -92,7 +116,10 @@ static __attribute__((noinline)) void run_column(const block *k, int64_t j, int6
   bool whole = columns.n_cols == n_vectors * 16;
   ifd_ukr_args t = k->t;
   t.fetches_a = !p->pack && vector == 0;
-  t.b = k->b + vector * t.b_vs;
+  if (k->b)
+    t.b = k->b + vector * t.b_vs;
+  else
+    widen(k, &t, j, n_vectors);
   if (p->streams && ifd_ukr_tiles(k->i1 - k->i0, n_vectors) == 1)
     t.next = t.b + LINES_AHEAD * 16, t.n_next = LINES_AHEAD;
   if (!k->first) t.init = in_plane(&k->sums, 0, vector);
@@ -117,16 +144,6 @@ static void run_columns(const block *k) {
     v = ifd_ukr_vectors(k->i1 - k->i0, ifd_ceil_div(k->j1 - j, 16));
     run_column(k, j, v);
   }
-}
-
-static int64_t n_head(const ifd_product *p) { return p->k_head > 0; }
-static int64_t n_segments(const ifd_product *p) { return n_head(p) + p->n_full + p->n_part; }
-
-/* k steps before segment s. */
-static int64_t steps_before(const ifd_product *p, int64_t s) {
-  if (s == 0) return 0;
-  s -= n_head(p);
-  return p->k_head + (s <= p->n_full ? s * 16 : p->n_full * 16 + (s - p->n_full) * p->k_part);
 }
 
 /* The tiles' part of the segments. */
@@ -154,7 +171,7 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
   int64_t n = n_segments(p), apart = p->pack ? (k->i1 - k->i0) * 16 : p->a_segment;
   int64_t columns = ifd_ceil_div(k->j1 - k->j0, 16) * 16, n_chains = ifd_ceil_div(n, IFD_UKR_CHAIN);
   k->sums.rs = p->store ? columns : 16, k->sums.vs = p->store ? 16 : (k->i1 - k->i0) * 16;
-  for (int64_t s = 0; s < ifd_product_segments(p->m) && s < n; s++) k->at[s] = s * apart;
+  for (int64_t s = 0; s < ifd_product_segments(p->m, b_of(p)) && s < n; s++) k->at[s] = s * apart;
   k->t.at = k->at;
   for (int64_t i = 0; i < n_k; i++) {
     k->s0 = n_chains * i / n_k * IFD_UKR_CHAIN;
@@ -168,7 +185,7 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
       k->t.at = p->at + k->s0;
     else if (!p->pack)
       k->t.a += k->s0 * apart;
-    k->b = b + steps_before(p, k->s0) * 16;
+    k->b = b ? b + steps_before(p, k->s0) * 16 : NULL;
     set_planes(k);
     run_columns(k);
   }
@@ -178,12 +195,12 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
 void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
   int64_t steps = steps_before(p, n_segments(p));
   int64_t panel = p->b_steps ? p->b_steps : steps;
-  bool packed = p->b_rs == 0 && p->b_cs == 0;
-  ifd_product_scratch size = ifd_product_scratch_of(p->m, p->n, steps, n_segments(p), packed, p->store);
+  ifd_k_gemm_b form = b_of(p);
+  ifd_product_scratch size = ifd_product_scratch_of(p->m, p->n, steps, n_segments(p), form, p->store);
   char *base = scratch;
   float *own_b = (float *)(base + size.b);
   int64_t at[IFD_PRODUCT_LONG];
-  block k = {.p = p, .sums.at = (float *)(base + size.sums), .at = at};
+  block k = {.p = p, .sums.at = (float *)(base + size.sums), .at = at, .wide = own_b};
   k.t = (ifd_ukr_args){.k_part = p->k_part,
                        .b_vs = panel * 16,
                        .bias = p->epilogue->bias,
@@ -196,8 +213,9 @@ void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
     int64_t i = x / n_j, j = x % n_j;
     k.i0 = p->m * i / n_i, k.i1 = p->m * (i + 1) / n_i;
     k.j0 = j * size.columns, k.j1 = ifd_min_i64(k.j0 + size.columns, p->n);
-    if (!packed && (i == 0 || n_j > 1))
+    if (form == IFD_K_B_STRIDED && (i == 0 || n_j > 1))
       IFD_K(ifd_k_pack_b)(own_b, p->b + k.j0 * p->b_cs, p->b_rs, p->b_cs, steps, k.j1 - k.j0);
-    run_segments(&k, size.n_k, packed ? p->b + k.j0 * panel : own_b, scratch, j > 0 && size.n_k == 1);
+    const float *b = form == IFD_K_B_STRIDED ? own_b : form == IFD_K_B_PACKED ? p->b + k.j0 * panel : NULL;
+    run_segments(&k, size.n_k, b, scratch, j > 0 && size.n_k == 1);
   }
 }

@@ -313,8 +313,8 @@ static size_t place(params *p) {
   const ifd_attention_layer *l = &p->l;
   ifd_k_gemm_grid score = {p->rows, l->kv_len, 1, 1}, mix = {p->rows, l->v_size, 1, 1};
   size_t len = sizeof(float) * (size_t)(p->rows * ifd_ceil_div(l->kv_len, 16) * 16);
-  size_t score_len = ifd_k_gemm_scratch_len(&score, l->size, true),
-         mix_len = ifd_k_gemm_scratch_len(&mix, l->kv_len, true);
+  size_t score_len = ifd_k_gemm_scratch_len(&score, l->size, IFD_K_B_PACKED),
+         mix_len = ifd_k_gemm_scratch_len(&mix, l->kv_len, IFD_K_B_PACKED);
   p->at_factors = up(len);
   p->at_gemm = up(p->at_factors + sizeof(float) * (size_t)p->rows);
   len = up(p->at_gemm + (score_len > mix_len ? score_len : mix_len));

@@ -70,6 +70,8 @@ typedef struct params {
   ifd_products p;
   int a, b;
   const float *packed; /* B, or NULL */
+  ifd_k_narrow narrow; /* or so */
+  ifd_k_gemm_b form;
   int64_t packed_stride;
   bool shares_a;    /* A is packed by a launch before, to shared memory */
   size_t a_shared;  /* its place there */
@@ -128,6 +130,7 @@ static void run_products(const void *context, const ifd_args *args, int task) {
   ifd_k_epilogue e = p->e.e;
   ifd_k_product g = p->g;
   g.epilogue = &e;
+  if (p->form == IFD_K_B_NARROW) g.narrow = &p->narrow;
   for (int64_t i = first; i < last; i++) {
     int64_t a, b, c;
     locate(&p->p, i, &a, &b, &c);
@@ -146,7 +149,7 @@ static void run_products(const void *context, const ifd_args *args, int task) {
 static ifd_status pack_b(ifd_lower *x, params *p, int b) {
   packing k = {.kernels = p->kernels, .n = p->g.n, .k = p->g.k, .rs = p->p.b_rs, .cs = p->p.b_cs};
   const void *packed;
-  if (!x->constant[b] || !distinct(&p->p, &k.count, &k.stride)) return IFD_OK;
+  if (p->form == IFD_K_B_NARROW || !x->constant[b] || !distinct(&p->p, &k.count, &k.stride)) return IFD_OK;
   p->packed_stride = packed_floats(&k);
   p->b_stride = k.stride;
   if (x->in[b]->splat) k.rs = k.cs = k.stride = 0;
@@ -158,6 +161,7 @@ static ifd_status pack_b(ifd_lower *x, params *p, int b) {
                                .takes_splat = true,
                                .any_shape = x->in[b]->shape.rank <= 2}));
   p->packed = packed;
+  p->form = IFD_K_B_PACKED;
   p->g.b_rs = p->g.b_cs = 0;
   x->work->unread |= 1u << b;
   return IFD_OK;
@@ -178,15 +182,16 @@ ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
                         .b_cs = p->b_cs,
                         .c_rs = p->c_rs,
                         .c_vs = p->c_vs};
+  if (p->narrow) k.narrow = *p->narrow, k.form = IFD_K_B_NARROW;
   TRY(pack_b(x, &k, b));
-  k.grid = ifd_k_gemm_split(p->m, p->n, p->k, k.packed != NULL);
+  k.grid = ifd_k_gemm_split(p->m, p->n, p->k, k.form != IFD_K_B_STRIDED);
   TRY(lower_pack_a(x, &k));
   k.group =
       k.grid.n_tasks > 1 ? 1 : ifd_lower_grain(k.batches, (double)p->m * (double)p->n * (double)p->k / 8);
   int64_t tasks = k.group > 1 ? ifd_ceil_div(k.batches, k.group) : k.batches * k.grid.n_tasks;
   x->work->algorithm = p->a_vs ? "gemm packed" : "gemm";
   return ifd_lower_launch(x, run_products, &k, sizeof k, tasks,
-                          ifd_k_gemm_scratch_len(&k.grid, p->k, k.packed != NULL));
+                          ifd_k_gemm_scratch_len(&k.grid, p->k, k.form));
 }
 
 /* ---- doubles ---- */

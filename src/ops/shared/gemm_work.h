@@ -14,7 +14,8 @@ typedef struct ifd_products {
   int64_t a_vs, c_vs;                   /* between vectors of 16 columns where these are packed, else 0 */
   ifd_shape batch;                      /* the products, and how far apart their parts are */
   int64_t a_batch[IFD_MAX_RANK], b_batch[IFD_MAX_RANK], c_batch[IFD_MAX_RANK];
-  bool c_shared; /* C is at the start of the work's shared memory, not output 0 */
+  const ifd_k_narrow *narrow; /* B, where it is so packed already; else NULL */
+  bool c_shared;              /* C is at the start of the work's shared memory, not output 0 */
 } ifd_products;
 
 /* Dense operands as MatMul has them: rows of A that meet the same matrix are rows of one product. */
