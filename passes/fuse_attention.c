@@ -1,6 +1,7 @@
 #include "pass/match.h"
 #include "pass/view.h"
 
+#include <math.h>
 #include <string.h>
 
 /* softmax(scale * Q Kᵀ + mask) V, by MatMul or Einsum, runs as one operator, which computes some rows of
@@ -37,8 +38,15 @@ static bool equation_of(const ifd_node *node, product *p) {
   return part == 2 && n[0] == p->rank && n[1] == p->rank && n[2] == p->rank;
 }
 
+/* infold's MatMul that only rounds. */
+static bool is_rounded_product(const ifd_node *node) {
+  return ifd_rw_is_own(node, "MatMul") && node->n_inputs == 2 && !ifd_node_int(node, "transB", 0) &&
+         ifd_node_find_attr(node, "rounding") && !ifd_node_find_attr(node, "activation");
+}
+
 static bool product_of(ifd_rewrite *rw, const ifd_node *node, product *p) {
-  if (!node || !ifd_node_is_any(node, "MatMul Einsum") || node->n_inputs != 2) return false;
+  if (!node || node->n_inputs != 2 || !(ifd_node_is_any(node, "MatMul Einsum") || is_rounded_product(node)))
+    return false;
   *p = (product){.a = node->inputs[0], .b = node->inputs[1], .rank = ifd_rw_rank(rw, node->outputs[0])};
   if (p->rank < 3 || p->rank > MOST || ifd_rw_rank(rw, p->a) != p->rank || ifd_rw_rank(rw, p->b) != p->rank)
     return false;
@@ -161,6 +169,7 @@ typedef struct attention {
   operand q, k, v;
   ifd_value *mask;
   double scale;
+  const char *rounding; /* NULL: none */
   int rank;
 } attention;
 
@@ -180,6 +189,57 @@ static ifd_node *find_scores(ifd_rewrite *rw, ifd_value *v, attention *a) {
     a->mask = add->inputs[1 - i];
   }
   return node;
+}
+
+/* The same of 16-bit floats: each operator is followed by one that rounds. */
+typedef struct rounded {
+  ifd_rewrite *rw;
+  const char *rounding;
+} rounded;
+
+/* The node of this type whose result, rounded, is v; nobody else reads it. */
+static const ifd_node *rounded_by(const rounded *r, ifd_value *v, const char *op_type) {
+  const ifd_node *rounding = ifd_rw_own_producer(v, r->rounding);
+  return rounding && ifd_value_n_readers(v) == 1 ? ifd_made_by(rounding->inputs[0], op_type) : NULL;
+}
+
+static ifd_node *made_rounded_scores(const rounded *r, ifd_value *v, double *scale) {
+  const ifd_node *mul = rounded_by(r, v, "Mul"), *div = rounded_by(r, v, "Div"), *node = mul ? mul : div;
+  int exponent;
+  *scale = 1;
+  for (int i = 0; node && i < (mul ? 2 : 1); i++)
+    if (ifd_rw_scalar(r->rw, node->inputs[1 - i], scale) && ifd_rw_same_shape(r->rw, node->inputs[i], v)) {
+      v = node->inputs[i];
+      break;
+    }
+  /* Dividing is multiplying where the number is a power of two. */
+  if (div && *scale != 1) *scale = frexp(*scale, &exponent) == .5 ? 1 / *scale : 0;
+  ifd_node *product = ifd_rw_own_producer(v, "MatMul");
+  bool fits = product && is_rounded_product(product) && ifd_value_n_readers(v) == 1 &&
+              ifd_node_string_is(product, "rounding", "", r->rounding);
+  return fits && *scale > 0 ? product : NULL;
+}
+
+static ifd_node *find_rounded_scores(const rounded *r, ifd_value *v, attention *a) {
+  ifd_node *node = made_rounded_scores(r, v, &a->scale);
+  const ifd_node *add = node ? NULL : rounded_by(r, v, "Add");
+  for (int i = 0; !node && add && add->n_inputs == 2 && i < 2; i++) {
+    node = made_rounded_scores(r, add->inputs[i], &a->scale);
+    a->mask = add->inputs[1 - i];
+    if (node && ifd_rw_dim(r->rw, a->mask, -1) != ifd_rw_dim(r->rw, v, -1)) return NULL;
+  }
+  return node;
+}
+
+/* The Softmax before a product, and the product before it. */
+static ifd_node *find_rounded(ifd_rewrite *rw, const ifd_node *mix, ifd_value *weights, attention *a) {
+  const ifd_attr *rounding = ifd_node_find_attr(mix, "rounding");
+  const ifd_node *softmax = rounding ? ifd_rw_own_producer(weights, "Softmax") : NULL;
+  if (!softmax || ifd_value_n_readers(weights) != 1 ||
+      !ifd_node_string_is(softmax, "rounding", "", rounding->s.s))
+    return NULL;
+  a->rounding = rounding->s.s;
+  return find_rounded_scores(&(rounded){rw, a->rounding}, softmax->inputs[0], a);
 }
 
 static ifd_node *find_softmax(ifd_rewrite *rw, ifd_value *v) {
@@ -267,6 +327,7 @@ static ifd_status build(ifd_rewrite *rw, ifd_node *root, const attention *a) {
   TRY(set_operand(rw, node, "k_axes", "k_part", &a->k));
   TRY(set_operand(rw, node, "v_axes", "v_part", &a->v));
   TRY(ifd_node_set_float(ifd_rw_error(rw), node, "scale", (float)(a->scale * a->q.scale * a->k.scale)));
+  if (a->rounding) TRY(ifd_node_set_string(ifd_rw_error(rw), node, "rounding", a->rounding));
   y = node->outputs[0];
   if (a->rank > 4) TRY(add_reshape(rw, &y, shape, a->rank));
   return ifd_rw_replace(rw, root->outputs[0], y);
@@ -275,13 +336,18 @@ static ifd_status build(ifd_rewrite *rw, ifd_node *root, const attention *a) {
 static ifd_status fuse(ifd_rewrite *rw, ifd_node *root) {
   attention a = {0};
   product scores, mix;
-  if (root->opset < 5 || !product_of(rw, root, &mix)) return IFD_OK;
-  const ifd_node *softmax = find_softmax(rw, mix.a);
-  if (!softmax || !product_of(rw, find_scores(rw, softmax->inputs[0], &a), &scores)) return IFD_OK;
+  if (ifd_rw_opset(root) < 5 || !product_of(rw, root, &mix)) return IFD_OK;
+  const ifd_node *softmax = find_softmax(rw, mix.a), *made = NULL;
+  if (is_rounded_product(root))
+    made = find_rounded(rw, root, mix.a, &a);
+  else if (softmax)
+    made = find_scores(rw, softmax->inputs[0], &a);
+  if (!product_of(rw, made, &scores)) return IFD_OK;
   a.rank = mix.rank;
   if (scores.rank != mix.rank || !see_scores(rw, &scores, &a) || !see_values(rw, &mix, &a) ||
       !same_batch(rw, &scores, &mix) || (a.mask && !mask_fits(rw, &a)))
     return IFD_OK;
+  if (a.rounding && a.q.scale * a.k.scale != 1) return IFD_OK;
   ifd_dim size = a.q.dims[a.q.axis[kind_of(ELEMENTS)]];
   return ifd_dim_is_number(size) && size > 0 ? build(rw, root, &a) : IFD_OK;
 }
@@ -342,7 +408,7 @@ static ifd_status fuse_swap(ifd_rewrite *rw, ifd_node *transpose) {
 const ifd_pass ifd_pass_fuse_attention = {
     .summary = "runs softmax(Q Kᵀ) V as one operator, a few rows of scores at a time",
     .phase = IFD_PHASE_PLAN,
-    .rules = (const ifd_rule[]){{"MatMul Einsum", IFD_REASSOCIATES, fuse},
+    .rules = (const ifd_rule[]){{"MatMul Einsum infold.MatMul", IFD_REASSOCIATES, fuse},
                                 {"Transpose", IFD_EXACT, fuse_transpose},
                                 {"Transpose", IFD_EXACT, fuse_swap},
                                 {0}},

@@ -1,6 +1,8 @@
+#include "pass/half.h"
 #include "pass/ints.h"
 
 #include "tensor/convert.h"
+#include <string.h>
 
 /* Operators whose kernels compute in float do so for float16 and bfloat16, too: what comes in is cast,
  * exactly, and what goes out is rounded once (round_half). Elementwise operators and those that move elements
@@ -29,13 +31,20 @@ static ifd_status cast(ifd_rewrite *rw, ifd_value **out, ifd_value *value, ifd_d
   return ifd_node_set_int(ifd_rw_error(rw), node, "to", to);
 }
 
+/* One number repeated stays one; others may lie anywhere, and are read by way of a block that does not. */
 static ifd_status widen_constant(ifd_rewrite *rw, ifd_value **out, const ifd_value *value,
                                  const ifd_tensor *c) {
-  ifd_tensor narrow, wide;
-  TRY(ifd_tensor_new(ifd_rw_error(rw), &narrow, ifd_rw_scratch(rw), c->dtype, &c->shape));
-  TRY(ifd_tensor_new(ifd_rw_error(rw), &wide, ifd_rw_arena(rw), IFD_FLOAT, &c->shape));
-  ifd_tensor_expand(c, narrow.data);
-  ifd_load_f32(c->dtype, narrow.data, wide.data, ifd_tensor_count(c));
+  enum { SOME = 4096 };
+  uint16_t narrow[SOME];
+  ifd_tensor wide;
+  int64_t count = ifd_tensor_count(c), n = c->splat && count ? 1 : count;
+  TRY(ifd_tensor_new_raw(ifd_rw_error(rw), &wide, ifd_rw_arena(rw), IFD_FLOAT, &(ifd_shape){1, {n}}));
+  for (int64_t i = 0, some; i < n; i += some) {
+    some = ifd_min_i64(SOME, n - i);
+    memcpy(narrow, (const char *)c->data + i * (int64_t)sizeof *narrow, (size_t)some * sizeof *narrow);
+    ifd_load_f32(c->dtype, narrow, (float *)wide.data + i, some);
+  }
+  wide.shape = c->shape, wide.splat = c->splat;
   return ifd_rw_add_constant(rw, out, &wide, value->name);
 }
 
@@ -125,12 +134,31 @@ static ifd_status reduce_step(steps *s, ifd_value **out, const char *op, ifd_val
   return IFD_OK;
 }
 
+static bool is_last(ifd_rewrite *rw, const ifd_node *node, int64_t axis) {
+  int rank = ifd_rw_rank(rw, node->inputs[0]);
+  return rank > 0 && (axis == -1 || axis == rank - 1);
+}
+
+/* The steps as one operator. */
+static ifd_status take_one_step(ifd_rewrite *rw, ifd_node *node) {
+  ifd_dtype half = ifd_rw_dtype(rw, node->inputs[0]);
+  ifd_value *x, *y;
+  ifd_node *softmax;
+  TRY(cast(rw, &x, node->inputs[0], IFD_FLOAT));
+  TRY(ifd_rw_add_node(rw, &softmax, "infold.Softmax", &x, 1, 1));
+  softmax->name = node->name;
+  TRY(ifd_node_set_string(ifd_rw_error(rw), softmax, "rounding", ifd_half_rounding(half)));
+  TRY(cast(rw, &y, softmax->outputs[0], half));
+  return ifd_rw_replace(rw, node->outputs[0], y);
+}
+
 static ifd_status take_steps(ifd_rewrite *rw, ifd_node *node) {
   steps s = {rw, ifd_node_int(node, "axis", -1)};
   ifd_value *top, *shifted, *exps, *sum, *y;
   int opset = ifd_rw_opset(node);
   if (!ifd_dtype_is_half(ifd_rw_dtype(rw, ifd_node_input(node, 0)))) return IFD_OK;
   if (opset < 13) return widen(rw, node);
+  if (ifd_node_is(node, "Softmax") && is_last(rw, node, s.axis)) return take_one_step(rw, node);
   TRY(reduce_step(&s, &top, "ReduceMax", node->inputs[0]));
   TRY(step(&s, &shifted, "Sub", node->inputs[0], top));
   TRY(step(&s, &exps, "Exp", shifted, NULL));

@@ -3,11 +3,13 @@
  * q_axes, k_axes and v_axes say which axes of an input are batch, heads, rows and elements (-1: there is
  * none), and what index an axis not named has (q_part …): a transposition, and a choice of one of several, so
  * need no copy. The result is [batch, heads, rows, elements], without an axis of heads where Q has none, or
- * what y_order says: these axes (0 to 3) in another order, elements last. */
+ * what y_order says: these axes (0 to 3) in another order, elements last. With attribute `rounding`, of
+ * operators of a 16-bit float, each step's result goes through the operator that it names. */
 #include "ops/shared/attention_work.h"
 
 #include <string.h>
 
+#include "ops/shared/epilogue.h"
 #include "ops/shared/values.h"
 
 enum { Q, K, V, MASK, N_VIEWS = 3 };
@@ -164,6 +166,7 @@ static ifd_status layer_of(ifd_error *err, const ifd_node *node, const ifd_shape
   l->scale = ifd_node_float(node, "scale", 1);
   l->left = l->right = -1;
   l->is_softmax = true;
+  l->rounding = ifd_epilogue_of(node).rounding;
   return result_of(err, node, heads, l, result);
 }
 

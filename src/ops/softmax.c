@@ -1,4 +1,6 @@
-/* Functions of a whole line of elements along an axis: Softmax, LogSoftmax, Hardmax, LpNormalization. */
+/* Functions of a whole line of elements along an axis: Softmax, LogSoftmax, Hardmax, LpNormalization; and
+ * infold.Softmax, along the last axis, of the values of a 16-bit float, whose attribute `rounding` names the
+ * operator that each step's result goes through. */
 #include <math.h>
 
 #include <string.h>
@@ -8,6 +10,7 @@
 #include "kernels/softmax/softmax.h"
 #include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
+#include "ops/shared/epilogue.h"
 #include "ops/shared/rows.h"
 #include "tensor/convert.h"
 
@@ -181,6 +184,42 @@ static ifd_status lower_Softmax(ifd_lower *x) { return lower_lines(x, false, fal
 static ifd_status lower_LogSoftmax_1(ifd_lower *x) { return lower_lines(x, true, true); }
 static ifd_status lower_LogSoftmax(ifd_lower *x) { return lower_lines(x, true, false); }
 
+typedef struct rounded_params {
+  const struct ifd_k_softmax_table *kernels;
+  ifd_k_act rounding;
+  int64_t n;
+  ifd_rows rows;
+} rounded_params;
+
+static void run_rounded(const void *params, const ifd_args *args, int task) {
+  const rounded_params *p = params;
+  int64_t from, to;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  p->kernels->rounded(p->rounding, (const float *)args->in[0] + from * p->n,
+                      (float *)args->out[0] + from * p->n, (size_t)p->n, 16, 1, NULL, 0, (size_t)(to - from),
+                      (size_t)p->n);
+}
+
+static ifd_status lower_rounded(ifd_lower *x) {
+  const ifd_shape *s = &x->in[0]->shape;
+  rounded_params p = {.kernels = ifd_k_softmax(x->isa), .rounding = ifd_epilogue_of(x->node).rounding};
+  if (ifd_shape_count(s) == 0) return IFD_OK;
+  p.n = s->dim[s->rank - 1];
+  p.rows = ifd_rows_split(ifd_shape_count(s) / p.n, 16 * (double)p.n);
+  x->work->algorithm = "rows";
+  return ifd_lower_rows(x, run_rounded, &p, sizeof p, &p.rows);
+}
+
+/* Only what is empty is left to an evaluation: everything else is lowered. */
+static ifd_status eval_rounded(ifd_eval *x) {
+  const ifd_shape *s = &ifd_eval_in(x, 0)->shape;
+  ifd_tensor *out;
+  EXPECT(x->err, ifd_shape_count(s) == 0, UNSUPPORTED, "a rounded Softmax runs on kernels alone");
+  return ifd_eval_out(x, &out, 0, IFD_FLOAT, s);
+}
+
+static const char *batch_rounded(const ifd_batch *b) { return b->in[0]->shape.rank > 1 ? "p" : NULL; }
+
 /* Lines that are first reduced to a number each: Hardmax to the place of the greatest, LpNormalization to the
  * norm. */
 enum { LINES = 64 };
@@ -269,4 +308,10 @@ const ifd_op ifd_ops_softmax[] = {
     ROW(Hardmax, 1, eval_Hardmax_1, lower_Hardmax_1, batch_1),
     ROW(Hardmax, 13, eval_Hardmax, lower_Hardmax, ifd_batch_last_axis),
     ROW(LpNormalization, 1, eval_LpNormalization, lower_LpNormalization, ifd_batch_last_axis),
+    {.name = "Softmax",
+     .domain = "infold",
+     .infer = ifd_infer_like_first,
+     .eval = eval_rounded,
+     .lower = lower_rounded,
+     .batch = batch_rounded},
     {0}};

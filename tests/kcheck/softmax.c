@@ -3,7 +3,9 @@
 
 #include <float.h>
 
+#include "kernels/eltwise/eltwise.h"
 #include "kernels/kernels.h"
+#include "kernels/reduce/reduce.h"
 #include "kernels/softmax/softmax.h"
 
 static void softmax_f64(bool log, const double *v, size_t n, double *y) {
@@ -179,8 +181,65 @@ static void weights(void **unused) {
   }
 }
 
+/* One after another, as operators: product, sum, difference, exponential, sum, quotient, each rounded. */
+static void rounded_row(ifd_el op, const float *x, const float *mask, float *y, size_t n) {
+  const struct ifd_k_eltwise_table *t = ifd_k_eltwise(IFD_ISA_REF);
+  ifd_el_unary_row *rounding = t->unary(op, IFD_FLOAT);
+  const float scale = .125f;
+  float most, sum;
+  t->binary(IFD_EL_Mul, IFD_FLOAT)(x, 1, &scale, 0, y, n);
+  rounding(NULL, y, y, n);
+  if (mask) t->binary(IFD_EL_Add, IFD_FLOAT)(y, 1, mask, 1, y, n);
+  rounding(NULL, y, y, n);
+  ifd_k_reduce(IFD_ISA_REF)->rows(IFD_REDUCE_Max, y, n, 1, n, &most);
+  t->binary(IFD_EL_Sub, IFD_FLOAT)(y, 1, &most, 0, y, n);
+  rounding(NULL, y, y, n);
+  t->unary(IFD_EL_Exp, IFD_FLOAT)(NULL, y, y, n);
+  rounding(NULL, y, y, n);
+  ifd_k_reduce(IFD_ISA_REF)->rows(IFD_REDUCE_Sum, y, n, 1, n, &sum);
+  rounding(NULL, &sum, &sum, 1);
+  t->binary(IFD_EL_Div, IFD_FLOAT)(y, 1, &sum, 0, y, n);
+  rounding(NULL, y, y, n);
+}
+
+static void check_rounded(bool bfloat, size_t m, size_t n, bool masked, bool odd, uint64_t *state) {
+  float row[6000], want[6000];
+  scores x = scores_new(m, n, true);
+  buffer_fill(&x.x, state, odd), buffer_fill(&x.mask, state, false);
+  for (size_t i = 0; i < m * n; i++) {
+    *score_at(&x, i / n, i % n) *= 20;
+    if (rand_u32(state) % 3 == 0) x.mask.f[i] = i % 2 ? -65504 : -INFINITY;
+  }
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+    scores y = scores_new(m, n, true);
+    bool in_place = rand_u32(state) % 2;
+    for (size_t i = 0; i < m * n && in_place; i++) *score_at(&y, i / n, i % n) = *score_at(&x, i / n, i % n);
+    ifd_k_softmax(isa)->rounded(bfloat ? IFD_K_ACT_ROUND_BFLOAT16 : IFD_K_ACT_ROUND_FLOAT16,
+                                in_place ? y.x.f : x.x.f, y.x.f, x.rs, x.vs, .125f, masked ? x.mask.f : NULL,
+                                n, m, n);
+    for (size_t i = 0; i < m; i++) {
+      for (size_t j = 0; j < n; j++) row[j] = *score_at(&x, i, j);
+      rounded_row(bfloat ? IFD_EL_RoundBFloat16 : IFD_EL_RoundFloat16, row, masked ? x.mask.f + i * n : NULL,
+                  want, n);
+      for (size_t j = 0; j < n; j++) assert_true(same_floats(score_at(&y, i, j), &want[j], 1));
+    }
+    scores_free(&y);
+  }
+  scores_free(&x);
+}
+
+static void rounded(void **unused) {
+  (void)unused;
+  uint64_t state = 7;
+  for (int mode = 0; mode < 8; mode++) {
+    for (size_t n = 1; n < 70; n++) check_rounded(mode & 4, 1 + n % 5, n, mode & 1, mode & 2, &state);
+    check_rounded(mode & 4, 3, 4100, mode & 1, mode & 2, &state);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows), cmocka_unit_test(many_rows),
-                                     cmocka_unit_test(columns), cmocka_unit_test(weights)};
+                                     cmocka_unit_test(columns), cmocka_unit_test(weights),
+                                     cmocka_unit_test(rounded)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,8 +86,35 @@ def transformer(rng):
     y = n.node("Softmax", [n.node("MatMul", [q, k])])
     y = n.node("Add", ["x", n.linear(n.node("MatMul", [y, "x"]), 20, 20)])
     y = n.node("Add", [n.linear(n.node("Gelu", [n.linear(y, 20, 37)]), 37, 20, row=False), y])
-    return n, y, {"MatMul": 6, "Split": 1, "LayerNormalization": 1, "Transpose": 1, "ReduceMax": 1, "ReduceSum": 1,
-                  "Chain": 2, "RoundFloat16": 3}
+    return n, y, {"MatMul": 4, "Attention": 1, "LayerNormalization": 1, "RoundFloat16": 2}
+
+
+def heads(rng, division=False):
+    """Attention by heads, scaled and masked; divided by a number that has no reciprocal it stays in parts."""
+    n = Mlp(rng, [2, 5, 24])
+    n.weights += [numpy_helper.from_array(np.array(a), name) for a, name in
+                  (([0, 0, 3, 8], "parted"), ([2, 5, 24], "whole"), (np.float32(.25), "scale"), (np.float32(3), "three"),
+                   (np.array([[[[0, 0, 0, 0, -65504]]]], np.float32), "mask"))]
+    q, k, v = (n.node("Transpose", [n.node("Reshape", [n.linear("x", 24, 24), "parted"])], perm=perm)
+               for perm in ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]))
+    y = n.node("MatMul", [q, k])
+    y = n.node("Div", [y, "three"]) if division else n.node("Mul", [y, "scale"])
+    y = n.node("MatMul", [n.node("Softmax", [n.node("Add", [y, "mask"])], axis=3), v])
+    y = n.linear(n.node("Reshape", [n.node("Transpose", [y], perm=[0, 2, 1, 3]), "whole"]), 24, 16)
+    return n, y, {"MatMul": 2, "Attention": 1, "RoundFloat16": 1}
+
+
+def heads_apart(rng):
+    n, y, _ = heads(rng, division=True)
+    return n, y, {"MatMul": 4, "Split": 1, "Transpose": 4, "Chain": 1, "Softmax": 1, "RoundFloat16": 1}
+
+
+def columns(rng):
+    """Softmax along another axis, and LogSoftmax, in steps."""
+    n = Mlp(rng, [2, 6, 30])
+    y = n.node("Softmax", [n.node("MatMul", ["x", n.constant(30, 24)])], axis=1)
+    return n, n.node("LogSoftmax", [n.node("MatMul", [y, n.constant(24, 9)])]), \
+        {"MatMul": 2, "ReduceMax": 2, "ReduceSum": 2, "Chain": 6, "RoundFloat16": 2}
 
 
 def read_twice(rng):
@@ -98,7 +125,7 @@ def read_twice(rng):
         {"MatMul": 1, "Chain": 1, "RoundFloat16": 1}
 
 
-BLOCKS = [mobile_block, residual_block, activations, gates, transformer, read_twice]
+BLOCKS = [mobile_block, residual_block, activations, gates, transformer, heads, heads_apart, columns, read_twice]
 
 
 def steps_of(folder):

@@ -185,9 +185,64 @@ static void weights(float *x, size_t rs, size_t vs, float scale, const float *ma
       factors[r] = 1 / exp_scores(x, vs, factors[r], factor, n);
 }
 
+/* ---- rows of 16-bit floats' values ---- */
+
+IFD_INLINE v16 load_some(const float *x, int n) { return n == 16 ? v16_load(x) : v16_load_n(x, n); }
+IFD_INLINE void store_some(float *y, v16 v, int n) {
+  if (n == 16)
+    v16_store(y, v);
+  else
+    v16_store_n(y, v, n);
+}
+static int some(size_t n, size_t i) { return n - i < 16 ? (int)(n - i) : 16; }
+
+/* Scaled and masked, to y; the greatest. A NaN may be forgotten: the sum will tell. */
+static float rounded_scores(ifd_k_act r, const float *x, float *y, size_t vs, float scale, const float *mask,
+                            size_t n) {
+  v16 most = v16_set1(-INFINITY);
+  for (size_t i = 0; i < n; i += 16, x += vs, y += vs) {
+    const int m = some(n, i);
+    v16 v = load_some(x, m);
+    if (scale != 1) v = v16_rounded(r, v16_mul(v, v16_set1(scale)));
+    if (mask) v = v16_rounded(r, v16_add(v, load_some(mask + i, m)));
+    store_some(y, v, m);
+    most = v16_max(most, m == 16 ? v : v16_select(m16_first(m), v, v16_set1(-INFINITY)));
+  }
+  return v16_hmax(most);
+}
+
+/* exp(y - most) in place; the sum, in the order of fold.h */
+static v16 rounded_exps(ifd_k_act r, float *y, size_t vs, v16 most, size_t n) {
+  v16 total = v16_zero();
+  for (size_t at = 0; at < n; at += IFD_FOLD_BLOCK) {
+    const size_t end = n - at < IFD_FOLD_BLOCK ? n : at + IFD_FOLD_BLOCK;
+    v16 sum = v16_zero();
+    for (size_t i = at; i < end; i += 16, y += vs) {
+      const int m = some(end, i);
+      const v16 e = v16_rounded(r, v16_exp_down(v16_rounded(r, v16_sub(load_some(y, m), most))));
+      store_some(y, e, m);
+      sum = v16_add(sum, m == 16 ? e : v16_select(m16_first(m), e, v16_zero()));
+    }
+    total = v16_add(total, sum);
+  }
+  return v16_rounded(r, v16_set1(v16_sum(total)));
+}
+
+static void rounded(ifd_k_act r, const float *x, float *y, size_t rs, size_t vs, float scale,
+                    const float *mask, size_t mask_stride, size_t n_rows, size_t n) {
+  for (size_t k = 0; k < n_rows; k++, x += rs, y += rs, mask = mask ? mask + mask_stride : NULL) {
+    const v16 most = v16_set1(rounded_scores(r, x, y, vs, scale, mask, n));
+    const v16 sum = rounded_exps(r, y, vs, most, n);
+    for (size_t i = 0; i < n; i += 16) {
+      float *at = y + i / 16 * vs;
+      store_some(at, v16_rounded(r, v16_div(load_some(at, some(n, i)), sum)), some(n, i));
+    }
+  }
+}
+
 static void scale_rows(float *y, size_t stride, const float *factors, size_t n_rows, size_t n) {
   for (size_t r = 0; r < n_rows; r++, y += stride) scale_row(y, factors[r], NULL, y, n);
 }
 
 const struct ifd_k_softmax_table IFD_K(ifd_k_softmax) = {
-    .rows = rows, .columns = columns, .weights = weights, .scale_rows = scale_rows};
+    .rows = rows, .columns = columns, .weights = weights, .rounded = rounded, .scale_rows = scale_rows};

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "kernels/epilogue.h"
+
 struct ifd_k_softmax_table {
   /* Rows of n elements, x_stride and y_stride floats apart: y = softmax(scale * x + mask), or its logarithm.
    * scale 1 and mask NULL leave x as it is; mask rows are mask_stride floats apart (0: one for all). */
@@ -20,6 +22,11 @@ struct ifd_k_softmax_table {
    * where the factor is NaN, the weights may be anything. */
   void (*weights)(float *x, size_t rs, size_t vs, float scale, const float *mask, size_t mask_stride,
                   bool blind, float *factors, size_t n_rows, size_t n);
+  /* y = softmax(scale * x + mask) as operators of a 16-bit float have it, each of whose results is rounded:
+   * product, sum, difference to the greatest, exponential, sum, quotient. Exponentials below the least normal
+   * float are 0. Rows and vectors of x and y as above; y may be x. */
+  void (*rounded)(ifd_k_act rounding, const float *x, float *y, size_t rs, size_t vs, float scale,
+                  const float *mask, size_t mask_stride, size_t n_rows, size_t n);
   /* Rows of n times their factors. */
   void (*scale_rows)(float *y, size_t stride, const float *factors, size_t n_rows, size_t n);
 };

@@ -171,23 +171,41 @@ typedef struct span {
 
 static void *scratch_at(const ifd_args *args, size_t at) { return (char *)args->scratch + at; }
 
+/* The mask's row of the first query, or NULL. */
+static const float *mask_at(const params *p, const ifd_args *args, const span *s) {
+  const int64_t *strides = p->l.mask_strides;
+  if (!p->has[MASK]) return NULL;
+  return (const float *)args->in[MASK] + s->b * strides[0] + s->h * strides[1] + s->first * strides[2];
+}
+
 /* Scores lie as the mix of values reads them: packed A. Their weights are divided by their sums last. */
 static void run_plain(const params *p, const ifd_args *args, const span *s, ifd_k_product *score,
                       ifd_k_product *mix) {
   const ifd_attention_layer *l = &p->l;
-  const int64_t *strides = l->mask_strides;
-  const float *mask = p->has[MASK] ? (const float *)args->in[MASK] + s->b * strides[0] + s->h * strides[1] +
-                                         s->first * strides[2]
-                                   : NULL;
   float *factors = scratch_at(args, p->at_factors);
   void *gemm = scratch_at(args, p->at_gemm);
   score->c_rs = 16, score->c_vs = s->n * 16;
   p->gemm->run_f32(score, 0, s->n, 0, l->kv_len, gemm);
-  p->softmax->weights(score->c, 16, (size_t)s->n * 16, l->scale, mask, (size_t)strides[2], !l->is_softmax,
-                      factors, (size_t)s->n, (size_t)l->kv_len);
+  p->softmax->weights(score->c, 16, (size_t)s->n * 16, l->scale, mask_at(p, args, s),
+                      (size_t)l->mask_strides[2], !l->is_softmax, factors, (size_t)s->n, (size_t)l->kv_len);
   mix->a_vs = score->c_vs;
   p->gemm->run_f32(mix, 0, s->n, 0, l->v_size, gemm);
   p->softmax->scale_rows(mix->c, (size_t)mix->c_rs, factors, (size_t)s->n, (size_t)l->v_size);
+}
+
+/* The same, each result rounded: weights are divided at once. */
+static void run_rounded(const params *p, const ifd_args *args, const span *s, ifd_k_product *score,
+                        ifd_k_product *mix) {
+  const ifd_attention_layer *l = &p->l;
+  const ifd_k_epilogue e = {.scale = 1, .rounding = l->rounding};
+  const size_t vs = (size_t)s->n * 16;
+  void *gemm = scratch_at(args, p->at_gemm);
+  score->epilogue = mix->epilogue = &e;
+  score->c_rs = 16, score->c_vs = mix->a_vs = s->n * 16;
+  p->gemm->run_f32(score, 0, s->n, 0, l->kv_len, gemm);
+  p->softmax->rounded(l->rounding, score->c, score->c, 16, vs, l->scale, mask_at(p, args, s),
+                      (size_t)l->mask_strides[2], (size_t)s->n, (size_t)l->kv_len);
+  p->gemm->run_f32(mix, 0, s->n, 0, l->v_size, gemm);
 }
 
 static void run_general(const params *p, const ifd_args *args, const span *s, ifd_k_product *score,
@@ -225,7 +243,7 @@ static void run_span(const params *p, const ifd_args *args, const span *s) {
                        .b = s->v,
                        .c = (float *)args->out[Y] + row_at(&l->y, s->b, s->h, s->first),
                        .c_rs = l->y.row};
-  (p->is_plain ? run_plain : run_general)(p, args, s, &score, &mix);
+  (l->rounding ? run_rounded : p->is_plain ? run_plain : run_general)(p, args, s, &score, &mix);
 }
 
 static void run_attention(const void *context, const ifd_args *args, int task) {
@@ -335,6 +353,7 @@ ifd_status ifd_lower_attention(ifd_lower *x, const ifd_attention_layer *l) {
   for (int i = 0; i < N_OUTPUTS; i++) p.wants[i] = ifd_node_has_output(x->node, i);
   TRY(lower_join(x, &p));
   p.is_plain = is_plain(&p);
+  EXPECT(x->err, !l->rounding || p.is_plain, BAD_MODEL, "rounded attention is plain");
   split(&p);
   TRY(lower_pack(x, &p));
   size_t scratch = place(&p);

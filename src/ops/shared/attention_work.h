@@ -4,6 +4,7 @@
 #ifndef IFD_OPS_SHARED_ATTENTION_WORK_H
 #define IFD_OPS_SHARED_ATTENTION_WORK_H
 
+#include "kernels/epilogue.h"
 #include "ops/op.h"
 
 /* Where a tensor's rows are: element d of row t of head h of sample b is number
@@ -19,7 +20,8 @@ ifd_attention_rows ifd_attention_rows_of(bool packed, int64_t heads, int64_t len
 typedef struct ifd_attention_layer {
   int64_t batch, q_heads, kv_heads, q_len, kv_len, size, v_size, past; /* kv_len: past included */
   ifd_attention_rows q, k, v, y;                                       /* k, v without the past */
-  bool is_softmax; /* a row of scores that are all -inf is NaN, as Softmax has it, and not zero */
+  bool is_softmax;    /* a row of scores that are all -inf is NaN, as Softmax has it, and not zero */
+  ifd_k_act rounding; /* of each step's result to a 16-bit float, as Softmax has it; of plain layers alone */
   float scale, softcap;
   bool causal;
   int64_t left, right; /* window; -1: unbounded */
