@@ -421,7 +421,8 @@ static ifd_status lower_roi_align(ifd_lower *x, bool chooses) {
   bool fits =
       ifd_tensor_count(x->in[2]) == w.p.regions && plane < INT32_MAX && w.p.height + w.p.width <= 1 << 16;
   if (!fits) return IFD_OK;
-  double taps = (w.a.ratio > 0 ? 4 * (double)(w.a.ratio * w.a.ratio) : 16) * (double)(w.p.height * w.p.width);
+  double samples = w.a.ratio > 0 ? (double)w.a.ratio : 2;
+  double taps = 4 * samples * samples * (double)(w.p.height * w.p.width);
   TRY(ifd_lower_sampling(x, &w.in, 0, w.p.channels, w.p.channels, w.p.images, plane,
                          taps * (double)w.p.regions));
   x->work->algorithm = "taps";

@@ -69,3 +69,10 @@ def test_tensor_of_adagrad_left_out(left_out):
 def test_channels_that_groups_cannot_divide(op, x, w):
     """Weights that are given with the run: no pass sees them."""
     refuses(Nodes(22).add(op, [np.zeros(x, F32), np.zeros(w, F32)], [X4], group=2))
+
+
+@pytest.mark.parametrize("ratio", [2**32, 2**62])
+def test_samples_of_a_bin(ratio):
+    """So many that their count overflows."""
+    refuses(Nodes(22).add("RoiAlign", [X4, np.zeros((1, 4), F32), np.zeros(1, np.int64)], [X4], sampling_ratio=ratio),
+            "samples")
