@@ -18,10 +18,6 @@ typedef struct attention {
 
 /* ---- pieces ---- */
 
-static ifd_status apply(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *a, ifd_value *b) {
-  return ifd_foreign_apply(rw, out, op_type, (ifd_value *[]){a, b}, 2);
-}
-
 static ifd_status unsqueeze(ifd_rewrite *rw, ifd_value **x, const int64_t *axes, int n) {
   ifd_node *node;
   TRY(ifd_ints_add_node(rw, &node, "Unsqueeze", *x, "axes", axes, n, 1));
@@ -29,36 +25,23 @@ static ifd_status unsqueeze(ifd_rewrite *rw, ifd_value **x, const int64_t *axes,
   return IFD_OK;
 }
 
-/* The length of x along an axis, as int64 of rank 0. */
-static ifd_status length_of(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int64_t axis) {
-  ifd_node *gather;
-  TRY(ifd_foreign_apply(rw, out, "Shape", &x, 1));
-  TRY(ifd_rw_add_gather(rw, &gather, *out, 0, axis, false));
-  *out = gather->outputs[0];
-  return IFD_OK;
-}
-
 /* All keys: new ones, along axis 1 of k, and past ones. */
 static ifd_status count_keys(ifd_rewrite *rw, ifd_value **out, ifd_value *k, ifd_value *past_k) {
   ifd_value *past = NULL;
-  TRY(length_of(rw, out, k, 1));
-  if (past_k) TRY(length_of(rw, &past, past_k, 2));
-  return ifd_foreign_join(rw, out, "Add", *out, past);
+  TRY(ifd_foreign_length(rw, out, k, 1, true));
+  if (past_k) TRY(ifd_foreign_length(rw, &past, past_k, 2, true));
+  return ifd_foreign_binary(rw, out, "Add", *out, past);
 }
 
 /* ---- masks ---- */
 
 /* [batch, keys], true where there is a key: before the end of each sample. */
 static ifd_status before_end(ifd_rewrite *rw, ifd_value **seen, ifd_value *ends, ifd_value *n_keys) {
-  ifd_value *range[3] = {NULL, n_keys, NULL}, *at;
-  TRY(ifd_rw_add_scalar(rw, &range[0], IFD_INT64, 0, "start"));
-  TRY(ifd_rw_add_scalar(rw, &range[2], IFD_INT64, 1, "step"));
-  TRY(ifd_foreign_apply(rw, &at, "Range", range, 3));
+  ifd_value *at;
+  TRY(ifd_foreign_count(rw, &at, n_keys));
+  TRY(ifd_foreign_cast(rw, &ends, IFD_INT64));
   TRY(unsqueeze(rw, &ends, (int64_t[]){1}, 1));
-  ifd_node *cast;
-  TRY(ifd_rw_add_node(rw, &cast, "Cast", &ends, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), cast, "to", IFD_INT64));
-  return apply(rw, seen, "Less", at, cast->outputs[0]);
+  return ifd_foreign_binary(rw, seen, "Less", at, ends);
 }
 
 /* What a mask of integers adds to the scores, [batch, 1, 1 or queries, keys]: ends of samples [batch], keys
@@ -74,7 +57,7 @@ static ifd_status mask_of(ifd_rewrite *rw, ifd_value **out, const ifd_node *node
     TRY(before_end(rw, &seen, mask, n_keys));
   } else {
     TRY(ifd_foreign_number(rw, &zero, mask, 0));
-    TRY(apply(rw, &seen, "Greater", mask, zero));
+    TRY(ifd_foreign_binary(rw, &seen, "Greater", mask, zero));
   }
   TRY(unsqueeze(rw, &seen, (int64_t[]){1, 2}, rank == 3 ? 1 : 2));
   TRY(ifd_rw_add_scalar(rw, &none, IFD_FLOAT, 0, "seen"));
@@ -163,7 +146,7 @@ static ifd_status attend(ifd_rewrite *rw, ifd_node *node, ifd_value *sums, ifd_v
     TRY(mask_of(rw, &hidden, node, mask, n_keys));
     if (!hidden) return IFD_OK;
   }
-  TRY(ifd_foreign_join(rw, &a.bias, "Add", hidden, further));
+  TRY(ifd_foreign_binary(rw, &a.bias, "Add", hidden, further));
   TRY(add_attention(rw, &a));
   if (a.wants_present) TRY(join_present(rw, &a));
   return ifd_rw_replace(rw, node->outputs[0], a.y);
@@ -184,8 +167,8 @@ static ifd_status expand_attention(ifd_rewrite *rw, ifd_node *node) {
   if (fits) TRY(is_plain(rw, node, &plain));
   if (!fits || !plain) return IFD_OK;
   if (ifd_node_has_input(node, PAST_LENGTH)) return ifd_rw_refuse(rw, "it keeps its keys in place");
-  TRY(apply(rw, &sums, "MatMul", node->inputs[X], node->inputs[W]));
-  TRY(ifd_foreign_join(rw, &sums, "Add", sums, ifd_node_input(node, BIAS)));
+  TRY(ifd_foreign_binary(rw, &sums, "MatMul", node->inputs[X], node->inputs[W]));
+  TRY(ifd_foreign_binary(rw, &sums, "Add", sums, ifd_node_input(node, BIAS)));
   return attend(rw, node, sums, ifd_node_input(node, MASK), ifd_node_input(node, PAST),
                 ifd_node_input(node, ADDED));
 }
@@ -216,8 +199,8 @@ static ifd_status expand_quantized(ifd_rewrite *rw, ifd_node *node) {
     return ifd_rw_refuse(rw, "its scales are not such as DequantizeLinear has");
   TRY(real_of(rw, &x, node->inputs[X], node->inputs[X_SCALE], x_zero));
   TRY(real_of(rw, &w, node->inputs[W], node->inputs[W_SCALE], w_zero));
-  TRY(apply(rw, &sums, "MatMul", x, w));
-  TRY(ifd_foreign_join(rw, &sums, "Add", sums, node->inputs[BIAS]));
+  TRY(ifd_foreign_binary(rw, &sums, "MatMul", x, w));
+  TRY(ifd_foreign_binary(rw, &sums, "Add", sums, node->inputs[BIAS]));
   return attend(rw, node, sums, ifd_node_input(node, MASK), ifd_node_input(node, PAST), NULL);
 }
 
@@ -228,7 +211,7 @@ enum { Q, K, V, BIAS, MASK, ADDED, PAST_K, PAST_V, FURTHER };
 static ifd_status join_heads(ifd_rewrite *rw, ifd_value **x) {
   ifd_value *shape;
   TRY(ifd_rw_add_ints(rw, &shape, (int64_t[]){0, 0, -1}, 3, "shape"));
-  return apply(rw, x, "Reshape", *x, shape);
+  return ifd_foreign_binary(rw, x, "Reshape", *x, shape);
 }
 
 /* x [batch, length, heads, n, size] as n of [batch, length, width]. */
@@ -244,10 +227,7 @@ static ifd_status take_apart(ifd_rewrite *rw, ifd_value *x, ifd_value **part[], 
 
 /* x [batch, heads, length, size] as [batch, length, width]. */
 static ifd_status bring_heads_together(ifd_rewrite *rw, ifd_value **x) {
-  ifd_node *transpose;
-  TRY(ifd_rw_add_node(rw, &transpose, "Transpose", x, 1, 1));
-  TRY(ifd_node_set_ints(ifd_rw_error(rw), transpose, "perm", (int64_t[]){0, 2, 1, 3}, 4));
-  *x = transpose->outputs[0];
+  TRY(ifd_foreign_swap_heads(rw, x));
   return join_heads(rw, x);
 }
 
@@ -293,7 +273,7 @@ static ifd_status add_biases(ifd_rewrite *rw, attention *a, ifd_value *bias, boo
   }
   if (!*fits) return ifd_rw_refuse(rw, "the widths of its projections are not known");
   TRY(ifd_ints_add_split(rw, &split, bias, 0, width, 3));
-  for (int i = 0; i < 3; i++) TRY(apply(rw, of[i], "Add", *of[i], split->outputs[i]));
+  for (int i = 0; i < 3; i++) TRY(ifd_foreign_binary(rw, of[i], "Add", *of[i], split->outputs[i]));
   return IFD_OK;
 }
 
@@ -315,7 +295,7 @@ static ifd_status expand_multi_head(ifd_rewrite *rw, ifd_node *node) {
     TRY(mask_of(rw, &hidden, node, mask, n_keys));
     if (!hidden) return IFD_OK;
   }
-  TRY(ifd_foreign_join(rw, &a.bias, "Add", hidden, ifd_node_input(node, ADDED)));
+  TRY(ifd_foreign_binary(rw, &a.bias, "Add", hidden, ifd_node_input(node, ADDED)));
   TRY(add_attention(rw, &a));
   if (ifd_node_has_output(node, 1)) TRY(ifd_rw_replace(rw, node->outputs[1], a.present_k));
   if (ifd_node_has_output(node, 2)) TRY(ifd_rw_replace(rw, node->outputs[2], a.present_v));

@@ -11,21 +11,12 @@ static ifd_status rows_of(ifd_rewrite *rw, ifd_value **out, ifd_value *table, if
   return ifd_foreign_apply(rw, out, "Gather", (ifd_value *[]){table, ids}, 2);
 }
 
-/* Dimension `axis` of ids, of shape [1]. */
-static ifd_status size_of(ifd_rewrite *rw, ifd_value **out, ifd_value *ids, int64_t axis) {
-  ifd_node *gather;
-  TRY(ifd_foreign_apply(rw, out, "Shape", &ids, 1));
-  TRY(ifd_rw_add_gather(rw, &gather, *out, 0, axis, true));
-  *out = gather->outputs[0];
-  return IFD_OK;
-}
-
 /* Positions are 0, 1, … where none are given. */
 static ifd_status positions_of(ifd_rewrite *rw, ifd_value **out, const ifd_node *node) {
   ifd_value *ids = ifd_node_input(node, POSITION_IDS), *in[4] = {node->inputs[POSITIONS]};
   if (ids) return rows_of(rw, out, in[0], ids);
   TRY(ifd_rw_add_ints(rw, &in[1], (int64_t[]){0}, 1, "starts"));
-  TRY(size_of(rw, &in[2], node->inputs[IDS], 1));
+  TRY(ifd_foreign_length(rw, &in[2], node->inputs[IDS], 1, false));
   TRY(ifd_rw_add_ints(rw, &in[3], (int64_t[]){0}, 1, "axes"));
   return ifd_foreign_apply(rw, out, "Slice", in, 4);
 }
@@ -34,26 +25,25 @@ static ifd_status sum_of(ifd_rewrite *rw, ifd_value **out, const ifd_node *node)
   ifd_value *part;
   TRY(rows_of(rw, out, node->inputs[WORDS], node->inputs[IDS]));
   TRY(positions_of(rw, &part, node));
-  TRY(ifd_foreign_join(rw, out, "Add", *out, part));
+  TRY(ifd_foreign_binary(rw, out, "Add", *out, part));
   if (!ifd_node_has_input(node, SEGMENTS)) return IFD_OK;
   TRY(rows_of(rw, &part, node->inputs[SEGMENTS], node->inputs[SEGMENT_IDS]));
-  return ifd_foreign_join(rw, out, "Add", *out, part);
+  return ifd_foreign_binary(rw, out, "Add", *out, part);
 }
 
 /* int32 [batch]; all 0 without a mask */
 static ifd_status count_mask(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *counts = ifd_node_input(node, MASK);
-  ifd_node *sum, *cast;
+  ifd_node *sum;
   if (counts) {
     TRY(ifd_ints_add_node(rw, &sum, "ReduceSum", counts, "axes", (int64_t[]){1}, 1, 1));
     TRY(ifd_node_set_int(ifd_rw_error(rw), sum, "keepdims", 0));
     return ifd_rw_replace(rw, node->outputs[1], sum->outputs[0]);
   }
-  TRY(size_of(rw, &counts, node->inputs[IDS], 0));
+  TRY(ifd_foreign_length(rw, &counts, node->inputs[IDS], 0, false));
   TRY(ifd_foreign_apply(rw, &counts, "ConstantOfShape", &counts, 1));
-  TRY(ifd_rw_add_node(rw, &cast, "Cast", &counts, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), cast, "to", IFD_INT32));
-  return ifd_rw_replace(rw, node->outputs[1], cast->outputs[0]);
+  TRY(ifd_foreign_cast(rw, &counts, IFD_INT32));
+  return ifd_rw_replace(rw, node->outputs[1], counts);
 }
 
 static ifd_status expand(ifd_rewrite *rw, ifd_node *node) {

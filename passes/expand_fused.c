@@ -26,7 +26,7 @@ static ifd_status expand_gelu(ifd_rewrite *rw, ifd_node *node) {
   if (!ifd_is_foreign(node, SINCE, 1)) return IFD_OK;
   TRY(offer(rw, node, quick ? "Swish" : "Gelu", &offered));
   if (!offered) return IFD_OK;
-  TRY(ifd_foreign_join(rw, &x, "Add", node->inputs[0], ifd_node_input(node, 1)));
+  TRY(ifd_foreign_binary(rw, &x, "Add", node->inputs[0], ifd_node_input(node, 1)));
   TRY(ifd_rw_add_node(rw, &made, quick ? "Swish" : "Gelu", &x, 1, 1));
   made->name = node->name;
   if (quick)
@@ -95,7 +95,7 @@ static ifd_status expand_linear(ifd_rewrite *rw, ifd_node *node) {
   if (!a && !none) return ifd_rw_refuse(rw, "its activation is not known");
   if (a && !ifd_rw_dtype(rw, node->inputs[0])) return ifd_rw_refuse(rw, "its type is not known");
   TRY(ifd_foreign_add(rw, &made, node, op_type, node->inputs, n, 1));
-  TRY(ifd_foreign_join(rw, &y, "Add", made->outputs[0], conv ? ifd_node_input(node, 3) : NULL));
+  TRY(ifd_foreign_binary(rw, &y, "Add", made->outputs[0], conv ? ifd_node_input(node, 3) : NULL));
   if (a) TRY(activate(rw, &y, node, a));
   return ifd_rw_replace(rw, node->outputs[0], y);
 }
@@ -135,7 +135,7 @@ static ifd_status expand_matmul(ifd_rewrite *rw, ifd_node *node) {
   y = made->outputs[0];
   if (alpha != 1) {
     TRY(ifd_foreign_number(rw, &factor, node->inputs[0], alpha));
-    TRY(ifd_foreign_join(rw, &y, "Mul", y, factor));
+    TRY(ifd_foreign_binary(rw, &y, "Mul", y, factor));
   }
   return ifd_rw_replace(rw, node->outputs[0], y);
 }
@@ -164,8 +164,8 @@ static ifd_status expand_skip(ifd_rewrite *rw, ifd_node *node) {
   if (!offered) return IFD_OK;
   if (ifd_node_has_output(node, 1) || ifd_node_has_output(node, 2))
     return ifd_rw_refuse(rw, "its mean or deviation is read");
-  TRY(ifd_foreign_join(rw, &sum, "Add", node->inputs[0], node->inputs[1]));
-  TRY(ifd_foreign_join(rw, &sum, "Add", sum, ifd_node_input(node, simple ? 3 : 4)));
+  TRY(ifd_foreign_binary(rw, &sum, "Add", node->inputs[0], node->inputs[1]));
+  TRY(ifd_foreign_binary(rw, &sum, "Add", sum, ifd_node_input(node, simple ? 3 : 4)));
   TRY(normalize(rw, &y, node, op_type, sum, node->inputs[2], simple ? NULL : ifd_node_input(node, 3)));
   if (ifd_node_has_output(node, 3)) TRY(ifd_rw_replace(rw, node->outputs[3], sum));
   return ifd_rw_replace(rw, node->outputs[0], y);

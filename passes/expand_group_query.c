@@ -15,48 +15,17 @@ typedef struct group_query {
   ifd_value *length, *total, *past; /* int64: [1] new ones, [1] all, [batch] of each sample's before them */
 } group_query;
 
-static ifd_status apply(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *a, ifd_value *b) {
-  return ifd_foreign_apply(rw, out, op_type, (ifd_value *[]){a, b}, 2);
-}
-
-static ifd_status to_int64(ifd_rewrite *rw, ifd_value **x) {
-  ifd_node *cast;
-  if (ifd_rw_dtype(rw, *x) == IFD_INT64) return IFD_OK;
-  TRY(ifd_rw_add_node(rw, &cast, "Cast", x, 1, 1));
-  *x = cast->outputs[0];
-  return ifd_node_set_int(ifd_rw_error(rw), cast, "to", IFD_INT64);
-}
-
 static ifd_status reshape(ifd_rewrite *rw, ifd_value **x, const int64_t *shape, int n) {
   ifd_value *c;
   TRY(ifd_rw_add_ints(rw, &c, shape, n, "shape"));
-  return apply(rw, x, "Reshape", *x, c);
-}
-
-static ifd_status swap_heads(ifd_rewrite *rw, ifd_value **x) {
-  ifd_node *transpose;
-  TRY(ifd_rw_add_node(rw, &transpose, "Transpose", x, 1, 1));
-  *x = transpose->outputs[0];
-  return ifd_node_set_ints(ifd_rw_error(rw), transpose, "perm", (int64_t[]){0, 2, 1, 3}, 4);
-}
-
-/* The length of x along an axis, int64 [1]. */
-static ifd_status length_of(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int64_t axis) {
-  ifd_node *gather;
-  TRY(ifd_foreign_apply(rw, out, "Shape", &x, 1));
-  TRY(ifd_rw_add_gather(rw, &gather, *out, 0, axis, true));
-  *out = gather->outputs[0];
-  return IFD_OK;
+  return ifd_foreign_binary(rw, x, "Reshape", *x, c);
 }
 
 /* [1, length]: `from` [1], or of each sample [batch, 1], and the numbers behind it. */
 static ifd_status count_from(ifd_rewrite *rw, ifd_value **out, ifd_value *from, ifd_value *length) {
-  ifd_value *range[3] = {NULL, length, NULL};
-  TRY(ifd_rw_add_scalar(rw, &range[0], IFD_INT64, 0, "start"));
-  TRY(ifd_rw_add_scalar(rw, &range[2], IFD_INT64, 1, "step"));
-  TRY(reshape(rw, &range[1], NULL, 0));
-  TRY(ifd_foreign_apply(rw, out, "Range", range, 3));
-  return apply(rw, out, "Add", *out, from);
+  TRY(reshape(rw, &length, NULL, 0));
+  TRY(ifd_foreign_count(rw, out, length));
+  return ifd_foreign_binary(rw, out, "Add", *out, from);
 }
 
 /* ---- RotaryEmbedding ---- */
@@ -73,13 +42,13 @@ static ifd_status spread_positions(ifd_rewrite *rw, ifd_value **positions, ifd_v
   ifd_value *length, *shape[2];
   ifd_node *concat;
   if (ifd_rw_rank(rw, *positions) == 2) return IFD_OK;
-  TRY(length_of(rw, &length, x, length_axis));
+  TRY(ifd_foreign_length(rw, &length, x, length_axis, false));
   TRY(count_from(rw, positions, *positions, length));
-  TRY(length_of(rw, &shape[0], x, 0));
+  TRY(ifd_foreign_length(rw, &shape[0], x, 0, false));
   shape[1] = length;
   TRY(ifd_rw_add_node(rw, &concat, "Concat", shape, 2, 1));
   TRY(ifd_node_set_int(ifd_rw_error(rw), concat, "axis", 0));
-  return apply(rw, positions, "Expand", *positions, concat->outputs[0]);
+  return ifd_foreign_binary(rw, positions, "Expand", *positions, concat->outputs[0]);
 }
 
 static ifd_status expand_rotary(ifd_rewrite *rw, ifd_node *node) {
@@ -168,7 +137,7 @@ static ifd_status split_heads(ifd_rewrite *rw, group_query *g) {
   }
   for (int i = 0; i < 3; i++) {
     TRY(reshape(rw, &part[i], (int64_t[]){0, 0, i ? g->kv_heads : g->heads, g->size}, 4));
-    TRY(swap_heads(rw, &part[i]));
+    TRY(ifd_foreign_swap_heads(rw, &part[i]));
   }
   g->q = part[0], g->k = part[1], g->v = part[2];
   return IFD_OK;
@@ -177,16 +146,16 @@ static ifd_status split_heads(ifd_rewrite *rw, group_query *g) {
 /* How many keys each sample has before the new ones: none, as long as all there are are new. */
 static ifd_status count_past(ifd_rewrite *rw, group_query *g) {
   ifd_value *none, *one, *first, *seen = g->node->inputs[SEQLENS];
-  TRY(length_of(rw, &g->length, g->node->inputs[QUERY], 1));
+  TRY(ifd_foreign_length(rw, &g->length, g->node->inputs[QUERY], 1, false));
   g->total = g->node->inputs[TOTAL];
-  TRY(to_int64(rw, &g->total));
+  TRY(ifd_foreign_cast(rw, &g->total, IFD_INT64));
   TRY(reshape(rw, &g->total, (int64_t[]){1}, 1));
   TRY(ifd_rw_add_scalar(rw, &none, IFD_INT64, 0, "none"));
   TRY(ifd_rw_add_scalar(rw, &one, IFD_INT64, 1, "one"));
-  TRY(to_int64(rw, &seen));
-  TRY(apply(rw, &seen, "Add", seen, one));
-  TRY(apply(rw, &seen, "Sub", seen, g->length));
-  TRY(apply(rw, &first, "Equal", g->length, g->total));
+  TRY(ifd_foreign_cast(rw, &seen, IFD_INT64));
+  TRY(ifd_foreign_binary(rw, &seen, "Add", seen, one));
+  TRY(ifd_foreign_binary(rw, &seen, "Sub", seen, g->length));
+  TRY(ifd_foreign_binary(rw, &first, "Equal", g->length, g->total));
   return ifd_foreign_apply(rw, &g->past, "Where", (ifd_value *[]){first, none, seen}, 3);
 }
 
@@ -214,15 +183,15 @@ static ifd_status rotate(ifd_rewrite *rw, group_query *g) {
 static ifd_status append(ifd_rewrite *rw, const group_query *g, ifd_value **x, ifd_value *past) {
   ifd_value *room, *none, *pads[3];
   ifd_node *concat, *scatter;
-  TRY(length_of(rw, &room, past, 2));
-  TRY(apply(rw, &room, "Sub", g->total, room));
+  TRY(ifd_foreign_length(rw, &room, past, 2, false));
+  TRY(ifd_foreign_binary(rw, &room, "Sub", g->total, room));
   TRY(ifd_rw_add_ints(rw, &none, (int64_t[]){0}, 1, "none"));
-  TRY(apply(rw, &pads[1], "Max", room, none));
+  TRY(ifd_foreign_binary(rw, &pads[1], "Max", room, none));
   TRY(ifd_rw_add_ints(rw, &pads[0], (int64_t[]){0, 0, 0, 0, 0, 0}, 6, "before"));
   pads[2] = none;
   TRY(ifd_rw_add_node(rw, &concat, "Concat", pads, 3, 1));
   TRY(ifd_node_set_int(ifd_rw_error(rw), concat, "axis", 0));
-  TRY(apply(rw, &past, "Pad", past, concat->outputs[0]));
+  TRY(ifd_foreign_binary(rw, &past, "Pad", past, concat->outputs[0]));
   TRY(ifd_rw_add_node(rw, &scatter, "TensorScatter", (ifd_value *[]){past, *x, g->past}, 3, 1));
   *x = scatter->outputs[0];
   return IFD_OK;
@@ -258,10 +227,10 @@ static ifd_status expand_group_query(ifd_rewrite *rw, ifd_node *node) {
   if (ifd_node_has_input(node, PAST_KEY)) {
     TRY(append(rw, &g, &g.k, node->inputs[PAST_KEY]));
     TRY(append(rw, &g, &g.v, node->inputs[PAST_VALUE]));
-    TRY(apply(rw, &lengths, "Add", g.past, g.length));
+    TRY(ifd_foreign_binary(rw, &lengths, "Add", g.past, g.length));
   }
   TRY(attend(rw, &g, &y, lengths));
-  TRY(swap_heads(rw, &y));
+  TRY(ifd_foreign_swap_heads(rw, &y));
   TRY(reshape(rw, &y, (int64_t[]){0, 0, g.heads * g.size}, 3));
   if (ifd_node_has_output(node, 1)) TRY(ifd_rw_replace(rw, node->outputs[1], g.k));
   if (ifd_node_has_output(node, 2)) TRY(ifd_rw_replace(rw, node->outputs[2], g.v));

@@ -102,10 +102,10 @@ static ifd_status take_off(ifd_rewrite *rw, ifd_value **real, const packed *p, c
     ifd_tensor_set_f64(&t, i, ifd_tensor_get_f64(s, i) * ifd_tensor_get_f64(z, i));
   TRY(ifd_rw_add_constant(rw, &offset, &t, "offset"));
   TRY(ifd_rw_add_ints(rw, &shape, (int64_t[]){p->n, p->blocks, p->block}, 3, "shape"));
-  TRY(ifd_foreign_join(rw, real, "Reshape", *real, shape));
-  TRY(ifd_foreign_join(rw, real, "Sub", *real, offset));
+  TRY(ifd_foreign_binary(rw, real, "Reshape", *real, shape));
+  TRY(ifd_foreign_binary(rw, real, "Sub", *real, offset));
   TRY(ifd_rw_add_ints(rw, &shape, (int64_t[]){p->n, p->wide}, 2, "shape"));
-  TRY(ifd_foreign_join(rw, real, "Reshape", *real, shape));
+  TRY(ifd_foreign_binary(rw, real, "Reshape", *real, shape));
   if (p->wide == p->k) return IFD_OK;
   cut[0] = *real;
   TRY(ifd_rw_add_ints(rw, &cut[1], (int64_t[]){0}, 1, "starts"));
@@ -163,8 +163,8 @@ static ifd_status expand(ifd_rewrite *rw, ifd_node *node) {
     TRY(ifd_node_set_int(ifd_rw_error(rw), gather, "axis", -1));
     x = gather->outputs[0];
   }
-  TRY(ifd_foreign_join(rw, &y, "MatMul", x, transpose->outputs[0]));
-  TRY(ifd_foreign_join(rw, &y, "Add", y, ifd_node_input(node, BIAS)));
+  TRY(ifd_foreign_binary(rw, &y, "MatMul", x, transpose->outputs[0]));
+  TRY(ifd_foreign_binary(rw, &y, "Add", y, ifd_node_input(node, BIAS)));
   return ifd_rw_replace(rw, node->outputs[0], y);
 }
 

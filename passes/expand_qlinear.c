@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "pass/foreign.h"
+#include "pass/quant.h"
 
 /* Operators that ONNX Runtime's quantizer writes beside ONNX's own (domain com.microsoft) say in one word
  * what ONNX says in three: QLinearAdd is QuantizeLinear(Add(DequantizeLinear(a), DequantizeLinear(b))). As
@@ -48,10 +49,10 @@ static ifd_status expand_unary(ifd_rewrite *rw, ifd_node *node) {
   int rank = ifd_node_int(node, "channels_last", 0) ? ifd_rw_rank(rw, node->inputs[0]) : 0;
   if (rank < 0) return ifd_rw_refuse(rw, "its channels are last, and its rank is not known");
   TRY(dequantized(rw, &in, node, 0));
-  if (rank) TRY(ifd_foreign_turn(rw, &in, in, rank, false));
+  if (rank) TRY(ifd_rw_channels_first(rw, &in, in, rank));
   TRY(ifd_foreign_add(rw, &made, node, float_name(node), &in, 1, 1));
   in = made->outputs[0];
-  if (rank) TRY(ifd_foreign_turn(rw, &in, in, rank, true));
+  if (rank) TRY(ifd_rw_channels_last(rw, &in, in, rank));
   return quantized(rw, node, in, 3);
 }
 
@@ -66,10 +67,10 @@ static ifd_status expand_image(ifd_rewrite *rw, ifd_node *node) {
   if (last && rank < 3) return ifd_rw_refuse(rw, "its channels are last, and its rank is not known");
   ALLOC(ifd_rw_error(rw), in, ifd_new_array(ifd_rw_scratch(rw), ifd_value *, node->n_inputs));
   memcpy(in, node->inputs, (size_t)node->n_inputs * sizeof *in);
-  if (last) TRY(ifd_foreign_turn(rw, &in[0], in[0], rank, false));
+  if (last) TRY(ifd_rw_channels_first(rw, &in[0], in[0], rank));
   TRY(ifd_foreign_add(rw, &made, node, max_pool ? "MaxPool" : node->op_type, in, node->n_inputs, 1));
   y = made->outputs[0];
-  if (last) TRY(ifd_foreign_turn(rw, &y, y, rank, true));
+  if (last) TRY(ifd_rw_channels_last(rw, &y, y, rank));
   return ifd_rw_replace(rw, node->outputs[0], y);
 }
 

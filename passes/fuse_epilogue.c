@@ -9,18 +9,11 @@
 
 /* ---- the products ---- */
 
-/* MatMul, or the Gemm that is one with a bias, of floats by constant weights. */
+/* A product by constant weights. */
 static bool is_product(ifd_rewrite *rw, const ifd_node *node) {
-  bool gemm = ifd_node_is(node, "Gemm");
-  if (!gemm && !ifd_node_is(node, "MatMul")) return false;
+  if (!ifd_rw_is_product(rw, node)) return false;
   const ifd_tensor *weights = ifd_rw_constant(rw, node->inputs[1]);
-  if (!weights || weights->dtype != IFD_FLOAT || weights->shape.rank < 2 || ifd_tensor_count(weights) == 0 ||
-      ifd_rw_rank(rw, node->inputs[0]) < 2)
-    return false;
-  if (!gemm) return true;
-  const ifd_value *c = ifd_node_input(node, 2);
-  return ifd_node_float(node, "alpha", 1) == 1 && !ifd_node_int(node, "transA", 0) &&
-         (!c || (ifd_node_float(node, "beta", 1) == 1 && ifd_rw_is_row(rw, c, node->outputs[0])));
+  return weights && weights->shape.rank >= 2 && ifd_tensor_count(weights) > 0;
 }
 
 /* The convolution or product that feeds this value to one node, which reads it so often, when its store still

@@ -1,12 +1,6 @@
-#include "pass/pass.h"
+#include "pass/match.h"
 
 /* MatMul of matrices and Add of a row is Gemm. */
-
-static bool is_row(ifd_rewrite *rw, const ifd_value *c, ifd_dim n) {
-  int rank = ifd_rw_rank(rw, c);
-  if (rank < 1 || rank > 2 || (rank == 2 && ifd_rw_dim(rw, c, 0) != 1)) return false;
-  return ifd_rw_dim(rw, c, rank - 1) == n;
-}
 
 static ifd_status fuse(ifd_rewrite *rw, ifd_node *add) {
   for (int side = 0; side < 2 && add->n_inputs == 2 && add->opset >= 7; side++) {
@@ -15,8 +9,7 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *add) {
     if (!product) continue;
     if (ifd_rw_rank(rw, product->inputs[0]) != 2 || ifd_rw_rank(rw, product->inputs[1]) != 2)
       return ifd_rw_refuse(rw, "Gemm multiplies matrices; the MatMul before has other ranks");
-    if (!is_row(rw, c, ifd_rw_dim(rw, product->inputs[1], 1)))
-      return ifd_rw_refuse(rw, "what is added is not one row");
+    if (!ifd_rw_is_row(rw, c, product->outputs[0])) return ifd_rw_refuse(rw, "what is added is not one row");
     TRY(ifd_rw_add_node(rw, &gemm, "Gemm", (ifd_value *[]){product->inputs[0], product->inputs[1], c}, 3, 1));
     gemm->name = product->name;
     return ifd_rw_replace(rw, add->outputs[0], gemm->outputs[0]);

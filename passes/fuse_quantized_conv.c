@@ -26,7 +26,7 @@ static ifd_status fuse(ifd_rewrite *rw, const ifd_node *conv, ifd_value **in, co
   ifd_value *plain;
   int rank = ifd_rw_rank(rw, in[X]);
   in[Y_SCALE] = r->scale, in[Y_ZERO] = r->zero;
-  TRY(ifd_rw_channels_last(rw, &in[X], in[X]));
+  TRY(ifd_rw_channels_last(rw, &in[X], in[X], rank));
   TRY(ifd_rw_add_node(rw, &fused, "infold.QConv", in, N_INPUTS, 1));
   for (int i = 0; i < conv->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), fused, &conv->attrs[i]));
   fused->name = conv->name;

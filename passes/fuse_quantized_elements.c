@@ -112,7 +112,7 @@ static ifd_status average(ifd_rewrite *rw, ifd_node *node) {
   if (!ifd_rw_dequantized_whole(rw, node->inputs[0], &x) || rank < 3 || rank > 5) return IFD_OK;
   TRY(ifd_rw_requantized(rw, node->outputs[0], &r));
   if (!r.scale || r.clipped) return ifd_rw_refuse(rw, "its result is not quantized as it is");
-  TRY(ifd_rw_channels_last(rw, &in[0], x.q));
+  TRY(ifd_rw_channels_last(rw, &in[0], x.q, rank));
   in[1] = x.scale, in[2] = x.zero, in[3] = r.scale, in[4] = r.zero;
   TRY(ifd_rw_add_node(rw, &made, "infold.QPool", in, 5, 1));
   for (int i = 0; i < node->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), made, &node->attrs[i]));
@@ -132,7 +132,7 @@ static ifd_status max_pool(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *in, *plain;
   ifd_node *made;
   if ((t != IFD_UINT8 && t != IFD_INT8) || indices || rank < 3 || rank > 5) return IFD_OK;
-  TRY(ifd_rw_channels_last(rw, &in, node->inputs[0]));
+  TRY(ifd_rw_channels_last(rw, &in, node->inputs[0], rank));
   TRY(ifd_rw_add_node(rw, &made, "infold.QPool", &in, 1, 1));
   for (int i = 0; i < node->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), made, &node->attrs[i]));
   made->name = node->name;

@@ -1,4 +1,5 @@
 #include "pass/ints.h"
+#include "pass/quant.h"
 #include "pass/view.h"
 
 #include "ops/op.h"
@@ -41,20 +42,15 @@ static bool is_for_each_row(ifd_rewrite *rw, const ifd_value *v) {
   return rank == 0 || rank == 1;
 }
 
-static bool is_one(ifd_rewrite *rw, const ifd_value *v) {
-  int rank = ifd_rw_rank(rw, v);
-  return !v || rank == 0 || (rank == 1 && ifd_rw_dim(rw, v, 0) == 1);
-}
-
 static bool scales_all(ifd_rewrite *rw, const ifd_node *node) {
   for (int i = 1; i < node->n_inputs; i++)
-    if (!is_one(rw, node->inputs[i])) return false;
+    if (!ifd_rw_is_one(rw, node->inputs[i])) return false;
   return !ifd_node_int(node, "block_size", 0);
 }
 
 static bool is_product(ifd_rewrite *rw, const ifd_node *node) {
   for (int i = 2; i < node->n_inputs; i++)
-    if (!is_one(rw, node->inputs[i])) return false;
+    if (!ifd_rw_is_one(rw, node->inputs[i])) return false;
   return node->n_inputs >= 2 && ifd_rw_rank(rw, node->inputs[1]) == 2 && !node->inputs[1]->producer;
 }
 

@@ -36,20 +36,40 @@ ifd_status ifd_foreign_apply(ifd_rewrite *rw, ifd_value **out, const char *op_ty
   return IFD_OK;
 }
 
-ifd_status ifd_foreign_join(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *a,
-                            ifd_value *b) {
+ifd_status ifd_foreign_binary(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *a,
+                              ifd_value *b) {
   *out = a ? a : b;
   return a && b ? ifd_foreign_apply(rw, out, op_type, (ifd_value *[]){a, b}, 2) : IFD_OK;
 }
 
-ifd_status ifd_foreign_turn(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int rank, bool back) {
-  ifd_order o = {.rank = rank};
-  ifd_node *node;
-  for (int i = 2; i < rank; i++) o.at[back ? i - 1 : i] = (int8_t)(back ? i : i - 1);
-  o.at[back ? rank - 1 : 1] = (int8_t)(back ? 1 : rank - 1);
-  TRY(ifd_order_transpose(rw, &node, x, &o));
-  *out = node->outputs[0];
+ifd_status ifd_foreign_cast(ifd_rewrite *rw, ifd_value **x, ifd_dtype dtype) {
+  ifd_node *cast;
+  if (ifd_rw_dtype(rw, *x) == dtype) return IFD_OK;
+  TRY(ifd_rw_add_node(rw, &cast, "Cast", x, 1, 1));
+  *x = cast->outputs[0];
+  return ifd_node_set_int(ifd_rw_error(rw), cast, "to", dtype);
+}
+
+ifd_status ifd_foreign_swap_heads(ifd_rewrite *rw, ifd_value **x) {
+  ifd_node *transpose;
+  TRY(ifd_order_transpose(rw, &transpose, *x, &(ifd_order){.rank = 4, .at = {0, 2, 1, 3}}));
+  *x = transpose->outputs[0];
   return IFD_OK;
+}
+
+ifd_status ifd_foreign_length(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int64_t axis, bool scalar) {
+  ifd_node *gather;
+  TRY(ifd_foreign_apply(rw, out, "Shape", &x, 1));
+  TRY(ifd_rw_add_gather(rw, &gather, *out, 0, axis, !scalar));
+  *out = gather->outputs[0];
+  return IFD_OK;
+}
+
+ifd_status ifd_foreign_count(ifd_rewrite *rw, ifd_value **out, ifd_value *n) {
+  ifd_value *range[3] = {NULL, n, NULL};
+  TRY(ifd_rw_add_scalar(rw, &range[0], IFD_INT64, 0, "start"));
+  TRY(ifd_rw_add_scalar(rw, &range[2], IFD_INT64, 1, "step"));
+  return ifd_foreign_apply(rw, out, "Range", range, 3);
 }
 
 ifd_status ifd_foreign_number(ifd_rewrite *rw, ifd_value **out, const ifd_value *x, double number) {

@@ -20,10 +20,16 @@ ifd_status ifd_foreign_keep(ifd_rewrite *rw, ifd_node *made, const ifd_node *nod
 ifd_status ifd_foreign_apply(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *const *inputs,
                              int n_inputs);
 /* a op b; what is absent (NULL) leaves the other. */
-ifd_status ifd_foreign_join(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *a,
-                            ifd_value *b);
-/* x with its channels, last so far, second, or back; x is of known rank. */
-ifd_status ifd_foreign_turn(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int rank, bool back);
+ifd_status ifd_foreign_binary(ifd_rewrite *rw, ifd_value **out, const char *op_type, ifd_value *a,
+                              ifd_value *b);
+/* *x in another element type, where it is not known to be of it. */
+ifd_status ifd_foreign_cast(ifd_rewrite *rw, ifd_value **x, ifd_dtype dtype);
+/* [batch, length, heads, size] as [batch, heads, length, size], or back. */
+ifd_status ifd_foreign_swap_heads(ifd_rewrite *rw, ifd_value **x);
+/* The length of x along an axis, int64 [1] or, where `scalar`, []. */
+ifd_status ifd_foreign_length(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int64_t axis, bool scalar);
+/* 0, 1, … n - 1, of int64 n of rank 0. */
+ifd_status ifd_foreign_count(ifd_rewrite *rw, ifd_value **out, ifd_value *n);
 /* The node becomes version `since` of its operator, where it is older (of a session's model alone). */
 void ifd_foreign_raise(ifd_node *node, int since);
 /* Numbers in the type of x, which is known. */

@@ -116,8 +116,19 @@ bool ifd_view_shape(ifd_rewrite *rw, const ifd_value *x, const ifd_value *y, int
 
 bool ifd_rw_is_row(ifd_rewrite *rw, const ifd_value *v, const ifd_value *result) {
   int rank = ifd_rw_rank(rw, v);
-  if (rank < 1 || rank > ifd_rw_rank(rw, result) || ifd_rw_dtype(rw, v) != IFD_FLOAT) return false;
+  if (rank < 1 || rank > ifd_rw_rank(rw, result)) return false;
   for (int i = 0; i < rank - 1; i++)
     if (ifd_rw_dim(rw, v, i) != 1) return false;
   return ifd_rw_dim(rw, v, -1) == ifd_rw_dim(rw, result, -1);
+}
+
+bool ifd_rw_is_product(ifd_rewrite *rw, const ifd_node *node) {
+  bool gemm = ifd_node_is(node, "Gemm");
+  if ((!gemm && !ifd_node_is(node, "MatMul")) || ifd_rw_dtype(rw, node->inputs[0]) != IFD_FLOAT ||
+      ifd_rw_rank(rw, node->inputs[0]) < 2)
+    return false;
+  if (!gemm) return true;
+  const ifd_value *c = ifd_node_input(node, 2);
+  return ifd_node_float(node, "alpha", 1) == 1 && !ifd_node_int(node, "transA", 0) &&
+         (!c || (ifd_node_float(node, "beta", 1) == 1 && ifd_rw_is_row(rw, c, node->outputs[0])));
 }

@@ -27,8 +27,10 @@ ifd_status ifd_line_of(ifd_rewrite *rw, ifd_value *v, double *a, double *b, ifd_
 bool ifd_made_before(const ifd_value *value, const ifd_node *node);
 /* The node of this type that makes v for one reader alone, or NULL. */
 ifd_node *ifd_made_by(ifd_value *v, const char *op_type);
-/* Whether v is floats, one for each column of a product's result, whatever dimensions of 1 stand before. */
+/* Whether v is a number for each column of a product's result, whatever dimensions of 1 stand before. */
 bool ifd_rw_is_row(ifd_rewrite *rw, const ifd_value *v, const ifd_value *result);
+/* Whether the node is a MatMul of float, or the Gemm that is one, with a bias for each column or none. */
+bool ifd_rw_is_product(ifd_rewrite *rw, const ifd_node *node);
 /* Whether v is x², as Pow or Mul. */
 bool ifd_is_square(ifd_rewrite *rw, const ifd_value *v, ifd_value **x);
 /* The value of which v is the mean over these axes (bits), which stay as ones (*kept) or go; else NULL. */

@@ -135,9 +135,9 @@ ifd_value *ifd_rw_find_channels_last(ifd_rewrite *rw, const ifd_value *x) {
   return memcmp(perm, first, (size_t)rank * sizeof *perm) == 0 ? node->inputs[0] : NULL;
 }
 
-ifd_status ifd_rw_channels_last(ifd_rewrite *rw, ifd_value **out, ifd_value *x) {
+ifd_status ifd_rw_channels_last(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int rank) {
   *out = ifd_rw_find_channels_last(rw, x);
-  return *out ? IFD_OK : transpose(rw, out, x, ifd_rw_rank(rw, x), true);
+  return *out ? IFD_OK : transpose(rw, out, x, rank, true);
 }
 
 ifd_status ifd_rw_channels_first(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int rank) {
@@ -183,16 +183,8 @@ static bool find_matrix(ifd_rewrite *rw, const ifd_value *b, ifd_narrow_product 
 }
 
 bool ifd_rw_narrow_product(ifd_rewrite *rw, const ifd_node *node, ifd_narrow_product *out) {
-  bool gemm = ifd_node_is(node, "Gemm");
-  *out = (ifd_narrow_product){.turned = gemm && ifd_node_int(node, "transB", 0)};
-  if ((!gemm && !ifd_node_is(node, "MatMul")) || ifd_rw_rank(rw, node->inputs[0]) < 2 ||
-      ifd_rw_dtype(rw, node->inputs[0]) != IFD_FLOAT)
-    return false;
-  out->bias = gemm ? ifd_node_input(node, 2) : NULL;
-  if (gemm && (ifd_node_float(node, "alpha", 1) != 1 || ifd_node_int(node, "transA", 0) ||
-               (out->bias &&
-                (ifd_node_float(node, "beta", 1) != 1 || !ifd_rw_is_row(rw, out->bias, node->outputs[0])))))
-    return false;
+  if (!ifd_rw_is_product(rw, node)) return false;
+  *out = (ifd_narrow_product){.turned = ifd_node_int(node, "transB", 0), .bias = ifd_node_input(node, 2)};
   return find_matrix(rw, node->inputs[1], out);
 }
 

@@ -42,8 +42,8 @@ ifd_status ifd_rw_requantized(ifd_rewrite *rw, ifd_value *v, ifd_requantized *ou
 bool ifd_rw_clip_of(ifd_rewrite *rw, const ifd_node *node, float clip[2]);
 ifd_status ifd_rw_set_clip(ifd_rewrite *rw, ifd_node *node, const ifd_requantized *r);
 
-/* x [N, C, image…] with its channels last, and back. */
-ifd_status ifd_rw_channels_last(ifd_rewrite *rw, ifd_value **out, ifd_value *x);
+/* x [N, C, image…], of this rank, with its channels last, and back. */
+ifd_status ifd_rw_channels_last(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int rank);
 ifd_status ifd_rw_channels_first(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int rank);
 /* The channels-last form of x where that is what it is made from; else NULL. */
 ifd_value *ifd_rw_find_channels_last(ifd_rewrite *rw, const ifd_value *x);

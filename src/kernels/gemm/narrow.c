@@ -56,7 +56,7 @@ void IFD_K(ifd_narrow_widen)(float *to, const ifd_k_narrow *b, int64_t n_panels,
 /* Each number is read once: from the register where it becomes a float it goes straight into its sum. */
 
 #define EACH_VECTOR _Pragma("GCC unroll 4") for (int v = 0; v < NV; v++)
-enum { CHAIN = IFD_UKR_CHAIN * 16, PAIR = 2 };
+enum { CHAIN = IFD_UKR_CHAIN * 16 };
 
 IFD_INLINE void add_step(const int NV, const int bits, v16 *sum, const block *shared, const float *a,
                          const uint8_t *b, size_t apart, int64_t k) {

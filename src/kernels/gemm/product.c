@@ -1,6 +1,5 @@
 #include "kernels/gemm/product.h"
 #include "kernels/gemm/pack.h"
-#include "kernels/gemm/ukr.h"
 
 /* Vectors of 16 columns in rows. */
 typedef struct plane {

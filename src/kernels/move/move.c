@@ -1,3 +1,4 @@
+#include "base/checked.h"
 #include "kernels/move/rows.h"
 
 /* ---- one row of elements ---- */
@@ -243,8 +244,6 @@ static void copy_rows(const ifd_k_copy *m, char *to, const char *from, int64_t n
   }
 }
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static void copy(const ifd_k_copy *m, void *to, const void *from, int64_t first, int64_t last) {
   const int along = m->rank - (m->kind == IFD_MOVE_TRANSPOSE ? 2 : 1);
   int64_t index[IFD_MOVE_RANK], row = first / m->pieces, piece = first % m->pieces;
@@ -259,8 +258,8 @@ static void copy(const ifd_k_copy *m, void *to, const void *from, int64_t first,
   for (int64_t task = first; task < last;) {
     const int64_t at = piece * m->piece, rest = m->n[along] - at;
     int64_t n_rows = 1;
-    if (m->pieces == 1 && along) n_rows = least(m->n[along - 1] - index[along - 1], last - task);
-    copy_rows(m, t + at * m->to[along], f + at * m->from[along], n_rows, least(rest, m->piece));
+    if (m->pieces == 1 && along) n_rows = ifd_min_i64(m->n[along - 1] - index[along - 1], last - task);
+    copy_rows(m, t + at * m->to[along], f + at * m->from[along], n_rows, ifd_min_i64(rest, m->piece));
     task += n_rows;
     if (++piece < m->pieces) continue;
     piece = 0;
