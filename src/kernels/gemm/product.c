@@ -1,5 +1,8 @@
 #include "kernels/gemm/product.h"
 #include "kernels/gemm/pack.h"
+#include "kernels/gemm/ukr.h"
+
+_Static_assert((int)IFD_PRODUCT_VECTORS == (int)IFD_UKR_MAX_VECTORS, "scratch memory holds a tile's columns");
 
 /* Vectors of 16 columns in rows. */
 typedef struct plane {

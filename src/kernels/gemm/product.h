@@ -6,7 +6,6 @@
 
 #include "base/checked.h"
 #include "kernels/gemm/gemm.h"
-#include "kernels/gemm/ukr.h"
 
 enum {
   IFD_PRODUCT_ROWS = 112,     /* of A packed at a time */
@@ -16,6 +15,7 @@ enum {
   IFD_PRODUCT_OWN_B = 256,    /* whose B is packed at a time */
   IFD_PRODUCT_WIDE = 16, /* segments whose narrow B is near as floats, for IFD_PRODUCT_FEW rows or less */
   IFD_PRODUCT_FEW = 16,
+  IFD_PRODUCT_VECTORS = 4, /* of columns of a tile, at most */
 };
 
 /* C [m, n] = epilogue(A · B); pointers are those of row 0 and column 0. */
@@ -78,7 +78,7 @@ static inline ifd_product_scratch ifd_product_scratch_of(int64_t m, int64_t n, i
   s.len = s.b;
   if (b == IFD_K_B_STRIDED) s.len += sizeof(float) * (size_t)s.columns * (size_t)k;
   if (b == IFD_K_B_NARROW)
-    s.len += 64 * 16 * IFD_UKR_MAX_VECTORS * (size_t)ifd_min_i64(n_segments, IFD_PRODUCT_SEGMENTS);
+    s.len += 64 * 16 * IFD_PRODUCT_VECTORS * (size_t)ifd_min_i64(n_segments, IFD_PRODUCT_SEGMENTS);
   return s;
 }
 
