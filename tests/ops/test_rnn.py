@@ -161,6 +161,18 @@ def test_same_bits(op):
         assert (one[0][:, :, 0] == results[0][0][:, :, k]).all() and (one[1][:, 0] == results[0][1][:, k]).all()
 
 
+@pytest.mark.parametrize("op", GATES)
+def test_steps_after_the_longest(op):
+    """What X holds there is nobody's: NaN."""
+    nodes = Nodes(22)
+    for layout, lens in itertools.product((0, 1), ([9, 0, 31], [0, 0, 0], [200, 1, 7])):
+        i = tensors(op, 200, 3, 64, 32, 2, layout=layout)
+        i[0][(slice(None), slice(max(lens), None)) if layout else slice(max(lens), None)] = np.nan
+        i[4] = np.array(lens, np.int32)
+        add(nodes, op, i, direction="bidirectional", layout=layout)
+    nodes.check(ulps=8, atol=1e-5)
+
+
 def test_refusals():
     i = tensors("LSTM", 3, 2, 4, 5, 1, full=False)
     refuses(Nodes(14).add("LSTM", i, [i[0]], hidden_size=6), "hidden_size")

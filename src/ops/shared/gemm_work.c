@@ -98,6 +98,15 @@ static void locate(const ifd_products *p, int64_t index, int64_t *a, int64_t *b,
   }
 }
 
+/* Rows of each product that anybody needs. */
+static int64_t needed_rows(const params *p, const ifd_args *args) {
+  const int32_t *lengths = args->in[p->p.lengths];
+  int64_t n = p->p.n_lengths, longest = 0;
+  if (!n) return p->g.m;
+  for (int64_t i = 0; i < n; i++) longest = ifd_max_i64(longest, lengths[i]);
+  return ifd_min_i64(longest, p->g.m / n) * n;
+}
+
 static float *packed_a(const params *p, const ifd_args *args) {
   return (float *)((char *)args->shared + p->a_shared);
 }
@@ -108,9 +117,11 @@ static void run_pack_a(const void *context, const ifd_args *args, int task) {
   const params *p = context;
   ifd_k_product g = p->g;
   g.a = args->in[p->a];
-  int64_t i0 = task % p->grid.n_m * p->grid.m_step, i1 = ifd_min_i64(i0 + p->grid.m_step, g.m);
+  int64_t i0 = task % p->grid.n_m * p->grid.m_step,
+          i1 = ifd_min_i64(i0 + p->grid.m_step, needed_rows(p, args));
   int64_t s0 = task / p->grid.n_m * PACKED_SEGMENTS,
           s1 = ifd_min_i64(s0 + PACKED_SEGMENTS, ifd_ceil_div(g.k, 16));
+  if (i0 >= i1) return;
   p->kernels->pack_a_f32(packed_a(p, args), &g, i0, i1, s0, s1);
 }
 
@@ -129,8 +140,11 @@ static void run_products(const void *context, const ifd_args *args, int task) {
   int64_t last = p->group > 1 ? ifd_min_i64(first + p->group, p->batches) : first + 1;
   ifd_k_epilogue e = p->e.e;
   ifd_k_product g = p->g;
+  g.m = needed_rows(p, args);
   g.epilogue = &e;
   if (p->form == IFD_K_B_NARROW) g.narrow = &p->narrow;
+  int64_t part = p->group > 1 ? 0 : task % p->grid.n_tasks;
+  if (part % p->grid.n_m * p->grid.m_step >= g.m) return;
   for (int64_t i = first; i < last; i++) {
     int64_t a, b, c;
     locate(&p->p, i, &a, &b, &c);
@@ -138,11 +152,11 @@ static void run_products(const void *context, const ifd_args *args, int task) {
     e.row_bias = operand(&p->e.row_bias, args, i);
     e.other = operand(&p->e.other, args, i);
     g.a = (const float *)args->in[p->a] + a;
-    if (p->shares_a) g.a = packed_a(p, args), g.a_vs = g.m * 16;
+    if (p->shares_a) g.a = packed_a(p, args), g.a_vs = p->g.m * 16;
     g.c = (float *)(p->p.c_shared ? args->shared : args->out[0]) + c;
     g.b = p->packed ? p->packed + (p->b_stride ? b / p->b_stride * p->packed_stride : 0)
                     : (const float *)args->in[p->b] + b;
-    ifd_k_gemm_run(p->kernels, &g, &p->grid, p->group > 1 ? 0 : task % p->grid.n_tasks, args->scratch);
+    ifd_k_gemm_run(p->kernels, &g, &p->grid, part, args->scratch);
   }
 }
 

@@ -16,6 +16,10 @@ typedef struct ifd_products {
   int64_t a_batch[IFD_MAX_RANK], b_batch[IFD_MAX_RANK], c_batch[IFD_MAX_RANK];
   const ifd_k_narrow *narrow; /* B, where it is so packed already; else NULL */
   bool c_shared;              /* C is at the start of the work's shared memory, not output 0 */
+  /* Rows are steps of n_lengths sequences, step by step, of which none after the longest one's last is
+   * needed: input `lengths` says, int32. 0: all are. */
+  int64_t n_lengths;
+  int lengths;
 } ifd_products;
 
 /* Dense operands as MatMul has them: rows of A that meet the same matrix are rows of one product. */

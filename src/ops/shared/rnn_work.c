@@ -291,7 +291,9 @@ static ifd_status lower_inputs(ifd_lower *x, const recurrence *p) {
                                  .batch = {1, {l->directions}},
                                  .b_batch = {n * l->inputs},
                                  .c_batch = {rows * n},
-                                 .c_shared = true};
+                                 .c_shared = true,
+                                 .n_lengths = p->has[LENGTHS] && !l->batch_first ? l->batch : 0,
+                                 .lengths = LENGTHS};
   return ifd_lower_products(x, &products, X, W, &e);
 }
 
