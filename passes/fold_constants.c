@@ -2,7 +2,7 @@
 #include "pass/quant.h"
 
 static ifd_status fold(ifd_rewrite *rw, ifd_node *node) {
-  return ifd_rw_stays_quantized(rw, node) ? IFD_OK : ifd_rw_fold(rw, node);
+  return ifd_rw_stays_narrow(rw, node) ? IFD_OK : ifd_rw_fold(rw, node);
 }
 
 const ifd_pass ifd_pass_fold_constants = {

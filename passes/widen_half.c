@@ -1,5 +1,6 @@
 #include "pass/half.h"
 #include "pass/ints.h"
+#include "pass/quant.h"
 
 #include "tensor/convert.h"
 #include <string.h>
@@ -60,7 +61,7 @@ static ifd_status widen(ifd_rewrite *rw, ifd_node *node) {
     inputs[i] = node->inputs[i];
     if (!inputs[i] || !ifd_dtype_is_half(ifd_rw_dtype(rw, inputs[i]))) continue;
     const ifd_tensor *constant = ifd_rw_constant(rw, inputs[i]);
-    if (constant)
+    if (constant && !ifd_rw_stays_half(rw, node, i))
       TRY(widen_constant(rw, &inputs[i], node->inputs[i], constant));
     else
       TRY(cast(rw, &inputs[i], node->inputs[i], IFD_FLOAT));

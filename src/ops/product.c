@@ -1,10 +1,10 @@
 /* infold.MatMul: MatMul with what follows it in its stores, which plans make and files never see. Input 0 is
  * A, 1 is B (or, with transB, its last two dimensions exchanged), 2 one bias for each column, 3 the operand
- * of attribute `join`, laid out as the result; 2 and 3 may be absent. Where B is a quantized matrix, inputs 4
- * and 5 and attribute block_size are scales, zero points and block_size of its DequantizeLinear. The other
- * attributes are those of shared/epilogue.h, and packed_output and packed_input: between products that both
- * have theirs, whose B are matrices, the rows of each index of the first dimension lie as packed A
- * (kernels/gemm/gemm.h) where packs() says so. */
+ * of attribute `join`, laid out as the result; 2 and 3 may be absent. B may be a matrix of 16-bit floats, or
+ * a quantized one, whose DequantizeLinear has inputs 4 and 5 and attribute block_size as scales, zero points
+ * and block_size. The other attributes are those of shared/epilogue.h, and packed_output and packed_input:
+ * between products that both have theirs, whose B are matrices, the rows of each index of the first dimension
+ * lie as packed A (kernels/gemm/gemm.h) where packs() says so. */
 #include <string.h>
 
 #include "ops/shared/epilogue.h"

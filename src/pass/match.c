@@ -124,9 +124,7 @@ bool ifd_rw_is_row(ifd_rewrite *rw, const ifd_value *v, const ifd_value *result)
 
 bool ifd_rw_is_product(ifd_rewrite *rw, const ifd_node *node) {
   bool gemm = ifd_node_is(node, "Gemm");
-  if ((!gemm && !ifd_node_is(node, "MatMul")) || ifd_rw_dtype(rw, node->inputs[0]) != IFD_FLOAT ||
-      ifd_rw_rank(rw, node->inputs[0]) < 2)
-    return false;
+  if ((!gemm && !ifd_node_is(node, "MatMul")) || ifd_rw_rank(rw, node->inputs[0]) < 2) return false;
   if (!gemm) return true;
   const ifd_value *c = ifd_node_input(node, 2);
   return ifd_node_float(node, "alpha", 1) == 1 && !ifd_node_int(node, "transA", 0) &&

@@ -29,7 +29,7 @@ bool ifd_made_before(const ifd_value *value, const ifd_node *node);
 ifd_node *ifd_made_by(ifd_value *v, const char *op_type);
 /* Whether v is a number for each column of a product's result, whatever dimensions of 1 stand before. */
 bool ifd_rw_is_row(ifd_rewrite *rw, const ifd_value *v, const ifd_value *result);
-/* Whether the node is a MatMul of float, or the Gemm that is one, with a bias for each column or none. */
+/* Whether the node is a MatMul, or the Gemm that is one, with a bias for each column or none. */
 bool ifd_rw_is_product(ifd_rewrite *rw, const ifd_node *node);
 /* Whether v is x², as Pow or Mul. */
 bool ifd_is_square(ifd_rewrite *rw, const ifd_value *v, ifd_value **x);

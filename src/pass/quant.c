@@ -162,18 +162,27 @@ static bool fits_columns(const ifd_tensor *t, int64_t k, int64_t n, const ifd_na
 /* Matrices of fewer elements are near as floats, too. */
 static bool is_large(const ifd_tensor *t) { return ifd_tensor_count(t) >= 1 << 18; }
 
-static bool find_matrix(ifd_rewrite *rw, const ifd_value *b, ifd_narrow_product *p) {
-  const ifd_node *turn = ifd_rw_producer(b, "Transpose"), *node;
-  if (turn && !is_exchange(turn)) return false;
-  if (turn) p->turned = !p->turned;
-  if (!(node = ifd_rw_producer(turn ? turn->inputs[0] : b, "DequantizeLinear"))) return false;
+static bool is_matrix(const ifd_tensor *t) {
+  return t && t->shape.rank == 2 && is_large(t) && ifd_narrow_is(t->dtype);
+}
+
+static bool find_halves(ifd_rewrite *rw, const ifd_value *b, ifd_narrow_product *p) {
+  const ifd_node *node = ifd_rw_producer(b, "Cast");
+  if (!node || ifd_rw_dtype(rw, b) != IFD_FLOAT || !ifd_dtype_is_half(ifd_rw_dtype(rw, node->inputs[0])))
+    return false;
+  p->q = node->inputs[0];
+  return is_matrix(ifd_rw_constant(rw, p->q));
+}
+
+static bool find_integers(ifd_rewrite *rw, const ifd_value *b, ifd_narrow_product *p) {
+  const ifd_node *node = ifd_rw_producer(b, "DequantizeLinear");
+  if (!node) return false;
   p->q = node->inputs[0], p->scale = node->inputs[1], p->zero = ifd_node_input(node, 2);
   p->block = ifd_node_int(node, "block_size", 0);
   const ifd_tensor *q = ifd_rw_constant(rw, p->q), *scale = ifd_rw_constant(rw, p->scale),
                    *zero = ifd_rw_constant(rw, p->zero);
-  if (!q || !scale || !zero != !p->zero || q->shape.rank != 2 || !is_large(q) || !ifd_narrow_is(q->dtype) ||
-      scale->dtype != IFD_FLOAT || ifd_rw_dtype(rw, node->outputs[0]) != IFD_FLOAT ||
-      (zero && zero->dtype != q->dtype))
+  if (!is_matrix(q) || !scale || !zero != !p->zero || scale->dtype != IFD_FLOAT ||
+      ifd_rw_dtype(rw, node->outputs[0]) != IFD_FLOAT || (zero && zero->dtype != q->dtype))
     return false;
   int64_t axis = ifd_node_int(node, "axis", 1), columns = p->turned ? 0 : 1;
   if (axis < 0) axis += 2;
@@ -182,10 +191,33 @@ static bool find_matrix(ifd_rewrite *rw, const ifd_value *b, ifd_narrow_product 
   return along && fits_columns(scale, k, n, p) && (!zero || fits_columns(zero, k, n, p));
 }
 
+static bool find_matrix(ifd_rewrite *rw, const ifd_value *b, ifd_narrow_product *p) {
+  const ifd_node *turn = ifd_rw_producer(b, "Transpose");
+  if (turn && !is_exchange(turn)) return false;
+  if (turn) p->turned = !p->turned, b = turn->inputs[0];
+  return find_integers(rw, b, p) || find_halves(rw, b, p);
+}
+
+/* Of many rows making floats anew for each run takes longer than reading them, which these hide. */
+static bool has_many_rows(ifd_rewrite *rw, const ifd_value *a) {
+  enum { MANY = 16 };
+  int64_t rows = 1;
+  for (int i = 0, rank = ifd_rw_rank(rw, a); i < rank - 1 && rows < MANY; i++) {
+    ifd_dim d = ifd_rw_dim(rw, a, i);
+    if (ifd_dim_is_number(d) && d > 0) rows = ifd_min_i64(d, MANY) * rows;
+  }
+  return rows >= MANY;
+}
+
 bool ifd_rw_narrow_product(ifd_rewrite *rw, const ifd_node *node, ifd_narrow_product *out) {
-  if (!ifd_rw_is_product(rw, node)) return false;
+  if (!ifd_rw_is_product(rw, node) || ifd_rw_dtype(rw, node->inputs[0]) != IFD_FLOAT) return false;
   *out = (ifd_narrow_product){.turned = ifd_node_int(node, "transB", 0), .bias = ifd_node_input(node, 2)};
-  return find_matrix(rw, node->inputs[1], out);
+  return find_matrix(rw, node->inputs[1], out) && (out->scale || !has_many_rows(rw, node->inputs[0]));
+}
+
+bool ifd_rw_stays_half(ifd_rewrite *rw, const ifd_node *node, int input) {
+  return input == 1 && ifd_rw_is_product(rw, node) && is_matrix(ifd_rw_constant(rw, node->inputs[1])) &&
+         !has_many_rows(rw, node->inputs[0]);
 }
 
 static bool has_narrow_product(ifd_rewrite *rw, const ifd_value *v) {
@@ -204,12 +236,13 @@ static bool is_narrow(ifd_rewrite *rw, const ifd_value *v) {
   return has_narrow_product(rw, v);
 }
 
-bool ifd_rw_stays_quantized(ifd_rewrite *rw, const ifd_node *node) {
+bool ifd_rw_stays_narrow(ifd_rewrite *rw, const ifd_node *node) {
   static const char *const takers[] = {"Conv", "MatMul", "Gemm"};
-  if (!ifd_rw_for_running(rw) || !ifd_node_is(node, "DequantizeLinear")) return false;
+  if (!ifd_rw_for_running(rw) || !ifd_node_is_any(node, "DequantizeLinear Cast")) return false;
   const ifd_value *v = node->outputs[0];
   if (is_narrow(rw, v)) return true;
-  if (!ifd_dtype_is_byte(ifd_rw_dtype(rw, node->inputs[0])) || ifd_node_int(node, "block_size", 0))
+  if (ifd_node_is(node, "Cast") || !ifd_dtype_is_byte(ifd_rw_dtype(rw, node->inputs[0])) ||
+      ifd_node_int(node, "block_size", 0))
     return false;
   for (int i = 0; i < v->uses.n; i++)
     for (size_t k = 0; k < sizeof takers / sizeof *takers; k++)

@@ -20,15 +20,18 @@ bool ifd_rw_is_one(ifd_rewrite *rw, const ifd_value *v);
 /* The same value, or constants of the same elements; both may be NULL. */
 bool ifd_rw_same_content(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b);
 
-/* MatMul, or the Gemm that is one with a bias, by a large constant matrix q [k, n] or, turned, [n, k] of
- * integers of at most 8 bits that products read as they are: with one scale, one for each column, or one for
- * each column of each block of k (block 0: none). `zero` and `bias` may be NULL. */
+/* MatMul, or the Gemm that is one with a bias, by a large constant matrix q [k, n] or, turned, [n, k] that
+ * products read as it is: of 16-bit floats, `scale` NULL, unless it has many rows; or of integers of at most
+ * 8 bits with one scale, one for each column, or one for each column of each block of k (block 0: none).
+ * `zero` and `bias` may be NULL. */
 typedef struct ifd_narrow_product {
   ifd_value *q, *scale, *zero, *bias;
   int64_t block;
   bool turned;
 } ifd_narrow_product;
 bool ifd_rw_narrow_product(ifd_rewrite *rw, const ifd_node *product, ifd_narrow_product *out);
+/* Whether the product of 16-bit floats, once it is one of FLOAT, is such a product by this input. */
+bool ifd_rw_stays_half(ifd_rewrite *rw, const ifd_node *product, int input);
 
 /* What is done to a result that nobody else reads: a clip of real values, then a quantization. */
 typedef struct ifd_requantized {
@@ -48,8 +51,8 @@ ifd_status ifd_rw_channels_first(ifd_rewrite *rw, ifd_value **out, ifd_value *x,
 /* The channels-last form of x where that is what it is made from; else NULL. */
 ifd_value *ifd_rw_find_channels_last(ifd_rewrite *rw, const ifd_value *x);
 
-/* Whether a session may yet run this DequantizeLinear of a constant as the integers it has: then it is not
- * folded before the last phase. */
-bool ifd_rw_stays_quantized(ifd_rewrite *rw, const ifd_node *node);
+/* Whether a session may yet run this DequantizeLinear or Cast of a constant as the numbers it has: then it is
+ * not folded before the last phase. */
+bool ifd_rw_stays_narrow(ifd_rewrite *rw, const ifd_node *node);
 
 #endif

@@ -1,14 +1,15 @@
-/* Products by matrices of integers: the bits of the product by their floats, whatever the ISA and the tasks.
- */
+/* Products by matrices of integers and of 16-bit floats: the bits of the product by their floats, whatever
+ * the ISA and the tasks. */
 #include "kcheck/buffer.h"
 
 #include "kernels/gemm/gemm.h"
 #include "kernels/kernels.h"
+#include "tensor/convert.h"
 
 /* B [k, n] or, turned, [n, k], with scales and zeros of blocks; `wide` are its floats. */
 typedef struct matrix {
   int64_t n, k, block, n_blocks;
-  int bits;
+  ifd_k_narrow_form form;
   uint8_t added;
   bool turned, has_zero;
   buffer b, scale, zero, wide;
@@ -20,7 +21,7 @@ static int64_t at(const matrix *m, int64_t rows, int64_t i, int64_t j) {
 
 static buffer integers(const matrix *m, int64_t count, uint64_t *state) {
   buffer b = buffer_new((size_t)count);
-  int half = m->bits == 4 ? 8 : 128;
+  int half = m->form == IFD_K_NARROW_HALVES ? 8 : 128;
   for (int64_t i = 0; i < count; i++)
     ((uint8_t *)b.f)[i] = (uint8_t)(rand_in(state, 0, 2 * half - 1) - (m->added ? half : 0));
   return b;
@@ -32,23 +33,46 @@ static float number(const matrix *m, const buffer *b, int64_t i) {
   return m->added ? (float)(int8_t)byte : (float)byte;
 }
 
-static matrix make(int64_t n, int64_t k, uint64_t *state) {
-  matrix m = {.n = n, .k = k, .bits = rand_in(state, 0, 1) ? 4 : 8, .turned = rand_in(state, 0, 1)};
-  m.has_zero = rand_in(state, 0, 1);
-  m.added = rand_in(state, 0, 1) ? (m.bits == 4 ? 8 : 128) : 0;
-  m.block = rand_in(state, 0, 2) ? rand_in(state, 1, k) : 32;
-  m.n_blocks = (k + m.block - 1) / m.block;
-  m.b = integers(&m, n * k, state);
-  m.zero = integers(&m, n * m.n_blocks, state);
-  m.scale = buffer_floats(n * m.n_blocks);
-  m.wide = buffer_floats(n * k);
-  buffer_fill(&m.scale, state, rand_in(state, 0, 3) == 0);
-  for (int64_t i = 0; i < k; i++)
-    for (int64_t j = 0; j < n; j++) {
-      int64_t shared = at(&m, m.n_blocks, i / m.block, j);
-      float zero = m.has_zero ? number(&m, &m.zero, shared) : 0;
-      m.wide.f[at(&m, k, i, j)] = (number(&m, &m.b, at(&m, k, i, j)) - zero) * m.scale.f[shared];
+static void make_integers(matrix *m, uint64_t *state) {
+  m->has_zero = rand_in(state, 0, 1);
+  m->added = rand_in(state, 0, 1) ? (m->form == IFD_K_NARROW_HALVES ? 8 : 128) : 0;
+  m->block = rand_in(state, 0, 2) ? rand_in(state, 1, m->k) : 32;
+  m->n_blocks = (m->k + m->block - 1) / m->block;
+  m->b = integers(m, m->n * m->k, state);
+  m->zero = integers(m, m->n * m->n_blocks, state);
+  m->scale = buffer_floats(m->n * m->n_blocks);
+  buffer_fill(&m->scale, state, rand_in(state, 0, 3) == 0);
+  for (int64_t i = 0; i < m->k; i++)
+    for (int64_t j = 0; j < m->n; j++) {
+      int64_t shared = at(m, m->n_blocks, i / m->block, j), here = at(m, m->k, i, j);
+      float zero = m->has_zero ? number(m, &m->zero, shared) : 0;
+      m->wide.f[here] = (number(m, &m->b, here) - zero) * m->scale.f[shared];
     }
+}
+
+/* Where `odd`, any bits: infinities, denormals, NaN. */
+static void make_floats(matrix *m, uint64_t *state) {
+  ifd_dtype type = m->form == IFD_K_NARROW_FLOAT16 ? IFD_FLOAT16 : IFD_BFLOAT16;
+  bool odd = rand_in(state, 0, 3) == 0;
+  m->block = m->k, m->n_blocks = 1;
+  m->b = buffer_new(sizeof(uint16_t) * (size_t)(m->n * m->k));
+  m->scale = buffer_new(0), m->zero = buffer_new(0);
+  uint16_t *halves = (uint16_t *)m->b.f;
+  for (int64_t i = 0; i < m->n * m->k; i++) {
+    float x = rand_float(state);
+    ifd_store_f32(type, &halves[i], &x, 1);
+    if (odd && rand_in(state, 0, 9) == 0) halves[i] = (uint16_t)rand_u32(state);
+  }
+  ifd_load_f32(type, halves, m->wide.f, m->n * m->k);
+}
+
+static bool is_floats(const matrix *m) { return m->form >= IFD_K_NARROW_FLOAT16; }
+
+static matrix make(int64_t n, int64_t k, uint64_t *state) {
+  matrix m = {.n = n, .k = k, .form = (ifd_k_narrow_form)rand_in(state, 0, 3)};
+  m.turned = rand_in(state, 0, 1);
+  m.wide = buffer_floats(n * k);
+  (is_floats(&m) ? make_floats : make_integers)(&m, state);
   return m;
 }
 
@@ -64,17 +88,19 @@ static void run(const matrix *m, ifd_isa isa, const ifd_k_gemm_grid *grid, const
   ifd_k_product g = *product;
   int64_t middle = m->n / 2 / 16 * 16, rs = m->turned ? 1 : m->n, blocks = m->n_blocks;
   int64_t cs = m->turned ? m->k : 1, block_cs = m->turned ? blocks : 1;
-  buffer b = buffer_new(ifd_k_narrow_len(m->bits, m->n, m->k));
-  buffer zero = buffer_new(ifd_k_narrow_len(8, m->n, blocks));
+  buffer b = buffer_new(ifd_k_narrow_len(m->form, m->n, m->k));
+  buffer zero = buffer_new(ifd_k_narrow_len(IFD_K_NARROW_BYTES, m->n, blocks));
   buffer scale = buffer_new(ifd_k_gemm_packed_len(m->n, blocks));
   buffer scratch = buffer_new(ifd_k_gemm_scratch_len(grid, m->k, narrow ? IFD_K_B_NARROW : IFD_K_B_STRIDED));
   for (int part = 0; part < 2; part++) {
     int64_t j0 = part ? middle : 0, j1 = part ? m->n : middle;
-    ifd_k_narrow_pack((uint8_t *)b.f, m->bits, m->added, (uint8_t *)m->b.f, rs, cs, m->k, j0, j1);
-    ifd_k_narrow_pack((uint8_t *)zero.f, 8, m->added, (uint8_t *)m->zero.f, rs, block_cs, blocks, j0, j1);
+    ifd_k_narrow_pack(b.f, m->form, m->added, m->b.f, rs, cs, m->k, j0, j1);
+    if (is_floats(m)) continue;
+    ifd_k_narrow_pack(zero.f, IFD_K_NARROW_BYTES, m->added, m->zero.f, rs, block_cs, blocks, j0, j1);
     t->pack_f32(scale.f, m->scale.f, rs, block_cs, blocks, j0, j1);
   }
-  ifd_k_narrow as_is = {m->bits, m->k, m->block, (uint8_t *)b.f, scale.f, NULL, m->added};
+  ifd_k_narrow as_is = {m->form, m->k,    m->block, (uint8_t *)b.f, is_floats(m) ? NULL : scale.f,
+                        NULL,    m->added};
   if (m->has_zero) as_is.zero = (uint8_t *)zero.f;
   if (narrow)
     g.narrow = &as_is;
@@ -105,8 +131,8 @@ static void check_shape(int64_t rows, int64_t n, int64_t k, uint64_t *state) {
     g.c = c.f;
     run(&m, isa, rand_in(state, 0, 1) ? &other : &grid, &g, true);
     if (!same_floats(c.f, want.f, rows * n))
-      fail_msg("%s %dx%dx%d bits %d block %d zero %d added %d turned %d", ifd_isa_name(isa), (int)rows,
-               (int)n, (int)k, m.bits, (int)m.block, m.has_zero, m.added, m.turned);
+      fail_msg("%s %dx%dx%d form %d block %d zero %d added %d turned %d", ifd_isa_name(isa), (int)rows,
+               (int)n, (int)k, (int)m.form, (int)m.block, m.has_zero, m.added, m.turned);
     buffer_free(&c);
   }
   buffer_free(&a);

@@ -1,5 +1,6 @@
-"""Products by constant matrices of integers, as language models have them: large ones are read as they are, with the bits
-that their floats give."""
+"""Products by constant matrices of integers and of 16-bit floats, as language models have them: large ones are read as they
+are, with the bits that their floats give."""
+import ml_dtypes
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -7,6 +8,10 @@ from onnx import TensorProto, helper
 from test_products import Mlp, check
 
 DTYPES = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "uint4": TensorProto.UINT4, "int4": TensorProto.INT4}
+
+HALVES = {"float16": (np.float16, TensorProto.FLOAT16), "bfloat16": (ml_dtypes.bfloat16, TensorProto.BFLOAT16)}
+
+MANY = 16  # rows, for which 16-bit floats become floats once
 
 
 class Quantized(Mlp):
@@ -31,6 +36,14 @@ class Quantized(Mlp):
         axis = {"axis": int((block == 0) != turned)}
         return self.node("DequantizeLinear", inputs, **axis, **({"block_size": block} if block else {}))
 
+    def halves(self, kind, k, n, turned=False):
+        """The same of 16-bit floats, as Cast makes it."""
+        self.n += 1
+        values = self.rng.standard_normal([n, k] if turned else [k, n]).astype(HALVES[kind][0])
+        values.flat[:3] = 0, -0., ml_dtypes.finfo(values.dtype).smallest_subnormal
+        self.weights.append(helper.make_tensor(f"h{self.n}", HALVES[kind][1], values.shape, values.tobytes(), raw=True))
+        return self.node("Cast", [f"h{self.n}"], to=TensorProto.FLOAT)
+
     def model(self, y):
         model = super().model(y)
         model.opset_import[0].version, model.ir_version = 21, 10
@@ -52,6 +65,20 @@ def test_forms(dtype, zeros, block, turned, rows):
         b = n.node("Transpose", [b], perm=[1, 0])
     y = n.relu(n.node("Add", [n.node("MatMul", ["x", b]), n.constant(500)]))
     check(n, y, {"MatMul": 1})
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40])
+@pytest.mark.parametrize("kind", HALVES)
+@pytest.mark.parametrize("turned", [False, True])
+def test_halves(kind, turned, rows):
+    n = net(rows, rows, 600)
+    b = n.halves(kind, 600, 500, turned)
+    if turned:
+        b = n.node("Transpose", [b], perm=[1, 0])
+    check(n, n.relu(n.node("Add", [n.node("MatMul", ["x", b]), n.constant(500)])), {"MatMul": 1})
+    n = net(rows, rows, 600)
+    b = n.halves(kind, 600, 500, turned)
+    check(n, n.node("Gemm", ["x", b, n.constant(500)], transB=int(turned)), {"Gemm" if rows >= MANY else "MatMul": 1})
 
 
 @pytest.mark.parametrize("block,trans_b", [(0, 0), (0, 1), (64, 1), (20, 0)])

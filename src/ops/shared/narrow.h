@@ -1,4 +1,5 @@
-/* Constant matrices of quantized numbers that products read as they are (kernels/gemm/narrow.h). */
+/* Constant matrices of integers of a few bits, or of 16-bit floats, that products read as they are
+ * (kernels/gemm/narrow.h). */
 #ifndef IFD_OPS_SHARED_NARROW_H
 #define IFD_OPS_SHARED_NARROW_H
 
@@ -6,7 +7,8 @@
 #include "ops/op.h"
 
 /* The inputs of a node that are B, its scales and its zero points (absent: zeros), as DequantizeLinear has
- * them: one scale, one for each column, or one for each column of each block of `block` steps of k. */
+ * them: one scale, one for each column, or one for each column of each block of `block` steps of k. 16-bit
+ * floats have none. */
 typedef struct ifd_narrow_inputs {
   int b, scale, zero;
   int64_t n, k, block; /* block 0: k */
