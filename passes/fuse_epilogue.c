@@ -13,7 +13,7 @@
 static bool is_product(ifd_rewrite *rw, const ifd_node *node) {
   if (!ifd_rw_is_product(rw, node)) return false;
   const ifd_tensor *weights = ifd_rw_constant(rw, node->inputs[1]);
-  return weights && weights->shape.rank >= 2 && ifd_tensor_count(weights) > 0;
+  return weights && weights->dtype == IFD_FLOAT && weights->shape.rank >= 2 && ifd_tensor_count(weights) > 0;
 }
 
 /* The convolution or product that feeds this value to one node, which reads it so often, when its store still
