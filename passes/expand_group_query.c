@@ -63,7 +63,7 @@ static ifd_status expand_rotary(ifd_rewrite *rw, ifd_node *node) {
   ifd_dim width = ifd_rw_dim(rw, x, 2), half = ifd_rw_dim(rw, node->inputs[COS_CACHE], 1);
   int64_t heads = ifd_node_int(node, "num_heads", 0), turned = ifd_node_int(node, "rotary_embedding_dim", 0);
   bool known = ifd_dim_is_number(width) && ifd_dim_is_number(half) && half > 0;
-  if (rank == 3 && !heads && !turned && known) heads = width / (2 * half);
+  if (rank == 3 && !heads && !turned && known) heads = width / 2 / half;
   if ((rank != 4 && (rank != 3 || heads < 1)) || (rank_at != 1 && rank_at != 2) || turned < 0)
     return ifd_rw_refuse(rw, "the shapes of its inputs are not known");
   if (ifd_node_int(node, "is_packed_batching", 0)) return ifd_rw_refuse(rw, "its samples stand in one");

@@ -184,7 +184,7 @@ static ifd_node *made_scores(ifd_rewrite *rw, ifd_value *scores, double *scale) 
 
 static ifd_node *find_scores(ifd_rewrite *rw, ifd_value *v, attention *a) {
   ifd_node *node = made_scores(rw, v, &a->scale), *add = ifd_made_by(v, "Add");
-  for (int i = 0; !node && add && add->n_inputs == 2 && i < 2; i++) {
+  for (int i = 0; !node && add && add->n_inputs == 2 && add->opset >= 7 && i < 2; i++) {
     node = made_scores(rw, add->inputs[i], &a->scale);
     a->mask = add->inputs[1 - i];
   }

@@ -96,7 +96,7 @@ static ifd_status fuse_activation(ifd_rewrite *rw, ifd_node *node) {
 }
 
 static ifd_status fuse_bias(ifd_rewrite *rw, ifd_node *add) {
-  for (int side = 0; side < 2 && add->n_inputs == 2; side++) {
+  for (int side = 0; side < 2 && add->n_inputs == 2 && add->opset >= 7; side++) {
     ifd_value *mine = add->inputs[side], *row = add->inputs[1 - side];
     ifd_node *product = open_product(rw, mine, 1), *fused;
     bool plain = product && (ifd_rw_is_own(product, "MatMul") || !*product->domain);

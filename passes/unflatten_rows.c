@@ -68,6 +68,7 @@ static bool treats_rows_alike(ifd_rewrite *rw, const ifd_node *node, unsigned *f
   if (ifd_node_is(node, "Softmax")) return node->opset >= 13 && is_along_last(node, -1);
   if (!node->op || !(node->op->flags & IFD_OP_ELEMENTWISE) || node->n_outputs != 1 || node->n_inputs > 8)
     return false;
+  if (node->n_inputs > 1 && node->opset < 7) return false; /* they meet along an axis of their own */
   *from = 0;
   for (int i = 0; i < node->n_inputs; i++)
     if (node->inputs[i] && !is_for_each_row(rw, node->inputs[i])) *from |= 1u << i;

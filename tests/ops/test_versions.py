@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto
 
 from nodes import REFERENCE, Nodes, refuses, versions_of
-from test_control import check
+from test_control import check, run
 
 F, I = np.float32, np.int64
 RNG = np.random.default_rng(3)
@@ -214,3 +214,18 @@ def test_scan(opset):
     sums = np.array([x[:i + 1].astype(F).cumsum(0)[-1] for i in range(3)])
     lead = (lambda a: a[None]) if opset == 8 else (lambda a: a)
     check(text, [lead(s), lead(x)], [lead(sums[-1]), lead(sums)])
+
+
+def test_add_along_an_axis():
+    """Until 7 inputs met along an axis that need not be the last: behind a product, and before a Softmax."""
+    x, c = RNG.normal(size=(4, 4)).astype(F), np.arange(4, dtype=F)
+    head = '<ir_version: 4, opset_import: ["" : 6]> g'
+    check(f"""{head} (float[4,4] x) => (float[4,4] y)
+        <float[4,4] w = {{1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1}}, float[4] c = {{0, 1, 2, 3}}>
+        {{ m = MatMul(x, w) y = Add<axis = 0, broadcast = 1>(m, c) }}""", [x], [x + c[:, None]])
+    q = RNG.normal(size=(2, 4, 4)).astype(F)
+    weights = softmax(q @ q.transpose(0, 2, 1) + c[:, None], (2,))
+    y, = run(f"""{head} (float[2,4,4] q, float[2,4,4] k, float[4] c) => (float[2,4,4] y)
+        {{ m = MatMul(q, k) a = Add<axis = 1, broadcast = 1>(m, c) s = Softmax<axis = 2>(a) y = MatMul(s, q) }}""",
+             q, q.transpose(0, 2, 1), c)
+    np.testing.assert_allclose(y, weights @ q, rtol=1e-5)
