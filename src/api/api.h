@@ -74,6 +74,11 @@ ifd_status ifd_api_fail_as(ifd_error *err, const infold_error *from);
 /* Closes the memory stream that made *out, which is freed unless all went well; f is NULL when it could not
  * be opened. */
 ifd_status ifd_api_text_end(ifd_error *err, FILE *f, char **out, ifd_status status);
+/* Writes something of infold.h in the form that `what` names, so wide. */
+typedef ifd_status ifd_api_writer(ifd_error *err, FILE *to, const void *of, const char *what, int width);
+/* What it writes as a text for the caller: the body of a function of infold.h. */
+infold_status ifd_api_write(infold_error *to, char **out, ifd_api_writer *write, const void *of,
+                            const char *what, int width);
 /* A heap copy for the caller; NO_MEMORY when that fails. */
 ifd_status ifd_api_text(ifd_error *err, char **out, const char *text);
 

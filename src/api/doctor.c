@@ -227,7 +227,8 @@ int infold_count_findings(const infold_diagnosis *d, infold_severity severity) {
   return (int)severity < (int)IFD_N_SEVERITIES ? d->doctor->counts[severity] : 0;
 }
 
-static ifd_status format(ifd_error *err, FILE *to, const infold_diagnosis *d, const char *name, int width) {
+static ifd_status format(ifd_error *err, FILE *to, const void *of, const char *name, int width) {
+  const infold_diagnosis *d = of;
   static const struct {
     const char *name;
     ifd_status (*print)(const ifd_doctor *doctor, FILE *to, int width);
@@ -240,10 +241,5 @@ static ifd_status format(ifd_error *err, FILE *to, const infold_diagnosis *d, co
 
 infold_status infold_format_diagnosis(infold_error *to, char **out, const infold_diagnosis *d,
                                       const char *name, int width) {
-  ifd_error err = {0};
-  size_t len;
-  *out = NULL;
-  FILE *f = open_memstream(out, &len);
-  ifd_status status = f ? format(&err, f, d, name, width) : IFD_OK;
-  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
+  return ifd_api_write(to, out, format, d, name, width);
 }

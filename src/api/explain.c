@@ -160,7 +160,9 @@ static void put_fate(FILE *to, const infold_report *report, const ifd_node *was)
   fputs("removed: what it gave is not needed any more\n", to);
 }
 
-static ifd_status explain_node(ifd_error *err, FILE *to, const infold_report *report, const char *name) {
+static ifd_status explain_node(ifd_error *err, FILE *to, const void *of, const char *name, int width) {
+  const infold_report *report = of;
+  (void)width;
   const ifd_node *node = find_node(report->after, name, is_called);
   const ifd_node *was = node ? NULL : find_node(report->before, name, is_called);
   EXPECT(err, node || was, USAGE, "the model has no node '%s'", name);
@@ -175,12 +177,7 @@ static ifd_status explain_node(ifd_error *err, FILE *to, const infold_report *re
 
 infold_status infold_explain_node(infold_error *to, char **out, const infold_report *report,
                                   const char *node) {
-  ifd_error err = {0};
-  size_t len;
-  *out = NULL;
-  FILE *f = open_memstream(out, &len);
-  ifd_status status = f ? explain_node(&err, f, report, node) : IFD_OK;
-  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
+  return ifd_api_write(to, out, explain_node, report, node, 0);
 }
 
 /* ---- all nodes ---- */
@@ -214,14 +211,16 @@ static ifd_status explain_new(const ifd_node *node, void *context) {
   return IFD_OK;
 }
 
+static ifd_status explain_report(ifd_error *err, FILE *to, const void *of, const char *what, int width) {
+  const infold_report *report = of;
+  explanation left = {to, report, 0}, new = {to, report, 0};
+  (void)err, (void)what, (void)width;
+  TRY(ifd_api_each_node(report->after->ir, explain_left, &left));
+  TRY(ifd_api_each_node(report->after->ir, explain_new, &new));
+  if (!left.n && !new.n) fputs("nothing is new, and nothing is left to explain\n", to);
+  return IFD_OK;
+}
+
 infold_status infold_explain_report(infold_error *to, char **out, const infold_report *report) {
-  ifd_error err = {0};
-  size_t len;
-  *out = NULL;
-  FILE *f = open_memstream(out, &len);
-  explanation left = {f, report, 0}, new = {f, report, 0};
-  ifd_status status = f ? ifd_api_each_node(report->after->ir, explain_left, &left) : IFD_OK;
-  if (status == IFD_OK && f) status = ifd_api_each_node(report->after->ir, explain_new, &new);
-  if (f && !left.n && !new.n) fputs("nothing is new, and nothing is left to explain\n", f);
-  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
+  return ifd_api_write(to, out, explain_report, report, NULL, 0);
 }

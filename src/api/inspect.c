@@ -6,21 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-ifd_status ifd_api_text_end(ifd_error *err, FILE *f, char **out, ifd_status status) {
-  bool whole = f && !ferror(f);
-  if (f && fclose(f) != 0) whole = false;
-  if (status == IFD_OK && (!whole || !*out)) status = ifd_error_set(err, IFD_NO_MEMORY, "out of memory");
-  if (status != IFD_OK) {
-    free(*out);
-    *out = NULL;
-  }
-  return status;
-}
-
 /* ---- models ---- */
 
 /* The survey names free dimensions: it works on a copy. */
-static ifd_status inspect(ifd_error *err, FILE *to, const infold_model *model, const char *what, int width) {
+static ifd_status inspect(ifd_error *err, FILE *to, const void *of, const char *what, int width) {
+  const infold_model *model = of;
   infold_model *copy;
   ifd_survey *survey;
   ifd_arena arena;
@@ -36,12 +26,7 @@ static ifd_status inspect(ifd_error *err, FILE *to, const infold_model *model, c
 infold_status infold_inspect_model(infold_error *to, char **out, const infold_model *model, const char *what,
                                    int width) {
   IFD_API_COMPUTES;
-  ifd_error err = {0};
-  size_t len;
-  *out = NULL;
-  FILE *f = open_memstream(out, &len);
-  ifd_status status = f ? inspect(&err, f, model, what, width) : IFD_OK;
-  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
+  return ifd_api_write(to, out, inspect, model, what, width);
 }
 
 /* ---- operators ---- */
@@ -223,18 +208,18 @@ static ifd_status describe_operator(ifd_error *err, FILE *to, const char *name) 
   return IFD_OK;
 }
 
-infold_status infold_describe_operators(infold_error *to, char **out, const char *name, int width) {
-  ifd_error err = {0};
+static ifd_status describe_operators(ifd_error *err, FILE *to, const void *of, const char *name, int width) {
   ifd_arena arena;
-  size_t len;
-  *out = NULL;
+  (void)of;
+  if (name) return describe_operator(err, to, name);
   ifd_arena_init(&arena, NULL);
-  FILE *f = open_memstream(out, &len);
-  ifd_status status = !f     ? IFD_OK
-                      : name ? describe_operator(&err, f, name)
-                             : list_operators(&err, f, &arena, width);
+  ifd_status status = list_operators(err, to, &arena, width);
   ifd_arena_free(&arena);
-  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
+  return status;
+}
+
+infold_status infold_describe_operators(infold_error *to, char **out, const char *name, int width) {
+  return ifd_api_write(to, out, describe_operators, NULL, name, width);
 }
 
 /* ---- passes ---- */
@@ -272,14 +257,16 @@ static ifd_status describe_pass(ifd_error *err, FILE *to, const char *name) {
   return IFD_OK;
 }
 
-infold_status infold_describe_passes(infold_error *to, char **out, const char *name, int width) {
-  ifd_error err = {0};
+static ifd_status describe_passes(ifd_error *err, FILE *to, const void *of, const char *name, int width) {
   ifd_arena arena;
-  size_t len;
-  *out = NULL;
+  (void)of;
+  if (name) return describe_pass(err, to, name);
   ifd_arena_init(&arena, NULL);
-  FILE *f = open_memstream(out, &len);
-  ifd_status status = !f ? IFD_OK : name ? describe_pass(&err, f, name) : list_passes(&err, f, &arena, width);
+  ifd_status status = list_passes(err, to, &arena, width);
   ifd_arena_free(&arena);
-  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
+  return status;
+}
+
+infold_status infold_describe_passes(infold_error *to, char **out, const char *name, int width) {
+  return ifd_api_write(to, out, describe_passes, NULL, name, width);
 }

@@ -63,12 +63,6 @@ ifd_status ifd_api_name_limit(ifd_error *err, ifd_status status, const ifd_budge
   return status;
 }
 
-ifd_status ifd_api_text(ifd_error *err, char **out, const char *text) {
-  *out = strdup(text);
-  EXPECT(err, *out, NO_MEMORY, "out of memory");
-  return IFD_OK;
-}
-
 infold_model *ifd_api_ref(const infold_model *model) {
   infold_model *m = (infold_model *)model;
   atomic_fetch_add(&m->refs, 1);

@@ -196,8 +196,7 @@ static ifd_status print_json(comparison *c, FILE *to, int width) {
                         to);
 }
 
-static ifd_status format_report(ifd_error *err, FILE *to, const infold_report *report, const char *format,
-                                int width) {
+static ifd_status format_report(ifd_error *err, FILE *to, const void *report, const char *format, int width) {
   static const struct {
     const char *name;
     ifd_status (*print)(comparison *c, FILE *to, int width);
@@ -207,8 +206,8 @@ static ifd_status format_report(ifd_error *err, FILE *to, const infold_report *r
   EXPECT(err, f < 3, USAGE, "a report is a table, json or markdown, not '%s'", format);
   comparison c = {.err = err, .report = report};
   ifd_arena_init(&c.arena, NULL);
-  ifd_status status = survey(&c, 0, report->before, &c.before);
-  if (status == IFD_OK) status = survey(&c, 1, report->after, &c.after);
+  ifd_status status = survey(&c, 0, c.report->before, &c.before);
+  if (status == IFD_OK) status = survey(&c, 1, c.report->after, &c.after);
   if (status == IFD_OK) status = formats[f].print(&c, to, width);
   infold_destroy_model(c.copies[0]);
   infold_destroy_model(c.copies[1]);
@@ -218,10 +217,5 @@ static ifd_status format_report(ifd_error *err, FILE *to, const infold_report *r
 
 infold_status infold_format_report(infold_error *to, char **out, const infold_report *report,
                                    const char *format, int width) {
-  ifd_error err = {0};
-  size_t len;
-  *out = NULL;
-  FILE *f = open_memstream(out, &len);
-  ifd_status status = f ? format_report(&err, f, report, format, width) : IFD_OK;
-  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
+  return ifd_api_write(to, out, format_report, report, format, width);
 }

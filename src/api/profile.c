@@ -164,15 +164,15 @@ static ifd_status print(ifd_error *err, FILE *to, const infold_session *session,
   return status;
 }
 
+static ifd_status print_locked(ifd_error *err, FILE *to, const void *of, const char *format, int width) {
+  infold_session *session = (infold_session *)of;
+  pthread_mutex_lock(&session->lock);
+  ifd_status status = print(err, to, session, format, width);
+  pthread_mutex_unlock(&session->lock);
+  return status;
+}
+
 infold_status infold_format_profile(infold_error *to, char **out, const infold_session *session,
                                     const char *format, int width) {
-  ifd_error err = {0};
-  infold_session *s = (infold_session *)session;
-  size_t len;
-  *out = NULL;
-  FILE *f = open_memstream(out, &len);
-  pthread_mutex_lock(&s->lock);
-  ifd_status status = f ? print(&err, f, session, format, width) : IFD_OK;
-  pthread_mutex_unlock(&s->lock);
-  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, status));
+  return ifd_api_write(to, out, print_locked, session, format, width);
 }

@@ -251,11 +251,12 @@ static void show(FILE *f, const ifd_datum *d) {
   if (n > SHOWN) fputs("\n  …", f);
 }
 
+static ifd_status write_value(ifd_error *err, FILE *to, const void *value, const char *what, int width) {
+  (void)err, (void)what, (void)width;
+  show(to, &((const infold_value *)value)->datum);
+  return IFD_OK;
+}
+
 infold_status infold_format_value(infold_error *to, char **out, const infold_value *value) {
-  ifd_error err = {0};
-  size_t len;
-  *out = NULL;
-  FILE *f = open_memstream(out, &len);
-  if (f) show(f, &value->datum);
-  return ifd_api_report(to, &err, NULL, ifd_api_text_end(&err, f, out, IFD_OK));
+  return ifd_api_write(to, out, write_value, value, NULL, 0);
 }
