@@ -125,10 +125,7 @@ ifd_status ifd_function_new(ifd_error *err, ifd_function **out, ifd_model *model
   return IFD_OK;
 }
 
-/* names holds every name in use with the last suffix tried on it, so that many names from one hint stay
- * linear. */
-const char *ifd_graph_unique_name(ifd_graph *graph, const char *hint) {
-  ifd_map *names = &graph->model->names;
+const char *ifd_unique_name(ifd_map *names, const char *hint) {
   intptr_t tried = (intptr_t)ifd_map_find(names, hint);
   const char *name = ifd_arena_strdup(names->arena, hint);
   if (!name || !tried) return name;
@@ -136,6 +133,10 @@ const char *ifd_graph_unique_name(ifd_graph *graph, const char *hint) {
   while (name && ifd_map_find(names, name))
     name = ifd_arena_printf(names->arena, "%s_%ld", hint, (long)tried++);
   return name && ifd_map_set(names, base, (void *)(tried - 1)) ? name : NULL;
+}
+
+const char *ifd_graph_unique_name(ifd_graph *graph, const char *hint) {
+  return ifd_unique_name(&graph->model->names, hint);
 }
 
 ifd_status ifd_graph_add_input(ifd_error *err, ifd_graph *graph, ifd_value *value) {

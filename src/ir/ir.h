@@ -211,6 +211,9 @@ ifd_status ifd_function_new(ifd_error *err, ifd_function **out, ifd_model *model
 ifd_status ifd_value_new(ifd_error *err, ifd_value **out, ifd_graph *graph, const char *name);
 /* A name no graph of the model uses: `hint`, else hint_1, hint_2 … */
 const char *ifd_graph_unique_name(ifd_graph *graph, const char *hint);
+/* The same among `names`, which hold every name in use with the last suffix tried on it, at first 1, so that
+ * many names from one hint stay linear. NULL when out of memory. */
+const char *ifd_unique_name(ifd_map *names, const char *hint);
 ifd_status ifd_graph_add_input(ifd_error *err, ifd_graph *graph, ifd_value *value);
 /* Outputs of a graph are its own values: one of an outer graph is passed through an Identity node,
  * appended. */

@@ -362,8 +362,39 @@ static ifd_status trim_provenance(ifd_graph *graph, void *context) {
   return IFD_OK;
 }
 
+/* A name of its own, or none where the file would grow by it. */
+static ifd_status rename_node(ifd_manager *m, ifd_map *names, ifd_node *node) {
+  const char *name;
+  int64_t before = ifd_node_bytes(node);
+  ALLOC(m->err, name, ifd_unique_name(names, node->name));
+  EXPECT(m->err, ifd_map_set(names, name, (void *)1), NO_MEMORY, "out of memory");
+  ALLOC(m->err, node->name, ifd_arena_strdup(&m->model->arena, name));
+  if (!m->options->grow && m->bytes + ifd_node_bytes(node) - before > m->bytes_allowed - m->options->loan)
+    node->name = "";
+  m->bytes += ifd_node_bytes(node) - before;
+  return IFD_OK;
+}
+
+/* Bodies that were written out twice, or beside nodes named alike, leave nodes of one name in a graph, which
+ * runtimes refuse: the first keeps it. */
+static ifd_status name_apart(ifd_graph *graph, void *context) {
+  ifd_manager *m = context;
+  ifd_map names;
+  IFD_VEC(ifd_node *) twins = {0};
+  ifd_map_init(&names, &m->facts_arena);
+  IFD_EACH_NODE(node, graph) {
+    if (ifd_map_find(&names, node->name))
+      IFD_PUSH(m->err, &m->facts_arena, &twins, node);
+    else if (*node->name)
+      EXPECT(m->err, ifd_map_set(&names, node->name, (void *)1), NO_MEMORY, "out of memory");
+  }
+  for (int i = 0; i < twins.n; i++) TRY(rename_node(m, &names, twins.v[i]));
+  return IFD_OK;
+}
+
 static ifd_status finish(ifd_manager *m) {
   ifd_model *model = m->model;
+  if (!m->options->for_running) TRY(visit_graphs(m, name_apart, m));
   int64_t room = m->bytes_allowed - m->options->loan - m->bytes + m->provenance_bytes;
   m->report->bytes = m->bytes - m->provenance_bytes;
   m->report->nodes = 0;

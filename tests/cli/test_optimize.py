@@ -76,3 +76,16 @@ def test_rewrites_pay_together(tmp_path):
         assert sorted(n.op_type for n in onnx.load(out).graph.node) == ops
         assert out.stat().st_size <= path.stat().st_size
         assert run(out, x)["y"].tobytes() == run(path, x)["y"].tobytes()
+
+
+def test_no_two_nodes_are_named_alike(tmp_path):
+    path = parse("""<ir_version: 10, opset_import: ["": 18, "my": 1]>
+        g (float[N,4] x) => (float[N,4] y) {
+          [same] a = my.F(x) [other] b = my.G(a) [same_1] y = Exp(b)
+        }
+        <domain: "my", opset_import: ["": 18]> F (x) => (y) { [same] t = Relu(x) [other] y = Sin(t) }
+        <domain: "my", opset_import: ["": 18]> G (x) => (y) { [same] t = Tanh(x) [other] y = Cos(t) }""", tmp_path)
+    infold("optimize", path, "-o", tmp_path / "out.onnx")
+    nodes = onnx.load(tmp_path / "out.onnx").graph.node
+    assert [(n.op_type, n.name) for n in nodes] == [
+        ("Relu", "same"), ("Sin", "other"), ("Tanh", "same_2"), ("Cos", "other_1"), ("Exp", "same_1")]
