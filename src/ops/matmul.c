@@ -172,8 +172,7 @@ static ifd_status lower_matmul_integer(ifd_lower *x) {
 }
 
 static ifd_status lower_qlinear_matmul(ifd_lower *x) {
-  static const ifd_quant_roles roles = {0, 1, 2, 3, 4, 5, 6, 7, -1};
-  return ifd_lower_quant_matmul(x, &roles, -INFINITY, INFINITY, false);
+  return ifd_lower_quant_matmul(x, &ifd_quant_in_order, -INFINITY, INFINITY, false);
 }
 
 /* ---- Gemm ---- */

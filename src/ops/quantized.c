@@ -18,8 +18,6 @@
 
 enum { X, X_SCALE, X_ZERO, W, W_SCALE, W_ZERO, Y_SCALE, Y_ZERO, B };
 enum { OTHER = B + 1, OTHER_SCALE, OTHER_ZERO, SUM_SCALE, SUM_ZERO };
-static const ifd_quant_roles roles = {X,      X_SCALE, X_ZERO, W,           W_SCALE,    W_ZERO,    Y_SCALE,
-                                      Y_ZERO, B,       OTHER,  OTHER_SCALE, OTHER_ZERO, SUM_SCALE, SUM_ZERO};
 
 /* ---- shared ---- */
 
@@ -74,7 +72,7 @@ static ifd_status eval_matmul(ifd_eval *x) {
 static ifd_status lower_matmul(ifd_lower *x) {
   float lo, hi;
   clip_of(x->node, "clip", &lo, &hi);
-  return ifd_lower_quant_matmul(x, &roles, lo, hi, ifd_node_int(x->node, "transB", 0) != 0);
+  return ifd_lower_quant_matmul(x, &ifd_quant_in_order, lo, hi, ifd_node_int(x->node, "transB", 0) != 0);
 }
 
 static double cost_matmul(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {
@@ -234,7 +232,7 @@ static ifd_status lower_conv(ifd_lower *x) {
   EXPECT(x->err, groups > 0 && c % groups == 0 && m % groups == 0 && w->dim[1] == c / groups, BAD_INPUT,
          "%lld channels in %lld groups do not fit the weights", (long long)c, (long long)groups);
   EXPECT(x->err, window.n <= IFD_K_DIMS, UNSUPPORTED, "more than three axes");
-  if (!ifd_quant_fits(x, &roles, m)) return IFD_OK;
+  if (!ifd_quant_fits(x, &ifd_quant_in_order, m)) return IFD_OK;
   ifd_k_conv_plan sizes; /* of a float convolution: as large */
   s.shape = ifd_conv_shape_of(&window, c, m, groups, false);
   s.x_len = ifd_tensor_count(x->in[X]);
@@ -243,8 +241,8 @@ static ifd_status lower_conv(ifd_lower *x) {
   clip_of(x->node, "clip", &s.call.lo, &s.call.hi);
   clip_of(x->node, "sum_clip", &s.call.sum_lo, &s.call.sum_hi);
   bool depthwise = groups == c && groups == m && groups > 1 && !ifd_node_has_input(x->node, OTHER);
-  return depthwise ? lower_depthwise(x, &s, &roles, plain.dim[0])
-                   : lower_product(x, &s, &roles, plain.dim[0]);
+  return depthwise ? lower_depthwise(x, &s, &ifd_quant_in_order, plain.dim[0])
+                   : lower_product(x, &s, &ifd_quant_in_order, plain.dim[0]);
 }
 
 static double cost_conv(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {

@@ -123,6 +123,16 @@ class Nodes:
             assert same.all(), f"{what}: {got[~same][:5]} instead of {expected[~same][:5]}"
 
 
+def profile(model, *options):
+    """[(operator, kernel)] of the nodes that a session runs, the slowest where they are many; the options say what is fed
+    to the model, a path."""
+    p = subprocess.run([*COMMAND, "run", model, "--profile", *options], capture_output=True, text=True, timeout=60)
+    assert p.returncode == 0, p.stderr
+    head, _, *rows = p.stdout[p.stdout.index("\nNode"):].strip().split("\n\n")[0].splitlines()
+    return [tuple(row[head.index(column):].split("  ")[0] for column in ("Operator", "Kernel")) for row in rows
+            if "nodes that took less" not in row]
+
+
 def equal(got, expected, ulps, atol):
     """Element by element; NaN equals NaN."""
     if not is_float(got.dtype):

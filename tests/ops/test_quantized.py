@@ -1,6 +1,7 @@
 """Quantized operators as sessions run them, on integers: against statements in NumPy that hold exactly, for random
 shapes, zero points at both ends and the largest sums; and QDQ graphs within the steps that float rounding may cost."""
 import itertools
+import tempfile
 
 import numpy as np
 import onnx
@@ -51,7 +52,7 @@ def model_of(nodes, inputs, constants, outputs, opset=21):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
-def test_products():
+def test_products(tmp_path):
     nodes = Nodes(10)
     for ta, tb, tail in itertools.product(TYPES, TYPES, range(6)):
         m, n, k = (int(v) for v in RNG.integers(1, 50, 3))
@@ -67,6 +68,10 @@ def test_products():
         nodes.add("QLinearMatMul", [a, sx, za, b, sw, zb, sy, zy], [requantize(sums, sx, sw, sy, zy)])
     for options in ((), ("--threads", "3"), lib.REFERENCE):
         nodes.check(options=options)
+    onnx.save(nodes.model(), tmp_path / "m.onnx")
+    np.savez(tmp_path / "i.npz", **dict(nodes.inputs))
+    assert set(lib.profile(tmp_path / "m.onnx", "--inputs", tmp_path / "i.npz")) == \
+        {("MatMulInteger", "int8 gemm"), ("QLinearMatMul", "int8 gemm")}
 
 
 def conv_sums(x, w, zx, zw, stride, pads, dilation, group):
@@ -207,15 +212,10 @@ class Qdq:
 
 def operators_of(model, inputs):
     """The operators that a session runs."""
-    import subprocess
-    import tempfile
     with tempfile.TemporaryDirectory() as tmp:
         onnx.save(model, f"{tmp}/m.onnx")
         np.savez(f"{tmp}/i.npz", **inputs)
-        text = subprocess.run([*lib.COMMAND, "run", f"{tmp}/m.onnx", "--inputs", f"{tmp}/i.npz", "--profile"], capture_output=True,
-                              text=True, check=True).stdout
-    lines = text.split("Operator ", 1)[1].splitlines()[2:]
-    return {line.split()[0] for line in itertools.takewhile(str.strip, lines)}
+        return {operator for operator, _ in lib.profile(f"{tmp}/m.onnx", "--inputs", f"{tmp}/i.npz")}
 
 
 FLOATS = ("Conv", "MatMul", "Gemm", "DequantizeLinear", "QuantizeLinear")

@@ -30,10 +30,7 @@ def conv(net, w, rank=3, x="x", **attrs):
 
 
 def operators(folder, *options):
-    text = lib.subprocess.run([*lib.COMMAND, "run", folder / "model.onnx", "--profile", "--inputs", folder / "in.npz", *options],
-                              check=True, capture_output=True, text=True).stdout
-    head, _, *rows = text[text.index("\nNode"):].strip().split("\n\n")[0].splitlines()
-    return [row[head.index("Operator"):].split()[0] for row in rows]
+    return [operator for operator, _ in lib.profile(folder / "model.onnx", "--inputs", folder / "in.npz", *options)]
 
 
 def check(net, y, fires):

@@ -10,6 +10,8 @@ enum { LANES = 16, MAX_K = 1 << 15 }; /* 255² times so many fit int32 */
 
 /* ---- operands ---- */
 
+const ifd_quant_roles ifd_quant_in_order = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
+
 static const ifd_tensor *input(const ifd_lower *x, int i) {
   return i >= 0 && i < x->node->n_inputs ? x->in[i] : NULL;
 }

@@ -20,6 +20,8 @@ typedef struct ifd_quant_roles {
   int x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias;
   int other, other_scale, other_zero, sum_scale, sum_zero; /* what is added to y, and to what */
 } ifd_quant_roles;
+/* In this order, as QLinearMatMul and plans' own operators have them. */
+extern const ifd_quant_roles ifd_quant_in_order;
 
 typedef struct ifd_quant_weights {
   ifd_k_quant_matrix matrix; /* the first; b is set when it is known */
