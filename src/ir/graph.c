@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <assert.h>
 #include <string.h>
 
 #include "ir/ir.h"
@@ -168,6 +169,24 @@ ifd_status ifd_graph_add_output(ifd_error *err, ifd_graph *graph, ifd_value *val
   IFD_PUSH(err, &graph->model->arena, &graph->outputs, value);
   value->n_outputs++;
   return IFD_OK;
+}
+
+static void drop_at(ifd_value **list, int *n, int index) {
+  --*n;
+  for (int i = index; i < *n; i++) list[i] = list[i + 1];
+}
+
+void ifd_graph_drop_input(ifd_graph *graph, int index) {
+  ifd_value *value = graph->inputs.v[index];
+  assert(!ifd_value_n_readers(value));
+  value->is_input = false;
+  (void)ifd_map_set(&graph->values, value->name, NULL);
+  drop_at(graph->inputs.v, &graph->inputs.n, index);
+}
+
+void ifd_graph_drop_output(ifd_graph *graph, int index) {
+  graph->outputs.v[index]->n_outputs--;
+  drop_at(graph->outputs.v, &graph->outputs.n, index);
 }
 
 ifd_status ifd_graph_add_constant(ifd_error *err, ifd_graph *graph, ifd_value *value,

@@ -218,6 +218,9 @@ ifd_status ifd_graph_add_input(ifd_error *err, ifd_graph *graph, ifd_value *valu
 /* Outputs of a graph are its own values: one of an outer graph is passed through an Identity node,
  * appended. */
 ifd_status ifd_graph_add_output(ifd_error *err, ifd_graph *graph, ifd_value *value);
+/* An input, which nobody reads, and its name go; an output is none any more. */
+void ifd_graph_drop_input(ifd_graph *graph, int index);
+void ifd_graph_drop_output(ifd_graph *graph, int index);
 /* Makes the value an initializer; *tensor is copied, its data borrowed. */
 ifd_status ifd_graph_add_constant(ifd_error *err, ifd_graph *graph, ifd_value *value,
                                   const ifd_tensor *tensor);
@@ -237,6 +240,9 @@ void ifd_node_resolve(ifd_node *node);
 ifd_status ifd_node_set_input(ifd_error *err, ifd_node *node, int index, ifd_value *value);
 /* The value must not have a producer: remove the old one first. */
 ifd_status ifd_node_set_output(ifd_error *err, ifd_node *node, int index, ifd_value *value);
+/* An input or output goes, and those behind it move up. */
+void ifd_node_drop_input(ifd_node *node, int index);
+void ifd_node_drop_output(ifd_node *node, int index);
 /* Sets or replaces an attribute; the name is copied, the payload borrowed (graphs get this owner). */
 ifd_status ifd_node_set_attr(ifd_error *err, ifd_node *node, const ifd_attr *attr);
 ifd_status ifd_node_set_int(ifd_error *err, ifd_node *node, const char *name, int64_t i);

@@ -132,6 +132,27 @@ ifd_status ifd_node_set_output(ifd_error *err, ifd_node *node, int index, ifd_va
   return IFD_OK;
 }
 
+void ifd_node_drop_input(ifd_node *node, int index) {
+  assert(index >= 0 && index < node->n_inputs);
+  drop_use(node, index);
+  for (int i = index; i + 1 < node->n_inputs; i++) {
+    node->inputs[i] = node->inputs[i + 1];
+    node->use_at[i] = node->use_at[i + 1];
+    if (node->inputs[i]) node->inputs[i]->uses.v[node->use_at[i]].index = i;
+  }
+  node->n_inputs--;
+}
+
+void ifd_node_drop_output(ifd_node *node, int index) {
+  assert(index >= 0 && index < node->n_outputs);
+  drop_output(node, index);
+  for (int i = index; i + 1 < node->n_outputs; i++) {
+    node->outputs[i] = node->outputs[i + 1];
+    if (node->outputs[i]) node->outputs[i]->output = i;
+  }
+  node->n_outputs--;
+}
+
 /* ---- the list ---- */
 
 static void spread(ifd_node *first, int n, long from, long span) {

@@ -141,6 +141,10 @@ void ifd_rw_remove_constant(ifd_rewrite *rw, ifd_value *value);
  * vanish. */
 ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into);
 
+/* Loses what a Loop carries as number i, and its body hands on as it came, unless its last value is a graph
+ * output or a name is hidden: readers read what it begins with. The Loop may go, too. */
+ifd_status ifd_rw_drop_carried(ifd_rewrite *rw, ifd_node *loop, int i);
+
 /* Whether the file may take so many more bytes. */
 bool ifd_rw_may_grow(const ifd_rewrite *rw, int64_t bytes);
 /* What is known, to be brought up to date after a change. */

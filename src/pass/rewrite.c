@@ -304,6 +304,37 @@ ifd_status ifd_rw_merge(ifd_rewrite *rw, ifd_value *from, ifd_value *into) {
   return IFD_OK;
 }
 
+/* ---- what Loops carry ---- */
+
+/* Whether all readers of `from` see `to` under its name, be it behind `from`, which goes. */
+static bool can_read(const ifd_value *from, const ifd_value *to) {
+  for (int i = 0; i < from->uses.n; i++) {
+    const ifd_value *seen = ifd_graph_find_value(from->uses.v[i].node->graph, to->name);
+    if (seen != to && seen != from) return false;
+  }
+  return true;
+}
+
+ifd_status ifd_rw_drop_carried(ifd_rewrite *rw, ifd_node *loop, int i) {
+  enum { CARRIED = 2, MADE = 1 }; /* the first input, the body's first output */
+  ifd_manager *m = rw->manager;
+  ifd_graph *body = ifd_node_graph(loop, "body");
+  ifd_value *first = loop->inputs[CARRIED + i], *inside = body->inputs.v[CARRIED + i],
+            *last = ifd_node_output(loop, i);
+  if (!can_read(inside, first) || (last && (last->n_outputs || !can_read(last, first)))) return IFD_OK;
+  int64_t bytes = ifd_node_bytes(loop);
+  TRY(ifd_value_replace(m->err, inside, first, false));
+  if (last) TRY(ifd_value_replace(m->err, last, first, false));
+  m->changes++;
+  if (last && loop->n_outputs == 1) return ifd_remove_dead(m, loop);
+  ifd_graph_drop_output(body, MADE + i);
+  ifd_graph_drop_input(body, CARRIED + i);
+  ifd_node_drop_input(loop, CARRIED + i);
+  if (i < loop->n_outputs) ifd_node_drop_output(loop, i);
+  m->bytes += ifd_node_bytes(loop) - bytes;
+  return IFD_OK;
+}
+
 ifd_status ifd_rw_inline_call(ifd_rewrite *rw, ifd_node *call) {
   ifd_manager *m = rw->manager;
   int64_t bytes = ifd_node_bytes(call);
