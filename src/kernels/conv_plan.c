@@ -225,6 +225,12 @@ static int64_t most_places(const ifd_k_conv_shape *s, int d) {
 
 /* ---- the algorithms ---- */
 
+/* Whether one task does it all: of one thread, unless weights from afar would come once for each block of
+ * rows. */
+static bool is_one_task(const ifd_k_conv_plan *p, int64_t rows, int64_t columns, int64_t steps) {
+  return p->threads == 1 && (rows <= 2 * IFD_PRODUCT_ROWS || !ifd_product_streams(columns, steps));
+}
+
 /* Threads part by rows where both read less so: the weights twice, instead of all that rows read and write.
  */
 static void plan_product(ifd_k_conv_plan *p, int64_t places, int64_t taps) {
@@ -233,10 +239,11 @@ static void plan_product(ifd_k_conv_plan *p, int64_t places, int64_t taps) {
   p->spans_batch = places == 1 && !s->transposed;
   int64_t n_rows = p->spans_batch ? p->batch : places;
   ifd_k_gemm_grid grid = ifd_k_gemm_split(n_rows, m, c * taps, true);
-  split_rows(p, n_rows, grid.n_m);
   int64_t block_tasks = grid.n_tasks / grid.n_m;
   bool cheap = taps == 1 && n_rows > ONE_TILE; /* nothing is packed, weights are read for some rows */
   if (grid.n_tasks > 1 && cheap) block_tasks = ifd_max_i64(block_tasks, ENOUGH_TASKS / grid.n_m);
+  if (is_one_task(p, n_rows, m, c * taps)) grid.n_m = block_tasks = 1;
+  split_rows(p, n_rows, grid.n_m);
   split_blocks(p, ifd_conv_panels(s, p->algo), block_tasks, PANELS);
   p->rows_first = grid.n_m > 1 && (double)m * (double)(c * taps) < (double)n_rows * (double)(m + c);
   int64_t segments = ifd_ceil_div(c, 16) * taps + 1; /* one where a group begins at a lane */
@@ -378,7 +385,7 @@ static void plan_first(ifd_k_conv_plan *p) {
 static void plan_planar(ifd_k_conv_plan *p) { plan_band(p, ifd_conv_band_planar, 1); }
 
 bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, ifd_k_conv_algo algo,
-                          int64_t batch) {
+                          int64_t batch, int threads) {
   static void (*const plans[IFD_K_N_CONV_ALGOS])(ifd_k_conv_plan *) = {
       [IFD_K_CONV_DIRECT] = plan_direct,
       [IFD_K_CONV_WINOGRAD] = plan_winograd,
@@ -394,7 +401,7 @@ bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, 
       [IFD_K_CONV_FIRST] = plan_first,
       [IFD_K_CONV_FRAMES] = plan_frames,
       [IFD_K_CONV_PLANAR] = plan_planar};
-  *plan = (ifd_k_conv_plan){.shape = *shape, .algo = algo, .batch = batch};
+  *plan = (ifd_k_conv_plan){.shape = *shape, .algo = algo, .batch = batch, .threads = threads};
   if (!sizes_fit(shape, batch)) return false;
   plans[algo](plan);
   plan->n_tasks = (plan->spans_batch ? 1 : batch) * plan->n_parts * plan->row_tasks * plan->block_tasks;

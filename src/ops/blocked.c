@@ -254,7 +254,7 @@ static ifd_status place_expansion(ifd_lower *x, conv_params *p) {
     before.in[d] = before.out[d] = s->in[d];
     before.kernel[d] = before.stride[d] = before.dilation[d] = 1;
   }
-  EXPECT(x->err, ifd_k_conv_plan_init(&plan, &before, IFD_K_CONV_DIRECT, 1), LIMIT,
+  EXPECT(x->err, ifd_k_conv_plan_init(&plan, &before, IFD_K_CONV_DIRECT, 1, x->threads), LIMIT,
          "the convolution is larger than memory");
   packing_of(x, &plan, &how);
   p->expansion = ifd_epilogue_act(x->node, "expansion", "expansion_p", "expansion_rounding");
@@ -307,7 +307,7 @@ static ifd_status lower_conv_as(ifd_lower *x, bool transposed) {
   shape.before = is_expanded(x) ? x->in[6]->shape.dim[1] : 0;
   ifd_k_conv_algo algo = shape.before ? IFD_K_CONV_EXPANDED : ifd_k_conv_choose(&shape, wish);
   conv_params p = {.kernels = ifd_k_conv(x->isa), .epilogue = ifd_epilogue_of(x->node)};
-  EXPECT(x->err, ifd_k_conv_plan_init(&p.plan, &shape, algo, plain.dim[0]), LIMIT,
+  EXPECT(x->err, ifd_k_conv_plan_init(&p.plan, &shape, algo, plain.dim[0], x->threads), LIMIT,
          "the convolution is larger than memory");
   p.has_bias = x->node->n_inputs > 2 && x->in[2];
   p.has_other = x->node->n_inputs > 3 && x->in[3];

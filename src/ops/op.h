@@ -132,7 +132,7 @@ typedef struct ifd_lower {
   ifd_arena *arena; /* the plan's: parameters live here */
   ifd_isa isa;
   bool exact_conv; /* the session wants no Winograd */
-  int threads;     /* of a run: how sums of integers are split may follow from it, for it changes no bit */
+  int threads;     /* of a run: how work is split may follow from it where that changes no bit */
   /* Type and shape of each input and output (numbers only); NULL where absent. An input whose content is
    * known already has data (it may be splat or packed: read it with ifd_tensor_get_* or have it packed). */
   const ifd_tensor *const *in;

@@ -236,7 +236,7 @@ static ifd_status lower_conv(ifd_lower *x) {
   ifd_k_conv_plan sizes; /* of a float convolution: as large */
   s.shape = ifd_conv_shape_of(&window, c, m, groups, false);
   s.x_len = ifd_tensor_count(x->in[X]);
-  EXPECT(x->err, ifd_k_conv_plan_init(&sizes, &s.shape, IFD_K_CONV_DIRECT, plain.dim[0]), LIMIT,
+  EXPECT(x->err, ifd_k_conv_plan_init(&sizes, &s.shape, IFD_K_CONV_DIRECT, plain.dim[0], x->threads), LIMIT,
          "the convolution is larger than memory");
   clip_of(x->node, "clip", &s.call.lo, &s.call.hi);
   clip_of(x->node, "sum_clip", &s.call.sum_lo, &s.call.sum_hi);

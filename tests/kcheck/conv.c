@@ -161,7 +161,7 @@ static void describe(const problem *p, char *to, size_t size) {
 /* y of `batch` samples from the n-th on; split: in smaller tasks than planned. */
 static buffer run(const problem *p, ifd_isa isa, int64_t n, int64_t batch, uint64_t *split) {
   ifd_k_conv_plan plan;
-  assert_true(ifd_k_conv_plan_init(&plan, &p->s, p->algo, batch));
+  assert_true(ifd_k_conv_plan_init(&plan, &p->s, p->algo, batch, n ? 2 : 1));
   if (split) {
     int64_t most = plan.rows, blocks = rand_in(split, 1, plan.blocks);
     if (blocks < plan.blocks && p->algo <= IFD_K_CONV_WINOGRAD_2_HALF && p->algo > IFD_K_CONV_DIRECT)
@@ -288,7 +288,7 @@ static void check_packed(const problem *p, const ifd_k_conv_plan *plan, ifd_isa 
 /* In shares, on every ISA and of one number for all as `ref` packs the whole at once. */
 static void check_packing(problem *p) {
   ifd_k_conv_plan plan;
-  assert_true(ifd_k_conv_plan_init(&plan, &p->s, p->algo, 1));
+  assert_true(ifd_k_conv_plan_init(&plan, &p->s, p->algo, 1, 2));
   buffer want = buffer_new(plan.packed_len);
   for (int splat = 0; splat < 2; splat++) {
     for (size_t i = 1; splat && i < p->w.len / sizeof(float); i++) p->w.f[i] = p->w.f[0];
@@ -580,7 +580,7 @@ static void sizes_overflow(void **unused) {
   ifd_k_conv_plan plan;
   ifd_k_conv_shape s = {.c = INT64_MAX / 2, .m = INT64_MAX / 2, .groups = 1};
   for (int d = 0; d < 3; d++) flat_axis(&s, d);
-  assert_false(ifd_k_conv_plan_init(&plan, &s, IFD_K_CONV_DIRECT, 1));
+  assert_false(ifd_k_conv_plan_init(&plan, &s, IFD_K_CONV_DIRECT, 1, 2));
 }
 
 int main(void) {

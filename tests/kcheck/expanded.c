@@ -49,7 +49,7 @@ static buffer pack(const ifd_k_conv_plan *plan, const buffer *w, ifd_isa isa) {
 
 static ifd_k_conv_plan plan_of(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, int64_t batch) {
   ifd_k_conv_plan plan;
-  assert_true(ifd_k_conv_plan_init(&plan, s, algo, batch));
+  assert_true(ifd_k_conv_plan_init(&plan, s, algo, batch, 2));
   return plan;
 }
 

@@ -62,6 +62,7 @@ typedef struct ifd_k_conv_plan {
   ifd_k_conv_shape shape;
   ifd_k_conv_algo algo;
   int64_t batch;
+  int threads;
   size_t packed_len;  /* bytes of packed weights */
   size_t scratch_len; /* bytes for each worker */
   int64_t n_tasks;    /* of the whole batch */
@@ -76,9 +77,10 @@ typedef struct ifd_k_conv_plan {
   int64_t n_parts, n_rows, rows, row_tasks, n_blocks, block_unit, blocks, block_tasks;
 } ifd_k_conv_plan;
 
-/* False where a size overflows. All sizes are >= 1. */
+/* False where a size overflows. All sizes are >= 1. `threads` of a run change how the work splits, which
+ * changes no bit. */
 bool ifd_k_conv_plan_init(ifd_k_conv_plan *plan, const ifd_k_conv_shape *shape, ifd_k_conv_algo algo,
-                          int64_t batch);
+                          int64_t batch, int threads);
 /* What x becomes while it is read: min(max(x * scale + shift, lo), hi), rounded after each. */
 typedef struct ifd_k_prologue {
   const float *scale, *shift; /* [ceil(c / 16)][16] */
