@@ -1,12 +1,14 @@
 #include <string.h>
 
 #include "pass/foreign.h"
+#include "pass/half.h"
 #include "pass/ints.h"
 
 /* MatMulNBits, which language models are exported with (domain com.microsoft): x times the transpose of a
  * matrix [N, K] of integers of a few bits, in blocks of block_size along K that each have a scale and a zero
  * point. ONNX says that as DequantizeLinear by blocks, from opset 21 on. Columns that are told by an index to
- * belong to blocks elsewhere go there, and those of x with them. */
+ * belong to blocks elsewhere go there, and those of x with them. Of 16-bit floats the whole product is one of
+ * FLOAT, whose result is rounded. */
 
 enum { A, B, SCALES, ZEROS, GROUPS, BIAS };
 
@@ -78,15 +80,22 @@ static ifd_status sort_columns(ifd_rewrite *rw, packed *p, const ifd_tensor *gro
   return IFD_OK;
 }
 
+static bool is_of_reals(const ifd_tensor *t, int64_t count) {
+  return t && (t->dtype == IFD_FLOAT || ifd_dtype_is_half(t->dtype)) && ifd_tensor_count(t) == count;
+}
+
+static ifd_status as_float(ifd_rewrite *rw, ifd_tensor *out, const ifd_tensor *t) {
+  return ifd_dtype_is_half(t->dtype) ? ifd_half_widen(rw, out, t) : (*out = *t, IFD_OK);
+}
+
 /* What the product takes: matrix, scales and, of integers, zero points. */
 static const char *check_parts(ifd_rewrite *rw, const ifd_node *node, const packed *p) {
   const ifd_tensor *b = ifd_rw_constant(rw, node->inputs[B]), *s = ifd_rw_constant(rw, node->inputs[SCALES]);
   const ifd_tensor *z = ifd_rw_constant(rw, ifd_node_input(node, ZEROS));
-  if (!is_of(b, IFD_UINT8, p->n * (p->blocks * p->block * p->bits / 8)) ||
-      !is_of(s, IFD_FLOAT, p->n * p->blocks))
-    return "its matrix is not constant, or not of float";
+  if (!is_of(b, IFD_UINT8, p->n * (p->blocks * p->block * p->bits / 8)) || !is_of_reals(s, p->n * p->blocks))
+    return "its matrix is not constant, or its scales are no floats";
   if (ifd_node_has_input(node, ZEROS) && !is_of(z, IFD_UINT8, p->n * ((p->blocks * p->bits + 7) / 8)) &&
-      !is_of(z, IFD_FLOAT, p->n * p->blocks))
+      !is_of_reals(z, p->n * p->blocks))
     return "its zero points are not constant";
   return NULL;
 }
@@ -118,13 +127,14 @@ static ifd_status take_off(ifd_rewrite *rw, ifd_value **real, const packed *p, c
 static ifd_status dequantize(ifd_rewrite *rw, ifd_value **out, const ifd_node *node, packed *p, int since) {
   const ifd_tensor *s = ifd_rw_constant(rw, node->inputs[SCALES]);
   const ifd_tensor *z = ifd_rw_constant(rw, ifd_node_input(node, ZEROS));
-  bool floats = z && z->dtype == IFD_FLOAT;
-  ifd_tensor scales = *s;
+  bool floats = z && z->dtype != IFD_UINT8;
+  ifd_tensor scales;
   ifd_value *in[3];
   ifd_node *real;
   p->wide = floats ? p->blocks * p->block : p->k;
   TRY(unpack(rw, &in[0], ifd_rw_constant(rw, node->inputs[B]), p, p->blocks * p->block, p->wide, p->order,
              node->inputs[B]->name));
+  TRY(as_float(rw, &scales, s));
   scales.shape = (ifd_shape){2, {p->n, p->blocks}};
   TRY(ifd_rw_add_constant(rw, &in[1], &scales, node->inputs[SCALES]->name));
   if (z && !floats) TRY(unpack(rw, &in[2], z, p, p->blocks, p->blocks, NULL, node->inputs[ZEROS]->name));
@@ -134,6 +144,19 @@ static ifd_status dequantize(ifd_rewrite *rw, ifd_value **out, const ifd_node *n
   TRY(ifd_node_set_int(ifd_rw_error(rw), real, "block_size", p->block));
   *out = real->outputs[0];
   return floats ? take_off(rw, out, p, s, z) : IFD_OK;
+}
+
+/* y = x · real, plus the bias, in the type of the scales. */
+static ifd_status multiply(ifd_rewrite *rw, ifd_value **y, const ifd_node *node, ifd_value *x,
+                           ifd_value *real) {
+  ifd_value *bias = ifd_node_input(node, BIAS);
+  ifd_dtype dtype = ifd_rw_constant(rw, node->inputs[SCALES])->dtype;
+  bool half = ifd_dtype_is_half(dtype);
+  if (half) TRY(ifd_foreign_cast(rw, &x, IFD_FLOAT));
+  if (half && bias) TRY(ifd_foreign_cast(rw, &bias, IFD_FLOAT));
+  TRY(ifd_foreign_binary(rw, y, "MatMul", x, real));
+  TRY(ifd_foreign_binary(rw, y, "Add", *y, bias));
+  return half ? ifd_foreign_cast(rw, y, dtype) : IFD_OK;
 }
 
 static ifd_status expand(ifd_rewrite *rw, ifd_node *node) {
@@ -163,8 +186,7 @@ static ifd_status expand(ifd_rewrite *rw, ifd_node *node) {
     TRY(ifd_node_set_int(ifd_rw_error(rw), gather, "axis", -1));
     x = gather->outputs[0];
   }
-  TRY(ifd_foreign_binary(rw, &y, "MatMul", x, transpose->outputs[0]));
-  TRY(ifd_foreign_binary(rw, &y, "Add", y, ifd_node_input(node, BIAS)));
+  TRY(multiply(rw, &y, node, x, transpose->outputs[0]));
   return ifd_rw_replace(rw, node->outputs[0], y);
 }
 

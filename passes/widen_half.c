@@ -2,9 +2,6 @@
 #include "pass/ints.h"
 #include "pass/quant.h"
 
-#include "tensor/convert.h"
-#include <string.h>
-
 /* Operators whose kernels compute in float do so for float16 and bfloat16, too: what comes in is cast,
  * exactly, and what goes out is rounded once (round_half). Elementwise operators and those that move elements
  * would take the narrow types as they are, and do where none of the others is next to them. */
@@ -32,20 +29,10 @@ static ifd_status cast(ifd_rewrite *rw, ifd_value **out, ifd_value *value, ifd_d
   return ifd_node_set_int(ifd_rw_error(rw), node, "to", to);
 }
 
-/* One number repeated stays one; others may lie anywhere, and are read by way of a block that does not. */
 static ifd_status widen_constant(ifd_rewrite *rw, ifd_value **out, const ifd_value *value,
                                  const ifd_tensor *c) {
-  enum { SOME = 4096 };
-  uint16_t narrow[SOME];
   ifd_tensor wide;
-  int64_t count = ifd_tensor_count(c), n = c->splat && count ? 1 : count;
-  TRY(ifd_tensor_new_raw(ifd_rw_error(rw), &wide, ifd_rw_arena(rw), IFD_FLOAT, &(ifd_shape){1, {n}}));
-  for (int64_t i = 0, some; i < n; i += some) {
-    some = ifd_min_i64(SOME, n - i);
-    memcpy(narrow, (const char *)c->data + i * (int64_t)sizeof *narrow, (size_t)some * sizeof *narrow);
-    ifd_load_f32(c->dtype, narrow, (float *)wide.data + i, some);
-  }
-  wide.shape = c->shape, wide.splat = c->splat;
+  TRY(ifd_half_widen(rw, &wide, c));
   return ifd_rw_add_constant(rw, out, &wide, value->name);
 }
 

@@ -64,3 +64,17 @@ bool ifd_rw_is_rounded(ifd_rewrite *rw, const ifd_value *v, const char *rounding
   enum { VALUES = 64 };
   return is_rounded(&(search){rw, rounding, VALUES}, v);
 }
+
+ifd_status ifd_half_widen(ifd_rewrite *rw, ifd_tensor *wide, const ifd_tensor *c) {
+  enum { SOME = 4096 };
+  uint16_t narrow[SOME];
+  int64_t count = ifd_tensor_count(c), n = c->splat && count ? 1 : count;
+  TRY(ifd_tensor_new_raw(ifd_rw_error(rw), wide, ifd_rw_arena(rw), IFD_FLOAT, &(ifd_shape){1, {n}}));
+  for (int64_t i = 0, some; i < n; i += some) {
+    some = ifd_min_i64(SOME, n - i);
+    memcpy(narrow, (const char *)c->data + i * (int64_t)sizeof *narrow, (size_t)some * sizeof *narrow);
+    ifd_load_f32(c->dtype, narrow, (float *)wide->data + i, some);
+  }
+  wide->shape = c->shape, wide->splat = c->splat;
+  return IFD_OK;
+}

@@ -9,5 +9,8 @@
 const char *ifd_half_rounding(ifd_dtype half);
 /* Whether every element of a FLOAT value is known to be one of the type that `rounding` rounds to. */
 bool ifd_rw_is_rounded(ifd_rewrite *rw, const ifd_value *v, const char *rounding);
+/* A constant of 16-bit floats in FLOAT, in the model's arena. One number repeated stays one; others may lie
+ * anywhere, and are read by way of a block that does not. */
+ifd_status ifd_half_widen(ifd_rewrite *rw, ifd_tensor *wide, const ifd_tensor *half);
 
 #endif

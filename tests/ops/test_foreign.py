@@ -2,6 +2,7 @@
 are constant and the batch is free, as in files."""
 import math
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -355,6 +356,22 @@ def test_packed_weights(bits, k, block):
     attrs = {"K": k, "N": n, "bits": bits, "block_size": block, "tolerance": 1e-5}
     check(x @ weights(z) + c, "MatMulNBits", [x, b, s.ravel(), packed(z, bits).ravel(), None, c], [1, 2, 3, 5], **attrs)
     check(x @ weights(np.full_like(z, 1 << bits - 1)), "MatMulNBits", [x, b, s.ravel()], [1, 2], **attrs)
+
+
+@pytest.mark.parametrize("half", (np.float16, ml_dtypes.bfloat16))
+@pytest.mark.parametrize("k, n, block", ((64, 6, 32), (600, 500, 32)))
+def test_packed_weights_of_halves(half, k, n, block):
+    """The product is one of floats, and its result is rounded."""
+    blocks = -(-k // block)
+    q, z = RNG.integers(0, 16, (n, blocks * block)), RNG.integers(0, 16, (n, blocks))
+    x, c, s, zf = (a.astype(half) for a in (f(2, 3, k), f(n), RNG.uniform(.01, .05, (n, blocks)), 3 * f(n, blocks)))
+    def result(zero):
+        w = (q - np.repeat(zero.astype(F32), block, 1)) * np.repeat(s.astype(F32), block, 1)
+        return (x.astype(F32) @ w[:, :k].T + c.astype(F32)).astype(half)
+    attrs = {"K": k, "N": n, "bits": 4, "block_size": block, "tolerance": 1e-2 if half != np.float16 else 1e-3}
+    b = packed(q, 4).reshape(n, blocks, -1)
+    check(result(z), "MatMulNBits", [x, b, s.ravel(), packed(z, 4).ravel(), None, c], [1, 2, 3, 5], **attrs)
+    check(result(zf), "MatMulNBits", [x, b, s.ravel(), zf.ravel(), None, c], [1, 2, 3, 5], **attrs)
 
 
 @pytest.mark.parametrize("bits", (2, 4, 8))
