@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 #ifdef IFD_X86
-#include <cpuid.h>
 #include <sys/syscall.h>
 #endif
 
@@ -46,9 +45,8 @@ ifd_isa ifd_cpu_isa_at_most(const char *name) { return (ifd_isa)at_most(ifd_cpu_
 /* Linux gives a process tiles when it asks for them. */
 static bool has_tiles(void) {
 #ifdef IFD_X86
-  enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
-  unsigned a, b, c, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (~d & (AMX_TILE | AMX_INT8))) return false;
+  enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+  if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-int8")) return false;
   return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 #else
   return false;

@@ -1,6 +1,7 @@
 /* Integer products: every ISA and every instruction gives the sums of plain C, and the same bits after
  * them. */
 #include "kcheck/buffer.h"
+#include "kcheck/quant_pack.h"
 
 #include "kernels/kernels.h"
 #include "kernels/quant/quant.h"
@@ -136,7 +137,7 @@ static buffer pack(const operands *o, int pair_lanes) {
   const ifd_k_quant_matrix m = {o->b.f,        o->b_unsigned,    o->n,      o->k,
                                 .inner = o->k, .inner_rs = o->n, .b_cs = 1, .pair_lanes = pair_lanes};
   buffer packed = buffer_new(ifd_k_quant_packed_len(o->n, o->k, pair_lanes));
-  ifd_k_quant_pack_b((int8_t *)packed.f, &m);
+  pack_in_parts((int8_t *)packed.f, &m);
   return packed;
 }
 

@@ -1,6 +1,7 @@
 /* Convolutions of bytes as products: rows that are gathered and rows that are read by lines give, on every
  * ISA and by every instruction, the sums of plain C, and write no other place. */
 #include "kcheck/buffer.h"
+#include "kcheck/quant_pack.h"
 
 #include "kernels/kernels.h"
 #include "kernels/quant/quant.h"
@@ -101,7 +102,7 @@ static buffer pack(const layer *l, int64_t group, const ifd_k_quant_lines *lines
                           .pair_lanes = pair_lanes};
   if (lines) ifd_k_quant_lines_matrix(&m, lines, s);
   buffer packed = buffer_new(ifd_k_quant_packed_len(n, m.k, pair_lanes));
-  ifd_k_quant_pack_b((int8_t *)packed.f, &m);
+  pack_in_parts((int8_t *)packed.f, &m);
   return packed;
 }
 
@@ -213,7 +214,7 @@ static void check_depthwise(const layer *l, ifd_isa isa, bool quads, ifd_k_quant
   ifd_k_quant_matrix m = {.b = l->w.f, .n = s->m, .k = taps, .inner = taps, .inner_rs = 1, .b_cs = taps};
   if (quads) ifd_k_quant_quads_matrix(&m, s);
   buffer packed = buffer_new(ifd_k_quant_packed_len(s->m, m.k, 0));
-  ifd_k_quant_pack_b((int8_t *)packed.f, &m);
+  pack_in_parts((int8_t *)packed.f, &m);
   buffer y = buffer_new((size_t)(l->places * s->m * ifd_k_quant_size(out)));
   buffer scratch = buffer_new(ifd_k_quant_depthwise_scratch_len(s));
   const ifd_k_quant_image image = {.shape = s,

@@ -138,7 +138,9 @@ typedef struct ifd_k_quant_matrix {
   int64_t piece, merge, line, lines, line_rs, tap_rs; /* 0, or as said above */
   int pair_lanes;                                     /* where pairs shall be split */
 } ifd_k_quant_matrix;
-void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from);
+/* Parts that threads may pack at the same time, and those of [begin, end). */
+int64_t ifd_k_quant_parts(const ifd_k_quant_matrix *m);
+void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from, int64_t begin, int64_t end);
 /* Bytes that runs of at most m rows need. */
 size_t ifd_k_quant_scratch_len(const ifd_k_quant_product *p, int64_t m);
 /* Whether a convolution is better run by lines than gathered, and how. Pieces are as long as the taps in them

@@ -149,7 +149,8 @@ static void run_prepare(const void *params, const ifd_args *args, int task) {
   if (!c->packed) {
     ifd_k_quant_matrix m = c->w.matrix;
     m.b = (const char *)args->in[c->roles.w] + task * c->w.stride;
-    ifd_k_quant_pack_b((int8_t *)args->shared + c->packed_at + (size_t)task * c->packed_step, &m);
+    ifd_k_quant_pack_b((int8_t *)args->shared + c->packed_at + (size_t)task * c->packed_step, &m, 0,
+                       ifd_k_quant_parts(&m));
   }
   const int32_t *sums = ifd_k_quant_column_sums(ifd_quant_packed(c, args, task), n, k);
   columns to = columns_of(c, args, task);
@@ -165,16 +166,17 @@ static size_t packed_step(const ifd_k_quant_matrix *m) {
   return (ifd_k_quant_packed_len(m->n, m->k, m->pair_lanes) + 63) / 64 * 64;
 }
 
-/* A share is whole matrices. */
+/* A share is parts of matrices, one behind another. */
 static void pack_matrices(void *to, const void *from, const void *params, int share, int n_shares) {
   const ifd_quant_weights *w = params;
-  size_t step = packed_step(&w->matrix);
+  const int64_t parts = ifd_k_quant_parts(&w->matrix);
   int64_t begin, end;
-  ifd_packing_share(w->count, share, n_shares, &begin, &end);
-  for (int64_t i = begin; i < end; i++) {
+  ifd_packing_share(w->count * parts, share, n_shares, &begin, &end);
+  for (int64_t i = begin / parts, first = begin % parts; i * parts < end; i++, first = 0) {
     ifd_k_quant_matrix m = w->matrix;
     m.b = (const char *)from + i * w->stride;
-    ifd_k_quant_pack_b((int8_t *)to + (size_t)i * step, &m);
+    ifd_k_quant_pack_b((int8_t *)to + (size_t)i * packed_step(&m), &m, first,
+                       ifd_min_i64(parts, end - i * parts));
   }
 }
 
