@@ -21,6 +21,7 @@ typedef struct basis {
   const ifd_tensor *weights;
   int64_t rows, n, stride, pads[2];
   double *values;  /* of one row of the weights */
+  double *wave;    /* and what it is without the window */
   double *re, *im; /* exp(-2 pi i t / n) */
   double *window;
   layout l;
@@ -104,17 +105,24 @@ static double largest_weight(const basis *b) {
   return most;
 }
 
+/* Of row m; half a turn on, it is the same or the opposite. */
+static const double *wave_of(const basis *b, int64_t m) {
+  const row r = row_of(b, m);
+  const int64_t period = b->n % 2 ? b->n : b->n / 2;
+  double *wave = b->wave;
+  for (int64_t t = 0, at = 0; t < period; t++, at = at + r.k < b->n ? at + r.k : at + r.k - b->n)
+    wave[t] = r.sign * r.wave[at];
+  for (int64_t t = period; t < b->n; t++) wave[t] = r.k % 2 ? -wave[t - period] : wave[t - period];
+  return wave;
+}
+
 /* The window that is nearest to all rows; 0 where every wave is. */
 static void fit_window(basis *b, double *squares) {
   memset(b->window, 0, (size_t)b->n * sizeof *b->window);
   memset(squares, 0, (size_t)b->n * sizeof *squares);
   for (int64_t m = 0; m < b->rows; m++) {
-    const row r = row_of(b, m);
-    const double *w = values_of(b, m);
-    for (int64_t t = 0, at = 0; t < b->n; t++, at = at + r.k < b->n ? at + r.k : at + r.k - b->n) {
-      double v = r.sign * r.wave[at];
-      b->window[t] += w[t] * v, squares[t] += v * v;
-    }
+    const double *w = values_of(b, m), *v = wave_of(b, m);
+    for (int64_t t = 0; t < b->n; t++) b->window[t] += w[t] * v[t], squares[t] += v[t] * v[t];
   }
   for (int64_t t = 0; t < b->n; t++) b->window[t] = squares[t] > 1e-6 ? b->window[t] / squares[t] : 0;
 }
@@ -122,23 +130,30 @@ static void fit_window(basis *b, double *squares) {
 /* Whether each row, or one of so many, is a wave under the window, not off by more than `error`. */
 static bool has_window(const basis *b, double error, int64_t of) {
   for (int64_t m = 0; m < b->rows; m += of) {
-    const row r = row_of(b, m);
-    const double *w = values_of(b, m);
-    for (int64_t t = 0, at = 0; t < b->n; t++, at = at + r.k < b->n ? at + r.k : at + r.k - b->n)
-      if (!(fabs(w[t] - b->window[t] * r.sign * r.wave[at]) <= error)) return false;
+    const double *w = values_of(b, m), *v = wave_of(b, m);
+    int64_t off = 0;
+    for (int64_t t = 0; t < b->n; t++) off += !(fabs(w[t] - b->window[t] * v[t]) <= error);
+    if (off) return false;
   }
-  return isfinite(error);
+  return error > 0 && isfinite(error);
 }
 
-/* A look that most other weights do not pass, nor other layouts: bin 0 of the real parts is the window
- * itself, rounded, and the largest weights are there; of imaginary parts it is zero. */
-static bool may_fit(basis *b) {
-  const bool real = b->l.real >= 0;
-  const double *first = values_of(b, real ? b->l.real : b->l.imaginary);
-  double most = largest(first, b->n, 0);
-  if (!real) return most <= tolerance * largest(values_of(b, b->l.imaginary + b->l.step), b->n, 0);
+/* Bin 0 of the real parts is the window itself, and the largest weights are there. Most other weights, and
+ * other layouts, fail at the first look. */
+static bool has_first_window(basis *b) {
+  const double *first = values_of(b, b->l.real);
   memcpy(b->window, first, (size_t)b->n * sizeof *first);
-  return most > 0 && has_window(b, 2 * tolerance * most, (b->rows + 7) / 8);
+  const double error = tolerance * largest(first, b->n, 0);
+  return has_window(b, 2 * error, (b->rows + 7) / 8) && has_window(b, error, 1);
+}
+
+/* Bin 0 of the imaginary parts is zero: the window is where all rows together say. */
+static bool has_fitted_window(basis *b, double *scratch) {
+  const layout *l = &b->l;
+  const double second = largest(values_of(b, l->imaginary + l->step), b->n, 0);
+  if (largest(values_of(b, l->imaginary), b->n, 0) > tolerance * second) return false;
+  fit_window(b, scratch);
+  return has_window(b, tolerance * largest_weight(b), 1);
 }
 
 /* Real parts, imaginary parts, or both: one after the other, or in turns. */
@@ -151,10 +166,7 @@ static bool find_layout(basis *b, double *scratch) {
     bool both = all[i].real >= 0 && all[i].imaginary >= 0;
     if (all[i].bins > most || (both && m % 2)) continue;
     b->l = all[i];
-    if (!may_fit(b)) continue;
-    const double error = tolerance * largest_weight(b);
-    fit_window(b, scratch);
-    if (error > 0 && has_window(b, error, 1)) return true;
+    if (b->l.real >= 0 ? has_first_window(b) : has_fitted_window(b, scratch)) return true;
   }
   return false;
 }
@@ -204,6 +216,7 @@ static ifd_status make_waves(ifd_rewrite *rw, basis *b) {
   ALLOC(ifd_rw_error(rw), b->re, ifd_new_array(ifd_rw_scratch(rw), double, b->n));
   ALLOC(ifd_rw_error(rw), b->im, ifd_new_array(ifd_rw_scratch(rw), double, b->n));
   ALLOC(ifd_rw_error(rw), b->values, ifd_new_array(ifd_rw_scratch(rw), double, b->n));
+  ALLOC(ifd_rw_error(rw), b->wave, ifd_new_array(ifd_rw_scratch(rw), double, b->n));
   ALLOC(ifd_rw_error(rw), b->window, ifd_new_array(ifd_rw_scratch(rw), double, b->n));
   for (int64_t t = 0; t < b->n; t++) {
     const ifd_complex root = ifd_fft_root(t, b->n);
@@ -225,9 +238,9 @@ static ifd_status find_other_half(ifd_rewrite *rw, ifd_node **out, const ifd_nod
         found.n != real.n || found.stride != real.stride ||
         memcmp(found.pads, real.pads, sizeof found.pads) != 0)
       continue;
-    double error = tolerance * largest_weight(&found);
+    const double error = tolerance * largest(b->window, b->n, 0);
     for (found.l = (layout){real.rows, -1, 0, 1, 1}; found.l.sign >= -1; found.l.sign -= 2)
-      if (error > 0 && has_window(&found, error, 1)) {
+      if (has_window(&found, error, 1)) {
         b->l = (layout){real.rows, 0, real.rows, 1, found.l.sign};
         *out = other;
         return IFD_OK;
