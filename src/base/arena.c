@@ -1,5 +1,6 @@
 #include "base/arena.h"
 
+#include "base/os.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,6 +45,7 @@ static void *alloc_raw(ifd_arena *arena, size_t size, size_t align) {
   b->size = block_size;
   b->is_data = own && align == HEADER;
   char *data = (char *)b + HEADER;
+  if (b->is_data) ifd_memory_populate(data, size);
   if (own && arena->blocks) {
     b->next = arena->blocks->next;
     arena->blocks->next = b;

@@ -21,11 +21,29 @@ double ifd_now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Of the pages that lie wholly in these bytes. */
+static void advise_pages(const void *p, size_t size, int advice) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)p + page - 1) / page * page,
+            to = ((uintptr_t)p + size) / page * page;
+  int reason = errno;
+  if (from < to) madvise((void *)from, to - from, advice);
+  errno = reason;
+}
+
 void ifd_memory_prefer_large_pages(void *p, size_t size) {
 #ifdef MADV_HUGEPAGE
   int reason = errno;
   madvise(p, size / IFD_LARGE_PAGE * IFD_LARGE_PAGE, MADV_HUGEPAGE);
   errno = reason;
+#else
+  (void)p, (void)size;
+#endif
+}
+
+void ifd_memory_populate(void *p, size_t size) {
+#ifdef MADV_POPULATE_WRITE
+  enum { WORTH_IT = 1 << 16 };
+  if (size >= WORTH_IT) advise_pages(p, size, MADV_POPULATE_WRITE);
 #else
   (void)p, (void)size;
 #endif
@@ -51,13 +69,7 @@ void ifd_file_unmap(ifd_file *file) {
   *file = ifd_file_from_memory(NULL, 0);
 }
 
-void ifd_memory_let_go(const void *p, size_t len) {
-  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)p + page - 1) / page * page,
-            to = ((uintptr_t)p + len) / page * page;
-  int reason = errno;
-  if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
-  errno = reason;
-}
+void ifd_memory_let_go(const void *p, size_t len) { advise_pages(p, len, MADV_DONTNEED); }
 
 static ifd_status check_regular(ifd_error *err, int fd, struct stat *st, const char *name) {
   if (fstat(fd, st)) FAIL(err, IO, "cannot read '%s': %m", name);

@@ -56,6 +56,8 @@ ifd_status ifd_file_replace(ifd_error *err, const char *path, const void *p, siz
  * [p, p + size), where p is aligned to one. Only time depends on whether the system gives them. */
 enum { IFD_LARGE_PAGE = 1 << 21 };
 void ifd_memory_prefer_large_pages(void *p, size_t size);
+/* Asks for pages that are about to be written, all at once instead of one by one. */
+void ifd_memory_populate(void *p, size_t size);
 
 /* Bytes that this process can hold: the machine's memory, or less where its control group or its limits say
  * so. */
