@@ -1,18 +1,22 @@
 #include "base/cgroup.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ROOT "/sys/fs/cgroup"
 enum { PATH = 4096, TEXT = 128 };
 
 static bool read_file(void *context, const char *path, char *text, size_t size) {
   (void)context;
-  FILE *f = fopen(path, "re");
-  if (!f) return false;
-  text[fread(text, 1, size - 1, f)] = 0;
-  fclose(f);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  size_t len = 0;
+  for (ssize_t n; (n = read(fd, text + len, size - 1 - len)) > 0;) len += (size_t)n;
+  text[len] = 0;
+  close(fd);
   return true;
 }
 

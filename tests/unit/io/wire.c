@@ -69,6 +69,8 @@ static const struct {
     {TENSOR, BYTES("\x52\x04\x00\x00\x00\x00"), "double_data: malformed packed"},
     {TENSOR, BYTES("\x0a\x02\x01\xff"), "dims: malformed packed"},
     {TENSOR, BYTES("\x48\x01"), "raw_data: wire type 0"},
+    {TENSOR, BYTES("\x08\x01\x08\x02\x08\xff"), "byte 4: TensorProto.dims: the value is cut off"},
+    {TENSOR, BYTES("\x25\x00\x00\x80\x3f\x25\x00\x00"), "byte 5: TensorProto.float_data: the value is cut"},
 };
 
 static void malformed_bytes_are_refused(void **state) {
@@ -171,6 +173,9 @@ static void unpacked_numbers_are_read(void **state) {
   assert_int_equal(t->n_dims, 4);
   for (int i = 0; i < 4; i++) assert_int_equal(t->dims[i], i + 2);
   assert_true(t->n_float_data == 1 && t->float_data[0] == 1);
+  t = unpack(TENSOR, BYTES("\x08\x80\x01\x08\x02\x25\x00\x00\x80\x3f\x25\x00\x00\x00\x40\x08\x03\x10\x01"));
+  assert_true(t->n_dims == 3 && t->dims[0] == 128 && t->dims[1] == 2 && t->dims[2] == 3);
+  assert_true(t->n_float_data == 2 && t->float_data[0] == 1 && t->float_data[1] == 2 && t->data_type == 1);
 }
 
 static void unknown_fields_are_kept(void **state) {
