@@ -24,16 +24,27 @@ static bool operands(ifd_rewrite *rw, const ifd_node *node, bool trans_b, ifd_va
   return few_terms(ifd_rw_dim(rw, x.q, ra - 1)) || few_terms(ifd_rw_dim(rw, w.q, trans_b ? rb - 1 : rb - 2));
 }
 
-/* A float vector with one number for each of n columns. */
-static bool is_bias(ifd_rewrite *rw, const ifd_value *v, ifd_dim n) {
-  return ifd_rw_dtype(rw, v) == IFD_FLOAT && ifd_rw_rank(rw, v) == 1 && ifd_dim_is_number(n) &&
-         ifd_rw_dim(rw, v, 0) == n;
+/* The Add of a bias that alone reads the product takes part. */
+static void take_bias(ifd_rewrite *rw, const ifd_node *node, ifd_value **in, ifd_value **result) {
+  const ifd_node *add = ifd_value_only_reader(node->outputs[0]);
+  if (!add || !ifd_node_is(add, "Add") || add->opset < 7 || add->graph != node->graph) return;
+  ifd_value *bias = add->inputs[add->inputs[0] == node->outputs[0]];
+  if (bias == node->outputs[0] || !ifd_made_before(bias, node) || !ifd_rw_is_row(rw, bias, node->outputs[0]))
+    return;
+  in[BIAS] = bias;
+  *result = add->outputs[0];
 }
 
-static ifd_status fuse(ifd_rewrite *rw, const ifd_node *node, ifd_value **in, bool trans_b,
-                       ifd_value *result) {
+static ifd_status fuse(ifd_rewrite *rw, ifd_node *node) {
+  ifd_value *in[N_INPUTS] = {NULL}, *result = node->outputs[0];
+  bool trans_b = ifd_node_int(node, "transB", 0) != 0;
   ifd_requantized r;
   ifd_node *fused;
+  if (!operands(rw, node, trans_b, in)) return IFD_OK;
+  if (!ifd_rw_is_product(rw, node))
+    return ifd_rw_refuse(rw, "it transposes A, has factors, or its C is not one row");
+  in[BIAS] = ifd_node_input(node, 2);
+  if (!in[BIAS]) take_bias(rw, node, in, &result);
   TRY(ifd_rw_requantized(rw, result, &r));
   in[Y_SCALE] = r.scale, in[Y_ZERO] = r.zero;
   TRY(ifd_rw_add_node(rw, &fused, "infold.QMatMul", in, N_INPUTS, 1));
@@ -43,42 +54,8 @@ static ifd_status fuse(ifd_rewrite *rw, const ifd_node *node, ifd_value **in, bo
   return ifd_rw_replace(rw, r.result, fused->outputs[0]);
 }
 
-/* The Add of a bias that alone reads the product takes part. */
-static void take_bias(ifd_rewrite *rw, const ifd_node *node, ifd_value **in, ifd_value **result) {
-  const ifd_node *add = ifd_value_only_reader(node->outputs[0]);
-  if (!add || !ifd_node_is(add, "Add") || add->opset < 7 || add->graph != node->graph) return;
-  ifd_value *bias = add->inputs[add->inputs[0] == node->outputs[0]];
-  if (bias == node->outputs[0] || !ifd_made_before(bias, node) ||
-      !is_bias(rw, bias, ifd_rw_dim(rw, node->outputs[0], -1)))
-    return;
-  in[BIAS] = bias;
-  *result = add->outputs[0];
-}
-
-static ifd_status fuse_matmul(ifd_rewrite *rw, ifd_node *node) {
-  ifd_value *in[N_INPUTS] = {NULL}, *result = node->outputs[0];
-  if (!operands(rw, node, false, in)) return IFD_OK;
-  take_bias(rw, node, in, &result);
-  return fuse(rw, node, in, false, result);
-}
-
-static ifd_status fuse_gemm(ifd_rewrite *rw, ifd_node *node) {
-  ifd_value *in[N_INPUTS] = {NULL}, *c = ifd_node_input(node, 2);
-  bool trans_b = ifd_node_int(node, "transB", 0) != 0;
-  if (!operands(rw, node, trans_b, in)) return IFD_OK;
-  if (ifd_node_int(node, "transA", 0) || ifd_node_float(node, "alpha", 1) != 1 ||
-      (c && ifd_node_float(node, "beta", 1) != 1))
-    return ifd_rw_refuse(rw, "it transposes A or has factors");
-  if (c && !is_bias(rw, c, ifd_rw_dim(rw, node->outputs[0], 1)))
-    return ifd_rw_refuse(rw, "C is not one number for each column");
-  in[BIAS] = c;
-  return fuse(rw, node, in, trans_b, node->outputs[0]);
-}
-
 const ifd_pass ifd_pass_fuse_quantized_matmul = {
     .summary = "runs products of quantized matrices on integers",
     .phase = IFD_PHASE_INTEGER,
-    .rules = (const ifd_rule[]){{"MatMul", IFD_REASSOCIATES, fuse_matmul},
-                                {"Gemm", IFD_REASSOCIATES, fuse_gemm},
-                                {0}},
+    .rules = (const ifd_rule[]){{"MatMul Gemm", IFD_REASSOCIATES, fuse}, {0}},
 };

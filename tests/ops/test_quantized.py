@@ -239,13 +239,15 @@ def test_qdq_conv(dtype, end):
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("quantized", [True, False])
 def test_qdq_products(dtype, quantized):
-    for kind in ("MatMul", "Gemm", "activations", "bias", "batch"):
+    for kind in ("MatMul", "Gemm", "row", "behind", "activations", "bias", "batch"):
         g = Qdq(dtype)
         m, n, k = (int(v) for v in RNG.integers(1, 40, 3))
-        if kind == "Gemm":
+        if kind in ("Gemm", "row", "behind"):
             trans_b = int(RNG.integers(0, 2))
             w = g.weights((n, k) if trans_b else (k, n), 0 if trans_b else 1, True)
-            y = g.node("Gemm", [g.input((m, k)), w, g.constant(RNG.uniform(-2, 2, n).astype(F32))], transB=trans_b)
+            c = g.constant(RNG.uniform(-2, 2, (1, n) if kind == "row" else n).astype(F32))
+            y = g.node("Gemm", [g.input((m, k)), w] + ([c] if kind != "behind" else []), transB=trans_b)
+            y = g.node("Add", [y, c]) if kind == "behind" else y
         elif kind in ("activations", "batch"):
             y = g.node("MatMul", [g.input((2, 3, m, k)), g.input((2, 3, k, n) if kind == "batch" else (k, n))])
         else:
