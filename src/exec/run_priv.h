@@ -28,8 +28,22 @@ typedef struct ifd_runner {
   int depth; /* of graphs within graphs */
 } ifd_runner;
 
+/* An idle frame of the plan, or a new one, for so many workers. */
+ifd_status ifd_frame_take(ifd_error *err, ifd_frame **out, ifd_program *program, ifd_plan *plan,
+                          int n_workers);
+/* The frame is idle again (NULL: there was none), and the plan, which ifd_plan_get gave, has a user less. */
+void ifd_frame_give_back(ifd_program *program, ifd_plan *plan, ifd_frame *f);
+/* Frees the idle frames of a plan. */
+void ifd_frames_free(ifd_plan *plan);
 /* Where the slots lie that are neither the caller's nor made by steps. */
 void ifd_frame_fill(ifd_frame *f);
+/* Before the steps: inputs and captures, borrowed, into their slots, memory for outputs. */
+ifd_status ifd_frame_enter(ifd_error *err, ifd_frame *f, const ifd_datum *inputs,
+                           const ifd_datum *const *captures);
+/* After them: the outputs, owned by the caller. */
+ifd_status ifd_frame_leave(ifd_error *err, ifd_frame *f, ifd_datum *outputs);
+/* Inputs and captures are borrowed; what the run made and still holds is released. */
+void ifd_frame_clear(ifd_frame *f);
 /* Runs steps [first, last) of the frame's plan. */
 ifd_status ifd_run_steps(ifd_runner *r, int first, int last);
 
