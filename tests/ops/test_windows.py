@@ -103,6 +103,21 @@ def test_conv_transpose_beyond_its_taps(c, m, options):
 
 
 @pytest.mark.parametrize("options", [(), REFERENCE])
+@pytest.mark.parametrize("c, m, group", [(3, 4, 1), (16, 16, 1), (16, 16, 16), (20, 30, 2)])
+def test_conv_transpose_of_nothing(c, m, group, options):
+    """An image without places still makes those of one kernel less a stride, where only the bias is."""
+    b = RNG.normal(size=m).astype(F)
+    nodes = Nodes(22)
+    for kernel, stride, places in (3, 2, 1), (4, 1, 3), (2, 2, 0):
+        x, w = np.zeros((2, c, 0, 3), F), np.ones((c, m // group, kernel, kernel), F)
+        y = np.broadcast_to(b[:, None, None], (2, m, places, 2 * stride + kernel))
+        nodes.add("ConvTranspose", [x, w, b], [y], strides=[stride] * 2, group=group)
+    nodes.check(options=options)
+    none = Nodes(22).add("ConvTranspose", [np.zeros((1, c, 0), F), np.ones((c, m // group, 1), F)], [b], strides=[2], group=group)
+    refuses(none, "dimension 2 of -1")
+
+
+@pytest.mark.parametrize("options", [(), REFERENCE])
 @pytest.mark.parametrize("version", versions_of("MaxPool"))
 def test_max_pool(version, options):
     nodes = Nodes(version)

@@ -144,12 +144,10 @@ static ifd_status size_image(ifd_error *err, ifd_window *w, int i, padding paddi
   int64_t extent = (w->kernel[i] - 1) * w->dilation[i] + 1;
   int64_t full = (w->windows[i] - 1) * w->stride[i] + extent + output_padding;
   bool same = padding == SAME_UPPER || padding == SAME_LOWER;
-  if (w->windows[i] == 0) full = output_padding;
   if (output < 0 && same) output = w->windows[i] * w->stride[i];
   if (output < 0) {
     w->image[i] = full - w->begin[i] - w->end[i];
-    EXPECT(err, w->image[i] >= 0 || w->windows[i] == 0, BAD_INPUT, "pads take more than the whole output");
-    w->image[i] = ifd_max_i64(w->image[i], 0);
+    EXPECT(err, w->image[i] >= 0, BAD_INPUT, "pads take more than the whole output");
     return IFD_OK;
   }
   int64_t total = full - output, half = total / 2;
