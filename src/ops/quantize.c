@@ -24,15 +24,20 @@ typedef struct granularity {
   bool blocked;     /* scales differ along inner and outer too */
 } granularity;
 
-static ifd_status match_blocks(ifd_error *err, const ifd_shape *x, const ifd_shape *scale, int axis,
-                               int64_t block, granularity *g) {
+static bool fits_blocks(const ifd_shape *x, const ifd_shape *scale, int axis, int64_t block) {
   bool fits = scale->rank == x->rank && block > 0;
   for (int d = 0; fits && d < x->rank; d++) {
     int64_t expected = d == axis ? x->dim[d] / block + (x->dim[d] % block != 0) : x->dim[d];
     fits = scale->dim[d] == expected;
   }
+  return fits;
+}
+
+static ifd_status match_blocks(ifd_error *err, const ifd_shape *x, const ifd_shape *scale, int axis,
+                               int64_t block, granularity *g) {
   char tx[256], ts[256];
-  EXPECT(err, fits, BAD_INPUT, "scale %s does not fit input %s in blocks of %lld along axis %d",
+  EXPECT(err, fits_blocks(x, scale, axis, block), BAD_INPUT,
+         "scale %s does not fit input %s in blocks of %lld along axis %d",
          ifd_shape_text(scale, ts, sizeof ts), ifd_shape_text(x, tx, sizeof tx), (long long)block, axis);
   g->block = block;
   g->n_blocks = scale->dim[axis];
@@ -280,7 +285,6 @@ static bool scale_view(const ifd_lower *x, ifd_shape *view) {
   const ifd_shape *in = &x->in[0]->shape, *scale = &x->in[1]->shape;
   int64_t axis = ifd_node_int(x->node, "axis", 1);
   *view = (ifd_shape){0};
-  if (ifd_node_int(x->node, "block_size", 0)) return false;
   if (scale->rank == 0 || (scale->rank == 1 && scale->dim[0] == 1)) return true;
   if (axis < 0) axis += in->rank;
   if (scale->rank != 1 || axis < 0 || axis >= in->rank || scale->dim[0] != in->dim[axis]) return false;
@@ -289,14 +293,59 @@ static bool scale_view(const ifd_lower *x, ifd_shape *view) {
   return true;
 }
 
+/* By blocks: rows of `inner` elements that have a scale each, or, where blocks lie side by side, of a block
+ * that has one. */
+typedef struct block_params {
+  quantize_params q;
+  granularity g;
+  ifd_rows rows;
+  size_t from_size, zero_size, to_size; /* of elements */
+} block_params;
+
+static void run_blocks(const void *params, const ifd_args *args, int task) {
+  const block_params *p = params;
+  const granularity *g = &p->g;
+  const int64_t step = g->inner == 1 ? g->block : 1, n_rows = ifd_ceil_div(g->n, step);
+  int64_t from, to;
+  quantize_params q = p->q;
+  q.scale_step = q.zero_step = g->inner > 1;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  for (int64_t row = from; row < to; row++) {
+    int64_t o = row / n_rows, j = row % n_rows * step, at = (o * g->n + j) * g->inner;
+    int64_t scale = scale_at(g, o, j, 0), n = ifd_min_i64(step, g->n - j) * g->inner;
+    const char *in[] = {(const char *)args->in[0] + at * (int64_t)p->from_size,
+                        (const char *)args->in[1] + scale * (int64_t)sizeof(float),
+                        q.has_zero ? (const char *)args->in[2] + scale * (int64_t)p->zero_size : NULL};
+    run_quantize(&q, args, in, (char *)args->out[0] + at * (int64_t)p->to_size, (size_t)n);
+  }
+}
+
+static ifd_status lower_blocks(ifd_lower *x, const quantize_params *q, int64_t axis) {
+  const ifd_shape *in = &x->in[0]->shape;
+  block_params p = {.q = *q,
+                    .from_size = ifd_dtype_size(x->in[0]->dtype),
+                    .zero_size = q->has_zero ? ifd_dtype_size(x->in[2]->dtype) : 0,
+                    .to_size = ifd_dtype_size(x->out[0]->dtype)};
+  if (axis < 0) axis += in->rank;
+  bool fits = axis >= 0 && axis < in->rank && ifd_tensor_count(x->in[0]) > 0 &&
+              fits_blocks(in, &x->in[1]->shape, (int)axis, ifd_node_int(x->node, "block_size", 0));
+  if (!fits) return IFD_OK;
+  TRY(find_granularity(x->err, x->node, in, &x->in[1]->shape, &p.g));
+  int64_t rows = p.g.inner == 1 ? p.g.outer * p.g.n_blocks : p.g.outer * p.g.n;
+  p.rows = ifd_rows_split(rows, 2 * (double)ifd_tensor_count(x->in[0]) / (double)rows);
+  x->work->algorithm = "rows";
+  return ifd_lower_rows(x, run_blocks, &p, sizeof p, &p.rows);
+}
+
 static ifd_status lower_scaled(ifd_lower *x, quantize_params *p) {
   ifd_shape view;
   ifd_loop loop = {
       .n_operands = 1, .operands = {{.size = ifd_dtype_size(x->in[0]->dtype)}}, .shape = {x->in[0]->shape}};
   p->has_zero = x->node->n_inputs > 2 && x->in[2];
-  if ((!p->quantize && !p->dequantize) || x->in[1]->dtype != IFD_FLOAT || !scale_view(x, &view))
-    return IFD_OK;
+  if ((!p->quantize && !p->dequantize) || x->in[1]->dtype != IFD_FLOAT) return IFD_OK;
   if (p->has_zero && !ifd_shape_equal(&x->in[2]->shape, &x->in[1]->shape)) return IFD_OK;
+  if (ifd_node_int(x->node, "block_size", 0)) return lower_blocks(x, p, ifd_node_int(x->node, "axis", 1));
+  if (!scale_view(x, &view)) return IFD_OK;
   int scale = ifd_loop_input(&loop, x, 1, &view);
   int zero = p->has_zero ? ifd_loop_input(&loop, x, 2, &view) : 0;
   TRY(ifd_loop_plan(&loop, x));

@@ -479,22 +479,23 @@ static void quantization(void **unused) {
   static const struct {
     ifd_dtype t;
     double least, most;
-  } types[] = {
-      {IFD_UINT8, 0, 255}, {IFD_INT8, -128, 127}, {IFD_UINT16, 0, 65535}, {IFD_INT16, -32768, 32767}};
+  } types[] = {{IFD_UINT8, 0, 255}, {IFD_INT8, -128, 127}, {IFD_UINT16, 0, 65535}, {IFD_INT16, -32768, 32767},
+               {IFD_UINT4, 0, 15},  {IFD_INT4, -8, 7},     {IFD_UINT2, 0, 3},      {IFD_INT2, -2, 1}};
   uint64_t state = 10;
-  for (int round = 0; round < 64; round++) {
-    const ifd_dtype t = types[round % 4].t;
-    const double least = types[round % 4].least, most = types[round % 4].most;
-    const int ss = round >> 2 & 1, zs = round >> 3 & 1;
+  for (int round = 0; round < 128; round++) {
+    const ifd_dtype t = types[round % 8].t;
+    const double least = types[round % 8].least, most = types[round % 8].most;
+    const int ss = round >> 3 & 1, zs = round >> 4 & 1;
     const size_t size = ifd_dtype_size(t);
     float *x = floats_new(N, &state), scale[N], want[N];
     unsigned char zero[2 * N];
     for (int i = 0; i < N; i++) scale[i] = 0.01f + 0.5f * fabsf(rand_float(&state));
-    if (round >> 2 == 5) *scale *= 0x1p-40f;
-    if (round >> 2 == 9) *scale *= 0x1p120f;
-    for (size_t i = 0; i < sizeof zero; i++) zero[i] = (unsigned char)rand_u32(&state);
+    if (round >> 3 == 5) *scale *= 0x1p-40f;
+    if (round >> 3 == 9) *scale *= 0x1p120f;
+    for (size_t i = 0; i < sizeof zero; i++)
+      zero[i] = (unsigned char)(size == 1 ? rand_in(&state, (int)least, (int)most) : rand_in(&state, 0, 255));
     for (int i = 0; i < N; i += 3) x[i] = scale[ss ? i : 0] * (float)(i - 20) / 2; /* ties */
-    const void *z = round & 16 ? zero : NULL;
+    const void *z = round & 32 ? zero : NULL;
     for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
       buffer y = buffer_new(N * size), back = buffer_floats(N);
       table(isa)->quantize(t)(x, scale, ss, z, zs, y.f, N);

@@ -153,6 +153,11 @@ def quantize(rng):
                 zero = samples(dtype, parameters, rng, 0, 20)
                 n.add("QuantizeLinear", [x, scale, zero], [0], axis=axis)
                 n.add("DequantizeLinear", [samples(dtype, shape, rng, -100, 100), scale, zero], [0], axis=axis)
+            block = int(rng.integers(1, shape[axis] + 1))
+            parameters = (*shape[:axis], -(-shape[axis] // block), *shape[axis + 1:])
+            scale, zero = samples(F32, parameters, rng, .05, .3), samples(dtype, parameters, rng, 0, 20)
+            n.add("QuantizeLinear", [x, scale, zero], [0], axis=axis, block_size=block)
+            n.add("DequantizeLinear", [samples(dtype, shape, rng, -100, 100), scale, zero], [0], axis=axis, block_size=block)
         n.add("DynamicQuantizeLinear", [x], [0, 0, 0])
     return n
 

@@ -93,7 +93,7 @@ struct ifd_k_eltwise_table {
   /* Among FLOAT, DOUBLE, FLOAT16, BFLOAT16, BOOL and the integers of 8 to 64 bits, but not from a
    * real to itself, from DOUBLE or a 16-bit float to a 16-bit float, or from 32 bits or more to BFLOAT16 */
   ifd_el_cast_row *(*cast)(ifd_dtype to, ifd_dtype from);
-  /* To UINT8, INT8, UINT16, INT16 */
+  /* To the integers of 2 to 16 bits, those of less than 8 in a byte each */
   ifd_el_quantize_row *(*quantize)(ifd_dtype to);
   /* From those and INT32 */
   ifd_el_dequantize_row *(*dequantize)(ifd_dtype from);

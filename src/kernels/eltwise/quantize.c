@@ -5,11 +5,12 @@
 /* To the nearest whole number, ties to even: |x| <= 2^22. */
 IFD_INLINE float nearest(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 
-/* n values of one scale to bytes, whose least is `least`. What is out of bounds for certain is clipped before
+/* n values of one scale to bytes from `least` to `most`. What is out of bounds for certain is clipped before
  * the division, too: quotients are of moderate numbers. */
-static void quantize_bytes(const float *x, float scale, float least, float shift, uint8_t *y, size_t n) {
+static void quantize_bytes(const float *x, float scale, float least, float most, float shift, uint8_t *y,
+                           size_t n) {
   const v16 s = v16_set1(scale), r = v16_set1(1 / scale), far = v16_set1(0x1p20f * fabsf(scale));
-  const v16 low = v16_set1(least - shift), high = v16_set1(least + UINT8_MAX - shift);
+  const v16 low = v16_set1(least - shift), high = v16_set1(most - shift);
   const i16 zero = i16_set1((int32_t)shift);
   for (size_t i = 0; i < n; i += 16) {
     const int some = n - i < 16 ? (int)(n - i) : 16;
@@ -25,15 +26,15 @@ static void quantize_bytes(const float *x, float scale, float least, float shift
 }
 
 /* The bounds are whole numbers, so that rounding after them is rounding before; NaN becomes 0. */
-#define QUANTIZE(t, least, most)                                                                             \
-  static void quantize_##t(const float *x, const float *scale, int scale_step, const void *zero,             \
-                           int zero_step, void *to, size_t n) {                                              \
+#define QUANTIZE(name, t, least, most)                                                                       \
+  static void quantize_##name(const float *x, const float *scale, int scale_step, const void *zero,          \
+                              int zero_step, void *to, size_t n) {                                           \
     const t *restrict z = zero;                                                                              \
     t *restrict y = to;                                                                                      \
     if (!scale_step && !zero_step) {                                                                         \
       const float s = *scale, shift = z ? *z : 0, low = least - shift, high = most - shift;                  \
       if (sizeof(t) == 1 && ifd_has_quotients(s)) {                                                          \
-        quantize_bytes(x, s, least, shift, to, n);                                                           \
+        quantize_bytes(x, s, least, most, shift, to, n);                                                     \
         return;                                                                                              \
       }                                                                                                      \
       for (size_t i = 0; i < n; i++) {                                                                       \
@@ -51,10 +52,14 @@ static void quantize_bytes(const float *x, float scale, float least, float shift
       y[i] = (t)(int32_t)(nearest(q) + shift);                                                               \
     }                                                                                                        \
   }
-QUANTIZE(uint8_t, 0, UINT8_MAX)
-QUANTIZE(int8_t, INT8_MIN, INT8_MAX)
-QUANTIZE(uint16_t, 0, UINT16_MAX)
-QUANTIZE(int16_t, INT16_MIN, INT16_MAX)
+QUANTIZE(uint2, uint8_t, 0, 3)
+QUANTIZE(int2, int8_t, -2, 1)
+QUANTIZE(uint4, uint8_t, 0, 15)
+QUANTIZE(int4, int8_t, -8, 7)
+QUANTIZE(uint8, uint8_t, 0, UINT8_MAX)
+QUANTIZE(int8, int8_t, INT8_MIN, INT8_MAX)
+QUANTIZE(uint16, uint16_t, 0, UINT16_MAX)
+QUANTIZE(int16, int16_t, INT16_MIN, INT16_MAX)
 
 /* The difference is exact in `wide`, so the product alone rounds. */
 #define DEQUANTIZE(t, wide)                                                                                  \
@@ -78,18 +83,17 @@ DEQUANTIZE(int16_t, float)
 DEQUANTIZE(int32_t, double)
 
 ifd_el_quantize_row *IFD_K(ifd_el_quantize)(ifd_dtype to) {
-  static ifd_el_quantize_row *const rows[IFD_N_DTYPES] = {[IFD_UINT8] = quantize_uint8_t,
-                                                          [IFD_INT8] = quantize_int8_t,
-                                                          [IFD_UINT16] = quantize_uint16_t,
-                                                          [IFD_INT16] = quantize_int16_t};
+  static ifd_el_quantize_row *const rows[IFD_N_DTYPES] = {
+      [IFD_UINT2] = quantize_uint2,   [IFD_INT2] = quantize_int2,   [IFD_UINT4] = quantize_uint4,
+      [IFD_INT4] = quantize_int4,     [IFD_UINT8] = quantize_uint8, [IFD_INT8] = quantize_int8,
+      [IFD_UINT16] = quantize_uint16, [IFD_INT16] = quantize_int16};
   return rows[to];
 }
 
 ifd_el_dequantize_row *IFD_K(ifd_el_dequantize)(ifd_dtype from) {
-  static ifd_el_dequantize_row *const rows[IFD_N_DTYPES] = {[IFD_UINT8] = dequantize_uint8_t,
-                                                            [IFD_INT8] = dequantize_int8_t,
-                                                            [IFD_UINT16] = dequantize_uint16_t,
-                                                            [IFD_INT16] = dequantize_int16_t,
-                                                            [IFD_INT32] = dequantize_int32_t};
+  static ifd_el_dequantize_row *const rows[IFD_N_DTYPES] = {
+      [IFD_UINT2] = dequantize_uint8_t,   [IFD_INT2] = dequantize_int8_t,   [IFD_UINT4] = dequantize_uint8_t,
+      [IFD_INT4] = dequantize_int8_t,     [IFD_UINT8] = dequantize_uint8_t, [IFD_INT8] = dequantize_int8_t,
+      [IFD_UINT16] = dequantize_uint16_t, [IFD_INT16] = dequantize_int16_t, [IFD_INT32] = dequantize_int32_t};
   return rows[from];
 }
