@@ -1,12 +1,10 @@
-/* Normalizations of a sample by its own statistics: over channels, groups, trailing dimensions or any axes.
+/* Normalizations of a sample by its own statistics: over channels, groups or trailing dimensions.
  * The first stage (mean, variance, standardized values) is in double whatever stash_type says, which is
  * nearer the truth than any type it can name; the outputs that have the stash type are rounded to it. */
 #include <math.h>
 
-#include "kernels/eltwise/eltwise.h"
 #include "kernels/kernels.h"
 #include "kernels/norm/norm.h"
-#include "kernels/reduce/reduce.h"
 #include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
@@ -180,93 +178,6 @@ static ifd_status eval_rms_norm(ifd_eval *x) {
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 1), s, y);
 }
 
-/* ---- MeanVarianceNormalization ---- */
-
-static const double mean_variance_epsilon = 1e-9; /* of the function that ONNX defines the operator by */
-
-/* The shape of the means, 1 along the axes, and which those are (false on entry). */
-static ifd_status kept_shape(ifd_error *err, const ifd_node *node, const ifd_shape *s, ifd_shape *kept,
-                             bool *reduced) {
-  static const int64_t by_channel[] = {0, 2, 3};
-  const int64_t *axes;
-  int n = ifd_node_ints(node, "axes", &axes);
-  *kept = *s;
-  if (!ifd_node_find_attr(node, "axes")) axes = by_channel, n = 3;
-  for (int i = 0; i < n; i++) {
-    int axis;
-    TRY(ifd_axis(err, &axis, axes[i], s->rank));
-    kept->dim[axis] = 1;
-    reduced[axis] = true;
-  }
-  return IFD_OK;
-}
-
-/* Adds f(v) to the sum that each element belongs to. */
-static void sum_over(const ifd_shape *s, const int64_t *strides, const double *v, const double *mean,
-                     double *sum) {
-  ifd_walk w = ifd_walk_over(s);
-  ifd_walk_add(&w, strides);
-  while (ifd_walk_next(&w))
-    for (int64_t i = 0; i < w.n; i++, v++) {
-      int64_t to = w.offset[0] + i * w.step[0];
-      sum[to] += mean ? (*v - mean[to]) * (*v - mean[to]) : *v;
-    }
-}
-
-static ifd_status eval_mean_variance_norm(ifd_eval *x) {
-  const ifd_shape *s = ifd_eval_shape(x, 0);
-  const double *in;
-  double *y, *mean, *var;
-  int64_t strides[IFD_MAX_RANK];
-  ifd_shape kept;
-  bool reduced[IFD_MAX_RANK] = {false};
-  TRY(kept_shape(x->err, x->node, s, &kept, reduced));
-  ifd_shape_broadcast_strides(&kept, s, strides);
-  int64_t count = ifd_shape_count(&kept);
-  TRY(ifd_eval_f64(x, &in, 0));
-  TRY(ifd_eval_zeros(x, &y, ifd_shape_count(s)));
-  TRY(ifd_eval_zeros(x, &mean, count));
-  TRY(ifd_eval_zeros(x, &var, count));
-  double n = count ? (double)ifd_shape_count(s) / (double)count : 0;
-  sum_over(s, strides, in, NULL, mean);
-  for (int64_t i = 0; i < count; i++) mean[i] /= n;
-  sum_over(s, strides, in, mean, var);
-  ifd_walk w = ifd_walk_over(s);
-  ifd_walk_add(&w, strides);
-  double *to = y;
-  while (ifd_walk_next(&w))
-    for (int64_t i = 0; i < w.n; i++, in++) {
-      int64_t at = w.offset[0] + i * w.step[0];
-      *to++ = (*in - mean[at]) / (sqrt(var[at] / n) + mean_variance_epsilon);
-    }
-  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), s, y);
-}
-
-/* ---- LRN ---- */
-
-static ifd_status eval_lrn(ifd_eval *x) {
-  const ifd_shape *s = ifd_eval_shape(x, 0);
-  const double *in;
-  double *y, alpha = ifd_attr_float(x->node, "alpha"), beta = ifd_attr_float(x->node, "beta"),
-             bias = ifd_attr_float(x->node, "bias");
-  int64_t size = ifd_attr_int(x->node, "size");
-  TRY(expect_channels(x));
-  EXPECT(x->err, size > 0, BAD_MODEL, "attribute size is %lld", (long long)size);
-  int64_t channels = s->dim[1], plane = ifd_shape_span(s, 2, s->rank);
-  TRY(ifd_eval_f64(x, &in, 0));
-  TRY(ifd_eval_zeros(x, &y, ifd_shape_count(s)));
-  for (int64_t r = 0; r < s->dim[0] * channels; r++) {
-    int64_t c = r % channels, first = r - ifd_min_i64((size - 1) / 2, c),
-            last = r + ifd_min_i64(size / 2, channels - 1 - c);
-    for (int64_t i = 0; i < plane; i++) {
-      double squares = 0;
-      for (int64_t k = first; k <= last; k++) squares += in[k * plane + i] * in[k * plane + i];
-      y[r * plane + i] = in[r * plane + i] / pow(bias + alpha / (double)size * squares, beta);
-    }
-  }
-  return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), s, y);
-}
-
 /* ---- on kernels ---- */
 
 /* Rows of n elements, or groups of channels: every one by its own statistics. */
@@ -368,104 +279,6 @@ static ifd_status lower_group_norm_21(ifd_lower *x) {
   return lower_groups(x, ifd_attr_int(x->node, "num_groups"), channels_of(x));
 }
 
-typedef struct lrn_params {
-  const struct ifd_k_norm_table *kernels;
-  ifd_k_lrn lrn;
-  bool blocked;
-  int64_t parts, sample; /* channels, or blocks of them, and floats of a sample */
-  ifd_rows rows;         /* parts of all samples */
-} lrn_params;
-
-static void run_lrn(const void *params, const ifd_args *args, int task) {
-  const lrn_params *p = params;
-  int64_t from, to, end;
-  ifd_rows_of(&p->rows, task, &from, &to);
-  for (int64_t n = from / p->parts; from < to; from = end, n++) {
-    end = ifd_min_i64(to, (n + 1) * p->parts);
-    (p->blocked ? p->kernels->lrn_blocked : p->kernels->lrn)(
-        &p->lrn, (const float *)args->in[0] + n * p->sample, (size_t)(from - n * p->parts),
-        (size_t)(end - n * p->parts), (float *)args->out[0] + n * p->sample);
-  }
-}
-
-/* Of blocked images (ops/blocked.c), attribute `channels` says how many there are. */
-static ifd_status lower_lrn_of(ifd_lower *x, bool blocked) {
-  const ifd_shape *s = &x->in[0]->shape;
-  int64_t size = ifd_node_int(x->node, "size", 0);
-  if (!ifd_lower_all_float(x, 1) || s->rank < 2 || size <= 0) return IFD_OK;
-  lrn_params p = {.kernels = ifd_k_norm(x->isa), .blocked = blocked, .parts = s->dim[1]};
-  p.sample = ifd_shape_span(s, 1, s->rank);
-  p.lrn = (ifd_k_lrn){.channels = (size_t)ifd_node_int(x->node, "channels", s->dim[1]),
-                      .plane = (size_t)ifd_shape_span(s, 2, s->rank - blocked),
-                      .before = (size_t)((size - 1) / 2),
-                      .after = (size_t)(size / 2),
-                      .alpha = (float)(ifd_node_float(x->node, "alpha", 1e-4) / (double)size),
-                      .beta = (float)ifd_node_float(x->node, "beta", 0.75),
-                      .bias = (float)ifd_node_float(x->node, "bias", 1)};
-  double part = (double)p.sample / (double)p.parts;
-  p.rows = ifd_rows_split(s->dim[0] * p.parts, part * (double)(size < 64 ? size + 32 : 96));
-  x->work->algorithm = "rows";
-  return ifd_lower_rows(x, run_lrn, &p, sizeof p, &p.rows);
-}
-static ifd_status lower_lrn(ifd_lower *x) { return lower_lrn_of(x, false); }
-static ifd_status lower_blocked_lrn(ifd_lower *x) { return lower_lrn_of(x, true); }
-
-/* Over the batch, too: the default. */
-static bool mean_variance_mixes(const ifd_node *node) {
-  const ifd_type *t = node->inputs[0] ? node->inputs[0]->type : &ifd_type_unknown;
-  const int64_t *axes;
-  int n = ifd_node_ints(node, "axes", &axes);
-  for (int i = 0; i < n; i++)
-    if (axes[i] == 0 || (t->has_rank && axes[i] == -t->rank)) return true;
-  return n == 0;
-}
-
-/* MeanVarianceNormalization over the outer and the innermost of three axes [outer, kept, inner]: a task is
- * one of those kept, whose `outer` rows are summed on the kernels and then joined in double. */
-typedef struct variance_params {
-  const struct ifd_k_reduce_table *reduce;
-  int64_t outer, kept, inner;
-} variance_params;
-
-/* The mean of the rows' sums. */
-static double mean_of_rows(const variance_params *p, ifd_reduce op, const float *x, float *sums) {
-  double sum = 0;
-  p->reduce->rows(op, x, (size_t)(p->kept * p->inner), (size_t)p->outer, (size_t)p->inner, sums);
-  for (int64_t o = 0; o < p->outer; o++) sum += sums[o];
-  return sum / (double)(p->outer * p->inner);
-}
-
-static void run_mean_variance(const void *params, const ifd_args *args, int task) {
-  const variance_params *p = params;
-  int64_t row = p->kept * p->inner;
-  const float *x = (const float *)args->in[0] + task * p->inner;
-  float *y = (float *)args->out[0] + task * p->inner;
-  float mean = (float)mean_of_rows(p, IFD_REDUCE_Sum, x, args->scratch);
-  for (int64_t o = 0; o < p->outer; o++)
-    for (int64_t i = 0; i < p->inner; i++) y[o * row + i] = x[o * row + i] - mean;
-  float deviation =
-      (float)(sqrt(mean_of_rows(p, IFD_REDUCE_SumSquare, y, args->scratch)) + mean_variance_epsilon);
-  for (int64_t o = 0; o < p->outer; o++)
-    for (int64_t i = 0; i < p->inner; i++) y[o * row + i] /= deviation;
-}
-
-static ifd_status lower_mean_variance(ifd_lower *x) {
-  const ifd_shape *s = &x->in[0]->shape;
-  variance_params p = {.reduce = ifd_k_reduce(x->isa), .outer = 1, .kept = 1, .inner = 1};
-  ifd_shape kept;
-  bool reduced[IFD_MAX_RANK] = {false};
-  int d = 0;
-  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
-  TRY(kept_shape(x->err, x->node, s, &kept, reduced));
-  for (; d < s->rank && reduced[d]; d++) p.outer *= s->dim[d];
-  for (; d < s->rank && !reduced[d]; d++) p.kept *= s->dim[d];
-  if (d == s->rank) return IFD_OK; /* columns */
-  for (; d < s->rank && reduced[d]; d++) p.inner *= s->dim[d];
-  if (d < s->rank) return IFD_OK;
-  x->work->algorithm = "planes";
-  return ifd_lower_launch(x, run_mean_variance, &p, sizeof p, p.kept, (size_t)p.outer * sizeof(float));
-}
-
 /* Scale and bias broadcast. */
 static const char *batch_rows(const ifd_batch *b) { return ifd_batch_axis_is_inner(b, -1) ? "pb" : NULL; }
 
@@ -480,16 +293,4 @@ const ifd_op ifd_ops_norm[] = {
         ifd_batch_first),
     ROW("LayerNormalization", 17, infer_layer_norm, eval_layer_norm, lower_layer_norm, batch_rows),
     ROW("RMSNormalization", 23, infer_rms_norm, eval_rms_norm, lower_rms_norm, batch_rows),
-    {.name = "MeanVarianceNormalization",
-     .since = 9,
-     .infer = ifd_infer_like_first,
-     .eval = eval_mean_variance_norm,
-     .lower = lower_mean_variance,
-     .mixes_batch = mean_variance_mixes},
-    ROW("LRN", 1, ifd_infer_like_first, eval_lrn, lower_lrn, ifd_batch_each),
-    {.name = "LRN",
-     .domain = "infold",
-     .infer = ifd_infer_like_first,
-     .lower = lower_blocked_lrn,
-     .batch = ifd_batch_each},
     {0}};
