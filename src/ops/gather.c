@@ -63,10 +63,19 @@ static ifd_status eval_Gather(ifd_eval *x) {
 
 typedef struct gather_params {
   const struct ifd_k_move_table *kernels;
-  int64_t outer, n, limit; /* outer times n rows out of `limit` */
-  size_t row_bytes, index_bytes;
-  int64_t grain; /* rows of a task */
+  ifd_k_gather kernel;
+  int64_t outer, n; /* outer times n rows */
+  int64_t grain;    /* rows of a task */
 } gather_params;
+
+static ifd_k_gather picks_of(const ifd_tensor *index, size_t size, int64_t limit) {
+  return (ifd_k_gather){
+      .size = size, .stride = (int64_t)size, .limit = limit, .wide = index->dtype == IFD_INT64};
+}
+
+static const char *index_at(const ifd_k_gather *g, const void *index, int64_t i) {
+  return (const char *)index + i * (g->wide ? 8 : 4);
+}
 
 static void run_gather(const void *params, const ifd_args *args, int task) {
   const gather_params *p = params;
@@ -74,10 +83,10 @@ static void run_gather(const void *params, const ifd_args *args, int task) {
   bool failed = false;
   while (at < end) {
     int64_t o = at / p->n, i = at % p->n, rows = ifd_min_i64(p->n - i, end - at);
-    p->kernels->gather((char *)args->out[0] + (size_t)at * p->row_bytes,
-                       (const char *)args->in[0] + (size_t)(o * p->limit) * p->row_bytes, p->row_bytes,
-                       (const char *)args->in[1] + (size_t)i * p->index_bytes, p->index_bytes == 8, rows,
-                       p->limit, &failed);
+    const ifd_k_gather *g = &p->kernel;
+    p->kernels->gather(g, (char *)args->out[0] + at * g->stride,
+                       (const char *)args->in[0] + o * g->limit * g->stride, index_at(g, args->in[1], i),
+                       rows, &failed);
     at += rows;
   }
   if (failed) atomic_store(args->failed, 1);
@@ -132,14 +141,12 @@ static ifd_status lower_Gather(ifd_lower *x) {
   if (in->dtype == IFD_STRING || ifd_tensor_count(x->out[0]) == 0) return IFD_OK;
   if (index->data) TRY(ifd_lower_moves(x, gather_steps, 1));
   if (x->work->algorithm) return IFD_OK;
+  size_t row_bytes = (size_t)ifd_shape_span(&in->shape, axis + 1, in->shape.rank) * ifd_dtype_size(in->dtype);
   gather_params p = {.kernels = ifd_k_move(x->isa),
+                     .kernel = picks_of(index, row_bytes, in->shape.dim[axis]),
                      .outer = ifd_shape_span(&in->shape, 0, axis),
-                     .n = ifd_tensor_count(index),
-                     .limit = in->shape.dim[axis],
-                     .row_bytes = (size_t)ifd_shape_span(&in->shape, axis + 1, in->shape.rank) *
-                                  ifd_dtype_size(in->dtype),
-                     .index_bytes = ifd_dtype_size(index->dtype)};
-  p.grain = ifd_lower_grain(p.outer * p.n, (double)p.row_bytes);
+                     .n = ifd_tensor_count(index)};
+  p.grain = ifd_lower_grain(p.outer * p.n, (double)row_bytes);
   x->work->algorithm = "rows";
   x->work->anywhere = 1;
   return ifd_lower_launch(x, run_gather, &p, sizeof p, ifd_ceil_div(p.outer * p.n, p.grain), 0);
@@ -167,6 +174,54 @@ static ifd_status eval_GatherElements(ifd_eval *x) {
   TRY(ifd_places_along(x, &p, &in->shape, 1, axis));
   TRY(ifd_move_out(x, &out, 0, in->dtype, &ifd_eval_in(x, 1)->shape));
   return gather_places(&p, out, in);
+}
+
+typedef struct elements_params {
+  const struct ifd_k_move_table *kernels;
+  ifd_k_gather kernel;
+  ifd_shape rows;               /* of indices: all dimensions but the last, */
+  int64_t stride[IFD_MAX_RANK]; /* bytes of the data that lie between two of them */
+  int64_t n, grain;             /* indices of a row, rows of a task */
+} elements_params;
+
+static void run_gather_elements(const void *params, const ifd_args *args, int task) {
+  const elements_params *p = params;
+  const ifd_k_gather *g = &p->kernel;
+  int64_t first = task * p->grain, last = ifd_min_i64(first + p->grain, ifd_shape_count(&p->rows));
+  bool failed = false;
+  for (int64_t row = first; row < last; row++) {
+    const char *from = args->in[0];
+    for (int64_t d = p->rows.rank - 1, rest = row; d >= 0; rest /= p->rows.dim[d--])
+      from += rest % p->rows.dim[d] * p->stride[d];
+    p->kernels->gather(g, (char *)args->out[0] + row * p->n * (int64_t)g->size, from,
+                       index_at(g, args->in[1], row * p->n), p->n, &failed);
+  }
+  if (failed) atomic_store(args->failed, 1);
+}
+
+static ifd_status lower_GatherElements(ifd_lower *x) {
+  const ifd_tensor *in = x->in[0], *index = x->in[1];
+  const ifd_shape *s = &index->shape;
+  int axis, last = s->rank - 1;
+  TRY(ifd_axis(x->err, &axis, ifd_node_int(x->node, "axis", 0), in->shape.rank));
+  if (in->dtype == IFD_STRING || ifd_tensor_count(x->out[0]) == 0 || s->rank != in->shape.rank) return IFD_OK;
+  for (int i = 0; i <= last; i++)
+    if (i != axis && s->dim[i] > in->shape.dim[i]) return IFD_OK;
+  elements_params p = {.kernels = ifd_k_move(x->isa),
+                       .kernel = picks_of(index, ifd_dtype_size(in->dtype), in->shape.dim[axis]),
+                       .rows = {.rank = last},
+                       .n = s->dim[last]};
+  ifd_shape_strides(&in->shape, p.stride);
+  for (int i = 0; i <= last; i++) p.stride[i] *= (int64_t)p.kernel.size;
+  p.kernel.stride = p.stride[axis];
+  p.stride[axis] = 0;
+  p.kernel.step = p.stride[last];
+  memcpy(p.rows.dim, s->dim, (size_t)last * sizeof *s->dim);
+  int64_t n_rows = ifd_shape_count(&p.rows);
+  p.grain = ifd_lower_grain(n_rows, 4 * (double)p.n);
+  x->work->algorithm = "elements";
+  x->work->anywhere = 1;
+  return ifd_lower_launch(x, run_gather_elements, &p, sizeof p, ifd_ceil_div(n_rows, p.grain), 0);
 }
 
 /* ---- GatherND ---- */
@@ -259,8 +314,9 @@ static const char *batch_gather_elements(const ifd_batch *b) {
 
 #define ROW(name_, since_, ...)                                                                              \
   { .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##name_, __VA_ARGS__ }
-const ifd_op ifd_ops_gather[] = {ROW(Gather, 1, .lower = lower_Gather, .batch = batch_gather),
-                                 ROW(GatherElements, 11, .batch = batch_gather_elements),
-                                 ROW(GatherND, 11, ),
-                                 ROW(Compress, 9, ),
-                                 {0}};
+const ifd_op ifd_ops_gather[] = {
+    ROW(Gather, 1, .lower = lower_Gather, .batch = batch_gather),
+    ROW(GatherElements, 11, .lower = lower_GatherElements, .batch = batch_gather_elements),
+    ROW(GatherND, 11, ),
+    ROW(Compress, 9, ),
+    {0}};

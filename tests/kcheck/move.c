@@ -132,22 +132,48 @@ static void gathers(void **unused) {
       buffer to = buffer_new(N * row);
       for (size_t i = 0; i < sizeof from; i++) from[i] = (unsigned char)rand_u32(&state);
       for (int i = 0; i < N; i++) narrow[i] = (int32_t)(wide[i] = rand_in(&state, -LIMIT, LIMIT - 1));
-      ifd_k_move(isa)->gather(to.f, from, row, row & 1 ? (void *)wide : (void *)narrow, row & 1, N, LIMIT,
-                              &failed);
+      ifd_k_gather g = {.size = row, .stride = (int64_t)row, .limit = LIMIT, .wide = row & 1};
+      ifd_k_move(isa)->gather(&g, to.f, from, row & 1 ? (void *)wide : (void *)narrow, N, &failed);
       assert_false(failed);
       for (int i = 0; i < N; i++) {
         const size_t at = (size_t)(wide[i] < 0 ? wide[i] + LIMIT : wide[i]);
         assert_memory_equal((char *)to.f + (size_t)i * row, from + at * row, row);
       }
       wide[7] = row % 2 ? LIMIT : INT64_MIN;
-      ifd_k_move(isa)->gather(to.f, from, row, wide, true, N, LIMIT, &failed);
+      g.wide = true;
+      ifd_k_move(isa)->gather(&g, to.f, from, wide, N, &failed);
       assert_true(failed);
+      buffer_free(&to);
+    }
+}
+
+/* Elements of GatherElements: each index counts from a place of its own. */
+static void gathers_in_steps(void **unused) {
+  (void)unused;
+  uint64_t state = 4;
+  enum { LIMIT = 9, N = 20 };
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (size_t size = 1; size <= 16; size *= 2) {
+      unsigned char from[LIMIT * N * 16];
+      int64_t index[N];
+      bool failed = false;
+      buffer to = buffer_new(N * size);
+      for (size_t i = 0; i < sizeof from; i++) from[i] = (unsigned char)rand_u32(&state);
+      for (int i = 0; i < N; i++) index[i] = rand_in(&state, -LIMIT, LIMIT - 1);
+      ifd_k_gather g = {
+          .size = size, .step = (int64_t)size, .stride = (int64_t)(N * size), .limit = LIMIT, .wide = true};
+      ifd_k_move(isa)->gather(&g, to.f, from, index, N, &failed);
+      assert_false(failed);
+      for (int i = 0; i < N; i++) {
+        const size_t at = (size_t)(index[i] < 0 ? index[i] + LIMIT : index[i]) * N + (size_t)i;
+        assert_memory_equal((char *)to.f + (size_t)i * size, from + at * size, size);
+      }
       buffer_free(&to);
     }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(random_copies), cmocka_unit_test(matrices),
-                                     cmocka_unit_test(gathers)};
+                                     cmocka_unit_test(gathers), cmocka_unit_test(gathers_in_steps)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -274,20 +274,7 @@ static void copy(const ifd_k_copy *m, void *to, const void *from, int64_t first,
   }
 }
 
-static void gather(void *to, const void *from, size_t row_bytes, const void *index, bool wide, int64_t n,
-                   int64_t limit, bool *failed) {
-  char *t = to;
-  for (int64_t i = 0; i < n; i++, t += row_bytes) {
-    int64_t at = wide ? ((const int64_t *)index)[i] : ((const int32_t *)index)[i];
-    if (at < 0) at += limit;
-    if (at < 0 || at >= limit)
-      *failed = true;
-    else
-      copy_run(t, (const char *)from + (size_t)at * row_bytes, row_bytes);
-  }
-}
-
 const struct ifd_k_move_table IFD_K(ifd_k_move) = {.copy = copy,
-                                                   .gather = gather,
+                                                   .gather = IFD_K(ifd_move_gather),
                                                    .copy_rows = IFD_K(ifd_move_copy_rows),
                                                    .fill_rows = IFD_K(ifd_move_fill_rows)};

@@ -1,6 +1,6 @@
 /* Moving elements without looking at them: one strided copy in any number of dimensions (Transpose, Slice,
- * Concat, Split, Expand, Tile, Pad, DepthToSpace …), and gathering of rows (Gather, Embedding). Elements are
- * 1, 2, 4, 8 or 16 bytes.
+ * Concat, Split, Expand, Tile, Pad, DepthToSpace …), and gathering of rows or elements (Gather,
+ * GatherElements). Elements are 1, 2, 4, 8 or 16 bytes.
  *
  * A copy is planned once, from shape and strides; the plan merges dimensions, makes short contiguous runs one
  * element, and chooses between long runs, fills, blocked transposition and single elements. Tasks are ranges
@@ -38,13 +38,22 @@ typedef struct ifd_k_copy {
 void ifd_k_move_plan(ifd_k_copy *m, size_t size, int rank, const int64_t *shape, const int64_t *to_strides,
                      const int64_t *from_strides);
 
+/* Runs of `size` bytes picked by indices in [-limit, limit), of 64 bits if wide, else 32: negative ones count
+ * from the end. An index outside sets *failed and moves nothing. */
+typedef struct ifd_k_gather {
+  size_t size;
+  int64_t step,
+      stride; /* bytes from what index 0 picks to what the next one does, from one index to the next */
+  int64_t limit;
+  bool wide;
+} ifd_k_gather;
+
 struct ifd_k_move_table {
   /* Tasks [first, last) of a copy; to and from are where index 0 lies */
   void (*copy)(const ifd_k_copy *m, void *to, const void *from, int64_t first, int64_t last);
-  /* to[i] = from[index[i]], rows of row_bytes, for n indices (64 bits each if wide, else 32) in [-limit,
-   * limit): negative ones count from the end. An index outside sets *failed and moves nothing. */
-  void (*gather)(void *to, const void *from, size_t row_bytes, const void *index, bool wide, int64_t n,
-                 int64_t limit, bool *failed);
+  /* to[i] = the run at from + i * step + index[i] * stride, for n indices */
+  void (*gather)(const ifd_k_gather *g, void *to, const void *from, const void *index, int64_t n,
+                 bool *failed);
   /* n_rows rows of n bytes, strides in bytes apart */
   void (*copy_rows)(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n_rows,
                     size_t n);

@@ -39,6 +39,8 @@ IFD_INLINE void copy_run(char *restrict to, const char *restrict from, size_t n)
 }
 
 /* As the table has them. */
+void IFD_K(ifd_move_gather)(const ifd_k_gather *g, void *to, const void *from, const void *index, int64_t n,
+                            bool *failed);
 void IFD_K(ifd_move_copy_rows)(char *to, int64_t to_stride, const char *from, int64_t from_stride,
                                int64_t n_rows, size_t n);
 void IFD_K(ifd_move_fill_rows)(char *to, int64_t to_stride, const char *from, int64_t from_stride,
