@@ -3,16 +3,6 @@
 /* What is done to each element of rows that Gather picks from a constant is done to the constant instead,
  * which fold_constants then computes: where at least as many rows are picked as there are. */
 
-/* At least so many rows are picked. */
-static int64_t rows_picked(ifd_rewrite *rw, const ifd_value *indices) {
-  int64_t n = 1;
-  for (int i = 0, rank = ifd_rw_rank(rw, indices); i < rank; i++) {
-    ifd_dim d = ifd_rw_dim(rw, indices, i);
-    if (ifd_dim_is_number(d) && !ifd_mul_i64(&n, n, d)) return INT64_MAX;
-  }
-  return n;
-}
-
 /* However often, nobody else reads v. */
 static bool only_reads(const ifd_value *v, const ifd_node *reader) {
   for (int i = 0; i < v->uses.n; i++)
@@ -26,7 +16,7 @@ static const ifd_node *find_pick(ifd_rewrite *rw, const ifd_value *v, const ifd_
   const ifd_tensor *table = gather ? ifd_rw_constant(rw, gather->inputs[0]) : NULL;
   bool fits = table && table->shape.rank >= 1 && ifd_node_int(gather, "axis", 0) == 0 &&
               only_reads(v, reader) && v->graph == reader->graph &&
-              table->shape.dim[0] <= rows_picked(rw, gather->inputs[1]);
+              table->shape.dim[0] <= ifd_rw_least_count(rw, gather->inputs[1]);
   return fits ? gather : NULL;
 }
 

@@ -130,3 +130,12 @@ bool ifd_rw_is_product(ifd_rewrite *rw, const ifd_node *node) {
   return ifd_node_float(node, "alpha", 1) == 1 && !ifd_node_int(node, "transA", 0) &&
          (!c || (ifd_node_float(node, "beta", 1) == 1 && ifd_rw_is_row(rw, c, node->outputs[0])));
 }
+
+int64_t ifd_rw_least_count(ifd_rewrite *rw, const ifd_value *v) {
+  int64_t n = 1;
+  for (int i = 0, rank = ifd_rw_rank(rw, v); i < rank; i++) {
+    ifd_dim d = ifd_rw_dim(rw, v, i);
+    if (ifd_dim_is_number(d) && !ifd_mul_i64(&n, n, d)) return INT64_MAX;
+  }
+  return n;
+}

@@ -31,6 +31,8 @@ ifd_node *ifd_made_by(ifd_value *v, const char *op_type);
 bool ifd_rw_is_row(ifd_rewrite *rw, const ifd_value *v, const ifd_value *result);
 /* Whether the node is a MatMul, or the Gemm that is one, with a bias for each column or none. */
 bool ifd_rw_is_product(ifd_rewrite *rw, const ifd_node *node);
+/* Elements that v has where each dimension that is not known is 1; INT64_MAX where these are more. */
+int64_t ifd_rw_least_count(ifd_rewrite *rw, const ifd_value *v);
 /* Whether v is x², as Pow or Mul. */
 bool ifd_is_square(ifd_rewrite *rw, const ifd_value *v, ifd_value **x);
 /* The value of which v is the mean over these axes (bits), which stay as ones (*kept) or go; else NULL. */

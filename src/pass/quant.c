@@ -6,6 +6,7 @@
 #include "ops/shared/narrow.h"
 #include "pass/manager.h"
 #include "pass/match.h"
+#include "pass/table.h"
 
 /* ---- values ---- */
 
@@ -240,7 +241,7 @@ bool ifd_rw_stays_narrow(ifd_rewrite *rw, const ifd_node *node) {
   static const char *const takers[] = {"Conv", "MatMul", "Gemm"};
   if (!ifd_rw_for_running(rw) || !ifd_node_is_any(node, "DequantizeLinear Cast")) return false;
   const ifd_value *v = node->outputs[0];
-  if (is_narrow(rw, v)) return true;
+  if (is_narrow(rw, v) || ifd_rw_is_narrow_table(rw, v)) return true;
   if (ifd_node_is(node, "Cast") || !ifd_dtype_is_byte(ifd_rw_dtype(rw, node->inputs[0])) ||
       ifd_node_int(node, "block_size", 0))
     return false;

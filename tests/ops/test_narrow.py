@@ -122,4 +122,21 @@ def test_read_twice():
     b = n.matrix("uint4", 512, 600, 32, turned=True)
     y = n.node("MatMul", ["x", n.node("Transpose", [b], perm=[1, 0])])
     rows = n.node("Gather", [b, n.node("ArgMax", [y], axis=1, keepdims=0)])
-    check(n, n.node("MatMul", [rows, n.constant(512, 30)]), {"MatMul": 2, "ArgMax": 1, "Gather": 1})
+    check(n, n.node("MatMul", [rows, n.constant(512, 30)]), {"MatMul": 2, "ArgMax": 1, "Gather": 3, "DequantizeLinear": 1})
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+@pytest.mark.parametrize("form", ["float16", "bfloat16", "columns", "rows", "blocks", "whole"])
+def test_table(form, rank):
+    """Rows of a table, which become floats once they are picked."""
+    n = net(9, *[3, 4][:rank], 700)
+    i = n.node("ArgMax", ["x"], axis=rank, keepdims=0)
+    if form in HALVES:
+        steps, table = {"Gather": 1, "Cast": 1}, n.halves(form, 700, 400)
+    else:
+        forms = {"columns": ("uint8", 0, False), "rows": ("int8", 0, True), "blocks": ("uint4", 32, True), "whole": ("int4", 0, False)}
+        dtype, block, turned = forms[form]
+        k, columns = (400, 700) if turned else (700, 400)
+        steps = {"Gather": 3 if turned else 1, "DequantizeLinear": 1}
+        table = n.matrix(dtype, k, columns, block, turned, whole=form == "whole")
+    check(n, n.node("Gather", [table, i]), {"ArgMax": 1, **steps})
