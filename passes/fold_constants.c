@@ -6,8 +6,9 @@ static bool is_dequantized(ifd_rewrite *rw, const ifd_value *v) {
   return node && !ifd_rw_known(rw, node->inputs[0]);
 }
 
-/* Whether an operator reads it beside a value that is dequantized: runtimes take such operands as the integers
- * that they are made of, or, if one is float, the whole operator in float, which rounds otherwise. */
+/* Whether an operator reads it beside a value that is dequantized: runtimes take such operands as the
+ * integers that they are made of, or, if one is float, the whole operator in float, which rounds otherwise.
+ */
 static bool is_quantized_operand(ifd_rewrite *rw, const ifd_node *node) {
   const ifd_value *v = node->outputs[0];
   if (ifd_rw_for_running(rw) || !ifd_node_is(node, "DequantizeLinear")) return false;
