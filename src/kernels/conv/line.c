@@ -31,12 +31,20 @@ IFD_INLINE void sum_taps(const int N, const ifd_conv_line *l, const float *x, co
   }
 }
 
-/* The same of n_w taps side by side: each column of x is loaded once for all the outputs that it meets. */
-IFD_INLINE void sum_columns(const int N, const int n_w, const int step, const float *x, const float *w,
-                            v16 *sum) {
+/* The columns that N outputs meet, of which [first, end) are inside the line. */
+typedef struct columns {
+  int64_t first, end;
+} columns;
+
+/* The same of n_w taps side by side: each column of x is loaded once for all the outputs that it meets. Of
+ * the first and the last n_w - 1 columns some may be outside; in == NULL: none. */
+IFD_INLINE void sum_columns(const int N, const int n_w, const int step, const columns *in, const float *x,
+                            const float *w, v16 *sum) {
   v16 wv[MAX_TAPS];
   UNROLL_ for (int k = 0; k < n_w; k++) wv[k] = v16_load(w + k * 16);
   UNROLL_ for (int j = 0; j < (N - 1) * step + n_w; j++) {
+    if (in && j < n_w - 1 && j < in->first) continue;
+    if (in && j > (N - 1) * step && j >= in->end) continue;
     v16 xv = v16_keep(v16_load(x + j * 16));
     UNROLL_ for (int k = 0; k < n_w; k++) {
       int i = (j - k) / step;
@@ -49,13 +57,14 @@ IFD_INLINE void sum_columns(const int N, const int n_w, const int step, const fl
 IFD_INLINE void sum_line(const int N, const ifd_conv_line *l, const float *x, const float *w, v16 *sum) {
   enum { SPAN = 4 };
   int64_t k = 0;
-  for (; k + SPAN <= l->n_w; k += SPAN) sum_columns(N, SPAN, 1, x + k * 16, w + k * 16, sum);
-  for (; k < l->n_w; k++) sum_columns(N, 1, 1, x + k * 16, w + k * 16, sum);
+  for (; k + SPAN <= l->n_w; k += SPAN) sum_columns(N, SPAN, 1, NULL, x + k * 16, w + k * 16, sum);
+  for (; k < l->n_w; k++) sum_columns(N, 1, 1, NULL, x + k * 16, w + k * 16, sum);
 }
 
-/* Outputs [o, o + N), all their taps inside the line. n_w and step are constants, or n_w is 0. */
-IFD_INLINE void sum_inside(const int N, const int n_w, const int step, const ifd_conv_line *l, int64_t o,
-                           const ifd_conv_sink *to) {
+/* Outputs [o, o + N), of whose columns those `in` are inside the line; NULL: all. n_w and step are constants,
+ * or n_w is 0. */
+IFD_INLINE void sum_tile(const int N, const int n_w, const int step, const ifd_conv_line *l,
+                         const columns *in, int64_t o, const ifd_conv_sink *to) {
   v16 sum[AT_ONCE];
   UNROLL_ for (int i = 0; i < N; i++) sum[i] = first_sum(to, o + i);
   const float *x_c = l->x + (l->begin + o * l->step) * 16, *w_c = l->w;
@@ -63,7 +72,7 @@ IFD_INLINE void sum_inside(const int N, const int n_w, const int step, const ifd
     for (int64_t i = 0; i < l->n_lines; i++) {
       const float *x = x_c + l->lines[i].x, *w = w_c + l->lines[i].w;
       if (n_w)
-        sum_columns(N, n_w, step, x, w, sum);
+        sum_columns(N, n_w, step, in, x, w, sum);
       else if (step)
         sum_line(N, l, x, w, sum);
       else
@@ -87,36 +96,61 @@ IFD_INLINE void sum_edge(const ifd_conv_line *l, int64_t o, const ifd_conv_sink 
   put(to, o, sum);
 }
 
-/* Outputs [o, end) inside the line, in tiles as even as may be. */
-IFD_INLINE void run_inside(const int n_w, const int step, const ifd_conv_line *l, int64_t o, int64_t end,
-                           const ifd_conv_sink *to) {
-#define TILE(N)                                                                                              \
-  case N: sum_inside(N, n_w, step, l, at, to); break;
+/* Outputs [o, o + n) of at most a tile. */
+IFD_INLINE void run_tile(const int n_w, const int step, const ifd_conv_line *l, int64_t o, int64_t n,
+                         const ifd_conv_sink *to) {
+#define INSIDE(N)                                                                                            \
+  case N:                                                                                                    \
+    sum_tile(N, n_w, step, l, NULL, o, to);                                                                  \
+    return;
+#define EDGES(N)                                                                                             \
+  case N: sum_tile(N, n_w, step, l, &in, o, to); return;
+  int64_t at = l->begin + o * l->step, reach = (l->n_w - 1) * l->tap_step, all = (n - 1) * l->step + l->n_w;
+  int64_t least = at + ifd_min_i64(0, reach), most = at + (n - 1) * l->step + ifd_max_i64(0, reach);
+  if (least >= 0 && most < l->width) switch (n) {
+      TILES(INSIDE)
+    }
+  const columns in = {ifd_max_i64(0, -at), ifd_min_i64(all, l->width - at)};
+  if (n_w > 1 && in.first < n_w && all - in.end < n_w) switch (n) {
+      TILES(EDGES)
+    }
+  for (int64_t i = o; i < o + n; i++) sum_edge(l, i, to);
+}
+
+/* Outputs [o, end), in tiles as even as may be. */
+IFD_INLINE void run_tiles(const int n_w, const int step, const ifd_conv_line *l, int64_t o, int64_t end,
+                          const ifd_conv_sink *to) {
   int64_t n = end - o, n_tiles = ifd_ceil_div(n, AT_ONCE), at = o;
   for (int64_t i = 0; i < n_tiles; i++) {
     int64_t next = o + n * (i + 1) / n_tiles;
-    switch (next - at) { TILES(TILE) }
+    run_tile(n_w, step, l, at, next - at, to);
     at = next;
   }
 }
 
-IFD_INLINE void run_rows(const int n_w, const int step, ifd_conv_line *l, int64_t begin, int64_t end,
-                         ifd_conv_sink *to) {
+/* Outputs [o, end) of a line, by tiles where these have ends or need none. */
+IFD_INLINE void run_row(const int n_w, const int step, const ifd_conv_line *l, int64_t o, int64_t end,
+                        const ifd_conv_sink *to) {
   int64_t reach = (l->n_w - 1) * l->tap_step, least = l->begin + ifd_min_i64(0, reach);
   int64_t most = l->begin + ifd_max_i64(0, reach);
-  int64_t inside = least < 0 ? ifd_ceil_div(-least, l->step) : 0;
-  int64_t inside_end = most < l->width ? (l->width - 1 - most) / l->step + 1 : 0;
-  inside_end = l->n_lines * l->n_w == 0 ? 0 : ifd_min_i64(inside_end, end);
+  int64_t first = least < 0 ? ifd_ceil_div(-least, l->step) : 0;
+  int64_t past = most < l->width ? (l->width - 1 - most) / l->step + 1 : 0;
+  past = l->n_lines * l->n_w == 0 ? 0 : ifd_min_i64(past, end);
+  if (n_w > 1) first = o, past = end;
+  for (; o < ifd_min_i64(end, first); o++) sum_edge(l, o, to);
+  if (o < past) {
+    run_tiles(n_w, step, l, o, past, to);
+    o = past;
+  }
+  for (; o < end; o++) sum_edge(l, o, to);
+}
+
+IFD_INLINE void run_rows(const int n_w, const int step, ifd_conv_line *l, int64_t begin, int64_t end,
+                         ifd_conv_sink *to) {
   int64_t at_once = to->y_row == (end - begin) * 16 ? NEAR / ifd_max_i64(1, end - begin) + 1 : 1;
   float *y = to->y + begin * 16;
   for (int64_t row = 0; row < l->n_rows; row++) {
-    int64_t o = begin;
-    for (; o < ifd_min_i64(end, inside); o++) sum_edge(l, o, to);
-    if (o < inside_end) {
-      run_inside(n_w, step, l, o, inside_end, to);
-      o = inside_end;
-    }
-    for (; o < end; o++) sum_edge(l, o, to);
+    run_row(n_w, step, l, begin, end, to);
     if ((row + 1) % at_once == 0 || row == l->n_rows - 1) {
       ifd_conv_fused_end(&to->fused, y, (row % at_once + 1) * (end - begin));
       y = to->y + to->y_row + begin * 16;
@@ -135,13 +169,12 @@ IFD_INLINE void run_copy(const ifd_conv_line *line, const int n_w, const int ste
   run_rows(n_w, step, &l, o, end, &to);
 }
 
-#define KERNELS(X) X(1, 1) X(3, 1) X(3, 2) X(5, 1) X(5, 2) X(7, 1)
 #define KERNEL(n_w, step)                                                                                    \
   static __attribute__((noinline)) void line_##n_w##_##step(const ifd_conv_line *l, int64_t o, int64_t end,  \
                                                             const ifd_conv_sink *to) {                       \
     run_copy(l, n_w, step, o, end, to);                                                                      \
   }
-KERNELS(KERNEL)
+IFD_CONV_LINE_KERNELS(KERNEL)
 static __attribute__((noinline)) void line_wide(const ifd_conv_line *l, int64_t o, int64_t end,
                                                 const ifd_conv_sink *to) {
   run_copy(l, 0, 1, o, end, to);
@@ -155,7 +188,7 @@ ifd_conv_line_kernel IFD_K(ifd_conv_line_find)(const ifd_conv_line *l) {
   static const struct {
     int64_t n_w, step;
     ifd_conv_line_kernel run;
-  } rows[] = {KERNELS(ROW)};
+  } rows[] = {IFD_CONV_LINE_KERNELS(ROW)};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     if (rows[i].n_w == l->n_w && rows[i].step == l->step && l->tap_step == 1) return rows[i].run;
   return l->step == 1 && l->tap_step == 1 ? line_wide : line_any;

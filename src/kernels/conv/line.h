@@ -31,9 +31,18 @@ typedef struct ifd_conv_line {
   int64_t begin, step, tap_step, width;
 } ifd_conv_line;
 
-/* Depthwise: x where it lies, or a copy with zeros around, [tap of depth][line][column][16]: where all that a
- * plane of outputs reads stays in L1 (then rows are all alike), or where many outputs of a line meet
- * zeros. */
+/* The kernels made for some taps side by side, n_w and step: with several taps, their tiles may meet the ends
+ * of a line. */
+#define IFD_CONV_LINE_KERNELS(X) X(1, 1) X(3, 1) X(3, 2) X(5, 1) X(5, 2) X(7, 1)
+static inline bool ifd_conv_line_has_ends(const ifd_k_conv_shape *s) {
+#define MADE(n_w, step) || (n_w > 1 && s->kernel[IFD_K_W] == n_w && s->stride[IFD_K_W] == step)
+  return s->dilation[IFD_K_W] == 1 && (false IFD_CONV_LINE_KERNELS(MADE));
+#undef MADE
+}
+
+/* Depthwise: x where it lies, or, without tiles for its ends, a copy with zeros around, [tap of depth][line]
+ * [column][16]: where all that a plane of outputs reads stays in L1 (then rows are all alike), or where many
+ * outputs of a line meet zeros. */
 typedef struct ifd_conv_padded_sizes {
   bool fits, wide;
   int64_t lines, columns, vectors;
@@ -46,7 +55,7 @@ static inline ifd_conv_padded_sizes ifd_conv_padded_sizes_of(const ifd_k_conv_sh
     n[d] = (s->out[d] - 1) * s->stride[d] + (s->kernel[d] - 1) * s->dilation[d] + 1;
   ifd_conv_padded_sizes z = {.lines = n[IFD_K_H], .columns = n[IFD_K_W]};
   z.vectors = s->kernel[IFD_K_D] * z.lines * z.columns;
-  z.fits = !s->transposed && z.vectors <= L1;
+  z.fits = !s->transposed && z.vectors <= L1 && !ifd_conv_line_has_ends(s);
   z.wide = !s->transposed && !z.fits && z.vectors <= L2 && s->kernel[IFD_K_W] >= WIDE;
   return z;
 }
