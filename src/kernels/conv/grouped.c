@@ -39,8 +39,13 @@ static const float *weights_of(const lines *g) {
   return g->t->packed + taps * (s->c / s->groups) * 16;
 }
 
-/* The lines of x inside that row r reads, in the order of their taps: plane and line numbers in .x, which
- * `place` turns to where they are. */
+/* Lines found one by one, all of which lie inside, whatever the row. */
+static void set_found(ifd_conv_line *l, int64_t n) {
+  l->n_d = 1, l->n_h = n;
+  l->top = l->down = l->apart = 0, l->height = 1;
+}
+
+/* The lines of x inside that row r reads, in the order of their taps, each where `place` has it. */
 static void find_lines(const lines *g, int64_t row, ifd_conv_line *l,
                        int64_t (*place)(void *context, int64_t tap_d, int64_t plane, int64_t line),
                        void *context) {
@@ -49,13 +54,13 @@ static void find_lines(const lines *g, int64_t row, ifd_conv_line *l,
   int64_t n_w = g->phase.axis[IFD_K_W].n_taps, d0, h0;
   int64_t n_d = ifd_conv_taps_inside(d, in[IFD_K_D], g->o_d, &d0);
   int64_t n_h = ifd_conv_taps_inside(h, in[IFD_K_H], row, &h0);
-  l->n_lines = 0;
+  set_found(l, 0);
   l->lines = g->found;
   for (int64_t i = d0; i < d0 + n_d; i++)
     for (int64_t j = h0; j < h0 + n_h; j++) {
       int64_t plane = d->begin + g->o_d * d->step + i * d->tap_step;
       int64_t line = h->begin + row * h->step + j * h->tap_step;
-      g->found[l->n_lines++] =
+      g->found[l->n_h++] =
           (ifd_conv_tap_line){place(context, i, plane, line), (i * h->n_taps + j) * n_w * 16};
     }
 }
@@ -84,7 +89,7 @@ static void run_places(const lines *g, const ifd_conv_line *l, int64_t n, int64_
   int64_t y_row = a[IFD_K_H].y_step * t->plan->shape.out[IFD_K_W];
   if (!(g->fused.fits || g->fused.waits) || a[IFD_K_W].y_step != 1) {
     ifd_conv_line row = *l;
-    for (int64_t i = 0; i < l->n_rows; i++, row.x += l->x_row, at += y_row)
+    for (int64_t i = 0; i < l->n_rows; i++, row.x += l->x_row, row.top += l->down, at += y_row)
       run_buffered(g, &row, n, at, init);
     return;
   }
@@ -115,30 +120,23 @@ typedef struct lying {
   int64_t first, tap, plane, line;
 } lying;
 
-static int64_t place_of(void *context, int64_t tap_d, int64_t plane, int64_t line) {
-  const lying *in = context;
-  return tap_d * in->tap + plane * in->plane + (line - in->first) * in->line;
-}
-
-/* Rows from `row` on, of those before r1, that read the lines as it does: all whose taps are all inside. */
-static int64_t rows_alike(const lines *g, int64_t row, int64_t r1) {
-  const ifd_conv_axis *a = &g->phase.axis[IFD_K_H];
-  int64_t size = g->t->plan->shape.in[IFD_K_H], reach = (a->n_taps - 1) * a->tap_step;
-  int64_t at = a->begin + row * a->step, most = at + ifd_max_i64(0, reach);
-  if (at + ifd_min_i64(0, reach) < 0 || most >= size) return 1;
-  return ifd_min_i64(r1 - row, (size - 1 - most) / a->step + 1);
-}
-
 /* The task's rows, of the lines of x that lie inside. */
 static void run_inside(const lines *g, ifd_conv_line *l, lying in) {
-  const ifd_conv_axis *a = g->phase.axis;
-  int64_t r1 = ifd_min_i64(g->t->r1, a[IFD_K_H].n_places);
-  l->x_row = a[IFD_K_H].step * l->width * 16;
-  for (int64_t row = g->t->r0; row < r1; row += l->n_rows) {
-    l->n_rows = rows_alike(g, row, r1);
-    find_lines(g, row, l, place_of, &in);
-    run_places(g, l, a[IFD_K_W].n_places, output_at(g, row), NULL);
+  const ifd_k_conv_shape *s = &g->t->plan->shape;
+  const ifd_conv_axis *d = &g->phase.axis[IFD_K_D], *h = &g->phase.axis[IFD_K_H];
+  int64_t r0 = g->t->r0, tap, n_w = g->phase.axis[IFD_K_W].n_taps;
+  l->n_d = ifd_conv_taps_inside(d, s->in[IFD_K_D], g->o_d, &tap);
+  l->n_h = h->n_taps;
+  l->top = h->begin + r0 * h->step, l->down = h->step, l->apart = h->tap_step, l->height = s->in[IFD_K_H];
+  for (int64_t i = 0; i < l->n_d; i++, tap++) {
+    int64_t plane = d->begin + g->o_d * d->step + tap * d->tap_step, at = tap * in.tap + plane * in.plane;
+    for (int64_t j = 0; j < l->n_h; j++)
+      g->found[i * l->n_h + j] = (ifd_conv_tap_line){at + (l->top + j * h->tap_step - in.first) * in.line,
+                                                     (tap * l->n_h + j) * n_w * 16};
   }
+  l->n_rows = ifd_max_i64(0, ifd_min_i64(g->t->r1, h->n_places) - r0);
+  l->x_row = h->step * in.line;
+  run_places(g, l, g->phase.axis[IFD_K_W].n_places, output_at(g, r0), NULL);
 }
 
 /* ---- depthwise: a padded copy ---- */
@@ -169,10 +167,11 @@ static void copy_lines(const lines *g, const float *x, const ifd_conv_padded_siz
 static void run_plane(const lines *g, ifd_conv_line *l, const ifd_conv_padded_sizes *z) {
   const ifd_conv_axis *d = &g->phase.axis[IFD_K_D], *h = &g->phase.axis[IFD_K_H],
                       *c = &g->phase.axis[IFD_K_W];
+  set_found(l, 0);
   for (int64_t i = 0; i < d->n_taps; i++)
-    for (int64_t j = 0; j < h->n_taps; j++, l->n_lines++)
-      g->found[l->n_lines] = (ifd_conv_tap_line){(i * z->lines + j * h->tap_step) * z->columns * 16,
-                                                 l->n_lines * c->n_taps * 16};
+    for (int64_t j = 0; j < h->n_taps; j++, l->n_h++)
+      g->found[l->n_h] =
+          (ifd_conv_tap_line){(i * z->lines + j * h->tap_step) * z->columns * 16, l->n_h * c->n_taps * 16};
   l->n_rows = g->t->r1 - g->t->r0, l->x_row = h->step * z->columns * 16;
   run_places(g, l, c->n_places, output_at(g, g->t->r0), NULL);
 }

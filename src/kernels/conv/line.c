@@ -12,14 +12,26 @@ enum { AT_ONCE = 4 };
 enum { MAX_TAPS = 7 }; /* of the kernels made for so many */
 enum { NEAR = 128 };   /* outputs that still lie in L1 when what waits is done to them */
 
+/* A row: its lines inside, of each plane; floats from where they are of row 0; where its outputs go. */
+typedef struct row {
+  int64_t first, end, x;
+  float *y;
+  const float *other;
+} row;
+
 IFD_INLINE v16 first_sum(const ifd_conv_sink *to, int64_t o) {
   return to->init ? v16_load(to->init + o * 16) : v16_zero();
 }
 
-IFD_INLINE void put(const ifd_conv_sink *to, int64_t o, v16 sum) {
-  if (to->fused.fits || to->fused.waits)
-    sum = ifd_conv_fused_of(&to->fused, sum, to->other ? to->other + o * 16 : NULL);
-  v16_store(to->y + o * 16, sum);
+/* Sums of N outputs from o on. */
+IFD_INLINE void put(const int N, const ifd_conv_sink *to, const row *r, int64_t o, v16 *sum) {
+  const ifd_conv_fused *f = &to->fused;
+  const float *other = r->other ? r->other + o * 16 : NULL;
+  if (other)
+    UNROLL_ for (int i = 0; i < N; i++) sum[i] = ifd_conv_fused_of(f, sum[i], other + i * 16);
+  else if (f->fits || f->waits)
+    UNROLL_ for (int i = 0; i < N; i++) sum[i] = ifd_conv_fused_of(f, sum[i], NULL);
+  UNROLL_ for (int i = 0; i < N; i++) v16_store(r->y + (o + i) * 16, sum[i]);
 }
 
 /* The taps of one line of x, for N outputs side by side. */
@@ -63,14 +75,17 @@ IFD_INLINE void sum_line(const int N, const ifd_conv_line *l, const float *x, co
 
 /* Outputs [o, o + N), of whose columns those `in` are inside the line; NULL: all. n_w and step are constants,
  * or n_w is 0. */
-IFD_INLINE void sum_tile(const int N, const int n_w, const int step, const ifd_conv_line *l,
+IFD_INLINE void sum_tile(const int N, const int n_w, const int step, const ifd_conv_line *l, const row *r,
                          const columns *in, int64_t o, const ifd_conv_sink *to) {
   v16 sum[AT_ONCE];
   UNROLL_ for (int i = 0; i < N; i++) sum[i] = first_sum(to, o + i);
-  const float *x_c = l->x + (l->begin + o * l->step) * 16, *w_c = l->w;
-  for (int64_t c = 0; c < l->n_c; c++, x_c += l->x_c, w_c += l->w_c)
-    for (int64_t i = 0; i < l->n_lines; i++) {
-      const float *x = x_c + l->lines[i].x, *w = w_c + l->lines[i].w;
+  int64_t at = r->x + (l->begin + o * l->step) * 16;
+  for (int64_t p = 0; p < l->n_c * l->n_d; p++) {
+    int64_t c = l->n_d == 1 ? p : p / l->n_d, d = p - c * l->n_d;
+    const float *x_c = l->x + c * l->x_c, *w_c = l->w + c * l->w_c;
+    const ifd_conv_tap_line *line = l->lines + d * l->n_h + r->first, *end = line + (r->end - r->first);
+    for (; line < end; line++) {
+      const float *x = x_c + (line->x + at), *w = w_c + line->w;
       if (n_w)
         sum_columns(N, n_w, step, in, x, w, sum);
       else if (step)
@@ -78,100 +93,105 @@ IFD_INLINE void sum_tile(const int N, const int n_w, const int step, const ifd_c
       else
         sum_taps(N, l, x, w, sum);
     }
-  UNROLL_ for (int i = 0; i < N; i++) put(to, o + i, sum[i]);
+  }
+  put(N, to, r, o, sum);
 }
 
 /* Output o, of which some tap lies outside the line. */
-IFD_INLINE void sum_edge(const ifd_conv_line *l, int64_t o, const ifd_conv_sink *to) {
+IFD_INLINE void sum_edge(const ifd_conv_line *l, const row *r, int64_t o, const ifd_conv_sink *to) {
   const ifd_conv_axis axis = {.begin = l->begin, .step = l->step, .n_taps = l->n_w, .tap_step = l->tap_step};
   int64_t first, n = ifd_conv_taps_inside(&axis, l->width, o, &first);
-  int64_t x0 = (l->begin + o * l->step + first * l->tap_step) * 16, w0 = first * 16;
+  int64_t at = r->x + (l->begin + o * l->step + first * l->tap_step) * 16;
   v16 sum = first_sum(to, o);
   for (int64_t c = 0; c < l->n_c; c++)
-    for (int64_t i = 0; i < l->n_lines; i++) {
-      const float *x = l->x + c * l->x_c + l->lines[i].x + x0, *w = l->w + c * l->w_c + l->lines[i].w + w0;
-      for (int64_t k = 0; k < n; k++)
-        sum = v16_fma(v16_load(x + k * l->tap_step * 16), v16_load(w + k * 16), sum);
-    }
-  put(to, o, sum);
+    for (int64_t d = 0; d < l->n_d; d++)
+      for (int64_t i = r->first; i < r->end; i++) {
+        const ifd_conv_tap_line *line = l->lines + d * l->n_h + i;
+        const float *x = l->x + (c * l->x_c + line->x + at), *w = l->w + c * l->w_c + line->w + first * 16;
+        for (int64_t k = 0; k < n; k++)
+          sum = v16_fma(v16_load(x + k * l->tap_step * 16), v16_load(w + k * 16), sum);
+      }
+  put(1, to, r, o, &sum);
 }
 
-/* Outputs [o, o + n) of at most a tile. */
-IFD_INLINE void run_tile(const int n_w, const int step, const ifd_conv_line *l, int64_t o, int64_t n,
-                         const ifd_conv_sink *to) {
+/* Outputs [o, o + n), at most a tile's. */
+IFD_INLINE void run_tile(const int n_w, const int step, const ifd_conv_line *l, const row *r, int64_t o,
+                         int64_t n, const ifd_conv_sink *to) {
 #define INSIDE(N)                                                                                            \
   case N:                                                                                                    \
-    sum_tile(N, n_w, step, l, NULL, o, to);                                                                  \
+    sum_tile(N, n_w, step, l, r, NULL, o, to);                                                               \
     return;
-#define EDGES(N)                                                                                             \
-  case N: sum_tile(N, n_w, step, l, &in, o, to); return;
-  int64_t at = l->begin + o * l->step, reach = (l->n_w - 1) * l->tap_step, all = (n - 1) * l->step + l->n_w;
-  int64_t least = at + ifd_min_i64(0, reach), most = at + (n - 1) * l->step + ifd_max_i64(0, reach);
-  if (least >= 0 && most < l->width) switch (n) {
+#define ENDS(N)                                                                                              \
+  case N: sum_tile(N, n_w, step, l, r, &in, o, to); return;
+  int64_t all = (n - 1) * l->step + n_w, at = l->begin + o * l->step;
+  const columns in = {ifd_max_i64(0, -at), ifd_min_i64(all, l->width - at)};
+  if (n_w <= 1 || (in.first == 0 && in.end == all)) switch (n) {
       TILES(INSIDE)
     }
-  const columns in = {ifd_max_i64(0, -at), ifd_min_i64(all, l->width - at)};
   if (n_w > 1 && in.first < n_w && all - in.end < n_w) switch (n) {
-      TILES(EDGES)
+      TILES(ENDS)
     }
-  for (int64_t i = o; i < o + n; i++) sum_edge(l, i, to);
+  for (int64_t i = o; i < o + n; i++) sum_edge(l, r, i, to);
 }
 
 /* Outputs [o, end), in tiles as even as may be. */
-IFD_INLINE void run_tiles(const int n_w, const int step, const ifd_conv_line *l, int64_t o, int64_t end,
-                          const ifd_conv_sink *to) {
+IFD_INLINE void run_tiles(const int n_w, const int step, const ifd_conv_line *l, const row *r, int64_t o,
+                          int64_t end, const ifd_conv_sink *to) {
   int64_t n = end - o, n_tiles = ifd_ceil_div(n, AT_ONCE), at = o;
   for (int64_t i = 0; i < n_tiles; i++) {
     int64_t next = o + n * (i + 1) / n_tiles;
-    run_tile(n_w, step, l, at, next - at, to);
+    run_tile(n_w, step, l, r, at, next - at, to);
     at = next;
   }
 }
 
 /* Outputs [o, end) of a line, by tiles where these have ends or need none. */
-IFD_INLINE void run_row(const int n_w, const int step, const ifd_conv_line *l, int64_t o, int64_t end,
-                        const ifd_conv_sink *to) {
+IFD_INLINE void run_row(const int n_w, const int step, const ifd_conv_line *l, const row *r, int64_t o,
+                        int64_t end, const ifd_conv_sink *to) {
   int64_t reach = (l->n_w - 1) * l->tap_step, least = l->begin + ifd_min_i64(0, reach);
   int64_t most = l->begin + ifd_max_i64(0, reach);
   int64_t first = least < 0 ? ifd_ceil_div(-least, l->step) : 0;
   int64_t past = most < l->width ? (l->width - 1 - most) / l->step + 1 : 0;
-  past = l->n_lines * l->n_w == 0 ? 0 : ifd_min_i64(past, end);
+  past = l->n_w == 0 ? 0 : ifd_min_i64(past, end);
   if (n_w > 1) first = o, past = end;
-  for (; o < ifd_min_i64(end, first); o++) sum_edge(l, o, to);
+  for (; o < ifd_min_i64(end, first); o++) sum_edge(l, r, o, to);
   if (o < past) {
-    run_tiles(n_w, step, l, o, past, to);
+    run_tiles(n_w, step, l, r, o, past, to);
     o = past;
   }
-  for (; o < end; o++) sum_edge(l, o, to);
+  for (; o < end; o++) sum_edge(l, r, o, to);
 }
 
-IFD_INLINE void run_rows(const int n_w, const int step, ifd_conv_line *l, int64_t begin, int64_t end,
-                         ifd_conv_sink *to) {
+IFD_INLINE void run_rows(const int n_w, const int step, const ifd_conv_line *l, int64_t begin, int64_t end,
+                         const ifd_conv_sink *to) {
+  const ifd_conv_axis lines = {.begin = l->top, .step = l->down, .n_taps = l->n_h, .tap_step = l->apart};
   int64_t at_once = to->y_row == (end - begin) * 16 ? NEAR / ifd_max_i64(1, end - begin) + 1 : 1;
-  float *y = to->y + begin * 16;
-  for (int64_t row = 0; row < l->n_rows; row++) {
-    run_row(n_w, step, l, begin, end, to);
-    if ((row + 1) % at_once == 0 || row == l->n_rows - 1) {
-      ifd_conv_fused_end(&to->fused, y, (row % at_once + 1) * (end - begin));
-      y = to->y + to->y_row + begin * 16;
+  row r = {.y = to->y, .other = to->other};
+  float *y = r.y + begin * 16;
+  for (int64_t i = 0; i < l->n_rows; i++, r.x += l->x_row) {
+    r.end = ifd_conv_taps_inside(&lines, l->height, i, &r.first);
+    r.end += r.first;
+    run_row(n_w, step, l, &r, begin, end, to);
+    r.y += to->y_row;
+    if (r.other) r.other += to->y_row;
+    if ((i + 1) % at_once == 0 || i == l->n_rows - 1) {
+      ifd_conv_fused_end(&to->fused, y, (i % at_once + 1) * (end - begin));
+      y = r.y + begin * 16;
     }
-    l->x += l->x_row, to->y += to->y_row;
-    if (to->other) to->other += to->y_row;
   }
 }
 
-/* Copies, so that stores to y are known to leave them alone; with constants where there are. */
+/* A copy in registers, with constants where there are: stores to y leave it alone. */
 IFD_INLINE void run_copy(const ifd_conv_line *line, const int n_w, const int step, int64_t o, int64_t end,
-                         const ifd_conv_sink *sink) {
+                         const ifd_conv_sink *to) {
   ifd_conv_line l = *line;
-  ifd_conv_sink to = *sink;
   if (n_w) l.n_w = n_w, l.step = step, l.tap_step = 1;
-  run_rows(n_w, step, &l, o, end, &to);
+  run_rows(n_w, step, &l, o, end, to);
 }
 
 #define KERNEL(n_w, step)                                                                                    \
   static __attribute__((noinline)) void line_##n_w##_##step(const ifd_conv_line *l, int64_t o, int64_t end,  \
-                                                            const ifd_conv_sink *to) {                       \
+                                                            const ifd_conv_sink *restrict to) {              \
     run_copy(l, n_w, step, o, end, to);                                                                      \
   }
 IFD_CONV_LINE_KERNELS(KERNEL)

@@ -20,14 +20,16 @@ typedef struct ifd_conv_tap_line {
   int64_t x, w;
 } ifd_conv_tap_line;
 
-/* Output o reads columns begin + o * step + k * tap_step, k < n_w, of n_lines lines of n_c channels; that of
- * each of n_rows further rows x_row further. */
+/* n_rows rows of outputs, each of n_c channels. Row r reads n_h lines in each of n_d planes, r * x_row floats
+ * from where they are of row 0: of each plane those lines j that lie inside, 0 <= top + r * down + j * apart
+ * < height. Output o reads columns begin + o * step + k * tap_step of them, k < n_w, that lie inside. */
 typedef struct ifd_conv_line {
   const float *x, *w;
-  const ifd_conv_tap_line *lines;
-  int64_t n_lines, n_c, n_w;
+  const ifd_conv_tap_line *lines; /* [n_d][n_h] */
+  int64_t n_d, n_h, n_c, n_w;
   int64_t x_c, w_c; /* floats between channels */
   int64_t n_rows, x_row;
+  int64_t top, down, apart, height;
   int64_t begin, step, tap_step, width;
 } ifd_conv_line;
 
@@ -137,7 +139,7 @@ void IFD_K(ifd_conv_depthwise_rows)(const ifd_conv_task *t, const float *x, int6
 
 /* Where the sums go, and where they begin. */
 typedef struct ifd_conv_sink {
-  const float *init;    /* for place 0 of one row; NULL: 0. It may be y. */
+  const float *init;    /* for place 0, of one row; NULL: 0. It may be y. */
   ifd_conv_fused fused; /* where it fits or waits, the sums are finished */
   float *y;             /* for place 0 */
   const float *other;
@@ -150,9 +152,10 @@ ifd_conv_line_kernel IFD_K(ifd_conv_line_find)(const ifd_conv_line *l);
 
 /* Taps [*first, *first + count) of a dimension that place o meets inside x. */
 IFD_INLINE int64_t ifd_conv_taps_inside(const ifd_conv_axis *a, int64_t size, int64_t o, int64_t *first) {
-  int64_t i = a->begin + o * a->step, step = a->tap_step;
+  int64_t i = a->begin + o * a->step, step = a->tap_step, reach = (a->n_taps - 1) * step;
   *first = 0;
   if (a->n_taps == 0) return 0;
+  if (i + ifd_min_i64(0, reach) >= 0 && i + ifd_max_i64(0, reach) < size) return a->n_taps;
   if (step < 0) i = size - 1 - i, step = -step;
   *first = i < 0 ? ifd_min_i64(a->n_taps, ifd_ceil_div(-i, step)) : 0;
   int64_t end = i < size ? ifd_min_i64(a->n_taps, (size - 1 - i) / step + 1) : 0;
