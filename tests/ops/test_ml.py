@@ -437,6 +437,14 @@ def test_broken_trees(trees, word):
     refuses(Nodes(3, ML).add("TreeEnsembleRegressor", [x], [x], n_targets=1, **listed(trees, "target")), word)
 
 
+@pytest.mark.parametrize("attribute", ["base_values_as_tensor", "nodes_values_as_tensor", "target_weights_as_tensor"])
+def test_texts_instead_of_numbers(attribute):
+    x, texts = np.zeros((2, 2), F32), numpy_helper.from_array(np.array(["1"] * 3, object))
+    a = listed([[SPLIT, LEAF, LEAF]], "target", as_tensor=True) | {attribute: texts}
+    refuses(Nodes(3, ML).add("TreeEnsembleRegressor", [x], [x], n_targets=1, **a), "a tensor of string")
+
+
+
 def test_broken_flat_trees():
     a = flat([[SPLIT, LEAF, LEAF]], F32)
     x = np.zeros((2, 2), F32)
