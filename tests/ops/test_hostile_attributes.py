@@ -1,7 +1,7 @@
 """Attributes that count something and are not a count, and operands that are left out: one clear error each."""
 import numpy as np
 import pytest
-from nodes import Nodes, refuses
+from nodes import REFERENCE, Nodes, refuses
 
 F32 = np.float32
 NOT_COUNTS = [-1, -(2**31), -(2**62), 2**40, 2**63 - 1, -(2**63)]
@@ -76,3 +76,14 @@ def test_samples_of_a_bin(ratio):
     """So many that their count overflows."""
     refuses(Nodes(22).add("RoiAlign", [X4, np.zeros((1, 4), F32), np.zeros(1, np.int64)], [X4], sampling_ratio=ratio),
             "samples")
+
+
+@pytest.mark.parametrize("options", [(), REFERENCE])
+def test_many_rows_of_nothing(options):
+    """Tensors without elements, whatever their other dimensions: nobody waits for what is not done."""
+    rows, tokens = np.zeros((2**33, 3, 0, 2), np.uint8), np.zeros((2, 2**33, 0), F32)
+    scale, zero = np.ones(3, F32), np.zeros(3, np.uint8)
+    Nodes(21).add("DequantizeLinear", [rows, scale, zero], [rows.astype(F32)]).check(options=options)
+    Nodes(21).add("QuantizeLinear", [rows.astype(F32), scale, zero], [rows]).check(options=options)
+    Nodes(27).add("LinearAttention", [tokens] * 3, [tokens, np.zeros((2, 2, 0, 0), F32)], q_num_heads=2, kv_num_heads=2,
+                  update_rule="linear").check(options=options)
