@@ -7,7 +7,7 @@ enum { ALL = 1 << 30, NONE = -1 };
 /* Output 0 is as an operator of ONNX makes it from some of the inputs: from `first` on every `step`-th, or
  * the two, or `count` in a row; its elements are of the type of input `typed`, or where that is absent
  * `otherwise`, or as the operator has them (NONE). Attributes have the same names in both, but for those in
- * `unless`, with which nothing is known. */
+ * `unless`: where one of them is set nothing is known. */
 typedef struct stand_in {
   const char *name, *of;
   int first, step, count;
@@ -51,10 +51,11 @@ static const stand_in *find(const ifd_node *node) {
   return NULL;
 }
 
-static bool has_any(const ifd_node *node, const char *attrs) {
+/* Whether one of these is not 0, which is what it is where it is not given. */
+static bool sets_any(const ifd_node *node, const char *attrs) {
   for (int i = 0; i < node->n_attrs; i++) {
     const char *name = node->attrs[i].name, *at = strstr(attrs, name);
-    if (at && (at == attrs || at[-1] == ' ')) return true;
+    if (at && (at == attrs || at[-1] == ' ') && ifd_node_int(node, name, 1)) return true;
   }
   return false;
 }
@@ -118,5 +119,5 @@ ifd_status ifd_infer_foreign(ifd_infer *x) {
   bool foreign =
       strcmp(node->domain, "com.microsoft") == 0 && node->n_outputs && !ifd_node_find_function(node);
   const stand_in *s = foreign ? find(node) : NULL;
-  return s && !has_any(node, s->unless) && !ifd_node_is_open(node) ? infer_as(x, s) : IFD_OK;
+  return s && !sets_any(node, s->unless) && !ifd_node_is_open(node) ? infer_as(x, s) : IFD_OK;
 }
