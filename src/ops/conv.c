@@ -248,12 +248,8 @@ static ifd_status integer_conv(ifd_eval *x, conv *k, double **y, int in, int in_
 static ifd_status eval_conv_integer(ifd_eval *x) {
   conv k;
   double *y;
-  int64_t *whole;
   TRY(integer_conv(x, &k, &y, 0, 2, 1, 3));
-  int64_t n = ifd_shape_count(&k.out);
-  ALLOC(x->err, whole, ifd_new_array(x->scratch, int64_t, n));
-  for (int64_t i = 0; i < n; i++) whole[i] = (int64_t)y[i];
-  return ifd_eval_put_i64(x, 0, IFD_INT32, &k.out, whole);
+  return ifd_eval_put_sums(x, 0, &k.out, y);
 }
 
 static ifd_status eval_qlinear_conv(ifd_eval *x) {

@@ -126,12 +126,8 @@ static ifd_status quantized_product(ifd_eval *x, ifd_matmul *p, double **c, int 
 static ifd_status eval_matmul_integer(ifd_eval *x) {
   ifd_matmul p;
   double *c;
-  int64_t *whole;
   TRY(quantized_product(x, &p, &c, 0, 2, 1, 3));
-  int64_t n = ifd_shape_count(&p.out);
-  ALLOC(x->err, whole, ifd_new_array(x->scratch, int64_t, n));
-  for (int64_t i = 0; i < n; i++) whole[i] = (int64_t)c[i];
-  return ifd_eval_put_i64(x, 0, IFD_INT32, &p.out, whole);
+  return ifd_eval_put_sums(x, 0, &p.out, c);
 }
 
 /* In float, as the kernels have it. */

@@ -39,6 +39,13 @@ ifd_status ifd_eval_put_i64(ifd_eval *x, int i, ifd_dtype dtype, const ifd_shape
   return IFD_OK;
 }
 
+ifd_status ifd_eval_put_sums(ifd_eval *x, int i, const ifd_shape *shape, const double *sums) {
+  int64_t n = ifd_shape_count(shape), *whole;
+  ALLOC(x->err, whole, ifd_new_array(x->scratch, int64_t, n));
+  for (int64_t k = 0; k < n; k++) whole[k] = (int64_t)sums[k];
+  return ifd_eval_put_i64(x, i, IFD_INT32, shape, whole);
+}
+
 double ifd_round_to(ifd_dtype t, double x) {
   uint64_t code;
   ifd_store_f64(t, &code, &x, 1);

@@ -23,6 +23,8 @@ ifd_status ifd_eval_put_f64(ifd_eval *x, int i, ifd_dtype dtype, const ifd_shape
 /* The same from integers, which wrap to the width of an integer type. */
 ifd_status ifd_eval_put_i64(ifd_eval *x, int i, ifd_dtype dtype, const ifd_shape *shape,
                             const int64_t *values);
+/* The same for int32, from sums of whole numbers. */
+ifd_status ifd_eval_put_sums(ifd_eval *x, int i, const ifd_shape *shape, const double *sums);
 
 /* x rounded to the float type t: what a specification's cast between two steps does. */
 double ifd_round_to(ifd_dtype t, double x);
