@@ -253,9 +253,8 @@ ifd_status ifd_affine_of(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out,
 
 /* ---- chains ---- */
 
-/* second after first, when both run along the same axis or one has a single pair. */
-static ifd_status compose(ifd_rewrite *rw, const ifd_affine *first, const ifd_affine *second, ifd_affine *out,
-                          bool *fits) {
+ifd_status ifd_affine_compose(ifd_rewrite *rw, const ifd_affine *first, const ifd_affine *second,
+                              ifd_affine *out, bool *fits) {
   *fits = first->n == 1 || second->n == 1 || (first->axis == second->axis && first->n == second->n);
   if (!*fits) return IFD_OK;
   const ifd_affine *wide = first->n >= second->n ? first : second;
@@ -291,7 +290,7 @@ ifd_status ifd_affine_chain(ifd_rewrite *rw, ifd_node *last, ifd_affine *out, co
     if (!before || before->graph != last->graph || ifd_value_n_readers(out->x) != 1) return IFD_OK;
     TRY(ifd_affine_of(rw, before, &first, &is_affine, &ignored));
     if (!is_affine) return IFD_OK;
-    TRY(compose(rw, &first, out, out, &is_affine));
+    TRY(ifd_affine_compose(rw, &first, out, out, &is_affine));
     if (!is_affine) return IFD_OK;
   }
   return IFD_OK;
@@ -306,7 +305,7 @@ ifd_status ifd_affine_goes_on(ifd_rewrite *rw, const ifd_node *last, bool *goes_
   TRY(ifd_affine_of(rw, reader, &next, goes_on, &why));
   if (!*goes_on || next.x != last->outputs[0]) return *goes_on = false, IFD_OK;
   TRY(ifd_affine_of(rw, last, &f, goes_on, &why));
-  return *goes_on ? compose(rw, &f, &next, &next, goes_on) : IFD_OK;
+  return *goes_on ? ifd_affine_compose(rw, &f, &next, &next, goes_on) : IFD_OK;
 }
 
 /* ---- constants ---- */

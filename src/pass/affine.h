@@ -23,6 +23,10 @@ bool ifd_bn_trains(const ifd_node *bn);
 ifd_status ifd_affine_of(ifd_rewrite *rw, const ifd_node *node, ifd_affine *out, bool *is_affine,
                          const char **why);
 
+/* second after first, where both run along the same axis or one has a single pair. *out may be either. */
+ifd_status ifd_affine_compose(ifd_rewrite *rw, const ifd_affine *first, const ifd_affine *second,
+                              ifd_affine *out, bool *fits);
+
 /* The chain of affine maps, of some tens at most, that ends in `last`, each inner value read by the next
  * alone; *n_nodes is 0 when last is none. */
 ifd_status ifd_affine_chain(ifd_rewrite *rw, ifd_node *last, ifd_affine *out, const char **why);
