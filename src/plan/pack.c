@@ -3,6 +3,7 @@
  * pool. And what nodes' attributes become. */
 #include "plan/program_priv.h"
 
+#include "base/os.h"
 #include <string.h>
 
 static ifd_program *root_of(ifd_program *program) {
@@ -64,8 +65,10 @@ static void *place(ifd_program *root, size_t bytes) {
     *(own && first ? &first->next : &priv->slabs) = s;
     priv->slab_bytes += s->size;
   }
+  char *at = s->memory + s->used;
   s->used += size;
-  return s->memory + s->used - size;
+  if (s->size < IFD_LARGE_PAGE) ifd_memory_populate(at, size);
+  return at;
 }
 
 static ifd_status add_packed(ifd_error *err, ifd_packed **out, ifd_program *root, const ifd_packed *key) {

@@ -191,28 +191,51 @@ static void winograd_g(int64_t in, double g[IFD_WINOGRAD_IN][3]) {
   g[n][0] = g[n][1] = 0, g[n][2] = 1;
 }
 
+/* G w of a column of three, in each lane: rows of opposite points differ in the sign of the middle term
+ * alone. */
+IFD_INLINE void transform_column(const double g[IFD_WINOGRAD_IN][3], int64_t in, const double w[3][LANES],
+                                 double to[IFD_WINOGRAD_IN][LANES]) {
+  for (int l = 0; l < LANES; l++) to[0][l] = g[0][0] * w[0][l];
+  for (int64_t i = 1; i < in - 1; i += 2)
+    for (int l = 0; l < LANES; l++) {
+      double even = g[i][0] * w[0][l] + g[i][2] * w[2][l], odd = g[i][1] * w[1][l];
+      to[i][l] = even + odd, to[i + 1][l] = even - odd;
+    }
+  for (int l = 0; l < LANES; l++) to[in - 1][l] = w[2][l];
+}
+
+/* G w of one 3×3 kernel in each lane: [in][column]. */
+IFD_INLINE void transform_columns(const double g[IFD_WINOGRAD_IN][3], int64_t in, const float w[9][LANES],
+                                  double to[3][IFD_WINOGRAD_IN][LANES]) {
+  for (int x = 0; x < 3; x++) {
+    double column[3][LANES];
+    for (int y = 0; y < 3; y++)
+      for (int l = 0; l < LANES; l++) column[y][l] = w[3 * y + x][l];
+    transform_column(g, in, (const double(*)[LANES])column, to[x]);
+  }
+}
+
 /* G w Gᵀ of one 3×3 kernel in each lane. */
 static void transform_lanes(const double g[IFD_WINOGRAD_IN][3], int64_t in, const float w[9][LANES],
                             float *restrict to, int64_t plane) {
+  double half[3][IFD_WINOGRAD_IN][LANES], whole[IFD_WINOGRAD_IN][LANES], row[3][LANES];
+  transform_columns(g, in, w, half);
   for (int64_t i = 0; i < in; i++) {
-    double row[3][LANES];
-    for (int x = 0; x < 3; x++)
-      for (int l = 0; l < LANES; l++)
-        row[x][l] = g[i][0] * (double)w[x][l] + g[i][1] * (double)w[3 + x][l] + g[i][2] * (double)w[6 + x][l];
+    for (int x = 0; x < 3; x++) memcpy(row[x], half[x][i], sizeof row[x]);
+    transform_column(g, in, (const double(*)[LANES])row, whole);
     for (int64_t j = 0; j < in; j++, to += plane)
-      for (int l = 0; l < LANES; l++)
-        to[l] = (float)(row[0][l] * g[j][0] + row[1][l] * g[j][1] + row[2][l] * g[j][2]);
+      for (int l = 0; l < LANES; l++) to[l] = (float)whole[j][l];
   }
 }
 
 /* G w of one 3×3 kernel in each lane, `line` floats between the lines. */
 static void transform_half(const double g[IFD_WINOGRAD_IN][3], int64_t in, const float w[9][LANES],
                            float *restrict to, int64_t line) {
+  double half[3][IFD_WINOGRAD_IN][LANES];
+  transform_columns(g, in, w, half);
   for (int64_t i = 0; i < in; i++, to += line)
     for (int x = 0; x < 3; x++)
-      for (int l = 0; l < LANES; l++)
-        to[x * LANES + l] = (float)(g[i][0] * (double)w[x][l] + g[i][1] * (double)w[3 + x][l] +
-                                    g[i][2] * (double)w[6 + x][l]);
+      for (int l = 0; l < LANES; l++) to[x * LANES + l] = (float)half[x][i][l];
 }
 
 /* k is (block of channels, tap of depth, channel): whole [plane][panel][k][16], half [panel][line of
