@@ -76,17 +76,13 @@ static bool offsets(const geometry *big, const geometry *small, int64_t *at) {
   return true;
 }
 
-/* Adds a kernel [kernel…] of one pair of channels, times a sign, into another. */
-static void add_kernel(double *to, const geometry *big, const geometry *small, const int64_t *at,
-                       const double *from, double sign) {
+/* Where the taps of the small kernel lie in the big one. */
+static void find_places(int64_t *places, const geometry *big, const geometry *small, const int64_t *at) {
   int64_t tap[MAX_AXES] = {0};
   for (;;) {
-    int64_t place = 0, source = 0;
-    for (int i = 0; i < big->n; i++) {
-      place = place * big->kernel[i] + at[i] + tap[i];
-      source = source * small->kernel[i] + tap[i];
-    }
-    to[place] += sign * from[source];
+    int64_t place = 0;
+    for (int i = 0; i < big->n; i++) place = place * big->kernel[i] + at[i] + tap[i];
+    *places++ = place;
     int i = big->n - 1;
     while (i >= 0 && ++tap[i] == small->kernel[i]) tap[i--] = 0;
     if (i < 0) return;
@@ -103,36 +99,68 @@ static bool lies_on(const term *big, const term *small, int64_t *at) {
   return alike && offsets(&big->g, &small->g, at);
 }
 
-/* The kernels of output channel m, [d1, kernel…], of the small one to those of the big one; `kernels` has
- * room for the former. */
-static void add_channel(double *to, const term *big, const term *small, const int64_t *at, int64_t m,
-                        double *kernels) {
-  const ifd_linear *a = &big->conv, *b = &small->conv;
-  if (!small->is_conv) { /* a channel is connected with itself alone, which is among its group's d1 */
-    const double *scale = &small->map.a[small->map.n == 1 ? 0 : m];
-    add_kernel(to + m % a->d1 * a->inner, &big->g, &small->g, at, scale, small->sign);
-    return;
-  }
-  ifd_tensor_get_f64s(b->weight, m * b->d1 * b->inner, kernels, b->d1 * b->inner);
-  for (int64_t c = 0; c < a->d1; c++)
-    add_kernel(to + c * a->inner, &big->g, &small->g, at, kernels + c * b->inner, small->sign);
+/* Sums of kernels, an output channel at a time, as weights in double are large: [d1, kernel…] of the big one,
+ * [d1, taps] of the small one. */
+typedef struct sum {
+  const term *big, *small;
+  int64_t n, taps, *places;
+  double *row, *kernels;
+} sum;
+
+/* Of the small one's output channel m, times its sign; *n: so many input channels, from the result on. */
+static int64_t kernels_of(const sum *s, int64_t m, int64_t *n) {
+  const ifd_linear *l = &s->small->conv;
+  *n = s->small->is_conv ? l->d1 : 1;
+  if (s->small->is_conv)
+    ifd_tensor_get_f64s(l->weight, m * l->d1 * s->taps, s->kernels, l->d1 * s->taps);
+  else
+    s->kernels[0] = s->small->map.a[s->small->map.n == 1 ? 0 : m];
+  for (int64_t i = 0; i < *n * s->taps; i++) s->kernels[i] *= s->small->sign;
+  /* A channel of a map is connected with itself alone, which is among its group's. */
+  return s->small->is_conv ? 0 : m % s->big->conv.d1;
 }
 
-/* Channel by channel, as weights in double are large. */
+static void add_row(const sum *s, ifd_tensor *out, int64_t m) {
+  const ifd_linear *l = &s->big->conv;
+  int64_t n, first = kernels_of(s, m, &n);
+  ifd_tensor_get_f64s(l->weight, m * s->n, s->row, s->n);
+  for (int64_t i = 0; i < s->n; i++) s->row[i] *= s->big->sign;
+  for (int64_t c = 0; c < n; c++)
+    for (int64_t t = 0; t < s->taps; t++)
+      s->row[(first + c) * l->inner + s->places[t]] += s->kernels[c * s->taps + t];
+  ifd_tensor_set_f64s(out, m * s->n, s->row, s->n);
+}
+
+/* The same of floats, of which most stay. */
+static void add_floats(const sum *s, ifd_tensor *out, int64_t m) {
+  const ifd_linear *l = &s->big->conv;
+  int64_t n, first = kernels_of(s, m, &n);
+  float *to = (float *)out->data + m * s->n;
+  memcpy(to, (const char *)l->weight->data + (size_t)(m * s->n) * sizeof *to, (size_t)s->n * sizeof *to);
+  to += first * l->inner;
+  for (int64_t c = 0; c < n; c++, to += l->inner)
+    for (int64_t t = 0; t < s->taps; t++)
+      to[s->places[t]] = (float)(to[s->places[t]] + s->kernels[c * s->taps + t]);
+}
+
+static int64_t reach(const geometry *g) {
+  int64_t n = 1;
+  for (int i = 0; i < g->n; i++) n *= g->kernel[i];
+  return n;
+}
+
 static ifd_status add_weights(ifd_rewrite *rw, ifd_tensor *out, const term *big, const term *small,
                               const int64_t *at) {
   const ifd_linear *l = &big->conv;
-  int64_t n = l->d1 * l->inner;
-  double *sum, *kernels;
-  ALLOC(ifd_rw_error(rw), sum, ifd_new_array(ifd_rw_scratch(rw), double, n));
-  ALLOC(ifd_rw_error(rw), kernels, ifd_new_array(ifd_rw_scratch(rw), double, n));
-  TRY(ifd_tensor_new_raw(ifd_rw_error(rw), out, ifd_rw_arena(rw), l->weight->dtype, &l->weight->shape));
-  for (int64_t m = 0; m < l->d0; m++) {
-    ifd_tensor_get_f64s(l->weight, m * n, sum, n);
-    for (int64_t i = 0; i < n; i++) sum[i] *= big->sign;
-    add_channel(sum, big, small, at, m, kernels);
-    ifd_tensor_set_f64s(out, m * n, sum, n);
-  }
+  const ifd_tensor *w = l->weight;
+  sum s = {.big = big, .small = small, .n = l->d1 * l->inner, .taps = reach(&small->g)};
+  ALLOC(ifd_rw_error(rw), s.places, ifd_new_array(ifd_rw_scratch(rw), int64_t, s.taps));
+  ALLOC(ifd_rw_error(rw), s.row, ifd_new_array(ifd_rw_scratch(rw), double, s.n));
+  ALLOC(ifd_rw_error(rw), s.kernels, ifd_new_array(ifd_rw_scratch(rw), double, l->d1 *s.taps));
+  TRY(ifd_tensor_new_raw(ifd_rw_error(rw), out, ifd_rw_arena(rw), w->dtype, &w->shape));
+  find_places(s.places, &big->g, &small->g, at);
+  const bool floats = w->dtype == IFD_FLOAT && !w->splat && big->sign == 1;
+  for (int64_t m = 0; m < l->d0; m++) (floats ? add_floats : add_row)(&s, out, m);
   return IFD_OK;
 }
 
@@ -157,12 +185,6 @@ static ifd_status build(ifd_rewrite *rw, ifd_node *add, const term *big, const t
   TRY(ifd_rw_add_constant(rw, &weight, &t, big->conv.node->inputs[1]->name));
   TRY(ifd_linear_rebuild(rw, &y, &big->conv, big->x, weight, bias));
   return ifd_rw_replace(rw, add->outputs[0], y);
-}
-
-static int64_t reach(const geometry *g) {
-  int64_t n = 1;
-  for (int i = 0; i < g->n; i++) n *= g->kernel[i];
-  return n;
 }
 
 /* A map, be it that of x to itself, as a kernel of one tap. */
