@@ -118,7 +118,7 @@ static void run_row(const quantizer *q, const granularity *g, int64_t o, int64_t
 static ifd_status run(ifd_eval *x, const quantizer *q) {
   granularity g;
   TRY(find_granularity(x->err, x->node, &q->x->shape, &q->scale->shape, &g));
-  for (int64_t o = 0; o < g.outer && g.inner; o++)
+  for (int64_t o = 0; o < g.outer; o++)
     for (int64_t j = 0; j < g.n; j++) run_row(q, &g, o, j);
   return IFD_OK;
 }

@@ -15,16 +15,28 @@ bool ifd_shape_equal(const ifd_shape *a, const ifd_shape *b) {
   return true;
 }
 
+/* Loops over rows that hold nothing must end, too. */
+enum { MOST_OF_NOTHING = INT32_MAX };
+
+static bool is_empty(const ifd_shape *s) {
+  bool empty = false;
+  for (int i = 0; i < s->rank; i++) empty |= s->dim[i] == 0;
+  return empty;
+}
+
 /* Dimensions of 0 are left out of the product, so that no partial product (a stride, a span) can overflow
  * either. */
 ifd_status ifd_shape_check(ifd_error *err, const ifd_shape *s, size_t element_size) {
   EXPECT(err, s->rank >= 0 && s->rank <= IFD_MAX_RANK, UNSUPPORTED, "rank %d is more than %d dimensions",
          s->rank, IFD_MAX_RANK);
   int64_t bytes = element_size > 1 ? (int64_t)element_size : 1;
+  bool empty = is_empty(s);
   for (int i = 0; i < s->rank; i++) {
     EXPECT(err, s->dim[i] >= 0, BAD_INPUT, "dimension %d is negative: %lld", i, (long long)s->dim[i]);
     EXPECT(err, !s->dim[i] || (ifd_mul_i64(&bytes, bytes, s->dim[i]) && bytes <= PTRDIFF_MAX), LIMIT,
            "a tensor is larger than memory can address (dimension %d is %lld)", i, (long long)s->dim[i]);
+    EXPECT(err, !empty || bytes <= MOST_OF_NOTHING, LIMIT,
+           "a tensor without elements is too large (dimension %d is %lld)", i, (long long)s->dim[i]);
   }
   return IFD_OK;
 }
