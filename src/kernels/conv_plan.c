@@ -203,6 +203,11 @@ const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
 static const double TASK = 1 << 14;
 enum { PANELS = 2, LEAST_LINES = 7, ENOUGH_TASKS = 4, ONE_TILE = 14 };
 
+/* One thread has one task: the ends of several cost it some percents. */
+static int64_t tasks_worth(const ifd_k_conv_plan *p, double work, double task) {
+  return p->threads == 1 ? 1 : ifd_tasks_worth(work, task);
+}
+
 static void split_rows(ifd_k_conv_plan *p, int64_t n, int64_t tasks) {
   p->n_rows = n;
   p->row_tasks = ifd_max_i64(1, ifd_min_i64(n, tasks));
@@ -285,7 +290,7 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   int64_t tiles = p->batch * ifd_winograd_sizes_of(s, p->algo, 1, blocks).tiles;
   ifd_winograd_sizes all = ifd_winograd_sizes_of(s, p->algo, tiles, blocks);
   double tile_work = (double)all.planes * (double)all.steps * (double)blocks;
-  int64_t tasks = ifd_tasks_worth(tile_work * ((double)tiles + WEIGHT), TASK);
+  int64_t tasks = tasks_worth(p, tile_work * ((double)tiles + WEIGHT), TASK);
   p->spans_batch = true;
   p->n_parts = 1;
   /* Every task of rows reads all its weights, every task of blocks transforms all its inputs, unless these
@@ -310,7 +315,7 @@ static void plan_winograd_line(ifd_k_conv_plan *p) {
   int64_t tiles = p->batch * ifd_winograd_line_sizes_of(s, 1, blocks).tiles;
   ifd_winograd_line_sizes all = ifd_winograd_line_sizes_of(s, tiles, blocks);
   double tile_work = IFD_WINOGRAD_LINE_POINTS * (double)all.steps * (double)blocks;
-  int64_t tasks = ifd_tasks_worth(tile_work * ((double)tiles + WEIGHT), TASK);
+  int64_t tasks = tasks_worth(p, tile_work * ((double)tiles + WEIGHT), TASK);
   p->spans_batch = true;
   p->n_parts = 1;
   split_rows(p, tiles, ifd_min_i64(tasks, tiles / 28));
@@ -329,7 +334,7 @@ static void plan_lines(ifd_k_conv_plan *p) {
   int64_t lines = most_places(s, IFD_K_H);
   double line_work = (double)(c * taps) * (double)most_places(s, IFD_K_W);
   p->n_parts = ifd_conv_n_phases(s) * s->out[IFD_K_D];
-  int64_t tasks = ifd_tasks_worth(line_work * (double)lines * (double)blocks, TASK / 2);
+  int64_t tasks = tasks_worth(p, line_work * (double)lines * (double)blocks, TASK / 2);
   p->rows_first = lines * most_places(s, IFD_K_W) > s->m / 4;
   split_rows(p, lines, p->rows_first && lines >= 2 * LEAST_LINES ? ifd_min_i64(tasks, 2) : 1);
   split_blocks(p, blocks, ifd_ceil_div(tasks, p->row_tasks), 1);
@@ -350,7 +355,7 @@ static void plan_expanded(ifd_k_conv_plan *p) {
   plan_lines(p);
   double made = (double)s->before * (double)ifd_conv_volume(s->in);
   double read = 3 * (double)ifd_conv_volume(s->kernel) * (double)ifd_conv_volume(s->out);
-  int64_t blocks = ifd_ceil_div(s->m, 16), tasks = ifd_tasks_worth((made + read) * (double)blocks, TASK);
+  int64_t blocks = ifd_ceil_div(s->m, 16), tasks = tasks_worth(p, (made + read) * (double)blocks, TASK);
   split_rows(p, s->out[IFD_K_H], ifd_min_i64(ifd_min_i64(tasks, 4), s->out[IFD_K_H] / LEAST_LINES));
   split_blocks(p, blocks, ifd_ceil_div(tasks, p->row_tasks), IFD_CONV_EXPANDED_BLOCKS);
   p->rows_first = true;
