@@ -64,6 +64,13 @@ static bool is_bare(const ifd_k_epilogue *e) {
  * far: the hardware fetches the others, but alone is slower. */
 enum { LINES_AHEAD = 16 };
 
+/* Whether A, which is not packed, comes from farther than L2, so that rows are fetched ahead. What was just
+ * made and is small is near, and tiles that fetch nothing are quicker. */
+static bool a_is_far(const ifd_product *p) {
+  enum { NEAR = 1 << 18 };
+  return !p->pack && (double)p->a_segment * (double)n_segments(p) > NEAR;
+}
+
 /* Columns [j, j + n_cols) of a block. */
 typedef struct strip {
   const block *k;
@@ -117,7 +124,7 @@ static __attribute__((noinline)) void run_column(const block *k, int64_t j, int6
   const strip columns = {k, j, ifd_min_i64(n_vectors * 16, p->n - j)};
   bool whole = columns.n_cols == n_vectors * 16;
   ifd_ukr_args t = k->t;
-  t.fetches_a = !p->pack && vector == 0;
+  t.fetches_a = vector == 0 && a_is_far(p);
   if (k->b)
     t.b = k->b + vector * t.b_vs;
   else
