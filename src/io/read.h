@@ -50,6 +50,10 @@ ifd_status ifd_read_sparse_tensor(ifd_reader *r, ifd_tensor *out, const Onnx__Sp
 
 /* The contents of a graph into an empty one: inputs, initializers, nodes with their subgraphs, outputs. */
 ifd_status ifd_read_graph(ifd_reader *r, ifd_graph *graph, const Onnx__GraphProto *proto);
+/* Nodes are to stand sorted, but converters append what they insert, and other readers sort: *nodes becomes
+ * an array in which each node stands behind those it reads, else in the file's order; it stays where there is
+ * a cycle. */
+ifd_status ifd_read_order(ifd_reader *r, Onnx__NodeProto ***nodes, size_t n_nodes);
 /* Inputs, nodes and outputs of a function into its empty body, its attributes. */
 ifd_status ifd_read_function(ifd_reader *r, ifd_function *function, const Onnx__FunctionProto *proto);
 ifd_status ifd_read_attr(ifd_reader *r, ifd_attr *out, ifd_graph *graph, const Onnx__AttributeProto *proto);

@@ -156,8 +156,7 @@ static ifd_status read_node_input(ifd_reader *r, ifd_node *node, int i, const ch
   if (!value) {
     const Onnx__NodeProto *maker = find_maker(body->nodes, body->n, name);
     EXPECT(r->err, maker, BAD_MODEL, "input %d: '%s' is made by no node", i, name);
-    FAIL(r->err, BAD_MODEL,
-         "input %d: '%s' is made only later, by node '%s' (%s): nodes must be sorted, without cycles", i,
+    FAIL(r->err, BAD_MODEL, "input %d: '%s' is made only later, by node '%s' (%s): the nodes form a cycle", i,
          name, node_label(maker), ifd_text(maker->op_type));
   }
   return ifd_node_set_input(r->err, node, i, value);
@@ -218,11 +217,26 @@ static ifd_status read_node(ifd_reader *r, const body *body, const Onnx__NodePro
   return IFD_OK;
 }
 
+/* Whether a node reads, or may read in a subgraph, what is not made yet. */
+static bool may_be_early(const ifd_graph *graph, const Onnx__NodeProto *node) {
+  for (size_t i = 0; i < node->n_input; i++)
+    if (*node->input[i] && !ifd_graph_find_value(graph, node->input[i])) return true;
+  for (size_t i = 0; i < node->n_attribute; i++)
+    if (node->attribute[i]->g || node->attribute[i]->n_graphs) return true;
+  return false;
+}
+
 static ifd_status read_nodes(ifd_reader *r, ifd_graph *graph, Onnx__NodeProto **nodes, size_t n) {
   body body = {graph, nodes, n};
-  for (size_t i = 0; i < n; i++)
-    TRY_IN(r->err, read_node(r, &body, nodes[i]), "node '%s' (%s)", node_label(nodes[i]),
-           ifd_text(nodes[i]->op_type));
+  bool sorted = false;
+  for (size_t i = 0; i < n; i++) {
+    if (!sorted && may_be_early(graph, body.nodes[i])) {
+      TRY(ifd_read_order(r, &body.nodes, n));
+      sorted = true;
+    }
+    const Onnx__NodeProto *node = body.nodes[i];
+    TRY_IN(r->err, read_node(r, &body, node), "node '%s' (%s)", node_label(node), ifd_text(node->op_type));
+  }
   return IFD_OK;
 }
 

@@ -89,3 +89,25 @@ def test_no_two_nodes_are_named_alike(tmp_path):
     nodes = onnx.load(tmp_path / "out.onnx").graph.node
     assert [(n.op_type, n.name) for n in nodes] == [
         ("Relu", "same"), ("Sin", "other"), ("Tanh", "same_2"), ("Cos", "other_1"), ("Exp", "same_1")]
+
+
+def test_unsorted_nodes_are_sorted(tmp_path):
+    model = onnx.load(parse("""<ir_version: 8, opset_import: ["": 17]>
+        g (float[N] x, bool c) => (float[N] y) {
+          a = Abs(x)  b = Exp(a)
+          y = If(c) <then_branch = yes () => (float[N] t) { t = Neg(b) },
+                     else_branch = no () => (float[N] e) { b1 = Add(a, a) e = Add(b1, b1) }>
+        }""", tmp_path))
+    x = {"x": np.array([1, -2], "f4"), "c": np.array(True)}
+    expected = run(tmp_path / "model.onnx", x)["y"]
+    for order in (2, 1, 0), (1, 2, 0), (2, 0, 1):
+        nodes = [model.graph.node[i] for i in order]
+        mixed = onnx.ModelProto()
+        mixed.CopyFrom(model)
+        del mixed.graph.node[:]
+        mixed.graph.node.extend(nodes)
+        onnx.save(mixed, tmp_path / "mixed.onnx")
+        infold("optimize", tmp_path / "mixed.onnx", "-o", tmp_path / "out.onnx")
+        onnx.checker.check_model(tmp_path / "out.onnx", full_check=True)
+        for path in tmp_path / "mixed.onnx", tmp_path / "out.onnx":
+            assert run(path, x)["y"].tobytes() == expected.tobytes()

@@ -171,6 +171,27 @@ static void a_model_is_read(void **state) {
   free(bytes);
 }
 
+/* As converters leave them that append what they insert. */
+static void nodes_are_sorted(void **state) {
+  (void)state;
+  static const char *const sorted[] = {"Relu", "Abs", "Neg", "Add", "Exp"};
+  protos p;
+  ifd_error err = {0};
+  ifd_model *m;
+  void *bytes;
+  begin_relu(&p);
+  add_node(&p, "Add", "b a", "c");
+  add_node(&p, "Neg", "a", "b");
+  add_node(&p, "Exp", "c", "d");
+  add_node(&p, "Abs", "y", "a");
+  assert_int_equal(read_protos(&err, &m, &bytes, &p, NULL), IFD_OK);
+  int i = 0;
+  IFD_EACH_NODE(node, m->graph) assert_string_equal(node->op_type, sorted[i++]);
+  assert_int_equal(i, 5);
+  ifd_model_destroy(m);
+  free(bytes);
+}
+
 /* Before IR version 3 the operator set, and before 2 the types of attributes, were not written. */
 static void the_first_versions_are_read(void **state) {
   (void)state;
@@ -520,11 +541,17 @@ static void small_budgets_are_a_status(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(broken_models_are_refused),     cmocka_unit_test(a_model_is_read),
-      cmocka_unit_test(the_first_versions_are_read),   cmocka_unit_test(tensors_are_read_from_every_place),
-      cmocka_unit_test(broken_tensors_are_refused),    cmocka_unit_test(elements_are_borrowed),
-      cmocka_unit_test(sparse_tensors_are_made_dense), cmocka_unit_test(external_data_comes_from_a_callback),
-      cmocka_unit_test(out_of_memory_is_a_status),     cmocka_unit_test(small_budgets_are_a_status),
+      cmocka_unit_test(broken_models_are_refused),
+      cmocka_unit_test(a_model_is_read),
+      cmocka_unit_test(nodes_are_sorted),
+      cmocka_unit_test(the_first_versions_are_read),
+      cmocka_unit_test(tensors_are_read_from_every_place),
+      cmocka_unit_test(broken_tensors_are_refused),
+      cmocka_unit_test(elements_are_borrowed),
+      cmocka_unit_test(sparse_tensors_are_made_dense),
+      cmocka_unit_test(external_data_comes_from_a_callback),
+      cmocka_unit_test(out_of_memory_is_a_status),
+      cmocka_unit_test(small_budgets_are_a_status),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
