@@ -1,242 +1,19 @@
-/* RegexFullMatch: RE2's syntax, matched by PCRE2's DFA matcher, which like RE2 follows all alternatives at
- * once, so that no pattern takes exponential time. What RE2 lacks (lookaround, back-references, possessive
- * and atomic groups …) is refused, and what the two understand differently is translated. Sources:
- * https://github.com/google/re2/wiki/Syntax, pcre2pattern(3), pcre2matching(3). */
+/* RegexFullMatch; and com.microsoft.Tokenizer, which scikit-learn's text features become, as ONNX Runtime's
+ * documentation of its operators has it, and as it does: the longest match counts, and there are no marks
+ * where there is no token at all. */
+#include "ops/shared/regex.h"
+
 #include <string.h>
 
-#include "ops/op.h"
+#include "ops/shared/move.h"
 
-#ifdef IFD_WITH_PCRE2
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
+/* ---- RegexFullMatch ---- */
 
-/* ---- from RE2 to PCRE2 ---- */
-
-typedef struct translator {
-  ifd_error *err;
-  const char *at, *end;
-  char *to; /* has room: see MOST_GROWTH */
-  bool in_class;
-  bool repeated; /* a repetition ends here: another would be possessive or an error */
-} translator;
-
-enum { MOST_GROWTH = 40 }; /* characters that one becomes, at most */
-
-static void put(translator *t, const char *s, size_t n) {
-  memcpy(t->to, s, n);
-  t->to += n;
-}
-static void put_text(translator *t, const char *s) { put(t, s, strlen(s)); }
-
-static bool next_is(const translator *t, char c) { return t->at < t->end && *t->at == c; }
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-static bool is_octal(char c) { return c >= '0' && c <= '7'; }
-
-static ifd_status refuse(const translator *t, const char *what, char c) {
-  FAIL(t->err, BAD_MODEL, "attribute pattern has %s%c, which RE2's syntax does not have", what, c);
-}
-
-/* Escapes that mean something else in PCRE2, outside and inside of a class. */
-static const struct {
-  char c;
-  const char *outside, *inside;
-} translated[] = {{'v', "\\x0b", "\\x0b"},
-                  {'s', "[\\t\\n\\f\\r\\x20]", "\\t\\n\\f\\r\\x20"},
-                  {'S', "[^\\t\\n\\f\\r\\x20]", "\\x00-\\x08\\x0b\\x0e-\\x1f\\x21-\\x{10ffff}"}};
-
-/* An octal number of up to three digits. */
-static void put_octal(translator *t) {
-  static const char hex[] = "0123456789abcdef";
-  int code = 0;
-  for (int i = 0; i < 3 && t->at < t->end && is_octal(*t->at); i++) code = code * 8 + (*t->at++ - '0');
-  const char text[] = {'\\', 'x', '{', hex[code >> 8], hex[code >> 4 & 15], hex[code & 15], '}'};
-  put(t, text, sizeof text);
-}
-
-/* \Q … \E, or to the end: every character for itself. */
-static void put_quoted(translator *t) {
-  const char *stop = memmem(t->at, (size_t)(t->end - t->at), "\\E", 2), *last = stop ? stop : t->end;
-  for (; t->at < last; t->at++) {
-    bool word = (unsigned char)*t->at >= 0x80 || is_digit(*t->at) || (*t->at >= 'a' && *t->at <= 'z') ||
-                (*t->at >= 'A' && *t->at <= 'Z');
-    if (!word) put_text(t, "\\");
-    put(t, t->at, 1);
-  }
-  if (stop) t->at += 2;
-}
-
-static ifd_status translate_escape(translator *t) {
-  EXPECT(t->err, t->at < t->end, BAD_MODEL, "attribute pattern ends in a backslash");
-  char c = *t->at;
-  bool digit = is_digit(c), letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  if (digit) {
-    if (c != '0' && !(is_octal(c) && t->at + 1 < t->end && is_octal(t->at[1]))) return refuse(t, "\\", c);
-    put_octal(t);
-    return IFD_OK;
-  }
-  t->at++;
-  for (size_t i = 0; i < sizeof translated / sizeof *translated; i++)
-    if (translated[i].c == c) {
-      put_text(t, t->in_class ? translated[i].inside : translated[i].outside);
-      return IFD_OK;
-    }
-  if (c == 'Q') {
-    put_quoted(t);
-    return IFD_OK;
-  }
-  if (letter && !strchr(t->in_class ? "aftnrxpPdDwW" : "aftnrxpPdDwWAbBz", c)) return refuse(t, "\\", c);
-  put_text(t, "\\");
-  put(t, &c, 1);
-  const char *close =
-      next_is(t, '{') && c && strchr("xpP", c) ? memchr(t->at, '}', (size_t)(t->end - t->at)) : NULL;
-  for (; close && t->at <= close; t->at++) put(t, t->at, 1);
-  return IFD_OK;
-}
-
-/* After "(": groups are plain, (?:…), (?P<name>…), (?<name>…) or have flags. */
-static ifd_status translate_group(translator *t) {
-  put_text(t, "(");
-  if (next_is(t, '*')) return refuse(t, "(", '*');
-  if (!next_is(t, '?')) return IFD_OK;
-  t->at++;
-  put_text(t, "?");
-  EXPECT(t->err, t->at < t->end, BAD_MODEL, "attribute pattern ends within a group");
-  if (next_is(t, 'P')) put(t, t->at++, 1);
-  if (next_is(t, '<')) {
-    if (t->at + 1 < t->end && (t->at[1] == '=' || t->at[1] == '!')) return refuse(t, "(?<", t->at[1]);
-    return IFD_OK;
-  }
-  while (t->at < t->end && *t->at && strchr("imsU-", *t->at)) put(t, t->at++, 1);
-  if (!next_is(t, ':') && !next_is(t, ')')) return refuse(t, "(?", t->at < t->end ? *t->at : ' ');
-  put(t, t->at++, 1);
-  return IFD_OK;
-}
-
-/* Bytes of "{n}", "{n,}" or "{n,m}" here, or 0: then RE2 takes the brace for itself. */
-static size_t repetition_len(const translator *t) {
-  const char *p = t->at;
-  if (p == t->end || !is_digit(*p)) return 0;
-  while (p < t->end && is_digit(*p)) p++;
-  if (p < t->end && *p == ',')
-    for (p++; p < t->end && is_digit(*p);) p++;
-  return p < t->end && *p == '}' ? (size_t)(p + 1 - t->at) : 0;
-}
-
-/* c is one of *+?{ */
-static ifd_status translate_repetition(translator *t, char c) {
-  size_t len = c == '{' ? repetition_len(t) : 0;
-  if (c == '{' && len == 0) {
-    put_text(t, "\\{");
-    t->repeated = false;
-    return IFD_OK;
-  }
-  if (t->repeated) return refuse(t, "a repetition before ", c);
-  put(t, &c, 1);
-  put(t, t->at, len);
-  t->at += len;
-  if (next_is(t, '?')) put(t, t->at++, 1);
-  t->repeated = true;
-  return IFD_OK;
-}
-
-/* After "[". */
-static ifd_status translate_class(translator *t) {
-  put_text(t, "[");
-  t->in_class = true;
-  if (next_is(t, '^')) put(t, t->at++, 1);
-  for (bool first = true; t->at < t->end && (first || *t->at != ']'); first = false) {
-    if (next_is(t, '\\')) {
-      t->at++;
-      TRY(translate_escape(t));
-    } else if (next_is(t, '[') && t->at + 1 < t->end && t->at[1] == ':') {
-      const char *close = memmem(t->at + 2, (size_t)(t->end - t->at - 2), ":]", 2);
-      EXPECT(t->err, close, BAD_MODEL, "attribute pattern has [: without :]");
-      put(t, t->at, (size_t)(close + 2 - t->at));
-      t->at = close + 2;
-    } else if (next_is(t, '[') || (first && next_is(t, ']'))) {
-      put_text(t, "\\");
-      put(t, t->at++, 1);
-    } else
-      put(t, t->at++, 1);
-  }
-  EXPECT(t->err, next_is(t, ']'), BAD_MODEL, "attribute pattern has [ without ]");
-  put(t, t->at++, 1);
-  t->in_class = false;
-  return IFD_OK;
-}
-
-static ifd_status translate(translator *t) {
-  while (t->at < t->end) {
-    char c = *t->at++;
-    if (strchr("*+?{", c) && c) {
-      TRY(translate_repetition(t, c));
-      continue;
-    }
-    t->repeated = false;
-    if (c == '\\')
-      TRY(translate_escape(t));
-    else if (c == '(')
-      TRY(translate_group(t));
-    else if (c == '[')
-      TRY(translate_class(t));
-    else
-      put(t, &c, 1);
-  }
-  return IFD_OK;
-}
-
-/* ---- matching ---- */
-
-static ifd_status compile(ifd_eval *x, pcre2_code **out) {
-  ifd_str pattern = ifd_node_string(x->node, "pattern", "");
-  translator t = {.err = x->err, .at = pattern.s, .end = pattern.s + pattern.len};
-  char *text;
-  int code;
-  PCRE2_SIZE offset;
-  EXPECT(x->err, ifd_node_find_attr(x->node, "pattern"), BAD_MODEL, "attribute pattern is missing");
-  ALLOC(x->err, text, ifd_arena_alloc_array(x->scratch, pattern.len + 1, MOST_GROWTH));
-  t.to = text;
-  TRY(translate(&t));
-  *out = pcre2_compile((PCRE2_SPTR)text, (PCRE2_SIZE)(t.to - text),
-                       PCRE2_UTF | PCRE2_ANCHORED | PCRE2_DOLLAR_ENDONLY, &code, &offset, NULL);
-  if (*out) return IFD_OK;
-  PCRE2_UCHAR message[128] = "";
-  (void)pcre2_get_error_message(code, message, sizeof message);
-  FAIL(x->err, BAD_MODEL, "attribute pattern: %s", (const char *)message);
-}
-
-typedef struct matcher {
-  pcre2_code *code;
-  pcre2_match_data *data;
-  int *workspace;
-  size_t workspace_len;
-} matcher;
-
-/* The matcher finds the longest of all matches first: is it the whole string? The workspace grows until the
- * states of the match fit. */
-static ifd_status match(ifd_eval *x, matcher *m, ifd_str s, bool *out) {
-  enum { MOST_WORKSPACE = 1 << 24 };
-  for (;;) {
-    int status = pcre2_dfa_match(m->code, (PCRE2_SPTR)(s.s ? s.s : ""), s.len, 0, 0, m->data, NULL,
-                                 m->workspace, m->workspace_len);
-    *out = status >= 0 && pcre2_get_ovector_pointer(m->data)[1] == s.len;
-    if (status >= 0 || status == PCRE2_ERROR_NOMATCH) return IFD_OK;
-    EXPECT(x->err, status > PCRE2_ERROR_UTF8_ERR1 || status < PCRE2_ERROR_UTF8_ERR21, BAD_INPUT,
-           "a string is not UTF-8");
-    EXPECT(x->err, status == PCRE2_ERROR_DFA_WSSIZE && m->workspace_len < MOST_WORKSPACE, LIMIT,
-           "the pattern takes too much memory or time to match (PCRE2's code %d)", status);
-    m->workspace_len *= 4;
-    ALLOC(x->err, m->workspace, ifd_new_array(x->scratch, int, m->workspace_len));
-  }
-}
-
-static ifd_status match_all(ifd_eval *x, pcre2_code *code, pcre2_match_data *data, ifd_tensor *out) {
+static ifd_status match_all(ifd_eval *x, ifd_regex *regex, ifd_tensor *out) {
   const ifd_str *s = ifd_eval_in(x, 0)->data;
-  matcher m = {.code = code, .data = data, .workspace_len = 1024};
-  ALLOC(x->err, m.workspace, ifd_new_array(x->scratch, int, m.workspace_len));
   for (int64_t i = 0; i < ifd_tensor_count(out); i++) {
     bool matches;
-    TRY(match(x, &m, s[i], &matches));
+    TRY(ifd_regex_matches(x->err, regex, s[i], &matches));
     ((uint8_t *)out->data)[i] = matches;
   }
   return IFD_OK;
@@ -244,25 +21,147 @@ static ifd_status match_all(ifd_eval *x, pcre2_code *code, pcre2_match_data *dat
 
 static ifd_status eval_RegexFullMatch(ifd_eval *x) {
   ifd_tensor *out;
-  pcre2_code *code;
+  ifd_regex *regex;
+  EXPECT(x->err, ifd_node_find_attr(x->node, "pattern"), BAD_MODEL, "attribute pattern is missing");
   TRY(ifd_eval_out(x, &out, 0, IFD_BOOL, &ifd_eval_in(x, 0)->shape));
-  TRY(compile(x, &code));
-  pcre2_match_data *data = pcre2_match_data_create(1, NULL);
   ifd_status status =
-      data ? match_all(x, code, data, out) : ifd_error_set(x->err, IFD_NO_MEMORY, "out of memory");
-  pcre2_match_data_free(data);
-  pcre2_code_free(code);
+      ifd_regex_new(x->err, &regex, x->scratch, ifd_node_string(x->node, "pattern", ""), "pattern");
+  if (status == IFD_OK) status = match_all(x, regex, out);
+  ifd_regex_free(regex);
   return status;
 }
 
-#else
+/* ---- Tokenizer ---- */
 
-static ifd_status eval_RegexFullMatch(ifd_eval *x) {
-  FAIL(x->err, UNSUPPORTED, "regular expressions need a build with PCRE2");
+typedef struct tokenizer {
+  ifd_eval *x;
+  ifd_regex **regexes; /* separators, or what tokens match */
+  int n;
+  bool by_character, separates;
+  int64_t least;        /* characters of a token */
+  IFD_VEC(ifd_str) all; /* tokens of all strings, one after the other */
+} tokenizer;
+
+static ifd_status keep(tokenizer *t, const char *s, size_t len) {
+  int64_t n = 0;
+  for (size_t i = 0; i < len; i++) n += ((unsigned char)s[i] & 0xc0) != 0x80;
+  if (n >= t->least) IFD_PUSH(t->x->err, t->x->scratch, &t->all, ((ifd_str){s, len}));
+  return IFD_OK;
 }
 
-#endif
+static ifd_status keep_characters(tokenizer *t, ifd_str s) {
+  for (size_t from = 0, to; from < s.len; from = to) {
+    for (to = from + 1; to < s.len && ((unsigned char)s.s[to] & 0xc0) == 0x80;) to++;
+    TRY(keep(t, s.s + from, to - from));
+  }
+  return IFD_OK;
+}
+
+static ifd_status keep_matches(tokenizer *t, ifd_str s) {
+  for (size_t start, end = 0; end < s.len;) {
+    TRY(ifd_regex_find(t->x->err, t->regexes[0], s, end, &start, &end));
+    TRY(keep(t, s.s + start, end - start));
+  }
+  return IFD_OK;
+}
+
+/* What is left between the first separators is cut by the next one. */
+static ifd_status keep_between(tokenizer *t, ifd_str s, int separator) {
+  if (separator == t->n) return keep(t, s.s, s.len);
+  for (size_t from = 0, start, end; from < s.len; from = end) {
+    TRY(ifd_regex_find(t->x->err, t->regexes[separator], s, from, &start, &end));
+    TRY(keep_between(t, (ifd_str){s.s + from, start - from}, separator + 1));
+  }
+  return IFD_OK;
+}
+
+static ifd_status cut(tokenizer *t, ifd_str s) {
+  if (t->by_character) return keep_characters(t, s);
+  return t->separates ? keep_between(t, s, 0) : keep_matches(t, s);
+}
+
+static ifd_status read_tokenizer(tokenizer *t) {
+  enum { MOST_SEPARATORS = 1000 }; /* they nest */
+  ifd_eval *x = t->x;
+  const ifd_attr *separators = ifd_node_find_attr(x->node, "separators");
+  ifd_str pattern = ifd_node_string(x->node, "tokenexp", "");
+  t->separates = separators && separators->type == IFD_ATTR_STRINGS && separators->n;
+  t->least = ifd_node_int(x->node, "mincharnum", 0);
+  t->by_character = t->separates && separators->n == 1 && !separators->strings[0].len;
+  EXPECT(x->err, t->least > 0, BAD_MODEL, "attribute mincharnum is not above 0");
+  EXPECT(x->err, t->separates || pattern.len, BAD_MODEL, "attributes separators and tokenexp are missing");
+  EXPECT(x->err, !t->separates || separators->n <= MOST_SEPARATORS, LIMIT, "more than %d separators",
+         MOST_SEPARATORS);
+  int n = t->by_character ? 0 : t->separates ? separators->n : 1;
+  ALLOC(x->err, t->regexes, ifd_new_array(x->scratch, ifd_regex *, n));
+  while (t->n < n) {
+    ifd_str text = t->separates ? separators->strings[t->n] : pattern;
+    EXPECT(x->err, text.len, UNSUPPORTED, "an empty separator among others");
+    TRY(ifd_regex_new(x->err, &t->regexes[t->n++], x->scratch, text,
+                      t->separates ? "separators" : "tokenexp"));
+  }
+  return IFD_OK;
+}
+
+/* Rows of `most` strings: between marks, where they are wanted, the tokens of each string, then padding. */
+static ifd_status put_tokens(tokenizer *t, const int *first, int64_t n, int64_t most, bool marks) {
+  static const ifd_str begin = {"\x02", 1}, end = {"\x03", 1};
+  const ifd_tensor *in = ifd_eval_in(t->x, 0);
+  ifd_str pad = ifd_node_string(t->x->node, "pad_value", ""), *to;
+  ifd_shape shape = in->shape;
+  ifd_tensor *out;
+  shape.dim[shape.rank++] = most ? most + 2 * marks : 0;
+  TRY(ifd_eval_out(t->x, &out, 0, IFD_STRING, &shape));
+  to = out->data;
+  for (int64_t i = 0; i < n && most; i++) {
+    const ifd_str *stop = to + most + 2 * marks;
+    if (marks) *to++ = begin;
+    for (int k = first[i]; k < first[i + 1]; k++) *to++ = t->all.v[k];
+    if (marks) *to++ = end;
+    while (to < stop) *to++ = pad;
+  }
+  return IFD_OK;
+}
+
+static ifd_status tokenize(tokenizer *t) {
+  ifd_eval *x = t->x;
+  const ifd_tensor *in = ifd_eval_in(x, 0);
+  int64_t n = ifd_tensor_count(in), most = 0;
+  int *first;
+  EXPECT(x->err, in->shape.rank == 1 || in->shape.rank == 2, BAD_INPUT,
+         "the input is neither [C] nor [N, C]");
+  TRY(read_tokenizer(t));
+  ALLOC(x->err, first, ifd_new_array(x->scratch, int, n + 1));
+  for (int64_t i = 0; i < n; i++) {
+    TRY(cut(t, ((const ifd_str *)in->data)[i]));
+    first[i + 1] = t->all.n;
+    most = ifd_max_i64(most, t->all.n - first[i]);
+  }
+  return put_tokens(t, first, n, most, ifd_node_int(x->node, "mark", 0) != 0);
+}
+
+static ifd_status eval_Tokenizer(ifd_eval *x) {
+  tokenizer t = {.x = x};
+  ifd_status status = tokenize(&t);
+  for (int i = 0; i < t.n; i++) ifd_regex_free(t.regexes[i]);
+  return status;
+}
+
+static ifd_status infer_Tokenizer(ifd_infer *x) {
+  int rank = ifd_known_rank(x, 0);
+  if (rank < 0) return ifd_infer_unranked(x, 0, IFD_STRING);
+  EXPECT(x->err, rank == 1 || rank == 2, BAD_MODEL, "the input has rank %d, not 1 or 2", rank);
+  ifd_dim dims[3];
+  for (int i = 0; i < rank; i++) dims[i] = ifd_infer_dim(x, 0, i);
+  dims[rank] = ifd_dim_unknown(x->dims);
+  return ifd_infer_tensor(x, 0, IFD_STRING, rank + 1, dims);
+}
 
 const ifd_op ifd_ops_regex[] = {
     {.name = "RegexFullMatch", .since = 20, .infer = ifd_infer_bool_like_first, .eval = eval_RegexFullMatch},
+    {.name = "Tokenizer",
+     .domain = "com.microsoft",
+     .since = 1,
+     .infer = infer_Tokenizer,
+     .eval = eval_Tokenizer},
     {0}};

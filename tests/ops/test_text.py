@@ -88,6 +88,55 @@ def test_regex_refused(pattern):
     refuses(Nodes(20).add("RegexFullMatch", [words("a")], [np.array([True])], pattern=pattern), "pattern")
 
 
+def tokens(strings, cut, least=1, mark=False):
+    rows = [[t for t in cut(str(s)) if len(t) >= least] for s in strings.ravel()]
+    most = max(map(len, rows), default=0)
+    wide = most + 2 * mark if most else 0
+    rows = [["\x02"] * mark + row + ["\x03"] * mark if most else [] for row in rows]
+    return np.array([row + ["#"] * (wide - len(row)) for row in rows], object).reshape(*strings.shape, wide)
+
+
+def between(*separators):
+    def cut(s):
+        parts = [s]
+        for separator in separators:
+            parts = [p for part in parts for p in re.split(separator, part)]
+        return parts
+    return cut
+
+
+@pytest.mark.parametrize("mark", [0, 1])
+@pytest.mark.parametrize("least", [1, 2])
+def test_tokenizer(mark, least):
+    x = words("the cat sat", "a  b,c", "", " x ", "\u00e9t\u00e9 \u65e5\u672c B1_x", "foo" * 50 + " " + "ab" * 200)
+    cases = [({"tokenexp": r"[a-zA-Z0-9_]+"}, lambda s: re.findall(r"[a-zA-Z0-9_]+", s)),
+             ({"tokenexp": r"a|at|cat"}, lambda s: re.findall(r"cat|at|a", s)),  # the longest, not the first
+             ({"tokenexp": r"\b\w\w+\b"}, lambda s: re.findall(r"(?a)\b\w\w+\b", s)),
+             ({"tokenexp": r"b*"}, lambda s: re.findall(r"b+", s)), ({"tokenexp": r"^[ta]"}, lambda s: re.findall(r"^[ta]", s)),
+             ({"separators": [" "]}, between(" ")), ({"separators": ["[ ,]+", "t"]}, between("[ ,]+", "t")),
+             ({"separators": [" ", "^a"]}, between(" ", "^a"))]
+    if least == 1:
+        cases += [({"separators": [""]}, list), ({"tokenexp": "."}, list)]
+    nodes = Nodes(1, "com.microsoft")
+    for attrs, cut in cases:
+        for given in x, x.reshape(2, 3), x[2:3], words("x")[:, None], np.zeros((0,), object):
+            nodes.add("Tokenizer", [given], [tokens(given, cut, least, bool(mark))], mark=mark, pad_value="#",
+                      mincharnum=least, **attrs)
+    nodes.check()
+
+
+@pytest.mark.parametrize("attrs", [{"mincharnum": 0, "tokenexp": "a"}, {"mincharnum": 1}, {"mincharnum": 1, "tokenexp": "(a"},
+                                   {"mincharnum": 1, "separators": ["a", ""]}])
+def test_tokenizer_refused(attrs):
+    refuses(Nodes(1, "com.microsoft").add("Tokenizer", [words("a")], [words("a")], mark=0, pad_value="", **attrs), "")
+
+
+def test_tokenizer_does_not_hang():
+    node = Nodes(1, "com.microsoft").add("Tokenizer", [words("a" * 200000)], [words("a")], mark=0, pad_value="", mincharnum=1,
+                                         tokenexp="a*b")
+    refuses(node, "too long")
+
+
 def ngrams(row, pool, low, high, skips):
     """Counts of the n-grams of a pool, which is a list of tuples."""
     seen = collections.Counter()
