@@ -2,6 +2,7 @@
 #include "pass/manager.h"
 
 #include "ir/verify.h"
+#include "ops/shared/signature.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -429,6 +430,16 @@ static const ifd_node *lost_batch_norm(const ifd_rewrite *rw) {
   return NULL;
 }
 
+/* A new node that does not take what it reads, at the version of its operator, or NULL. */
+static const ifd_node *find_misfit(ifd_rewrite *rw) {
+  for (int k = 0; k < rw->nodes.n; k++) {
+    const ifd_node *n = rw->nodes.v[k];
+    for (int i = 0; i < n->n_inputs; i++)
+      if (n->inputs[i] && !ifd_signature_allows(n, i, ifd_rw_facts(rw, n->inputs[i])->type)) return n;
+  }
+  return NULL;
+}
+
 /* A file keeps an operator that others may not know, rather than have several for it. */
 static bool spells_out(const ifd_rewrite *rw) {
   const ifd_optimize_options *o = rw->manager->options;
@@ -449,6 +460,9 @@ ifd_status ifd_patch_apply(ifd_rewrite *rw, bool *applied) {
     if (!can_rename(rw, e))
       return ifd_rw_refuse(rw, "'%s' is an output of the graph and must keep its name", e->old->name);
   }
+  const ifd_node *misfit = find_misfit(rw);
+  if (misfit)
+    return ifd_rw_refuse(rw, "%s of opset %d does not take such elements", misfit->op_type, misfit->opset);
   if (!find_place(rw, &before))
     return ifd_rw_refuse(
         rw, "no place in the order of nodes has what the new ones read and precedes their readers");

@@ -100,6 +100,12 @@ static ifd_status check_input(ifd_error *err, const ifd_node *node, ifd_status c
   return IFD_OK;
 }
 
+bool ifd_signature_allows(const ifd_node *node, int i, const ifd_type *type) {
+  const ifd_schema_param *param = node->schema ? ifd_schema_find_input(node->schema, (size_t)i) : NULL;
+  form f = form_of_type(type);
+  return !param || !f.dtype || is_taken(node->schema, param, f);
+}
+
 ifd_status ifd_signature_check_types(ifd_error *err, const ifd_node *node) {
   bindings b = {0};
   ifd_status status = IFD_OK;
