@@ -107,12 +107,17 @@ static const float *padded(float *to, const float *bias, int64_t n, int64_t n_ve
   return to;
 }
 
-/* The strip's part of narrow B. */
+/* The strip's part of narrow B, and, to fetch meanwhile, the next one's, of this block of k or the next. */
 static void widen(const block *k, ifd_ukr_args *t, int64_t j, int64_t n_vectors) {
-  const ifd_k_narrow from = ifd_k_narrow_from(k->p->narrow, j);
-  int64_t k0 = steps_before(k->p, k->s0), k1 = steps_before(k->p, k->s1);
+  const ifd_k_narrow *b = k->p->narrow, from = ifd_k_narrow_from(b, j);
+  int64_t k0 = steps_before(k->p, k->s0), k1 = steps_before(k->p, k->s1), next = j + n_vectors * 16;
   IFD_K(ifd_narrow_widen)(k->wide, &from, n_vectors, k0, k1);
   t->b = k->wide, t->b_vs = (k1 - k0) * 16, t->near = true;
+  if (next >= k->j1 && k->last) return;
+  const ifd_k_narrow then = ifd_k_narrow_from(b, next < k->j1 ? next : k->j0);
+  t->next = (const float *)(then.b + ifd_k_narrow_len(b->form, 16, next < k->j1 ? k0 : k1));
+  t->next_vs = (int64_t)(ifd_k_narrow_len(b->form, 16, b->k) / sizeof(float));
+  t->n_next = (int64_t)ifd_k_narrow_len(b->form, 16, 16) / 64;
 }
 
 /* All rows of the block by the n_vectors vectors from column j on. Apart, lest arguments that all share be
@@ -129,7 +134,7 @@ static __attribute__((noinline)) void run_column(const block *k, int64_t j, int6
     t.b = k->b + vector * t.b_vs;
   else
     widen(k, &t, j, n_vectors);
-  if (p->streams && ifd_ukr_tiles(k->i1 - k->i0, n_vectors) == 1)
+  if (k->b && p->streams && ifd_ukr_tiles(k->i1 - k->i0, n_vectors) == 1)
     t.next = t.b + LINES_AHEAD * 16, t.n_next = LINES_AHEAD;
   if (!k->first) t.init = in_plane(&k->sums, 0, vector);
   t.c = in_plane(&k->to, 0, vector);

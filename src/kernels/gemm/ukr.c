@@ -102,9 +102,9 @@ typedef struct column {
 
 /* Four steps, and a fetch for them, needed or not: a branch that changes within a loop costs more. */
 IFD_INLINE void four_steps(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *a,
-                           const float *b, int64_t b_vs, const float *next, int64_t share) {
-  EACH_VECTOR __builtin_prefetch(next + v * b_vs, 0, 2);
-  if (share > 16) EACH_VECTOR __builtin_prefetch(next + v * b_vs + 16, 0, 2); /* two tiles, or three */
+                           const float *b, int64_t b_vs, const float *next, int64_t next_vs, int64_t share) {
+  EACH_VECTOR __builtin_prefetch(next + v * next_vs, 0, 2);
+  if (share > 16) EACH_VECTOR __builtin_prefetch(next + v * next_vs + 16, 0, 2); /* two tiles, or three */
   step(M, NV, sum, a + 0, b + 0, b_vs);
   step(M, NV, sum, a + 1, b + 16, b_vs);
   step(M, NV, sum, a + 2, b + 32, b_vs);
@@ -123,7 +123,7 @@ enum { C_ROWS_AHEAD = 2 };
 IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const column *in) {
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   float aside[IFD_UKR_ROWS * IFD_UKR_MAX_VECTORS * 16] __attribute__((aligned(64)));
-  const int64_t b_vs = t->b_vs, share = in->share;
+  const int64_t b_vs = t->b_vs, next_vs = t->next_vs ? t->next_vs : b_vs, share = in->share;
   const float *so_far = t->init ? t->init + in->row * t->init_rs : NULL;
   int64_t so_far_rs = t->init_rs, so_far_vs = t->init_vs;
   const bool fetches_a = t->fetches_a && in->r + 1 < in->n;
@@ -142,7 +142,7 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
         EACH_VECTOR __builtin_prefetch(c + v * t->c_vs, 1);
       if (at >= head && at < full) {
         for (int64_t k = 0; k < 16; k += 4, a += 4, b += 4 * 16, next += share)
-          four_steps(M, NV, sum, a, b, b_vs, next, share);
+          four_steps(M, NV, sum, a, b, b_vs, next, next_vs, share);
       } else
         for (int64_t k = 0, n = at < head ? t->k_head : t->k_part; k < n; k++, b += 16)
           step(M, NV, sum, a + k, b, b_vs);
@@ -167,13 +167,13 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
  * are: what else a tile may do would take a tenth of a short one. */
 IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_args *t, const column *in) {
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
-  const int64_t b_vs = t->b_vs, share = in->share;
+  const int64_t b_vs = t->b_vs, next_vs = t->next_vs ? t->next_vs : b_vs, share = in->share;
   const float *a_rows = t->a + in->row * 16, *b = t->b, *next = first_next(NV, t, in);
   EACH_VECTOR EACH_ROW sum[i][v] = v16_zero();
   for (const int64_t *at = t->at, *end = at + t->n_full; at < end; at++) {
     const float *a = a_rows + *at;
     for (int k = 0; k < 4; k++, a += 4, b += 4 * 16, next += share)
-      four_steps(M, NV, sum, a, b, b_vs, next, share);
+      four_steps(M, NV, sum, a, b, b_vs, next, next_vs, share);
   }
   float *c = t->c + in->row * 16;
   if (t->finish) {

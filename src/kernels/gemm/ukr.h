@@ -39,8 +39,9 @@ typedef struct ifd_ukr_args {
   int64_t b_vs;
   bool fetches_a; /* a tile fetches the rows of the next one */
   const float
-      *next; /* what to fetch meanwhile, b_vs apart; NULL: the next panels, if several tiles read these */
-  bool near; /* these are in L2: nothing is fetched unless `next` says so */
+      *next; /* what to fetch meanwhile, next_vs apart; NULL: the next panels, if several tiles read these */
+  int64_t next_vs;   /* 0: b_vs */
+  bool near;         /* these are in L2: nothing is fetched unless `next` says so */
   int64_t n_next;    /* lines of it with each segment for each vector, all tiles together */
   const float *init; /* sums so far; NULL: 0. It may be c. */
   int64_t init_rs, init_vs;
