@@ -199,26 +199,14 @@ static bool find_matrix(ifd_rewrite *rw, const ifd_value *b, ifd_narrow_product 
   return find_integers(rw, b, p) || find_halves(rw, b, p);
 }
 
-/* Of many rows making floats anew for each run takes longer than reading them, which these hide. */
-static bool has_many_rows(ifd_rewrite *rw, const ifd_value *a) {
-  enum { MANY = 16 };
-  int64_t rows = 1;
-  for (int i = 0, rank = ifd_rw_rank(rw, a); i < rank - 1 && rows < MANY; i++) {
-    ifd_dim d = ifd_rw_dim(rw, a, i);
-    if (ifd_dim_is_number(d) && d > 0) rows = ifd_min_i64(d, MANY) * rows;
-  }
-  return rows >= MANY;
-}
-
 bool ifd_rw_narrow_product(ifd_rewrite *rw, const ifd_node *node, ifd_narrow_product *out) {
   if (!ifd_rw_is_product(rw, node) || ifd_rw_dtype(rw, node->inputs[0]) != IFD_FLOAT) return false;
   *out = (ifd_narrow_product){.turned = ifd_node_int(node, "transB", 0), .bias = ifd_node_input(node, 2)};
-  return find_matrix(rw, node->inputs[1], out) && (out->scale || !has_many_rows(rw, node->inputs[0]));
+  return find_matrix(rw, node->inputs[1], out);
 }
 
 bool ifd_rw_stays_half(ifd_rewrite *rw, const ifd_node *node, int input) {
-  return input == 1 && ifd_rw_is_product(rw, node) && is_matrix(ifd_rw_constant(rw, node->inputs[1])) &&
-         !has_many_rows(rw, node->inputs[0]);
+  return input == 1 && ifd_rw_is_product(rw, node) && is_matrix(ifd_rw_constant(rw, node->inputs[1]));
 }
 
 static bool has_narrow_product(ifd_rewrite *rw, const ifd_value *v) {

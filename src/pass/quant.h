@@ -21,7 +21,7 @@ bool ifd_rw_is_one(ifd_rewrite *rw, const ifd_value *v);
 bool ifd_rw_same_content(ifd_rewrite *rw, const ifd_value *a, const ifd_value *b);
 
 /* MatMul, or the Gemm that is one with a bias, by a large constant matrix q [k, n] or, turned, [n, k] that
- * products read as it is: of 16-bit floats, `scale` NULL, unless it has many rows; or of integers of at most
+ * products read as it is: of 16-bit floats, `scale` NULL, or of integers of at most
  * 8 bits with one scale, one for each column, or one for each column of each block of k (block 0: none).
  * `zero` and `bias` may be NULL. */
 typedef struct ifd_narrow_product {

@@ -13,9 +13,8 @@ enum {
   IFD_PRODUCT_LONG = 256,     /* of one row, whose A is small and whose B comes in fewer, longer streams */
   IFD_PRODUCT_COLUMNS = 1024, /* for which A is packed */
   IFD_PRODUCT_OWN_B = 256,    /* whose B is packed at a time */
-  IFD_PRODUCT_WIDE = 16, /* segments whose narrow B is near as floats, for IFD_PRODUCT_FEW rows or less */
-  IFD_PRODUCT_FEW = 16,
-  IFD_PRODUCT_VECTORS = 4, /* of columns of a tile, at most */
+  IFD_PRODUCT_WIDE = 16,      /* whose narrow B is in L1 as floats, */
+  IFD_PRODUCT_VECTORS = 4,    /* of columns of a tile, at most */
 };
 
 /* C [m, n] = epilogue(A · B); pointers are those of row 0 and column 0. */
@@ -51,7 +50,7 @@ static inline bool ifd_product_streams(int64_t n, int64_t k) { return (double)n 
 
 /* Segments in a block of k of so many rows. */
 static inline int64_t ifd_product_segments(int64_t m, ifd_k_gemm_b b) {
-  if (b == IFD_K_B_NARROW) return m <= IFD_PRODUCT_FEW ? IFD_PRODUCT_WIDE : IFD_PRODUCT_SEGMENTS;
+  if (b == IFD_K_B_NARROW) return IFD_PRODUCT_WIDE;
   return m == 1 ? IFD_PRODUCT_LONG : IFD_PRODUCT_SEGMENTS;
 }
 
@@ -78,7 +77,7 @@ static inline ifd_product_scratch ifd_product_scratch_of(int64_t m, int64_t n, i
   s.len = s.b;
   if (b == IFD_K_B_STRIDED) s.len += sizeof(float) * (size_t)s.columns * (size_t)k;
   if (b == IFD_K_B_NARROW)
-    s.len += 64 * 16 * IFD_PRODUCT_VECTORS * (size_t)ifd_min_i64(n_segments, IFD_PRODUCT_SEGMENTS);
+    s.len += 64 * 16 * IFD_PRODUCT_VECTORS * (size_t)ifd_min_i64(n_segments, IFD_PRODUCT_WIDE);
   return s;
 }
 
