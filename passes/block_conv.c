@@ -9,7 +9,7 @@
 
 /* Few channels (a picture's) are read as they lie: blocks would be partly zeros. Few channels of many taps
  * each are made as they lie, too: lanes are then places, not channels. */
-enum { FEW_IN = 15, FEW_OUT = 8, MANY_TAPS = 9 };
+enum { FEW_IN = 15, FEW_OUT = 8, FEW_OUT_OF_TILES = 2, MANY_TAPS = 9 };
 
 /* The shape of the weights, which may be computed as long as it is known. Groups that channels cannot be
  * divided in are the reference's to refuse. */
@@ -66,13 +66,24 @@ static ifd_status make_plain(ifd_rewrite *rw, ifd_node *conv, const char *op_typ
   return ifd_rw_replace(rw, conv->outputs[0], node->outputs[0]);
 }
 
+/* By Winograd's algorithm three channels of whole blocks take no longer than as they lie. */
+static bool suits_winograd(ifd_rewrite *rw, const ifd_node *conv, const ifd_shape *w) {
+  const int64_t *strides;
+  int n = ifd_node_ints(conv, "strides", &strides);
+  for (int i = 0; i < n; i++)
+    if (strides[i] != 1) return false;
+  bool three = w->rank == 4 && w->dim[2] == 3 && w->dim[3] == 3 && w->dim[1] > FEW_IN;
+  return three && ifd_rw_constant(rw, conv->inputs[1]) && !ifd_rw_exact_conv(rw);
+}
+
 static ifd_status block_conv(ifd_rewrite *rw, ifd_node *conv) {
   ifd_shape w;
   if (!fits(rw, conv, &w)) return IFD_OK;
-  int64_t group = ifd_node_int(conv, "group", 1);
-  if (group == 1 && w.dim[0] <= FEW_OUT && ifd_shape_span(&w, 2, w.rank) >= MANY_TAPS)
+  bool one_group = ifd_node_int(conv, "group", 1) == 1;
+  int64_t few = suits_winograd(rw, conv, &w) ? FEW_OUT_OF_TILES : FEW_OUT;
+  if (one_group && w.dim[0] <= few && ifd_shape_span(&w, 2, w.rank) >= MANY_TAPS)
     return make_plain(rw, conv, "infold.Conv", true);
-  bool plain = group == 1 && w.dim[1] <= FEW_IN && !ifd_rw_own_producer(conv->inputs[0], "Unblock");
+  bool plain = one_group && w.dim[1] <= FEW_IN && !ifd_rw_own_producer(conv->inputs[0], "Unblock");
   return block_as(rw, conv, "infold.Conv", plain, w.dim[0]);
 }
 

@@ -48,6 +48,10 @@ static double direct_cost(const ifd_k_conv_shape *s) {
   double places = (double)s->out[IFD_K_H] * (double)s->out[IFD_K_W];
   return 9 * (places + WEIGHT + places * copy / (double)s->m);
 }
+/* Vectors of inputs, whose lanes may be idle in part, for each pair of an input channel and 16 outputs. */
+static double inputs_of_pair(const ifd_k_conv_shape *s) {
+  return ceil((double)s->c / 16) / (double)s->c / ceil((double)s->m / 16);
+}
 /* Half weights are fetched while others are multiplied, which hides up to half of the reading; but each one
  * made of them is stored and read again, and sums wait between the segments. That is worth it where not many
  * tiles take part, nor so few that a product is done before the next weights are there, and weights would not
@@ -59,8 +63,7 @@ static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, boo
   const double transform = z.out == 4 ? 16 * 60 : 16 * 22;
   double planes = (double)z.planes, tiles = (double)z.tiles / (double)s->out[IFD_K_D];
   double products = (double)ifd_winograd_points(&z.down) * (double)ifd_winograd_points(&z.across);
-  double channels = 2.0 * (double)s->c * (double)s->m / (double)(s->c + s->m);
-  double transforms = tiles * transform / channels;
+  double transforms = tiles * transform / 2 * (inputs_of_pair(s) + 1 / (double)s->c);
   if (computed) transforms += (double)(z.half ? 3 * z.in : z.planes) * COMPUTED;
   double vectors = z.half ? 3 * (double)z.in : planes, reading = vectors * WEIGHT;
   double fetch = z.stays ? 0 : vectors * (z.half ? 36 : 30);
@@ -74,7 +77,7 @@ static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, boo
 static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s, bool computed) {
   for (int d = IFD_K_H; d <= IFD_K_W; d++)
     if (s->kernel[d] != 3 || s->stride[d] != 1) return IFD_K_CONV_DIRECT;
-  if (s->groups != 1 || s->transposed || s->c < 16 || s->m < 16) return IFD_K_CONV_DIRECT;
+  if (s->groups != 1 || s->transposed) return IFD_K_CONV_DIRECT;
   static const ifd_k_conv_algo others[] = {IFD_K_CONV_WINOGRAD, IFD_K_CONV_WINOGRAD_2,
                                            IFD_K_CONV_WINOGRAD_HALF, IFD_K_CONV_WINOGRAD_2_HALF};
   ifd_k_conv_algo best = IFD_K_CONV_DIRECT;
@@ -97,14 +100,14 @@ static double weight_cost(double n_floats, double rows, double at_once) {
  * a tile's transforms and of its loads and stores, of inputs for each tap of the other axes and part. */
 static bool suits_winograd_line(const ifd_k_conv_shape *s, bool computed) {
   const double in = 60, out = 60, copy = 2, shorter = 1.05;
-  if (s->groups != 1 || s->transposed || s->c < 16 || s->m < 16) return false;
+  if (s->groups != 1 || s->transposed) return false;
   if (ifd_winograd_line_cut_of(s).axis < 0) return false;
   ifd_winograd_line_sizes z = ifd_winograd_line_sizes_of(s, IFD_WINOGRAD_LINE_TILES, ifd_ceil_div(s->m, 16));
   double tiles = (double)z.tiles, taps = (double)z.taps, c = (double)s->c, m = (double)s->m;
   double planes = IFD_WINOGRAD_LINE_POINTS * taps, all_taps = (double)ifd_conv_volume(s->kernel);
   double reading = weight_cost(planes * c * m, tiles, (double)z.at_once);
   if (computed) reading += COMPUTED;
-  double cost = planes * (tiles + reading) + tiles * (taps * in / m + out / c);
+  double cost = planes * (tiles + reading) + tiles * (taps * in * inputs_of_pair(s) + out / c);
   double places = (double)ifd_conv_volume(s->out);
   double direct_reading = weight_cost(all_taps * c * m, places, IFD_PRODUCT_ROWS);
   return shorter * cost < all_taps * (places + direct_reading + places * copy / m);
