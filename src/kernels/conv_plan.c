@@ -128,16 +128,16 @@ static bool suits_first(const ifd_k_conv_shape *s) {
 }
 
 /* Few channels, read as they lie. What a place takes, in vector operations: the products, of tiles that are
- * idle in part at the end of a line, and the copy of x, element by element where the stride is no step of a
- * tile; or the products, and its window in pieces of a line of the kernel. Channels in blocks have idle
- * lanes. */
+ * idle in part where a line is shorter than the least, and the copy of x, element by element where the
+ * stride is no step of a tile; or the products, and its window in pieces of a line of the kernel. Channels in
+ * blocks have idle lanes. */
 static double first_cost(const ifd_k_conv_shape *s, double products) {
-  const double element = 2.5, tile = IFD_CONV_FIRST_TILE;
+  const double element = 2.5, least = 4;
   ifd_conv_band band = ifd_conv_band_first(s, 1);
   double width = (double)s->out[IFD_K_W];
   double copied = (double)band.planes * (double)s->stride[IFD_K_H] * (double)ifd_conv_band_line(&band);
   if (band.phases == 1) copied = 0;
-  return (products * ceil(width / tile) * tile + copied * element) / width;
+  return (products * fmax(width, least) + copied * element) / width;
 }
 static double frames_cost(const ifd_k_conv_shape *s, double products) {
   const double piece = 8;

@@ -3,15 +3,26 @@
 #include "kernels/conv/band.h"
 
 #if defined(IFD_ISA_avx512)
-enum { ROWS = IFD_CONV_FIRST_TILE, VECTORS = 2 };
+enum { LEAST = 4, MOST = IFD_CONV_FIRST_TILE, VECTORS = 2 };
+#define TILES(X, ...)                                                                                        \
+  X(4, __VA_ARGS__)                                                                                          \
+  X(5, __VA_ARGS__)                                                                                          \
+  X(6, __VA_ARGS__)                                                                                          \
+  X(7, __VA_ARGS__)                                                                                          \
+  X(8, __VA_ARGS__)                                                                                          \
+  X(9, __VA_ARGS__)                                                                                          \
+  X(10, __VA_ARGS__) X(11, __VA_ARGS__) X(12, __VA_ARGS__) X(13, __VA_ARGS__) X(14, __VA_ARGS__)
 #elif defined(IFD_ISA_avx2)
-enum { ROWS = 6, VECTORS = 1 };
+enum { LEAST = 2, MOST = 6, VECTORS = 1 };
+#define TILES(X, ...)                                                                                        \
+  X(2, __VA_ARGS__) X(3, __VA_ARGS__) X(4, __VA_ARGS__) X(5, __VA_ARGS__) X(6, __VA_ARGS__)
 #else
-enum { ROWS = 4, VECTORS = 1 };
+enum { LEAST = 2, MOST = 4, VECTORS = 1 };
+#define TILES(X, ...) X(2, __VA_ARGS__) X(3, __VA_ARGS__) X(4, __VA_ARGS__)
 #endif
 #define UNROLL_ _Pragma("GCC unroll 16")
 
-/* ROWS neighbouring outputs of NV blocks; STEP is their distance in x. */
+/* N neighbouring outputs of NV blocks; STEP is their distance in x. */
 typedef struct tile {
   const float *x;
   const int64_t *at; /* of each tap in x */
@@ -20,64 +31,82 @@ typedef struct tile {
   float *y;
   int64_t y_vs; /* between blocks; outputs are 16 apart */
   const float *other;
-  const ifd_conv_fused *fused; /* one for each block; NULL: the sums */
+  const ifd_conv_fused *fused; /* one for each block, without rounding; NULL: the sums */
 } tile;
 
-IFD_INLINE void run_tile(const int NV, const int STEP, const tile *t) {
-  v16 sum[ROWS][VECTORS];
-  UNROLL_ for (int i = 0; i < ROWS; i++) UNROLL_ for (int v = 0; v < NV; v++) sum[i][v] = v16_zero();
+#define EACH UNROLL_ for (int i = 0; i < N; i++)
+/* One block's sums, as ifd_conv_fused_of; whatever a store may change is read before. */
+IFD_INLINE void store(const int N, v16 sum[][VECTORS], int v, const tile *t) {
+  float *y = t->y + v * t->y_vs;
+  if (t->fused) {
+    const ifd_conv_fused *f = &t->fused[v];
+    const v16 bias = f->bias, lo = f->lo, hi = f->hi;
+    const m16 lanes = f->lanes;
+    EACH sum[i][v] = v16_add(sum[i][v], bias);
+    if (t->other) EACH sum[i][v] = v16_add(sum[i][v], v16_load(t->other + v * t->y_vs + i * 16));
+    EACH sum[i][v] = v16_select(lanes, v16_min(hi, v16_max(lo, sum[i][v])), v16_zero());
+  }
+  EACH v16_store(y + i * 16, sum[i][v]);
+}
+
+IFD_INLINE void run_tile(const int N, const int NV, const int STEP, const tile *t) {
+  v16 sum[MOST][VECTORS];
+  EACH UNROLL_ for (int v = 0; v < NV; v++) sum[i][v] = v16_zero();
   for (int64_t k = 0; k < t->n_taps; k++) {
     const float *x = t->x + t->at[k];
     v16 w[VECTORS];
     UNROLL_ for (int v = 0; v < NV; v++) w[v] = v16_load(t->w + (v * t->n_taps + k) * 16);
-    UNROLL_ for (int i = 0; i < ROWS; i++) {
+    EACH {
       v16 xv = v16_set1(x[i * STEP]);
       UNROLL_ for (int v = 0; v < NV; v++) sum[i][v] = v16_fma(xv, w[v], sum[i][v]);
     }
   }
-  UNROLL_ for (int v = 0; v < NV; v++) UNROLL_ for (int i = 0; i < ROWS; i++) {
-    const float *other = t->other ? t->other + v * t->y_vs + i * 16 : NULL;
-    v16_store(t->y + v * t->y_vs + i * 16,
-              t->fused ? ifd_conv_fused_of(&t->fused[v], sum[i][v], other) : sum[i][v]);
-  }
+  UNROLL_ for (int v = 0; v < NV; v++) store(N, sum, v, t);
 }
 
 typedef void (*kernel)(const tile *t);
-#define KERNEL(NV, STEP)                                                                                     \
-  static __attribute__((noinline)) void tile_##NV##_##STEP(const tile *t) { run_tile(NV, STEP, t); }
-KERNEL(1, 1)
-KERNEL(1, 2)
-KERNEL(1, 4)
+#define KERNEL(N, NV, STEP)                                                                                  \
+  static __attribute__((noinline)) void tile_##N##x##NV##_##STEP(const tile *t) { run_tile(N, NV, STEP, t); }
+#define ENTRY(N, NV, STEP) [NV - 1][STEP][N] = tile_##N##x##NV##_##STEP,
+#define STEPS(X, NV)       TILES(X, NV, 1) TILES(X, NV, 2) TILES(X, NV, 4)
 #if defined(IFD_ISA_avx512)
-KERNEL(2, 1)
-KERNEL(2, 2)
-KERNEL(2, 4)
+#define KINDS(X) STEPS(X, 1) STEPS(X, 2)
+#else
+#define KINDS(X) STEPS(X, 1)
 #endif
-static const kernel kernels[VECTORS][5] = {{[1] = tile_1_1, [2] = tile_1_2, [4] = tile_1_4},
-#if defined(IFD_ISA_avx512)
-                                           {[1] = tile_2_1, [2] = tile_2_2, [4] = tile_2_4}
-#endif
-};
+KINDS(KERNEL)
+static const kernel kernels[VECTORS][5][MOST + 1] = {KINDS(ENTRY)};
 
-/* Outputs from o on of one line, at most ROWS, of blocks [b, b + nv). */
+/* Outputs [o, o + n) of one line, at most MOST, of blocks [b, b + nv). */
 static void run_outputs(const ifd_conv_task *t, tile *k, int64_t step, const ifd_conv_fused *fused,
-                        int64_t row, int64_t o, int64_t b, int64_t nv) {
+                        int64_t row, int64_t o, int64_t n, int64_t b, int64_t nv) {
   const ifd_k_conv_shape *s = &t->plan->shape;
-  float sums[ROWS * VECTORS * 16] __attribute__((aligned(64)));
-  int64_t width = s->out[IFD_K_W], n = ifd_min_i64(ROWS, width - o);
-  int64_t pixel = (t->part * s->out[IFD_K_H] + row) * width + o, at = (b * t->y_plane + pixel) * 16;
-  bool fits = n == ROWS;
-  for (int64_t v = 0; v < nv; v++) fits = fits && (fused[v].fits || fused[v].waits);
+  float sums[MOST * VECTORS * 16] __attribute__((aligned(64)));
+  int64_t pixel = (t->part * s->out[IFD_K_H] + row) * s->out[IFD_K_W] + o, at = (b * t->y_plane + pixel) * 16;
+  bool fits = n >= LEAST;
+  for (int64_t v = 0; v < nv; v++)
+    fits = fits && (fused[v].fits || fused[v].waits) && fused[v].rounding == IFD_K_ACT_NONE;
   k->fused = fits ? fused : NULL;
   k->y = fits ? t->y + at : sums;
-  k->y_vs = fits ? t->y_plane * 16 : ROWS * 16;
+  k->y_vs = fits ? t->y_plane * 16 : MOST * 16;
   k->other = fits && t->epilogue.join ? t->epilogue.other + at : NULL;
-  kernels[nv - 1][step](k);
+  kernels[nv - 1][step][ifd_max_i64(n, LEAST)](k);
   for (int64_t v = 0; v < nv; v++)
     if (fits)
       ifd_conv_fused_end(&fused[v], k->y + v * k->y_vs, n);
     else
-      ifd_conv_finish(t, sums + v * ROWS * 16, b + v, pixel, n, 1);
+      ifd_conv_finish(t, sums + v * MOST * 16, b + v, pixel, n, 1);
+}
+
+/* A line in tiles of about equal width. */
+static void run_line(const ifd_conv_task *t, tile *k, const float *x, int64_t step,
+                     const ifd_conv_fused *fused, int64_t row, int64_t b, int64_t nv) {
+  int64_t width = t->plan->shape.out[IFD_K_W], n_tiles = ifd_ceil_div(width, MOST);
+  for (int64_t i = 0, o = 0, end; i < n_tiles; i++, o = end) {
+    end = width * (i + 1) / n_tiles;
+    k->x = x + o * step;
+    run_outputs(t, k, step, fused, row, o, end - o, b, nv);
+  }
 }
 
 void IFD_K(ifd_conv_first)(const ifd_conv_task *t, void *scratch) {
@@ -90,10 +119,10 @@ void IFD_K(ifd_conv_first)(const ifd_conv_task *t, void *scratch) {
     ifd_conv_fused fused[VECTORS];
     for (int64_t v = 0; v < nv; v++) fused[v] = ifd_conv_fuse(t, b + v);
     tile k = {.at = at, .n_taps = band.taps, .w = t->packed + b * band.taps * 16};
-    for (int64_t row = t->r0; row < t->r1; row++)
-      for (int64_t o = 0; o < s->out[IFD_K_W]; o += ROWS) {
-        k.x = x + (row - t->r0) * s->stride[IFD_K_H] * ifd_conv_band_line(&band) + o * band.step;
-        run_outputs(t, &k, band.step, fused, row, o, b, nv);
-      }
+    const float *line = x;
+    for (int64_t row = t->r0; row < t->r1; row++) {
+      run_line(t, &k, line, band.step, fused, row, b, nv);
+      line += s->stride[IFD_K_H] * ifd_conv_band_line(&band);
+    }
   }
 }
