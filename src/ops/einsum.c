@@ -2,6 +2,7 @@
  *
  * The operands are contracted one after another into an accumulator that keeps the labels still needed; a
  * repeated label in an operand is a diagonal, that is one stride which is the sum of several. */
+#include <math.h>
 #include <string.h>
 
 #include "ops/shared/eltwise_work.h"
@@ -313,6 +314,9 @@ static bool as_products(const ifd_equation *e, int first, const int64_t *size, c
   return true;
 }
 
+/* Of a product: the columns of each row, whose last vector is idle in part. */
+static double vectors(const ifd_products *p) { return (double)p->m * ceil((double)p->n / 16); }
+
 /* ---- two operands of which nothing is summed: a product element by element ---- */
 
 /* The operand's shape as the output sees it; false unless its labels come in the output's order. */
@@ -334,7 +338,7 @@ static ifd_status lower_two(ifd_lower *x, const ifd_equation *e, const ifd_shape
                             const int64_t *size) {
   const ifd_gemm_epilogue none = {.e = IFD_K_EPILOGUE_NONE};
   strides in[2], out;
-  ifd_products p;
+  ifd_products p[2];
   ifd_shape views[2];
   if (view_of(&e->in[0], &e->out, shapes[0], &views[0]) && view_of(&e->in[1], &e->out, shapes[1], &views[1]))
     return lower_outer(x, views);
@@ -342,9 +346,11 @@ static ifd_status lower_two(ifd_lower *x, const ifd_equation *e, const ifd_shape
   if (!strides_of(&e->in[0], shapes[0], &in[0]) || !strides_of(&e->in[1], shapes[1], &in[1]) ||
       !strides_of(&e->out, &x->out[0]->shape, &out))
     return IFD_OK;
-  for (int first = 0; first < 2; first++)
-    if (as_products(e, first, size, in, &out, &p)) return ifd_lower_products(x, &p, first, !first, &none);
-  return IFD_OK;
+  bool fits[2];
+  for (int first = 0; first < 2; first++) fits[first] = as_products(e, first, size, in, &out, &p[first]);
+  if (!fits[0] && !fits[1]) return IFD_OK;
+  int first = !fits[0] || (fits[1] && vectors(&p[1]) < vectors(&p[0]));
+  return ifd_lower_products(x, &p[first], first, !first, &none);
 }
 
 /* Other equations are made of these by passes/split_einsum.c. */
