@@ -1,6 +1,7 @@
 /* Reshape, Flatten, Squeeze, Unsqueeze: the same data under another shape. A rule gives the dimensions of the
  * output; inference asks it with symbols, evaluation with numbers. */
 #include "ops/shared/elements.h"
+#include "ops/shared/eltwise_work.h"
 #include "ops/shared/move.h"
 
 typedef struct request {
@@ -244,7 +245,10 @@ static ifd_status infer_Squeeze(ifd_infer *x) { return infer_rank(x, squeeze, if
 static ifd_status infer_Unsqueeze(ifd_infer *x) { return infer_rank(x, unsqueeze, ifd_known_rank(x, 0), 1); }
 
 #define ROW(name_, since_, infer_, eval_)                                                                    \
-  { .name = #name_, .since = since_, .flags = IFD_OP_VIEW, .infer = infer_, .eval = eval_ }
+  {                                                                                                          \
+    .name = #name_, .since = since_, .flags = IFD_OP_VIEW, .infer = infer_, .eval = eval_,                   \
+    .lower = ifd_lower_copy                                                                                  \
+  }
 const ifd_op ifd_ops_reshape[] = {ROW(Reshape, 1, infer_Reshape_1, eval_Reshape_1),
                                   ROW(Reshape, 5, infer_Reshape, eval_Reshape),
                                   ROW(Flatten, 1, infer_Flatten, eval_Flatten),

@@ -275,6 +275,10 @@ ifd_status ifd_lower_copy(ifd_lower *x) {
   if (in->dtype == IFD_STRING || ifd_dtype_size(out->dtype) != size ||
       ifd_tensor_count(in) != ifd_tensor_count(out))
     return IFD_OK;
+  ifd_span *span;
+  ALLOC(x->err, span, ifd_new(x->arena, ifd_span));
+  span->bytes = size * (size_t)ifd_tensor_count(in);
+  x->work->spans = span, x->work->n_spans = 1, x->work->only_spans = true;
   x->work->in_place = 1;
   x->work->algorithm = "copy";
   TRY(ifd_loop_plan(&loop, x));
