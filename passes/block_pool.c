@@ -1,8 +1,9 @@
 #include "pass/ints.h"
 #include "pass/unblock.h"
 
-/* Pools of blocked images (ops/blocked.c): MaxPool(Unblock(x)) → Unblock(infold.MaxPool(x)), LRN likewise;
- * what runs over whole images is a reduction of the blocked tensor's image axes. */
+/* Pools of blocked images (ops/blocked.c): MaxPool(Unblock(x)) → Unblock(infold.MaxPool(x)), LRN and
+ * normalizations of channels likewise; what runs over whole images is a reduction of the blocked tensor's
+ * image axes. */
 
 /* y = Unblock(made), in the place of old's output, which may lack the image axes, then of 1. */
 static ifd_status unblock_instead(ifd_rewrite *rw, ifd_node *old, ifd_value *made, int64_t channels) {
@@ -34,6 +35,35 @@ static ifd_status lrn(ifd_rewrite *rw, ifd_node *node) {
   for (int i = 0; i < node->n_attrs; i++) TRY(ifd_node_set_attr(ifd_rw_error(rw), moved, &node->attrs[i]));
   int64_t channels = ifd_node_int(before, "channels", 0);
   TRY(ifd_node_set_int(ifd_rw_error(rw), moved, "channels", channels));
+  moved->name = node->name;
+  return unblock_instead(rw, node, moved->outputs[0], channels);
+}
+
+/* Numbers for each channel, or for each group. */
+static bool is_parameter(ifd_rewrite *rw, const ifd_value *v, int64_t channels, int64_t groups) {
+  if (!v || ifd_rw_dtype(rw, v) != IFD_FLOAT || ifd_rw_rank(rw, v) != 1) return false;
+  ifd_dim n = ifd_rw_dim(rw, v, 0);
+  return n == channels || n == groups;
+}
+
+/* By groups of channels, or each channel by itself. */
+static ifd_status normalize(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock"), *moved;
+  ifd_value *inputs[3] = {before ? before->inputs[0] : NULL, ifd_node_input(node, 1),
+                          ifd_node_input(node, 2)};
+  int64_t channels = before ? ifd_node_int(before, "channels", 0) : 0;
+  int64_t groups = ifd_node_is(node, "GroupNormalization") ? ifd_node_int(node, "num_groups", 0) : channels;
+  bool floats = ifd_node_int(node, "stash_type", IFD_FLOAT) == IFD_FLOAT;
+  if (!before || ifd_rw_rank(rw, node->inputs[0]) < 3 || groups < 1 || channels % groups || !floats)
+    return IFD_OK;
+  for (int i = 1; i < 3; i++)
+    if (!is_parameter(rw, inputs[i], channels, groups) ||
+        ifd_rw_dim(rw, inputs[i], 0) != ifd_rw_dim(rw, inputs[1], 0))
+      return IFD_OK;
+  TRY(ifd_rw_add_node(rw, &moved, "infold.GroupNormalization", inputs, 3, 1));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), moved, "channels", channels));
+  TRY(ifd_node_set_int(ifd_rw_error(rw), moved, "num_groups", groups));
+  TRY(ifd_node_set_float(ifd_rw_error(rw), moved, "epsilon", ifd_node_float(node, "epsilon", 1e-5F)));
   moved->name = node->name;
   return unblock_instead(rw, node, moved->outputs[0], channels);
 }
@@ -106,6 +136,7 @@ const ifd_pass ifd_pass_block_pool = {
     .phase = IFD_PHASE_PLAN,
     .rules = (const ifd_rule[]){{"MaxPool AveragePool", IFD_EXACT, pool},
                                 {"LRN", IFD_EXACT, lrn},
+                                {"InstanceNormalization GroupNormalization", IFD_REASSOCIATES, normalize},
                                 {"GlobalAveragePool GlobalMaxPool", IFD_REASSOCIATES, global},
                                 {"ReduceMean ReduceMax ReduceSum ReduceMin", IFD_REASSOCIATES, reduction},
                                 {"infold.Block", IFD_EXACT, view_block},

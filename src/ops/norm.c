@@ -279,6 +279,51 @@ static ifd_status lower_group_norm_21(ifd_lower *x) {
   return lower_groups(x, ifd_attr_int(x->node, "num_groups"), channels_of(x));
 }
 
+/* Of blocked images (ops/blocked.c): attribute `channels` in num_groups. A unit is the least number of whole
+ * groups that is whole blocks, or all there are. */
+typedef struct blocked_params {
+  const struct ifd_k_norm_table *kernels;
+  float epsilon;
+  int64_t channels, plane, in_group, in_part, unit, units; /* of a sample */
+  ifd_rows rows;                                           /* units of all samples */
+} blocked_params;
+
+static void run_blocked_norm(const void *params, const ifd_args *args, int task) {
+  const blocked_params *p = params;
+  int64_t from, to, sample = ifd_ceil_div(p->channels, IFD_BLOCK) * IFD_BLOCK * p->plane;
+  ifd_rows_of(&p->rows, task, &from, &to);
+  for (int64_t u = from; u < to; u++) {
+    int64_t c = u % p->units * p->unit, at = u / p->units * sample + c * p->plane, part = c / p->in_part;
+    p->kernels->group_blocked((const float *)args->in[0] + at, (size_t)ifd_min_i64(p->unit, p->channels - c),
+                              (size_t)p->plane, (size_t)p->in_group, (const float *)args->in[1] + part,
+                              (const float *)args->in[2] + part, (size_t)p->in_part, p->epsilon,
+                              (float *)args->out[0] + at, args->scratch);
+  }
+}
+
+static int64_t least_common(int64_t n, int64_t block) {
+  while (n % block) block /= 2;
+  return n / block * IFD_BLOCK;
+}
+
+static ifd_status lower_blocked_norm(ifd_lower *x) {
+  const ifd_shape *s = &x->in[0]->shape;
+  int64_t channels = ifd_node_int(x->node, "channels", 0), groups = ifd_node_int(x->node, "num_groups", 1);
+  if (!ifd_lower_all_float(x, 3)) return IFD_OK;
+  blocked_params p = {.kernels = ifd_k_norm(x->isa),
+                      .epsilon = ifd_node_float(x->node, "epsilon", 1e-5F),
+                      .channels = channels,
+                      .plane = ifd_shape_span(s, 2, s->rank - 1),
+                      .in_group = channels / groups,
+                      .in_part = channels / ifd_tensor_count(x->in[1])};
+  p.unit = ifd_min_i64(channels, least_common(p.in_group, IFD_BLOCK));
+  p.units = ifd_ceil_div(channels, p.unit);
+  p.rows = ifd_rows_split(s->dim[0] * p.units, 4 * (double)(p.unit * p.plane));
+  x->work->algorithm = "groups";
+  return ifd_lower_launch(x, run_blocked_norm, &p, sizeof p, ifd_ceil_div(p.rows.n, p.rows.step),
+                          sizeof(float) * 2 * IFD_BLOCK * (size_t)ifd_ceil_div(p.unit, IFD_BLOCK));
+}
+
 /* Scale and bias broadcast. */
 static const char *batch_rows(const ifd_batch *b) { return ifd_batch_axis_is_inner(b, -1) ? "pb" : NULL; }
 
@@ -291,6 +336,11 @@ const ifd_op ifd_ops_norm[] = {
         ifd_batch_first),
     ROW("GroupNormalization", 21, ifd_infer_like_first, eval_group_norm_21, lower_group_norm_21,
         ifd_batch_first),
+    {.name = "GroupNormalization",
+     .domain = "infold",
+     .infer = ifd_infer_like_first,
+     .lower = lower_blocked_norm,
+     .batch = ifd_batch_first},
     ROW("LayerNormalization", 17, infer_layer_norm, eval_layer_norm, lower_layer_norm, batch_rows),
     ROW("RMSNormalization", 23, infer_rms_norm, eval_rms_norm, lower_rms_norm, batch_rows),
     {0}};

@@ -100,6 +100,56 @@ static void groups(void **unused) {
     }
 }
 
+/* Channels [c0, c0 + n) of a blocked sample, as planes. */
+static void gather_planes(float *to, const float *blocked, size_t plane, size_t c0, size_t n) {
+  for (size_t c = c0; c < c0 + n; c++)
+    for (size_t i = 0; i < plane; i++) *to++ = blocked[(c / 16 * plane + i) * 16 + c % 16];
+}
+
+static void check_blocked_groups(size_t plane, size_t in_group, size_t n_groups, bool shares, bool odd,
+                                 uint64_t *state) {
+  const size_t channels = in_group * n_groups, blocks = (channels + 15) / 16, n = in_group * plane;
+  const size_t in_part = shares ? in_group : 1;
+  buffer x = filled(blocks * 16 * plane, state, odd), s = filled(channels, state, false),
+         b = filled(channels, state, false), want = buffer_new(x.len),
+         room = buffer_floats((int64_t)(32 * blocks)), group = buffer_floats((int64_t)n);
+  double *y = malloc(n * sizeof *y + 1);
+  table(IFD_ISA_REF)->group_blocked(x.f, channels, plane, in_group, s.f, b.f, in_part, 1e-3f, want.f, room.f);
+  for (size_t c = 0; c < channels && !odd; c += in_group) {
+    gather_planes(group.f, x.f, plane, c, in_group);
+    standardize_f64(group.f, n, true, 1e-3f, y);
+    for (size_t i = 0; i < n; i++) {
+      size_t part = (c + i / plane) / in_part;
+      y[i] = y[i] * s.f[part] + b.f[part];
+    }
+    gather_planes(group.f, want.f, plane, c, in_group);
+    assert_near(group.f, y, n);
+  }
+  for (size_t i = 0; i < blocks * 16 * plane; i++)
+    if (i / (16 * plane) * 16 + i % 16 >= channels) assert_true(want.f[i] == 0);
+  for (ifd_isa isa = IFD_ISA_AVX2; isa <= ifd_cpu_isa(); isa++) {
+    buffer z = copy_of(&x);
+    table(isa)->group_blocked(z.f, channels, plane, in_group, s.f, b.f, in_part, 1e-3f, z.f, room.f);
+    assert_true(same_floats(z.f, want.f, (int64_t)(blocks * 16 * plane)));
+    buffer_free(&z);
+  }
+  free(y);
+  buffer_free(&x), buffer_free(&s), buffer_free(&b), buffer_free(&want), buffer_free(&room),
+      buffer_free(&group);
+}
+
+static void blocked_groups(void **unused) {
+  static const size_t in_group[] = {1, 2, 3, 8, 16, 20, 37};
+  (void)unused;
+  uint64_t state = 6;
+  for (size_t plane = 1; plane < 12; plane++)
+    for (size_t i = 0; i < sizeof in_group / sizeof *in_group; i++)
+      check_blocked_groups(plane, in_group[i], plane % 5 + 1, plane & 1, plane % 4 == 3, &state);
+  check_blocked_groups(255, 1, 17, false, false, &state);
+  check_blocked_groups(600, 8, 2, false, false, &state);
+  check_blocked_groups(1027, 3, 4, true, false, &state);
+}
+
 static void affines(void **unused) {
   (void)unused;
   uint64_t state = 3;
@@ -190,8 +240,8 @@ static void lrns(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(layers), cmocka_unit_test(groups),
-                                     cmocka_unit_test(affines), cmocka_unit_test(lrns),
-                                     cmocka_unit_test(blocked_lrns)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(layers),         cmocka_unit_test(groups),
+                                     cmocka_unit_test(blocked_groups), cmocka_unit_test(affines),
+                                     cmocka_unit_test(lrns),           cmocka_unit_test(blocked_lrns)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

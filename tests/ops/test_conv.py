@@ -14,6 +14,8 @@ import nodes as lib
 
 
 class Net:
+    opset, ir = 15, 8
+
     def __init__(self, rng, shape):
         self.rng, self.nodes, self.weights, self.n, self.shape = rng, [], [], 0, shape
 
@@ -43,7 +45,7 @@ class Net:
     def model(self, y):
         graph = helper.make_graph(self.nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, self.shape)],
                                   [helper.make_tensor_value_info(y, TensorProto.FLOAT, None)], self.weights)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=self.ir)
 
 
 def shuffle_net(rng):

@@ -122,6 +122,19 @@ def test_lrn_between_convolutions(channels, size):
     check(n, y, kinds if size < 32 else {**kinds, "Block": 2, "Unblock": 2})
 
 
+@pytest.mark.parametrize("opset,channels,groups", [(17, 16, 0), (17, 37, 0), (17, 24, 0), (21, 16, 1), (21, 40, 8), (21, 48, 3), (21, 37, 37),
+                                                   (21, 64, 16)])
+def test_norm_between_convolutions(opset, channels, groups):
+    """On blocks of 16 channels: of each, of groups within a block, across some."""
+    n = Mlp(np.random.default_rng(channels), [2, channels, 5, 7])
+    n.opset, n.ir = opset, 10
+    y = n.conv(n.relu("x"), channels, channels, 3, 3, pads=[1] * 4)
+    norm, more = ("GroupNormalization", {"num_groups": groups}) if groups else ("InstanceNormalization", {})
+    y = n.relu(n.node(norm, [y, n.constant(channels), n.constant(channels)], epsilon=.01, **more))
+    y = n.conv(y, channels, channels, 1, 1)
+    check(n, y, {"Relu": 2, "Block": 1, "Conv": 2, "GroupNormalization": 1, "Unblock": 1})
+
+
 # BatchNormalization at the versions that are no longer written, amid the nodes that are fused with it.
 
 def whole(opset, norm, extra=""):

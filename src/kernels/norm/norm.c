@@ -101,6 +101,73 @@ static void group(const float *x, size_t channels, size_t plane, const float *sc
   }
 }
 
+/* ---- the same of blocked images ---- */
+
+/* Each lane's sum over n pixels, in chains that do not wait for each other. */
+IFD_INLINE v16 fold_pixels(const float *x, size_t n, ifd_fold_step *step, v16 c) {
+  v16 a = v16_zero(), b = a, d = a, e = a;
+  size_t i = 0;
+  for (; i + 4 <= n; i += 4, x += 64) {
+    a = step(a, v16_load(x), c), b = step(b, v16_load(x + 16), c);
+    d = step(d, v16_load(x + 32), c), e = step(e, v16_load(x + 48), c);
+  }
+  for (; i < n; i++, x += 16) a = step(a, v16_load(x), c);
+  return v16_add(v16_add(a, b), v16_add(d, e));
+}
+
+/* Each lane's mean and sum of squares of what differs from it, read once: those of pixels that stay in L1
+ * join those so far (Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
+ * sample variances", 1979). */
+static void moments_of_lanes(const float *x, size_t n, float *mean, float *squares) {
+  enum { PIXELS = IFD_FOLD_BLOCK / 16 };
+  v16 m = v16_zero(), s = v16_zero();
+  for (size_t at = 0; at < n; at += PIXELS) {
+    const size_t k = n - at < PIXELS ? n - at : PIXELS;
+    const v16 part = v16_mul(fold_pixels(x + at * 16, k, v16_step_sum, m), v16_set1(1 / (float)k));
+    const v16 apart = v16_sub(part, m), weight = v16_set1((float)k / (float)(at + k));
+    const v16 more = fold_pixels(x + at * 16, k, v16_step_deviation, part);
+    m = v16_fma(apart, weight, m);
+    s = v16_add(v16_fma(v16_mul(apart, apart), v16_mul(weight, v16_set1((float)at)), s), more);
+  }
+  v16_store(mean, m), v16_store(squares, s);
+}
+
+/* Each channel's become its group's: the mean, and 1 / sqrt(variance + epsilon). */
+static void join_lanes(float *mean, float *squares, size_t n, size_t plane, float epsilon) {
+  float m = 0, s = 0;
+  for (size_t c = 0; c < n; c++) m += mean[c];
+  m /= (float)n;
+  for (size_t c = 0; c < n; c++) s += squares[c] + (mean[c] - m) * (mean[c] - m) * (float)plane;
+  s = 1 / sqrtf(s / ((float)n * (float)plane) + epsilon);
+  for (size_t c = 0; c < n; c++) mean[c] = m, squares[c] = s;
+}
+
+/* Channels [0, n) of a block by their own numbers. */
+static void standardize_block(const float *x, size_t n, size_t plane, const float *mean, const float *factor,
+                              const float *shift, float *y) {
+  const m16 lanes = m16_first((int)n);
+  const v16 m = v16_load(mean), f = v16_load(factor), s = v16_load(shift);
+  for (size_t i = 0; i < plane * 16; i += 16)
+    v16_store(y + i, v16_select(lanes, v16_fma(v16_sub(v16_load(x + i), m), f, s), v16_zero()));
+}
+
+static void group_blocked(const float *x, size_t channels, size_t plane, size_t in_group, const float *scale,
+                          const float *bias, size_t in_part, float epsilon, float *y, float *room) {
+  const size_t blocks = (channels + 15) / 16;
+  float *mean = room, *inv_std_dev = room + blocks * 16;
+  for (size_t b = 0; b < blocks; b++)
+    moments_of_lanes(x + b * plane * 16, plane, mean + b * 16, inv_std_dev + b * 16);
+  for (size_t c = 0; c < channels; c += in_group)
+    join_lanes(mean + c, inv_std_dev + c, in_group, plane, epsilon);
+  for (size_t b = 0; b < blocks; b++) {
+    float factor[16] = {0}, shift[16] = {0};
+    const size_t n = channels - b * 16 < 16 ? channels - b * 16 : 16;
+    for (size_t l = 0, c = b * 16; l < n; l++, c++)
+      factor[l] = inv_std_dev[c] * scale[c / in_part], shift[l] = bias[c / in_part];
+    standardize_block(x + b * plane * 16, n, plane, mean + b * 16, factor, shift, y + b * plane * 16);
+  }
+}
+
 /* ---- BatchNormalization ---- */
 
 IFD_INLINE v16 affine(v16 x, v16 factor, v16 shift, bool relu) {
@@ -220,6 +287,7 @@ static void lrn_blocked(const ifd_k_lrn *p, const float *x, size_t from, size_t 
 const struct ifd_k_norm_table IFD_K(ifd_k_norm) = {.layer = layer,
                                                    .rms = rms,
                                                    .group = group,
+                                                   .group_blocked = group_blocked,
                                                    .affine_planes = affine_planes,
                                                    .affine_rows = affine_rows,
                                                    .lrn = lrn,

@@ -24,6 +24,11 @@ struct ifd_k_norm_table {
    * elements share mean and variance; plane c takes scale[c * step] and bias[c * step]. */
   void (*group)(const float *x, size_t channels, size_t plane, const float *scale, const float *bias,
                 size_t step, float epsilon, float *y);
+  /* Groups side by side of a blocked sample, [ceil(channels / 16)][plane][16], of in_group channels each; the
+   * first begins at a block. in_part channels share a scale and a bias. Lanes beyond the channels become
+   * zeros. Room for 32 floats of each block. */
+  void (*group_blocked)(const float *x, size_t channels, size_t plane, size_t in_group, const float *scale,
+                        const float *bias, size_t in_part, float epsilon, float *y, float *room);
   /* y = x * factor + shift, then Relu if asked: BatchNormalization with given statistics. affine_planes: one
    * factor for each plane. affine_rows: one for each element of a row (channels last; or [pixels, 16] of one
    * block of channels). */
