@@ -132,7 +132,7 @@ static bool suits_first(const ifd_k_conv_shape *s) {
  * stride is no step of a tile; or the products, and its window in pieces of a line of the kernel. Channels in
  * blocks have idle lanes. */
 static double first_cost(const ifd_k_conv_shape *s, double products) {
-  const double element = 2.5, least = 4;
+  const double element = 2.5, least = IFD_CONV_FIRST_LEAST;
   ifd_conv_band band = ifd_conv_band_first(s, 1);
   double width = (double)s->out[IFD_K_W];
   double copied = (double)band.planes * (double)s->stride[IFD_K_H] * (double)ifd_conv_band_line(&band);

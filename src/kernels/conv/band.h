@@ -28,7 +28,8 @@ static inline ifd_conv_band ifd_conv_band_of(const ifd_k_conv_shape *s, int64_t 
   return b;
 }
 
-enum { IFD_CONV_FIRST_TILE = 14 }; /* outputs side by side, at most */
+/* Outputs side by side: at most, and at least unless a line is shorter. */
+enum { IFD_CONV_FIRST_TILE = 14, IFD_CONV_FIRST_LEAST = 4 };
 
 /* The kernels' two bands: tiles of outputs by vectors of channels, and of vectors of 16 outputs. */
 static inline ifd_conv_band ifd_conv_band_first(const ifd_k_conv_shape *s, int64_t rows) {

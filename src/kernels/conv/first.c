@@ -3,7 +3,7 @@
 #include "kernels/conv/band.h"
 
 #if defined(IFD_ISA_avx512)
-enum { LEAST = 4, MOST = IFD_CONV_FIRST_TILE, VECTORS = 2 };
+enum { LEAST = IFD_CONV_FIRST_LEAST, MOST = IFD_CONV_FIRST_TILE, VECTORS = 2 };
 #define TILES(X, ...)                                                                                        \
   X(4, __VA_ARGS__)                                                                                          \
   X(5, __VA_ARGS__)                                                                                          \
