@@ -173,6 +173,7 @@ enum {
   IFD_OP_ELEMENTWISE = 4, /* output element i depends on the broadcast element i of each input only */
   IFD_OP_MIXES_BATCH = 8, /* rows of a batch meet by definition (training BatchNormalization …) */
   IFD_OP_VIEW = 16,       /* output 0 is the data of input 0 under another shape */
+  IFD_OP_ANYWHERE = 32,   /* its evaluation reads elements of whole bytes at any address, aligned or not */
 };
 
 typedef struct ifd_op {

@@ -147,8 +147,8 @@ static const char *batch_transpose(const ifd_batch *b) {
 
 #define ROW(name_, since_, moves, batch_)                                                                    \
   {                                                                                                          \
-    .name = #name_, .since = since_, .infer = infer_##name_, .eval = eval_##moves, .lower = lower_##moves,   \
-    .batch = batch_                                                                                          \
+    .name = #name_, .since = since_, .flags = IFD_OP_ANYWHERE, .infer = infer_##name_, .eval = eval_##moves, \
+    .lower = lower_##moves, .batch = batch_                                                                  \
   }
 IFD_MOVES(transpose, 1)
 IFD_MOVES(depth_to_space, 1)

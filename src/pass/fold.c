@@ -62,10 +62,13 @@ static ifd_status fold_known(ifd_rewrite *rw, ifd_node *node) {
 
 /* ---- evaluation ---- */
 
-/* An input as the evaluation sees it: dense, or one element of a splat. */
-static ifd_status dense_input(ifd_rewrite *rw, ifd_tensor *out, const ifd_tensor *t, bool one) {
+/* An input as the evaluation sees it: dense, where that matters, or one element of a splat. */
+static ifd_status dense_input(ifd_rewrite *rw, ifd_tensor *out, const ifd_op *op, const ifd_tensor *t,
+                              bool one) {
+  bool anywhere = (op->flags & IFD_OP_ANYWHERE) && ifd_dtypes[t->dtype].bits >= 8;
   *out = *t;
-  if (!t->splat && !t->packed) return IFD_OK;
+  if (anywhere) out->packed = false;
+  if (!t->splat && !out->packed) return IFD_OK;
   ifd_shape shape = t->shape;
   for (int i = 0; one && i < shape.rank; i++) shape.dim[i] = 1;
   TRY(ifd_tensor_new_raw(ifd_rw_error(rw), out, ifd_rw_scratch(rw), t->dtype, &shape));
@@ -113,7 +116,7 @@ static ifd_status eval_on(ifd_rewrite *rw, const ifd_node *node, const ifd_tenso
     if (!inputs[i]) continue;
     in[i].kind = IFD_KIND_TENSOR;
     pointers[i] = &in[i];
-    TRY(dense_input(rw, &in[i].tensor, inputs[i], one));
+    TRY(dense_input(rw, &in[i].tensor, node->op, inputs[i], one));
   }
   ifd_eval x = {.err = err,
                 .node = node,

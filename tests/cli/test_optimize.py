@@ -111,3 +111,24 @@ def test_unsorted_nodes_are_sorted(tmp_path):
         onnx.checker.check_model(tmp_path / "out.onnx", full_check=True)
         for path in tmp_path / "mixed.onnx", tmp_path / "out.onnx":
             assert run(path, x)["y"].tobytes() == expected.tobytes()
+
+
+def test_constants_are_folded_from_any_address(tmp_path):
+    """Weights of two and four bytes lie wherever the names before them end."""
+    rng = np.random.default_rng(0)
+    weights = [("a" * k, rng.standard_normal((5, 37, 33)).astype(t)) for k in range(1, 6) for t in ("f4", "f2")]
+    turned = [w.transpose(2, 0, 1) for _, w in weights]
+    nodes = [onnx.helper.make_node("Transpose", [f"{n}{i}"], [f"y{i}"], perm=[2, 0, 1])
+             for i, (n, _) in enumerate(weights)]
+    outputs = [onnx.helper.make_tensor_value_info(f"y{i}", onnx.helper.np_dtype_to_tensor_dtype(t.dtype), t.shape)
+               for i, t in enumerate(turned)]
+    graph = onnx.helper.make_graph(nodes, "g", [], outputs, [onnx.numpy_helper.from_array(w, f"{n}{i}")
+                                                             for i, (n, w) in enumerate(weights)])
+    onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)]),
+              tmp_path / "in.onnx")
+    infold("optimize", tmp_path / "in.onnx", "-o", tmp_path / "out.onnx")
+    left = onnx.load(tmp_path / "out.onnx").graph.node
+    assert [n.op_type for n in left] == ["Constant"] * len(turned)
+    for n in left:
+        made = onnx.numpy_helper.to_array(n.attribute[0].t)
+        assert made.tobytes() == turned[int(n.output[0][1:])].tobytes()
