@@ -400,6 +400,22 @@ def test_packed_weights_of_another_size():
         lib.refuses(foreign("MatMulNBits", [f(2, 64), b, s], [1, 2], **attrs), "not supported")
 
 
+@pytest.mark.parametrize("opset", [12, 17, 18])
+@pytest.mark.parametrize("dtype", [F32, np.float64])
+def test_distances(opset, dtype):
+    a, b = f(6, 5).astype(dtype), f(9, 5).astype(dtype)
+    want = ((a[:, None] - b) ** 2).sum(-1)
+    check(want, "CDist", [a, b], [1], opset=opset)
+    check(np.sqrt(want), "CDist", [a, b], opset=opset, metric="euclidean")
+
+
+def test_earlier_than_onnx():
+    x = f(3, 4)
+    check(np.tril(x), "Trilu", [x], upper=0)
+    check(x[[2, 0]], "GatherND", [x, np.array([[2], [0]])])
+    check(np.arange(1, 6, 2, F32), "Range", [F32(1), F32(6), F32(2)])
+
+
 def test_inputs_that_are_missing():
     image = np.ones((2, 4, 4, 3), np.uint8)
     lib.refuses(foreign("QLinearConv", [image], channels_last=1), "not supported")
