@@ -358,6 +358,30 @@ def test_packed_weights(bits, k, block):
     check(x @ weights(np.full_like(z, 1 << bits - 1)), "MatMulNBits", [x, b, s.ravel()], [1, 2], **attrs)
 
 
+@pytest.mark.parametrize("zeros", (False, True))
+@pytest.mark.parametrize("bits, rows, k, block", ((2, 9, 48, 16), (4, 9, 48, 16), (4, 3000, 96, 32), (8, 9, 40, 16)))
+def test_packed_tables(bits, rows, k, block, zeros):
+    """Rows of a table in blocks, the last of which may be less; without zero points these are the middle."""
+    blocks = -(-k // block)
+    q, z, s = RNG.integers(0, 1 << bits, (rows, k)), RNG.integers(0, 1 << bits, (rows, blocks)), RNG.uniform(.01, .05, (rows, blocks)).astype(F32)
+    i = RNG.integers(0, rows, (2, 5))
+    zero = z if zeros else np.full_like(z, 1 << bits - 1)
+    table = (q - np.repeat(zero, block, 1)[:, :k]).astype(F32) * np.repeat(s, block, 1)[:, :k]
+    inputs = [packed(q, bits), i, s] + ([packed(z, bits)] if zeros else [])
+    check(table[i], "GatherBlockQuantized", inputs, [0, 2, 3][:len(inputs) - 1], bits=bits, block_size=block)
+
+
+def test_packed_tables_of_int4():
+    q, s, i = RNG.integers(-8, 8, (9, 48)), RNG.uniform(.01, .05, (9, 3)).astype(F32), np.int64([[3, -1]])
+    table = q.astype(F32) * np.repeat(s, 16, 1)
+    check(table[i], "GatherBlockQuantized", [q.astype(ml_dtypes.int4), i, s], [0, 2], block_size=16)
+    columns = np.ascontiguousarray(q.T).astype(ml_dtypes.int4)
+    check(table.T[:, i], "GatherBlockQuantized", [columns, i, np.ascontiguousarray(s.T)], [0, 2], block_size=16, quantize_axis=0, gather_axis=1)
+    for wrong in ([q.astype(np.uint8), i, s, np.zeros((9, 1), np.uint8)], [q.astype(np.uint8), i, s[0]]):
+        lib.refuses(foreign("GatherBlockQuantized", wrong, [0, 2, 3][:len(wrong) - 1], block_size=16), "not supported")
+    lib.refuses(foreign("GatherBlockQuantized", [q.astype(np.uint8), i, s], [0, 2], block_size=16, bits=3), "not supported")
+
+
 @pytest.mark.parametrize("half", (np.float16, ml_dtypes.bfloat16))
 @pytest.mark.parametrize("k, n, block", ((64, 6, 32), (600, 500, 32)))
 def test_packed_weights_of_halves(half, k, n, block):
