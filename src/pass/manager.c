@@ -17,18 +17,26 @@ const ifd_pass_entry ifd_passes[] = {
 
 enum { N_PASSES = sizeof ifd_passes / sizeof *ifd_passes - 1, MAX_SWEEPS = 200 };
 
-/* The passes of one phase, and a table from operator to the rules rooted there. */
+/* A rule, and the next one of the same operator and phase, in order of passes. */
 typedef struct rooted {
   struct rooted *next;
   const ifd_pass_entry *pass;
   const ifd_rule *rule;
 } rooted;
 
-typedef struct phase {
+/* The rules that are rooted at an operator. */
+typedef struct root {
+  struct root *next; /* of the same bucket */
+  const char *name;  /* len letters of a rule's roots */
+  size_t len;
+  rooted *rules[IFD_N_PHASES];
+} root;
+
+typedef struct rules {
   ifd_arena arena;
-  ifd_map by_root; /* op_type -> rooted list, in order of passes */
-  rooted *any;     /* rules for every operator */
-} phase;
+  root *buckets[256];
+  rooted *any[IFD_N_PHASES]; /* for every operator */
+} rules;
 
 /* The nodes of one graph that a sweep comes to. */
 typedef struct agenda {
@@ -38,7 +46,7 @@ typedef struct agenda {
 
 typedef struct sweep {
   ifd_manager *m;
-  phase *phases; /* IFD_N_PHASES */
+  const rules *rules;
   int current;
   agenda *agenda; /* of the graph it is in */
   int depth;      /* of nodes made while others, made by rules too, are visited */
@@ -66,37 +74,50 @@ static ifd_status check_names(ifd_error *err, const char *const *names) {
   return IFD_OK;
 }
 
-static ifd_status append(ifd_error *err, phase *f, rooted **list, const ifd_pass_entry *pass,
+static ifd_status append(ifd_error *err, rules *to, rooted **list, const ifd_pass_entry *pass,
                          const ifd_rule *rule) {
   rooted *r;
-  ALLOC(err, r, ifd_new(&f->arena, rooted));
+  ALLOC(err, r, ifd_new(&to->arena, rooted));
   *r = (rooted){.pass = pass, .rule = rule};
   while (*list) list = &(*list)->next;
   *list = r;
   return IFD_OK;
 }
 
-static ifd_status add_rule(ifd_error *err, phase *f, const ifd_pass_entry *pass, const ifd_rule *rule) {
-  if (strcmp(rule->roots, "*") == 0) return append(err, f, &f->any, pass, rule);
+/* Where the root of this name is linked, or is to be: then it is NULL. */
+static root **find_root(rules *in, const char *name, size_t len) {
+  enum { N_BUCKETS = sizeof in->buckets / sizeof *in->buckets };
+  root **link = &in->buckets[ifd_hash_bytes(name, len) % N_BUCKETS];
+  while (*link && !((*link)->len == len && memcmp((*link)->name, name, len) == 0)) link = &(*link)->next;
+  return link;
+}
+
+static rooted *rules_of(const sweep *s, const char *name) {
+  const root *found = *find_root((rules *)s->rules, name, strlen(name));
+  return found ? found->rules[s->current] : NULL;
+}
+
+static ifd_status add_rule(ifd_error *err, rules *to, const ifd_pass_entry *pass, const ifd_rule *rule) {
+  const ifd_phase phase = pass->pass->phase;
+  if (strcmp(rule->roots, "*") == 0) return append(err, to, &to->any[phase], pass, rule);
   for (const char *at = rule->roots; *at;) {
     size_t len = strcspn(at, " ");
-    char *op;
-    ALLOC(err, op, ifd_arena_strndup(&f->arena, at, len));
-    rooted *list = ifd_map_find(&f->by_root, op), *first = list;
-    TRY(append(err, f, &list, pass, rule));
-    if (!first) EXPECT(err, ifd_map_set(&f->by_root, op, list), NO_MEMORY, "out of memory");
+    root **link = find_root(to, at, len);
+    if (!*link) {
+      ALLOC(err, *link, ifd_new(&to->arena, root));
+      (*link)->name = at, (*link)->len = len;
+    }
+    TRY(append(err, to, &(*link)->rules[phase], pass, rule));
     at += len + strspn(at + len, " ");
   }
   return IFD_OK;
 }
 
-static ifd_status make_phase(ifd_manager *m, phase *f, ifd_phase which) {
-  ifd_arena_init(&f->arena, NULL);
-  ifd_map_init(&f->by_root, &f->arena);
+static ifd_status make_rules(ifd_manager *m, rules *to) {
   for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {
-    if (p->pass->phase != which || !enabled(m->options, p)) continue;
+    if (!enabled(m->options, p)) continue;
     for (const ifd_rule *r = p->pass->rules; r && r->roots; r++)
-      if (!m->options->exact_only || r->exactness == IFD_EXACT) TRY(add_rule(m->err, f, p, r));
+      if (!m->options->exact_only || r->exactness == IFD_EXACT) TRY(add_rule(m->err, to, p, r));
   }
   return IFD_OK;
 }
@@ -212,15 +233,14 @@ static ifd_status sweep_graph(sweep *s, ifd_graph *graph);
 
 static ifd_status visit_node(sweep *s, ifd_node *node) {
   ifd_manager *m = s->m;
-  phase *f = &s->phases[s->current];
   if (m->facts_at != m->changes || node->graph != m->model->graph) TRY(ifd_infer_node(&m->inf, node));
   if (!*node->domain && !ifd_node_is_open(node)) {
-    TRY(try_rules(s, ifd_map_find(&f->by_root, node->op_type), node));
-    TRY(try_rules(s, f->any, node));
+    TRY(try_rules(s, rules_of(s, node->op_type), node));
+    TRY(try_rules(s, s->rules->any[s->current], node));
   } else if (*node->domain) {
     char root[128];
     bool fits = snprintf(root, sizeof root, "%s.%s", node->domain, node->op_type) < (int)sizeof root;
-    if (fits) TRY(try_rules(s, ifd_map_find(&f->by_root, root), node));
+    if (fits) TRY(try_rules(s, rules_of(s, root), node));
   }
   for (int i = 0; i < node->n_attrs && node->rank >= 0; i++) {
     ifd_graph *const *graphs;
@@ -408,7 +428,7 @@ static ifd_status finish(ifd_manager *m) {
   return ifd_infer_model(&m->inf, model);
 }
 
-static ifd_status prepare(ifd_manager *m, phase *phases) {
+static ifd_status prepare(ifd_manager *m, rules *rules) {
   TRY(check_names(m->err, m->options->only));
   TRY(check_names(m->err, m->options->skip));
   TRY(visit_graphs(m, add_bytes, m));
@@ -418,8 +438,7 @@ static ifd_status prepare(ifd_manager *m, phase *phases) {
     ifd_pass_count c = {.pass = p->name};
     if (enabled(m->options, p)) IFD_PUSH(m->err, &m->report->arena, &m->report->counts, c);
   }
-  for (int i = 0; i < IFD_N_PHASES; i++) TRY(make_phase(m, &phases[i], (ifd_phase)i));
-  return IFD_OK;
+  return make_rules(m, rules);
 }
 
 ifd_status ifd_optimize(ifd_error *err, ifd_model *model, const ifd_optimize_options *options,
@@ -430,15 +449,15 @@ ifd_status ifd_optimize(ifd_error *err, ifd_model *model, const ifd_optimize_opt
                    .report = report,
                    .rewrites_left = options->max_rewrites,
                    .facts_at = -1};
-  phase phases[IFD_N_PHASES] = {0};
-  sweep s = {.m = &m, .phases = phases};
+  rules all = {0};
+  sweep s = {.m = &m, .rules = &all};
   ifd_arena_init(&m.facts_arena, model->arena.budget);
   ifd_arena_init(&m.maps_arena, model->arena.budget);
-  ifd_status status = prepare(&m, phases);
+  ifd_status status = prepare(&m, &all);
   if (status == IFD_OK) status = run_phases(&s);
   if (status == IFD_OK && !options->no_refusals) status = look_at_what_is_left(&s);
   if (status == IFD_OK) status = finish(&m);
-  for (int i = 0; i < IFD_N_PHASES; i++) ifd_arena_free(&phases[i].arena);
+  ifd_arena_free(&all.arena);
   ifd_arena_free(&m.facts_arena);
   ifd_arena_free(&m.maps_arena);
   return status;
