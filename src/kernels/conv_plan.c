@@ -233,12 +233,6 @@ static int64_t most_places(const ifd_k_conv_shape *s, int d) {
 
 /* ---- the algorithms ---- */
 
-/* Whether one task does it all: of one thread, unless weights from afar would come once for each block of
- * rows. */
-static bool is_one_task(const ifd_k_conv_plan *p, int64_t rows, int64_t columns, int64_t steps) {
-  return p->threads == 1 && (rows <= 2 * IFD_PRODUCT_ROWS || !ifd_product_streams(columns, steps));
-}
-
 /* Threads part by rows where both read less so: the weights twice, instead of all that rows read and write.
  */
 static void plan_product(ifd_k_conv_plan *p, int64_t places, int64_t taps) {
@@ -246,11 +240,10 @@ static void plan_product(ifd_k_conv_plan *p, int64_t places, int64_t taps) {
   int64_t c = s->c / s->groups, m = ifd_conv_product_columns(s, p->algo);
   p->spans_batch = places == 1 && !s->transposed;
   int64_t n_rows = p->spans_batch ? p->batch : places;
-  ifd_k_gemm_grid grid = ifd_k_gemm_split(n_rows, m, c * taps, true);
+  ifd_k_gemm_grid grid = ifd_k_gemm_split(n_rows, m, c * taps, true, p->threads);
   int64_t block_tasks = grid.n_tasks / grid.n_m;
   bool cheap = taps == 1 && n_rows > ONE_TILE; /* nothing is packed, weights are read for some rows */
   if (grid.n_tasks > 1 && cheap) block_tasks = ifd_max_i64(block_tasks, ENOUGH_TASKS / grid.n_m);
-  if (is_one_task(p, n_rows, m, c * taps)) grid.n_m = block_tasks = 1;
   split_rows(p, n_rows, grid.n_m);
   split_blocks(p, ifd_conv_panels(s, p->algo), block_tasks, PANELS);
   p->rows_first = grid.n_m > 1 && (double)m * (double)(c * taps) < (double)n_rows * (double)(m + c);
@@ -272,7 +265,7 @@ static void plan_direct(ifd_k_conv_plan *p) {
 static void plan_frames(ifd_k_conv_plan *p) {
   const ifd_k_conv_shape *s = &p->shape;
   int64_t k = s->c * ifd_conv_volume(s->kernel), places = ifd_conv_volume(s->out);
-  ifd_k_gemm_grid grid = ifd_k_gemm_split(places, s->m, k, true);
+  ifd_k_gemm_grid grid = ifd_k_gemm_split(places, s->m, k, true, p->threads);
   p->n_parts = 1;
   split_rows(p, places, grid.n_m);
   split_blocks(p, ifd_ceil_div(s->m, 16), grid.n_tasks / grid.n_m, PANELS);

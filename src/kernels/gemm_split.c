@@ -26,11 +26,17 @@ size_t ifd_k_gemm_scratch_len(const ifd_k_gemm_grid *grid, int64_t k, ifd_k_gemm
 
 static int64_t round_up(int64_t n, int64_t to) { return ifd_ceil_div(n, to) * to; }
 
+/* One thread has one task, whose ends and packed rows are fewer, unless weights from afar would come once for
+ * each block of rows. */
+static bool is_one_task(int64_t m, int64_t n, int64_t k, int threads) {
+  return threads == 1 && (m <= 2 * IFD_PRODUCT_ROWS || !ifd_product_streams(n, k));
+}
+
 /* Reading a weight from memory takes a core as long as that many products. A task fetches each panel of B for
  * all its rows, so where rows are few it has as many as are packed at a time, and columns are shared out
  * next: many to a task that packs A for these alone. Rows make up what is left to a few tasks, shared by
  * tiles, all about equally high. */
-ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
+ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed, int threads) {
   const double task = 1 << 19, weight = 12;
   int64_t wish = ifd_tasks_worth(((double)m + weight) * (double)n * (double)k, task);
   bool near = stays_near(m, k);
@@ -44,6 +50,7 @@ ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed) {
   double tile = (double)m / (double)tiles;
   ifd_k_gemm_grid grid = {.m_step = (int64_t)ceil(tile * (double)ifd_ceil_div(tiles, n_m)),
                           .n_step = round_up(ifd_ceil_div(n, n_n), 64)};
+  if (is_one_task(m, n, k, threads)) grid.m_step = m, grid.n_step = round_up(n, 64);
   if (!packed) grid.n_step = ifd_min_i64(grid.n_step, IFD_PRODUCT_OWN_B);
   grid.n_m = ifd_ceil_div(m, grid.m_step);
   grid.n_tasks = grid.n_m * ifd_ceil_div(n, grid.n_step);

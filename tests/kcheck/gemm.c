@@ -117,7 +117,7 @@ static void run(const operands *o, const struct ifd_k_gemm_table *t, bool pack, 
 static void check(const operands *o, ifd_isa isa, uint64_t *state) {
   bool pack = rand_in(state, 0, 1), share = rand_in(state, 0, 1),
        in_place = o->e.join && rand_in(state, 0, 1);
-  ifd_k_gemm_grid grid = ifd_k_gemm_split(o->m, o->n, o->k, pack);
+  ifd_k_gemm_grid grid = ifd_k_gemm_split(o->m, o->n, o->k, pack, (int)rand_in(state, 0, 1));
   if (rand_in(state, 0, 1)) { /* a random split */
     grid.m_step = rand_in(state, 1, o->m), grid.n_step = 16 * rand_in(state, 1, (o->n + 15) / 16);
     grid.n_m = (o->m + grid.m_step - 1) / grid.m_step;

@@ -123,7 +123,8 @@ static void check_shape(int64_t rows, int64_t n, int64_t k, uint64_t *state) {
   if (rand_in(state, 0, 1)) e.bias = bias.f;
   ifd_k_product g = {.m = rows, .n = n, .k = k, .a = a.f, .a_rs = k, .a_cs = 1, .c_rs = n, .epilogue = &e};
   if (across) g.a_rs = 1, g.a_cs = rows;
-  ifd_k_gemm_grid grid = ifd_k_gemm_split(rows, n, k, false), other = ifd_k_gemm_split(rows, n, k, true);
+  ifd_k_gemm_grid grid = ifd_k_gemm_split(rows, n, k, false, 0),
+                  other = ifd_k_gemm_split(rows, n, k, true, 1);
   g.c = want.f;
   run(&m, IFD_ISA_REF, &grid, &g, false);
   for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {

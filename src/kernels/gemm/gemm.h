@@ -49,9 +49,10 @@ typedef struct ifd_k_gemm_grid {
   int64_t m_step, n_step, n_m, n_tasks;
 } ifd_k_gemm_grid;
 
-/* A split that gives a few threads work of at least some ten microseconds each; from the shape alone.
- * `packed`: B is packed already. m, n, k >= 1. */
-ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed);
+/* A split that gives a few threads work of at least some ten microseconds each; from the shape alone, but for
+ * one thread, which has it all. `threads`: 0 where several may be. `packed`: B is packed already. m, n, k >=
+ * 1. */
+ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed, int threads);
 /* Whether A should be packed before the tasks of a grid, several of which read the same rows. */
 bool ifd_k_gemm_shares_a(const ifd_k_gemm_grid *grid, int64_t m, int64_t k, int64_t a_cs);
 /* Bytes of packed A. */

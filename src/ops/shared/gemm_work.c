@@ -198,7 +198,7 @@ ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
                         .c_vs = p->c_vs};
   if (p->narrow) k.narrow = *p->narrow, k.form = IFD_K_B_NARROW;
   TRY(pack_b(x, &k, b));
-  k.grid = ifd_k_gemm_split(p->m, p->n, p->k, k.form != IFD_K_B_STRIDED);
+  k.grid = ifd_k_gemm_split(p->m, p->n, p->k, k.form != IFD_K_B_STRIDED, x->threads);
   TRY(lower_pack_a(x, &k));
   k.group =
       k.grid.n_tasks > 1 ? 1 : ifd_lower_grain(k.batches, (double)p->m * (double)p->n * (double)p->k / 8);
@@ -243,7 +243,7 @@ ifd_status ifd_lower_products_f64(ifd_lower *x, const ifd_products *p, int a, in
                             .b_cs = p->b_cs,
                             .c_rs = p->c_rs,
                             .scale = scale};
-  k.step = ifd_k_gemm_split(p->m, p->n, p->k, true).m_step;
+  k.step = ifd_k_gemm_split(p->m, p->n, p->k, true, 0).m_step;
   k.row_tasks = ifd_ceil_div(p->m, k.step);
   x->work->algorithm = "gemm";
   return ifd_lower_launch(x, run_products_f64, &k, sizeof k, batches * k.row_tasks, 0);

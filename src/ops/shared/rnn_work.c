@@ -376,7 +376,7 @@ static size_t lay_out_scratch(recurrence *p) {
   for (int i = 0; i < p->n_parts; i++) {
     part *part = &p->parts[i];
     part->grid =
-        ifd_k_gemm_split(ifd_min_i64(TASK_SEQUENCES, p->l.batch), part->rows, hidden, p->packed != NULL);
+        ifd_k_gemm_split(ifd_min_i64(TASK_SEQUENCES, p->l.batch), part->rows, hidden, p->packed != NULL, 0);
     size_t len = ifd_k_gemm_scratch_len(&part->grid, hidden, p->packed ? IFD_K_B_PACKED : IFD_K_B_STRIDED);
     if (len > gemm) gemm = len;
   }
