@@ -238,9 +238,10 @@ INFOLD_API const char *infold_get_input_type(const infold_session *session, int 
 INFOLD_API const char *infold_get_output_type(const infold_session *session, int i);
 /* Whether the model has a value for the input, or its type is optional: then it need not be given. */
 INFOLD_API int infold_input_has_default(const infold_session *session, int i);
-/* inputs: one for each input, NULL where the model's default shall serve; borrowed. outputs: room for one
- * pointer for each output; where wanted is not NULL, outputs whose wanted[i] is 0 stay NULL. The caller
- * destroys them. */
+/* inputs: one for each input, NULL where the model's default shall serve; borrowed. Sizes that contradict
+ * each other under one name of a free dimension (dim_param) run a second session, which does without the
+ * names; BAD_INPUT if that does not take them either. outputs: room for one pointer for each output; where
+ * wanted is not NULL, outputs whose wanted[i] is 0 stay NULL. The caller destroys them. */
 INFOLD_API infold_status infold_run(infold_error *err, infold_value **outputs, const infold_session *session,
                                     const infold_value *const *inputs, const char *wanted);
 /* The last profiled run: format "table" (by node and by operator), "roofline" (the same with shares of the

@@ -64,8 +64,14 @@ struct infold_session {
   pthread_mutex_t lock; /* guards the profile */
   ifd_profile profile;
   double profile_seconds;
-  double deadline; /* of runs, on the clock of ifd_now; 0: none */
+  double deadline;       /* of runs, on the clock of ifd_now; 0: none */
+  infold_session *loose; /* for inputs that contradict names of dimensions, once there were any */
+  bool runs_loose;       /* the last run was such a one */
 };
+
+/* The session of the model without names of free dimensions, made when it is first asked for; it lives as
+ * long as this one. */
+ifd_status ifd_api_get_loose(ifd_error *err, infold_session **out, infold_session *session);
 
 /* Copies an error to the caller's record and gives its status; clears the result through `out` unless OK. */
 infold_status ifd_api_report(infold_error *to, const ifd_error *from, const char *file, ifd_status status);

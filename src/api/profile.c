@@ -166,6 +166,7 @@ static ifd_status print(ifd_error *err, FILE *to, const infold_session *session,
 
 static ifd_status print_locked(ifd_error *err, FILE *to, const void *of, const char *format, int width) {
   infold_session *session = (infold_session *)of;
+  if (session->runs_loose) session = session->loose;
   pthread_mutex_lock(&session->lock);
   ifd_status status = print(err, to, session, format, width);
   pthread_mutex_unlock(&session->lock);

@@ -112,6 +112,7 @@ void infold_destroy_session(infold_session *s) {
   if (!s) return;
   if (s->program) ifd_run_free_frames(s->program);
   ifd_program_destroy(s->program);
+  infold_destroy_session(s->loose);
   infold_destroy_pool(s->pool);
   infold_destroy_model(s->ready);
   infold_destroy_model(s->model);
@@ -138,29 +139,39 @@ int infold_input_has_default(const infold_session *s, int i) {
 
 /* ---- inputs ---- */
 
+/* What inputs say of the model's free dimensions. */
+typedef struct binding {
+  ifd_error *err;
+  const infold_session *session;
+  ifd_arena *arena;
+  ifd_map sizes;    /* by the dimensions' names */
+  bool contradicts; /* two sizes of one name: the error says which */
+} binding;
+
 /* One dimension against what the model declares: numbers must agree, a symbol is bound by the first input
  * that has it. */
-static ifd_status bind_dim(ifd_error *err, const infold_session *s, ifd_map *bound, ifd_arena *arena,
-                           int input, int axis, int64_t given) {
+static ifd_status bind_dim(binding *b, int input, int axis, int64_t given) {
+  const infold_session *s = b->session;
   const ifd_value *v = graph_of(s)->inputs.v[input];
   ifd_dim declared = v->type->dims[axis];
   if (ifd_dim_is_number(declared)) {
-    EXPECT(err, declared == given, BAD_INPUT, "input '%s': dimension %d is %lld; the model has %s", v->name,
-           axis, (long long)given, s->input_types[input]);
+    EXPECT(b->err, declared == given, BAD_INPUT, "input '%s': dimension %d is %lld; the model has %s",
+           v->name, axis, (long long)given, s->input_types[input]);
     return IFD_OK;
   }
   const char *symbol = ifd_dim_name(s->model->ir->dims, declared);
   if (!symbol) return IFD_OK;
-  int64_t *known = ifd_map_find(bound, symbol);
-  if (known)
-    EXPECT(err, *known == given, BAD_INPUT,
-           "input '%s': dimension %d (%s) is %lld, but %lld in an earlier input", v->name, axis, symbol,
-           (long long)given, (long long)*known);
-  else {
-    ALLOC(err, known, ifd_new(arena, int64_t));
-    *known = given;
-    EXPECT(err, ifd_map_set(bound, symbol, known), NO_MEMORY, "out of memory");
+  int64_t *known = ifd_map_find(&b->sizes, symbol);
+  if (known && *known != given && !b->contradicts) {
+    b->contradicts = true;
+    (void)ifd_error_set(b->err, IFD_BAD_INPUT,
+                        "input '%s': dimension %d (%s) is %lld, but %lld in an earlier input", v->name, axis,
+                        symbol, (long long)given, (long long)*known);
   }
+  if (known) return IFD_OK;
+  ALLOC(b->err, known, ifd_new(b->arena, int64_t));
+  *known = given;
+  EXPECT(b->err, ifd_map_set(&b->sizes, symbol, known), NO_MEMORY, "out of memory");
   return IFD_OK;
 }
 
@@ -175,8 +186,9 @@ static bool elements_fit(const ifd_datum *d, const ifd_type *t) {
   return true;
 }
 
-static ifd_status check_input(ifd_error *err, const infold_session *s, int i, const ifd_datum *d,
-                              ifd_map *bound, ifd_arena *arena) {
+static ifd_status check_input(binding *b, int i, const ifd_datum *d) {
+  const infold_session *s = b->session;
+  ifd_error *err = b->err;
   const ifd_value *v = graph_of(s)->inputs.v[i];
   const ifd_type *t = v->type;
   if (t->kind == IFD_KIND_UNKNOWN) return IFD_OK;
@@ -191,7 +203,7 @@ static ifd_status check_input(ifd_error *err, const infold_session *s, int i, co
   if (!t->has_rank) return IFD_OK;
   EXPECT(err, t->rank == d->tensor.shape.rank, BAD_INPUT, "input '%s' has rank %d; the model has %s", v->name,
          d->tensor.shape.rank, s->input_types[i]);
-  for (int k = 0; k < t->rank; k++) TRY(bind_dim(err, s, bound, arena, i, k, d->tensor.shape.dim[k]));
+  for (int k = 0; k < t->rank; k++) TRY(bind_dim(b, i, k, d->tensor.shape.dim[k]));
   return IFD_OK;
 }
 
@@ -229,16 +241,14 @@ static ifd_status widen(ifd_error *err, ifd_datum *d, ifd_arena *arena) {
   return IFD_OK;
 }
 
-static ifd_status bind_inputs(ifd_error *err, const infold_session *s, const infold_value *const *inputs,
-                              ifd_datum *out, ifd_arena *arena) {
-  ifd_map bound;
-  ifd_map_init(&bound, arena);
-  for (int i = 0; i < graph_of(s)->inputs.n; i++) {
+static ifd_status bind_inputs(binding *b, const infold_value *const *inputs, ifd_datum *out) {
+  ifd_map_init(&b->sizes, b->arena);
+  for (int i = 0; i < graph_of(b->session)->inputs.n; i++) {
     if (inputs[i])
       out[i] = inputs[i]->datum;
     else
-      TRY(default_input(err, s, i, &out[i]));
-    TRY(check_input(err, s, i, &out[i], &bound, arena));
+      TRY(default_input(b->err, b->session, i, &out[i]));
+    TRY(check_input(b, i, &out[i]));
   }
   return IFD_OK;
 }
@@ -289,6 +299,7 @@ static ifd_status run_profiled(ifd_error *err, infold_session *s, ifd_run_option
   ifd_arena_free(&s->profile.arena);
   s->profile.entries.v = NULL;
   s->profile.entries.n = s->profile.entries.cap = 0;
+  s->runs_loose = false;
   options->profile = &s->profile;
   double start = ifd_now();
   ifd_status status = ifd_run(err, s->program, options, inputs, outputs);
@@ -322,6 +333,23 @@ static void allow_for_inputs(infold_session *s, const ifd_datum *inputs, int n) 
   ifd_budget_raise(s->budget, limit < s->most_memory ? limit : s->most_memory);
 }
 
+/* A run of inputs that contradict names of dimensions: what that says is the error if they do not fit without
+ * the names either. */
+static ifd_status run_loose(ifd_error *err, infold_value **outputs, infold_session *s,
+                            const infold_value *const *inputs, const char *wanted) {
+  infold_session *loose;
+  infold_error failed;
+  ifd_error own = {0};
+  infold_status status = INFOLD_BAD_INPUT;
+  if (ifd_api_get_loose(&own, &loose, s) == IFD_OK) {
+    loose->deadline = s->deadline;
+    status = infold_run(&failed, outputs, loose, inputs, wanted);
+  }
+  if (status == INFOLD_BAD_INPUT || status == INFOLD_BAD_MODEL) return err->code;
+  ifd_error_clear(err);
+  return status ? ifd_api_fail_as(err, &failed) : IFD_OK;
+}
+
 static ifd_status run(ifd_error *err, infold_value **outputs, infold_session *s,
                       const infold_value *const *inputs, const char *wanted, ifd_arena *arena) {
   int n_in = graph_of(s)->inputs.n, n_out = graph_of(s)->outputs.n;
@@ -329,7 +357,9 @@ static ifd_status run(ifd_error *err, infold_value **outputs, infold_session *s,
   ALLOC(err, given, ifd_new_array(arena, ifd_datum, n_in));
   ALLOC(err, ordered, ifd_new_array(arena, ifd_datum, n_in));
   ALLOC(err, made, ifd_new_array(arena, ifd_datum, n_out));
-  TRY(bind_inputs(err, s, inputs, given, arena));
+  binding b = {.err = err, .session = s, .arena = arena};
+  TRY(bind_inputs(&b, inputs, given));
+  if (b.contradicts) return run_loose(err, outputs, s, inputs, wanted);
   TRY(order_inputs(err, s, given, ordered, arena));
   allow_for_inputs(s, given, n_in);
   TRY(run_program(err, s, ordered, made));
@@ -351,13 +381,24 @@ infold_status infold_run(infold_error *to, infold_value **outputs, const infold_
   return ifd_api_report(to, &err, NULL, ifd_api_name_limit(&err, status, s->budget));
 }
 
+static ifd_status peak_loose(ifd_error *err, size_t *out, infold_session *s,
+                             const infold_value *const *inputs) {
+  infold_session *loose;
+  infold_error failed;
+  ifd_error_clear(err);
+  TRY(ifd_api_get_loose(err, &loose, s));
+  return infold_get_peak_memory(&failed, out, loose, inputs) ? ifd_api_fail_as(err, &failed) : IFD_OK;
+}
+
 static ifd_status peak(ifd_error *err, size_t *out, infold_session *s, const infold_value *const *inputs,
                        ifd_arena *arena) {
   int n_in = graph_of(s)->inputs.n;
   ifd_datum *given, *ordered;
   ALLOC(err, given, ifd_new_array(arena, ifd_datum, n_in));
   ALLOC(err, ordered, ifd_new_array(arena, ifd_datum, n_in));
-  TRY(bind_inputs(err, s, inputs, given, arena));
+  binding b = {.err = err, .session = s, .arena = arena};
+  TRY(bind_inputs(&b, inputs, given));
+  if (b.contradicts) return peak_loose(err, out, s, inputs);
   TRY(order_inputs(err, s, given, ordered, arena));
   return ifd_run_peak(err, out, s->program, ordered);
 }

@@ -336,6 +336,47 @@ static void weights_are_packed_before_the_first_run(void **state) {
   }
 }
 
+static infold_value *row_of(int64_t n) {
+  infold_error err;
+  infold_value *v;
+  float *data = calloc((size_t)n, sizeof *data);
+  for (int64_t i = 0; i < n; i++) data[i] = (float)i;
+  if (infold_create_tensor(&err, &v, 1 /* FLOAT */, &n, 1, data)) fail_msg("%s", err.message);
+  free(data);
+  return v;
+}
+
+/* Exporters give dimensions that differ one name. The Expand is none where N is one number. */
+static void names_of_dimensions_may_not_hold(void **state) {
+  (void)state;
+  static const char expands[] = "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+                                "g (float[N] a, float[N] b) => (float[N] y, float[M] z)\n"
+                                "{ s = Shape(a)\n y = Expand(b, s)\n z = Concat<axis = 0>(a, b) }\n";
+  infold_session *session = open_text(expands);
+  static const struct {
+    int64_t a, b;
+    bool fits;
+  } cases[] = {{4, 4, true}, {4, 1, true}, {4, 3, false}, {5, 1, true}, {3, 3, true}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    infold_error err;
+    infold_value *in[] = {row_of(cases[i].a), row_of(cases[i].b)}, *out[2];
+    size_t peak;
+    infold_status status = infold_run(&err, out, session, (const infold_value *const *)in, NULL);
+    assert_int_equal(status, cases[i].fits ? INFOLD_OK : INFOLD_BAD_INPUT);
+    if (cases[i].fits) {
+      assert_int_equal(infold_get_peak_memory(&err, &peak, session, (const infold_value *const *)in),
+                       INFOLD_OK);
+      assert_int_equal(infold_get_dims(out[0])[0], cases[i].a);
+      assert_int_equal(infold_get_dims(out[1])[0], cases[i].a + cases[i].b);
+      const float *y = infold_get_data(out[0]);
+      for (int64_t k = 0; k < cases[i].a; k++) assert_true(y[k] == (cases[i].b == 1 ? 0 : (float)k));
+    } else
+      assert_non_null(strstr(err.message, "input 'b': dimension 0 (N) is 3, but 4 in an earlier input"));
+    for (int k = 0; k < 2; k++) infold_destroy_value(in[k]), infold_destroy_value(out[k]);
+  }
+  infold_destroy_session(session);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(outputs_outlive_the_session),
@@ -350,6 +391,7 @@ int main(void) {
       cmocka_unit_test(flags_are_the_callers),
       cmocka_unit_test(sessions_share_a_pool),
       cmocka_unit_test(weights_are_packed_before_the_first_run),
+      cmocka_unit_test(names_of_dimensions_may_not_hold),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
