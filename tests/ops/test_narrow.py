@@ -3,7 +3,7 @@ are, with the bits that their floats give."""
 import ml_dtypes
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from test_products import Mlp, check
 
@@ -78,6 +78,20 @@ def test_halves(kind, turned, rows):
     n = net(rows, rows, 600)
     b = n.halves(kind, 600, 500, turned)
     check(n, n.node("Gemm", ["x", b, n.constant(500)], transB=int(turned)), {"MatMul": 1})
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+@pytest.mark.parametrize("kind", [*HALVES, "float"])
+def test_floats_of_16_bits(kind, rows):
+    """Weights trained in 16 bits and exported in FLOAT; a Gemm that stays one has weights of more."""
+    n = net(rows, rows, 600)
+    w = n.rng.standard_normal([600, 500]).astype(np.float32)
+    if kind in HALVES:
+        dtype = HALVES[kind][0]
+        w.flat[:6] = 0, -0., 65504, ml_dtypes.finfo(dtype).smallest_subnormal, 2e-5, -3e-8
+        w = w.astype(dtype).astype(np.float32)
+    n.weights.append(numpy_helper.from_array(w, "w"))
+    check(n, n.node("Gemm", ["x", "w", n.constant(500)]), {"Gemm" if kind == "float" else "MatMul": 1})
 
 
 @pytest.mark.parametrize("block,trans_b", [(0, 0), (0, 1), (64, 1), (20, 0)])
