@@ -269,6 +269,7 @@ ifd_status ifd_linear_rebuild(ifd_rewrite *rw, ifd_value **out, const ifd_linear
   *out = node->outputs[0];
   if (l->has_bias_input || !shifts) return IFD_OK;
   TRY(ifd_rw_add_node(rw, &node, "Add", (ifd_value *[]){*out, inputs[2]}, 2, 1));
+  if (old->opset < 7) TRY(ifd_node_set_int(ifd_rw_error(rw), node, "broadcast", 1));
   *out = node->outputs[0];
   return IFD_OK;
 }
