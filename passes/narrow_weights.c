@@ -1,3 +1,4 @@
+#include "ops/shared/narrow.h"
 #include "pass/match.h"
 
 #include <string.h>
@@ -53,12 +54,12 @@ static ifd_status narrow(ifd_rewrite *rw, ifd_value **out, const ifd_tensor *t, 
 }
 
 static ifd_status hold(ifd_rewrite *rw, ifd_node *node) {
-  enum { LARGE = 1 << 18 };
   const ifd_tensor *t = ifd_rw_constant(rw, ifd_node_input(node, 1));
   ifd_value *in[3] = {ifd_node_input(node, 0), NULL, ifd_node_input(node, 2)};
   ifd_node *made;
-  if (!t || t->dtype != IFD_FLOAT || t->shape.rank != 2 || t->splat || ifd_tensor_count(t) < LARGE ||
-      ifd_value_n_readers(node->inputs[1]) != 1 || !ifd_rw_is_product(rw, node))
+  if (!t || t->dtype != IFD_FLOAT || t->shape.rank != 2 || t->splat ||
+      ifd_tensor_count(t) < IFD_NARROW_LEAST || ifd_value_n_readers(node->inputs[1]) != 1 ||
+      !ifd_rw_is_product(rw, node))
     return IFD_OK;
   TRY(narrow(rw, &in[1], t, IFD_BFLOAT16, to_bfloat16, node->inputs[1]->name));
   if (!in[1]) TRY(narrow(rw, &in[1], t, IFD_FLOAT16, to_float16, node->inputs[1]->name));

@@ -160,11 +160,8 @@ static bool fits_columns(const ifd_tensor *t, int64_t k, int64_t n, const ifd_na
          t->shape.dim[p->turned] == ifd_ceil_div(k, p->block);
 }
 
-/* Matrices of fewer elements are near as floats, too. */
-static bool is_large(const ifd_tensor *t) { return ifd_tensor_count(t) >= 1 << 18; }
-
 static bool is_matrix(const ifd_tensor *t) {
-  return t && t->shape.rank == 2 && is_large(t) && ifd_narrow_is(t->dtype);
+  return t && t->shape.rank == 2 && ifd_tensor_count(t) >= IFD_NARROW_LEAST && ifd_narrow_is(t->dtype);
 }
 
 static bool find_halves(ifd_rewrite *rw, const ifd_value *b, ifd_narrow_product *p) {

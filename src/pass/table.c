@@ -1,9 +1,7 @@
 #include "pass/table.h"
 
+#include "ops/shared/narrow.h"
 #include "pass/match.h"
-
-/* Smaller tables are near as floats, too. */
-static bool is_large(const ifd_tensor *t) { return ifd_tensor_count(t) >= 1 << 18 && !t->splat; }
 
 /* Floats of less than 16 bits are left alone: few operators take them. */
 static bool is_narrower(ifd_rewrite *rw, ifd_dtype from, const ifd_value *to) {
@@ -40,7 +38,7 @@ bool ifd_rw_narrow_table(ifd_rewrite *rw, const ifd_node *gather, ifd_narrow_tab
   ifd_node *node = gather->inputs[0]->producer;
   if (!node || !ifd_node_is_any(node, "Cast DequantizeLinear")) return false;
   const ifd_tensor *table = ifd_rw_constant(rw, node->inputs[0]);
-  if (!table || table->shape.rank == 0 || !is_large(table) ||
+  if (!table || table->shape.rank == 0 || ifd_tensor_count(table) < IFD_NARROW_LEAST || table->splat ||
       !is_narrower(rw, table->dtype, node->outputs[0]))
     return false;
   *out = (ifd_narrow_table){.widening = node, .axis = axis_of(gather, 0, table), .scaled = -1};

@@ -6,6 +6,9 @@
 #include "kernels/gemm/narrow.h"
 #include "ops/op.h"
 
+/* Numbers of a matrix or table from which on it is held so: smaller ones are near as floats, too. */
+enum { IFD_NARROW_LEAST = 1 << 18 };
+
 /* The inputs of a node that are B, its scales and its zero points (absent: zeros), as DequantizeLinear has
  * them: one scale, one for each column, or one for each column of each block of `block` steps of k. 16-bit
  * floats have none. */
