@@ -33,11 +33,11 @@ def test_other_orders():
 
 @pytest.mark.parametrize("channels", [32, 21])
 def test_meets_blocks(channels):
-    """A product's results, scaled by channels, meet a convolution's: they become blocked images."""
+    """A product's results, with slopes of channels, meet a convolution's: they become blocked images."""
     n = Mlp(np.random.default_rng(channels), [2, 6, 8, channels])
     x = n.conv(transposed(n, n.relu("x"), 4, True), channels, channels, 3, 3, pads=[1] * 4)
     y = transposed(n, n.linear(transposed(n, x, 4, False), channels, channels), 4, True)
-    y = n.node("Add", [n.node("Mul", [n.constant(channels, 1, 1), y]), x])
+    y = n.node("Add", [n.node("PRelu", [y, n.constant(channels, 1, 1)]), x])
     y = n.node("Add", [n.conv(y, channels, channels, 3, 3, pads=[1] * 4), y])
     y = n.linear(transposed(n, y, 4, False), channels, 5)
     check(n, y, {"Relu": 1, "BlockLast": 2, "Conv": 2, "Chain": 1, "UnblockLast": 2, "MatMul": 2})
@@ -46,7 +46,7 @@ def test_meets_blocks(channels):
 def test_meets_nothing():
     n = Mlp(np.random.default_rng(3), [2, 6, 8, 16])
     y = transposed(n, n.linear("x", 16, 16), 4, True)
-    check(n, n.node("Softmax", [n.node("Mul", [n.constant(16, 1, 1), y])], axis=1), {"MatMul": 1, "Transpose": 1, "Mul": 1, "Softmax": 1})
+    check(n, n.node("Softmax", [n.node("PRelu", [y, n.constant(16, 1, 1)])], axis=1), {"MatMul": 1, "Transpose": 1, "PRelu": 1, "Softmax": 1})
 
 
 def part(n, x, axis, first, end):
