@@ -8,7 +8,7 @@
 enum { IDS, SEGMENT_IDS, WORDS, POSITIONS, SEGMENTS, GAMMA, BETA, MASK, POSITION_IDS };
 
 static ifd_status rows_of(ifd_rewrite *rw, ifd_value **out, ifd_value *table, ifd_value *ids) {
-  return ifd_foreign_apply(rw, out, "Gather", (ifd_value *[]){table, ids}, 2);
+  return ifd_foreign_binary(rw, out, "Gather", table, ids);
 }
 
 /* Positions are 0, 1, … where none are given. */

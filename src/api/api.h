@@ -61,7 +61,7 @@ struct infold_session {
   infold_pool *pool;
   char **input_types, **output_types;
   ifd_arena arena;
-  pthread_mutex_t lock; /* guards the profile */
+  pthread_mutex_t lock; /* guards the profile and what is loose */
   ifd_profile profile;
   double profile_seconds;
   double deadline;       /* of runs, on the clock of ifd_now; 0: none */
@@ -69,8 +69,8 @@ struct infold_session {
   bool runs_loose;       /* the last run was such a one */
 };
 
-/* The session of the model without names of free dimensions, made when it is first asked for; it lives as
- * long as this one. */
+/* The session of the model without names of free dimensions, made when it is first asked for, with the same
+ * deadline; it lives as long as this one. */
 ifd_status ifd_api_get_loose(ifd_error *err, infold_session **out, infold_session *session);
 
 /* Copies an error to the caller's record and gives its status; clears the result through `out` unless OK. */

@@ -3,8 +3,6 @@
  * run contradict them, a second session runs, of the model without them. */
 #include "api/api.h"
 
-#include <stdlib.h>
-
 typedef struct loosening {
   ifd_error *err;
   ifd_model *model;
@@ -52,6 +50,7 @@ ifd_status ifd_api_get_loose(ifd_error *err, infold_session **out, infold_sessio
   pthread_mutex_lock(&s->lock);
   ifd_status status = s->loose ? IFD_OK : create(err, s);
   s->runs_loose = status == IFD_OK;
+  if (s->loose && s->loose->deadline != s->deadline) s->loose->deadline = s->deadline;
   pthread_mutex_unlock(&s->lock);
   *out = s->loose;
   return status;

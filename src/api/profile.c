@@ -166,10 +166,12 @@ static ifd_status print(ifd_error *err, FILE *to, const infold_session *session,
 
 static ifd_status print_locked(ifd_error *err, FILE *to, const void *of, const char *format, int width) {
   infold_session *session = (infold_session *)of;
-  if (session->runs_loose) session = session->loose;
   pthread_mutex_lock(&session->lock);
-  ifd_status status = print(err, to, session, format, width);
+  infold_session *ran = session->runs_loose ? session->loose : session;
   pthread_mutex_unlock(&session->lock);
+  pthread_mutex_lock(&ran->lock);
+  ifd_status status = print(err, to, ran, format, width);
+  pthread_mutex_unlock(&ran->lock);
   return status;
 }
 

@@ -341,10 +341,8 @@ static ifd_status run_loose(ifd_error *err, infold_value **outputs, infold_sessi
   infold_error failed;
   ifd_error own = {0};
   infold_status status = INFOLD_BAD_INPUT;
-  if (ifd_api_get_loose(&own, &loose, s) == IFD_OK) {
-    loose->deadline = s->deadline;
+  if (ifd_api_get_loose(&own, &loose, s) == IFD_OK)
     status = infold_run(&failed, outputs, loose, inputs, wanted);
-  }
   if (status == INFOLD_BAD_INPUT || status == INFOLD_BAD_MODEL) return err->code;
   ifd_error_clear(err);
   return status ? ifd_api_fail_as(err, &failed) : IFD_OK;
