@@ -141,6 +141,10 @@ static void arrange(const ifd_term in[2], const ifd_term *out, ifd_term to[2], i
     }
     return;
   }
+  if (r.rows.n == 0 && r.columns.n == 0) { /* element by element, summed after */
+    to[1] = *product = in[0];
+    return;
+  }
   bool ends_well = out->n == 0 || !has(&r.batch, out->label[out->n - 1]) || out->n == r.batch.n;
   if (ends_well && together(&r.sum, &in[0]) && together(&r.sum, &in[1])) return;
   const ifd_term *const orders[3][3] = {
