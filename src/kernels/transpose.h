@@ -1,4 +1,5 @@
-/* A square of 16 × 16 floats in registers, turned: lane i of vector j becomes lane j of vector i. */
+/* A square of 16 × 16 floats turned: lane i of vector j becomes lane j of vector i. In registers, or, by
+ * ifd_turn_square(), from 16 rows to 16 rows. */
 #ifndef IFD_KERNELS_TRANSPOSE_H
 #define IFD_KERNELS_TRANSPOSE_H
 
@@ -30,6 +31,7 @@ IFD_INLINE void v16_transpose(v16 t[16]) {
     t[i + 12] = _mm512_shuffle_f32x4(u[i + 4], u[i + 12], 0xdd);
   }
 }
+#define IFD_TURN_IN_REGISTERS
 #elif defined(IFD_ISA_avx2)
 IFD_INLINE void ifd_transpose_8(__m256 t[8]) {
   __m256 u[8];
@@ -58,6 +60,24 @@ IFD_INLINE void v16_transpose(v16 t[16]) {
   ifd_transpose_8(hh);
   for (int i = 0; i < 8; i++) t[i] = (v16){ll[i], hl[i]}, t[i + 8] = (v16){lh[i], hh[i]};
 }
+/* Four columns of eight rows, whose halves are joined as they are loaded. */
+IFD_INLINE void ifd_turn_8x4(float *to, int64_t to_rs, const ifd_float_anywhere *from, int64_t from_rs) {
+  __m256 t[4];
+  _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
+    const __m256 low = _mm256_castps128_ps256(_mm_loadu_ps(from + i * from_rs));
+    t[i] = _mm256_insertf128_ps(low, _mm_loadu_ps(from + (i + 4) * from_rs), 1);
+  }
+  const __m256 a = _mm256_unpacklo_ps(t[0], t[1]), b = _mm256_unpackhi_ps(t[0], t[1]);
+  const __m256 c = _mm256_unpacklo_ps(t[2], t[3]), d = _mm256_unpackhi_ps(t[2], t[3]);
+  _mm256_storeu_ps(to, _mm256_shuffle_ps(a, c, 0x44));
+  _mm256_storeu_ps(to + to_rs, _mm256_shuffle_ps(a, c, 0xee));
+  _mm256_storeu_ps(to + 2 * to_rs, _mm256_shuffle_ps(b, d, 0x44));
+  _mm256_storeu_ps(to + 3 * to_rs, _mm256_shuffle_ps(b, d, 0xee));
+}
+IFD_INLINE void ifd_turn_square(float *to, int64_t to_rs, const ifd_float_anywhere *from, int64_t from_rs) {
+  for (int i = 0; i < 16; i += 8)
+    for (int j = 0; j < 16; j += 4) ifd_turn_8x4(to + j * to_rs + i, to_rs, from + i * from_rs + j, from_rs);
+}
 #else
 IFD_INLINE void v16_transpose(v16 t[16]) {
   for (int i = 0; i < 16; i++)
@@ -66,6 +86,16 @@ IFD_INLINE void v16_transpose(v16 t[16]) {
       t[i].f[j] = t[j].f[i];
       t[j].f[i] = swap;
     }
+}
+#define IFD_TURN_IN_REGISTERS
+#endif
+
+#if defined(IFD_TURN_IN_REGISTERS)
+IFD_INLINE void ifd_turn_square(float *to, int64_t to_rs, const ifd_float_anywhere *from, int64_t from_rs) {
+  v16 t[16];
+  for (int i = 0; i < 16; i++) t[i] = v16_load(from + i * from_rs);
+  v16_transpose(t);
+  for (int i = 0; i < 16; i++) v16_store(to + i * to_rs, t[i]);
 }
 #endif
 #endif

@@ -11,23 +11,24 @@ void IFD_K(ifd_conv_planar_to_blocked)(float *y, const float *x, int64_t c, int6
   }
 }
 
+/* The first n_pixels of 16 pixels to lines of the first n channels. */
+static void turn_some(float *y, int64_t y_rs, int64_t n, const float *x, int64_t n_pixels) {
+  v16 t[16];
+  for (int i = 0; i < 16; i++) t[i] = i < n_pixels ? v16_load(x + i * 16) : v16_zero();
+  v16_transpose(t);
+  for (int j = 0; j < n; j++) v16_store_n(y + j * y_rs, t[j], (int)n_pixels);
+}
+
 void IFD_K(ifd_conv_blocked_to_planar)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t b0,
                                        int64_t b1) {
   for (int64_t b = b0; b < b1; b++) {
     int64_t n = ifd_min_i64(16, c - b * 16);
-    for (int64_t p = 0; p < n_pixels; p += 16) {
-      v16 t[16];
-      int pixels = (int)ifd_min_i64(16, n_pixels - p);
-      for (int i = 0; i < 16; i++) t[i] = i < pixels ? v16_load(x + (b * n_pixels + p + i) * 16) : v16_zero();
-      v16_transpose(t);
-      for (int j = 0; j < n; j++) {
-        float *to = y + (b * 16 + j) * n_pixels + p;
-        if (pixels == 16)
-          v16_store(to, t[j]);
-        else
-          v16_store_n(to, t[j], pixels);
-      }
-    }
+    const float *from = x + b * n_pixels * 16;
+    float *to = y + b * 16 * n_pixels;
+    int64_t p = 0;
+    for (; n == 16 && p + 16 <= n_pixels; p += 16) ifd_turn_square(to + p, n_pixels, from + p * 16, 16);
+    for (; p < n_pixels; p += 16)
+      turn_some(to + p, n_pixels, n, from + p * 16, ifd_min_i64(16, n_pixels - p));
   }
 }
 

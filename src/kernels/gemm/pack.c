@@ -12,7 +12,9 @@ static void copy_rows(float *to, const ifd_float_anywhere *from, int64_t rs, int
 
 /* n rows whose n_lanes lanes are ls apart, consecutive rows side by side: by squares. */
 static void turn_rows(float *to, const ifd_float_anywhere *from, int64_t ls, int64_t n, int n_lanes) {
-  for (int64_t i = 0; i < n; i += 16) {
+  int64_t i = 0;
+  for (; n_lanes == 16 && i + 16 <= n; i += 16) ifd_turn_square(to + i * 16, 16, from + i, ls);
+  for (; i < n; i += 16) {
     v16 t[16];
     int rows = n - i < 16 ? (int)(n - i) : 16;
     for (int l = 0; l < 16; l++) t[l] = l < n_lanes ? load_some(from + i + l * ls, rows) : v16_zero();
