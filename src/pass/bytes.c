@@ -101,3 +101,17 @@ int64_t ifd_node_bytes(const ifd_node *node) {
   for (int i = 0; i < node->n_attrs; i++) bytes += message(attribute(&node->attrs[i]));
   return message(bytes);
 }
+
+int64_t ifd_graph_bytes(const ifd_graph *graph) {
+  int64_t bytes = 0;
+  for (int i = 0; i < graph->constants.n; i++)
+    if (graph->constants.v[i]->constant) bytes += ifd_constant_bytes(graph->constants.v[i]);
+  IFD_EACH_NODE(node, graph) bytes += ifd_node_bytes(node);
+  return bytes;
+}
+
+int64_t ifd_header_bytes(const ifd_function *f) {
+  const ifd_graph *body = f->body;
+  return text(f->name) + text(f->domain) + text(f->overload) + names(body->inputs.v, body->inputs.n) +
+         names(body->outputs.v, body->outputs.n);
+}

@@ -289,6 +289,26 @@ static ifd_status sweep_graph(sweep *s, ifd_graph *graph) {
   return status == IFD_OK ? graph_steps(s, graph) : status;
 }
 
+static ifd_status visit_graphs(ifd_manager *m, ifd_status (*visit)(ifd_graph *graph, void *context),
+                               void *context) {
+  TRY(ifd_graph_visit(m->model->graph, visit, context));
+  for (int i = 0; i < m->model->functions.n; i++)
+    TRY(ifd_graph_visit(m->model->functions.v[i]->body, visit, context));
+  return IFD_OK;
+}
+
+static ifd_status add_bytes(ifd_graph *graph, void *context) {
+  *(int64_t *)context += ifd_graph_bytes(graph);
+  return IFD_OK;
+}
+
+/* Graphs that were written out elsewhere, or went, are no patches that could be added up. */
+static ifd_status count_bytes(ifd_manager *m) {
+  m->bytes = 0;
+  for (int i = 0; i < m->model->functions.n; i++) m->bytes += ifd_header_bytes(m->model->functions.v[i]);
+  return visit_graphs(m, add_bytes, &m->bytes);
+}
+
 /* Inference starts anew after a sweep that changed something, so that its memory does not pile up and no
  * stale fact survives. */
 static ifd_status renew_facts(ifd_manager *m) {
@@ -298,16 +318,9 @@ static ifd_status renew_facts(ifd_manager *m) {
   m->bounds = NULL;
   m->n_bounds = 0;
   TRY(forget_unread(m));
+  TRY(count_bytes(m));
   TRY(ifd_inference_init(&m->inf, m->err, &m->facts_arena, m->model->dims, m->model->n_values));
   return ifd_infer_graph(&m->inf, m->model->graph);
-}
-
-static ifd_status visit_graphs(ifd_manager *m, ifd_status (*visit)(ifd_graph *graph, void *context),
-                               void *context) {
-  TRY(ifd_graph_visit(m->model->graph, visit, context));
-  for (int i = 0; i < m->model->functions.n; i++)
-    TRY(ifd_graph_visit(m->model->functions.v[i]->body, visit, context));
-  return IFD_OK;
 }
 
 static ifd_status add_nodes(ifd_graph *graph, void *context) {
@@ -355,17 +368,6 @@ static ifd_status look_at_what_is_left(sweep *s) {
   ifd_manager *m = s->m;
   m->last_look = true;
   for (s->current = 0; s->current < n_phases(m) && m->rewrites_left; s->current++) TRY(sweep_model(s));
-  return IFD_OK;
-}
-
-static ifd_status add_bytes(ifd_graph *graph, void *context) {
-  ifd_manager *m = context;
-  for (int i = 0; i < graph->constants.n; i++)
-    if (graph->constants.v[i]->constant) m->bytes += ifd_constant_bytes(graph->constants.v[i]);
-  IFD_EACH_NODE(node, graph) {
-    m->bytes += ifd_node_bytes(node);
-    m->provenance_bytes += ifd_provenance_bytes(node);
-  }
   return IFD_OK;
 }
 
@@ -428,10 +430,16 @@ static ifd_status finish(ifd_manager *m) {
   return ifd_infer_model(&m->inf, model);
 }
 
+static ifd_status add_provenance(ifd_graph *graph, void *context) {
+  IFD_EACH_NODE(node, graph) * (int64_t *)context += ifd_provenance_bytes(node);
+  return IFD_OK;
+}
+
 static ifd_status prepare(ifd_manager *m, rules *rules) {
   TRY(check_names(m->err, m->options->only));
   TRY(check_names(m->err, m->options->skip));
-  TRY(visit_graphs(m, add_bytes, m));
+  TRY(count_bytes(m));
+  TRY(visit_graphs(m, add_provenance, &m->provenance_bytes));
   m->bytes_allowed = m->bytes + m->options->loan;
   m->report->bytes_before = m->bytes - m->provenance_bytes;
   for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {

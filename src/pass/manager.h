@@ -69,5 +69,9 @@ void ifd_remove_unread_constant(ifd_manager *m, ifd_value *value);
 int64_t ifd_node_bytes(const ifd_node *node);
 int64_t ifd_provenance_bytes(const ifd_node *node);
 int64_t ifd_constant_bytes(const ifd_value *value);
+/* Of its nodes and constants, without those of graphs in it. */
+int64_t ifd_graph_bytes(const ifd_graph *graph);
+/* What a function takes beside its body. */
+int64_t ifd_header_bytes(const ifd_function *f);
 
 #endif

@@ -154,6 +154,9 @@ ifd_status ifd_rw_place(ifd_rewrite *rw, ifd_node *before);
 
 /* The nodes of a local function take the place of a call, unless they would mean something else there. */
 ifd_status ifd_rw_inline_call(ifd_rewrite *rw, ifd_node *call);
+/* The bytes that this adds to the file, and those that go with a function without calls. */
+int64_t ifd_rw_inline_growth(const ifd_node *call);
+int64_t ifd_rw_function_bytes(const ifd_function *f);
 /* Drops local functions that nothing calls. */
 ifd_status ifd_rw_drop_uncalled(ifd_rewrite *rw);
 /* Puts copies of the nodes of a graph of node's own before `node`, reading `inputs` in the place of the

@@ -335,12 +335,20 @@ ifd_status ifd_rw_drop_carried(ifd_rewrite *rw, ifd_node *loop, int i) {
   return IFD_OK;
 }
 
+int64_t ifd_rw_inline_growth(const ifd_node *call) {
+  return ifd_graph_bytes(ifd_node_find_function(call)->body) - ifd_node_bytes(call);
+}
+
+int64_t ifd_rw_function_bytes(const ifd_function *f) {
+  return ifd_graph_bytes(f->body) + ifd_header_bytes(f);
+}
+
 ifd_status ifd_rw_inline_call(ifd_rewrite *rw, ifd_node *call) {
   ifd_manager *m = rw->manager;
-  int64_t bytes = ifd_node_bytes(call);
+  int64_t growth = ifd_rw_inline_growth(call);
   bool done;
   TRY(ifd_inline_call(m->err, &rw->scratch, call, &done));
-  if (done) m->changes++, m->bytes -= bytes;
+  if (done) m->changes++, m->bytes += growth;
   return IFD_OK;
 }
 
