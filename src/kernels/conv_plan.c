@@ -77,7 +77,6 @@ static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, boo
 static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s, bool computed) {
   for (int d = IFD_K_H; d <= IFD_K_W; d++)
     if (s->kernel[d] != 3 || s->stride[d] != 1) return IFD_K_CONV_DIRECT;
-  if (s->groups != 1 || s->transposed) return IFD_K_CONV_DIRECT;
   static const ifd_k_conv_algo others[] = {IFD_K_CONV_WINOGRAD, IFD_K_CONV_WINOGRAD_2,
                                            IFD_K_CONV_WINOGRAD_HALF, IFD_K_CONV_WINOGRAD_2_HALF};
   ifd_k_conv_algo best = IFD_K_CONV_DIRECT;
@@ -100,7 +99,6 @@ static double weight_cost(double n_floats, double rows, double at_once) {
  * a tile's transforms and of its loads and stores, of inputs for each tap of the other axes and part. */
 static bool suits_winograd_line(const ifd_k_conv_shape *s, bool computed) {
   const double in = 60, out = 60, copy = 2, shorter = 1.05;
-  if (s->groups != 1 || s->transposed) return false;
   if (ifd_winograd_line_cut_of(s).axis < 0) return false;
   ifd_winograd_line_sizes z = ifd_winograd_line_sizes_of(s, IFD_WINOGRAD_LINE_TILES, ifd_ceil_div(s->m, 16));
   double tiles = (double)z.tiles, taps = (double)z.taps, c = (double)s->c, m = (double)s->m;
@@ -113,10 +111,12 @@ static bool suits_winograd_line(const ifd_k_conv_shape *s, bool computed) {
   return shorter * cost < all_taps * (places + direct_reading + places * copy / m);
 }
 
+/* Of groups, by what one of them takes. */
 static ifd_k_conv_algo choose_product(const ifd_k_conv_shape *s, bool computed) {
-  if (!sizes_fit(s, 1)) return IFD_K_CONV_DIRECT;
-  ifd_k_conv_algo algo = choose_winograd(s, computed);
-  return algo == IFD_K_CONV_DIRECT && suits_winograd_line(s, computed) ? IFD_K_CONV_WINOGRAD_LINE : algo;
+  if (!sizes_fit(s, 1) || !ifd_conv_groups_apart(s) || s->transposed) return IFD_K_CONV_DIRECT;
+  const ifd_k_conv_shape group = ifd_conv_group(s);
+  ifd_k_conv_algo algo = choose_winograd(&group, computed);
+  return algo == IFD_K_CONV_DIRECT && suits_winograd_line(&group, computed) ? IFD_K_CONV_WINOGRAD_LINE : algo;
 }
 
 /* A tile is of some outputs side by side: lines so short that half of it is idle are worth it only where
@@ -281,17 +281,17 @@ static void plan_boxes(ifd_k_conv_plan *p) {
 }
 
 static void plan_winograd(ifd_k_conv_plan *p) {
-  const ifd_k_conv_shape *s = &p->shape;
+  const ifd_k_conv_shape group = ifd_conv_group(&p->shape), *s = &group;
   int64_t blocks = ifd_ceil_div(s->m, 16);
   int64_t tiles = p->batch * ifd_winograd_sizes_of(s, p->algo, 1, blocks).tiles;
   ifd_winograd_sizes all = ifd_winograd_sizes_of(s, p->algo, tiles, blocks);
   double tile_work = (double)all.planes * (double)all.steps * (double)blocks;
   int64_t tasks = tasks_worth(p, tile_work * ((double)tiles + WEIGHT), TASK);
   p->spans_batch = true;
-  p->n_parts = 1;
+  p->n_parts = p->shape.groups;
   /* Every task of rows reads all its weights, every task of blocks transforms all its inputs, unless these
    * fit in shared memory: few of each. */
-  bool shares = !all.stays && all.at_once == tiles;
+  bool shares = !all.stays && all.at_once == tiles && p->n_parts == 1;
   int64_t least_tiles = all.stays ? 24 : 56;
   split_rows(p, tiles, shares ? 1 : ifd_min_i64(tasks, tiles / least_tiles));
   int64_t block_tasks = ifd_min_i64(ifd_ceil_div(ifd_min_i64(tasks, 4), p->row_tasks), blocks / 4);
@@ -302,24 +302,25 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   p->shared_len = shares ? inputs_len : 0;
   p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) + (shares ? 0 : inputs_len) +
                    sizeof(float) * (size_t)(z.planes * z.m_plane + ifd_winograd_made(&z));
-  p->packed_len = sizeof(float) * (size_t)(z.half ? 3 * z.in : z.planes) * 16 * (size_t)(blocks * z.steps);
+  p->packed_len =
+      sizeof(float) * (size_t)(z.half ? 3 * z.in : z.planes) * 16 * (size_t)(p->n_parts * blocks * z.steps);
 }
 
 static void plan_winograd_line(ifd_k_conv_plan *p) {
-  const ifd_k_conv_shape *s = &p->shape;
+  const ifd_k_conv_shape group = ifd_conv_group(&p->shape), *s = &group;
   int64_t blocks = ifd_ceil_div(s->m, 16);
   int64_t tiles = p->batch * ifd_winograd_line_sizes_of(s, 1, blocks).tiles;
   ifd_winograd_line_sizes all = ifd_winograd_line_sizes_of(s, tiles, blocks);
   double tile_work = IFD_WINOGRAD_LINE_POINTS * (double)all.steps * (double)blocks;
   int64_t tasks = tasks_worth(p, tile_work * ((double)tiles + WEIGHT), TASK);
   p->spans_batch = true;
-  p->n_parts = 1;
+  p->n_parts = p->shape.groups;
   split_rows(p, tiles, ifd_min_i64(tasks, tiles / 28));
   split_blocks(p, blocks, ifd_min_i64(ifd_ceil_div(ifd_min_i64(tasks, 4), p->row_tasks), blocks / 4), 1);
   ifd_winograd_line_sizes z = ifd_winograd_line_sizes_of(s, p->rows, p->blocks);
   p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) +
                    sizeof(float) * IFD_WINOGRAD_LINE_POINTS * (size_t)(z.v_plane + z.m_plane);
-  p->packed_len = sizeof(float) * 16 * IFD_WINOGRAD_LINE_POINTS * (size_t)(blocks * z.steps);
+  p->packed_len = sizeof(float) * 16 * IFD_WINOGRAD_LINE_POINTS * (size_t)(p->n_parts * blocks * z.steps);
 }
 
 /* Lanes: parts are phases and planes in depth, rows are lines. Taps are at a third of what products reach.

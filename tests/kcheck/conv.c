@@ -417,6 +417,26 @@ static void windows_of_three(void **unused) {
     if (i % 4 == 0) check(&s, IFD_K_CONV_DIRECT, 1, &state);
   }
 }
+/* Groups of whole blocks. */
+static void group_channels(ifd_k_conv_shape *s, uint64_t *state) {
+  s->groups = rand_in(state, 2, 3);
+  s->c = 16 * rand_in(state, 1, 2) * s->groups, s->m = 16 * rand_in(state, 1, 3) * s->groups;
+}
+static void groups_of_three(void **unused) {
+  (void)unused;
+  uint64_t state = 12;
+  for (int i = 0; i < 40; i++) {
+    ifd_k_conv_shape s = {0};
+    flat_axis(&s, IFD_K_D);
+    for (int d = 1; d < 3; d++) {
+      s.kernel[d] = 3, s.stride[d] = 1, s.dilation[d] = rand_in(&state, 1, 1 + i % 2);
+      s.pad[d] = s.dilation[d], s.in[d] = s.out[d] = rand_in(&state, 1, 15);
+    }
+    if (i % 3 == 0) s.in[0] = 2, s.kernel[0] = 2;
+    group_channels(&s, &state);
+    check(&s, winograds[i % 4], rand_in(&state, 1, 3), &state);
+  }
+}
 /* Winograd's algorithm along one axis: kernels of one and of several parts, dilated, with taps and strides of
  * the other axes. */
 static void lines(void **unused) {
@@ -434,6 +454,7 @@ static void lines(void **unused) {
     s.in[axis] = (s.out[axis] - 1) * s.stride[axis] + 1 + reach - s.pad[axis] - rand_in(&state, 0, reach);
     if (s.in[axis] < 1) s.in[axis] = 1;
     if (ifd_winograd_line_cut_of(&s).axis < 0) continue;
+    if (i % 5 == 0) group_channels(&s, &state);
     check(&s, IFD_K_CONV_WINOGRAD_LINE, rand_in(&state, 1, 3), &state);
   }
 }
@@ -586,10 +607,10 @@ static void sizes_overflow(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(layouts),       cmocka_unit_test(dense),       cmocka_unit_test(volumes),
-      cmocka_unit_test(groups),        cmocka_unit_test(unblocked),   cmocka_unit_test(windows_of_three),
-      cmocka_unit_test(large),         cmocka_unit_test(many_phases), cmocka_unit_test(frames),
-      cmocka_unit_test(lines),         cmocka_unit_test(far_taps),    cmocka_unit_test(depthwise),
-      cmocka_unit_test(sizes_overflow)};
+      cmocka_unit_test(layouts),         cmocka_unit_test(dense),         cmocka_unit_test(volumes),
+      cmocka_unit_test(groups),          cmocka_unit_test(unblocked),     cmocka_unit_test(windows_of_three),
+      cmocka_unit_test(groups_of_three), cmocka_unit_test(large),         cmocka_unit_test(many_phases),
+      cmocka_unit_test(frames),          cmocka_unit_test(lines),         cmocka_unit_test(far_taps),
+      cmocka_unit_test(depthwise),       cmocka_unit_test(sizes_overflow)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,14 +37,34 @@ static ifd_conv_task task_at(const ifd_k_conv_plan *p, const ifd_k_conv_args *ar
   return t;
 }
 
+/* A task of one of several groups as one of the group alone, by a plan of it. */
+static void leave_group(ifd_conv_task *t, ifd_k_conv_plan *plan) {
+  *plan = *t->plan;
+  plan->shape = ifd_conv_group(&t->plan->shape);
+  t->plan = plan;
+  int64_t y = t->part * plan->shape.m * t->y_plane;
+  t->x += t->part * plan->shape.c * t->x_plane;
+  t->y += y;
+  t->packed += (int64_t)(plan->packed_len / sizeof(float)) / plan->n_parts * t->part;
+  if (t->epilogue.join) t->epilogue.other += y;
+  if (t->epilogue.bias) t->epilogue.bias += t->part * plan->shape.m;
+}
+static void run_winograd(const ifd_conv_task *task, void *scratch) {
+  ifd_conv_task t = *task;
+  ifd_k_conv_plan plan;
+  if (t.plan->n_parts > 1) leave_group(&t, &plan);
+  (t.plan->algo == IFD_K_CONV_WINOGRAD_LINE ? IFD_K(ifd_conv_winograd_line)
+                                            : IFD_K(ifd_conv_winograd))(&t, scratch);
+}
+
 static void run(const ifd_k_conv_plan *p, const ifd_k_conv_args *args, int64_t task, void *scratch) {
   static void (*const algorithms[IFD_K_N_CONV_ALGOS])(const ifd_conv_task *, void *) = {
       [IFD_K_CONV_DIRECT] = IFD_K(ifd_conv_direct),
-      [IFD_K_CONV_WINOGRAD] = IFD_K(ifd_conv_winograd),
-      [IFD_K_CONV_WINOGRAD_2] = IFD_K(ifd_conv_winograd),
-      [IFD_K_CONV_WINOGRAD_HALF] = IFD_K(ifd_conv_winograd),
-      [IFD_K_CONV_WINOGRAD_2_HALF] = IFD_K(ifd_conv_winograd),
-      [IFD_K_CONV_WINOGRAD_LINE] = IFD_K(ifd_conv_winograd_line),
+      [IFD_K_CONV_WINOGRAD] = run_winograd,
+      [IFD_K_CONV_WINOGRAD_2] = run_winograd,
+      [IFD_K_CONV_WINOGRAD_HALF] = run_winograd,
+      [IFD_K_CONV_WINOGRAD_2_HALF] = run_winograd,
+      [IFD_K_CONV_WINOGRAD_LINE] = run_winograd,
       [IFD_K_CONV_DEPTHWISE] = IFD_K(ifd_conv_depthwise),
       [IFD_K_CONV_EXPANDED] = IFD_K(ifd_conv_expanded),
       [IFD_K_CONV_GROUPED] = IFD_K(ifd_conv_grouped),

@@ -238,21 +238,22 @@ static void transform_half(const double g[IFD_WINOGRAD_IN][3], int64_t in, const
       for (int l = 0; l < LANES; l++) to[x * LANES + l] = (float)half[x][i][l];
 }
 
-/* k is (block of channels, tap of depth, channel): whole [plane][panel][k][16], half [panel][line of
- * planes][k][3][16]. */
+/* Of each group, k is (block of channels, tap of depth, channel): whole [plane][panel][k][16], half
+ * [panel][line of planes][k][3][16]. */
 static void pack_winograd(const weights *w, float *to, int64_t in, bool half) {
   const ifd_k_conv_shape *s = w->s;
   double g[IFD_WINOGRAD_IN][3];
   winograd_g(in, g);
-  int64_t depth = s->kernel[IFD_K_D], steps = s->c * depth, step = half ? 3 * LANES : LANES;
-  int64_t panel = steps * step * (half ? in : 1);
-  int64_t apart = steps * step * (half ? 1 : ifd_ceil_div(s->m, LANES)); /* lines or planes */
+  int64_t depth = s->kernel[IFD_K_D], steps = w->c_group * depth, step = half ? 3 * LANES : LANES;
+  int64_t panels = ifd_ceil_div(w->m_group, LANES), panel = steps * step * (half ? in : 1);
+  int64_t apart = steps * step * (half ? 1 : panels); /* lines or planes */
+  int64_t group = half ? panels * panel : in * in * apart;
   for (int64_t i = w->begin; i < w->end; i++) {
     lanes of = lanes_from(w, i * LANES, 0, s->m);
-    float *at = to + i * panel;
-    for (int64_t b = 0; b < s->c; b += LANES)
+    float *at = to + i / panels * group + i % panels * panel;
+    for (int64_t b = 0; b < w->c_group; b += LANES)
       for (int64_t d = 0; d < depth; d++)
-        for (int64_t c = b; c < ifd_min_i64(b + LANES, s->c); c++, at += step) {
+        for (int64_t c = b; c < ifd_min_i64(b + LANES, w->c_group); c++, at += step) {
           v16 t[LANES];
           float kernel[9][LANES];
           turn(w, &of, (c * depth + d) * 9, 9, t);
@@ -303,19 +304,20 @@ static void transform_part(double g[IFD_WINOGRAD_LINE_POINTS][5], int64_t taps, 
   }
 }
 
-/* [point][panel][block of channels][tap of the other axes][part][channel][16] */
+/* [group][point][panel][block of channels][tap of the other axes][part][channel][16] */
 static void pack_winograd_line(const weights *w, float *to) {
   const ifd_k_conv_shape *s = w->s;
   ifd_winograd_line_cut cut = ifd_winograd_line_cut_of(s);
   double g[IFD_WINOGRAD_LINE_POINTS][5];
   winograd_line_g(g, cut.taps);
-  int64_t panel = s->c * cut.others * cut.parts * LANES, plane = panel * ifd_ceil_div(s->m, LANES);
+  int64_t panels = ifd_ceil_div(w->m_group, LANES);
+  int64_t panel = w->c_group * cut.others * cut.parts * LANES, plane = panel * panels;
   for (int64_t i = w->begin; i < w->end; i++) {
     lanes of = lanes_from(w, i * LANES, 0, s->m);
-    float *at = to + i * panel;
-    for (int64_t b = 0; b < s->c; b += LANES)
+    float *at = to + i / panels * IFD_WINOGRAD_LINE_POINTS * plane + i % panels * panel;
+    for (int64_t b = 0; b < w->c_group; b += LANES)
       for (int64_t t = 0; t < cut.others * cut.parts; t++)
-        for (int64_t c = b; c < ifd_min_i64(b + LANES, s->c); c++, at += LANES) {
+        for (int64_t c = b; c < ifd_min_i64(b + LANES, w->c_group); c++, at += LANES) {
           float taps[5][LANES] = {0};
           for (int64_t x = 0; x < cut.taps; x++) {
             int64_t tap = line_tap(s, &cut, t / cut.parts, t % cut.parts, x);

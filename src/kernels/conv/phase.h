@@ -30,6 +30,17 @@ typedef struct ifd_conv_phase {
 
 static inline int64_t ifd_conv_volume(const int64_t *n) { return n[IFD_K_D] * n[IFD_K_H] * n[IFD_K_W]; }
 
+/* Whether a group's channels, of inputs and outputs, are whole blocks; and a group as a convolution of its
+ * own, which Winograd's algorithms take it for. */
+static inline bool ifd_conv_groups_apart(const ifd_k_conv_shape *s) {
+  return s->groups == 1 || (s->c / s->groups % 16 == 0 && s->m / s->groups % 16 == 0);
+}
+static inline ifd_k_conv_shape ifd_conv_group(const ifd_k_conv_shape *s) {
+  ifd_k_conv_shape group = *s;
+  group.c /= s->groups, group.m /= s->groups, group.groups = 1;
+  return group;
+}
+
 static inline int64_t ifd_conv_n_phases(const ifd_k_conv_shape *s) {
   double n = 1;
   for (int d = 0; d < IFD_K_DIMS && s->transposed; d++) n *= (double)s->stride[d];

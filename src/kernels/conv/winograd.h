@@ -112,7 +112,8 @@ static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s
  * as many as one of all output blocks would have. */
 static inline ifd_winograd_sizes ifd_winograd_sizes_of_plan(const ifd_k_conv_plan *p) {
   int64_t blocks = p->n_before ? p->n_blocks : p->blocks;
-  ifd_winograd_sizes z = ifd_winograd_sizes_of(&p->shape, p->algo, p->rows, blocks);
+  const ifd_k_conv_shape s = ifd_conv_group(&p->shape);
+  ifd_winograd_sizes z = ifd_winograd_sizes_of(&s, p->algo, p->rows, blocks);
   z.blocks = ifd_min_i64(z.blocks, p->blocks);
   z.m_plane = ifd_winograd_plane(z.blocks * z.at_once);
   return z;
