@@ -17,16 +17,16 @@ typedef struct {
   e32 half[2];
 } e64;
 
-/* Runs of less than a few cache lines by pieces that overlap: calling memcpy would cost more. */
+/* Short runs by pieces that overlap: calling memcpy would cost more. It copies long ones by rep movsb, which
+ * some processors (Zen 3 and 4) do seven times slower where both sides begin alike on their pages. */
 #define AT(type, p)     (*(type *)(p))
 #define MOVE(type, at)  AT(type, to + (at)) = AT(const type, from + (at))
 #define MOVE_ENDS(type) MOVE(type, 0), MOVE(type, n - sizeof(type))
 IFD_INLINE void copy_run(char *restrict to, const char *restrict from, size_t n) {
-  if (n > 128)
-    memcpy(to, from, n);
-  else if (n >= 64)
-    MOVE_ENDS(e64);
-  else if (n >= 32)
+  if (n >= 64) {
+    for (size_t i = 64; i < n; i += 64) MOVE(e64, i - 64);
+    MOVE(e64, n - 64);
+  } else if (n >= 32)
     MOVE_ENDS(e32);
   else if (n >= 16)
     MOVE_ENDS(e16);
