@@ -106,7 +106,7 @@ static ifd_status lower_arg(ifd_lower *x, bool least) {
   p.plain = p.kernels->arg_plain(x->in[0]->dtype, p.inner > 1);
   p.size = ifd_dtype_size(x->in[0]->dtype);
   if (!p.plain && x->in[0]->dtype != IFD_FLOAT) return IFD_OK;
-  p.results = ifd_rows_split(ifd_shape_count(s) / p.n, 2 * (double)p.n);
+  p.results = ifd_columns_split(ifd_shape_count(s) / p.n, p.inner, 2 * (double)p.n);
   x->work->algorithm = p.inner == 1 ? "rows" : "columns";
   return ifd_lower_rows(x, run_arg, &p, sizeof p, &p.results);
 }

@@ -81,7 +81,7 @@ typedef void column_fold(const void *x, void *y, int64_t n, int64_t inner, int64
 #define FOLD(name, t, acc, start, expression)                                                                \
   static void name##_##t(const void *x, void *y, int64_t n, int64_t inner, int64_t columns, bool reverse,    \
                          bool exclusive) {                                                                   \
-    enum { TILE = 256 };                                                                                     \
+    enum { TILE = 1024 };                                                                                    \
     acc running[TILE];                                                                                       \
     for (int64_t at = 0; at < columns; at += TILE) {                                                         \
       int64_t width = ifd_min_i64(columns - at, TILE);                                                       \
@@ -141,7 +141,7 @@ static ifd_status lower_cumulate(ifd_lower *x, column_fold *const folds[IFD_N_DT
                    .inner = ifd_shape_span(&in->shape, axis + 1, in->shape.rank),
                    .reverse = ifd_attr_int(x->node, "reverse"),
                    .exclusive = ifd_attr_int(x->node, "exclusive")};
-  p.columns = ifd_rows_split(ifd_tensor_count(in) / p.n, 4 * (double)p.n);
+  p.columns = ifd_columns_split(ifd_tensor_count(in) / p.n, p.inner, 4 * (double)p.n);
   x->work->algorithm = "columns";
   return ifd_lower_rows(x, run_folds, &p, sizeof p, &p.columns);
 }

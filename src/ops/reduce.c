@@ -322,7 +322,7 @@ static ifd_status lower_stages(ifd_lower *x, ifd_reduce op, const axes *a) {
     s.size = ifd_dtype_size(in->dtype);
     s.from = from;
     s.to = last ? -1 : (int64_t)x->work->shared;
-    s.results = ifd_rows_split(s.results.n, (double)s.n * (op == IFD_REDUCE_LogSumExp ? 8 : 1));
+    s.results = ifd_columns_split(s.results.n, s.inner, (double)s.n * (op == IFD_REDUCE_LogSumExp ? 8 : 1));
     if (!last) x->work->shared += (size_t)s.results.n * s.size;
     TRY(ifd_lower_rows(x, run_stage, &s, sizeof s, &s.results));
     from = s.to;

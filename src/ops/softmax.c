@@ -175,7 +175,7 @@ static ifd_status lower_lines(ifd_lower *x, bool log, bool from_axis_on) {
   softmax_params p = {.kernels = ifd_k_softmax(x->isa), .log = log};
   if (!ifd_lower_all_float(x, 1)) return IFD_OK;
   TRY(measure_lines(x, from_axis_on, &p.n, &p.inner));
-  p.lines = ifd_rows_split(ifd_tensor_count(x->in[0]) / p.n, 16 * (double)p.n);
+  p.lines = ifd_columns_split(ifd_tensor_count(x->in[0]) / p.n, p.inner, 16 * (double)p.n);
   return ifd_lower_rows(x, run_softmax, &p, sizeof p, &p.lines);
 }
 
@@ -279,7 +279,7 @@ static ifd_status lower_reduced(ifd_lower *x, line_params p, bool from_axis_on) 
   TRY(measure_lines(x, from_axis_on, &p.n, &p.inner));
   if (p.n > INT32_MAX) return IFD_OK;
   p.kernels = ifd_k_reduce(x->isa);
-  p.lines = ifd_rows_split(ifd_tensor_count(x->in[0]) / p.n, 2 * (double)p.n);
+  p.lines = ifd_columns_split(ifd_tensor_count(x->in[0]) / p.n, p.inner, 2 * (double)p.n);
   return ifd_lower_rows(x, run_lines, &p, sizeof p, &p.lines);
 }
 

@@ -12,6 +12,14 @@ typedef struct ifd_rows {
 static inline ifd_rows ifd_rows_split(int64_t n, double item_ops) {
   return (ifd_rows){n, ifd_lower_grain(n, item_ops)};
 }
+/* n columns of matrices whose rows have `inner` elements. What a task reads of a row should lie on lines of
+ * its own, and be long enough to be fetched ahead. */
+static inline ifd_rows ifd_columns_split(int64_t n, int64_t inner, double column_ops) {
+  enum { LEAST = 256 };
+  ifd_rows r = ifd_rows_split(n, column_ops);
+  if (inner > 1) r.step = ifd_max_i64(r.step, ifd_min_i64(inner, LEAST));
+  return r;
+}
 /* Items [*from, *to) of a task. */
 static inline void ifd_rows_of(const ifd_rows *r, int task, int64_t *from, int64_t *to) {
   *from = task * r->step;
