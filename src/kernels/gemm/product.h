@@ -7,9 +7,17 @@
 #include "base/checked.h"
 #include "kernels/gemm/gemm.h"
 
+/* Segments in a block of k, many where L1 has 48 KB and L2 2 MB, as processors with AVX-512 mostly have them;
+ * else few: a panel of B stays in an L1 of 32 KB, packed A and sums in an L2 of 512 KB. */
+enum { IFD_PRODUCT_MANY = 64, IFD_PRODUCT_FEW = 16 };
+#if defined(IFD_ISA_avx512)
+enum { IFD_PRODUCT_SEGMENTS = IFD_PRODUCT_MANY };
+#else /* planners, too: more blocks need more memory */
+enum { IFD_PRODUCT_SEGMENTS = IFD_PRODUCT_FEW };
+#endif
+
 enum {
   IFD_PRODUCT_ROWS = 112,     /* of A packed at a time */
-  IFD_PRODUCT_SEGMENTS = 64,  /* in a block of k, */
   IFD_PRODUCT_LONG = 256,     /* of one row, whose A is small and whose B comes in fewer, longer streams */
   IFD_PRODUCT_COLUMNS = 1024, /* for which A is packed */
   IFD_PRODUCT_OWN_B = 256,    /* whose B is packed at a time */
@@ -70,7 +78,7 @@ static inline ifd_product_scratch ifd_product_scratch_of(int64_t m, int64_t n, i
                            .columns = columns,
                            .n_k = ifd_max_i64(1, ifd_ceil_div(n_segments, ifd_product_segments(m, b)))};
   bool waits = stores || s.n_k > 1;
-  int64_t segments = ifd_max_i64(s.rows * ifd_min_i64(n_segments, IFD_PRODUCT_SEGMENTS),
+  int64_t segments = ifd_max_i64(s.rows * ifd_min_i64(n_segments, IFD_PRODUCT_MANY),
                                  ifd_min_i64(n_segments, IFD_PRODUCT_LONG));
   s.sums = 64 * (size_t)segments;
   s.b = s.sums + (waits ? sizeof(float) * (size_t)s.rows * (size_t)s.columns : 0);
