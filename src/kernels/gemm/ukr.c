@@ -175,20 +175,19 @@ IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_args *t, con
     for (int k = 0; k < 4; k++, a += 4, b += 4 * 16, next += share)
       four_steps(M, NV, sum, a, b, b_vs, next, next_vs, share);
   }
-  float *c = t->c + in->row * 16;
+  if (t->init) add_so_far(M, NV, sum, t->init + in->row * 16, 16, t->init_vs);
   if (t->finish) {
     add_bias(M, NV, sum, t->bias);
     store_whole(M, NV, sum, t, in->row);
     return;
   }
-  if (t->init) add_so_far(M, NV, sum, c, 16, t->c_vs);
+  float *c = t->c + in->row * 16;
   EACH_VECTOR EACH_ROW v16_store(c + i * 16 + v * t->c_vs, sum[i][v]);
 }
 static bool is_plain(const ifd_ukr_args *t) {
   bool chain = t->k_head == 0 && t->n_part == 0 && t->n_full <= IFD_UKR_CHAIN && !t->fetches_a && !t->take;
-  if (!chain) return false;
-  if (t->finish) return !t->init && is_whole(t) && !ifd_k_after_any(&t->after);
-  return (!t->init || t->init == t->c) && t->c_rs == 16;
+  if (!chain || (t->init && t->init_rs != 16)) return false;
+  return t->finish ? is_whole(t) && !ifd_k_after_any(&t->after) : t->c_rs == 16;
 }
 
 /* By address: a copy would be read in wider pieces than it was written in, and wait for all stores before. */
