@@ -11,15 +11,25 @@ typedef struct ifd_pieces {
   float rows[8][16]; /* middles, then coefficients, the highest power's first */
 } ifd_pieces;
 
+/* The polynomials of t's pieces; `low`: all are among the first eight. */
+IFD_INLINE v16 v16_pieces(const bool low, const ifd_pieces *p, v16 t, i16 piece) {
+#define ROW(k) (low ? v16_permute_low(v16_load(p->rows[k]), piece) : v16_permute(v16_load(p->rows[k]), piece))
+  const v16 d = v16_sub(t, ROW(0));
+  v16 v = ROW(1);
+  for (int k = 2; k < 8; k++) v = v16_fma(v, d, ROW(k));
+#undef ROW
+  return v;
+}
+
 /* Of 0 <= t <= end; NaN of NaN, and anything beyond. */
 IFD_INLINE v16 v16_piece(const ifd_pieces *p, v16 t) {
-  const v16 to_integer =
-      v16_set1(0x1.8p23f); /* rounds what it is added to, whose last bits are then the sum's */
-  const i16 piece = v16_bits(v16_fma(t, v16_fma(t, v16_set1(p->square), v16_set1(p->line)), to_integer));
-  const v16 d = v16_sub(t, v16_permute(v16_load(p->rows[0]), piece));
-  v16 v = v16_permute(v16_load(p->rows[1]), piece);
-  for (int k = 2; k < 8; k++) v = v16_fma(v, d, v16_permute(v16_load(p->rows[k]), piece));
-  return v;
+  const float to_integer = 0x1.8p23f; /* rounds what it is added to, whose last bits are then the sum's */
+  const v16 sum = v16_fma(t, v16_fma(t, v16_set1(p->square), v16_set1(p->line)), v16_set1(to_integer));
+#if defined(IFD_ISA_avx2) /* one register has eight of a row: numbers near 0, as most are, need no others */
+  if (__builtin_expect(!m16_any(v16_le(v16_set1(to_integer + 8), sum)), 1))
+    return v16_pieces(true, p, t, v16_bits(sum));
+#endif
+  return v16_pieces(false, p, t, v16_bits(sum));
 }
 
 /* Phi(-t), Phi the normal distribution function */
