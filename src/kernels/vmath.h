@@ -39,6 +39,14 @@ IFD_INLINE v16 v16_scale(v16 p, v16 n) {
   return v16_mul(v16_mul(p, v16_pow2(half)), v16_pow2(i16_sub(whole, half)));
 #endif
 }
+/* The same of n in [-126, 127], where 2^n is a float. */
+IFD_INLINE v16 v16_scale_near(v16 p, v16 n) {
+#if defined(IFD_ISA_avx512)
+  return v16_scale(p, n);
+#else
+  return v16_mul(p, v16_pow2(v16_to_i16(n)));
+#endif
+}
 
 /* ---- exp and what it makes ---- */
 
@@ -61,8 +69,9 @@ IFD_INLINE v16 v16_exp_inner(v16 x) {
 }
 /* exp(x) of x <= 0, or NaN; 0 where it would be denormal, which costs a hundred cycles */
 IFD_INLINE v16 v16_exp_down(v16 x) {
-  const v16 least = C_(-87);
-  return v16_select(v16_lt(x, least), v16_zero(), v16_exp_inner(v16_max(least, x)));
+  const v16 least = C_(-87), t = v16_max(least, x), n = v16_round(v16_mul(t, C_(0x1.715476p+0f)));
+  const v16 y = v16_scale_near(v16_add(C_(1), v16_expm1_poly(v16_minus_n_ln2(t, n))), n);
+  return v16_select(v16_lt(x, least), v16_zero(), y);
 }
 /* 2^x of x <= 0, or NaN; 0 where it would be denormal */
 IFD_INLINE v16 v16_exp2_down(v16 x) {
@@ -72,7 +81,7 @@ IFD_INLINE v16 v16_exp2_down(v16 x) {
   p = v16_step(p, f, 0x1.c6af2cp-5f);
   p = v16_step(p, f, 0x1.ebfbdap-3f);
   p = v16_step(p, f, 0x1.62e430p-1f);
-  return v16_select(v16_lt(x, least), v16_zero(), v16_scale(v16_step(p, f, 1), n));
+  return v16_select(v16_lt(x, least), v16_zero(), v16_scale_near(v16_step(p, f, 1), n));
 }
 IFD_INLINE v16 v16_exp(v16 x) { return v16_exp_inner(v16_max(C_(-104), v16_min(C_(89), x))); }
 /* exp(x) - 1 of x in [-18, 89], or NaN; not exact for |x| < 2^-125 */
