@@ -81,7 +81,7 @@ IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_
 }
 
 /* What comes after bounds, in the stored vectors of rows [row, row + n). Apart: the tiles need
- * every register. */
+ * every register. Rows side by side are done for all tiles at once, which are plain then. */
 static __attribute__((noinline)) void activate_stored(const ifd_ukr_args *t, int64_t row, int64_t n,
                                                       int64_t n_vectors) {
   for (int64_t v = 0; v < n_vectors; v++) IFD_K(ifd_k_activate)
@@ -187,7 +187,8 @@ IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_args *t, con
 static bool is_plain(const ifd_ukr_args *t) {
   bool chain = t->k_head == 0 && t->n_part == 0 && t->n_full <= IFD_UKR_CHAIN && !t->fetches_a && !t->take;
   if (!chain || (t->init && t->init_rs != 16)) return false;
-  return t->finish ? is_whole(t) && !ifd_k_after_any(&t->after) : t->c_rs == 16;
+  if (!t->finish) return t->c_rs == 16;
+  return is_whole(t) && (!ifd_k_after_any(&t->after) || t->c_rs == 16);
 }
 
 /* By address: a copy would be read in wider pieces than it was written in, and wait for all stores before. */
@@ -226,10 +227,12 @@ void IFD_K(ifd_ukr_run)(const ifd_ukr_args *t, int64_t n_rows, int64_t vectors) 
 #define ENTRY(M, NV) [0][NV][M] = tile_##M##x##NV, [1][NV][M] = plain_##M##x##NV,
   static tiles *const kernels[2][IFD_UKR_MAX_VECTORS + 1][IFD_UKR_ROWS + 1] = {TILES(ENTRY)};
   if (n_rows == 0) return;
-  tiles *const *of = kernels[is_plain(t)][vectors];
+  const bool plain = is_plain(t);
+  tiles *const *of = kernels[plain][vectors];
   int64_t n = ifd_ukr_tiles(n_rows, vectors), rows = n_rows / n, higher = n_rows % n;
   column in = {.end = higher, .n = n, .share = share_of(t, n)};
   if (higher) of[rows + 1](t, &in);
   in.end = n;
   of[rows](t, &in);
+  if (plain && t->finish && ifd_k_after_any(&t->after)) activate_stored(t, 0, n_rows, vectors);
 }
