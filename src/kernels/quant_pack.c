@@ -4,6 +4,7 @@
 
 #include "kernels/quant/quant.h"
 #include "kernels/quant/sizes.h"
+#include "kernels/quant/winograd.h"
 
 enum { LANES = 16, QUAD = 4, TAPS = 8 };
 
@@ -36,10 +37,6 @@ static layout layout_of(int64_t n, int64_t k, int lanes) {
   l.excess = l.places + ifd_quant_whole((size_t)l.most * sizeof(int32_t));
   l.len = lanes ? l.excess + (size_t)(l.most * lanes * QUAD) : l.first;
   return l;
-}
-
-size_t ifd_k_quant_packed_len(int64_t n, int64_t k, int pair_lanes) {
-  return layout_of(n, k, pair_lanes).len;
 }
 
 enum { UNSPLIT = -1 };
@@ -108,8 +105,18 @@ static void split_pairs(int8_t *packed, int64_t n, int64_t k, int lanes) {
 
 /* ---- what stays whole ---- */
 
-const int32_t *ifd_k_quant_column_sums(const int8_t *packed, int64_t n, int64_t k) {
-  return (const int32_t *)(packed + (size_t)panels(n) * panel_len(k));
+/* Bytes of 16 columns. */
+static size_t columns_len(const ifd_k_quant_matrix *m) {
+  return *m->outputs ? ifd_quant_points_len(m->outputs, m->inner) : panel_len(m->k);
+}
+
+size_t ifd_k_quant_packed_len(const ifd_k_quant_matrix *m) {
+  if (*m->outputs) return (size_t)panels(m->n) * (columns_len(m) + LANES * sizeof(int32_t));
+  return layout_of(m->n, m->k, m->pair_lanes).len;
+}
+
+const int32_t *ifd_k_quant_column_sums(const int8_t *packed, const ifd_k_quant_matrix *m) {
+  return (const int32_t *)(packed + (size_t)panels(m->n) * columns_len(m));
 }
 
 /* Which tap row i is of, or -1 for none. */
@@ -337,8 +344,12 @@ static void pack_columns(int8_t *packed, int32_t *sums, const ifd_k_quant_matrix
 int64_t ifd_k_quant_parts(const ifd_k_quant_matrix *m) { return m->pair_lanes ? 1 : panels(m->n); }
 
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from, int64_t begin, int64_t end) {
-  int32_t *sums = (int32_t *)ifd_k_quant_column_sums(packed, from->n, from->k);
+  int32_t *sums = (int32_t *)ifd_k_quant_column_sums(packed, from);
   ifd_k_quant_matrix part = *from;
+  if (*from->outputs) {
+    ifd_quant_pack_points(packed, sums, from, begin, end);
+    return;
+  }
   if (!from->pair_lanes) {
     part.b = (const uint8_t *)from->b + begin * LANES * from->b_cs;
     part.n = ifd_min_i64(from->n, end * LANES) - begin * LANES;

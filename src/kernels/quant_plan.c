@@ -2,6 +2,7 @@
 #include "kernels/launch.h"
 #include "kernels/quant/quant.h"
 #include "kernels/quant/sizes.h"
+#include "kernels/quant/winograd.h"
 #include "kernels/quotient.h"
 
 enum { QUAD = 4, LANES = 16, TILE_BYTES = 64 };
@@ -100,6 +101,65 @@ void ifd_k_quant_lines_matrix(ifd_k_quant_matrix *w, const ifd_k_quant_lines *l,
   w->line_rs = w->line, w->tap_rs = 1;
 }
 
+/* ---- Winograd ---- */
+
+/* Sums of taps that meet int8, modulo 2^32 less what is shifted out. */
+static bool fits_winograd(const ifd_k_quant_winograd *w) {
+  const int64_t most = 128 * 128 * IFD_QUANT_TAPS * IFD_QUANT_TAPS * w->c;
+  return most < (int64_t)1 << (31 - ifd_quant_shifts(w->outputs[0]) - ifd_quant_shifts(w->outputs[1]));
+}
+
+static ifd_k_quant_winograd winograd_of(const ifd_k_conv_shape *s, int64_t samples,
+                                        const int64_t outputs[2]) {
+  ifd_k_quant_winograd w = {.c = s->c / s->groups, .m = samples * s->in[IFD_K_D]};
+  for (int i = 0; i < 2; i++) {
+    w.outputs[i] = outputs[i];
+    w.tiles[i] = ifd_ceil_div(s->out[IFD_K_H + i], outputs[i]);
+    w.m *= w.tiles[i];
+  }
+  return w;
+}
+
+/* In cycles; n columns. */
+static double winograd_cost(const ifd_k_quant_winograd *w, int64_t n) {
+  const double products = 25, bytes = 6, input = 2.5, sum = 3.5, output = 12;
+  const double points = (double)ifd_quant_points(w->outputs), m = (double)w->m;
+  const double c = (double)ifd_ceil_div(w->c, LANES), panels = (double)ifd_ceil_div(n, LANES);
+  return m * points * c * panels * LANES * LANES / products +
+         (double)ifd_quant_points_len(w->outputs, w->c) * panels / bytes + m * c * points * input +
+         m * panels * (points * sum + (double)(w->outputs[0] * w->outputs[1]) * output);
+}
+
+static double direct_cost(const ifd_k_conv_shape *s, int64_t samples, int64_t n) {
+  const double products = 22, copied = 2, output = 12;
+  const double k = (double)(IFD_QUANT_TAPS * IFD_QUANT_TAPS * s->c / s->groups);
+  const double m = (double)(samples * s->in[IFD_K_D] * s->out[IFD_K_H] * s->out[IFD_K_W]),
+               panels = (double)ifd_ceil_div(n, LANES);
+  return m * (k * panels * LANES / products + k / 32 * copied + panels * output);
+}
+
+bool ifd_k_quant_winograd_init(ifd_k_quant_winograd *w, const ifd_k_conv_shape *s, int64_t samples,
+                               ifd_dot dot) {
+  static const int64_t outputs[][2] = {{2, 2}, {2, 4}, {4, 2}, {4, 4}};
+  const int64_t n = s->m / s->groups;
+  double least = direct_cost(s, samples, n);
+  bool found = false;
+  if (dot != IFD_DOT_PLAIN || !suits_lines(s)) return false;
+  for (int i = IFD_K_H; i <= IFD_K_W; i++)
+    if (s->kernel[i] != IFD_QUANT_TAPS || s->stride[i] != 1 || s->dilation[i] != 1) return false;
+  for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++) {
+    const ifd_k_quant_winograd how = winograd_of(s, samples, outputs[i]);
+    const double cost = winograd_cost(&how, n);
+    if (cost >= least || !fits_winograd(&how)) continue;
+    *w = how, least = cost, found = true;
+  }
+  return found;
+}
+
+size_t ifd_k_quant_winograd_scratch_len(const ifd_k_quant_winograd *w, int64_t tiles) {
+  return ifd_quant_winograd_sizes_of(w, tiles).len;
+}
+
 /* ---- elements ---- */
 
 /* With u = 2^-24, the most that a rounding is off, and f the factors' sum: the folded way is off by 255 fu
@@ -135,19 +195,28 @@ size_t ifd_k_quant_depthwise_scratch_len(const ifd_k_conv_shape *shape) {
   return len > quads ? len : quads;
 }
 
+/* m rows, at least so many a task and whole blocks of them, and n columns. */
+static ifd_k_quant_grid split(int64_t wish, int64_t m, int64_t n, int64_t least, int64_t whole) {
+  int64_t n_m = ifd_max_i64(1, ifd_min_i64(wish, m / least));
+  int64_t n_n = ifd_min_i64(ifd_ceil_div(wish, n_m), ifd_ceil_div(n, 128));
+  ifd_k_quant_grid g = {.m_step = ifd_ceil_div(m, n_m),
+                        .n_step = ifd_ceil_div(ifd_ceil_div(n, n_n), 64) * 64};
+  if (n_m > 1) g.m_step = ifd_ceil_div(g.m_step, whole) * whole;
+  g.n_m = ifd_ceil_div(m, g.m_step);
+  g.n_tasks = g.n_m * ifd_ceil_div(n, g.n_step);
+  return g;
+}
+
 /* A sum costs as much to finish, and a weight to read, as so many products. Rows are shared out first, since
  * a task packs the rows of A that it reads; so one thread has one task. */
 ifd_k_quant_grid ifd_k_quant_split(const ifd_k_quant_product *p, int threads) {
   const double task = 1 << 23, finish = 256, weight = 32;
   const int64_t whole = p->dot == IFD_DOT_AMX ? 2 * IFD_QUANT_TILE : 112;
   int64_t wish = ifd_tasks_worth(((double)p->m + weight) * (double)p->n * ((double)p->k + finish), task);
-  if (threads == 1) wish = 1;
-  int64_t n_m = ifd_max_i64(1, ifd_min_i64(wish, p->m / 56));
-  int64_t n_n = ifd_min_i64(ifd_ceil_div(wish, n_m), ifd_ceil_div(p->n, 128));
-  ifd_k_quant_grid g = {.m_step = ifd_ceil_div(p->m, n_m),
-                        .n_step = ifd_ceil_div(ifd_ceil_div(p->n, n_n), 64) * 64};
-  if (n_m > 1) g.m_step = ifd_ceil_div(g.m_step, whole) * whole;
-  g.n_m = ifd_ceil_div(p->m, g.m_step);
-  g.n_tasks = g.n_m * ifd_ceil_div(p->n, g.n_step);
-  return g;
+  return split(threads == 1 ? 1 : wish, p->m, p->n, 56, whole);
+}
+
+ifd_k_quant_grid ifd_k_quant_winograd_split(const ifd_k_quant_winograd *w, int64_t n, int threads) {
+  const double task = 20000;
+  return split(threads == 1 ? 1 : ifd_tasks_worth(winograd_cost(w, n), task), w->m, n, 24, 1);
 }

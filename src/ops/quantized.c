@@ -104,6 +104,7 @@ typedef struct conv_params {
   int64_t rows, step; /* depthwise: lines, lines of a task */
   bool quads, direct, by_lines;
   ifd_k_quant_lines lines;
+  ifd_k_quant_winograd winograd;
 } conv_params;
 
 static ifd_k_quant_image image_of(const conv_params *s, const ifd_args *args, int64_t group) {
@@ -115,28 +116,46 @@ static ifd_k_quant_image image_of(const conv_params *s, const ifd_args *args, in
                              .fill = (uint8_t)ifd_quant_x_zero(&s->call, args)};
 }
 
+/* Reads the image, and what `sum` becomes where something is added. */
+static ifd_k_quant_product product_of(const conv_params *s, const ifd_args *args, int64_t group,
+                                      const ifd_k_quant_image *image, ifd_k_quant_binary *sum) {
+  size_t size = (size_t)ifd_k_quant_size(s->call.out);
+  ifd_k_quant_product p = s->p;
+  p.a = image->x;
+  p.pack = s->direct ? NULL : s->call.kernels->gather;
+  p.lines = s->by_lines ? &s->lines : NULL;
+  p.source = image;
+  p.b = ifd_quant_packed(&s->call, args, group);
+  p.c = (char *)args->out[0] + (size_t)(group * p.n) * size;
+  p.finish = ifd_quant_finish_of(&s->call, args, group);
+  if (s->call.out != IFD_K_QUANT_SUM) return p;
+  *sum = ifd_quant_sum_of(&s->call, args);
+  p.finish.sum = sum;
+  p.other = (const uint8_t *)args->in[OTHER] + group * p.n;
+  return p;
+}
+
 static void run_conv(const void *params, const ifd_args *args, int task) {
   const conv_params *s = params;
   int64_t group = task / s->grid.n_tasks, part = task % s->grid.n_tasks;
   int64_t i0 = part % s->grid.n_m * s->grid.m_step, j0 = part / s->grid.n_m * s->grid.n_step;
-  size_t size = (size_t)ifd_k_quant_size(s->call.out);
   ifd_k_quant_image image = image_of(s, args, group);
-  ifd_k_quant_product p = s->p;
-  p.a = image.x;
-  p.pack = s->direct ? NULL : s->call.kernels->gather;
-  p.lines = s->by_lines ? &s->lines : NULL;
-  p.source = &image;
-  p.b = ifd_quant_packed(&s->call, args, group);
-  p.c = (char *)args->out[0] + (size_t)(group * p.n) * size;
-  p.finish = ifd_quant_finish_of(&s->call, args, group);
   ifd_k_quant_binary sum;
-  if (s->call.out == IFD_K_QUANT_SUM) {
-    sum = ifd_quant_sum_of(&s->call, args);
-    p.finish.sum = &sum;
-    p.other = (const uint8_t *)args->in[OTHER] + group * p.n;
-  }
+  ifd_k_quant_product p = product_of(s, args, group, &image, &sum);
   s->call.kernels->run(&p, i0, ifd_min_i64(i0 + s->grid.m_step, p.m), j0,
                        ifd_min_i64(j0 + s->grid.n_step, p.n), args->scratch);
+}
+
+static void run_winograd(const void *params, const ifd_args *args, int task) {
+  const conv_params *s = params;
+  int64_t group = task / s->grid.n_tasks, part = task % s->grid.n_tasks;
+  int64_t i0 = part % s->grid.n_m * s->grid.m_step, j0 = part / s->grid.n_m * s->grid.n_step;
+  ifd_k_quant_image image = image_of(s, args, group);
+  image.flip ^= 0x80, image.fill ^= 0x80;
+  ifd_k_quant_binary sum;
+  ifd_k_quant_product p = product_of(s, args, group, &image, &sum);
+  s->call.kernels->winograd(&s->winograd, &p, i0, ifd_min_i64(i0 + s->grid.m_step, s->winograd.m), j0,
+                            ifd_min_i64(j0 + s->grid.n_step, p.n), args->scratch);
 }
 
 static void run_depthwise(const void *params, const ifd_args *args, int task) {
@@ -164,6 +183,29 @@ static ifd_status lower_depthwise(ifd_lower *x, conv_params *s, const ifd_quant_
                           ifd_k_quant_depthwise_scratch_len(&s->shape));
 }
 
+/* Of all groups. */
+static ifd_quant_weights weights_of(const ifd_k_conv_shape *c) {
+  const int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2], cg = c->c / c->groups,
+                n = c->m / c->groups;
+  return (ifd_quant_weights){
+      .matrix = {.n = n, .k = taps * cg, .inner = cg, .inner_rs = taps, .outer_rs = 1, .b_cs = cg * taps},
+      .count = c->groups,
+      .stride = n * cg * taps,
+      .own_columns = true};
+}
+
+static ifd_status lower_winograd(ifd_lower *x, conv_params *s, const ifd_quant_roles *roles) {
+  const ifd_k_conv_shape *c = &s->shape;
+  ifd_quant_weights w = weights_of(c);
+  memcpy(w.matrix.outputs, s->winograd.outputs, sizeof w.matrix.outputs);
+  TRY(ifd_quant_prepare(x, &s->call, roles, &w));
+  s->p = (ifd_k_quant_product){.n = w.matrix.n, .c_rs = c->m};
+  s->grid = ifd_k_quant_winograd_split(&s->winograd, w.matrix.n, x->threads);
+  x->work->algorithm = "int8 winograd";
+  return ifd_lower_launch(x, run_winograd, s, sizeof *s, c->groups * s->grid.n_tasks,
+                          ifd_k_quant_winograd_scratch_len(&s->winograd, s->grid.m_step));
+}
+
 static bool is_pointwise(const ifd_k_conv_shape *s) {
   bool is = s->groups == 1;
   for (int d = 0; d < IFD_K_DIMS; d++)
@@ -174,17 +216,9 @@ static bool is_pointwise(const ifd_k_conv_shape *s) {
 /* Rows are the output places of all samples: integers do not mind which sample is beside them. */
 static ifd_status lower_product(ifd_lower *x, conv_params *s, const ifd_quant_roles *roles, int64_t batch) {
   const ifd_k_conv_shape *c = &s->shape;
-  int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2], cg = c->c / c->groups, n = c->m / c->groups;
-  ifd_quant_weights w = {.matrix = {.n = n,
-                                    .k = taps * cg,
-                                    .inner = cg,
-                                    .inner_rs = taps,
-                                    .outer_rs = 1,
-                                    .b_cs = cg * taps,
-                                    .pair_lanes = ifd_k_quant_pair_lanes(x->isa, ifd_cpu_dot(x->isa))},
-                         .count = c->groups,
-                         .stride = n * cg * taps,
-                         .own_columns = true};
+  int64_t cg = c->c / c->groups;
+  ifd_quant_weights w = weights_of(c);
+  w.matrix.pair_lanes = ifd_k_quant_pair_lanes(x->isa, ifd_cpu_dot(x->isa));
   s->direct = is_pointwise(c) && x->in[roles->x]->dtype == IFD_UINT8 && cg % 4 == 0;
   s->by_lines = !s->direct && ifd_k_quant_lines_init(&s->lines, c, batch, ifd_cpu_dot(x->isa),
                                                      ifd_quant_has_zero(x, roles));
@@ -192,7 +226,7 @@ static ifd_status lower_product(ifd_lower *x, conv_params *s, const ifd_quant_ro
   TRY(ifd_quant_prepare(x, &s->call, roles, &w));
   int64_t rows = batch * c->out[IFD_K_D] * c->out[IFD_K_H] * c->out[IFD_K_W];
   s->p = (ifd_k_quant_product){.m = rows,
-                               .n = n,
+                               .n = w.matrix.n,
                                .k = w.matrix.k,
                                .dot = s->call.dot,
                                .a_rs = c->c,
@@ -241,8 +275,11 @@ static ifd_status lower_conv(ifd_lower *x) {
   clip_of(x->node, "clip", &s.call.lo, &s.call.hi);
   clip_of(x->node, "sum_clip", &s.call.sum_lo, &s.call.sum_hi);
   bool depthwise = groups == c && groups == m && groups > 1 && !ifd_node_has_input(x->node, OTHER);
-  return depthwise ? lower_depthwise(x, &s, &ifd_quant_in_order, plain.dim[0])
-                   : lower_product(x, &s, &ifd_quant_in_order, plain.dim[0]);
+  if (depthwise) return lower_depthwise(x, &s, &ifd_quant_in_order, plain.dim[0]);
+  if (x->constant[W] && !ifd_quant_has_zero(x, &ifd_quant_in_order) &&
+      ifd_k_quant_winograd_init(&s.winograd, &s.shape, plain.dim[0], ifd_cpu_dot(x->isa)))
+    return lower_winograd(x, &s, &ifd_quant_in_order);
+  return lower_product(x, &s, &ifd_quant_in_order, plain.dim[0]);
 }
 
 static double cost_conv(const ifd_node *node, const ifd_shape *in, const ifd_shape *out) {

@@ -136,7 +136,7 @@ static void pack_rows(const void *source, uint8_t *to, int64_t stride, int64_t i
 static buffer pack(const operands *o, int pair_lanes) {
   const ifd_k_quant_matrix m = {o->b.f,        o->b_unsigned,    o->n,      o->k,
                                 .inner = o->k, .inner_rs = o->n, .b_cs = 1, .pair_lanes = pair_lanes};
-  buffer packed = buffer_new(ifd_k_quant_packed_len(o->n, o->k, pair_lanes));
+  buffer packed = buffer_new(ifd_k_quant_packed_len(&m));
   pack_in_parts((int8_t *)packed.f, &m);
   return packed;
 }

@@ -1,5 +1,6 @@
-/* Convolutions of bytes as products: rows that are gathered and rows that are read by lines give, on every
- * ISA and by every instruction, the sums of plain C, and write no other place. */
+/* Convolutions of bytes as products: rows that are gathered, rows that are read by lines and tiles of
+ * Winograd's algorithm give, on every ISA and by every instruction, the sums of plain C, and write no other
+ * place. */
 #include "kcheck/buffer.h"
 #include "kcheck/quant_pack.h"
 
@@ -89,7 +90,13 @@ static void drop(layer *l) {
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) buffer_free(all[i]);
 }
 
-static buffer pack(const layer *l, int64_t group, const ifd_k_quant_lines *lines, int pair_lanes) {
+/* How a layer runs: one of the two is given, or none. */
+typedef struct how {
+  const ifd_k_quant_lines *lines;
+  const ifd_k_quant_winograd *winograd;
+} how;
+
+static ifd_k_quant_matrix matrix_of(const layer *l, int64_t group, how h, int pair_lanes) {
   const ifd_k_conv_shape *s = &l->shape;
   int64_t cg = s->c / s->groups, n = s->m / s->groups, taps = count(s->kernel);
   ifd_k_quant_matrix m = {.b = (const int8_t *)l->w.f + group * n * cg * taps,
@@ -99,11 +106,18 @@ static buffer pack(const layer *l, int64_t group, const ifd_k_quant_lines *lines
                           .inner_rs = taps,
                           .outer_rs = 1,
                           .b_cs = cg * taps,
-                          .pair_lanes = pair_lanes};
-  if (lines) ifd_k_quant_lines_matrix(&m, lines, s);
-  buffer packed = buffer_new(ifd_k_quant_packed_len(n, m.k, pair_lanes));
-  pack_in_parts((int8_t *)packed.f, &m);
-  return packed;
+                          .pair_lanes = h.winograd ? 0 : pair_lanes};
+  if (h.lines) ifd_k_quant_lines_matrix(&m, h.lines, s);
+  if (h.winograd) memcpy(m.outputs, h.winograd->outputs, sizeof m.outputs);
+  return m;
+}
+
+/* What 128 less for each byte takes from the sums of columns. */
+static buffer moved_sums(const layer *l, const int8_t *packed, const ifd_k_quant_matrix *m) {
+  buffer add = buffer_new(l->zeros.len);
+  memcpy(add.f, l->zeros.f, add.len);
+  for (int64_t j = 0; j < m->n; j++) ((int32_t *)add.f)[j] = 128 * ifd_k_quant_column_sums(packed, m)[j];
+  return add;
 }
 
 /* Sums to bytes, to which others are added. */
@@ -122,30 +136,37 @@ static bool is_wanted(const layer *l, const buffer *y, bool adds) {
   return true;
 }
 
-/* All groups, in tasks of some rows; `lines` may be NULL. */
-static void check(const layer *l, ifd_isa isa, ifd_dot dot, const ifd_k_quant_lines *lines, uint64_t *state) {
+/* All groups, in tasks of some rows. */
+static void check(const layer *l, ifd_isa isa, ifd_dot dot, how h, uint64_t *state) {
+  const ifd_k_quant_lines *lines = h.lines;
+  const ifd_k_quant_winograd *w = h.winograd;
+  const struct ifd_k_quant_table *kernels = ifd_k_quant(isa);
   const ifd_k_conv_shape *s = &l->shape;
   int64_t cg = s->c / s->groups, n = s->m / s->groups, k = cg * count(s->kernel);
   const bool adds = rand_in(state, 0, 1);
   buffer y = buffer_new((size_t)(l->places * s->m * (adds ? 1 : 4)));
   for (int64_t g = 0; g < s->groups; g++) {
-    buffer packed = pack(l, g, lines, ifd_k_quant_pair_lanes(isa, dot));
+    const ifd_k_quant_matrix matrix = matrix_of(l, g, h, ifd_k_quant_pair_lanes(isa, dot));
+    buffer packed = buffer_new(ifd_k_quant_packed_len(&matrix));
+    pack_in_parts((int8_t *)packed.f, &matrix);
+    buffer add = moved_sums(l, (const int8_t *)packed.f, &matrix);
     ifd_k_quant_image image = {.shape = s,
                                .x = (const uint8_t *)l->x.f + g * cg,
                                .end = (const uint8_t *)l->x.f + l->x.len,
                                .flip = l->is_signed ? FLIP : 0,
                                .fill = FILL};
+    if (w) image.flip ^= FLIP, image.fill ^= FLIP;
     ifd_k_quant_product p = {.m = lines ? lines->m : l->places,
                              .n = n,
                              .k = lines ? lines->axis[0].pieces * lines->axis[1].pieces * lines->piece : k,
                              .dot = dot,
-                             .pack = ifd_k_quant(isa)->gather,
+                             .pack = kernels->gather,
                              .source = &image,
                              .lines = lines,
                              .b = (const int8_t *)packed.f,
                              .c = (char *)y.f + g * n * (adds ? 1 : 4),
                              .c_rs = s->m,
-                             .finish = {.add = (const int32_t *)l->zeros.f}};
+                             .finish = {.add = (const int32_t *)(w ? add.f : l->zeros.f)}};
     if (adds) {
       p.other = (const uint8_t *)l->other.f + g * n;
       p.finish = (ifd_k_quant_finish){.out = IFD_K_QUANT_SUM,
@@ -155,15 +176,20 @@ static void check(const layer *l, ifd_isa isa, ifd_dot dot, const ifd_k_quant_li
                                       .hi = 255,
                                       .sum = &sum};
     }
-    int64_t step = rand_in(state, 1, p.m);
-    buffer scratch = buffer_new(ifd_k_quant_scratch_len(&p, step));
-    for (int64_t i = 0; i < p.m; i += step)
-      ifd_k_quant(isa)->run(&p, i, i + step < p.m ? i + step : p.m, 0, n, scratch.f);
-    buffer_free(&scratch);
-    buffer_free(&packed);
+    const int64_t rows = w ? w->m : p.m, step = rand_in(state, 1, rows);
+    buffer scratch =
+        buffer_new(w ? ifd_k_quant_winograd_scratch_len(w, step) : ifd_k_quant_scratch_len(&p, step));
+    for (int64_t i = 0; i < rows; i += step) {
+      const int64_t end = i + step < rows ? i + step : rows;
+      w ? kernels->winograd(w, &p, i, end, 0, n, scratch.f) : kernels->run(&p, i, end, 0, n, scratch.f);
+    }
+    buffer_free(&scratch), buffer_free(&add), buffer_free(&packed);
   }
   if (!is_wanted(l, &y, adds))
-    fail_msg("%s dot %d %s: %d channels, %d places", ifd_isa_name(isa), dot, lines ? "by lines" : "gathered",
+    fail_msg("%s dot %d %s: %d channels, %d places", ifd_isa_name(isa), dot,
+             w       ? "by Winograd's algorithm"
+             : lines ? "by lines"
+                     : "gathered",
              (int)s->c, (int)l->places);
   buffer_free(&y);
 }
@@ -178,10 +204,10 @@ static void check_layer(counts *n, uint64_t *state, int64_t c, bool deep) {
   ifd_k_quant_lines lines;
   for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
     for (ifd_dot dot = IFD_DOT_PLAIN; dot <= ifd_cpu_dot(isa); dot++) {
-      check(&l, isa, dot, NULL, state);
+      check(&l, isa, dot, (how){0}, state);
       n->all++;
       if (!ifd_k_quant_lines_init(&lines, &l.shape, l.samples, dot, rand_in(state, 0, 3) == 0)) continue;
-      check(&l, isa, dot, &lines, state);
+      check(&l, isa, dot, (how){.lines = &lines}, state);
       n->by_lines++;
     }
   drop(&l);
@@ -204,6 +230,79 @@ static void many_channels(void **unused) {
   assert_true(4 * n.by_lines > n.all);
 }
 
+/* ---- Winograd ---- */
+
+static void check_tiles(const layer *l, int64_t height, int64_t width, uint64_t *state) {
+  const ifd_k_conv_shape *s = &l->shape;
+  ifd_k_quant_winograd w = {.c = s->c / s->groups, .outputs = {height, width}, .m = l->samples};
+  for (int i = 0; i < 2; i++) {
+    w.tiles[i] = (s->out[IFD_K_H + i] + w.outputs[i] - 1) / w.outputs[i];
+    w.m *= w.tiles[i];
+  }
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    check(l, isa, IFD_DOT_PLAIN, (how){.winograd = &w}, state);
+}
+
+static ifd_k_conv_shape draw_taps(uint64_t *state, int64_t c) {
+  ifd_k_conv_shape s = {.c = c, .m = rand_in(state, 1, 40), .groups = 1, .in = {1}, .out = {1}};
+  if (c % 2 == 0 && rand_in(state, 0, 3) == 0) s.groups = 2, s.m *= 2;
+  for (int d = 0; d < IFD_K_DIMS; d++) {
+    s.kernel[d] = d == IFD_K_D ? 1 : 3, s.stride[d] = s.dilation[d] = 1;
+    if (d == IFD_K_D) continue;
+    s.pad[d] = rand_in(state, 0, 2);
+    s.in[d] = rand_in(state, 3, 15), s.out[d] = s.in[d] + 2 * s.pad[d] - 2;
+  }
+  return s;
+}
+
+static void winograd(void **unused) {
+  (void)unused;
+  uint64_t state = 5;
+  for (int i = 0; i < 40; i++) {
+    layer l = make(&state, draw_taps(&state, rand_in(&state, 1, i % 4 ? 40 : 150)));
+    for (int64_t h = 2; h <= 4; h += 2)
+      for (int64_t w = 2; w <= 4; w += 2) check_tiles(&l, h, w, &state);
+    drop(&l);
+  }
+}
+
+/* The most channels that tiles are chosen for: the largest sums come out, of either sign. */
+static void largest_sums(void **unused) {
+  (void)unused;
+  const int64_t sizes[][2] = {{4, 4}, {4, 2}, {2, 2}}, most[] = {227, 910, 3640};
+  uint64_t state = 6;
+  for (int i = 0; i < 3; i++) {
+    ifd_k_conv_shape s = draw_taps(&state, most[i]);
+    s.groups = 1, s.m = 2, s.in[1] = s.in[2] = 4, s.pad[1] = s.pad[2] = 0, s.out[1] = s.out[2] = 2;
+    layer l = make(&state, s);
+    memset(l.x.f, l.is_signed ? 0x80 : 0, l.x.len);
+    memset(l.w.f, 0x80, l.w.len / 2), memset((char *)l.w.f + l.w.len / 2, 0x7f, l.w.len / 2);
+    memset(l.want.f, 0, l.want.len); /* of uint8 that are 0 */
+    check_tiles(&l, sizes[i][0], sizes[i][1], &state);
+    drop(&l);
+  }
+}
+
+/* Chosen for many channels of taps next to each other alone, without instructions that sum bytes. */
+static void chosen(void **unused) {
+  (void)unused;
+  uint64_t state = 7;
+  ifd_k_quant_winograd w;
+  for (int64_t c = 64; c <= 8192; c *= 2) {
+    ifd_k_conv_shape s = draw_taps(&state, c), strided, dilated;
+    s.groups = 1, s.m = 64, s.in[1] = s.in[2] = s.out[1] = s.out[2] = 28, s.pad[1] = s.pad[2] = 1;
+    strided = dilated = s;
+    strided.stride[1] = 2, strided.out[1] = 14;
+    dilated.dilation[2] = 2, dilated.out[2] = 26;
+    assert_int_equal(ifd_k_quant_winograd_init(&w, &s, 1, IFD_DOT_PLAIN), c < 3641);
+    assert_true(c >= 3641 ||
+                147456 * c * (w.outputs[0] == 4 ? 8 : 2) * (w.outputs[1] == 4 ? 8 : 2) < 1L << 31);
+    assert_false(ifd_k_quant_winograd_init(&w, &s, 1, IFD_DOT_VNNI));
+    assert_false(ifd_k_quant_winograd_init(&w, &strided, 1, IFD_DOT_PLAIN));
+    assert_false(ifd_k_quant_winograd_init(&w, &dilated, 1, IFD_DOT_PLAIN));
+  }
+}
+
 /* ---- depthwise ---- */
 
 static uint8_t as_byte(const layer *l, int64_t i, const ifd_k_quant_finish *f) {
@@ -218,7 +317,7 @@ static void check_depthwise(const layer *l, ifd_isa isa, bool quads, ifd_k_quant
   const int64_t taps = count(s->kernel), lines = l->places / s->out[IFD_K_W], step = rand_in(state, 1, lines);
   ifd_k_quant_matrix m = {.b = l->w.f, .n = s->m, .k = taps, .inner = taps, .inner_rs = 1, .b_cs = taps};
   if (quads) ifd_k_quant_quads_matrix(&m, s);
-  buffer packed = buffer_new(ifd_k_quant_packed_len(s->m, m.k, 0));
+  buffer packed = buffer_new(ifd_k_quant_packed_len(&m));
   pack_in_parts((int8_t *)packed.f, &m);
   buffer y = buffer_new((size_t)(l->places * s->m * ifd_k_quant_size(out)));
   buffer scratch = buffer_new(ifd_k_quant_depthwise_scratch_len(s));
@@ -265,6 +364,7 @@ static void depthwise(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(few_channels), cmocka_unit_test(many_channels),
-                                     cmocka_unit_test(depthwise)};
+                                     cmocka_unit_test(winograd),     cmocka_unit_test(largest_sums),
+                                     cmocka_unit_test(chosen),       cmocka_unit_test(depthwise)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

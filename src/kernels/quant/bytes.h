@@ -23,10 +23,7 @@ IFD_INLINE quads quads_unsigned(i16 a) {
 IFD_INLINE quads quads_signed(i16 a) {
   return (quads){_mm512_srai_epi16(_mm512_slli_epi16(a, 8), 8), _mm512_srai_epi16(a, 8)};
 }
-IFD_INLINE i16 dot_words(i16 sum, quads a, quads b) {
-  sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a.even, b.even));
-  return _mm512_add_epi32(sum, _mm512_madd_epi16(a.odd, b.odd));
-}
+IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
 /* Pairs whose weights sum up to at most 128, of so many columns. */
 typedef __m512i pairs;
 enum { PAIR_LANES = 16 };
@@ -65,12 +62,9 @@ IFD_INLINE quads quads_signed(i16 a) {
       {_mm256_srai_epi16(_mm256_slli_epi16(a.l, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16(a.h, 8), 8)},
       {_mm256_srai_epi16(a.l, 8), _mm256_srai_epi16(a.h, 8)}};
 }
-IFD_INLINE i16 dot_words(i16 sum, quads a, quads b) {
-  sum.l = _mm256_add_epi32(sum.l, _mm256_madd_epi16(a.even.l, b.even.l));
-  sum.h = _mm256_add_epi32(sum.h, _mm256_madd_epi16(a.even.h, b.even.h));
-  sum.l = _mm256_add_epi32(sum.l, _mm256_madd_epi16(a.odd.l, b.odd.l));
-  sum.h = _mm256_add_epi32(sum.h, _mm256_madd_epi16(a.odd.h, b.odd.h));
-  return sum;
+IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) {
+  return (i16){_mm256_add_epi32(sum.l, _mm256_madd_epi16(a.l, b.l)),
+               _mm256_add_epi32(sum.h, _mm256_madd_epi16(a.h, b.h))};
 }
 /* Pairs whose weights sum up to at most 128, of so many columns. */
 typedef __m256i pairs;
@@ -109,6 +103,20 @@ IFD_INLINE i16 dot_words(i16 sum, quads a, quads b) {
       sum.i[k] = (int32_t)((uint32_t)sum.i[k] + (uint32_t)(x * y));
     }
   return sum;
+}
+IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) {
+  for (int k = 0; k < 16; k++) {
+    int32_t even = (int16_t)a.i[k] * (int16_t)b.i[k], odd = (a.i[k] >> 16) * (b.i[k] >> 16);
+    sum.i[k] = (int32_t)((uint32_t)sum.i[k] + (uint32_t)even + (uint32_t)odd);
+  }
+  return sum;
+}
+#endif
+
+/* sum + a · b of lanes' two 16-bit words: add_words; of four bytes that are ready for it: */
+#if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
+IFD_INLINE i16 dot_words(i16 sum, quads a, quads b) {
+  return add_words(add_words(sum, a.even, b.even), a.odd, b.odd);
 }
 #endif
 
@@ -190,7 +198,7 @@ IFD_INLINE void i16_store_bytes_n(void *p, i16 a, int n) {
   for (int k = 0; k < n; k++) ((uint8_t *)p)[k] = all[k];
 }
 /* Four bytes to every lane. */
-IFD_INLINE i16 i16_set_quad(const uint8_t *p) {
+IFD_INLINE i16 i16_set_quad(const void *p) {
   int32_t quad;
   memcpy(&quad, p, sizeof quad);
   return i16_set1(quad);

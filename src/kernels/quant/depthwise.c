@@ -10,18 +10,6 @@ enum { AT_ONCE = 4 };
 #endif
 #define UNROLL_ _Pragma("GCC unroll 8")
 
-/* sum + a * b, where a is in [0, 255] and b in [-255, 255] */
-#if defined(IFD_ISA_avx512)
-IFD_INLINE i16 add_product(i16 sum, i16 a, i16 b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
-#elif defined(IFD_ISA_avx2)
-IFD_INLINE i16 add_product(i16 sum, i16 a, i16 b) {
-  return (i16){_mm256_add_epi32(sum.l, _mm256_madd_epi16(a.l, b.l)),
-               _mm256_add_epi32(sum.h, _mm256_madd_epi16(a.h, b.h))};
-}
-#else
-IFD_INLINE i16 add_product(i16 sum, i16 a, i16 b) { return i16_add(sum, i16_mul(a, b)); }
-#endif
-
 /* The packed weights of 16 channels, less their zero points, to [tap][16]. */
 static void spread_weights(int32_t *to, const int8_t *panel, i16 zero, int64_t taps) {
   for (int64_t t = 0; t < taps; t += 4) {
@@ -63,7 +51,7 @@ IFD_INLINE void sum_taps(const int N, const bool flips, const taps *t, int64_t o
     const uint8_t *x = t->lines[l].x + (t->begin + o * t->step) * pixel;
     for (int64_t k = 0; k < t->n; k++, w += 16, x += t->apart * pixel) {
       i16 wv = i16_load(w);
-      UNROLL_ for (int i = 0; i < N; i++) sum[i] = add_product(sum[i], load_pixel(x + i * next, flips), wv);
+      UNROLL_ for (int i = 0; i < N; i++) sum[i] = add_words(sum[i], load_pixel(x + i * next, flips), wv);
     }
   }
 }
@@ -77,7 +65,7 @@ static i16 sum_edge(const taps *t, int64_t o) {
       int64_t column = t->begin + o * t->step + k * t->apart;
       bool inside = column >= 0 && column < t->width && t->lines[l].x != t->fill;
       const uint8_t *x = inside ? t->lines[l].x + column * t->lines[l].pixel : t->fill;
-      sum = add_product(sum, load_pixel(x, t->flips && inside), i16_load(w));
+      sum = add_words(sum, load_pixel(x, t->flips && inside), i16_load(w));
     }
   return sum;
 }

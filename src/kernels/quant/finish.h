@@ -96,4 +96,37 @@ IFD_INLINE void ifd_quant_put(const ifd_k_quant_out out, const ifd_quant_store *
   }
 }
 
+/* 16 columns of four rows, of whole panels and B without zero points: with one store, and sums by one
+ * rounding where that is sure. */
+IFD_INLINE void ifd_quant_put_four(const ifd_k_quant_out out, const ifd_quant_store *s,
+                                   const ifd_quant_column *c, const i16 *sum, char *const *to,
+                                   char *const *from) {
+  const ifd_k_quant_binary *q = s->f.sum;
+  const float first = out == IFD_K_QUANT_SUM ? q->lo : s->f.lo,
+              last = out == IFD_K_QUANT_SUM ? q->hi : s->f.hi;
+  const int32_t zero = out == IFD_K_QUANT_SUM ? q->zero : s->f.zero;
+  const int32_t lo = (int32_t)rintf(first) + zero, hi = (int32_t)rintf(last) + zero;
+  uint8_t bytes[64];
+  i16 steps[4], y[4];
+  _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) steps[i] =
+      v16_to_i16(ifd_quant_value(s, c, i16_add(sum[i], c->add)));
+  if (out == IFD_K_QUANT_SUM) {
+    const i16 flip = i16_set1(q->b.is_signed ? 128 : 0);
+    i16 others[4];
+    v16 a[4], b[4];
+    _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
+      others[i] = i16_load_bytes(from[i]);
+      a[i] = i16_to_v16(steps[i]), b[i] = i16_to_v16(i16_xor(others[i], flip));
+    }
+    if (!ifd_quant_folded(false, q, a, b, y)) {
+      for (int i = 0; i < 4; i++) IFD_K(ifd_quant_put_sum)(q, &steps[i], from[i], to[i], 16);
+      return;
+    }
+  } else {
+    _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) y[i] = i16_add(steps[i], i16_set1(zero));
+  }
+  i16_store_nearest(bytes, y, lo < 0, lo, hi);
+  for (int i = 0; i < 4; i++) memcpy(to[i], bytes + i * 16, 16);
+}
+
 #endif

@@ -7,6 +7,8 @@
 #include "kernels/simd.h"
 
 void IFD_K(ifd_quant_gather)(const void *source, uint8_t *to, int64_t stride, int64_t i0, int64_t i1);
+void IFD_K(ifd_quant_winograd)(const ifd_k_quant_winograd *w, const ifd_k_quant_product *p, int64_t i0,
+                               int64_t i1, int64_t j0, int64_t j1, void *scratch);
 void IFD_K(ifd_quant_depthwise)(const ifd_k_quant_image *g, const int8_t *packed, const ifd_k_quant_finish *f,
                                 void *y, int64_t r0, int64_t r1, void *scratch);
 void IFD_K(ifd_quant_depthwise_quads)(const ifd_k_quant_image *g, const int8_t *packed,

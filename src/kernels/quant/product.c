@@ -139,6 +139,7 @@ static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0
 
 const struct ifd_k_quant_table IFD_K(ifd_k_quant) = {.run = run,
                                                      .gather = IFD_K(ifd_quant_gather),
+                                                     .winograd = IFD_K(ifd_quant_winograd),
                                                      .depthwise = IFD_K(ifd_quant_depthwise),
                                                      .depthwise_quads = IFD_K(ifd_quant_depthwise_quads),
                                                      .binary = IFD_K(ifd_quant_binary),

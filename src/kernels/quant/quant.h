@@ -116,9 +116,6 @@ typedef struct ifd_k_quant_product {
 
 /* Columns that a register of such pairs holds, 0 where sums of bytes do not saturate. */
 int ifd_k_quant_pair_lanes(ifd_isa isa, ifd_dot dot);
-/* Bytes of packed B, sums of columns and the most excess included; where these are. */
-size_t ifd_k_quant_packed_len(int64_t n, int64_t k, int pair_lanes);
-const int32_t *ifd_k_quant_column_sums(const int8_t *packed, int64_t n, int64_t k);
 /* first is NULL where B stays whole. Excess of column group u, of pair_lanes columns: steps [first[u],
  * first[u + 1]), each for quad quads[step] of k, with weights [step][pair_lanes][4]. */
 typedef struct ifd_k_quant_excess {
@@ -137,7 +134,11 @@ typedef struct ifd_k_quant_matrix {
   int64_t inner, inner_rs, outer_rs, b_cs;
   int64_t piece, merge, line, lines, line_rs, tap_rs; /* 0, or as said above */
   int pair_lanes;                                     /* where pairs shall be split */
+  int64_t outputs[2]; /* 0, or those of a tile: points of 3×3 taps, as ifd_k_quant_winograd says */
 } ifd_k_quant_matrix;
+/* Bytes of packed B, sums of columns and the most excess included; where these are. */
+size_t ifd_k_quant_packed_len(const ifd_k_quant_matrix *m);
+const int32_t *ifd_k_quant_column_sums(const int8_t *packed, const ifd_k_quant_matrix *m);
 /* Parts that threads may pack at the same time, and those of [begin, end). */
 int64_t ifd_k_quant_parts(const ifd_k_quant_matrix *m);
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from, int64_t begin, int64_t end);
@@ -151,12 +152,28 @@ bool ifd_k_quant_lines_init(ifd_k_quant_lines *lines, const ifd_k_conv_shape *sh
 void ifd_k_quant_lines_matrix(ifd_k_quant_matrix *weights, const ifd_k_quant_lines *lines,
                               const ifd_k_conv_shape *shape);
 
+/* Convolutions of 3×3 taps next to each other by Winograd's algorithm, in integers: inputs and weights become
+ * points of 16 bits, whose products are added in 32. Exact, since no output is so large that it would not
+ * fit; so whether a layer runs so may follow from the machine. */
+typedef struct ifd_k_quant_winograd {
+  int64_t c;          /* channels of a group */
+  int64_t outputs[2]; /* of a tile, along lines and columns: 2 or 4 */
+  int64_t tiles[2];   /* of an image */
+  int64_t m;          /* tiles of all samples */
+} ifd_k_quant_winograd;
+/* Whether a convolution of weights without zero points is better run so, and of what tiles. */
+bool ifd_k_quant_winograd_init(ifd_k_quant_winograd *w, const ifd_k_conv_shape *shape, int64_t samples,
+                               ifd_dot dot);
+size_t ifd_k_quant_winograd_scratch_len(const ifd_k_quant_winograd *w, int64_t tiles);
+
 /* C split in tasks, as many as so many threads need: no bit depends on it. Rows fastest; n_step is a multiple
  * of 64. */
 typedef struct ifd_k_quant_grid {
   int64_t m_step, n_step, n_m, n_tasks;
 } ifd_k_quant_grid;
 ifd_k_quant_grid ifd_k_quant_split(const ifd_k_quant_product *p, int threads);
+/* The same of tiles of n columns. */
+ifd_k_quant_grid ifd_k_quant_winograd_split(const ifd_k_quant_winograd *w, int64_t n, int threads);
 
 /* Whether an instruction sums four lines of taps; the weights' rows then: quads of lines, of each column. */
 static inline bool ifd_k_quant_has_quads(ifd_isa isa, ifd_dot dot) {
@@ -180,6 +197,10 @@ struct ifd_k_quant_table {
   void (*run)(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch);
   /* A product's pack, whose source is an ifd_k_quant_image. */
   void (*gather)(const void *image, uint8_t *to, int64_t stride, int64_t i0, int64_t i1);
+  /* Tiles [i0, i1) and columns [j0, j1), j0 a multiple of 16. Of p are read its source, an ifd_k_quant_image
+   * whose bytes ^ flip are int8, as is its fill; b, c, c_rs, other and a finish without zero points of B. */
+  void (*winograd)(const ifd_k_quant_winograd *w, const ifd_k_quant_product *p, int64_t i0, int64_t i1,
+                   int64_t j0, int64_t j1, void *scratch);
   /* groups = C = M, weights packed as one matrix [taps, C]: output lines [r0, r1) of all samples and planes,
    * whose first is at y. */
   void (*depthwise)(const ifd_k_quant_image *image, const int8_t *packed, const ifd_k_quant_finish *finish,

@@ -123,7 +123,8 @@ static void prepare_zeros(const ifd_quant_call *c, const ifd_args *args, const c
 static void prepare_sums(const ifd_quant_call *c, const ifd_args *args, const columns *k, const int32_t *sums,
                          int64_t at) {
   const int64_t n = c->w.matrix.n;
-  const uint32_t x0 = (uint32_t)ifd_quant_x_zero(c, args), terms = (uint32_t)c->w.matrix.k;
+  const uint32_t x0 = (uint32_t)ifd_quant_x_zero(c, args) - (*c->w.matrix.outputs ? 128 : 0),
+                 terms = (uint32_t)c->w.matrix.k;
   const uint32_t *bias =
       c->roles.bias >= 0 && !c->bias_is_float ? (const uint32_t *)args->in[c->roles.bias] + at : NULL;
   for (int64_t j = 0; j < n; j++)
@@ -145,14 +146,14 @@ static void prepare_scales(const ifd_quant_call *c, const ifd_args *args, const 
 /* A task is a matrix. */
 static void run_prepare(const void *params, const ifd_args *args, int task) {
   const ifd_quant_call *c = params;
-  int64_t n = c->w.matrix.n, k = c->w.matrix.k, at = c->w.own_columns ? task * n : 0;
+  int64_t n = c->w.matrix.n, at = c->w.own_columns ? task * n : 0;
   if (!c->packed) {
     ifd_k_quant_matrix m = c->w.matrix;
     m.b = (const char *)args->in[c->roles.w] + task * c->w.stride;
     ifd_k_quant_pack_b((int8_t *)args->shared + c->packed_at + (size_t)task * c->packed_step, &m, 0,
                        ifd_k_quant_parts(&m));
   }
-  const int32_t *sums = ifd_k_quant_column_sums(ifd_quant_packed(c, args, task), n, k);
+  const int32_t *sums = ifd_k_quant_column_sums(ifd_quant_packed(c, args, task), &c->w.matrix);
   columns to = columns_of(c, args, task);
   memset(to.add, 0, sizeof(int32_t) * 4 * (size_t)padded(n));
   prepare_zeros(c, args, &to, at);
@@ -162,9 +163,7 @@ static void run_prepare(const void *params, const ifd_args *args, int task) {
 
 /* ---- lowering ---- */
 
-static size_t packed_step(const ifd_k_quant_matrix *m) {
-  return (ifd_k_quant_packed_len(m->n, m->k, m->pair_lanes) + 63) / 64 * 64;
-}
+static size_t packed_step(const ifd_k_quant_matrix *m) { return (ifd_k_quant_packed_len(m) + 63) / 64 * 64; }
 
 /* A share is parts of matrices, one behind another. */
 static void pack_matrices(void *to, const void *from, const void *params, int share, int n_shares) {
