@@ -1,9 +1,13 @@
 #include "kernels/conv/line.h"
+#include "kernels/part.h"
 
-/* Neighbouring outputs whose sums are in registers together. */
+/* Neighbouring outputs whose sums are in registers together, a part of their lanes at a time. */
 #if defined(IFD_ISA_avx512)
 enum { AT_ONCE = 14 };
 #define TILES(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#elif defined(IFD_ISA_avx2)
+enum { AT_ONCE = 12 };
+#define TILES(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 #else
 enum { AT_ONCE = 4 };
 #define TILES(X) X(1) X(2) X(3) X(4)
@@ -19,27 +23,40 @@ typedef struct row {
   const float *other;
 } row;
 
-IFD_INLINE v16 first_sum(const ifd_conv_sink *to, int64_t o) {
-  return to->init ? v16_load(to->init + o * 16) : v16_zero();
+/* Outputs of a tile: of halves, weights and a column are in registers, too. */
+IFD_INLINE int at_once(const int n_w) { return IFD_PART == 16 || n_w <= 3 ? AT_ONCE : 15 - n_w; }
+
+IFD_INLINE v16 first_sum(const ifd_conv_sink *to, int64_t o, int lane) {
+  return to->init ? part_load(to->init + o * 16 + lane) : v16_zero();
 }
 
-/* Sums of N outputs from o on. */
-IFD_INLINE void put(const int N, const ifd_conv_sink *to, const row *r, int64_t o, v16 *sum) {
+/* Sums of N outputs from o on, as ifd_conv_fused_of; whatever a store may change is read before. */
+IFD_INLINE void put(const int N, const ifd_conv_sink *to, const row *r, int64_t o, int lane, v16 *sum) {
   const ifd_conv_fused *f = &to->fused;
-  const float *other = r->other ? r->other + o * 16 : NULL;
-  if (other)
-    UNROLL_ for (int i = 0; i < N; i++) sum[i] = ifd_conv_fused_of(f, sum[i], other + i * 16);
-  else if (f->fits || f->waits)
-    UNROLL_ for (int i = 0; i < N; i++) sum[i] = ifd_conv_fused_of(f, sum[i], NULL);
-  UNROLL_ for (int i = 0; i < N; i++) v16_store(r->y + (o + i) * 16, sum[i]);
+  const float *other = r->other ? r->other + o * 16 + lane : NULL;
+  float *y = r->y + o * 16 + lane;
+  if (f->fits || f->waits) {
+    const float *bias = (const float *)&f->bias, *lo = (const float *)&f->lo, *hi = (const float *)&f->hi;
+    const v16 b = part_load(bias + lane), l = part_load(lo + lane), h = part_load(hi + lane);
+    const m16 lanes = m16_first(f->n_lanes - lane);
+    if (other) UNROLL_ for (int i = 0; i < N; i++) {
+        v16 v = v16_rounded(f->rounding, v16_add(sum[i], b));
+        sum[i] = v16_add(v, part_load(other + i * 16));
+      }
+    else
+      UNROLL_ for (int i = 0; i < N; i++) sum[i] = v16_add(sum[i], b);
+    UNROLL_ for (int i = 0; i < N; i++) sum[i] =
+        v16_select(lanes, v16_min(h, v16_max(l, sum[i])), v16_zero());
+  }
+  UNROLL_ for (int i = 0; i < N; i++) part_store(y + i * 16, sum[i]);
 }
 
 /* The taps of one line of x, for N outputs side by side. */
 IFD_INLINE void sum_taps(const int N, const ifd_conv_line *l, const float *x, const float *w, v16 *sum) {
   for (int64_t k = 0; k < l->n_w; k++) {
-    v16 wv = v16_load(w + k * 16);
+    v16 wv = part_load(w + k * 16);
     UNROLL_ for (int i = 0; i < N; i++) sum[i] =
-        v16_fma(v16_load(x + (i * l->step + k * l->tap_step) * 16), wv, sum[i]);
+        v16_fma(part_load(x + (i * l->step + k * l->tap_step) * 16), wv, sum[i]);
   }
 }
 
@@ -53,11 +70,11 @@ typedef struct columns {
 IFD_INLINE void sum_columns(const int N, const int n_w, const int step, const columns *in, const float *x,
                             const float *w, v16 *sum) {
   v16 wv[MAX_TAPS];
-  UNROLL_ for (int k = 0; k < n_w; k++) wv[k] = v16_load(w + k * 16);
+  UNROLL_ for (int k = 0; k < n_w; k++) wv[k] = part_load(w + k * 16);
   UNROLL_ for (int j = 0; j < (N - 1) * step + n_w; j++) {
     if (in && j < n_w - 1 && j < in->first) continue;
     if (in && j > (N - 1) * step && j >= in->end) continue;
-    v16 xv = v16_keep(v16_load(x + j * 16));
+    v16 xv = part_keep(part_load(x + j * 16));
     UNROLL_ for (int k = 0; k < n_w; k++) {
       int i = (j - k) / step;
       if (j >= k && (j - k) % step == 0 && i < N) sum[i] = v16_fma(xv, wv[k], sum[i]);
@@ -73,45 +90,58 @@ IFD_INLINE void sum_line(const int N, const ifd_conv_line *l, const float *x, co
   for (; k < l->n_w; k++) sum_columns(N, 1, 1, NULL, x + k * 16, w + k * 16, sum);
 }
 
-/* Outputs [o, o + N), of whose columns those `in` are inside the line; NULL: all. n_w and step are constants,
- * or n_w is 0. */
-IFD_INLINE void sum_tile(const int N, const int n_w, const int step, const ifd_conv_line *l, const row *r,
-                         const columns *in, int64_t o, const ifd_conv_sink *to) {
+/* Part `lane` of outputs [o, o + N), of whose columns those `in` are inside the line; NULL: all. n_w and step
+ * are constants, or n_w is 0. */
+IFD_INLINE void sum_part(const int N, const int n_w, const int step, const ifd_conv_line *l, const row *r,
+                         const columns *in, int64_t o, int lane, const ifd_conv_sink *to) {
   v16 sum[AT_ONCE];
-  UNROLL_ for (int i = 0; i < N; i++) sum[i] = first_sum(to, o + i);
-  int64_t at = r->x + (l->begin + o * l->step) * 16;
-  for (int64_t p = 0; p < l->n_c * l->n_d; p++) {
-    int64_t c = l->n_d == 1 ? p : p / l->n_d, d = p - c * l->n_d;
-    const float *x_c = l->x + c * l->x_c, *w_c = l->w + c * l->w_c;
-    const ifd_conv_tap_line *line = l->lines + d * l->n_h + r->first, *end = line + (r->end - r->first);
-    for (; line < end; line++) {
-      const float *x = x_c + (line->x + at), *w = w_c + line->w;
-      if (n_w)
-        sum_columns(N, n_w, step, in, x, w, sum);
-      else if (step)
-        sum_line(N, l, x, w, sum);
-      else
-        sum_taps(N, l, x, w, sum);
-    }
+  UNROLL_ for (int i = 0; i < N; i++) sum[i] = first_sum(to, o + i, lane);
+  int64_t at = r->x + (l->begin + o * l->step) * 16 + lane, n_lines = r->end - r->first;
+  const float *x_c = l->x + at, *w_c = l->w + lane;
+  for (int64_t c = 0; c < l->n_c; c++, x_c += l->x_c, w_c += l->w_c) {
+    const ifd_conv_tap_line *line = l->lines + r->first;
+    for (int64_t d = 0; d < l->n_d; d++, line += l->n_h - n_lines)
+      for (const ifd_conv_tap_line *end = line + n_lines; line < end; line++) {
+        const float *x = x_c + line->x, *w = w_c + line->w;
+        if (n_w)
+          sum_columns(N, n_w, step, in, x, w, sum);
+        else if (step)
+          sum_line(N, l, x, w, sum);
+        else
+          sum_taps(N, l, x, w, sum);
+      }
   }
-  put(N, to, r, o, sum);
+  put(N, to, r, o, lane, sum);
 }
 
-/* Output o, of which some tap lies outside the line. */
-IFD_INLINE void sum_edge(const ifd_conv_line *l, const row *r, int64_t o, const ifd_conv_sink *to) {
+IFD_INLINE void sum_tile(const int N, const int n_w, const int step, const ifd_conv_line *l, const row *r,
+                         const columns *in, int64_t o, const ifd_conv_sink *to) {
+  if (N > at_once(n_w)) return; /* no such tile is asked for */
+  for (int lane = 0; lane < 16; lane += IFD_PART) sum_part(N, n_w, step, l, r, in, o, lane, to);
+}
+
+/* Part `lane` of output o, of which some tap lies outside the line. */
+IFD_INLINE void sum_edge(const ifd_conv_line *l, const row *r, int64_t o, int lane, const ifd_conv_sink *to) {
   const ifd_conv_axis axis = {.begin = l->begin, .step = l->step, .n_taps = l->n_w, .tap_step = l->tap_step};
   int64_t first, n = ifd_conv_taps_inside(&axis, l->width, o, &first);
-  int64_t at = r->x + (l->begin + o * l->step + first * l->tap_step) * 16;
-  v16 sum = first_sum(to, o);
+  int64_t at = r->x + (l->begin + o * l->step + first * l->tap_step) * 16 + lane;
+  v16 sum = first_sum(to, o, lane);
   for (int64_t c = 0; c < l->n_c; c++)
     for (int64_t d = 0; d < l->n_d; d++)
       for (int64_t i = r->first; i < r->end; i++) {
         const ifd_conv_tap_line *line = l->lines + d * l->n_h + i;
-        const float *x = l->x + (c * l->x_c + line->x + at), *w = l->w + c * l->w_c + line->w + first * 16;
+        const float *x = l->x + (c * l->x_c + line->x + at);
+        const float *w = l->w + c * l->w_c + line->w + first * 16 + lane;
         for (int64_t k = 0; k < n; k++)
-          sum = v16_fma(v16_load(x + k * l->tap_step * 16), v16_load(w + k * 16), sum);
+          sum = v16_fma(part_load(x + k * l->tap_step * 16), part_load(w + k * 16), sum);
       }
-  put(1, to, r, o, &sum);
+  put(1, to, r, o, lane, &sum);
+}
+
+/* Outputs [o, end) of such a kind. */
+static void sum_edges(const ifd_conv_line *l, const row *r, int64_t o, int64_t end, const ifd_conv_sink *to) {
+  for (; o < end; o++)
+    for (int lane = 0; lane < 16; lane += IFD_PART) sum_edge(l, r, o, lane, to);
 }
 
 /* Outputs [o, o + n), at most a tile's. */
@@ -131,13 +161,13 @@ IFD_INLINE void run_tile(const int n_w, const int step, const ifd_conv_line *l, 
   if (n_w > 1 && in.first < n_w && all - in.end < n_w) switch (n) {
       TILES(ENDS)
     }
-  for (int64_t i = o; i < o + n; i++) sum_edge(l, r, i, to);
+  sum_edges(l, r, o, o + n, to);
 }
 
 /* Outputs [o, end), in tiles as even as may be. */
 IFD_INLINE void run_tiles(const int n_w, const int step, const ifd_conv_line *l, const row *r, int64_t o,
                           int64_t end, const ifd_conv_sink *to) {
-  int64_t n = end - o, n_tiles = ifd_ceil_div(n, AT_ONCE), at = o;
+  int64_t n = end - o, n_tiles = ifd_ceil_div(n, at_once(n_w)), at = o;
   for (int64_t i = 0; i < n_tiles; i++) {
     int64_t next = o + n * (i + 1) / n_tiles;
     run_tile(n_w, step, l, r, at, next - at, to);
@@ -154,12 +184,10 @@ IFD_INLINE void run_row(const int n_w, const int step, const ifd_conv_line *l, c
   int64_t past = most < l->width ? (l->width - 1 - most) / l->step + 1 : 0;
   past = l->n_w == 0 ? 0 : ifd_min_i64(past, end);
   if (n_w > 1) first = o, past = end;
-  for (; o < ifd_min_i64(end, first); o++) sum_edge(l, r, o, to);
-  if (o < past) {
-    run_tiles(n_w, step, l, r, o, past, to);
-    o = past;
-  }
-  for (; o < end; o++) sum_edge(l, r, o, to);
+  first = ifd_max_i64(o, ifd_min_i64(end, first)), past = ifd_max_i64(first, past);
+  sum_edges(l, r, o, first, to);
+  if (first < past) run_tiles(n_w, step, l, r, first, past, to);
+  sum_edges(l, r, past, end, to);
 }
 
 IFD_INLINE void run_rows(const int n_w, const int step, const ifd_conv_line *l, int64_t begin, int64_t end,

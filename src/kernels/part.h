@@ -1,0 +1,30 @@
+/* Sixteen lanes in as many steps as they take registers: a part is PART of them, the low ones of a v16 whose
+ * others are of no account, so that the compiler leaves them out. Sums that would fill twice as many
+ * registers are made part by part. */
+#ifndef IFD_KERNELS_PART_H
+#define IFD_KERNELS_PART_H
+
+#include "kernels/simd.h"
+
+#if defined(IFD_ISA_avx2)
+enum { IFD_PART = 8 };
+IFD_INLINE v16 part_load(const float *p) { return (v16){.l = _mm256_loadu_ps(p)}; }
+IFD_INLINE void part_store(float *p, v16 a) { _mm256_storeu_ps(p, a.l); }
+IFD_INLINE i16 part_load_lanes(const int32_t *p) {
+  return (i16){.l = _mm256_loadu_si256((const __m256i *)p)};
+}
+/* lane k is lane i[k] mod IFD_PART of a */
+IFD_INLINE v16 part_permute(v16 a, i16 i) { return (v16){.l = _mm256_permutevar8x32_ps(a.l, i.l)}; }
+IFD_INLINE v16 part_keep(v16 a) {
+  __asm__("" : "+x"(a.l));
+  return a;
+}
+#else
+enum { IFD_PART = 16 };
+IFD_INLINE v16 part_load(const float *p) { return v16_load(p); }
+IFD_INLINE void part_store(float *p, v16 a) { v16_store(p, a); }
+IFD_INLINE i16 part_load_lanes(const int32_t *p) { return i16_load(p); }
+IFD_INLINE v16 part_permute(v16 a, i16 i) { return v16_permute(a, i); }
+IFD_INLINE v16 part_keep(v16 a) { return v16_keep(a); }
+#endif
+#endif
