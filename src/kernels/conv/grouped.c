@@ -2,6 +2,7 @@
  * are its lines. With several input channels to a group, each is spread over the lanes of the outputs that
  * read it, and then met as by a depthwise convolution. */
 #include "kernels/conv/line.h"
+#include "kernels/part.h"
 #include <string.h>
 
 enum { TOGETHER = 8 };
@@ -243,6 +244,12 @@ static int sources_from(const ifd_conv_task *t, ifd_k_lanes *to, const int64_t *
   return l;
 }
 
+static bool is_level(const ifd_conv_sources *s, int end) {
+  bool level = s->n == 1;
+  for (int l = 0; l < end; l++) level = level && s->from->from[l] / IFD_PART == l / IFD_PART;
+  return level;
+}
+
 /* Where the lanes of a block of outputs find each input channel of their groups. */
 static void find_sources(const lines *g, ifd_conv_sources *to) {
   const ifd_conv_task *t = g->t;
@@ -253,6 +260,7 @@ static void find_sources(const lines *g, ifd_conv_sources *to) {
   for (int64_t k = 0; k < c; k++) {
     to[k].n = 0;
     for (int l = 0; l < end;) l = sources_from(t, &to[k].from[to[k].n++], at, k, l, end);
+    to[k].level = is_level(&to[k], end);
   }
 }
 
@@ -263,22 +271,25 @@ static void spread_channel(float *to, const ifd_conv_sources *s, int64_t at, int
   IFD_K(ifd_conv_pick)(to, from, s->n, n);
 }
 
-/* The same of K channels that come from one block; lanes that no source gives are of no account. */
+/* The same of K level channels of one block; lanes that no source gives are of no account. */
 IFD_INLINE void spread_together(const int K, float *to, int64_t apart, const ifd_conv_sources *s, int64_t at,
                                 int64_t n) {
-  const float *x = s->from->x + at * 16;
-  i16 lanes[TOGETHER];
-  UNROLL_ for (int k = 0; k < K; k++) lanes[k] = i16_and(i16_load(s[k].from->from), i16_set1(15));
-  for (int64_t i = 0; i < n; i++) {
-    v16 xv = v16_load(x + i * 16);
-    UNROLL_ for (int k = 0; k < K; k++) v16_store(to + k * apart + i * 16, v16_permute(xv, lanes[k]));
+  for (int lane = 0; lane < 16; lane += IFD_PART) {
+    const float *x = s->from->x + at * 16 + lane;
+    i16 lanes[TOGETHER];
+    UNROLL_ for (int k = 0; k < K; k++) lanes[k] = part_load_lanes(s[k].from->from + lane);
+    for (int64_t i = 0; i < n; i++) {
+      v16 xv = part_load(x + i * 16);
+      UNROLL_ for (int k = 0; k < K; k++)
+          part_store(to + k * apart + i * 16 + lane, part_permute(xv, lanes[k]));
+    }
   }
 }
 
-/* How many channels from the first on, of up to n, come from one block. */
+/* How many channels from the first on, of up to n, are level and come from one block. */
 static int64_t same_block(const ifd_conv_sources *s, int64_t n) {
   int64_t k = 0;
-  while (k < n && s[k].n == 1 && s[k].from->x == s->from->x) k++;
+  while (k < n && s[k].level && s[k].from->x == s->from->x) k++;
   return k;
 }
 

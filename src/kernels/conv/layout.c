@@ -1,6 +1,7 @@
 /* Images between planes, pixels and blocks of 16 channels. */
 #include "kernels/conv/task.h"
 #include "kernels/gemm/pack.h"
+#include "kernels/part.h"
 #include "kernels/transpose.h"
 
 void IFD_K(ifd_conv_planar_to_blocked)(float *y, const float *x, int64_t c, int64_t n_pixels, int64_t b0,
@@ -57,30 +58,61 @@ void IFD_K(ifd_conv_blocked_to_pixels)(float *y, const float *x, int64_t c, int6
   }
 }
 
-/* n is a constant where there are few, as there mostly are. */
-IFD_INLINE void pick_from(const int n, float *y, const ifd_k_lanes *lanes, int64_t n_pixels) {
-  const float *x[16];
-  i16 from[16];
-  m16 taken[16];
-  for (int i = 0; i < n; i++) {
-    i16 lane = i16_load(lanes[i].from);
-    x[i] = lanes[i].x;
-    from[i] = i16_and(lane, i16_set1(15));
-    taken[i] = v16_le(v16_zero(), i16_to_v16(lane));
+/* A part of another block, of which each lane of a part comes that is taken. */
+typedef struct source {
+  const float *x;
+  i16 from;
+  m16 taken;
+} source;
+
+/* What gives lanes to the part from `lane` on. */
+static int sources_of(source *to, const ifd_k_lanes *lanes, int n, int lane) {
+  int n_sources = 0;
+  for (int i = 0; i < n * (16 / IFD_PART); i++) {
+    const int block = i / (16 / IFD_PART), first = i % (16 / IFD_PART) * IFD_PART;
+    int32_t from[16] = {0}, taken[16] = {0}, any = 0;
+    for (int l = 0; l < IFD_PART; l++) {
+      from[l] = lanes[block].from[lane + l] - first;
+      taken[l] = from[l] >= 0 && from[l] < IFD_PART;
+      any |= taken[l];
+    }
+    if (any)
+      to[n_sources++] = (source){lanes[block].x + first, part_load_lanes(from),
+                                 v16_lt(v16_zero(), i16_to_v16(part_load_lanes(taken)))};
   }
+  return n_sources;
+}
+
+/* n is a constant where there are few, as there mostly are. */
+IFD_INLINE void pick_from(const int n, float *y, const source *sources, int64_t n_pixels) {
+  source s[16]; /* in registers: stores to y leave it alone */
+  for (int i = 0; i < n; i++) s[i] = sources[i];
   for (int64_t p = 0; p < n_pixels; p++) {
     v16 v = v16_zero();
-    for (int i = 0; i < n; i++) v = v16_select(taken[i], v16_permute(v16_load(x[i] + p * 16), from[i]), v);
-    v16_store(y + p * 16, v);
+    for (int i = 0; i < n; i++)
+      v = v16_select(s[i].taken, part_permute(part_load(s[i].x + p * 16), s[i].from), v);
+    part_store(y + p * 16, v);
+  }
+}
+
+static void pick_part(float *y, const source *s, int n, int64_t n_pixels) {
+  switch (n) {
+  case 1: pick_from(1, y, s, n_pixels); break;
+  case 2: pick_from(2, y, s, n_pixels); break;
+  case 3: pick_from(3, y, s, n_pixels); break;
+  case 4: pick_from(4, y, s, n_pixels); break;
+  default: pick_from(n, y, s, n_pixels);
   }
 }
 
 void IFD_K(ifd_conv_pick)(float *y, const ifd_k_lanes *lanes, int n, int64_t n_pixels) {
-  switch (n) {
-  case 1: pick_from(1, y, lanes, n_pixels); break;
-  case 2: pick_from(2, y, lanes, n_pixels); break;
-  case 3: pick_from(3, y, lanes, n_pixels); break;
-  case 4: pick_from(4, y, lanes, n_pixels); break;
-  default: pick_from(n, y, lanes, n_pixels);
-  }
+  enum { NEAR = 64 }; /* pixels that stay in L1 */
+  source sources[16 / IFD_PART][16];
+  int n_sources[16 / IFD_PART];
+  for (int i = 0; i < 16 / IFD_PART; i++) n_sources[i] = sources_of(sources[i], lanes, n, i * IFD_PART);
+  for (int64_t p = 0; p < n_pixels; p += NEAR)
+    for (int i = 0; i < 16 / IFD_PART; i++) {
+      pick_part(y + p * 16 + i * IFD_PART, sources[i], n_sources[i], ifd_min_i64(NEAR, n_pixels - p));
+      for (int k = 0; k < n_sources[i]; k++) sources[i][k].x += NEAR * 16;
+    }
 }

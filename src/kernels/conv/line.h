@@ -12,6 +12,7 @@
 /* The blocks that the lanes of 16 output channels read one input channel of their groups from. */
 typedef struct ifd_conv_sources {
   int n;
+  bool level; /* it is one, and lanes come from their own part of it (kernels/part.h) */
   ifd_k_lanes from[16];
 } ifd_conv_sources;
 
