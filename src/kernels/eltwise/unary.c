@@ -108,13 +108,21 @@ PLAIN(floor_double, double, double, floor(x[i]))
 PLAIN(ceil_double, double, double, ceil(x[i]))
 PLAIN(round_double, double, double, rint(x[i]))
 
+typedef union double_word {
+  double value;
+  uint64_t bits;
+} double_word;
+/* condition ? a : b, both computed: what is chosen by bits takes no branch, and loops become vectors. */
+IFD_INLINE double choose_double(bool condition, double a, double b) {
+  const double_word yes = {a}, no = {b};
+  const uint64_t mask = -(uint64_t)condition;
+  return (double_word){.bits = (yes.bits & mask) | (no.bits & ~mask)}.value;
+}
+
 /* e^x for x in [1, 45]: 2^n times a quotient of polynomials in what remains of x, whose coefficients are
  * those of S. Moshier's Cephes library (exp.c). Adding 1.5 * 2^52 rounds, and leaves n in the last bits. */
 IFD_INLINE double exp_double(double x) {
-  union {
-    double value;
-    uint64_t bits;
-  } shifted = {x * 0x1.71547652b82fep0 + 0x1.8p52}, scale;
+  double_word shifted = {x * 0x1.71547652b82fep0 + 0x1.8p52}, scale;
   const double n = shifted.value - 0x1.8p52, r = (x - n * 0x1.62e4p-1) - n * 1.42860682030941723212e-6;
   const double z = r * r;
   const double p = r * ((1.26177193074810590878e-4 * z + 3.02994407707441961300e-2) * z + 1);
@@ -129,8 +137,8 @@ IFD_INLINE double tanh_of(double x) {
   const double p = (-9.64399179425052238628e-1 * z - 9.92877231001918586564e1) * z - 1.61468768441708447952e3;
   const double q =
       ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z + 4.84406305325125486048e3;
-  const double large = 1 - 2 / (exp_double(a < 22.5 ? 2 * a : 45) + 1);
-  return copysign(a >= 0.625 ? large : a + a * z * (p / q), x);
+  const double large = 1 - 2 / (exp_double(choose_double(a < 22.5, 2 * a, 45)) + 1);
+  return copysign(choose_double(a >= 0.625, large, a + a * z * (p / q)), x);
 }
 PLAIN(tanh_double, double, double, tanh_of(x[i]))
 
