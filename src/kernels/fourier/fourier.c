@@ -1,4 +1,5 @@
 #include "kernels/fourier/fourier.h"
+#include "kernels/part.h"
 #include "kernels/transpose.h"
 
 #define UNROLL_ _Pragma("GCC unroll 8")
@@ -9,9 +10,10 @@ typedef struct number {
 } number;
 
 IFD_INLINE number load(const float *z) { return (number){v16_load(z), v16_load(z + 16)}; }
-IFD_INLINE void store(float *z, number a) {
-  v16_store(z, a.re);
-  v16_store(z + 16, a.im);
+IFD_INLINE number load_part(const float *z) { return (number){part_load(z), part_load(z + 16)}; }
+IFD_INLINE void store_part(float *z, number a) {
+  part_store(z, a.re);
+  part_store(z + 16, a.im);
 }
 IFD_INLINE number spread(ifd_fourier_number w) { return (number){v16_set1(w.re), v16_set1(w.im)}; }
 IFD_INLINE number add(number a, number b) { return (number){v16_add(a.re, b.re), v16_add(a.im, b.im)}; }
@@ -67,18 +69,23 @@ IFD_INLINE void join(const int p, const stage *g, number a[]) {
     join_any(p, g, a);
 }
 
-IFD_INLINE void run_stage(const int p, const stage *g, float *z) {
+/* Of the frames from z on, as many as a part has. */
+IFD_INLINE void run_stage_part(const int p, const stage *g, float *z) {
   const int64_t whole = g->len * p;
   for (int64_t k = 0; k < g->len; k++) {
     number turn[IFD_FOURIER_MAX_RADIX], a[IFD_FOURIER_MAX_RADIX];
     UNROLL_ for (int r = 1; r < p; r++) turn[r] = spread(g->roots[r * k * (g->half / whole)]);
     for (float *at = z + k * 32; at < z + g->half * 32; at += whole * 32) {
-      UNROLL_ for (int r = 0; r < p; r++) a[r] = load(at + r * g->len * 32);
+      UNROLL_ for (int r = 0; r < p; r++) a[r] = load_part(at + r * g->len * 32);
       if (k) UNROLL_ for (int r = 1; r < p; r++) a[r] = multiply(a[r], turn[r]);
       join(p, g, a);
-      UNROLL_ for (int r = 0; r < p; r++) store(at + r * g->len * 32, a[r]);
+      UNROLL_ for (int r = 0; r < p; r++) store_part(at + r * g->len * 32, a[r]);
     }
   }
+}
+
+IFD_INLINE void run_stage(const int p, const stage *g, float *z) {
+  for (int lane = 0; lane < 16; lane += IFD_PART) run_stage_part(p, g, z + lane);
 }
 
 static void run_stages(const ifd_k_transform *f, float *z) {
