@@ -19,6 +19,15 @@ IFD_INLINE v16 part_keep(v16 a) {
   __asm__("" : "+x"(a.l));
   return a;
 }
+/* the i-th part of a vector */
+IFD_INLINE v16 part_of(v16 a, int i) { return i ? (v16){.l = a.h} : a; }
+IFD_INLINE m16 part_of_lanes(m16 a, int i) { return i ? (m16){.l = a.h} : a; }
+/* p, of which the compiler does not know how it came about: else it computes the addresses of all that a
+ * function reads and writes before anything else, and keeps them in memory */
+IFD_INLINE void *part_address(const void *p) {
+  __asm__("" : "+r"(p));
+  return (void *)p;
+}
 #else
 enum { IFD_PART = 16 };
 IFD_INLINE v16 part_load(const float *p) { return v16_load(p); }
@@ -26,5 +35,8 @@ IFD_INLINE void part_store(float *p, v16 a) { v16_store(p, a); }
 IFD_INLINE i16 part_load_lanes(const int32_t *p) { return i16_load(p); }
 IFD_INLINE v16 part_permute(v16 a, i16 i) { return v16_permute(a, i); }
 IFD_INLINE v16 part_keep(v16 a) { return v16_keep(a); }
+IFD_INLINE v16 part_of(v16 a, int i) { return (void)i, a; }
+IFD_INLINE m16 part_of_lanes(m16 a, int i) { return (void)i, a; }
+IFD_INLINE void *part_address(const void *p) { return (void *)p; }
 #endif
 #endif

@@ -4,6 +4,7 @@
 
 #include "kernels/conv/phase.h"
 #include "kernels/gemm/product.h"
+#include "kernels/part.h"
 #include "kernels/simd.h"
 
 /* A task: rows [r0, r1) and blocks [b0, b1) of 16 output channels of a part of a sample. What a row is, and
@@ -100,11 +101,21 @@ IFD_INLINE ifd_conv_fused ifd_conv_fuse(const ifd_conv_task *t, int64_t b) {
 IFD_INLINE void ifd_conv_fused_end(const ifd_conv_fused *f, float *y, int64_t n) {
   if (f->waits) IFD_K(ifd_k_activate)(&f->after, y, 16, n, 0, f->n_lanes);
 }
-/* `other` is the element's, or NULL. */
-IFD_INLINE v16 ifd_conv_fused_of(const ifd_conv_fused *f, v16 sum, const float *other) {
+/* `other` is the element's where there is one. */
+IFD_INLINE v16 ifd_conv_fused_join(const ifd_conv_fused *f, v16 sum, bool joins, v16 other) {
   v16 v = v16_add(sum, f->bias);
-  if (other) v = v16_add(v16_rounded(f->rounding, v), v16_load(other));
+  if (joins) v = v16_add(v16_rounded(f->rounding, v), other);
   return v16_select(f->lanes, v16_min(f->hi, v16_max(f->lo, v)), v16_zero());
+}
+/* The same; NULL: there is none. */
+IFD_INLINE v16 ifd_conv_fused_of(const ifd_conv_fused *f, v16 sum, const float *other) {
+  return ifd_conv_fused_join(f, sum, other, other ? v16_load(other) : v16_zero());
+}
+/* For parts of vectors. */
+IFD_INLINE ifd_conv_fused ifd_conv_fused_part(const ifd_conv_fused *f, int part) {
+  ifd_conv_fused of = *f;
+  of.bias = part_of(f->bias, part), of.lanes = part_of_lanes(f->lanes, part);
+  return of;
 }
 
 #endif

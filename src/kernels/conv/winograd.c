@@ -204,15 +204,14 @@ typedef struct window {
   int64_t line, column; /* floats from one to the next */
 } window;
 
-/* Column j of pixels, to points of t. INSIDE: all of them are in the image; zeros are outside. */
-IFD_INLINE void column_in(const int OF, const int OUT, const bool INSIDE, const window *x, int j,
-                          v16 t[MAX_IN][MAX_IN]) {
+/* Column j of pixels, to points of t; zeros are outside the image. */
+IFD_INLINE void column_in(const int OF, const int OUT, const window *x, int j, v16 t[MAX_IN][MAX_IN]) {
   const tile *p = x->t;
   int64_t from = p->x + j * x->column;
-  bool has = INSIDE || (j >= p->left && j < p->right);
+  bool has = j >= p->left && j < p->right;
   v16 d[MAX_IN], o[MAX_IN];
   UNROLL_ for (int i = 0; i < OUT + 2; i++) d[i] =
-      INSIDE || (has && i >= p->top && i < p->bottom) ? v16_load(x->x + (from + i * x->line)) : v16_zero();
+      has && i >= p->top && i < p->bottom ? v16_load(x->x + (from + i * x->line)) : v16_zero();
   transform_in(OF, OUT, d, o);
   UNROLL_ for (int i = 0; i < OUT + 2; i++) t[i][j] = o[i];
 }
@@ -226,7 +225,7 @@ IFD_INLINE void line_in(const int OF, const int OUT, const v16 t[MAX_IN], float 
 
 /* n columns of pixels. */
 IFD_INLINE void columns_in(const int OF, const int OUT, const window *x, int64_t n, v16 t[MAX_IN][MAX_IN]) {
-  for (int j = 0; j < n; j++) column_in(OF, OUT, false, x, j, t);
+  for (int j = 0; j < n; j++) column_in(OF, OUT, x, j, t);
 }
 
 /* Lines of a tile of n_out of them. */
@@ -236,11 +235,52 @@ IFD_INLINE void lines_in(const int OF, const int OUT, v16 t[MAX_IN][MAX_IN], int
     line_in(OF, OUT, t[i], v + ifd_winograd_point(OF, n_out, i) * (OF + 2) * plane, plane);
 }
 
-/* A whole tile of pixels inside the image. */
-IFD_INLINE void tile_in(const int OF, const window *x, float *v, int64_t plane) {
+/* Lines of a tile that are computed together, as bits: all of them, or, where registers are few, those that
+ * have sums in common. Then none waits in memory for its other axis. */
+enum { ALL = 63, ZERO = 1 << 0, PLUS_MINUS_A = 3 << 1, PLUS_MINUS_B = 3 << 3, INFINITE = 1 << 5 };
+enum { EVEN = 1 << 0 | 1 << 2, ODD = 1 << 1 | 1 << 3 };
+
+/* The i-th of six places, `apart` from one another, of which `middle` is the fourth. */
+#define SIXTH_(first, middle, i, apart) ((i) < 3 ? (first) + (i) * (apart) : (middle) + ((i)-3) * (apart))
+
+/* LINES of points of a tile of OF outputs each way, a part of their lanes. */
+IFD_INLINE void part_in(const int OF, const bool INSIDE, const int LINES, const window *w, const float *x,
+                        float *v, int64_t plane) {
+  static const float zeros[16];
+  const tile *p = w->t;
   v16 t[MAX_IN][MAX_IN];
-  UNROLL_ for (int j = 0; j < OF + 2; j++) column_in(OF, OF, true, x, j, t);
-  UNROLL_ for (int i = 0; i < OF + 2; i++) line_in(OF, OF, t[i], v + i * (OF + 2) * plane, plane);
+  UNROLL_ for (int j = 0; j < OF + 2; j++, x += w->column) {
+    v16 d[MAX_IN], o[MAX_IN];
+    const float *first = part_address(x), *middle = part_address(first + 3 * w->line);
+    bool has = INSIDE || (j >= p->left && j < p->right);
+    UNROLL_ for (int i = 0; i < OF + 2; i++) {
+      bool inside = INSIDE || (has && i >= p->top && i < p->bottom);
+      d[i] = part_load(inside ? SIXTH_(first, middle, i, w->line) : zeros);
+    }
+    transform_in(OF, OF, d, o);
+    UNROLL_ for (int i = 0; i < OF + 2; i++) if (LINES >> i & 1) t[i][j] = o[i];
+  }
+  UNROLL_ for (int i = 0; i < OF + 2; i++) if (LINES >> i & 1) {
+    v16 o[MAX_IN];
+    transform_in(OF, OF, t[i], o);
+    float *first = part_address(v + i * (OF + 2) * plane), *middle = part_address(first + 3 * plane);
+    UNROLL_ for (int j = 0; j < OF + 2; j++) part_store(SIXTH_(first, middle, j, plane), o[j]);
+  }
+}
+
+/* A tile of OF outputs each way. INSIDE: all its pixels are in the image. */
+IFD_INLINE void tile_in(const int OF, const bool INSIDE, const window *w, float *v, int64_t plane) {
+  const float *x = w->x + w->t->x;
+  for (int part = 0; part < 16 / IFD_PART; part++, x += IFD_PART, v += IFD_PART) {
+    if (IFD_PART == 16 || OF == 2) {
+      part_in(OF, INSIDE, ALL, w, x, v, plane);
+      continue;
+    }
+    part_in(OF, INSIDE, ZERO, w, x, v, plane);
+    part_in(OF, INSIDE, PLUS_MINUS_A, w, x, v, plane);
+    part_in(OF, INSIDE, PLUS_MINUS_B, w, x, v, plane);
+    part_in(OF, INSIDE, INFINITE, w, x, v, plane);
+  }
 }
 
 /* Column j of planes of m, to lines of t. */
@@ -274,15 +314,41 @@ IFD_INLINE void put(const ifd_conv_fused *fused, const target *to, int64_t at, v
   v16_store(to->y + at, ifd_conv_fused_of(fused, sum, to->other ? to->other + at : NULL));
 }
 
-/* A whole tile of outputs through the fused epilogue. */
-IFD_INLINE void tile_out(const int OF, const float *m, int64_t plane, const target *to) {
-  const ifd_conv_fused fused = *to->fused;
+/* LINES of a whole tile of outputs, a part of their lanes, from `at` on. */
+IFD_INLINE void part_out(const int OF, const int LINES, const float *m, int64_t plane,
+                         const ifd_conv_fused *fused, const target *to, int64_t at) {
+  const int64_t line = (OF + 2) * plane;
   v16 t[MAX_OUT][MAX_IN];
-  UNROLL_ for (int j = 0; j < OF + 2; j++) column_out(OF, OF, m, plane, OF, j, t);
-  UNROLL_ for (int i = 0; i < OF; i++) {
+  UNROLL_ for (int j = 0; j < OF + 2; j++, m += plane) {
+    v16 d[MAX_IN], o[MAX_OUT];
+    const float *first = part_address(m), *middle = part_address(first + 3 * line);
+    UNROLL_ for (int i = 0; i < OF + 2; i++) d[i] = part_load(SIXTH_(first, middle, i, line));
+    transform_out(OF, OF, d, o);
+    UNROLL_ for (int i = 0; i < OF; i++) if (LINES >> i & 1) t[i][j] = o[i];
+  }
+  UNROLL_ for (int i = 0; i < OF; i++, at += to->line) if (LINES >> i & 1) {
     v16 o[MAX_OUT];
     transform_out(OF, OF, t[i], o);
-    UNROLL_ for (int j = 0; j < OF; j++) put(&fused, to, i * to->line + j * to->column, o[j]);
+    float *y = part_address(to->y + at);
+    const float *other = to->other ? part_address(to->other + at) : NULL;
+    UNROLL_ for (int j = 0; j < OF; j++) {
+      v16 joined = other ? part_load(other + j * to->column) : v16_zero();
+      part_store(y + j * to->column, ifd_conv_fused_join(fused, o[j], other, joined));
+    }
+  }
+}
+
+/* A whole tile of outputs through the fused epilogue. */
+IFD_INLINE void tile_out(const int OF, const float *m, int64_t plane, const target *to) {
+  for (int part = 0; part < 16 / IFD_PART; part++, m += IFD_PART) {
+    const ifd_conv_fused fused = ifd_conv_fused_part(to->fused, part);
+    const int64_t at = part * IFD_PART;
+    if (IFD_PART == 16 || OF == 2) {
+      part_out(OF, ALL, m, plane, &fused, to, at);
+      continue;
+    }
+    part_out(OF, EVEN, m, plane, &fused, to, at);
+    part_out(OF, ODD, m, plane, &fused, to, at);
   }
 }
 
@@ -335,20 +401,23 @@ static const transform *transform_of(int64_t of, int64_t out) {
   return &transforms[of][out];
 }
 
-/* Both axes of a whole tile, in registers. */
+/* Both axes of a tile that is not shorter than others, in registers: its inputs where some are outside the
+ * image or all inside, its outputs where all are inside. */
 typedef struct whole {
-  void (*in)(const window *x, float *v, int64_t plane);
+  void (*in[2])(const window *x, float *v, int64_t plane);
   void (*out)(const float *m, int64_t plane, const target *to);
 } whole;
 
 #define WHOLE(OF)                                                                                            \
-  static void tile_in_##OF(const window *x, float *v, int64_t plane) { tile_in(OF, x, v, plane); }           \
+  static void border_in_##OF(const window *x, float *v, int64_t plane) { tile_in(OF, false, x, v, plane); }  \
+  static void tile_in_##OF(const window *x, float *v, int64_t plane) { tile_in(OF, true, x, v, plane); }     \
   static void tile_out_##OF(const float *m, int64_t plane, const target *to) { tile_out(OF, m, plane, to); }
 WHOLE(2)
 WHOLE(4)
 
 static const whole *whole_of(int64_t of) {
-  static const whole wholes[MAX_OUT + 1] = {[2] = {tile_in_2, tile_out_2}, [4] = {tile_in_4, tile_out_4}};
+  static const whole wholes[MAX_OUT + 1] = {
+      [2] = {{border_in_2, tile_in_2}, tile_out_2}, [4] = {{border_in_4, tile_in_4}, tile_out_4}};
   return &wholes[of];
 }
 
@@ -367,8 +436,8 @@ static void transform_segment(const work *k, int64_t block, int64_t tap, float *
     bool inside = d >= 0 && d < s->in[IFD_K_D];
     w.t = inside ? p : &nothing;
     w.x = x + p->sample * k->t->x_sample + (inside ? d * lines * line : 0);
-    if (w.t->whole_in) {
-      all->in(&w, v, z->v_plane);
+    if (p->rows == z->out && p->columns == z->out) {
+      all->in[w.t->whole_in](&w, v, z->v_plane);
       continue;
     }
     v16 t[MAX_IN][MAX_IN];
