@@ -301,7 +301,7 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   size_t inputs_len = ifd_winograd_inputs_len(&z);
   p->shared_len = shares ? inputs_len : 0;
   p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) + (shares ? 0 : inputs_len) +
-                   sizeof(float) * (size_t)(z.planes * z.m_plane + ifd_winograd_made(&z));
+                   sizeof(float) * (size_t)(ifd_winograd_products(&z) + ifd_winograd_made(&z));
   p->packed_len =
       sizeof(float) * (size_t)(z.half ? 3 * z.in : z.planes) * 16 * (size_t)(p->n_parts * blocks * z.steps);
 }

@@ -606,7 +606,7 @@ void IFD_K(ifd_conv_winograd)(const ifd_conv_task *t, void *scratch) {
   bool shares = t->plan->n_before > 0;
   k.u = (float *)((char *)scratch + ifd_round_64(sizeof *k.at * (size_t)k.z.segments));
   k.m = k.u + ifd_winograd_made(&k.z);
-  k.v = shares ? t->shared : k.m + k.z.planes * k.z.m_plane;
+  k.v = shares ? t->shared : k.m + ifd_winograd_products(&k.z);
   for (int64_t i = 0; i < k.z.in; i++)
     k.low[i] = ifd_winograd_takes(&k.z.down, i), k.right[i] = ifd_winograd_takes(&k.z.across, i);
   int64_t n = ifd_ceil_div(t->r1 - t->r0, k.z.at_once);

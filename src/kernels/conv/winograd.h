@@ -68,6 +68,7 @@ typedef struct ifd_winograd_sizes {
   int64_t at_once;          /* tiles that stay in L2 together */
   bool stays;               /* the weights, in L2 */
   bool half;                /* they are packed so */
+  bool in_place;            /* products of a plane take the place of the inputs of the one before */
   int64_t blocks;           /* of outputs, in hand at once */
   int64_t v_plane, m_plane; /* floats of one of the planes of transformed inputs and of products */
   int64_t u_plane,
@@ -116,7 +117,13 @@ static inline ifd_winograd_sizes ifd_winograd_sizes_of_plan(const ifd_k_conv_pla
   ifd_winograd_sizes z = ifd_winograd_sizes_of(&s, p->algo, p->rows, blocks);
   z.blocks = ifd_min_i64(z.blocks, p->blocks);
   z.m_plane = ifd_winograd_plane(z.blocks * z.at_once);
+  z.in_place = !z.half && !p->n_before; /* then nothing else reads the inputs */
+  if (z.in_place) z.v_plane = z.m_plane = ifd_max_i64(z.v_plane, z.m_plane);
   return z;
+}
+/* Floats before the inputs that are the products' alone. */
+static inline int64_t ifd_winograd_products(const ifd_winograd_sizes *z) {
+  return (z->in_place ? 1 : z->planes) * z->m_plane;
 }
 /* Floats of the weights that are made at once. */
 static inline int64_t ifd_winograd_made(const ifd_winograd_sizes *z) {
