@@ -34,48 +34,55 @@ typedef struct tile {
   const ifd_conv_fused *fused; /* one for each block, without rounding; NULL: the sums */
 } tile;
 
-#define EACH UNROLL_ for (int i = 0; i < N; i++)
+#define EACH     UNROLL_ for (int i = 0; i < N; i++)
+#define LOAD_(p) (HALF ? part_load(p) : v16_load(p))
 /* One block's sums, as ifd_conv_fused_of; whatever a store may change is read before. */
-IFD_INLINE void store(const int N, v16 sum[][VECTORS], int v, const tile *t) {
+IFD_INLINE void store(const int N, const bool HALF, v16 sum[][VECTORS], int v, const tile *t) {
   float *y = t->y + v * t->y_vs;
   if (t->fused) {
     const ifd_conv_fused *f = &t->fused[v];
     const v16 bias = f->bias, lo = f->lo, hi = f->hi;
     const m16 lanes = f->lanes;
     EACH sum[i][v] = v16_add(sum[i][v], bias);
-    if (t->other) EACH sum[i][v] = v16_add(sum[i][v], v16_load(t->other + v * t->y_vs + i * 16));
+    if (t->other) EACH sum[i][v] = v16_add(sum[i][v], LOAD_(t->other + v * t->y_vs + i * 16));
     EACH sum[i][v] = v16_select(lanes, v16_min(hi, v16_max(lo, sum[i][v])), v16_zero());
   }
-  EACH v16_store(y + i * 16, sum[i][v]);
+  EACH if (HALF) part_store(y + i * 16, sum[i][v]), part_store(y + i * 16 + IFD_PART, v16_zero());
+  else v16_store(y + i * 16, sum[i][v]);
 }
 
-IFD_INLINE void run_tile(const int N, const int NV, const int STEP, const tile *t) {
+/* HALF: the channels are a part of the lanes. */
+IFD_INLINE void run_tile(const int N, const int NV, const bool HALF, const int STEP, const tile *t) {
   v16 sum[MOST][VECTORS];
   EACH UNROLL_ for (int v = 0; v < NV; v++) sum[i][v] = v16_zero();
   for (int64_t k = 0; k < t->n_taps; k++) {
     const float *x = t->x + t->at[k];
     v16 w[VECTORS];
-    UNROLL_ for (int v = 0; v < NV; v++) w[v] = v16_load(t->w + (v * t->n_taps + k) * 16);
+    UNROLL_ for (int v = 0; v < NV; v++) w[v] = LOAD_(t->w + (v * t->n_taps + k) * 16);
     EACH {
       v16 xv = v16_set1(x[i * STEP]);
       UNROLL_ for (int v = 0; v < NV; v++) sum[i][v] = v16_fma(xv, w[v], sum[i][v]);
     }
   }
-  UNROLL_ for (int v = 0; v < NV; v++) store(N, sum, v, t);
+  UNROLL_ for (int v = 0; v < NV; v++) store(N, HALF, sum, v, t);
 }
 
 typedef void (*kernel)(const tile *t);
-#define KERNEL(N, NV, STEP)                                                                                  \
-  static __attribute__((noinline)) void tile_##N##x##NV##_##STEP(const tile *t) { run_tile(N, NV, STEP, t); }
-#define ENTRY(N, NV, STEP) [NV - 1][STEP][N] = tile_##N##x##NV##_##STEP,
-#define STEPS(X, NV)       TILES(X, NV, 1) TILES(X, NV, 2) TILES(X, NV, 4)
+#define KERNEL(N, NV, HALF, STEP)                                                                            \
+  static __attribute__((noinline)) void tile_##N##x##NV##_##HALF##_##STEP(const tile *t) {                   \
+    run_tile(N, NV, HALF, STEP, t);                                                                          \
+  }
+#define ENTRY(N, NV, HALF, STEP) [HALF][NV - 1][STEP][N] = tile_##N##x##NV##_##HALF##_##STEP,
+#define STEPS(X, NV, HALF)       TILES(X, NV, HALF, 1) TILES(X, NV, HALF, 2) TILES(X, NV, HALF, 4)
 #if defined(IFD_ISA_avx512)
-#define KINDS(X) STEPS(X, 1) STEPS(X, 2)
+#define KINDS(X) STEPS(X, 1, 0) STEPS(X, 2, 0)
+#elif defined(IFD_ISA_avx2)
+#define KINDS(X) STEPS(X, 1, 0) STEPS(X, 1, 1)
 #else
-#define KINDS(X) STEPS(X, 1)
+#define KINDS(X) STEPS(X, 1, 0)
 #endif
 KINDS(KERNEL)
-static const kernel kernels[VECTORS][5][MOST + 1] = {KINDS(ENTRY)};
+static const kernel kernels[16 / IFD_PART][VECTORS][5][MOST + 1] = {KINDS(ENTRY)};
 
 /* Outputs [o, o + n) of one line, at most MOST, of blocks [b, b + nv). */
 static void run_outputs(const ifd_conv_task *t, tile *k, int64_t step, const ifd_conv_fused *fused,
@@ -90,7 +97,8 @@ static void run_outputs(const ifd_conv_task *t, tile *k, int64_t step, const ifd
   k->y = fits ? t->y + at : sums;
   k->y_vs = fits ? t->y_plane * 16 : MOST * 16;
   k->other = fits && t->epilogue.join ? t->epilogue.other + at : NULL;
-  kernels[nv - 1][step][ifd_max_i64(n, LEAST)](k);
+  bool half = ifd_conv_columns(t, b + nv - 1) <= 16 - IFD_PART;
+  kernels[half][nv - 1][step][ifd_max_i64(n, LEAST)](k);
   for (int64_t v = 0; v < nv; v++)
     if (fits)
       ifd_conv_fused_end(&fused[v], k->y + v * k->y_vs, n);
