@@ -53,12 +53,13 @@ def lstm(x, w, r, b, lengths, h0, c0, reverses):
     return [v.astype(F32) for v in (y, np.stack([e[0] for e in ends]), np.stack([e[1] for e in ends]))]
 
 
-def draw(direction, per_row, dtype, lengths_given, batch=None):
+def draw(direction, per_row, dtype, lengths_given, batch=None, bits=8):
     steps, some, inputs, hidden = (int(v) for v in RNG.integers(1, 9, 4))
     batch = batch or some
     n = 2 if direction == "bidirectional" else 1
     info, per = np.iinfo(dtype), (n, 4 * hidden) if per_row else (n,)
-    q = [RNG.integers(info.min, info.max + 1, (n, k, 4 * hidden)).astype(dtype) for k in (inputs, hidden)]
+    beyond = 2**7 - 2**(bits - 1)
+    q = [RNG.integers(info.min + beyond, info.max + 1 - beyond, (n, k, 4 * hidden)).astype(dtype) for k in (inputs, hidden)]
     scales = [RNG.uniform(.002, .02, per).astype(F32) for _ in q]
     zero = np.zeros(per, dtype) if dtype == np.int8 else np.full(per, 131, dtype)
     lengths = RNG.integers(1, steps + 1, batch).astype(np.int32) if lengths_given else None
@@ -117,6 +118,7 @@ def profiled(nodes, folder):
 
 
 def test_as_onnx_runtime_has_it():
+    """Weights of 7 bits: where a processor has no VNNI, ONNX Runtime's sums of two products saturate with those of 8."""
     ort = pytest.importorskip("onnxruntime")
     ort.disable_telemetry_events()
     options = ort.SessionOptions()
@@ -125,7 +127,7 @@ def test_as_onnx_runtime_has_it():
         if not case[1] and case[2] == np.uint8:
             continue
         nodes = Nodes(1, "com.microsoft")
-        given, expected, attrs = draw(*case)
+        given, expected, attrs = draw(*case, bits=7)
         nodes.add("DynamicQuantizeLSTM", given, expected, **attrs)
         model = nodes.model()
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
