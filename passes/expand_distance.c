@@ -3,7 +3,7 @@
 
 /* com.microsoft.CDist, which scikit-learn's nearest neighbours and Gaussian processes become: the distances
  * of the rows of A from those of B, |a|² − 2·a·b + |b|², which rounding must not bring below 0, or their
- * roots. And operators that com.microsoft had before ONNX. */
+ * roots. */
 
 enum { SINCE = 7 }; /* of Gemm's broadcasting */
 
@@ -38,21 +38,9 @@ static ifd_status expand_distance(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], y);
 }
 
-static ifd_status rename_early(ifd_rewrite *rw, ifd_node *node) {
-  ifd_node *made;
-  if (!ifd_is_foreign(node, SINCE, 1)) return IFD_OK;
-  if (!ifd_rw_offers(rw, node, node->op_type))
-    return ifd_rw_refuse(rw, "ONNX has no %s at this opset", node->op_type);
-  TRY(ifd_foreign_add(rw, &made, node, node->op_type, node->inputs, node->n_inputs, 1));
-  return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
-}
-
 const ifd_pass ifd_pass_expand_distance = {
-    .summary = "writes CDist, and what com.microsoft had before ONNX, as ONNX's own",
+    .summary = "writes com.microsoft's CDist as ONNX's own operators",
     .phase = IFD_PHASE_SIMPLIFY,
     .defines = true,
-    .rules = (const ifd_rule[]){{"com.microsoft.CDist", IFD_REASSOCIATES, expand_distance},
-                                {"com.microsoft.Trilu com.microsoft.Range com.microsoft.GatherND", IFD_EXACT,
-                                 rename_early},
-                                {0}},
+    .rules = (const ifd_rule[]){{"com.microsoft.CDist", IFD_REASSOCIATES, expand_distance}, {0}},
 };

@@ -440,6 +440,29 @@ def test_earlier_than_onnx():
     check(np.arange(1, 6, 2, F32), "Range", [F32(1), F32(6), F32(2)])
 
 
+def test_unique():
+    values, first, where, n = np.unique(x := np.array([3, 1, 3, 2, 1, 5], F32), True, True, True)
+    order = np.argsort(first)
+    check([values[order], np.argsort(order)[where], n[order]], "Unique", [x], outputs=("y", "where", "n"))
+    check([values[order], n[order]], "Unique", [x], outputs=("y", "", "n"))
+
+
+def test_expand_dims():
+    x = f(2, 3)
+    for axis in range(-3, 3):
+        check(np.expand_dims(x, axis), "ExpandDims", [x, np.int32(axis)], [1])
+    lib.refuses(foreign("ExpandDims", [x, np.int32(0)]), "not supported", "ExpandDims")
+
+
+def test_inverse():
+    for shape in (1, 1), (7, 7), (2, 3, 5, 5):
+        x = f(*shape) + 2 * np.eye(shape[-1], dtype=F32)
+        check(np.linalg.inv(x.astype(float)), "Inverse", [x])
+    check(np.float64([[0, .5], [1, 0]]), "Inverse", [F32([[0, 1], [2, 0]])])
+    assert not np.isfinite(foreign("Inverse", [np.ones((2, 2), F32)]).run()[0]).all()
+    lib.refuses(foreign("Inverse", [f(2, 3)]), "no square")
+
+
 def test_inputs_that_are_missing():
     image = np.ones((2, 4, 4, 3), np.uint8)
     lib.refuses(foreign("QLinearConv", [image], channels_last=1), "not supported")

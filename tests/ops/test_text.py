@@ -137,6 +137,16 @@ def test_tokenizer_does_not_hang():
     refuses(node, "too long")
 
 
+def test_murmur_hash():  # as ONNX Runtime 1.31.1 has them
+    strings = words("", "a", "hello", "abcd", "h\u00e9llo \u65e5\u672c")
+    nodes = Nodes(1, "com.microsoft")
+    nodes.add("MurmurHash3", [strings], [np.array([0, 1009084850, 613153351, 1139631978, 71961949], np.int32)], positive=0)
+    nodes.add("MurmurHash3", [strings], [np.array([415870660, 3990715943, 3592436587, 1425861819, 3873527645], np.uint32)], seed=7)
+    nodes.add("MurmurHash3", [np.array([0, -1, 2 ** 40])], [np.array([3046355197, 4291035823, 2061093305], np.uint32)], seed=7)
+    nodes.check()
+    refuses(Nodes(1, "com.microsoft").add("MurmurHash3", [np.float32([1])], [np.uint32([0])]), "float")
+
+
 def ngrams(row, pool, low, high, skips):
     """Counts of the n-grams of a pool, which is a list of tuples."""
     seen = collections.Counter()
