@@ -102,6 +102,31 @@ __attribute__((target("avx512vbmi"))) static int64_t permute_bytes(const uint8_t
 static int64_t look_up_most(const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t n) {
   return __builtin_cpu_supports("avx512vbmi") ? permute_bytes(table, x, y, n) : 0;
 }
+#elif defined(IFD_ISA_avx2)
+/* Sixteen bytes of the table stand as what differs from the sixteen before, in each half. In its own half a
+ * byte finds all up to its own sixteen: beyond these, and in the other half, its index is negative and finds
+ * zero. */
+static int64_t look_up_most(const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t n) {
+  enum { ROW = 16, HALF = 8, WORTH_IT = 256 };
+  if (n < WORTH_IT) return 0;
+  __m256i steps[2 * HALF], before = _mm256_setzero_si256();
+  for (int r = 0; r < 2 * HALF; r++) {
+    const __m256i row = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(table + r * ROW)));
+    steps[r] = r % HALF ? uint8s_xor(row, before) : row, before = row;
+  }
+  const __m256i down = _mm256_set1_epi8(ROW), flip = _mm256_set1_epi8((char)0x80);
+  int64_t i = 0;
+  for (; i + UINT8S <= n; i += UINT8S) {
+    __m256i low = uint8s_load(x + i), high = uint8s_xor(low, flip), sum = _mm256_setzero_si256();
+    for (int r = 0; r < HALF; r++) {
+      sum = uint8s_xor(sum, _mm256_shuffle_epi8(steps[r], low));
+      sum = uint8s_xor(sum, _mm256_shuffle_epi8(steps[HALF + r], high));
+      low = _mm256_subs_epi8(low, down), high = _mm256_subs_epi8(high, down);
+    }
+    uint8s_store(y + i, sum);
+  }
+  return i;
+}
 #else
 static int64_t look_up_most(const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t n) {
   (void)table, (void)x, (void)y, (void)n;
