@@ -47,28 +47,36 @@ static ifd_status grow_buckets(ifd_error *err, ifd_arena *arena, ifd_program_pri
   return IFD_OK;
 }
 
-/* As much as there is already, so that most of it lies in large pages: small ones cost more than what is
- * packed into them, once when they are first written and again in every run. */
-static void *place(ifd_program *root, size_t bytes) {
-  enum { LEAST = 1 << 16, MOST = 1 << 23 };
+/* As much as there is already, in whole large pages: small ones cost more than what is packed into them, once
+ * when they are first written and again in every run. Large ones that nothing is written to cost nothing. */
+static ifd_status add_slab(ifd_error *err, ifd_slab **out, ifd_program *root, size_t least) {
+  enum { LEAST = 1 << 16, MOST = 1 << 26, WORTH_IT = IFD_LARGE_PAGE / 4 };
   ifd_program_priv *priv = root->priv;
-  ifd_slab *first = priv->slabs, *s = first;
-  if (bytes > SIZE_MAX / 2) return NULL;
-  size_t size = (bytes + 63) & ~(size_t)63, usual = priv->slab_bytes;
-  usual = usual < LEAST ? LEAST : usual > MOST ? MOST : usual;
-  if (!first || first->size - first->used < size) {
-    bool own = size > usual / 4;
-    if (!(s = ifd_new(&root->arena, ifd_slab))) return NULL;
-    s->size = own ? size : usual;
-    if (!(s->memory = ifd_budget_alloc(root->budget, s->size))) return NULL;
-    s->next = own && first ? first->next : first;
-    *(own && first ? &first->next : &priv->slabs) = s;
-    priv->slab_bytes += s->size;
-  }
-  char *at = s->memory + s->used;
+  ifd_slab *s, *first = priv->slabs;
+  size_t usual = priv->slab_bytes < LEAST ? LEAST : priv->slab_bytes > MOST ? MOST : priv->slab_bytes;
+  ALLOC(err, s, ifd_new(&root->arena, ifd_slab));
+  s->size = least > usual ? least : usual;
+  if (s->size >= WORTH_IT) s->size = (s->size + IFD_LARGE_PAGE - 1) / IFD_LARGE_PAGE * IFD_LARGE_PAGE;
+  s->memory = ifd_budget_alloc(root->budget, s->size);
+  if (!s->memory) s->memory = ifd_budget_alloc(root->budget, s->size = least);
+  EXPECT(err, s->memory, NO_MEMORY, "out of memory for packed weights of %zu bytes", least);
+  bool has_room = !first || s->size - least > first->size - first->used;
+  s->next = has_room ? first : first->next;
+  *(has_room ? &priv->slabs : &first->next) = s;
+  priv->slab_bytes += s->size;
+  *out = s;
+  return IFD_OK;
+}
+
+static ifd_status place(ifd_error *err, void **out, ifd_program *root, size_t bytes) {
+  ifd_slab *s = ((ifd_program_priv *)root->priv)->slabs;
+  size_t size = (bytes + 63) & ~(size_t)63;
+  EXPECT(err, bytes <= SIZE_MAX / 2, NO_MEMORY, "out of memory for packed weights of %zu bytes", bytes);
+  if (!s || s->size - s->used < size) TRY(add_slab(err, &s, root, size));
+  *out = s->memory + s->used;
   s->used += size;
-  if (s->size < IFD_LARGE_PAGE) ifd_memory_populate(at, size);
-  return at;
+  if (s->size < IFD_LARGE_PAGE) ifd_memory_populate(*out, size);
+  return IFD_OK;
 }
 
 static ifd_status add_packed(ifd_error *err, ifd_packed **out, ifd_program *root, const ifd_packed *key) {
@@ -77,8 +85,7 @@ static ifd_status add_packed(ifd_error *err, ifd_packed **out, ifd_program *root
   if (priv->n_packed == priv->n_buckets) TRY(grow_buckets(err, &root->arena, priv));
   ALLOC(err, k, ifd_arena_memdup(&root->arena, key, sizeof *key));
   ALLOC(err, k->how.params, ifd_arena_memdup(&root->arena, key->how.params, key->how.params_size));
-  k->memory = place(root, k->how.bytes);
-  EXPECT(err, k->memory, NO_MEMORY, "out of memory for packed weights of %zu bytes", k->how.bytes);
+  TRY(place(err, &k->memory, root, k->how.bytes));
   link_packed(priv->packed, priv->n_buckets, k);
   priv->n_packed++;
   *(priv->due ? &priv->last_due->next_due : &priv->due) = k;
