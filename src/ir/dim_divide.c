@@ -29,15 +29,15 @@ static bool split_by_number(const ifd_poly *a, int64_t b, ifd_poly *quotient, if
 /* floor(rest / b) with common factors gone: floor((g*x + k) / (g*b)) = floor((x + floor(k/g)) / b). */
 static void cancel_number(ifd_poly *rest, int64_t *b) {
   int64_t g = *b;
-  ifd_poly reduced = {0};
+  int n = 0;
   for (int i = 0; i < rest->n; i++)
     if (rest->terms[i].n) g = gcd(g, rest->terms[i].coefficient);
   for (int i = 0; i < rest->n; i++) {
     ifd_poly_term t = rest->terms[i];
     t.coefficient = ifd_floor_div(t.coefficient, g);
-    if (t.coefficient) reduced.terms[reduced.n++] = t;
+    if (t.coefficient) rest->terms[n++] = t;
   }
-  *rest = reduced;
+  rest->n = n;
   *b /= g;
 }
 
@@ -46,7 +46,8 @@ static void cancel_number(ifd_poly *rest, int64_t *b) {
 static bool turn_sign(ifd_poly *quotient, ifd_poly *rest, int64_t b, bool *ok) {
   int64_t k = number_of(rest);
   if (!rest->n || rest->terms[0].coefficient <= b - rest->terms[0].coefficient) return false;
-  ifd_poly turned = {0};
+  ifd_poly turned;
+  turned.n = 0;
   for (int i = 0; i < rest->n && rest->terms[i].n; i++) {
     ifd_poly_term whole = rest->terms[i];
     whole.coefficient = 1;
@@ -55,7 +56,7 @@ static bool turn_sign(ifd_poly *quotient, ifd_poly *rest, int64_t b, bool *ok) {
     turned.terms[turned.n++].coefficient = b - rest->terms[i].coefficient;
   }
   *ok = *ok && ifd_poly_add(&turned, &(ifd_poly_term){.coefficient = b - 1 - k});
-  *rest = turned;
+  ifd_poly_copy(rest, &turned);
   return true;
 }
 
@@ -120,7 +121,8 @@ static void cancel_common(ifd_poly *p, const ifd_poly_term *common) {
 
 /* Moves multiples of the one term b from rest to quotient. */
 static bool split_by_term(const ifd_poly_term *b, ifd_poly *quotient, ifd_poly *rest) {
-  ifd_poly a = *rest;
+  ifd_poly a;
+  ifd_poly_copy(&a, rest);
   quotient->n = rest->n = 0;
   for (int i = 0; i < a.n; i++) {
     ifd_poly_term t, r = a.terms[i];
@@ -136,8 +138,9 @@ static bool split_by_term(const ifd_poly_term *b, ifd_poly *quotient, ifd_poly *
 
 /* By a divisor with symbols, known to be positive. */
 static ifd_dim divide_by_poly(ifd_dims *dims, ifd_poly *a, ifd_poly *b) {
-  ifd_poly quotient = {0};
+  ifd_poly quotient;
   ifd_poly_term common = b->terms[0];
+  quotient.n = 0;
   common_factor(b, &common);
   common_factor(a, &common);
   /* a factor that may be negative, such as N - M, still cancels: the quotient is the same rational */
@@ -151,6 +154,7 @@ static ifd_dim divide_by_poly(ifd_dims *dims, ifd_poly *a, ifd_poly *b) {
 
 ifd_dim ifd_dim_floor_div(ifd_dims *dims, ifd_dim a, ifd_dim b) {
   ifd_poly p, q, exact;
+  if (b > 0 && ifd_dim_is_number(a)) return ifd_floor_div(a, b);
   ifd_dim_range r = ifd_dim_range_of(dims, b, 1);
   if (r.low <= 0 && r.high >= 0) return ifd_dim_unknown(dims);
   if (r.high < 0) return ifd_dim_floor_div(dims, ifd_dim_sub(dims, 0, a), ifd_dim_sub(dims, 0, b));

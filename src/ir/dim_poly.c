@@ -11,6 +11,11 @@ static int compare_terms(const ifd_poly_term *a, const ifd_poly_term *b) {
   return 0;
 }
 
+void ifd_poly_copy(ifd_poly *to, const ifd_poly *from) {
+  to->n = from->n;
+  memcpy(to->terms, from->terms, (size_t)from->n * sizeof *from->terms);
+}
+
 bool ifd_poly_add(ifd_poly *p, const ifd_poly_term *t) {
   int i = 0;
   while (i < p->n && compare_terms(&p->terms[i], t) < 0) i++;
@@ -88,8 +93,17 @@ ifd_dim ifd_poly_dim(ifd_dims *dims, const ifd_poly *p) {
   return e.size > IFD_DIM_MAX_SIZE ? ifd_dim_unknown(dims) : ifd_dim_intern(dims, &e);
 }
 
+/* Of numbers, which most dimensions are, and not more than a term can hold. */
+static ifd_dim add_numbers(ifd_dims *dims, int64_t a, int64_t b, int64_t factor) {
+  int64_t sum;
+  bool fits = ifd_mul_i64(&sum, b, factor) && sum != INT64_MIN && ifd_add_i64(&sum, a, sum);
+  return fits ? ifd_dim_number(dims, sum) : ifd_dim_unknown(dims);
+}
+
 ifd_dim ifd_dim_add_scaled(ifd_dims *dims, ifd_dim a, ifd_dim b, int64_t factor) {
   ifd_poly p, q;
+  if (!b || !factor) return a;
+  if (ifd_dim_is_number(a) && ifd_dim_is_number(b)) return add_numbers(dims, a, b, factor);
   ifd_poly_of(dims, a, &p);
   ifd_poly_of(dims, b, &q);
   return ifd_poly_add_product(&p, &q, &(ifd_poly_term){.coefficient = factor}) ? ifd_poly_dim(dims, &p)
@@ -100,7 +114,11 @@ ifd_dim ifd_dim_add(ifd_dims *dims, ifd_dim a, ifd_dim b) { return ifd_dim_add_s
 ifd_dim ifd_dim_sub(ifd_dims *dims, ifd_dim a, ifd_dim b) { return ifd_dim_add_scaled(dims, a, b, -1); }
 
 ifd_dim ifd_dim_mul(ifd_dims *dims, ifd_dim a, ifd_dim b) {
-  ifd_poly p, q, product = {0};
+  ifd_poly p, q, product;
+  if (a == 1) return b;
+  if (b == 1) return a;
+  if (ifd_dim_is_number(a) && ifd_dim_is_number(b)) return add_numbers(dims, 0, a, b);
+  product.n = 0;
   ifd_poly_of(dims, a, &p);
   ifd_poly_of(dims, b, &q);
   for (int i = 0; i < q.n; i++)
@@ -111,7 +129,8 @@ ifd_dim ifd_dim_mul(ifd_dims *dims, ifd_dim a, ifd_dim b) {
 /* Long division: exact when the leading term of b divides that of the remainder at each step, which in a
  * monomial order decides it. Steps are bounded: each must lower the leading term. */
 bool ifd_poly_divide(ifd_poly *quotient, const ifd_poly *a, const ifd_poly *b) {
-  ifd_poly rest = *a;
+  ifd_poly rest;
+  ifd_poly_copy(&rest, a);
   quotient->n = 0;
   if (!b->n) return false;
   while (rest.n) {

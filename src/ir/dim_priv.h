@@ -54,6 +54,8 @@ ifd_dim ifd_dim_call(ifd_dims *dims, ifd_expr_kind kind, const ifd_dim *args, in
 
 void ifd_poly_of(const ifd_dims *dims, ifd_dim d, ifd_poly *out);
 ifd_dim ifd_poly_dim(ifd_dims *dims, const ifd_poly *p);
+/* The terms that there are: there is room for many more. */
+void ifd_poly_copy(ifd_poly *to, const ifd_poly *from);
 /* p += t */
 bool ifd_poly_add(ifd_poly *p, const ifd_poly_term *t);
 /* p += factor * q */
