@@ -264,14 +264,21 @@ static void matmul(draw *d) {
 }
 
 static void attention(draw *d) {
-  int64_t heads = draw_int(d, 1, 4), m = size(d, 40), k = size(d, 40);
+  int64_t heads = draw_int(d, 1, 4), m = size(d, draw_chance(d, 30) ? 150 : 40), k = size(d, 40);
+  bool masked = draw_chance(d, 50);
+  name seen = fresh(d, 's');
   input(d, DIMS(heads, m, k));
-  if (draw_chance(d, 50))
-    node(d, "Attention<is_causal = %d>(x, x, x)", draw_chance(d, 50));
-  else {
+  if (masked)
+    put(d->nodes, "  %s = Less(%s, %s)\n", seen.s, weight(d, DIMS(draw_chance(d, 50) ? m : 1, m)).s,
+        constant(d, PICK(d, "{0.1}", "{-0.1}"), 0, NULL).s);
+  if (draw_chance(d, 50)) {
+    node(d, "Attention<is_causal = %d>(x, x, x%s%s)", draw_chance(d, 50), masked ? ", " : "",
+         masked ? seen.s : "");
+  } else {
     node(d, "Transpose<perm = [0, 1, 3, 2]>(x)");
     node(d, "MatMul(x, %s)", d->at);
     node(d, "Mul(%s, %s)", d->at, constant(d, "{0.125}", 0, NULL).s);
+    if (masked) node(d, "Where(%s, %s, %s)", seen.s, d->at, constant(d, "{-3e38}", 0, NULL).s);
     node(d, "Softmax<axis = -1>(%s)", d->at);
     node(d, "MatMul(%s, x)", d->at);
   }

@@ -28,6 +28,14 @@ def cases():
         mask = RNG.uniform(-1, 1, (2, 1, q_len, kv_len)).astype(F32)
         mask[mask > .5] = -np.inf
         lens = np.array([kv_len, kv_len // 2])
+        ends = np.arange(kv_len) < np.array([kv_len, kv_len // 3])[:, None]
+        padded = np.stack([ends[1, ::-1], ends[1]])[:, None, None]
+        late = np.where(np.tri(q_len, kv_len, kv_len - q_len) > 0, 0, -3e38).astype(F32)
+        late[q_len // 2] = -3e38
+        late = np.stack([late, late])[:, None]
+        for m in padded, np.where(padded, .5, -np.inf).astype(F32), late, late[..., :1], padded & (late > -1):
+            for attrs in {}, {"is_causal": 1}, {"left_window_size": 20}:
+                yield [q, k, v, m], attrs, 1
         for attrs in {}, {"is_causal": 1}, {"softcap": 3.}, {"left_window_size": 2}, {"right_window_size": 1, "left_window_size": 0}, \
                 {"scale": .1, "is_causal": 1, "softcap": 5.}:
             yield [q, k, v], attrs, 1

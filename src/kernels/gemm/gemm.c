@@ -23,6 +23,7 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
   ifd_k_product task = *g;
   int64_t c_vs = g->c_vs ? g->c_vs : 16;
   bool packed = g->b_rs == 0 && g->b_cs == 0, packed_a = g->a_vs != 0;
+  int64_t b_steps = g->b_steps ? g->b_steps : g->k;
   ifd_k_narrow narrow;
   if (g->narrow) narrow = ifd_k_narrow_from(g->narrow, j0);
   task.a += i0 * (packed_a ? 16 : g->a_rs);
@@ -36,8 +37,9 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
                   .source = &task,
                   .a = task.a,
                   .a_segment = packed_a ? g->a_vs : 16,
-                  .b = g->narrow ? NULL : g->b + (packed ? j0 * g->k : j0 * g->b_cs),
+                  .b = g->narrow ? NULL : g->b + (packed ? j0 * b_steps : j0 * g->b_cs),
                   .narrow = g->narrow ? &narrow : NULL,
+                  .b_steps = g->b_steps,
                   .b_rs = g->b_rs,
                   .b_cs = g->b_cs,
                   .streams = packed && ifd_product_streams(g->n, g->k),

@@ -24,6 +24,7 @@ typedef struct ifd_k_product {
   int64_t a_vs;   /* 0: not packed */
   const float *b; /* B[k, j] = b[k * b_rs + j * b_cs]; both strides 0: packed, or */
   int64_t b_rs, b_cs;
+  int64_t b_steps;                /* of packed panels, of which k are read; 0: k */
   const ifd_k_narrow *narrow;     /* narrow, where this is not NULL */
   float *c;                       /* C[i, j] = c[i * c_rs + j / 16 * c_vs + j % 16] */
   int64_t c_rs, c_vs;             /* c_vs 0: 16, columns side by side */

@@ -31,14 +31,15 @@ typedef struct params {
   ifd_attention_rows k, v;    /* past keys and values included */
   bool joined;                /* keys and values are joined in outputs 1 and 2, or shared memory */
   int64_t shared_v;           /* where values begin there, in floats */
-  bool is_plain;              /* scores only meet a mask whose rows lie as they do */
+  bool is_plain;              /* nobody asks what scores are between product and weights */
+  bool hides, adds_mask;      /* rows of what is added to scores are made here; they are the mask's */
   int64_t queries, blocks;    /* of a task; tasks of a head */
   int64_t rows;               /* queries whose scores are there at a time */
   int64_t k_packed, v_packed; /* floats of a head's packed keys and values */
   bool shares;                /* these are packed by a launch before, to shared memory */
   size_t at_packed;           /* there, or in the scratch of a task */
-  size_t at_factors, at_gemm; /* in the scratch */
-  ifd_rows heads;             /* of the joining launch */
+  size_t at_factors, at_bias, at_gemm; /* in the scratch */
+  ifd_rows heads;                      /* of the joining launch */
 } params;
 
 /* ---- joining ---- */
@@ -71,9 +72,19 @@ static void run_join(const void *context, const ifd_args *args, int task) {
   }
 }
 
-/* ---- one row of scores ---- */
+/* ---- some queries of a head ---- */
 
-/* Keys [*from, *to) that query i of sample b may see but for the mask. */
+typedef struct span {
+  int64_t b, h, first, n;
+  int64_t from, n_keys; /* what any of them may see but for the mask; from % 16 == 0 */
+  const float *k, *v;   /* packed */
+  const float *bias;    /* is added to their scores, rows bias_rs apart (0: one for all); NULL: nothing */
+  int64_t bias_rs;
+} span;
+
+static void *scratch_at(const ifd_args *args, size_t at) { return (char *)args->scratch + at; }
+
+/* Keys [*from, *to) that query i of sample b may see but for the mask; both grow with i. */
 static void visible(const params *p, const ifd_args *args, int64_t b, int64_t i, int64_t *from, int64_t *to) {
   const ifd_attention_layer *l = &p->l;
   int64_t length = p->has[LENGTHS] ? ((const int64_t *)args->in[LENGTHS])[b] : l->kv_len;
@@ -87,31 +98,86 @@ static void visible(const params *p, const ifd_args *args, int64_t b, int64_t i,
   *to = ifd_max_i64(*to, *from);
 }
 
-/* Adds the mask to what may be seen, -inf to the rest. Whether any key is left to see. */
-static bool add_bias(const params *p, const ifd_args *args, int64_t b, int64_t h, int64_t i, float *row) {
+/* The mask's n numbers from there on; of a bool, 0 or -inf. */
+static void copy_mask(const params *p, const ifd_args *args, int64_t at, float *to, int64_t n) {
   const ifd_attention_layer *l = &p->l;
-  const int64_t *s = l->mask_strides;
-  int64_t from, to, base = b * s[0] + h * s[1] + i * s[2];
-  bool sees = false;
-  visible(p, args, b, i, &from, &to);
-  for (int64_t j = 0; j < from; j++) row[j] += -INFINITY;
-  for (int64_t j = to; j < l->kv_len; j++) row[j] += -INFINITY;
-  if (!p->has[MASK]) return to > from;
-  for (int64_t j = from; j < to; j++) {
-    int64_t at = base + j * s[3];
-    float m = l->mask_is_bool ? (((const uint8_t *)args->in[MASK])[at] ? 0 : -INFINITY)
-                              : ((const float *)args->in[MASK])[at];
-    sees |= m != -INFINITY;
-    row[j] += m;
+  const int64_t step = l->mask_strides[3];
+  if (l->mask_is_bool) {
+    const uint8_t *m = (const uint8_t *)args->in[MASK] + at;
+    for (int64_t j = 0; j < n; j++) to[j] = m[j * step] ? 0 : -INFINITY;
+  } else {
+    const float *m = (const float *)args->in[MASK] + at;
+    for (int64_t j = 0; j < n; j++) to[j] = m[j * step];
   }
-  return sees;
 }
 
-static void cap(const params *p, float *row) {
+static int64_t mask_row(const params *p, const span *s, int64_t i) {
+  const int64_t *strides = p->l.mask_strides;
+  return s->b * strides[0] + s->h * strides[1] + i * strides[2];
+}
+
+/* What is added to the scores of query i: the mask to what it may see, -inf to the rest. */
+static void make_bias(const params *p, const ifd_args *args, const span *s, int64_t i, float *row) {
+  int64_t from, to, end = s->from + s->n_keys;
+  visible(p, args, s->b, i, &from, &to);
+  from = ifd_min_i64(from, end), to = ifd_min_i64(to, end);
+  for (int64_t j = s->from; j < from; j++) *row++ = -INFINITY;
+  if (p->has[MASK])
+    copy_mask(p, args, mask_row(p, s, i) + from * p->l.mask_strides[3], row, to - from);
+  else
+    memset(row, 0, sizeof *row * (size_t)(to - from));
+  for (row += to - from; to < end; to++) *row++ = -INFINITY;
+}
+
+static bool same_for_all(const ifd_attention_layer *l) {
+  return !l->causal && l->left < 0 && l->right < 0 && l->mask_strides[2] == 0;
+}
+
+/* −inf, or a number that scores are lost in: weights are zero, unless that is all that a query has. */
+static bool is_hidden(float bias) { return bias <= -0x1p100f; }
+
+/* Leaves out keys at both ends that are hidden from all queries, each of which sees some key. */
+static void trim(span *s) {
+  const int64_t rows = s->bias_rs ? s->n : 1;
+  const float *row = s->bias;
+  int64_t from = s->n_keys, to = 0;
+  for (int64_t i = 0; i < rows; i++, row += s->bias_rs) {
+    int64_t first = 0, end = s->n_keys;
+    while (end > 0 && is_hidden(row[end - 1])) end--;
+    if (end == 0) return;
+    while (is_hidden(row[first])) first++;
+    from = ifd_min_i64(from, first / 16 * 16), to = ifd_max_i64(to, end);
+  }
+  s->bias += from, s->from += from, s->n_keys = to - from;
+}
+
+/* Finds the span's keys, and what is added to their scores. */
+static void place_keys(const params *p, const ifd_args *args, span *s) {
   const ifd_attention_layer *l = &p->l;
-  for (int64_t j = 0; j < l->kv_len; j++) row[j] /= l->softcap;
-  p->tanh(NULL, row, row, (size_t)l->kv_len);
-  for (int64_t j = 0; j < l->kv_len; j++) row[j] *= l->softcap;
+  int64_t to, from, rows = same_for_all(l) ? 1 : s->n;
+  visible(p, args, s->b, s->first, &s->from, &to);
+  visible(p, args, s->b, s->first + s->n - 1, &from, &to);
+  s->from = p->wants[SCORES] ? 0 : s->from / 16 * 16;
+  s->n_keys = (p->wants[SCORES] ? l->kv_len : to) - s->from;
+  s->bias = NULL, s->bias_rs = 0;
+  if (p->adds_mask) {
+    s->bias = (const float *)args->in[MASK] + mask_row(p, s, s->first) + s->from;
+    s->bias_rs = l->mask_strides[2];
+  } else if (p->hides) {
+    float *bias = scratch_at(args, p->at_bias);
+    s->bias = bias, s->bias_rs = rows > 1 ? l->kv_len : 0;
+    for (int64_t i = 0; i < rows; i++) make_bias(p, args, s, s->first + i, bias + i * l->kv_len);
+  }
+  if (s->bias && !p->wants[SCORES]) trim(s);
+}
+
+/* ---- one row of scores ---- */
+
+static void cap(const params *p, float *row, size_t n) {
+  const ifd_attention_layer *l = &p->l;
+  for (size_t j = 0; j < n; j++) row[j] /= l->softcap;
+  p->tanh(NULL, row, row, n);
+  for (size_t j = 0; j < n; j++) row[j] *= l->softcap;
 }
 
 /* Whether all scores are -inf: the kernel's softmax would be NaN, Attention's is zero. */
@@ -125,16 +191,15 @@ static void keep(const params *p, int mode, const float *row, float *kept) {
   if (kept && p->l.mode == mode) memcpy(kept, row, sizeof *row * (size_t)p->l.kv_len);
 }
 
-static void finish_row(const params *p, const ifd_args *args, int64_t b, int64_t h, int64_t i, float *row,
-                       float *kept) {
+static void finish_row(const params *p, const float *bias, float *row, int64_t n_keys, float *kept) {
   const ifd_attention_layer *l = &p->l;
-  size_t n = (size_t)l->kv_len;
+  const size_t n = (size_t)n_keys;
   keep(p, RAW, row, kept);
-  if (l->softcap > 0) cap(p, row);
+  if (l->softcap > 0) cap(p, row, n);
   keep(p, CAPPED, row, kept);
-  bool sees = add_bias(p, args, b, h, i, row);
+  for (size_t j = 0; bias && j < n; j++) row[j] += bias[j];
   keep(p, BIASED, row, kept);
-  if (!l->is_softmax && (!sees || is_blind(row, l->kv_len)))
+  if (!l->is_softmax && is_blind(row, n_keys))
     memset(row, 0, sizeof *row * n);
   else
     p->softmax->rows(false, row, n, 1, NULL, 0, row, n, 1, n);
@@ -163,21 +228,6 @@ static void run_pack(const void *context, const ifd_args *args, int task) {
   pack_head(p, args, task, shared_head(p, args, task));
 }
 
-/* n queries of one head. */
-typedef struct span {
-  int64_t b, h, first, n;
-  const float *k, *v; /* packed */
-} span;
-
-static void *scratch_at(const ifd_args *args, size_t at) { return (char *)args->scratch + at; }
-
-/* The mask's row of the first query, or NULL. */
-static const float *mask_at(const params *p, const ifd_args *args, const span *s) {
-  const int64_t *strides = p->l.mask_strides;
-  if (!p->has[MASK]) return NULL;
-  return (const float *)args->in[MASK] + s->b * strides[0] + s->h * strides[1] + s->first * strides[2];
-}
-
 /* Scores lie as the mix of values reads them: packed A. Their weights are divided by their sums last. */
 static void run_plain(const params *p, const ifd_args *args, const span *s, ifd_k_product *score,
                       ifd_k_product *mix) {
@@ -185,9 +235,9 @@ static void run_plain(const params *p, const ifd_args *args, const span *s, ifd_
   float *factors = scratch_at(args, p->at_factors);
   void *gemm = scratch_at(args, p->at_gemm);
   score->c_rs = 16, score->c_vs = s->n * 16;
-  p->gemm->run_f32(score, 0, s->n, 0, l->kv_len, gemm);
-  p->softmax->weights(score->c, 16, (size_t)s->n * 16, l->scale, mask_at(p, args, s),
-                      (size_t)l->mask_strides[2], !l->is_softmax, factors, (size_t)s->n, (size_t)l->kv_len);
+  p->gemm->run_f32(score, 0, s->n, 0, s->n_keys, gemm);
+  p->softmax->weights(score->c, 16, (size_t)s->n * 16, l->scale, s->bias, (size_t)s->bias_rs, !l->is_softmax,
+                      factors, (size_t)s->n, (size_t)s->n_keys);
   mix->a_vs = score->c_vs;
   p->gemm->run_f32(mix, 0, s->n, 0, l->v_size, gemm);
   p->softmax->scale_rows(mix->c, (size_t)mix->c_rs, factors, (size_t)s->n, (size_t)l->v_size);
@@ -202,9 +252,9 @@ static void run_rounded(const params *p, const ifd_args *args, const span *s, if
   void *gemm = scratch_at(args, p->at_gemm);
   score->epilogue = mix->epilogue = &e;
   score->c_rs = 16, score->c_vs = mix->a_vs = s->n * 16;
-  p->gemm->run_f32(score, 0, s->n, 0, l->kv_len, gemm);
-  p->softmax->rounded(l->rounding, score->c, score->c, 16, vs, l->scale, mask_at(p, args, s),
-                      (size_t)l->mask_strides[2], (size_t)s->n, (size_t)l->kv_len);
+  p->gemm->run_f32(score, 0, s->n, 0, s->n_keys, gemm);
+  p->softmax->rounded(l->rounding, score->c, score->c, 16, vs, l->scale, s->bias, (size_t)s->bias_rs,
+                      (size_t)s->n, (size_t)s->n_keys);
   p->gemm->run_f32(mix, 0, s->n, 0, l->v_size, gemm);
 }
 
@@ -216,9 +266,9 @@ static void run_general(const params *p, const ifd_args *args, const span *s, if
   ifd_k_epilogue scaled = {.scale = l->scale};
   if (kept) kept += ((s->b * l->q_heads + s->h) * l->q_len + s->first) * l->kv_len;
   score->epilogue = &scaled;
-  p->gemm->run_f32(score, 0, s->n, 0, l->kv_len, gemm);
+  p->gemm->run_f32(score, 0, s->n, 0, s->n_keys, gemm);
   for (int64_t i = 0; i < s->n; i++)
-    finish_row(p, args, s->b, s->h, s->first + i, score->c + i * l->kv_len,
+    finish_row(p, s->bias ? s->bias + i * s->bias_rs : NULL, score->c + i * score->c_rs, s->n_keys,
                kept ? kept + i * l->kv_len : NULL);
   p->gemm->run_f32(mix, 0, s->n, 0, l->v_size, gemm);
 }
@@ -226,21 +276,22 @@ static void run_general(const params *p, const ifd_args *args, const span *s, if
 static void run_span(const params *p, const ifd_args *args, const span *s) {
   const ifd_attention_layer *l = &p->l;
   ifd_k_product score = {.m = s->n,
-                         .n = l->kv_len,
+                         .n = s->n_keys,
                          .k = l->size,
                          .a = (const float *)args->in[Q] + row_at(&l->q, s->b, s->h, s->first),
                          .a_rs = l->q.row,
                          .a_cs = l->q.element,
-                         .b = s->k,
+                         .b = s->k + s->from * l->size,
                          .c = args->scratch,
-                         .c_rs = l->kv_len};
+                         .c_rs = s->n_keys};
   ifd_k_product mix = {.m = s->n,
                        .n = l->v_size,
-                       .k = l->kv_len,
+                       .k = s->n_keys,
                        .a = args->scratch,
-                       .a_rs = l->kv_len,
+                       .a_rs = s->n_keys,
                        .a_cs = 1,
-                       .b = s->v,
+                       .b = s->v + s->from * 16,
+                       .b_steps = l->kv_len,
                        .c = (float *)args->out[Y] + row_at(&l->y, s->b, s->h, s->first),
                        .c_rs = l->y.row};
   (l->rounding ? run_rounded : p->is_plain ? run_plain : run_general)(p, args, s, &score, &mix);
@@ -265,6 +316,7 @@ static void run_attention(const void *context, const ifd_args *args, int task) {
   s.k = packed, s.v = packed + p->k_packed;
   for (s.first = first; s.first < end; s.first += s.n) {
     s.n = ifd_min_i64(p->rows, end - s.first);
+    place_keys(p, args, &s);
     run_span(p, args, &s);
   }
 }
@@ -294,12 +346,14 @@ static ifd_status lower_join(ifd_lower *x, params *p) {
   return ifd_lower_rows(x, run_join, p, sizeof *p, &p->heads);
 }
 
-static bool is_plain(const params *p) {
+/* What becomes of scores between the products. */
+static void see_scores(params *p) {
   const ifd_attention_layer *l = &p->l;
-  bool mask_fits = !p->has[MASK] || (l->is_softmax && !l->mask_is_bool && l->mask_length == l->kv_len &&
-                                     (l->mask_strides[3] == 1 || l->kv_len == 1));
-  return mask_fits && l->scale > 0 && l->softcap <= 0 && !l->causal && l->left < 0 && l->right < 0 &&
-         !p->has[LENGTHS] && !p->wants[SCORES];
+  const bool all = !l->causal && l->left < 0 && l->right < 0 && !p->has[LENGTHS];
+  p->is_plain = l->scale > 0 && l->softcap <= 0 && !p->wants[SCORES];
+  p->adds_mask = all && p->has[MASK] && !l->mask_is_bool && l->mask_length == l->kv_len &&
+                 (l->mask_strides[3] == 1 || l->kv_len == 1);
+  p->hides = !p->adds_mask && (!all || p->has[MASK]);
 }
 
 static size_t up(size_t n) { return (n + 63) / 64 * 64; }
@@ -334,7 +388,8 @@ static size_t place(params *p) {
   size_t score_len = ifd_k_gemm_scratch_len(&score, l->size, IFD_K_B_PACKED),
          mix_len = ifd_k_gemm_scratch_len(&mix, l->kv_len, IFD_K_B_PACKED);
   p->at_factors = up(len);
-  p->at_gemm = up(p->at_factors + sizeof(float) * (size_t)p->rows);
+  p->at_bias = up(p->at_factors + sizeof(float) * (size_t)p->rows);
+  p->at_gemm = up(p->at_bias + (p->hides ? sizeof(float) * (size_t)(p->rows * l->kv_len) : 0));
   len = up(p->at_gemm + (score_len > mix_len ? score_len : mix_len));
   if (p->shares) return len;
   p->at_packed = len;
@@ -352,7 +407,7 @@ ifd_status ifd_lower_attention(ifd_lower *x, const ifd_attention_layer *l) {
   for (int i = 0; i < N_INPUTS; i++) p.has[i] = i < x->node->n_inputs && x->in[i];
   for (int i = 0; i < N_OUTPUTS; i++) p.wants[i] = ifd_node_has_output(x->node, i);
   TRY(lower_join(x, &p));
-  p.is_plain = is_plain(&p);
+  see_scores(&p);
   EXPECT(x->err, !l->rounding || p.is_plain, BAD_MODEL, "rounded attention is plain");
   split(&p);
   TRY(lower_pack(x, &p));
