@@ -168,6 +168,7 @@ static bool see_through(ifd_rewrite *rw, ifd_value *v, const int *roles, operand
 typedef struct attention {
   operand q, k, v;
   ifd_value *mask;
+  ifd_masked where; /* whose mask `mask` is, of bool; else NULL */
   double scale;
   const char *rounding; /* NULL: none */
   int rank;
@@ -188,7 +189,9 @@ static ifd_node *find_scores(ifd_rewrite *rw, ifd_value *v, attention *a) {
     node = made_scores(rw, add->inputs[i], &a->scale);
     a->mask = add->inputs[1 - i];
   }
-  return node;
+  if (node || !ifd_masked_of(rw, v, &a->where)) return node;
+  a->mask = a->where.mask;
+  return made_scores(rw, a->where.scores, &a->scale);
 }
 
 /* The same of 16-bit floats: each operator is followed by one that rounds. */
@@ -280,7 +283,8 @@ static bool same_batch(ifd_rewrite *rw, const product *scores, const product *mi
 /* A mask is for rows and keys, the heads, and the batch where that is one axis. */
 static bool mask_fits(ifd_rewrite *rw, const attention *a) {
   int rank = ifd_rw_rank(rw, a->mask);
-  if (rank < 0 || rank > 4 || rank > a->rank || ifd_rw_dtype(rw, a->mask) != IFD_FLOAT) return false;
+  ifd_dtype dtype = a->where.mask ? IFD_BOOL : IFD_FLOAT;
+  if (rank < 0 || rank > 4 || rank > a->rank || ifd_rw_dtype(rw, a->mask) != dtype) return false;
   return rank < 4 || a->rank == 4 || ifd_rw_dim(rw, a->mask, 0) == 1;
 }
 
@@ -290,6 +294,17 @@ static ifd_status add_reshape(ifd_rewrite *rw, ifd_value **v, const int64_t *sha
   TRY(ifd_rw_add_ints(rw, &inputs[1], shape, n, "shape"));
   TRY(ifd_rw_add_node(rw, &node, "Reshape", inputs, 2, 1));
   *v = node->outputs[0];
+  return IFD_OK;
+}
+
+/* What hides the same scores when it is added. */
+static ifd_status add_hiding(ifd_rewrite *rw, ifd_value **mask, const ifd_masked *where) {
+  ifd_value *inputs[3] = {where->mask};
+  ifd_node *node;
+  TRY(ifd_rw_add_scalar(rw, &inputs[where->shows ? 1 : 2], IFD_FLOAT, 0, "shown"));
+  TRY(ifd_rw_add_scalar(rw, &inputs[where->shows ? 2 : 1], IFD_FLOAT, where->hidden, "hidden"));
+  TRY(ifd_rw_add_node(rw, &node, "Where", inputs, 3, 1));
+  *mask = node->outputs[0];
   return IFD_OK;
 }
 
@@ -321,6 +336,7 @@ static ifd_status build(ifd_rewrite *rw, ifd_node *root, const attention *a) {
   if (a->rank > 4 && !result_shape(rw, root->outputs[0], shape)) return IFD_OK;
   for (int i = 0; i < 3; i++)
     if (all[i]->reshapes) TRY(add_reshape(rw, &inputs[i], all[i]->shape, all[i]->n_axes));
+  if (a->where.mask) TRY(add_hiding(rw, &inputs[3], &a->where));
   TRY(ifd_rw_add_node(rw, &node, "infold.Attention", inputs, a->mask ? 4 : 3, 1));
   node->name = root->name;
   TRY(set_operand(rw, node, "q_axes", "q_part", &a->q));

@@ -1,9 +1,12 @@
 #include "pass/match.h"
 #include "pass/order.h"
 
-/* Softmax(a·Q Kᵀ + mask) V is Attention, an operator since version 23. Heads that are parted before it and
- * joined behind it by Reshape and Transpose are its own business: then it takes and gives [batch, sequence,
- * heads · size]. Rows whose every key is masked by −inf give zeros, where Softmax alone gave NaN. */
+#include <math.h>
+
+/* Softmax(a·Q Kᵀ + mask) V, or with a mask of bool by Where, is Attention, an operator since version 23.
+ * Heads that are parted before it and joined behind it by Reshape and Transpose are its own business: then it
+ * takes and gives [batch, sequence, heads · size]. Rows whose every key is masked by −inf give zeros, where
+ * Softmax alone gave NaN. */
 
 typedef struct attention {
   ifd_value *q, *k_turned, *v, *mask; /* mask: or NULL */
@@ -22,10 +25,9 @@ static bool same_dims(ifd_rewrite *rw, const ifd_value *a, int i, const ifd_valu
 }
 
 /* A mask of every query and key, for all or each of the batch and the heads. */
-static bool is_mask(ifd_rewrite *rw, const ifd_value *m, const ifd_value *scores) {
+static bool is_mask(ifd_rewrite *rw, const ifd_value *m, const ifd_value *scores, ifd_dtype dtype) {
   int rank = ifd_rw_rank(rw, m), of_scores = ifd_rw_rank(rw, scores);
-  if ((rank != 2 && rank != of_scores) || of_scores != 4 || ifd_rw_dtype(rw, m) != ifd_rw_dtype(rw, scores))
-    return false;
+  if ((rank != 2 && rank != of_scores) || of_scores != 4 || ifd_rw_dtype(rw, m) != dtype) return false;
   for (int i = 0; i < rank - 2; i++)
     if (ifd_rw_dim(rw, m, i) != 1 && !same_dims(rw, m, i, scores, i)) return false;
   return same_dims(rw, m, -1, scores, -1) && same_dims(rw, m, -2, scores, -2);
@@ -62,13 +64,20 @@ static ifd_status find(ifd_rewrite *rw, const ifd_node *last, attention *a, bool
   *a = (attention){.v = last->inputs[1], .rank = ifd_rw_rank(rw, last->outputs[0])};
   if (!softmax || !is_last_axis(rw, softmax) || ifd_value_n_readers(softmax->inputs[0]) != 1) return IFD_OK;
   TRY(find_scores(rw, softmax->inputs[0], a, found));
-  const ifd_node *add = ifd_made_by(softmax->inputs[0], "Add");
+  if (*found) return IFD_OK;
+  ifd_value *scores = softmax->inputs[0];
+  const ifd_node *add = ifd_made_by(scores, "Add");
   for (int i = 0; add && i < 2 && !*found; i++)
-    if (is_mask(rw, add->inputs[i], add->outputs[0])) {
+    if (is_mask(rw, add->inputs[i], scores, ifd_rw_dtype(rw, scores))) {
       a->mask = add->inputs[i];
       TRY(find_scores(rw, add->inputs[1 - i], a, found));
     }
-  return IFD_OK;
+  ifd_masked m;
+  if (!ifd_masked_of(rw, scores, &m) || !m.shows || m.hidden != -INFINITY ||
+      !is_mask(rw, m.mask, scores, IFD_BOOL))
+    return IFD_OK;
+  a->mask = m.mask;
+  return find_scores(rw, m.scores, a, found);
 }
 
 /* Batch and heads are the same in all three. */
@@ -109,6 +118,7 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *last) {
   bool found;
   ifd_value *inputs[4];
   ifd_node *node;
+  if (ifd_rw_for_running(rw)) return IFD_OK; /* fuse_attention reads through more */
   if (last->opset < 23 || ifd_rw_dtype(rw, last->outputs[0]) == IFD_FLOAT16 ||
       ifd_rw_dtype(rw, last->outputs[0]) == IFD_BFLOAT16)
     return IFD_OK; /* half precision would be rounded elsewhere */

@@ -101,6 +101,18 @@ ifd_value *ifd_mean_of(ifd_rewrite *rw, const ifd_value *v, int *n) {
   return axes == (1u << rank) - (1u << (rank - *n)) ? x : NULL;
 }
 
+bool ifd_masked_of(ifd_rewrite *rw, ifd_value *v, ifd_masked *out) {
+  const double lost = -0x1p100; /* its neighbours are 2^76 away */
+  const ifd_node *where = ifd_made_by(v, "Where");
+  for (int i = 1; where && i <= 2; i++) {
+    *out = (ifd_masked){.mask = where->inputs[0], .scores = where->inputs[3 - i], .shows = i == 2};
+    if (ifd_rw_scalar(rw, where->inputs[i], &out->hidden) && out->hidden <= lost &&
+        ifd_rw_same_shape(rw, out->scores, v))
+      return true;
+  }
+  return false;
+}
+
 bool ifd_view_shape(ifd_rewrite *rw, const ifd_value *x, const ifd_value *y, int64_t *shape) {
   int rank = ifd_rw_rank(rw, y), rest = 0;
   if (rank < 0 || rank > IFD_MAX_RANK) return false;

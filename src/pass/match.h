@@ -39,6 +39,15 @@ bool ifd_is_square(ifd_rewrite *rw, const ifd_value *v, ifd_value **x);
 ifd_value *ifd_mean_over(ifd_rewrite *rw, const ifd_value *v, unsigned *axes, bool *kept);
 /* The value of which v is the mean over the last n dimensions, which stay as ones; else NULL. */
 ifd_value *ifd_mean_of(ifd_rewrite *rw, const ifd_value *v, int *n);
+/* Scores before Softmax of which Where shows some, and puts a number that scores are lost in, such as −inf,
+ * for the others. */
+typedef struct ifd_masked {
+  ifd_value *mask, *scores;
+  bool shows; /* where the mask is true; else it hides there */
+  double hidden;
+} ifd_masked;
+/* Whether v, read once, is such. */
+bool ifd_masked_of(ifd_rewrite *rw, ifd_value *v, ifd_masked *out);
 /* What a Reshape of x to y's shape takes as its shape, IFD_MAX_RANK numbers at most: numbers, 0 for a
  * dimension that x has in the same place, -1 for one other; false when that does not say it. */
 bool ifd_view_shape(ifd_rewrite *rw, const ifd_value *x, const ifd_value *y, int64_t *shape);

@@ -66,6 +66,28 @@ def test_mask_broadcasts(shape):
     check(n, n.join(n.node("MatMul", [n.softmax(scores), v])), {"MatMul": 2, "Attention": 1})
 
 
+@pytest.mark.parametrize("shape", [(23, 23), (2, 1, 1, 23), (2, 3, 23, 23)])
+@pytest.mark.parametrize("hidden, shows", [(-np.inf, True), (-3.4e38, False)])
+def test_mask_by_where(shape, hidden, shows):
+    n = net()
+    q, k, v = n.heads(n.product("x")), n.heads(n.product("x"), (0, 2, 3, 1)), n.heads(n.product("x"))
+    seen = np.random.default_rng(0).random(shape) < .7
+    seen[..., 1] = True
+    seen[..., 19:] = False
+    n.weights.append(numpy_helper.from_array(seen == shows, "seen"))
+    scores = [n.node("Mul", [n.number(.3), n.node("MatMul", [q, k])]), n.number(hidden)]
+    w = n.softmax(n.node("Where", ["seen"] + (scores if shows else scores[::-1])))
+    check(n, n.join(n.node("MatMul", [w, v])), {"MatMul": 2, "Attention": 1})
+
+
+def test_where_of_a_number_that_shows():
+    n = net()
+    q, k, v = n.heads("x"), n.heads("x", (0, 2, 3, 1)), n.heads("x")
+    n.weights.append(numpy_helper.from_array(np.arange(23) < 20, "seen"))
+    w = n.softmax(n.node("Where", ["seen", n.node("MatMul", [q, k]), n.number(-4)]))
+    check(n, n.join(n.node("MatMul", [w, v])), {"MatMul": 3, "Transpose": 3, "Where": 1, "Softmax": 1})
+
+
 def test_one_product_split():
     """Q, K and V from one product; scales on Q and on K."""
     n = net()
