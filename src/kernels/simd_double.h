@@ -7,15 +7,17 @@
 #include "kernels/simd.h"
 
 #if defined(IFD_ISA_avx512)
-#define DN_        2
-#define DV_        __m512d
-#define DOP_(op)   _mm512_##op##_pd
-#define DROUND_(a) _mm512_roundscale_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define DN_              2
+#define DV_              __m512d
+#define DOP_(op)         _mm512_##op##_pd
+#define DROUND_(a)       _mm512_roundscale_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define DKEEP_NAN_(a, b) _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q), b, a)
 #elif defined(IFD_ISA_avx2)
-#define DN_        4
-#define DV_        __m256d
-#define DOP_(op)   _mm256_##op##_pd
-#define DROUND_(a) _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define DN_              4
+#define DV_              __m256d
+#define DOP_(op)         _mm256_##op##_pd
+#define DROUND_(a)       _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define DKEEP_NAN_(a, b) _mm256_blendv_pd(b, a, _mm256_cmp_pd(a, a, _CMP_UNORD_Q))
 #else
 #define DN_ 16
 #define DV_ double
@@ -45,6 +47,8 @@ IFD_INLINE d16 d16_fma(d16 a, d16 b, d16 c) { EACH_(DOP_(fmadd)(a.d[k], b.d[k], 
 IFD_INLINE d16 d16_min(d16 a, d16 b) { EACH_(DOP_(min)(a.d[k], b.d[k])); }
 IFD_INLINE d16 d16_max(d16 a, d16 b) { EACH_(DOP_(max)(a.d[k], b.d[k])); }
 IFD_INLINE d16 d16_round(d16 a) { EACH_(DROUND_(a.d[k])); }
+/* a where it is NaN, else b */
+IFD_INLINE d16 d16_keep_nan(d16 a, d16 b) { EACH_(DKEEP_NAN_(a.d[k], b.d[k])); }
 #else
 IFD_INLINE d16 d16_set1(double x) { EACH_(x); }
 IFD_INLINE d16 d16_load(const double *p) { EACH_(p[k]); }
@@ -57,6 +61,7 @@ IFD_INLINE d16 d16_fma(d16 a, d16 b, d16 c) { EACH_(fma(a.d[k], b.d[k], c.d[k]))
 IFD_INLINE d16 d16_min(d16 a, d16 b) { EACH_(a.d[k] < b.d[k] ? a.d[k] : b.d[k]); }
 IFD_INLINE d16 d16_max(d16 a, d16 b) { EACH_(a.d[k] > b.d[k] ? a.d[k] : b.d[k]); }
 IFD_INLINE d16 d16_round(d16 a) { EACH_(rint(a.d[k])); }
+IFD_INLINE d16 d16_keep_nan(d16 a, d16 b) { EACH_(a.d[k] != a.d[k] ? a.d[k] : b.d[k]); }
 #endif
 
 IFD_INLINE d16 v16_to_d16(v16 a) {
@@ -88,6 +93,7 @@ IFD_INLINE v16 d16_to_v16(d16 a) {
 #if defined(DOP_)
 #undef DOP_
 #undef DROUND_
+#undef DKEEP_NAN_
 #endif
 
 #endif

@@ -61,7 +61,7 @@ IFD_INLINE void v16_transpose(v16 t[16]) {
   for (int i = 0; i < 8; i++) t[i] = (v16){ll[i], hl[i]}, t[i + 8] = (v16){lh[i], hh[i]};
 }
 /* Four columns of eight rows, whose halves are joined as they are loaded. */
-IFD_INLINE void ifd_turn_8x4(float *to, int64_t to_rs, const ifd_float_anywhere *from, int64_t from_rs) {
+IFD_INLINE void ifd_turned_8x4(__m256 to[4], const ifd_float_anywhere *from, int64_t from_rs) {
   __m256 t[4];
   _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
     const __m256 low = _mm256_castps128_ps256(_mm_loadu_ps(from + i * from_rs));
@@ -69,10 +69,13 @@ IFD_INLINE void ifd_turn_8x4(float *to, int64_t to_rs, const ifd_float_anywhere 
   }
   const __m256 a = _mm256_unpacklo_ps(t[0], t[1]), b = _mm256_unpackhi_ps(t[0], t[1]);
   const __m256 c = _mm256_unpacklo_ps(t[2], t[3]), d = _mm256_unpackhi_ps(t[2], t[3]);
-  _mm256_storeu_ps(to, _mm256_shuffle_ps(a, c, 0x44));
-  _mm256_storeu_ps(to + to_rs, _mm256_shuffle_ps(a, c, 0xee));
-  _mm256_storeu_ps(to + 2 * to_rs, _mm256_shuffle_ps(b, d, 0x44));
-  _mm256_storeu_ps(to + 3 * to_rs, _mm256_shuffle_ps(b, d, 0xee));
+  to[0] = _mm256_shuffle_ps(a, c, 0x44), to[1] = _mm256_shuffle_ps(a, c, 0xee);
+  to[2] = _mm256_shuffle_ps(b, d, 0x44), to[3] = _mm256_shuffle_ps(b, d, 0xee);
+}
+IFD_INLINE void ifd_turn_8x4(float *to, int64_t to_rs, const ifd_float_anywhere *from, int64_t from_rs) {
+  __m256 t[4];
+  ifd_turned_8x4(t, from, from_rs);
+  _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) _mm256_storeu_ps(to + i * to_rs, t[i]);
 }
 IFD_INLINE void ifd_turn_square(float *to, int64_t to_rs, const ifd_float_anywhere *from, int64_t from_rs) {
   for (int i = 0; i < 16; i += 8)
@@ -98,4 +101,22 @@ IFD_INLINE void ifd_turn_square(float *to, int64_t to_rs, const ifd_float_anywhe
   for (int i = 0; i < 16; i++) v16_store(to + i * to_rs, t[i]);
 }
 #endif
+
+/* The first n <= 16 columns of 16 rows. far: three floats beyond the last may be read. */
+IFD_INLINE void v16_load_turned(v16 t[16], const ifd_float_anywhere *from, int64_t from_rs, int n, bool far) {
+#if defined(IFD_ISA_avx2)
+  if (far) {
+    for (int k = 0; k < n; k += 4) {
+      __m256 low[4], high[4];
+      ifd_turned_8x4(low, from + k, from_rs);
+      ifd_turned_8x4(high, from + k + 8 * from_rs, from_rs);
+      for (int i = 0; i < 4; i++) t[k + i] = (v16){low[i], high[i]};
+    }
+    return;
+  }
+#endif
+  (void)far;
+  for (int r = 0; r < 16; r++) t[r] = v16_load_n(from + r * from_rs, n);
+  v16_transpose(t);
+}
 #endif

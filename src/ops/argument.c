@@ -58,23 +58,12 @@ static ifd_status eval_ArgMin(ifd_eval *x) { return find_along_axis(x, true); }
 /* ---- on kernels ---- */
 
 typedef struct arg_params {
-  const struct ifd_k_reduce_table *kernels;
-  ifd_reduce_arg *plain; /* of types other than FLOAT */
+  ifd_reduce_arg *kernel;
   size_t size;
   bool least, last;
   int64_t n, inner;
   ifd_rows results;
 } arg_params;
-
-/* m rows or columns from x on, `stride` apart or with elements `stride` apart. */
-static void find(const arg_params *p, const void *x, size_t stride, size_t m, int64_t *y) {
-  if (p->plain)
-    p->plain(p->least, p->last, x, stride, (size_t)p->n, m, y);
-  else if (p->inner == 1)
-    p->kernels->arg_rows(p->least, p->last, x, stride, m, (size_t)p->n, y);
-  else
-    p->kernels->arg_columns(p->least, p->last, x, stride, (size_t)p->n, m, y);
-}
 
 static void run_arg(const void *params, const ifd_args *args, int task) {
   const arg_params *p = params;
@@ -82,13 +71,15 @@ static void run_arg(const void *params, const ifd_args *args, int task) {
   int64_t *out = args->out[0], from, to;
   ifd_rows_of(&p->results, task, &from, &to);
   if (p->inner == 1) {
-    find(p, in + from * p->n * (int64_t)p->size, (size_t)p->n, (size_t)(to - from), out + from);
+    p->kernel(p->least, p->last, in + from * p->n * (int64_t)p->size, (size_t)p->n, (size_t)p->n,
+              (size_t)(to - from), out + from);
     return;
   }
   while (from < to) { /* columns of one matrix at a time */
     int64_t column = from % p->inner, columns = ifd_min_i64(p->inner - column, to - from);
     int64_t first = from / p->inner * p->n * p->inner + column;
-    find(p, in + first * (int64_t)p->size, (size_t)p->inner, (size_t)columns, out + from);
+    p->kernel(p->least, p->last, in + first * (int64_t)p->size, (size_t)p->inner, (size_t)p->n,
+              (size_t)columns, out + from);
     from += columns;
   }
 }
@@ -98,14 +89,13 @@ static ifd_status lower_arg(ifd_lower *x, bool least) {
   int axis;
   TRY(ifd_axis(x->err, &axis, ifd_attr_int(x->node, "axis"), s->rank));
   if (ifd_shape_count(s) == 0 || s->dim[axis] > INT32_MAX) return IFD_OK;
-  arg_params p = {.kernels = ifd_k_reduce(x->isa),
-                  .least = least,
+  arg_params p = {.least = least,
                   .last = ifd_node_int(x->node, "select_last_index", 0),
                   .n = s->dim[axis],
                   .inner = ifd_shape_span(s, axis + 1, s->rank)};
-  p.plain = p.kernels->arg_plain(x->in[0]->dtype, p.inner > 1);
+  p.kernel = ifd_k_reduce(x->isa)->arg(x->in[0]->dtype, p.inner > 1);
   p.size = ifd_dtype_size(x->in[0]->dtype);
-  if (!p.plain && x->in[0]->dtype != IFD_FLOAT) return IFD_OK;
+  if (!p.kernel) return IFD_OK;
   p.results = ifd_columns_split(ifd_shape_count(s) / p.n, p.inner, 2 * (double)p.n);
   x->work->algorithm = p.inner == 1 ? "rows" : "columns";
   return ifd_lower_rows(x, run_arg, &p, sizeof p, &p.results);

@@ -213,8 +213,8 @@ REDUCTIONS(EVAL)
 typedef struct stage {
   const struct ifd_k_reduce_table *kernels;
   ifd_reduce op;
-  ifd_reduce_columns *plain; /* NULL: FLOAT */
-  size_t size;               /* of an element */
+  ifd_reduce_plain *plain; /* NULL: FLOAT */
+  size_t size;             /* of an element */
   int64_t n, inner;
   int64_t from, to; /* bytes into the work's shared memory; -1: the node's own input, output */
   ifd_rows results;
@@ -226,9 +226,13 @@ static void run_stage(const void *params, const ifd_args *args, int task) {
   char *out = s->to < 0 ? args->out[0] : (char *)args->shared + s->to;
   int64_t from, to;
   ifd_rows_of(&s->results, task, &from, &to);
-  if (s->inner == 1 && !s->plain) {
-    s->kernels->rows(s->op, (const float *)in + from * s->n, (size_t)s->n, (size_t)(to - from), (size_t)s->n,
-                     (float *)out + from);
+  if (s->inner == 1) {
+    const char *x = in + (size_t)(from * s->n) * s->size;
+    char *y = out + (size_t)from * s->size;
+    if (s->plain)
+      s->plain(x, (size_t)s->n, (size_t)s->n, (size_t)(to - from), y);
+    else
+      s->kernels->rows(s->op, (const float *)x, (size_t)s->n, (size_t)(to - from), (size_t)s->n, (float *)y);
     return;
   }
   while (from < to) { /* columns of one matrix at a time */
@@ -305,7 +309,7 @@ static ifd_status lower_stages(ifd_lower *x, ifd_reduce op, const axes *a) {
   const struct ifd_k_reduce_table *kernels = ifd_k_reduce(x->isa);
   runs r = runs_of(&in->shape, a);
   int64_t from = -1;
-  if (in->dtype != IFD_FLOAT && !kernels->plain(op, in->dtype)) return IFD_OK;
+  if (in->dtype != IFD_FLOAT && !kernels->plain(op, in->dtype, false)) return IFD_OK;
   if (ifd_tensor_count(in) == 0 || in->splat) return IFD_OK;
   do {
     stage s = take_stage(&r);
@@ -318,7 +322,7 @@ static ifd_status lower_stages(ifd_lower *x, ifd_reduce op, const axes *a) {
     }
     s.kernels = kernels;
     s.op = !last && op == IFD_REDUCE_LogSum ? IFD_REDUCE_Sum : op;
-    s.plain = in->dtype == IFD_FLOAT ? NULL : kernels->plain(op, in->dtype);
+    s.plain = in->dtype == IFD_FLOAT ? NULL : kernels->plain(op, in->dtype, s.inner > 1);
     s.size = ifd_dtype_size(in->dtype);
     s.from = from;
     s.to = last ? -1 : (int64_t)x->work->shared;

@@ -235,10 +235,8 @@ struct line_params {
 
 static void run_hardmax(const line_params *p, const float *in, float *out, int64_t count) {
   int64_t best[LINES], line = p->inner == 1 ? p->n : 1;
-  if (p->inner == 1)
-    p->kernels->arg_rows(false, false, in, (size_t)p->n, (size_t)count, (size_t)p->n, best);
-  else
-    p->kernels->arg_columns(false, false, in, (size_t)p->inner, (size_t)p->n, (size_t)count, best);
+  p->kernels->arg(IFD_FLOAT, p->inner > 1)(false, false, in, (size_t)(p->inner == 1 ? p->n : p->inner),
+                                           (size_t)p->n, (size_t)count, best);
   if (p->inner == 1) memset(out, 0, (size_t)(count * p->n) * sizeof *out);
   for (int64_t i = 0; p->inner > 1 && i < p->n; i++)
     memset(out + i * p->inner, 0, (size_t)count * sizeof *out);

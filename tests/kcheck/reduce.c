@@ -119,6 +119,42 @@ static void columns(void **unused) {
   }
 }
 
+static double *doubles_of(const float *x, size_t n) {
+  double *y = malloc(n * sizeof *y + 1);
+  assert_non_null(y);
+  for (size_t i = 0; i < n; i++) y[i] = x[i];
+  return y;
+}
+
+/* m rows or columns of n doubles */
+static void check_doubles(ifd_reduce op, size_t n, size_t m, bool columns, bool odd, uint64_t *state) {
+  const size_t stride = columns ? m : n, row = columns ? 1 : n, step = columns ? m : 1;
+  float *x = numbers(n * m, state, odd);
+  double *in = doubles_of(x, n * m), want[64], y[64];
+  ifd_k_reduce(IFD_ISA_REF)->plain(op, IFD_DOUBLE, columns)(in, stride, n, m, want);
+  for (size_t j = 0; j < m && (!odd || op == IFD_REDUCE_Max || op == IFD_REDUCE_Min); j++) {
+    const double of = reduce_f64(op, x + j * row, step, n);
+    assert_true(fabs(want[j] - of) <= tolerance(op, x + j * row, step, n, of) || of == want[j] ||
+                (isnan(of) && isnan(want[j])));
+  }
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+    ifd_k_reduce(isa)->plain(op, IFD_DOUBLE, columns)(in, stride, n, m / 3, y);
+    ifd_k_reduce(isa)->plain(op, IFD_DOUBLE, columns)(in + m / 3 * row, stride, n, m - m / 3, y + m / 3);
+    for (size_t j = 0; j < m; j++)
+      assert_true(!memcmp(y + j, want + j, sizeof *y) || (isnan(y[j]) && isnan(want[j])));
+  }
+  free(x), free(in);
+}
+
+static void doubles(void **unused) {
+  (void)unused;
+  uint64_t state = 5;
+  for (ifd_reduce op = 0; op < IFD_N_REDUCE; op++)
+    for (size_t n = 1; n < 150 && ifd_k_reduce(IFD_ISA_REF)->plain(op, IFD_DOUBLE, false); n += 1 + n / 40)
+      for (int mode = 0; mode < 4; mode++)
+        check_doubles(op, n, 1 + (n * 7 + (size_t)mode) % 40, mode & 1, mode & 2, &state);
+}
+
 static int64_t arg_of(bool smallest, bool last, const float *x, size_t stride, size_t n) {
   size_t best = 0;
   for (size_t i = 1; i < n; i++) {
@@ -132,19 +168,24 @@ static void arguments(void **unused) {
   (void)unused;
   uint64_t state = 3;
   for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
-    for (size_t n = 1; n < 60; n++)
+    for (size_t n = 1; n < 200; n += 1 + n / 40)
       for (int mode = 0; mode < 4; mode++) {
         const bool smallest = mode & 1, last = mode >> 1;
         const size_t m = 1 + n % 40;
         float *x = numbers(n * m, &state, false);
         for (size_t i = 0; i < n * m; i++) x[i] = floorf(x[i] * 3); /* many are equal */
         if (n % 4 == 0) x[rand_u32(&state) % (n * m)] = NAN, x[rand_u32(&state) % (n * m)] = NAN;
+        double *wide = doubles_of(x, n * m);
         int64_t y[64];
-        ifd_k_reduce(isa)->arg_rows(smallest, last, x, n, m, n, y);
-        for (size_t r = 0; r < m; r++) assert_int_equal(y[r], arg_of(smallest, last, x + r * n, 1, n));
-        ifd_k_reduce(isa)->arg_columns(smallest, last, x, m, n, m, y);
-        for (size_t j = 0; j < m; j++) assert_int_equal(y[j], arg_of(smallest, last, x + j, m, n));
-        free(x);
+        for (int t = 0; t < 2; t++) {
+          const ifd_dtype dtype = t ? IFD_DOUBLE : IFD_FLOAT;
+          const void *in = t ? (const void *)wide : x;
+          ifd_k_reduce(isa)->arg(dtype, false)(smallest, last, in, n, n, m, y);
+          for (size_t r = 0; r < m; r++) assert_int_equal(y[r], arg_of(smallest, last, x + r * n, 1, n));
+          ifd_k_reduce(isa)->arg(dtype, true)(smallest, last, in, m, n, m, y);
+          for (size_t j = 0; j < m; j++) assert_int_equal(y[j], arg_of(smallest, last, x + j, m, n));
+        }
+        free(x), free(wide);
       }
 }
 
@@ -162,7 +203,8 @@ static void arguments_of_integers(void **unused) {
   uint64_t state = 4;
   for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
     for (ifd_dtype t = 0; t < IFD_N_DTYPES; t++)
-      for (size_t n = 1; n < 200 && ifd_k_reduce(isa)->arg_plain(t, false); n += 1 + n / 7)
+      for (size_t n = 1; n < 200 && ifd_dtype_is_integer(t) && ifd_k_reduce(isa)->arg(t, false);
+           n += 1 + n / 7)
         for (int mode = 0; mode < 4; mode++) {
           const bool smallest = mode & 1, last = mode >> 1;
           const size_t m = 1 + n % 40, size = ifd_dtype_size(t);
@@ -174,10 +216,10 @@ static void arguments_of_integers(void **unused) {
             ifd_load_i64(t, x + i * size, &keys[i], 1);
             if (t == IFD_UINT64) keys[i] ^= INT64_MIN; /* its order as that of signed integers */
           }
-          ifd_k_reduce(isa)->arg_plain(t, false)(smallest, last, x, n, n, m, y);
+          ifd_k_reduce(isa)->arg(t, false)(smallest, last, x, n, n, m, y);
           for (size_t r = 0; r < m; r++)
             assert_int_equal(y[r], arg_of_keys(smallest, last, keys + r * n, 1, n));
-          ifd_k_reduce(isa)->arg_plain(t, true)(smallest, last, x, m, n, m, y);
+          ifd_k_reduce(isa)->arg(t, true)(smallest, last, x, m, n, m, y);
           for (size_t j = 0; j < m; j++) assert_int_equal(y[j], arg_of_keys(smallest, last, keys + j, m, n));
           free(x), free(keys);
         }
@@ -185,6 +227,7 @@ static void arguments_of_integers(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows), cmocka_unit_test(columns),
-                                     cmocka_unit_test(arguments), cmocka_unit_test(arguments_of_integers)};
+                                     cmocka_unit_test(doubles), cmocka_unit_test(arguments),
+                                     cmocka_unit_test(arguments_of_integers)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

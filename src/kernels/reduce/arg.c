@@ -1,78 +1,127 @@
 #include <string.h>
 
+#include "kernels/fold.h"
 #include "kernels/reduce/plain.h"
 
-/* ArgMax and ArgMin of integers, as loops that the compiler vectorizes. A key is an element, or for ArgMin
- * its complement, whose order is the other way round. */
+/* ArgMax and ArgMin, as loops that the compiler vectorizes. */
 
 enum { BLOCK = 64, WIDTH = 256 };
 
-#define ROWS(t)                                                                                              \
-  IFD_INLINE t greatest_##t(const t *x, size_t n, t flip) {                                                  \
+/* ---- rows: what is sought, then where it is ---- */
+
+/* An integer's key is itself, or for ArgMin its complement, whose order is the other way round. */
+#define SAME(a, b)   ((a) == (b))
+#define SAME_F(a, b) (((a) == (b)) | (((a) != (a)) & ((b) != (b))))
+#define SEEK_INTEGER(t)                                                                                      \
+  IFD_INLINE t seek_##t(bool smallest, const t *x, size_t n) {                                               \
+    const t flip = (t)(smallest ? -1 : 0);                                                                   \
     t best = (t)(x[0] ^ flip);                                                                               \
     for (size_t i = 1; i < n; i++) {                                                                         \
       const t key = (t)(x[i] ^ flip);                                                                        \
       best = key > best ? key : best;                                                                        \
     }                                                                                                        \
     return (t)(best ^ flip);                                                                                 \
-  }                                                                                                          \
-  IFD_INLINE size_t first_##t(const t *x, t sought) {                                                        \
-    size_t i = 0;                                                                                            \
-    while (x[i] != sought) i++;                                                                              \
-    return i;                                                                                                \
-  }                                                                                                          \
+  }
+static float seek_float(bool smallest, const float *x, size_t n) {
+  return smallest ? ifd_row_min(x, n) : ifd_row_max(x, n);
+}
+static double seek_double(bool smallest, const double *x, size_t n) {
+  return IFD_K(ifd_reduce_extreme)(smallest, x, n);
+}
+
+/* found: a type of the elements' width */
+#define ROWS(t, found_t, SAME_)                                                                              \
   IFD_INLINE bool holds_##t(const t *x, t sought) {                                                          \
-    uint8_t found = 0;                                                                                       \
-    for (size_t i = 0; i < BLOCK; i++) found |= x[i] == sought;                                              \
+    found_t found = 0;                                                                                       \
+    for (size_t i = 0; i < BLOCK; i++) found |= SAME_(x[i], sought);                                         \
     return found;                                                                                            \
   }                                                                                                          \
   static void rows_##t(bool smallest, bool last, const void *from, size_t stride, size_t n, size_t n_rows,   \
                        int64_t *y) {                                                                         \
     for (size_t r = 0; r < n_rows; r++) {                                                                    \
-      const t *x = (const t *)from + r * stride, sought = greatest_##t(x, n, (t)(smallest ? -1 : 0));        \
+      const t *x = (const t *)from + r * stride, sought = seek_##t(smallest, x, n);                          \
       size_t i = last ? n : 0;                                                                               \
       if (last) {                                                                                            \
-        while (x[--i] != sought) continue;                                                                   \
+        while (i >= BLOCK && !holds_##t(x + i - BLOCK, sought)) i -= BLOCK;                                  \
+        do i--;                                                                                              \
+        while (!SAME_(x[i], sought));                                                                        \
       } else {                                                                                               \
         while (i + BLOCK <= n && !holds_##t(x + i, sought)) i += BLOCK;                                      \
-        i += first_##t(x + i, sought);                                                                       \
+        while (!SAME_(x[i], sought)) i++;                                                                    \
       }                                                                                                      \
       y[r] = (int64_t)i;                                                                                     \
     }                                                                                                        \
   }
-#define COLUMNS(t)                                                                                           \
-  IFD_INLINE void step_##t(const t *x, int32_t at, t flip, bool last, t *best, int32_t *index, size_t n) {   \
+
+/* ---- columns: index by index, the element becomes the best if it is greater, or equal and the last
+ * counts ---- */
+
+#define STEP_INTEGER(t)                                                                                      \
+  IFD_INLINE void step_##t(const t *x, int32_t at, bool smallest, bool last, t *best, int32_t *index,        \
+                           size_t n) {                                                                       \
+    const t flip = (t)(smallest ? -1 : 0);                                                                   \
     for (size_t j = 0; j < n; j++) {                                                                         \
-      const t key = (t)(x[j] ^ flip);                                                                        \
-      const bool greater = (key > best[j]) | (last & (key == best[j]));                                      \
-      best[j] = greater ? key : best[j];                                                                     \
-      index[j] = greater ? at : index[j];                                                                    \
+      const t key = (t)(x[j] ^ flip), than = (t)(best[j] ^ flip);                                            \
+      const bool take = (key > than) | (last & (key == than));                                               \
+      best[j] = take ? x[j] : best[j];                                                                       \
+      index[j] = take ? at : index[j];                                                                       \
+    }                                                                                                        \
+  }
+#define STEP_FLOAT(t, index_t)                                                                               \
+  IFD_INLINE void step_by_##t(const t *x, index_t at, const bool smallest, bool last, t *best,               \
+                              index_t *index, size_t n) {                                                    \
+    for (size_t j = 0; j < n; j++) {                                                                         \
+      const t a = x[j], b = best[j];                                                                         \
+      const bool greater = smallest ? a < b : a > b;                                                         \
+      const bool take = (greater & (b == b)) | ((a != a) & (b == b)) | (last & SAME_F(a, b));                \
+      best[j] = take ? a : b;                                                                                \
+      index[j] = take ? at : index[j];                                                                       \
     }                                                                                                        \
   }                                                                                                          \
+  IFD_INLINE void step_##t(const t *x, index_t at, bool smallest, bool last, t *best, index_t *index,        \
+                           size_t n) {                                                                       \
+    if (smallest)                                                                                            \
+      step_by_##t(x, at, true, last, best, index, n);                                                        \
+    else                                                                                                     \
+      step_by_##t(x, at, false, last, best, index, n);                                                       \
+  }
+#define COLUMNS(t, index_t)                                                                                  \
   static void columns_##t(bool smallest, bool last, const void *from, size_t stride, size_t n,               \
                           size_t n_columns, int64_t *y) {                                                    \
-    const t flip = (t)(smallest ? -1 : 0);                                                                   \
     t best[WIDTH];                                                                                           \
-    int32_t index[WIDTH];                                                                                    \
+    index_t index[WIDTH];                                                                                    \
     for (size_t at = 0; at < n_columns; at += WIDTH) {                                                       \
       const t *x = (const t *)from + at;                                                                     \
       const size_t width = n_columns - at < WIDTH ? n_columns - at : WIDTH;                                  \
-      for (size_t j = 0; j < width; j++) best[j] = (t)(x[j] ^ flip), index[j] = 0;                           \
-      for (size_t i = 1; i < n; i++) step_##t(x + i * stride, (int32_t)i, flip, last, best, index, width);   \
+      memcpy(best, x, width * sizeof *best);                                                                 \
+      memset(index, 0, sizeof index);                                                                        \
+      for (size_t i = 1; i < n; i++)                                                                         \
+        step_##t(x + i * stride, (index_t)i, smallest, last, best, index, width);                            \
       for (size_t j = 0; j < width; j++) y[at + j] = index[j];                                               \
     }                                                                                                        \
   }
-#define INTEGERS(X) X(int8_t) X(uint8_t) X(int16_t) X(uint16_t) X(int32_t) X(uint32_t) X(int64_t) X(uint64_t)
-INTEGERS(ROWS)
-INTEGERS(COLUMNS)
 
-ifd_reduce_arg *IFD_K(ifd_reduce_arg_plain)(ifd_dtype t, bool columns) {
+#define INTEGER(t)        SEEK_INTEGER(t) ROWS(t, t, SAME) STEP_INTEGER(t) COLUMNS(t, int32_t)
+#define FLOAT(t, index_t) ROWS(t, index_t, SAME_F) STEP_FLOAT(t, index_t) COLUMNS(t, index_t)
+INTEGER(int8_t)
+INTEGER(uint8_t)
+INTEGER(int16_t)
+INTEGER(uint16_t)
+INTEGER(int32_t)
+INTEGER(uint32_t)
+INTEGER(int64_t)
+INTEGER(uint64_t)
+FLOAT(float, int32_t)
+FLOAT(double, int64_t)
+
+ifd_reduce_arg *IFD_K(ifd_reduce_arg_of)(ifd_dtype t, bool columns) {
 #define ENTRY(t)                                                                                             \
   { rows_##t, columns_##t }
   static ifd_reduce_arg *const table[IFD_N_DTYPES][2] = {
       [IFD_INT8] = ENTRY(int8_t),     [IFD_UINT8] = ENTRY(uint8_t),   [IFD_INT16] = ENTRY(int16_t),
       [IFD_UINT16] = ENTRY(uint16_t), [IFD_INT32] = ENTRY(int32_t),   [IFD_UINT32] = ENTRY(uint32_t),
-      [IFD_INT64] = ENTRY(int64_t),   [IFD_UINT64] = ENTRY(uint64_t),
+      [IFD_INT64] = ENTRY(int64_t),   [IFD_UINT64] = ENTRY(uint64_t), [IFD_FLOAT] = ENTRY(float),
+      [IFD_DOUBLE] = ENTRY(double),
   };
   return table[t][columns];
 }

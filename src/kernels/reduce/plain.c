@@ -1,22 +1,25 @@
 #include "kernels/reduce/plain.h"
-#include "kernels/simd.h"
+#include "kernels/simd_double.h"
 
 /* What the elements of a column become, a tile of columns at a time; `acc` holds them wide. */
 #define MAGNITUDE(a) ((a) < 0 ? -(uint64_t)(a) : (uint64_t)(a))
 #define REDUCE(name, t, acc, start, step, end)                                                               \
-  static void name##_##t(const void *from, size_t stride, size_t n, size_t columns, void *to) {              \
-    enum { TILE = 256 };                                                                                     \
+  static void name##_rows_##t(const void *from, size_t stride, size_t n, size_t n_rows, void *to) {          \
     const t *x = from;                                                                                       \
     t *out = to;                                                                                             \
-    if (columns == 1 && stride == 1) {                                                                       \
+    for (size_t r = 0; r < n_rows; r++, x += stride) {                                                       \
       acc y = start;                                                                                         \
       for (size_t i = 0; i < n; i++) {                                                                       \
         const acc a = x[i];                                                                                  \
         y = (acc)(step);                                                                                     \
       }                                                                                                      \
-      out[0] = (t)(end);                                                                                     \
-      return;                                                                                                \
+      out[r] = (t)(end);                                                                                     \
     }                                                                                                        \
+  }                                                                                                          \
+  static void name##_columns_##t(const void *from, size_t stride, size_t n, size_t columns, void *to) {      \
+    enum { TILE = 256 };                                                                                     \
+    const t *x = from;                                                                                       \
+    t *out = to;                                                                                             \
     acc tile[TILE];                                                                                          \
     for (size_t at = 0; at < columns; at += TILE) {                                                          \
       const size_t width = columns - at < TILE ? columns - at : TILE;                                        \
@@ -48,11 +51,59 @@ TYPE(int32_t, INT32_MIN, INT32_MAX)
 EXTREMES(int8_t, INT8_MIN, INT8_MAX)
 EXTREMES(uint8_t, 0, UINT8_MAX)
 
-/* double: a row is eight chains, element i in chain i % 8, joined in order; a column is one chain. NaN is
- * greatest and least. */
+/* double: the sum of a row is eight chains, element i in chain i % 8, joined in order, which for one of eight
+ * elements and fewer is one chain; a column is one chain. NaN is greatest and least. */
+enum { CHAINS = 8 };
+#define DOUBLES(name, start, step, end)                                                                      \
+  static void name##_rows_double(const void *from, size_t stride, size_t n, size_t n_rows, void *to) {       \
+    enum { AT_ONCE = 8 };                                                                                    \
+    const double *x = from;                                                                                  \
+    double *out = to;                                                                                        \
+    size_t r = 0;                                                                                            \
+    for (; n <= CHAINS && r + AT_ONCE <= n_rows; r += AT_ONCE, x += AT_ONCE * stride) {                      \
+      double row[AT_ONCE];                                                                                   \
+      for (size_t k = 0; k < AT_ONCE; k++) row[k] = start;                                                   \
+      for (size_t i = 0; i < n; i++)                                                                         \
+        for (size_t k = 0; k < AT_ONCE; k++) {                                                               \
+          const double y = row[k], a = x[k * stride + i];                                                    \
+          row[k] = step;                                                                                     \
+        }                                                                                                    \
+      for (size_t k = 0; k < AT_ONCE; k++) {                                                                 \
+        const double y = row[k];                                                                             \
+        out[r + k] = end;                                                                                    \
+      }                                                                                                      \
+    }                                                                                                        \
+    for (; r < n_rows; r++, x += stride) {                                                                   \
+      const double y = name##_row(x, n);                                                                     \
+      out[r] = end;                                                                                          \
+    }                                                                                                        \
+  }                                                                                                          \
+  static void name##_columns_double(const void *from, size_t stride, size_t n, size_t columns, void *to) {   \
+    const double *x = from;                                                                                  \
+    double *out = to;                                                                                        \
+    for (size_t j = 0; j < columns; j++) out[j] = start;                                                     \
+    for (size_t i = 0; i < n; i++)                                                                           \
+      for (size_t j = 0; j < columns; j++) {                                                                 \
+        const double y = out[j], a = x[i * stride + j];                                                      \
+        out[j] = step;                                                                                       \
+      }                                                                                                      \
+    for (size_t j = 0; j < columns; j++) {                                                                   \
+      const double y = out[j];                                                                               \
+      out[j] = end;                                                                                          \
+    }                                                                                                        \
+  }
+#define FOLD_DOUBLE(of, n, start, step)                                                                      \
+  {                                                                                                          \
+    double y = start;                                                                                        \
+    for (size_t i = 0; i < n; i++) {                                                                         \
+      const double a = of[i];                                                                                \
+      y = step;                                                                                              \
+    }                                                                                                        \
+    return y;                                                                                                \
+  }
 #define REDUCE_DOUBLE(name, start, step, join, end)                                                          \
   static double name##_row(const double *x, size_t n) {                                                      \
-    enum { CHAINS = 8 };                                                                                     \
+    if (n <= CHAINS) FOLD_DOUBLE(x, n, start, step)                                                          \
     double chain[CHAINS];                                                                                    \
     for (size_t k = 0; k < CHAINS; k++) chain[k] = start;                                                    \
     size_t i = 0;                                                                                            \
@@ -65,63 +116,59 @@ EXTREMES(uint8_t, 0, UINT8_MAX)
       const double y = chain[k], a = x[i + k];                                                               \
       chain[k] = step;                                                                                       \
     }                                                                                                        \
-    for (size_t k = 1; k < CHAINS; k++) {                                                                    \
-      const double y = chain[0], a = chain[k];                                                               \
-      chain[0] = join;                                                                                       \
-    }                                                                                                        \
-    return chain[0];                                                                                         \
+    FOLD_DOUBLE(chain, CHAINS, start, join)                                                                  \
   }                                                                                                          \
-  static void name##_double(const void *from, size_t stride, size_t n, size_t columns, void *to) {           \
-    const double *x = from;                                                                                  \
-    double *out = to;                                                                                        \
-    bool row = columns == 1 && stride == 1;                                                                  \
-    for (size_t j = 0; j < columns; j++) out[j] = row ? name##_row(x, n) : start;                            \
-    for (size_t i = 0; i < n && !row; i++)                                                                   \
-      for (size_t j = 0; j < columns; j++) {                                                                 \
-        const double y = out[j], a = x[i * stride + j];                                                      \
-        out[j] = step;                                                                                       \
-      }                                                                                                      \
-    for (size_t j = 0; j < columns; j++) {                                                                   \
-      const double y = out[j];                                                                               \
-      out[j] = end;                                                                                          \
-    }                                                                                                        \
-  }
-#define GREATER ((y > a) | (y != y) ? y : a)
-#define LESS    ((y < a) | (y != y) ? y : a)
+  DOUBLES(name, start, step, end)
 REDUCE_DOUBLE(sum, 0, y + a, y + a, y)
 REDUCE_DOUBLE(mean, 0, y + a, y + a, y / (double)n)
-REDUCE_DOUBLE(max, -INFINITY, GREATER, GREATER, y)
-REDUCE_DOUBLE(min, INFINITY, LESS, LESS, y)
 REDUCE_DOUBLE(product, 1, y *a, y *a, y)
 REDUCE_DOUBLE(squares, 0, y + a * a, y + a, y)
 REDUCE_DOUBLE(l1, 0, y + fabs(a), y + a, y)
 REDUCE_DOUBLE(l2, 0, y + a * a, y + a, sqrt(y))
 
-ifd_reduce_columns *IFD_K(ifd_reduce_plain)(ifd_reduce op, ifd_dtype t) {
+/* Which element wins over all does not depend on their order, but of equal zeros and among NaNs: the order is
+ * that of two chains of vectors, then of the lanes. */
+#define EXTREME_DOUBLE(name, start, op, WINNER)                                                              \
+  IFD_INLINE d16 name##_step(d16 best, d16 x) { return d16_keep_nan(best, d16_##op(best, x)); }              \
+  static double name##_row(const double *x, size_t n) {                                                      \
+    double lane[16], y = start;                                                                              \
+    size_t i = 0;                                                                                            \
+    if (n >= 16) {                                                                                           \
+      d16 one = d16_set1(start), two = one;                                                                  \
+      for (; i + 32 <= n; i += 32)                                                                           \
+        one = name##_step(one, d16_load(x + i)), two = name##_step(two, d16_load(x + i + 16));               \
+      for (; i + 16 <= n; i += 16) one = name##_step(one, d16_load(x + i));                                  \
+      d16_store(lane, name##_step(one, two));                                                                \
+      for (size_t half = 8; half; half /= 2)                                                                 \
+        for (size_t k = 0; k < half; k++) lane[k] = WINNER(lane[k], lane[k + half]);                         \
+      y = lane[0];                                                                                           \
+    }                                                                                                        \
+    for (; i < n; i++) y = WINNER(y, x[i]);                                                                  \
+    return y;                                                                                                \
+  }                                                                                                          \
+  DOUBLES(name, start, WINNER(y, a), y)
+#define GREATER(y, a) ((y) != (y) ? (y) : (y) > (a) ? (y) : (a))
+#define LESS(y, a)    ((y) != (y) ? (y) : (y) < (a) ? (y) : (a))
+EXTREME_DOUBLE(max, -INFINITY, max, GREATER)
+EXTREME_DOUBLE(min, INFINITY, min, LESS)
+
+double IFD_K(ifd_reduce_extreme)(bool least, const double *x, size_t n) {
+  return least ? min_row(x, n) : max_row(x, n);
+}
+
+ifd_reduce_plain *IFD_K(ifd_reduce_plain_of)(ifd_reduce op, ifd_dtype t, bool columns) {
+#define ENTRY(op, name, t) [IFD_REDUCE_##op] = { name##_rows_##t, name##_columns_##t }
+#define EXTREMES_OF(t)     ENTRY(Max, max, t), ENTRY(Min, min, t)
 #define ENTRIES(t)                                                                                           \
-  {                                                                                                          \
-    [IFD_REDUCE_Sum] = sum_##t, [IFD_REDUCE_Mean] = mean_##t, [IFD_REDUCE_Max] = max_##t,                    \
-    [IFD_REDUCE_Min] = min_##t, [IFD_REDUCE_Prod] = product_##t, [IFD_REDUCE_SumSquare] = squares_##t,       \
-    [IFD_REDUCE_L1] = l1_##t                                                                                 \
-  }
-  static ifd_reduce_columns *const i64[IFD_N_REDUCE] = ENTRIES(int64_t), *const i32[IFD_N_REDUCE] =
-                                                                             ENTRIES(int32_t);
-  static ifd_reduce_columns *const f64[IFD_N_REDUCE] = {
-      [IFD_REDUCE_Sum] = sum_double,      [IFD_REDUCE_Mean] = mean_double,
-      [IFD_REDUCE_Max] = max_double,      [IFD_REDUCE_Min] = min_double,
-      [IFD_REDUCE_Prod] = product_double, [IFD_REDUCE_SumSquare] = squares_double,
-      [IFD_REDUCE_L1] = l1_double,        [IFD_REDUCE_L2] = l2_double};
-  static ifd_reduce_columns *const i8[IFD_N_REDUCE] = {
-      [IFD_REDUCE_Max] = max_int8_t, [IFD_REDUCE_Min] = min_int8_t};
-  static ifd_reduce_columns *const u8[IFD_N_REDUCE] = {
-      [IFD_REDUCE_Max] = max_uint8_t, [IFD_REDUCE_Min] = min_uint8_t};
-  switch (t) {
-  case IFD_INT64: return i64[op];
-  case IFD_INT32: return i32[op];
-  case IFD_DOUBLE: return f64[op];
-  case IFD_INT8: return i8[op];
-  case IFD_UINT8:
-  case IFD_BOOL: return u8[op];
-  default: return NULL;
-  }
+  EXTREMES_OF(t), ENTRY(Sum, sum, t), ENTRY(Mean, mean, t), ENTRY(Prod, product, t),                         \
+      ENTRY(SumSquare, squares, t), ENTRY(L1, l1, t)
+  static ifd_reduce_plain *const table[IFD_N_DTYPES][IFD_N_REDUCE][2] = {
+      [IFD_INT64] = {ENTRIES(int64_t)},
+      [IFD_INT32] = {ENTRIES(int32_t)},
+      [IFD_DOUBLE] = {ENTRIES(double), ENTRY(L2, l2, double)},
+      [IFD_INT8] = {EXTREMES_OF(int8_t)},
+      [IFD_UINT8] = {EXTREMES_OF(uint8_t)},
+      [IFD_BOOL] = {EXTREMES_OF(uint8_t)},
+  };
+  return table[t][op][columns];
 }

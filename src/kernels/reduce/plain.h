@@ -5,7 +5,9 @@
 #include "kernels/reduce/reduce.h"
 #include "kernels/simd.h"
 
-ifd_reduce_columns *IFD_K(ifd_reduce_plain)(ifd_reduce op, ifd_dtype t);
-ifd_reduce_arg *IFD_K(ifd_reduce_arg_plain)(ifd_dtype t, bool columns);
+ifd_reduce_plain *IFD_K(ifd_reduce_plain_of)(ifd_reduce op, ifd_dtype t, bool columns);
+ifd_reduce_arg *IFD_K(ifd_reduce_arg_of)(ifd_dtype t, bool columns);
+/* The greatest or least of n doubles, a NaN if one is; minus or plus infinity of none */
+double IFD_K(ifd_reduce_extreme)(bool least, const double *x, size_t n);
 
 #endif

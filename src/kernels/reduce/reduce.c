@@ -40,21 +40,28 @@ static float log_sum_exp_row(const float *x, size_t n) {
   return max + log_of(v16_sum(v16_fold(x, n, v16_zero(), step_exp, v16_set1(max), v16_add)));
 }
 
-/* Rows of at most sixteen elements, sixteen rows at a time: what the tree of a row joins lies in the lanes of
- * two vectors. */
+/* One row in each lane: element k in vector k. What the tree joins with the start stays as it is. */
+IFD_INLINE v16 fold_turned(v16 t[16], size_t n, float start, ifd_fold_step *step, ifd_fold_join *join) {
+  for (size_t k = 0; k < n; k++) t[k] = step(v16_set1(start), t[k], v16_zero());
+  for (size_t half = 8; half; half /= 2)
+    for (size_t k = 0; k < half && k + half < n; k++) t[k] = join(t[k], t[k + half]);
+  return n ? t[0] : v16_set1(start);
+}
+
+/* Rows of at most sixteen elements, sixteen rows at a time. */
 IFD_INLINE void fold_short_rows(const float *x, size_t row_stride, size_t n_rows, size_t n, float start,
                                 ifd_fold_step *step, ifd_fold_join *join, float *y) {
-  for (size_t r = 0; r < n_rows; r += 16) {
-    const int some = n_rows - r < 16 ? (int)(n_rows - r) : 16;
-    v16 t[16];
-    for (int k = 0; k < 16; k++)
-      t[k] = k < some ? v16_load_n(x + (r + (size_t)k) * row_stride, (int)n) : v16_zero();
-    v16_transpose(t);
-    for (size_t k = 0; k < 16; k++) t[k] = k < n ? step(v16_set1(start), t[k], v16_zero()) : v16_set1(start);
-    for (int half = 8; half; half /= 2)
-      for (int k = 0; k < half; k++) t[k] = join(t[k], t[k + half]);
-    v16_store_n(y + r, t[0], some);
+  v16 t[16];
+  size_t r = 0;
+  for (; r + 16 <= n_rows; r += 16) {
+    v16_load_turned(t, x + r * row_stride, (int64_t)row_stride, (int)n, n && r + 32 <= n_rows);
+    v16_store(y + r, fold_turned(t, n, start, step, join));
   }
+  if (r == n_rows) return;
+  for (size_t k = 0; k < 16; k++)
+    t[k] = r + k < n_rows ? v16_load_n(x + (r + k) * row_stride, (int)n) : v16_zero();
+  v16_transpose(t);
+  v16_store_n(y + r, fold_turned(t, n, start, step, join), (int)(n_rows - r));
 }
 
 /* Whether such rows are reduced so. */
@@ -196,65 +203,5 @@ static void columns(ifd_reduce op, const float *x, size_t stride, size_t n, size
     functions[op](x + j, stride, n, n_columns - j < WIDTH ? n_columns - j : WIDTH, y + j);
 }
 
-/* ---- ArgMax, ArgMin ---- */
-
-/* The index of a NaN, or of the element equal to `best`: the first or the last. */
-static int64_t find_in_row(float best, bool last, const float *x, size_t n) {
-  const bool nan = best != best;
-  const size_t vectors = (n + 15) / 16;
-  for (size_t k = 0; k < vectors; k++) {
-    const size_t i = (last ? vectors - 1 - k : k) * 16;
-    const int rest = n - i < 16 ? (int)(n - i) : 16;
-    v16 v = v16_load_n(x + i, rest);
-    m16 found = m16_and(m16_first(rest), nan ? v16_isnan(v) : v16_eq(v, v16_set1(best)));
-    if (!m16_any(found)) continue;
-    for (int lane = 0; lane < rest; lane++) {
-      const int at = last ? rest - 1 - lane : lane;
-      if (nan ? x[i + (size_t)at] != x[i + (size_t)at] : x[i + (size_t)at] == best) return (int64_t)i + at;
-    }
-  }
-  return 0;
-}
-
-static void arg_rows(bool smallest, bool last, const float *x, size_t row_stride, size_t n_rows, size_t n,
-                     int64_t *y) {
-  for (size_t r = 0; r < n_rows; r++, x += row_stride)
-    y[r] = find_in_row(smallest ? ifd_row_min(x, n) : ifd_row_max(x, n), last, x, n);
-}
-
-/* Column by column, index by index: the element at i becomes the best if it is greater, or equal and the last
- * counts. */
-IFD_INLINE void arg_step(const float *x, int32_t i, bool smallest, bool last, float *best, int32_t *index,
-                         size_t width) {
-  for (size_t j = 0; j < width; j++) {
-    const float a = x[j], b = best[j];
-    const bool greater = smallest ? a < b : a > b, equal = (a == b) | ((a != a) & (b != b));
-    const bool take = (greater & (b == b)) | ((a != a) & (b == b)) | (last & equal);
-    best[j] = take ? a : b;
-    index[j] = take ? i : index[j];
-  }
-}
-
-static void arg_columns(bool smallest, bool last, const float *x, size_t stride, size_t n, size_t n_columns,
-                        int64_t *y) {
-  float best[WIDTH];
-  int32_t index[WIDTH];
-  for (size_t at = 0; at < n_columns; at += WIDTH) {
-    const size_t width = n_columns - at < WIDTH ? n_columns - at : WIDTH;
-    memcpy(best, x + at, width * sizeof *best);
-    memset(index, 0, sizeof index);
-    for (size_t i = 1; i < n; i++)
-      if (smallest)
-        arg_step(x + i * stride + at, (int32_t)i, true, last, best, index, width);
-      else
-        arg_step(x + i * stride + at, (int32_t)i, false, last, best, index, width);
-    for (size_t j = 0; j < width; j++) y[at + j] = index[j];
-  }
-}
-
-const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {.rows = rows,
-                                                       .columns = columns,
-                                                       .plain = IFD_K(ifd_reduce_plain),
-                                                       .arg_rows = arg_rows,
-                                                       .arg_columns = arg_columns,
-                                                       .arg_plain = IFD_K(ifd_reduce_arg_plain)};
+const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {
+    .rows = rows, .columns = columns, .plain = IFD_K(ifd_reduce_plain_of), .arg = IFD_K(ifd_reduce_arg_of)};

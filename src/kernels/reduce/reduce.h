@@ -23,10 +23,12 @@ typedef enum ifd_reduce {
       IFD_N_REDUCE
 } ifd_reduce;
 
-/* y[j] = reduction over i < n of x[i * stride + j], j < columns; n > 0. Sums wrap, Mean truncates. */
-typedef void ifd_reduce_columns(const void *x, size_t stride, size_t n, size_t columns, void *y);
+/* Of m rows of n elements, `stride` apart, or of m columns of n rows, `stride` apart; n > 0. */
 
-/* As arg_rows (stride: from row to row; m rows of n) or arg_columns (m columns of n, stride apart). */
+/* y[j] = reduction of row or column j. Sums wrap, Mean truncates. */
+typedef void ifd_reduce_plain(const void *x, size_t stride, size_t n, size_t m, void *y);
+/* Indices of the greatest (or smallest) elements: the first or the last of equal ones; of a NaN, if there is
+ * one. n < 2^31. */
 typedef void ifd_reduce_arg(bool smallest, bool last, const void *x, size_t stride, size_t n, size_t m,
                             int64_t *y);
 
@@ -37,15 +39,9 @@ struct ifd_k_reduce_table {
   void (*columns)(ifd_reduce op, const float *x, size_t stride, size_t n, size_t columns, float *y);
   /* INT64, INT32, DOUBLE: Sum, Mean, Max, Min, Prod, SumSquare, L1, of DOUBLE also L2; INT8, UINT8, BOOL:
    * Max, Min; else NULL */
-  ifd_reduce_columns *(*plain)(ifd_reduce op, ifd_dtype t);
-  /* Index of the greatest (or smallest) element, the first or the last of equal ones; of a NaN, if there is
-   * one. n > 0, n < 2^31. */
-  void (*arg_rows)(bool smallest, bool last, const float *x, size_t row_stride, size_t rows, size_t n,
-                   int64_t *y);
-  void (*arg_columns)(bool smallest, bool last, const float *x, size_t stride, size_t n, size_t columns,
-                      int64_t *y);
-  /* Of integers; else NULL */
-  ifd_reduce_arg *(*arg_plain)(ifd_dtype t, bool columns);
+  ifd_reduce_plain *(*plain)(ifd_reduce op, ifd_dtype t, bool columns);
+  /* Of FLOAT, DOUBLE and integers; else NULL */
+  ifd_reduce_arg *(*arg)(ifd_dtype t, bool columns);
 };
 
 #endif
