@@ -1,6 +1,7 @@
 /* How a product splits in tasks, and what its memory takes: the same for every ISA. */
 #include <math.h>
 
+#include "kernels/gemm/few.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/product.h"
 #include "kernels/launch.h"
@@ -51,7 +52,7 @@ ifd_k_gemm_grid ifd_k_gemm_split(int64_t m, int64_t n, int64_t k, bool packed, i
   ifd_k_gemm_grid grid = {.m_step = (int64_t)ceil(tile * (double)ifd_ceil_div(tiles, n_m)),
                           .n_step = round_up(ifd_ceil_div(n, n_n), 64)};
   if (is_one_task(m, n, k, threads)) grid.m_step = m, grid.n_step = round_up(n, 64);
-  if (!packed) grid.n_step = ifd_min_i64(grid.n_step, IFD_PRODUCT_OWN_B);
+  if (!packed && m > IFD_FEW_ROWS) grid.n_step = ifd_min_i64(grid.n_step, IFD_PRODUCT_OWN_B);
   grid.n_m = ifd_ceil_div(m, grid.m_step);
   grid.n_tasks = grid.n_m * ifd_ceil_div(n, grid.n_step);
   return grid;

@@ -187,6 +187,18 @@ static void blocks(void **unused) { /* beyond one block of rows, columns and k *
     check_shape(rand_in(&state, 1, 30), 16 * rand_in(&state, 1, 5), 256 + 64 * i, &state);
 }
 
+static void few_rows(void **unused) { /* B as it lies */
+  (void)unused;
+  uint64_t state = 5;
+  for (int i = 0; i < 120; i++)
+    check_shape(rand_in(&state, 1, 5), rand_in(&state, 1, 150), 1 + rand_in(&state, 0, 90) * (i % 9), &state);
+  for (int m = 1; m < 6; m++)
+    for (int i = 0; i < 3; i++) {
+      check_shape(m, rand_in(&state, 16, 70), 4096 * (i % 2) + rand_in(&state, 1, 1200), &state);
+      check_shape(m, 1024 + rand_in(&state, 0, 40), rand_in(&state, 1, 40), &state);
+    }
+}
+
 static void doubles(void **unused) {
   (void)unused;
   uint64_t state = 4;
@@ -216,6 +228,7 @@ static void doubles(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(random_shapes), cmocka_unit_test(tiles),
-                                     cmocka_unit_test(blocks), cmocka_unit_test(doubles)};
+                                     cmocka_unit_test(blocks), cmocka_unit_test(few_rows),
+                                     cmocka_unit_test(doubles)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,3 +1,4 @@
+#include "kernels/gemm/few.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/pack.h"
 #include "kernels/gemm/product.h"
@@ -14,6 +15,10 @@ static void run_f32(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
   if (i0 >= i1 || j0 >= j1) return;
   if (g->narrow && g->m == 1 && (g->a_vs ? g->a_vs == 16 : g->a_cs == 1)) {
     IFD_K(ifd_narrow_row)(g, j0, j1);
+    return;
+  }
+  if (ifd_few_takes(g, i1 - i0, j1 - j0)) {
+    IFD_K(ifd_few_rows)(g, i0, i1, j0, j1);
     return;
   }
   ifd_k_epilogue e = g->epilogue ? *g->epilogue : IFD_K_EPILOGUE_NONE;

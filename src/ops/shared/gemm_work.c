@@ -1,5 +1,6 @@
 #include "ops/shared/gemm_work.h"
 
+#include "kernels/gemm/few.h"
 #include "kernels/kernels.h"
 
 #include <string.h>
@@ -126,7 +127,9 @@ static void run_pack_a(const void *context, const ifd_args *args, int task) {
 }
 
 static ifd_status lower_pack_a(ifd_lower *x, params *p) {
-  p->shares_a = p->batches == 1 && !p->g.a_vs && ifd_k_gemm_shares_a(&p->grid, p->g.m, p->g.k, p->g.a_cs);
+  bool packs = p->form != IFD_K_B_STRIDED || p->g.m > IFD_FEW_ROWS;
+  p->shares_a =
+      packs && p->batches == 1 && !p->g.a_vs && ifd_k_gemm_shares_a(&p->grid, p->g.m, p->g.k, p->g.a_cs);
   if (!p->shares_a) return IFD_OK;
   p->a_shared = (x->work->shared + 63) / 64 * 64;
   x->work->shared = p->a_shared + ifd_k_gemm_packed_a_len(p->g.m, p->g.k);
@@ -181,8 +184,28 @@ static ifd_status pack_b(ifd_lower *x, params *p, int b) {
   return IFD_OK;
 }
 
-ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
-                              const ifd_gemm_epilogue *epilogue) {
+/* A product of one column is one of one row, the rows of A its columns: what lies side by side stays so. */
+static bool turn_column(const ifd_lower *x, ifd_products *p, int *a, int *b, ifd_gemm_epilogue *e) {
+  bool dense = p->n == 1 && p->a_cs == 1 && p->c_rs == 1 && !p->a_vs && !p->c_vs;
+  bool plain = !p->narrow && !p->n_lengths && !x->in[*a]->splat && !x->in[*b]->splat;
+  if (!dense || !plain || (e->e.join && e->e.other_rs != 1)) return false;
+  const ifd_products column = *p;
+  const ifd_operand bias = e->bias;
+  const int vector = *b;
+  p->m = 1, p->n = p->c_rs = column.m;
+  p->a_rs = 0, p->a_cs = column.b_rs, p->b_rs = 1, p->b_cs = column.a_rs;
+  memcpy(p->a_batch, column.b_batch, sizeof p->a_batch);
+  memcpy(p->b_batch, column.a_batch, sizeof p->b_batch);
+  e->bias = e->row_bias, e->row_bias = bias;
+  *b = *a, *a = vector;
+  return true;
+}
+
+ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *products, int a, int b,
+                              const ifd_gemm_epilogue *given) {
+  ifd_products as_row = *products, *p = &as_row;
+  ifd_gemm_epilogue turned = *given, *epilogue = &turned;
+  bool column = turn_column(x, p, &a, &b, epilogue);
   params k = {.kernels = ifd_k_gemm(x->isa), .p = *p, .a = a, .b = b, .e = *epilogue};
   k.batches = ifd_shape_count(&p->batch);
   if (p->m == 0 || p->n == 0 || p->k == 0 || k.batches == 0) return IFD_OK;
@@ -197,7 +220,7 @@ ifd_status ifd_lower_products(ifd_lower *x, const ifd_products *p, int a, int b,
                         .c_rs = p->c_rs,
                         .c_vs = p->c_vs};
   if (p->narrow) k.narrow = *p->narrow, k.form = IFD_K_B_NARROW;
-  TRY(pack_b(x, &k, b));
+  if (!column) TRY(pack_b(x, &k, b));
   k.grid = ifd_k_gemm_split(p->m, p->n, p->k, k.form != IFD_K_B_STRIDED, x->threads);
   TRY(lower_pack_a(x, &k));
   k.group =
