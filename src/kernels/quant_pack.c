@@ -28,10 +28,10 @@ typedef struct layout {
   size_t first, places, excess, len;
 } layout;
 
-/* Excess of more than half of the quads is not worth while. */
+/* Excess of more than a quarter of the quads is not worth while. */
 static layout layout_of(int64_t n, int64_t k, int lanes) {
   layout l = {.units = lanes ? panels(n) * (LANES / lanes) : 0, .quads = ifd_ceil_div(k, QUAD)};
-  l.most = l.units * l.quads / 2;
+  l.most = l.units * l.quads / 4;
   l.first = whole_len(n, k);
   l.places = l.first + ifd_quant_whole((size_t)(l.units + 1) * sizeof(int32_t));
   l.excess = l.places + ifd_quant_whole((size_t)l.most * sizeof(int32_t));
@@ -84,6 +84,17 @@ static int8_t *group_at(int8_t *packed, int64_t k, int lanes, int64_t u) {
   return packed + (size_t)(u / per_panel) * panel_len(k) + u % per_panel * lanes * QUAD;
 }
 
+/* Quads of all panels become two pairs each. */
+static void part_quads(int8_t *packed, int64_t n, int64_t k) {
+  const int64_t steps = panels(n) * ifd_quant_quads(k);
+  for (int64_t q = 0; q < steps; q++, packed += LANES * QUAD) {
+    uint16_t quad[LANES][2], parted[2][LANES];
+    memcpy(quad, packed, sizeof quad);
+    for (int i = 0; i < LANES; i++) parted[0][i] = quad[i][0], parted[1][i] = quad[i][1];
+    memcpy(packed, parted, sizeof parted);
+  }
+}
+
 static void split_pairs(int8_t *packed, int64_t n, int64_t k, int lanes) {
   const layout l = layout_of(n, k, lanes);
   int32_t *first = (int32_t *)(packed + l.first), *quads = (int32_t *)(packed + l.places);
@@ -93,6 +104,7 @@ static void split_pairs(int8_t *packed, int64_t n, int64_t k, int lanes) {
     steps += find_excess(group_at(packed, k, lanes, u), l.quads, lanes, quads + steps, l.most - steps);
     if (steps > l.most) {
       *first = UNSPLIT;
+      part_quads(packed, n, k);
       return;
     }
   }

@@ -35,6 +35,11 @@ IFD_INLINE ifd_quant_store ifd_quant_store_at(const ifd_quant_block *k, int64_t 
   return s;
 }
 
+/* The block by instructions that sum bytes by fours, IFD_DOT_VNNI; without them. Then A's rows may have to
+ * be words, two bytes each: where products are of IFD_QUANT_WORDS. */
+void IFD_K(ifd_quant_run_quads)(const ifd_quant_block *k);
+void IFD_K(ifd_quant_run_plain)(const ifd_quant_block *k);
+
 /* The block by AMX tiles; rows of A are readable up to multiples of 64 bytes, and there are 16 or more, or as
  * many readable ones. Only where the machine has IFD_DOT_AMX. */
 void IFD_K(ifd_quant_run_amx)(const ifd_quant_block *k);

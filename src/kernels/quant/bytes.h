@@ -4,25 +4,11 @@
 
 #include "kernels/simd.h"
 
-/* Four bytes of each lane, ready for dot_words: even and odd ones as 16-bit integers. */
-#if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
-typedef struct quads {
-  i16 even, odd;
-} quads;
-#else
-typedef i16 quads;
-#endif
-
 #if defined(IFD_ISA_avx512)
 IFD_INLINE i16 i16_load_bytes(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
 IFD_INLINE void i16_store_bytes(void *p, i16 a) { _mm_storeu_si128(p, _mm512_cvtepi32_epi8(a)); }
-IFD_INLINE quads quads_unsigned(i16 a) {
-  const i16 low = _mm512_set1_epi16(0xff);
-  return (quads){_mm512_and_si512(a, low), _mm512_srli_epi16(a, 8)};
-}
-IFD_INLINE quads quads_signed(i16 a) {
-  return (quads){_mm512_srai_epi16(_mm512_slli_epi16(a, 8), 8), _mm512_srai_epi16(a, 8)};
-}
+/* Two int8 of each lane as 16-bit words; sum + their products with two others. */
+IFD_INLINE i16 i16_load_pairs(const void *p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256(p)); }
 IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
 /* Pairs whose weights sum up to at most 128, of so many columns. */
 typedef __m512i pairs;
@@ -36,10 +22,10 @@ IFD_INLINE i16 dot_excess(i16 sum, i16 a, pairs b, int half) {
   (void)half;
   return add_pairs(sum, a, b);
 }
-__attribute__((target("avx512vnni"))) IFD_INLINE i16 dot_vnni(i16 sum, i16 a, i16 b) {
+__attribute__((target("avx512vnni"))) IFD_INLINE i16 dot_quads(i16 sum, i16 a, i16 b) {
   return _mm512_dpbusd_epi32(sum, a, b);
 }
-#define IFD_VNNI_TARGET __attribute__((target("avx512vnni")))
+#define IFD_QUADS_TARGET __attribute__((target("avx512vnni")))
 
 #elif defined(IFD_ISA_avx2)
 IFD_INLINE i16 i16_load_bytes(const void *p) {
@@ -52,15 +38,9 @@ IFD_INLINE void i16_store_bytes(void *p, i16 a) {
   words = _mm256_permute4x64_epi64(words, 0xd8);
   _mm_storeu_si128(p, _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
-IFD_INLINE quads quads_unsigned(i16 a) {
-  const __m256i low = _mm256_set1_epi16(0xff);
-  return (quads){{_mm256_and_si256(a.l, low), _mm256_and_si256(a.h, low)},
-                 {_mm256_srli_epi16(a.l, 8), _mm256_srli_epi16(a.h, 8)}};
-}
-IFD_INLINE quads quads_signed(i16 a) {
-  return (quads){
-      {_mm256_srai_epi16(_mm256_slli_epi16(a.l, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16(a.h, 8), 8)},
-      {_mm256_srai_epi16(a.l, 8), _mm256_srai_epi16(a.h, 8)}};
+IFD_INLINE i16 i16_load_pairs(const void *p) {
+  const __m128i *q = p;
+  return (i16){_mm256_cvtepi8_epi16(_mm_loadu_si128(q)), _mm256_cvtepi8_epi16(_mm_loadu_si128(q + 1))};
 }
 IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) {
   return (i16){_mm256_add_epi32(sum.l, _mm256_madd_epi16(a.l, b.l)),
@@ -79,10 +59,10 @@ IFD_INLINE i16 dot_pairs(i16 sum, i16 a, i16 b) {
 IFD_INLINE i16 dot_excess(i16 sum, i16 a, pairs b, int half) {
   return half ? (i16){sum.l, add_pairs(sum.h, a.h, b)} : (i16){add_pairs(sum.l, a.l, b), sum.h};
 }
-__attribute__((target("avxvnni"))) IFD_INLINE i16 dot_vnni(i16 sum, i16 a, i16 b) {
+__attribute__((target("avxvnni"))) IFD_INLINE i16 dot_quads(i16 sum, i16 a, i16 b) {
   return (i16){_mm256_dpbusd_avx_epi32(sum.l, a.l, b.l), _mm256_dpbusd_avx_epi32(sum.h, a.h, b.h)};
 }
-#define IFD_VNNI_TARGET __attribute__((target("avxvnni")))
+#define IFD_QUADS_TARGET __attribute__((target("avxvnni")))
 
 #else
 IFD_INLINE i16 i16_load_bytes(const void *p) {
@@ -94,9 +74,7 @@ IFD_INLINE void i16_store_bytes(void *p, i16 a) {
   for (int k = 0; k < 16; k++) ((uint8_t *)p)[k] = (uint8_t)a.i[k];
 }
 enum { PAIR_LANES = 0 };
-IFD_INLINE quads quads_unsigned(i16 a) { return a; }
-IFD_INLINE quads quads_signed(i16 a) { return a; }
-IFD_INLINE i16 dot_words(i16 sum, quads a, quads b) {
+IFD_INLINE i16 dot_quads(i16 sum, i16 a, i16 b) {
   for (int k = 0; k < 16; k++)
     for (int shift = 0; shift < 32; shift += 8) {
       int32_t x = (uint8_t)((uint32_t)a.i[k] >> shift), y = (int8_t)((uint32_t)b.i[k] >> shift);
@@ -113,10 +91,23 @@ IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) {
 }
 #endif
 
-/* sum + a · b of lanes' two 16-bit words: add_words; of four bytes that are ready for it: */
+/* n bytes as 16-bit words. */
 #if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
-IFD_INLINE i16 dot_words(i16 sum, quads a, quads b) {
-  return add_words(add_words(sum, a.even, b.even), a.odd, b.odd);
+IFD_INLINE void words_store(uint16_t *to, const uint8_t *from) {
+  _mm256_storeu_si256((__m256i *)to, _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)from)));
+}
+IFD_INLINE void words_widen(uint16_t *to, const uint8_t *from, int64_t n) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) words_store(to + i, from + i);
+  if (i == n) return;
+  if (n >= 16)
+    words_store(to + n - 16, from + n - 16);
+  else
+    for (; i < n; i++) to[i] = from[i];
+}
+#else
+IFD_INLINE void words_widen(uint16_t *to, const uint8_t *from, int64_t n) {
+  for (int64_t i = 0; i < n; i++) to[i] = from[i];
 }
 #endif
 
@@ -152,9 +143,9 @@ IFD_INLINE v16 v16_max_abs(v16 a, v16 b) { return _mm512_range_ps(a, b, 11); }
 IFD_INLINE v16 v16_max_abs(v16 a, v16 b) { return v16_max(a, v16_abs(b)); }
 #endif
 
-/* 64 numbers as bytes, uint8 or int8, the nearest ones in [lo, hi]. */
+/* 64 numbers, to which `words` are added, as bytes, uint8 or int8: the nearest ones in [lo, hi]. */
 #if defined(IFD_ISA_avx512)
-/* The same of numbers to which `words` are added, 16-bit integers; four of each vector in turn. */
+/* Four of each vector in turn. */
 IFD_INLINE i16 i16_nearest_lanes(const i16 *v, i16 words, bool is_signed, int32_t lo, int32_t hi) {
   const i16 least = _mm512_set1_epi8((char)lo), most = _mm512_set1_epi8((char)hi);
   i16 a = _mm512_adds_epi16(_mm512_packs_epi32(v[0], v[1]), words);
@@ -167,35 +158,56 @@ IFD_INLINE i16 i16_nearest_bytes(const i16 *v, i16 words, bool is_signed, int32_
   const i16 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   return _mm512_permutexvar_epi32(order, i16_nearest_lanes(v, words, is_signed, lo, hi));
 }
-IFD_INLINE void i16_store_nearest(void *p, const i16 *v, bool is_signed, int32_t lo, int32_t hi) {
-  _mm512_storeu_si512(p, i16_nearest_bytes(v, i16_set1(0), is_signed, lo, hi));
-}
+#define i16_store_quarter(p, a, i) _mm_storeu_si128((void *)(p), _mm512_extracti32x4_epi32(a, i))
 #elif defined(IFD_ISA_avx2)
-IFD_INLINE void i16_store_nearest(void *p, const i16 *v, bool is_signed, int32_t lo, int32_t hi) {
+IFD_INLINE __m256i ifd_nearest_bytes(const i16 *v, __m256i words, bool is_signed, int32_t lo, int32_t hi) {
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const __m256i least = _mm256_set1_epi8((char)lo), most = _mm256_set1_epi8((char)hi);
-  for (int i = 0; i < 4; i += 2) {
-    __m256i a = _mm256_packs_epi32(v[i].l, v[i].h), b = _mm256_packs_epi32(v[i + 1].l, v[i + 1].h);
-    __m256i bytes = is_signed ? _mm256_packs_epi16(a, b) : _mm256_packus_epi16(a, b);
-    bytes = is_signed ? _mm256_min_epi8(_mm256_max_epi8(bytes, least), most)
-                      : _mm256_min_epu8(_mm256_max_epu8(bytes, least), most);
-    _mm256_storeu_si256((__m256i *)((char *)p + i * 16), _mm256_permutevar8x32_epi32(bytes, order));
-  }
+  __m256i a = _mm256_adds_epi16(_mm256_packs_epi32(v[0].l, v[0].h), words);
+  __m256i b = _mm256_adds_epi16(_mm256_packs_epi32(v[1].l, v[1].h), words);
+  __m256i bytes = is_signed ? _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(a, b), least), most)
+                            : _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(a, b), least), most);
+  return _mm256_permutevar8x32_epi32(bytes, order);
+}
+IFD_INLINE i16 i16_nearest_bytes(const i16 *v, i16 words, bool is_signed, int32_t lo, int32_t hi) {
+  return (i16){ifd_nearest_bytes(v, words.l, is_signed, lo, hi),
+               ifd_nearest_bytes(v + 2, words.h, is_signed, lo, hi)};
+}
+IFD_INLINE void i16_store_quarter(void *p, i16 a, int i) {
+  const __m256i half = i < 2 ? a.l : a.h;
+  _mm_storeu_si128(p, i % 2 ? _mm256_extracti128_si256(half, 1) : _mm256_castsi256_si128(half));
 }
 #else
-IFD_INLINE void i16_store_nearest(void *p, const i16 *v, bool is_signed, int32_t lo, int32_t hi) {
+IFD_INLINE i16 i16_nearest_bytes(const i16 *v, i16 words, bool is_signed, int32_t lo, int32_t hi) {
+  uint8_t bytes[64];
+  i16 r;
   (void)is_signed;
   for (int i = 0; i < 64; i++) {
-    int32_t x = v[i / 16].i[i % 16];
-    ((uint8_t *)p)[i] = (uint8_t)(x < lo ? lo : x > hi ? hi : x);
+    int64_t x = (int64_t)v[i / 16].i[i % 16] + (int16_t)words.i[0];
+    bytes[i] = (uint8_t)(x < lo ? lo : x > hi ? hi : x);
   }
+  memcpy(&r, bytes, sizeof bytes);
+  return r;
 }
+/* The i-th 16 bytes. */
+IFD_INLINE void i16_store_quarter(void *p, i16 a, int i) { memcpy(p, (const char *)&a + 16 * i, 16); }
 #endif
+
+/* At most 16 bytes. */
+IFD_INLINE void copy_some(void *to, const void *from, int n) {
+  char *p = to;
+  const char *q = from;
+  if (n & 16) memcpy(p, q, 16);
+  if (n & 8) memcpy(p, q, 8), p += 8, q += 8;
+  if (n & 4) memcpy(p, q, 4), p += 4, q += 4;
+  if (n & 2) memcpy(p, q, 2), p += 2, q += 2;
+  if (n & 1) *p = *q;
+}
 
 IFD_INLINE void i16_store_bytes_n(void *p, i16 a, int n) {
   uint8_t all[16];
   i16_store_bytes(all, a);
-  for (int k = 0; k < n; k++) ((uint8_t *)p)[k] = all[k];
+  copy_some(p, all, n);
 }
 /* Four bytes to every lane. */
 IFD_INLINE i16 i16_set_quad(const void *p) {

@@ -46,7 +46,8 @@ IFD_INLINE bool fold(const bool multiplies, const ifd_k_quant_binary *q, const o
   i16 v[FOLDED / 16];
   if (!ifd_quant_folded(multiplies, q, va, vb, v)) return false;
   const int32_t lo = (int32_t)rintf(q->lo) + q->zero, hi = (int32_t)rintf(q->hi) + q->zero;
-  i16_store_nearest(y, v, lo < 0, lo, hi);
+  const i16 bytes = i16_nearest_bytes(v, i16_set1(0), lo < 0, lo, hi);
+  memcpy(y, &bytes, sizeof bytes);
   return true;
 }
 

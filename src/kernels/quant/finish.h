@@ -96,37 +96,68 @@ IFD_INLINE void ifd_quant_put(const ifd_k_quant_out out, const ifd_quant_store *
   }
 }
 
-/* 16 columns of four rows, of whole panels and B without zero points: with one store, and sums by one
- * rounding where that is sure. */
+/* What all bytes of a result have in common: the least and the greatest, and what is added to the words of
+ * which they are made. */
+typedef struct ifd_quant_clip {
+  int32_t lo, hi;
+  i16 words;
+} ifd_quant_clip;
+
+IFD_INLINE ifd_quant_clip ifd_quant_clip_of(const ifd_k_quant_finish *f) {
+  const ifd_k_quant_binary *q = f->out == IFD_K_QUANT_SUM ? f->sum : NULL;
+  const int32_t zero = q ? q->zero : f->zero, added = q ? 0 : zero;
+  return (ifd_quant_clip){.lo = (int32_t)rintf(q ? q->lo : f->lo) + zero,
+                          .hi = (int32_t)rintf(q ? q->hi : f->hi) + zero,
+                          .words = i16_set1((int32_t)((uint32_t)(uint16_t)added * 0x10001))};
+}
+
+/* Before a value is clipped from below, which NaN is then. */
+IFD_INLINE v16 ifd_quant_value_below(const ifd_quant_store *s, const ifd_quant_column *c, i16 total) {
+  return v16_min(v16_set1(s->f.hi), v16_fma(i16_to_v16(total), c->scale, c->shift));
+}
+
+/* Four rows of bytes to which others are added, by one rounding; false where that is not sure. */
+IFD_INLINE bool ifd_quant_sum_four(const ifd_k_quant_binary *q, const i16 *steps, const i16 *others, i16 *y) {
+  const i16 flip = i16_set1(q->b.is_signed ? 128 : 0);
+  v16 a[4], b[4];
+  _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
+    a[i] = i16_to_v16(steps[i]), b[i] = i16_to_v16(i16_xor(others[i], flip));
+  }
+  return ifd_quant_folded(false, q, a, b, y);
+}
+
+IFD_INLINE i16 ifd_quant_load_some(const char *from, int n) {
+  uint8_t some[16] = {0};
+  copy_some(some, from, n);
+  return i16_load_bytes(some);
+}
+
+/* n columns of four rows to bytes; packing saturates, so that they are clipped from below. `out` is a
+ * constant where this is inlined, n is, or is below 16. */
 IFD_INLINE void ifd_quant_put_four(const ifd_k_quant_out out, const ifd_quant_store *s,
-                                   const ifd_quant_column *c, const i16 *sum, char *const *to,
-                                   char *const *from) {
-  const ifd_k_quant_binary *q = s->f.sum;
-  const float first = out == IFD_K_QUANT_SUM ? q->lo : s->f.lo,
-              last = out == IFD_K_QUANT_SUM ? q->hi : s->f.hi;
-  const int32_t zero = out == IFD_K_QUANT_SUM ? q->zero : s->f.zero;
-  const int32_t lo = (int32_t)rintf(first) + zero, hi = (int32_t)rintf(last) + zero;
-  uint8_t bytes[64];
-  i16 steps[4], y[4];
-  _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) steps[i] =
-      v16_to_i16(ifd_quant_value(s, c, i16_add(sum[i], c->add)));
+                                   const ifd_quant_column *c, const ifd_quant_clip *clip, const i16 *total,
+                                   char *const *to, char *const *from, int n) {
+  i16 y[4];
   if (out == IFD_K_QUANT_SUM) {
-    const i16 flip = i16_set1(q->b.is_signed ? 128 : 0);
-    i16 others[4];
-    v16 a[4], b[4];
+    i16 steps[4], others[4];
     _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
-      others[i] = i16_load_bytes(from[i]);
-      a[i] = i16_to_v16(steps[i]), b[i] = i16_to_v16(i16_xor(others[i], flip));
+      steps[i] = v16_to_i16(v16_max(ifd_quant_value_below(s, c, total[i]), v16_set1(s->f.lo)));
+      others[i] = n == 16 ? i16_load_bytes(from[i]) : ifd_quant_load_some(from[i], n);
     }
-    if (!ifd_quant_folded(false, q, a, b, y)) {
-      for (int i = 0; i < 4; i++) IFD_K(ifd_quant_put_sum)(q, &steps[i], from[i], to[i], 16);
+    if (!ifd_quant_sum_four(s->f.sum, steps, others, y)) {
+      for (int i = 0; i < 4; i++) IFD_K(ifd_quant_put_sum)(s->f.sum, &steps[i], from[i], to[i], n);
       return;
     }
   } else {
-    _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) y[i] = i16_add(steps[i], i16_set1(zero));
+    _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) y[i] =
+        v16_to_i16(ifd_quant_value_below(s, c, total[i]));
   }
-  i16_store_nearest(bytes, y, lo < 0, lo, hi);
-  for (int i = 0; i < 4; i++) memcpy(to[i], bytes + i * 16, 16);
+  const i16 bytes = i16_nearest_bytes(y, clip->words, clip->lo < 0, clip->lo, clip->hi);
+  _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
+    uint8_t some[16];
+    i16_store_quarter(n == 16 ? to[i] : (char *)some, bytes, i);
+    if (n < 16) copy_some(to[i], some, n);
+  }
 }
 
 #endif

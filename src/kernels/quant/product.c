@@ -10,44 +10,6 @@ static int32_t sum_bytes(const uint8_t *a, int64_t n) {
   return (int32_t)sum;
 }
 
-/* How many panels a tile takes: one or two, or four where few rows are left. */
-static int64_t vectors_of(ifd_quant_way way, int64_t rows, int64_t panels) {
-  int64_t v = IFD_K(ifd_quant_rows)(way, 4) >= rows ? 4 : IFD_K(ifd_quant_rows)(way, 2) >= 8 ? 2 : 1;
-  while (v > panels) v /= 2;
-  return v;
-}
-
-static int pair_lanes(ifd_dot dot) { return dot == IFD_DOT_PLAIN ? PAIR_LANES : 0; }
-
-static void run_tiles(const ifd_quant_block *k) {
-  const ifd_k_quant_product *p = k->p;
-  const int lanes = pair_lanes(p->dot);
-  const ifd_k_quant_excess excess = ifd_k_quant_excess_of(p->b, p->n, p->k, lanes);
-  const ifd_quant_way way = p->dot >= IFD_DOT_VNNI ? IFD_QUANT_VNNI
-                            : excess.first         ? IFD_QUANT_PAIRS
-                                                   : IFD_QUANT_WORDS;
-  int64_t rows = k->i1 - k->i0, panel = ifd_quant_quads(p->k) * 64;
-  ifd_quant_tile t = {.a_rs = k->a_rs,
-                      .pieces = k->pieces,
-                      .quads = ifd_ceil_div(k->piece, 4),
-                      .offsets = k->offsets,
-                      .b_vs = panel,
-                      .excess = excess,
-                      .quad_at = k->quad_at};
-  for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
-    v = vectors_of(way, rows, ifd_ceil_div(k->j1 - j, 16));
-    int64_t n_tiles = ifd_ceil_div(rows, IFD_K(ifd_quant_rows)(way, v));
-    t.b = p->b + j / 16 * panel;
-    if (excess.first) t.excess.first = excess.first + j / lanes;
-    for (int64_t r = 0; r < n_tiles; r++) {
-      int64_t i = rows * r / n_tiles, end = rows * (r + 1) / n_tiles;
-      t.a = k->a + i * k->a_rs;
-      t.store = ifd_quant_store_at(k, i, j, v);
-      IFD_K(ifd_quant_find)(way, end - i, v)(&t);
-    }
-  }
-}
-
 static void copy_rows(const ifd_k_quant_product *p, uint8_t *to, int64_t stride, int64_t i0, int64_t i1) {
   for (int64_t i = i0; i < i1; i++, to += stride) memcpy(to, p->a + i * p->a_rs, (size_t)p->k);
 }
@@ -68,6 +30,16 @@ static void place_rows(ifd_quant_block *k, const ifd_quant_sizes *z, uint8_t *to
     copy_rows(p, to, z->stride, k->i0, k->i1);
   else
     k->a = p->a + k->i0 * p->a_rs, k->a_rs = p->a_rs;
+}
+
+/* The block's rows as they were placed become words: whole planes, or what tiles read of each row. */
+static void widen_rows(ifd_quant_block *k, const ifd_quant_sizes *z, uint16_t *to) {
+  const ifd_k_quant_lines *l = k->p->lines;
+  const int64_t rows = k->i1 - k->i0, n = l ? l->axis[0].phases * l->axis[1].phases : rows;
+  const int64_t len = l ? (rows + l->reach) * z->stride : ifd_ceil_div(k->p->k, 4) * 4;
+  const int64_t from_rs = l ? z->plane : k->a_rs, to_rs = l ? z->plane : z->stride;
+  for (int64_t i = 0; i < n; i++) words_widen(to + i * to_rs, k->a + i * from_rs, len);
+  k->a = (const uint8_t *)to, k->a_rs = z->stride * (int64_t)sizeof *to;
 }
 
 /* Where the block's rows are in a matrix like C, of so many bytes from a row to the next; what is no output
@@ -101,10 +73,14 @@ static int32_t sum_row(const ifd_quant_block *k, int64_t row) {
 
 void IFD_K(ifd_quant_put_sum)(const ifd_k_quant_binary *q, const i16 *steps, const char *others, char *to,
                               int n) {
-  uint8_t some[16] = {0};
-  memcpy(some, others, (size_t)n);
-  i16_store_bytes_n(to, ifd_quant_sum(q, *steps, i16_load_bytes(some)), n);
+  i16_store_bytes_n(to, ifd_quant_sum(q, *steps, ifd_quant_load_some(others, n)), n);
 }
+
+static void (*const blocks[])(const ifd_quant_block *k) = {
+    [IFD_DOT_PLAIN] = IFD_K(ifd_quant_run_plain),
+    [IFD_DOT_VNNI] = IFD_K(ifd_quant_run_quads),
+    [IFD_DOT_AMX] = IFD_K(ifd_quant_run_amx),
+};
 
 static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, void *scratch) {
   if (i0 >= i1 || j0 >= j1) return;
@@ -126,14 +102,17 @@ static void run(const ifd_k_quant_product *p, int64_t i0, int64_t i1, int64_t j0
                        .row_sums = row_sums};
   *offsets = 0;
   if (p->lines) IFD_K(ifd_quant_line_offsets)(p->lines, z.plane, offsets);
-  if (pair_lanes(p->dot)) place_quads(&z, offsets, quad_at);
-  for (int64_t i = i0; i < i1; i += z.rows) {
-    k.i0 = i, k.i1 = ifd_min_i64(i + z.rows, i1);
+  if (p->dot == IFD_DOT_PLAIN) place_quads(&z, offsets, quad_at);
+  const bool widens = IFD_K(ifd_quant_way_of)(p) == IFD_QUANT_WORDS;
+  const int64_t block = widens ? z.words_rows : z.rows;
+  for (int64_t i = i0; i < i1; i += block) {
+    k.i0 = i, k.i1 = ifd_min_i64(i + block, i1);
     place_rows(&k, &z, scratch);
     place_results(&k, p->c, step, to, (char *)scratch + z.spare);
     if (p->other) place_results(&k, (char *)(uintptr_t)p->other, step, from, (char *)scratch + z.spare);
     for (int64_t row = 0; p->finish.b_zero && row < k.i1 - i; row++) row_sums[row] = sum_row(&k, row);
-    p->dot == IFD_DOT_AMX ? IFD_K(ifd_quant_run_amx)(&k) : run_tiles(&k);
+    if (widens) widen_rows(&k, &z, (uint16_t *)((char *)scratch + z.words));
+    blocks[p->dot](&k);
   }
 }
 

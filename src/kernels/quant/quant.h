@@ -9,7 +9,7 @@
  * Where products of bytes are added by pairs in 16 bits that saturate (vpmaddubsw), no pair of weights may
  * sum up to more than 128: 255 * 128 < 2^15. What a pair has beyond that, its excess, is taken out when B is
  * packed, and stands behind the sums of columns as further quads, added like the others; where too many have
- * some, B stays whole and products are added as 16-bit words. */
+ * some, B stays whole and products are added as 16-bit words: then quads are two pairs, [2][16][2]. */
 #ifndef IFD_KERNELS_QUANT_QUANT_H
 #define IFD_KERNELS_QUANT_QUANT_H
 

@@ -14,15 +14,17 @@ static inline int64_t ifd_quant_quads(int64_t k) { return ifd_ceil_div(k, 64) * 
  * stay there; pixels that several taps read stay in L2. What a run lays out in its scratch memory, in
  * bytes. */
 typedef struct ifd_quant_sizes {
-  int64_t rows, stride;
-  int64_t pieces, piece;                               /* of a row */
-  int64_t plane;                                       /* of lines: from a plane to the next */
-  size_t to, from, sums, offsets, quad_at, spare, len; /* behind the packed rows; spare: a line of C */
+  int64_t rows, words_rows, stride; /* rows: of bytes; of words, that these become */
+  int64_t pieces, piece;            /* of a row */
+  int64_t plane;                    /* of lines: from a plane to the next */
+  size_t words, to, from, sums, offsets, quad_at, spare, len; /* behind the packed rows; words: these as
+                                                                 such, spare: a line of C */
 } ifd_quant_sizes;
 
-static inline int64_t ifd_quant_block_rows(int64_t m, int64_t wish) {
-  enum { LEAST = 32 };
-  return ifd_min_i64(m, ifd_max_i64(LEAST, wish / LEAST * LEAST));
+/* Tiles of 6 and 12 rows, or of 16. */
+static inline int64_t ifd_quant_block_rows(int64_t m, int64_t wish, ifd_dot dot) {
+  const int64_t least = dot == IFD_DOT_PLAIN ? 24 : 32;
+  return ifd_min_i64(m, ifd_max_i64(least, wish / least * least));
 }
 
 static inline size_t ifd_quant_whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -37,16 +39,18 @@ static inline ifd_quant_sizes ifd_quant_sizes_of(const ifd_k_quant_product *p, i
     int64_t phases = l->axis[0].phases * l->axis[1].phases;
     z.stride = l->step * l->pixel;
     z.pieces = l->axis[0].pieces * l->axis[1].pieces, z.piece = l->piece;
-    z.rows = ifd_quant_block_rows(m, IFD_QUANT_L2 / (z.stride * phases) - l->reach);
+    z.rows = ifd_quant_block_rows(m, IFD_QUANT_L2 / (z.stride * phases) - l->reach, p->dot);
     z.plane = (z.rows + l->reach + IFD_QUANT_TILE) * z.stride + 64;
     a_len = (size_t)(z.plane * phases);
   } else {
     bool near = p->n * z.stride <= IFD_QUANT_NEAR;
-    z.rows = ifd_quant_block_rows(m, (near ? IFD_QUANT_L1 : 2 * IFD_QUANT_L2) / z.stride);
+    z.rows = ifd_quant_block_rows(m, (near ? IFD_QUANT_L1 : 2 * IFD_QUANT_L2) / z.stride, p->dot);
     a_len = (size_t)(ifd_max_i64(z.rows, IFD_QUANT_TILE) * z.stride);
   }
   const size_t rows = (size_t)ifd_max_i64(z.rows, IFD_QUANT_TILE);
-  z.to = ifd_quant_whole(a_len);
+  z.words_rows = ifd_quant_block_rows(z.rows, z.rows / 2, p->dot);
+  z.words = ifd_quant_whole(a_len);
+  z.to = z.words + (p->dot == IFD_DOT_PLAIN ? 2 * z.words : 0);
   z.from = z.to + ifd_quant_whole(sizeof(char *) * rows);
   z.sums = z.from + (p->finish.out == IFD_K_QUANT_SUM ? ifd_quant_whole(sizeof(char *) * rows) : 0);
   z.offsets = z.sums + ifd_quant_whole(sizeof(int32_t) * rows);

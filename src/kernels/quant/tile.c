@@ -4,7 +4,11 @@
 #define EACH_ROW    UNROLL_ for (int i = 0; i < M; i++)
 #define EACH_VECTOR UNROLL_ for (int v = 0; v < NV; v++)
 
-/* M, NV and `out` are constants where this is inlined. */
+/* M, NV and `out` are constants where these are inlined. */
+IFD_INLINE void keep(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], int32_t *to) {
+  EACH_VECTOR EACH_ROW i16_store(to + (v * IFD_QUANT_KEPT_ROWS + i) * 16, sum[i][v]);
+}
+
 IFD_INLINE void store_as(const ifd_k_quant_out out, const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS],
                          const ifd_quant_store *s) {
   EACH_VECTOR {
@@ -30,34 +34,34 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
 /* Rows by threes from one pointer: a processor adds one or two strides as it loads. */
 #define ROW_(i) (a[(i) / 3] + (i) % 3 * rs)
 
-#define TILE(name, target, operand, ready_a, ready_b, dot, add_rest)                                         \
-  target IFD_INLINE void name(const int M, const int NV, const ifd_quant_tile *t) {                          \
-    i16 sum[IFD_QUANT_MOST_ROWS][IFD_QUANT_VECTORS];                                                         \
+/* Steps of four bytes of A, which are `width` to a number of k, and 16 lanes of B. */
+#define TILE(name, target, width, load_b, dot, add_rest)                                                     \
+  target IFD_INLINE void name(const int M, const int NV, const ifd_quant_tile *t, const uint8_t *first,      \
+                              i16 sum[][IFD_QUANT_VECTORS]) {                                                \
     EACH_VECTOR EACH_ROW sum[i][v] = i16_set1(0);                                                            \
-    const int64_t rs = t->a_rs, b_vs = t->b_vs;                                                              \
+    const int64_t rs = t->a_rs, b_vs = t->b_vs, steps = t->quads * width;                                    \
     const int8_t *b = t->b;                                                                                  \
     for (int64_t q = 0; q < t->pieces; q++) {                                                                \
       const uint8_t *a[(IFD_QUANT_MOST_ROWS + 2) / 3];                                                       \
-      UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = t->a + t->offsets[q] + i * rs;                       \
-      for (int64_t k = 0; k < t->quads; k++, b += 64) {                                                      \
-        operand bv[IFD_QUANT_VECTORS];                                                                       \
-        EACH_VECTOR bv[v] = ready_b(i16_load((const int32_t *)(b + v * b_vs)));                              \
+      UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = first + t->offsets[q] * width + i * rs;              \
+      for (int64_t k = 0; k < steps; k++, b += 64 / width) {                                                 \
+        i16 bv[IFD_QUANT_VECTORS];                                                                           \
+        EACH_VECTOR bv[v] = load_b((const void *)(b + v * b_vs));                                            \
         EACH_ROW {                                                                                           \
-          operand av = ready_a(i16_set_quad(ROW_(i)));                                                       \
+          const i16 av = i16_set_quad(ROW_(i));                                                              \
           EACH_VECTOR sum[i][v] = dot(sum[i][v], av, bv[v]);                                                 \
         }                                                                                                    \
         UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] += 4;                                                \
       }                                                                                                      \
     }                                                                                                        \
-    add_rest(M, NV, t, sum);                                                                                 \
-    store(M, NV, sum, &t->store);                                                                            \
+    add_rest(M, NV, t, first, sum);                                                                          \
   }
-#define AS_IS_(x) (x)
-#define NO_REST_(M, NV, t, sum)
+#define NO_REST_(M, NV, t, first, sum)
 
 #if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
 /* Further quads of these columns. */
-IFD_INLINE void add_excess(const int M, const int NV, const ifd_quant_tile *t, i16 sum[][IFD_QUANT_VECTORS]) {
+IFD_INLINE void add_excess(const int M, const int NV, const ifd_quant_tile *t, const uint8_t *first,
+                           i16 sum[][IFD_QUANT_VECTORS]) {
   enum { HALVES = 16 / PAIR_LANES };
   const int64_t rs = t->a_rs;
   const ifd_k_quant_excess e = t->excess;
@@ -66,7 +70,7 @@ IFD_INLINE void add_excess(const int M, const int NV, const ifd_quant_tile *t, i
                                                                      s++) {
     const pairs b = pairs_load(e.weights + s * (int64_t)sizeof(pairs));
     const uint8_t *a[(IFD_QUANT_MOST_ROWS + 2) / 3];
-    UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = t->a + t->quad_at[e.quads[s]] + i * rs;
+    UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = first + t->quad_at[e.quads[s]] + i * rs;
     EACH_ROW sum[i][v] = dot_excess(sum[i][v], i16_set_quad(ROW_(i)), b, half);
   }
 }
@@ -82,45 +86,56 @@ IFD_INLINE void add_excess(const int M, const int NV, const ifd_quant_tile *t, i
 #define ROWS_14(X, NV) ROWS_12(X, NV) X(13, NV) X(14, NV)
 
 #define ENTRY(way, M, NV) [NV][M] = way##_##M##x##NV,
-#define KERNEL(target, way, M, NV)                                                                           \
-  target static __attribute__((noinline)) void way##_##M##x##NV(const ifd_quant_tile *t) { way(M, NV, t); }
-#define ENTRY_W(M, NV)  ENTRY(by_words, M, NV)
-#define KERNEL_W(M, NV) KERNEL(, by_words, M, NV)
+#define KERNEL(target, way, M, NV, ...)                                                                      \
+  target static __attribute__((noinline)) void way##_##M##x##NV(const ifd_quant_tile *t) {                   \
+    i16 sum[IFD_QUANT_MOST_ROWS][IFD_QUANT_VECTORS];                                                         \
+    __VA_ARGS__                                                                                              \
+  }
+#define KEEPING(way, M, NV)                                                                                  \
+  KERNEL(                                                                                                    \
+      , way, M, NV, for (int64_t i = 0; i < t->rows; i += M) {                                               \
+        way(M, NV, t, t->a + i * t->a_rs, sum);                                                              \
+        keep(M, NV, sum, t->sums + i * 16);                                                                  \
+      })
+#define ENTRY_Q(M, NV)  ENTRY(by_quads, M, NV)
 #define ENTRY_P(M, NV)  ENTRY(by_pairs, M, NV)
-#define KERNEL_P(M, NV) KERNEL(, by_pairs, M, NV)
-#define ENTRY_V(M, NV)  ENTRY(by_vnni, M, NV)
-#define KERNEL_V(M, NV) KERNEL(IFD_VNNI_TARGET, by_vnni, M, NV)
+#define KERNEL_P(M, NV) KEEPING(by_pairs, M, NV)
+#define ENTRY_W(M, NV)  ENTRY(by_words, M, NV)
+#define KERNEL_W(M, NV) KEEPING(by_words, M, NV)
 #if defined(IFD_ISA_avx512)
-#define WORDS(X) ROWS_12(X, 1) ROWS_12(X, 2) ROWS_6(X, 4)
-#define PAIRS(X) ROWS_12(X, 1) ROWS_12(X, 2) ROWS_6(X, 4)
-#define VNNI(X)  ROWS_14(X, 1) ROWS_14(X, 2) ROWS_6(X, 4)
+#define QUADS(X) ROWS_14(X, 1) ROWS_14(X, 2) ROWS_6(X, 4)
+#define PLAIN(X) ROWS_12(X, 1) ROWS_12(X, 2) ROWS_6(X, 4)
 static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {
-    {0, 12, 12, 0, 6}, {0, 12, 12, 0, 6}, {0, 14, 14, 0, 6}};
+    {0, 14, 14, 0, 6}, {0, 12, 12, 0, 6}, {0, 12, 12, 0, 6}};
 #elif defined(IFD_ISA_avx2)
-#define WORDS(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
-#define PAIRS(X) ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 4)
-#define VNNI(X)  ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 4)
-static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {{0, 4, 2, 0, 1}, {0, 6, 3, 0, 1}, {0, 6, 3, 0, 1}};
+#define QUADS(X) ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 4)
+#define PLAIN(X) QUADS(X)
+static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {{0, 6, 3, 0, 1}, {0, 6, 3, 0, 1}, {0, 6, 3, 0, 1}};
 #else
-#define WORDS(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
+#define QUADS(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
 static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {{0, 4, 2, 0, 1}};
 #endif
 
 typedef ifd_quant_kernel kernels[IFD_QUANT_VECTORS + 1][IFD_QUANT_MOST_ROWS + 1];
-TILE(by_words, , quads, quads_unsigned, quads_signed, dot_words, NO_REST_)
-WORDS(KERNEL_W)
-#ifdef PAIRS
-TILE(by_pairs, , i16, AS_IS_, AS_IS_, dot_pairs, add_excess)
-PAIRS(KERNEL_P)
-TILE(by_vnni, IFD_VNNI_TARGET, i16, AS_IS_, AS_IS_, dot_vnni, NO_REST_)
-VNNI(KERNEL_V)
+#ifdef PLAIN
+#define KERNEL_Q(M, NV)                                                                                      \
+  KERNEL(IFD_QUADS_TARGET, by_quads, M, NV, by_quads(M, NV, t, t->a, sum); store(M, NV, sum, &t->store);)
+TILE(by_quads, IFD_QUADS_TARGET, 1, i16_load, dot_quads, NO_REST_)
+TILE(by_pairs, , 1, i16_load, dot_pairs, add_excess)
+PLAIN(KERNEL_P)
+TILE(by_words, , 2, i16_load_pairs, add_words, NO_REST_)
+PLAIN(KERNEL_W)
+#else
+#define KERNEL_Q(M, NV) KEEPING(by_quads, M, NV)
+TILE(by_quads, , 1, i16_load, dot_quads, NO_REST_)
 #endif
+QUADS(KERNEL_Q)
 
 ifd_quant_kernel IFD_K(ifd_quant_find)(ifd_quant_way way, int64_t rows, int64_t vectors) {
-  static const kernels ways[] = {{WORDS(ENTRY_W)},
-#ifdef PAIRS
-                                 {PAIRS(ENTRY_P)},
-                                 {VNNI(ENTRY_V)}
+  static const kernels ways[] = {{QUADS(ENTRY_Q)},
+#ifdef PLAIN
+                                 {PLAIN(ENTRY_P)},
+                                 {PLAIN(ENTRY_W)}
 #endif
   };
   return ways[way][vectors][rows];

@@ -231,13 +231,16 @@ IFD_INLINE void find_targets(const int H, const int W, const block *k, const ifd
 IFD_INLINE void put_tiles(const ifd_k_quant_out out, const int H, const int W, const block *k,
                           const ifd_quant_store *s) {
   const ifd_quant_column c = ifd_quant_column_at(s, 0);
+  const ifd_quant_clip clip = ifd_quant_clip_of(&s->f);
   const bool whole = out >= IFD_K_QUANT_INT8 && s->lanes == LANES;
   for (int64_t tile = k->t0; tile < k->t1; tile++) {
     i16 y[OUTPUTS];
     targets t;
     sum_points(H, W, k, k->sums + (tile - k->t0) * LANES, y);
     find_targets(H, W, k, s, tile, &t);
-    for (int i = 0; whole && i < H * W; i += 4) ifd_quant_put_four(out, s, &c, y + i, t.to + i, t.from + i);
+    for (int i = 0; whole && i < H * W; i++) y[i] = ifd_quant_total(s, &c, y[i], 0);
+    for (int i = 0; whole && i < H * W; i += 4)
+      ifd_quant_put_four(out, s, &c, &clip, y + i, t.to + i, t.from + i, LANES);
     for (int i = 0; !whole && i < H * W; i++)
       if (t.to[i] != k->spare) ifd_quant_put(out, s, &c, y[i], 0, t.to[i], (int)s->lanes);
   }
