@@ -368,6 +368,38 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *root) {
   return ifd_dim_is_number(size) && size > 0 ? build(rw, root, &a) : IFD_OK;
 }
 
+/* ---- ONNX's own ---- */
+
+/* Of nothing but queries, keys and values [batch, heads, rows, elements], as many heads of each. */
+static bool is_bare(ifd_rewrite *rw, const ifd_node *node) {
+  if (ifd_node_int(node, "is_causal", 0) || ifd_node_float(node, "softcap", 0) != 0 ||
+      ifd_node_int(node, "left_window_size", -1) != -1 || ifd_node_int(node, "right_window_size", -1) != -1)
+    return false;
+  for (int i = 0; i < node->n_inputs; i++)
+    if (i < 3 ? ifd_rw_rank(rw, node->inputs[i]) != 4 : node->inputs[i] != NULL) return false;
+  for (int i = 1; i < node->n_outputs; i++)
+    if (ifd_node_has_output(node, i)) return false;
+  ifd_dim heads = ifd_rw_dim(rw, node->inputs[0], 1);
+  return heads == ifd_rw_dim(rw, node->inputs[1], 1) && heads == ifd_rw_dim(rw, node->inputs[2], 1);
+}
+
+/* It takes no transposed operands, no parts of one. */
+static ifd_status see_operands(ifd_rewrite *rw, ifd_node *node) {
+  static const int roles[] = {BATCH, HEADS, ROWS, ELEMENTS};
+  if (!is_bare(rw, node)) return IFD_OK;
+  ifd_dim size = ifd_rw_dim(rw, node->inputs[0], -1);
+  attention a = {.rank = 4};
+  operand *all[] = {&a.q, &a.k, &a.v};
+  bool moves = false;
+  for (int i = 0; i < 3; i++) {
+    if (!see_through(rw, node->inputs[i], roles, all[i])) return IFD_OK;
+    moves |= all[i]->view.v != node->inputs[i];
+  }
+  if (!moves || a.v.scale != 1 || !ifd_dim_is_number(size) || size < 1) return IFD_OK;
+  a.scale = ifd_node_float(node, "scale", (float)(1 / sqrt((double)size)));
+  return build(rw, node, &a);
+}
+
 /* ---- the result ---- */
 
 /* The order of a result's axes, as the operator has it; how many. */
@@ -425,6 +457,7 @@ const ifd_pass ifd_pass_fuse_attention = {
     .summary = "runs softmax(Q Kᵀ) V as one operator, a few rows of scores at a time",
     .phase = IFD_PHASE_PLAN,
     .rules = (const ifd_rule[]){{"MatMul Einsum infold.MatMul", IFD_REASSOCIATES, fuse},
+                                {"Attention", IFD_REASSOCIATES, see_operands},
                                 {"Transpose", IFD_EXACT, fuse_transpose},
                                 {"Transpose", IFD_EXACT, fuse_swap},
                                 {0}},

@@ -186,6 +186,17 @@ def test_one_head():
     check(n, n.node("MatMul", [n.softmax(scores), "x"]), {"MatMul": 2, "Attention": 1})
 
 
+@pytest.mark.parametrize("attrs, transposes", [({}, 0), ({"scale": .2}, 0), ({"is_causal": 1}, 4)])
+def test_operator(attrs, transposes):
+    """ONNX's own takes no transposed operands."""
+    n = net()
+    n.opset, n.ir = 23, 10
+    y = n.node("Attention", [n.heads(n.product("x")), n.heads(n.product("x")), n.heads("x")], **attrs)
+    y = n.node("Transpose", [y], perm=[0, 2, 1, 3])
+    steps = {"MatMul": 2, "Attention": 1, "Transpose": transposes}
+    check(n, y, {k: v for k, v in steps.items() if v})
+
+
 def test_left_alone():
     """Scores that are read elsewhere, or softmax along queries."""
     n = net()
