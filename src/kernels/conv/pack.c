@@ -20,9 +20,10 @@ typedef struct weights {
   int64_t begin, end;
 } weights;
 
-/* Of lanes [begin, end) the output channels: where the taps of their group's first input channel begin. */
+/* Of lanes [begin, end) the output channels: where the taps of their group's first input channel begin.
+ * apart: floats from each to the next, where all are there and of one group; else 0. */
 typedef struct lanes {
-  int64_t begin, end;
+  int64_t begin, end, apart;
   const ifd_float_anywhere *row[LANES];
 } lanes;
 
@@ -31,19 +32,26 @@ static lanes lanes_from(const weights *w, int64_t m, int64_t begin, int64_t end)
   lanes of = {.begin = ifd_max_i64(0, begin - m), .end = ifd_min_i64(LANES, end - m)};
   for (int64_t l = of.begin; l < of.end; l++)
     of.row[l] = w->w + (m + l) / w->m_group * w->group_apart + (m + l) % w->m_group * w->m_apart;
+  if (of.end - of.begin == LANES && m % w->m_group + LANES <= w->m_group) of.apart = w->m_apart;
   return of;
 }
 
 static bool has_lane(const lanes *of, int64_t l) { return l >= of->begin && l < of->end; }
 
-/* n <= 16 floats of each row, from the at-th on, as n vectors; zeros in lanes that are none. */
-static void turn(const weights *w, const lanes *of, int64_t at, int64_t n, v16 t[LANES]) {
+/* n <= 16 floats of each row, from the at-th on, as n lines; zeros in lanes that are none. */
+static void turn(const weights *w, const lanes *of, int64_t at, int64_t n, float *to) {
+  v16 t[LANES];
+  if (n == LANES && of->apart) {
+    ifd_turn_square(to, LANES, of->row[0] + at, of->apart);
+    return;
+  }
   for (int64_t l = 0; l < LANES; l++)
     t[l] = !has_lane(of, l) ? v16_zero()
            : w->splat       ? v16_set1(*w->w)
            : n == LANES     ? v16_load(of->row[l] + at)
                             : v16_load_n(of->row[l] + at, (int)n);
   v16_transpose(t);
+  for (int64_t i = 0; i < n; i++) v16_store(to + i * LANES, t[i]);
 }
 
 /* The same of one float, that of a tap of input channel c. */
@@ -66,12 +74,13 @@ static int64_t kernel_tap(const ifd_k_conv_shape *s, const ifd_conv_phase *p, in
 /* All taps of n channels, in memory [channel][tap], as [tap][tap_steps, channel first][16]. */
 static void pack_block(const weights *w, const lanes *of, float *to, int64_t b, int64_t n,
                        int64_t tap_steps) {
-  v16 t[LANES];
+  float t[LANES][LANES];
   for (int64_t at = 0, c = 0, tap = 0; at < n * w->taps; at += LANES) {
     int64_t rows = ifd_min_i64(n * w->taps - at, LANES);
-    turn(w, of, b * w->taps + at, rows, t);
-    for (int64_t i = 0; i < rows; i++) {
-      v16_store(to + (tap * tap_steps + c) * LANES, t[i]);
+    bool straight = w->taps == 1;
+    turn(w, of, b * w->taps + at, rows, straight ? to : *t);
+    for (int64_t i = 0; i < rows && !straight; i++) {
+      v16_store(to + (tap * tap_steps + c) * LANES, v16_load(t[i]));
       if (++tap == w->taps) tap = 0, c++;
     }
   }
@@ -143,12 +152,8 @@ static void pack_phases_out(const weights *w, float *to) { pack_boxes(w, IFD_K_C
 
 /* All taps of all channels of the group of each output channel, as they lie. */
 static void pack_taps(const weights *w, const lanes *of, float *to) {
-  v16 t[LANES];
-  for (int64_t at = 0, n = w->c_group * w->taps; at < n; at += LANES) {
-    int64_t rows = ifd_min_i64(n - at, LANES);
-    turn(w, of, at, rows, t);
-    for (int64_t i = 0; i < rows; i++) v16_store(to + (at + i) * LANES, t[i]);
-  }
+  for (int64_t at = 0, n = w->c_group * w->taps; at < n; at += LANES)
+    turn(w, of, at, ifd_min_i64(n - at, LANES), to + at * LANES);
 }
 
 static void pack_phase_taps(const weights *w, const ifd_conv_phase *p, const lanes *of, float *to) {
@@ -191,74 +196,97 @@ static void winograd_g(int64_t in, double g[IFD_WINOGRAD_IN][3]) {
   g[n][0] = g[n][1] = 0, g[n][2] = 1;
 }
 
-/* G w of a column of three, in each lane: rows of opposite points differ in the sign of the middle term
- * alone. */
-IFD_INLINE void transform_column(const double g[IFD_WINOGRAD_IN][3], int64_t in, const double w[3][LANES],
-                                 double to[IFD_WINOGRAD_IN][LANES]) {
-  for (int l = 0; l < LANES; l++) to[0][l] = g[0][0] * w[0][l];
-  for (int64_t i = 1; i < in - 1; i += 2)
-    for (int l = 0; l < LANES; l++) {
-      double even = g[i][0] * w[0][l] + g[i][2] * w[2][l], odd = g[i][1] * w[1][l];
-      to[i][l] = even + odd, to[i + 1][l] = even - odd;
-    }
-  for (int l = 0; l < LANES; l++) to[in - 1][l] = w[2][l];
+/* Some lanes in double. */
+#if defined(IFD_ISA_avx512)
+enum { PART = 8 };
+#elif defined(IFD_ISA_avx2)
+enum { PART = 4 };
+#else
+enum { PART = 2 };
+#endif
+typedef double part __attribute__((vector_size(PART * sizeof(double))));
+typedef float floats __attribute__((vector_size(PART * sizeof(float))));
+
+IFD_INLINE part load_part(const float *from) {
+  floats v;
+  memcpy(&v, from, sizeof v);
+  return __builtin_convertvector(v, part);
+}
+IFD_INLINE void store_part(float *to, part v) {
+  const floats rounded = __builtin_convertvector(v, floats);
+  memcpy(to, &rounded, sizeof rounded);
 }
 
-/* G w of one 3×3 kernel in each lane: [in][column]. */
-IFD_INLINE void transform_columns(const double g[IFD_WINOGRAD_IN][3], int64_t in, const float w[9][LANES],
-                                  double to[3][IFD_WINOGRAD_IN][LANES]) {
-  for (int x = 0; x < 3; x++) {
-    double column[3][LANES];
-    for (int y = 0; y < 3; y++)
-      for (int l = 0; l < LANES; l++) column[y][l] = w[3 * y + x][l];
-    transform_column(g, in, (const double(*)[LANES])column, to[x]);
+/* G w of a column of three: rows of opposite points differ in the sign of the middle term alone. */
+IFD_INLINE void transform_column(const double g[IFD_WINOGRAD_IN][3], int in, const part w[3],
+                                 part to[IFD_WINOGRAD_IN]) {
+  to[0] = g[0][0] * w[0];
+  _Pragma("GCC unroll 2") for (int i = 1; i < in - 1; i += 2) {
+    const part even = g[i][0] * w[0] + g[i][2] * w[2], odd = g[i][1] * w[1];
+    to[i] = even + odd, to[i + 1] = even - odd;
+  }
+  to[in - 1] = w[2];
+}
+
+/* G w of one 3×3 kernel in some lanes: [in][column]. */
+IFD_INLINE void transform_columns(const double g[IFD_WINOGRAD_IN][3], int in, const float *w,
+                                  part to[IFD_WINOGRAD_IN][3]) {
+  _Pragma("GCC unroll 3") for (int x = 0; x < 3; x++) {
+    const part column[3] = {load_part(w + x * LANES), load_part(w + (3 + x) * LANES),
+                            load_part(w + (6 + x) * LANES)};
+    part all[IFD_WINOGRAD_IN];
+    transform_column(g, in, column, all);
+    _Pragma("GCC unroll 6") for (int i = 0; i < in; i++) to[i][x] = all[i];
   }
 }
 
 /* G w Gᵀ of one 3×3 kernel in each lane. */
-static void transform_lanes(const double g[IFD_WINOGRAD_IN][3], int64_t in, const float w[9][LANES],
-                            float *restrict to, int64_t plane) {
-  double half[3][IFD_WINOGRAD_IN][LANES], whole[IFD_WINOGRAD_IN][LANES], row[3][LANES];
-  transform_columns(g, in, w, half);
-  for (int64_t i = 0; i < in; i++) {
-    for (int x = 0; x < 3; x++) memcpy(row[x], half[x][i], sizeof row[x]);
-    transform_column(g, in, (const double(*)[LANES])row, whole);
-    for (int64_t j = 0; j < in; j++, to += plane)
-      for (int l = 0; l < LANES; l++) to[l] = (float)whole[j][l];
+IFD_INLINE void transform_lanes(const double g[IFD_WINOGRAD_IN][3], int in, const float *w,
+                                float *restrict to, int64_t plane) {
+  for (int l = 0; l < LANES; l += PART) {
+    part half[IFD_WINOGRAD_IN][3], line[IFD_WINOGRAD_IN];
+    transform_columns(g, in, w + l, half);
+    float *at = to + l;
+    _Pragma("GCC unroll 6") for (int i = 0; i < in; i++) {
+      transform_column(g, in, half[i], line);
+      _Pragma("GCC unroll 6") for (int j = 0; j < in; j++, at += plane) store_part(at, line[j]);
+    }
   }
 }
 
 /* G w of one 3×3 kernel in each lane, `line` floats between the lines. */
-static void transform_half(const double g[IFD_WINOGRAD_IN][3], int64_t in, const float w[9][LANES],
-                           float *restrict to, int64_t line) {
-  double half[3][IFD_WINOGRAD_IN][LANES];
-  transform_columns(g, in, w, half);
-  for (int64_t i = 0; i < in; i++, to += line)
-    for (int x = 0; x < 3; x++)
-      for (int l = 0; l < LANES; l++) to[x * LANES + l] = (float)half[x][i][l];
+IFD_INLINE void transform_half(const double g[IFD_WINOGRAD_IN][3], int in, const float *w, float *restrict to,
+                               int64_t line) {
+  for (int l = 0; l < LANES; l += PART) {
+    part half[IFD_WINOGRAD_IN][3];
+    transform_columns(g, in, w + l, half);
+    _Pragma("GCC unroll 6") for (int i = 0; i < in; i++) for (int x = 0; x < 3; x++)
+        store_part(to + i * line + x * LANES + l, half[i][x]);
+  }
 }
 
 /* Of each group, k is (block of channels, tap of depth, channel): whole [plane][panel][k][16], half
- * [panel][line of planes][k][3][16]. */
-static void pack_winograd(const weights *w, float *to, int64_t in, bool half) {
+ * [panel][line of planes][k][3][16]. Kernels that lie side by side are turned together. */
+IFD_INLINE void pack_winograd(const weights *w, float *to, int in, bool half) {
   const ifd_k_conv_shape *s = w->s;
   double g[IFD_WINOGRAD_IN][3];
+  float kernels[LANES * 9][LANES];
   winograd_g(in, g);
   int64_t depth = s->kernel[IFD_K_D], steps = w->c_group * depth, step = half ? 3 * LANES : LANES;
   int64_t panels = ifd_ceil_div(w->m_group, LANES), panel = steps * step * (half ? in : 1);
   int64_t apart = steps * step * (half ? 1 : panels); /* lines or planes */
-  int64_t group = half ? panels * panel : in * in * apart;
+  int64_t group = half ? panels * panel : in * in * apart, together = depth == 1 ? LANES : 1;
   for (int64_t i = w->begin; i < w->end; i++) {
     lanes of = lanes_from(w, i * LANES, 0, s->m);
     float *at = to + i / panels * group + i % panels * panel;
     for (int64_t b = 0; b < w->c_group; b += LANES)
       for (int64_t d = 0; d < depth; d++)
-        for (int64_t c = b; c < ifd_min_i64(b + LANES, w->c_group); c++, at += step) {
-          v16 t[LANES];
-          float kernel[9][LANES];
-          turn(w, &of, (c * depth + d) * 9, 9, t);
-          for (int x = 0; x < 9; x++) v16_store(kernel[x], t[x]);
-          (half ? transform_half : transform_lanes)(g, in, (const float(*)[LANES])kernel, at, apart);
+        for (int64_t c = b, n; c < ifd_min_i64(b + LANES, w->c_group); c += n) {
+          n = ifd_min_i64(together, w->c_group - c);
+          for (int64_t t = 0; t < n * 9; t += LANES)
+            turn(w, &of, (c * depth + d) * 9 + t, ifd_min_i64(n * 9 - t, LANES), kernels[t]);
+          for (int64_t k = 0; k < n; k++, at += step)
+            (half ? transform_half : transform_lanes)(g, in, kernels[k * 9], at, apart);
         }
   }
 }
