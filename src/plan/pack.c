@@ -52,7 +52,7 @@ static ifd_status grow_buckets(ifd_error *err, ifd_arena *arena, ifd_program_pri
 static ifd_status add_slab(ifd_error *err, ifd_slab **out, ifd_program *root, size_t least) {
   enum { LEAST = 1 << 16, MOST = 1 << 26, WORTH_IT = IFD_LARGE_PAGE / 4 };
   ifd_program_priv *priv = root->priv;
-  ifd_slab *s, *first = priv->slabs;
+  ifd_slab *s;
   size_t usual = priv->slab_bytes < LEAST ? LEAST : priv->slab_bytes > MOST ? MOST : priv->slab_bytes;
   ALLOC(err, s, ifd_new(&root->arena, ifd_slab));
   s->size = least > usual ? least : usual;
@@ -60,19 +60,26 @@ static ifd_status add_slab(ifd_error *err, ifd_slab **out, ifd_program *root, si
   s->memory = ifd_budget_alloc(root->budget, s->size);
   if (!s->memory) s->memory = ifd_budget_alloc(root->budget, s->size = least);
   EXPECT(err, s->memory, NO_MEMORY, "out of memory for packed weights of %zu bytes", least);
-  bool has_room = !first || s->size - least > first->size - first->used;
-  s->next = has_room ? first : first->next;
-  *(has_room ? &priv->slabs : &first->next) = s;
+  s->next = priv->slabs;
+  priv->slabs = s;
   priv->slab_bytes += s->size;
   *out = s;
   return IFD_OK;
 }
 
+/* The one with the least room that is enough, or NULL. */
+static ifd_slab *find_slab(const ifd_program_priv *priv, size_t size) {
+  ifd_slab *best = NULL;
+  for (ifd_slab *s = priv->slabs; s; s = s->next)
+    if (s->size - s->used >= size && (!best || s->size - s->used < best->size - best->used)) best = s;
+  return best;
+}
+
 static ifd_status place(ifd_error *err, void **out, ifd_program *root, size_t bytes) {
-  ifd_slab *s = ((ifd_program_priv *)root->priv)->slabs;
   size_t size = (bytes + 63) & ~(size_t)63;
   EXPECT(err, bytes <= SIZE_MAX / 2, NO_MEMORY, "out of memory for packed weights of %zu bytes", bytes);
-  if (!s || s->size - s->used < size) TRY(add_slab(err, &s, root, size));
+  ifd_slab *s = find_slab(root->priv, size);
+  if (!s) TRY(add_slab(err, &s, root, size));
   *out = s->memory + s->used;
   s->used += size;
   if (s->size < IFD_LARGE_PAGE) ifd_memory_populate(*out, size);

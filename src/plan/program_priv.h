@@ -40,7 +40,7 @@ typedef struct ifd_program_priv {
   pthread_mutex_t pack_lock; /* root program: guards what follows */
   int n_packed, n_buckets;   /* as many buckets, a power of two, as forms, or more */
   ifd_packed **packed;
-  ifd_slab *slabs; /* the first has room */
+  ifd_slab *slabs;
   size_t slab_bytes;
   ifd_packed *due, *last_due; /* whose memory is not filled yet, oldest first */
   bool guesses;               /* a plan of guessed shapes is being made: only any_shape is packed for it */
