@@ -128,10 +128,11 @@ ifd_status ifd_files_find(ifd_error *err, const void **out, ifd_files *files, co
 }
 
 void ifd_files_let_go(const ifd_files *files, const void *p, size_t len) {
+  enum { WORTH_IT = 1 << 22 }; /* of a small file the same pages are asked for again sooner than missed */
   const uint8_t *at = p;
   for (int i = 0; i < files->all.n; i++) {
     const ifd_file *f = files->all.v[i];
-    if (!f->mapped) continue;
+    if (!f->mapped || f->size < WORTH_IT) continue;
     if (!p)
       ifd_memory_let_go(f->data, f->size);
     else if (at >= f->data && at < f->data + f->size && len <= (size_t)(f->data + f->size - at))
