@@ -41,6 +41,7 @@ static ifd_status optimize(ifd_error *err, ifd_model *model, infold_session *s) 
   ifd_arena_init(&report.arena, NULL);
   ifd_status status = ifd_optimize(err, model, &options, &report);
   ifd_arena_free(&report.arena);
+  ifd_arena_trim(&model->arena);
   if (on_kernels) ifd_model_let_go(model, NULL, 0);
   return status;
 }
@@ -109,7 +110,7 @@ void ifd_api_let_go(void *session, const void *data, size_t bytes) {
   if (!data) ifd_model_let_go(s->ready->ir, NULL, 0);
   if (!w || w->data != data || bytes > w->bytes || w->readers > 1 || w->needed || s->keeps_weights) return;
   w->gone = true;
-  ifd_memory_let_go(data, bytes);
+  ifd_memory_let_go(data, w->bytes);
 }
 
 /* ---- bringing back ---- */

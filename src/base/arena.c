@@ -5,14 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20 };
+enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = IFD_LARGE_PAGE };
 
 enum { HEADER = 64 };
 
 struct ifd_arena_block {
   ifd_arena_block *next;
-  size_t size;  /* with this header, of HEADER bytes */
-  bool is_data; /* of one piece, which may be given back by itself */
+  size_t size; /* with this header, of HEADER bytes */
 };
 
 void ifd_arena_init(ifd_arena *arena, ifd_budget *budget) { *arena = (ifd_arena){.budget = budget}; }
@@ -20,16 +19,18 @@ void ifd_arena_init(ifd_arena *arena, ifd_budget *budget) { *arena = (ifd_arena)
 void ifd_arena_free(ifd_arena *arena) {
   ifd_arena all = *arena;
   ifd_arena_init(arena, all.budget);
+  ifd_rooms_free(&all.rooms, all.budget);
   for (ifd_arena_block *b = all.blocks, *next; b; b = next) {
     next = b->next;
     ifd_budget_free(all.budget, b, b->size);
   }
 }
 
-/* Blocks double up to a megabyte; a large request gets a block of its own and leaves the current one in
+/* Blocks double up to a large page; a large request gets a block of its own and leaves the current one in
  * use. */
 static void *alloc_raw(ifd_arena *arena, size_t size, size_t align) {
   if (!size) size = 1;
+  if (align == HEADER && size >= IFD_ARENA_LARGE) return ifd_rooms_take(&arena->rooms, arena->budget, size);
   uintptr_t at = ((uintptr_t)arena->at + align - 1) & ~(uintptr_t)(align - 1);
   if (arena->at && at <= (uintptr_t)arena->end && size <= (uintptr_t)arena->end - at) {
     arena->at = (char *)at + size;
@@ -38,14 +39,12 @@ static void *alloc_raw(ifd_arena *arena, size_t size, size_t align) {
   if (size > SIZE_MAX / 2 - HEADER) return NULL;
   size_t grown = arena->blocks ? arena->blocks->size * 2 : FIRST_BLOCK;
   if (grown > LARGEST_BLOCK) grown = LARGEST_BLOCK;
-  bool own = size + HEADER > grown / 4 || (align == HEADER && size >= IFD_ARENA_LARGE);
+  bool own = size + HEADER > grown / 4;
   size_t block_size = own ? size + HEADER : grown;
   ifd_arena_block *b = ifd_budget_alloc(arena->budget, block_size);
   if (!b) return NULL;
   b->size = block_size;
-  b->is_data = own && align == HEADER;
   char *data = (char *)b + HEADER;
-  if (b->is_data) ifd_memory_populate(data, size);
   if (own && arena->blocks) {
     b->next = arena->blocks->next;
     arena->blocks->next = b;
@@ -63,18 +62,11 @@ static void *alloc_zeroed(ifd_arena *arena, size_t size, size_t align) {
   return p ? memset(p, 0, size) : NULL;
 }
 
-void ifd_arena_collect(ifd_arena *arena, bool (*keeps)(void *context, const void *data, size_t size),
-                       void *context) {
-  for (ifd_arena_block **link = &arena->blocks, *b; (b = *link);) {
-    if (!b->is_data || keeps(context, (char *)b + HEADER, b->size - HEADER)) {
-      link = &b->next;
-      continue;
-    }
-    *link = b->next;
-    if (arena->end == (char *)b + b->size) arena->at = arena->end = NULL;
-    ifd_budget_free(arena->budget, b, b->size);
-  }
+void ifd_arena_collect(ifd_arena *arena, ifd_keeps *keeps, void *context) {
+  ifd_rooms_collect(&arena->rooms, arena->budget, keeps, context);
 }
+
+void ifd_arena_trim(const ifd_arena *arena) { ifd_rooms_trim(&arena->rooms); }
 
 void *ifd_arena_alloc(ifd_arena *arena, size_t size) { return alloc_zeroed(arena, size, 16); }
 void *ifd_arena_alloc_data(ifd_arena *arena, size_t size) { return alloc_zeroed(arena, size, 64); }

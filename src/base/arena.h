@@ -3,13 +3,14 @@
 #ifndef IFD_BASE_ARENA_H
 #define IFD_BASE_ARENA_H
 
-#include "base/budget.h"
+#include "base/rooms.h"
 
 typedef struct ifd_arena_block ifd_arena_block;
 typedef struct ifd_arena {
   ifd_budget *budget; /* borrowed; may be NULL */
   ifd_arena_block *blocks;
   char *at, *end;
+  ifd_rooms rooms; /* of large data */
 } ifd_arena;
 
 void ifd_arena_init(ifd_arena *arena, ifd_budget *budget);
@@ -17,15 +18,16 @@ void ifd_arena_init(ifd_arena *arena, ifd_budget *budget);
 void ifd_arena_free(ifd_arena *arena);
 /* Zeroed memory aligned to 16 bytes, or NULL. */
 void *ifd_arena_alloc(ifd_arena *arena, size_t size);
-/* Zeroed memory aligned to 64 bytes, or NULL: tensor data. A piece of IFD_ARENA_LARGE bytes or more has a
- * block of its own. */
+/* Zeroed memory aligned to 64 bytes, or NULL: tensor data. A piece of IFD_ARENA_LARGE bytes or more can be
+ * given back by itself. */
 void *ifd_arena_alloc_data(ifd_arena *arena, size_t size);
-enum { IFD_ARENA_LARGE = 1 << 15 };
+enum { IFD_ARENA_LARGE = 1 << 16 };
 /* The same, not zeroed: for what is written before it is read. */
 void *ifd_arena_alloc_raw_data(ifd_arena *arena, size_t size);
-/* Frees data in blocks of their own that keeps(context, data, size) denies. */
-void ifd_arena_collect(ifd_arena *arena, bool (*keeps)(void *context, const void *data, size_t size),
-                       void *context);
+/* Gives back large data that keeps(context, data, size) denies. */
+void ifd_arena_collect(ifd_arena *arena, ifd_keeps *keeps, void *context);
+/* Lets go of the pages of large data that was given back, which else stay for more of it. */
+void ifd_arena_trim(const ifd_arena *arena);
 /* n * size with overflow checked. */
 void *ifd_arena_alloc_array(ifd_arena *arena, size_t n, size_t size);
 char *ifd_arena_strndup(ifd_arena *arena, const char *s, size_t len);

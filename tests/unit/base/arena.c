@@ -64,6 +64,51 @@ static void arena_gives_back_large_data(void **state) {
   assert_int_equal(budget.used, 0);
 }
 
+enum { N_PIECES = 60 };
+
+static size_t size_of_piece(int i) { return 100000 + (size_t)i * 5000; }
+
+static bool begins_odd(void *context, const void *data, size_t size) {
+  (void)context;
+  return size >= size_of_piece(0) && *(const char *)data % 2;
+}
+
+/* What was given back is taken again, and what stays is not touched. */
+static void arena_takes_again_what_was_given_back(void **state) {
+  (void)state;
+  ifd_budget budget = {0};
+  ifd_arena arena;
+  ifd_arena_init(&arena, &budget);
+  char *piece[N_PIECES];
+  for (int i = 0; i < N_PIECES; i++) {
+    piece[i] = ifd_arena_alloc_data(&arena, size_of_piece(i));
+    for (size_t k = 0; k < size_of_piece(i); k += 100) assert_int_equal(piece[i][k], 0);
+    memset(piece[i], i, size_of_piece(i));
+  }
+  size_t most = budget.used;
+  ifd_arena_collect(&arena, begins_odd, NULL);
+  for (int i = 0; i < N_PIECES; i++) assert_int_equal(arena_has_data(&arena, piece[i], 1), i % 2);
+  for (int i = 0; i < N_PIECES; i += 2)
+    memset(ifd_arena_alloc_data(&arena, size_of_piece(i)), 1, size_of_piece(i));
+  assert_true(budget.used <= most);
+  for (int i = 1; i < N_PIECES; i += 2)
+    for (size_t k = 0; k < size_of_piece(i); k++) assert_int_equal(piece[i][k], i);
+  ifd_arena_free(&arena);
+  assert_int_equal(budget.used, 0);
+}
+
+/* Room for more is not asked for where only a piece fits. */
+static void arena_takes_what_a_budget_has(void **state) {
+  (void)state;
+  ifd_budget budget = {.limit = 7 << 20};
+  ifd_arena arena;
+  ifd_arena_init(&arena, &budget);
+  for (int i = 0; i < 2; i++) assert_non_null(ifd_arena_alloc_data(&arena, (2 << 20) + (1 << 18)));
+  assert_null(ifd_arena_alloc_data(&arena, (2 << 20) + (1 << 18)));
+  ifd_arena_free(&arena);
+  assert_int_equal(budget.used, 0);
+}
+
 static void arena_refuses_overflow_and_over_budget(void **state) {
   (void)state;
   ifd_budget budget = {.limit = 64 << 10};
@@ -96,6 +141,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(arena_pieces_are_zero_and_apart),
       cmocka_unit_test(arena_gives_back_large_data),
+      cmocka_unit_test(arena_takes_again_what_was_given_back),
+      cmocka_unit_test(arena_takes_what_a_budget_has),
       cmocka_unit_test(arena_refuses_overflow_and_over_budget),
       cmocka_unit_test(arena_copies_text),
   };
