@@ -177,7 +177,8 @@ static ifd_status lower_depthwise(ifd_lower *x, conv_params *s, const ifd_quant_
   if (s->quads) ifd_k_quant_quads_matrix(&w.matrix, &s->shape);
   TRY(ifd_quant_prepare(x, &s->call, roles, &w));
   s->rows = batch * s->shape.out[IFD_K_D] * s->shape.out[IFD_K_H];
-  s->step = ifd_lower_grain(s->rows, (double)(s->shape.out[IFD_K_W] * s->shape.m * taps) / 8);
+  const double line = (double)(s->shape.out[IFD_K_W] * s->shape.m * taps) / 8;
+  s->step = x->threads == 1 ? s->rows : ifd_lower_grain(s->rows, line); /* tasks share lines of x */
   x->work->algorithm = "int8 depthwise";
   return ifd_lower_launch(x, run_depthwise, s, sizeof *s, ifd_ceil_div(s->rows, s->step),
                           ifd_k_quant_depthwise_scratch_len(&s->shape));

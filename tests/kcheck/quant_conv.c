@@ -4,6 +4,7 @@
 #include "kcheck/buffer.h"
 #include "kcheck/quant_pack.h"
 
+#include "base/checked.h"
 #include "kernels/kernels.h"
 #include "kernels/quant/quant.h"
 
@@ -305,9 +306,41 @@ static void chosen(void **unused) {
 
 /* ---- depthwise ---- */
 
-static uint8_t as_byte(const layer *l, int64_t i, const ifd_k_quant_finish *f) {
-  float v = rintf((float)((const int32_t *)l->want.f)[i] * 0x1p-9f);
-  return (uint8_t)((int32_t)(v < f->lo ? f->lo : v > f->hi ? f->hi : v) + f->zero);
+/* Padding may be more than the image. */
+static ifd_k_conv_shape draw_depthwise(uint64_t *state, int64_t c, bool deep) {
+  ifd_k_conv_shape s = {.c = c, .m = c, .groups = c};
+  for (int d = 0; d < IFD_K_DIMS; d++) {
+    const bool has = d != IFD_K_D || deep;
+    s.kernel[d] = has ? rand_in(state, 1, deep ? 3 : 5) : 1;
+    s.stride[d] = has ? rand_in(state, 1, 3) : 1;
+    s.dilation[d] = has ? rand_in(state, 1, 3) : 1;
+    const int64_t reach = (s.kernel[d] - 1) * s.dilation[d];
+    s.pad[d] = has ? rand_in(state, 0, reach + 1) : 0;
+    s.in[d] = has ? ifd_max_i64(reach + 1 - 2 * s.pad[d], 1) + rand_in(state, 0, d == IFD_K_W ? 40 : 6) : 1;
+    s.out[d] = (s.in[d] + 2 * s.pad[d] - reach - 1) / s.stride[d] + 1;
+  }
+  return s;
+}
+
+static bool is_finished(const layer *l, int64_t i, const ifd_k_quant_finish *f, const buffer *y) {
+  const int32_t sum = ((const int32_t *)l->want.f)[i];
+  float v = (float)sum * 0x1p-9f;
+  v = v < f->lo ? f->lo : v > f->hi ? f->hi : v;
+  if (f->out == IFD_K_QUANT_INT32) return ((const int32_t *)y->f)[i] == sum;
+  if (f->out == IFD_K_QUANT_FLOAT) return y->f[i] == v;
+  return ((const uint8_t *)y->f)[i] == (uint8_t)((int32_t)rintf(v) + f->zero);
+}
+
+/* Zero points of channels, by which weights are moved. */
+static void move_weights(const layer *l, uint64_t *state, int8_t *w, int32_t *zeros) {
+  const int64_t taps = count(l->shape.kernel);
+  for (int64_t c = 0; c < l->shape.m; c++) {
+    int8_t *of = w + c * taps, least = of[0], most = of[0];
+    for (int64_t t = 0; t < taps; t++)
+      least = of[t] < least ? of[t] : least, most = of[t] > most ? of[t] : most;
+    zeros[c] = (int32_t)rand_in(state, -128 - least, 127 - most);
+    for (int64_t t = 0; t < taps; t++) of[t] = (int8_t)(of[t] + zeros[c]);
+  }
 }
 
 /* Output lines by some at a time; with `quads`, by the instruction that sums four. */
@@ -315,7 +348,11 @@ static void check_depthwise(const layer *l, ifd_isa isa, bool quads, ifd_k_quant
   const ifd_k_conv_shape *s = &l->shape;
   const struct ifd_k_quant_table *k = ifd_k_quant(isa);
   const int64_t taps = count(s->kernel), lines = l->places / s->out[IFD_K_W], step = rand_in(state, 1, lines);
-  ifd_k_quant_matrix m = {.b = l->w.f, .n = s->m, .k = taps, .inner = taps, .inner_rs = 1, .b_cs = taps};
+  const bool moves = !quads && rand_in(state, 0, 1);
+  buffer w = buffer_new(l->w.len), zeros = buffer_new(l->zeros.len);
+  memcpy(w.f, l->w.f, w.len), memset(zeros.f, 0, zeros.len);
+  if (moves) move_weights(l, state, (int8_t *)w.f, (int32_t *)zeros.f);
+  ifd_k_quant_matrix m = {.b = w.f, .n = s->m, .k = taps, .inner = taps, .inner_rs = 1, .b_cs = taps};
   if (quads) ifd_k_quant_quads_matrix(&m, s);
   buffer packed = buffer_new(ifd_k_quant_packed_len(&m));
   pack_in_parts((int8_t *)packed.f, &m);
@@ -328,6 +365,7 @@ static void check_depthwise(const layer *l, ifd_isa isa, bool quads, ifd_k_quant
                                    .fill = FILL};
   ifd_k_quant_finish f = {.out = out,
                           .add = (const int32_t *)l->zeros.f,
+                          .b_zero = moves ? (const int32_t *)zeros.f : NULL,
                           .scale = l->ones.f,
                           .shift = l->zeros.f,
                           .zero = rand_in(state, 0, 1) ? 7 : -100};
@@ -336,25 +374,24 @@ static void check_depthwise(const layer *l, ifd_isa isa, bool quads, ifd_k_quant
   for (int64_t r = 0; r < lines; r += step)
     (quads ? k->depthwise_quads : k->depthwise)(&image, (const int8_t *)packed.f, &f, y.f, r,
                                                 r + step < lines ? r + step : lines, scratch.f);
-  bool same = out == IFD_K_QUANT_INT8 || memcmp(y.f, l->want.f, y.len) == 0;
-  for (int64_t i = 0; out == IFD_K_QUANT_INT8 && i < l->places * s->m; i++)
-    same = same && ((const uint8_t *)y.f)[i] == as_byte(l, i, &f);
+  bool same = true;
+  for (int64_t i = 0; i < l->places * s->m; i++) same = same && is_finished(l, i, &f, &y);
   if (!same)
     fail_msg("%s%s: %d channels, %d places", ifd_isa_name(isa), quads ? " by quads" : "", (int)s->c,
              (int)l->places);
-  buffer_free(&scratch), buffer_free(&y), buffer_free(&packed);
+  buffer *all[] = {&scratch, &y, &packed, &zeros, &w};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) buffer_free(all[i]);
 }
 
 static void depthwise(void **unused) {
   (void)unused;
   uint64_t state = 4;
-  for (int i = 0; i < 60; i++) {
-    ifd_k_conv_shape s = draw_shape(&state, rand_in(&state, 1, i % 3 ? 40 : 150), i % 5 == 0);
-    s.groups = s.m = s.c;
-    layer l = make(&state, s);
+  for (int i = 0; i < 80; i++) {
+    const int64_t c = rand_in(&state, 1, i % 3 ? 40 : 150);
+    layer l = make(&state, draw_depthwise(&state, c, i % 4 == 0));
     for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
-      check_depthwise(&l, isa, false, IFD_K_QUANT_INT32, &state);
-      check_depthwise(&l, isa, false, IFD_K_QUANT_INT8, &state);
+      for (ifd_k_quant_out out = IFD_K_QUANT_INT32; out <= IFD_K_QUANT_INT8; out++)
+        check_depthwise(&l, isa, false, out, &state);
       if (ifd_k_quant_has_quads(isa, ifd_cpu_dot(isa)))
         check_depthwise(&l, isa, true, IFD_K_QUANT_INT8, &state);
     }
@@ -362,9 +399,31 @@ static void depthwise(void **unused) {
   }
 }
 
+/* Lines that a dilation skips: as many as stay, and more. */
+static void dilations(void **unused) {
+  (void)unused;
+  uint64_t state = 8;
+  for (int64_t apart = 1; apart <= 64; apart *= 4) {
+    ifd_k_conv_shape s = {.c = 64,
+                          .m = 64,
+                          .groups = 64,
+                          .kernel = {1, 3, 3},
+                          .stride = {1, 1, 1},
+                          .dilation = {1, apart, 1},
+                          .pad = {0, apart, 1},
+                          .in = {1, 2 * apart + 1, 20},
+                          .out = {1, 2 * apart + 1, 20}};
+    layer l = make(&state, s);
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+      check_depthwise(&l, isa, false, IFD_K_QUANT_INT8, &state);
+    drop(&l);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(few_channels), cmocka_unit_test(many_channels),
                                      cmocka_unit_test(winograd),     cmocka_unit_test(largest_sums),
-                                     cmocka_unit_test(chosen),       cmocka_unit_test(depthwise)};
+                                     cmocka_unit_test(chosen),       cmocka_unit_test(depthwise),
+                                     cmocka_unit_test(dilations)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

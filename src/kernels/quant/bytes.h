@@ -10,6 +10,16 @@ IFD_INLINE void i16_store_bytes(void *p, i16 a) { _mm_storeu_si128(p, _mm512_cvt
 /* Two int8 of each lane as 16-bit words; sum + their products with two others. */
 IFD_INLINE i16 i16_load_pairs(const void *p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256(p)); }
 IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
+/* a: where it is one of many sums, the compiler would rather add all products first, and spill them. */
+IFD_INLINE i16 i16_keep(i16 a) {
+  __asm__("" : "+v"(a));
+  return a;
+}
+/* 16 bytes of a in the lanes' low words, of b in the high ones. */
+IFD_INLINE i16 i16_zip_bytes(const void *a, const void *b) {
+  __m128i x = _mm_loadu_si128(a), y = _mm_loadu_si128(b);
+  return _mm512_cvtepu8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y)));
+}
 /* Pairs whose weights sum up to at most 128, of so many columns. */
 typedef __m512i pairs;
 enum { PAIR_LANES = 16 };
@@ -46,6 +56,14 @@ IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) {
   return (i16){_mm256_add_epi32(sum.l, _mm256_madd_epi16(a.l, b.l)),
                _mm256_add_epi32(sum.h, _mm256_madd_epi16(a.h, b.h))};
 }
+IFD_INLINE i16 i16_keep(i16 a) {
+  __asm__("" : "+x"(a.l), "+x"(a.h));
+  return a;
+}
+IFD_INLINE i16 i16_zip_bytes(const void *a, const void *b) {
+  __m128i x = _mm_loadu_si128(a), y = _mm_loadu_si128(b);
+  return (i16){_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, y)), _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(x, y))};
+}
 /* Pairs whose weights sum up to at most 128, of so many columns. */
 typedef __m256i pairs;
 enum { PAIR_LANES = 8 };
@@ -72,6 +90,12 @@ IFD_INLINE i16 i16_load_bytes(const void *p) {
 }
 IFD_INLINE void i16_store_bytes(void *p, i16 a) {
   for (int k = 0; k < 16; k++) ((uint8_t *)p)[k] = (uint8_t)a.i[k];
+}
+IFD_INLINE i16 i16_keep(i16 a) { return a; }
+IFD_INLINE i16 i16_zip_bytes(const void *a, const void *b) {
+  i16 r;
+  for (int k = 0; k < 16; k++) r.i[k] = ((const uint8_t *)a)[k] | ((const uint8_t *)b)[k] << 16;
+  return r;
 }
 enum { PAIR_LANES = 0 };
 IFD_INLINE i16 dot_quads(i16 sum, i16 a, i16 b) {

@@ -1,174 +1,237 @@
-/* Depthwise convolutions: 16 channels in lanes, neighbouring outputs of a line together. */
+/* Depthwise convolutions: 16 channels in lanes, four outputs of a line at a time. Pixels of two lines of the
+ * image, as far apart as lines of taps, are interleaved as 16-bit words, padding included, so that one
+ * instruction multiplies and adds both; this is done once for all lines of outputs that read them. */
 #include "kernels/quant/finish.h"
 #include "kernels/quant/image.h"
 #include "kernels/quant/sizes.h"
 
-#if defined(IFD_ISA_avx512)
-enum { AT_ONCE = 8 };
-#else
-enum { AT_ONCE = 4 };
-#endif
-#define UNROLL_ _Pragma("GCC unroll 8")
+enum { LANES = 16, BLOCKS = IFD_QUANT_CHANNELS / LANES, FOUR = IFD_QUANT_FOUR };
+#define UNROLL_ _Pragma("GCC unroll 4")
 
-/* The packed weights of 16 channels, less their zero points, to [tap][16]. */
-static void spread_weights(int32_t *to, const int8_t *panel, i16 zero, int64_t taps) {
-  for (int64_t t = 0; t < taps; t += 4) {
-    i16 quad = i16_load((const int32_t *)(panel + t * 16));
-    i16 w[4] = {i16_sra(i16_sll(quad, 24), 24), i16_sra(i16_sll(quad, 16), 24), i16_sra(i16_sll(quad, 8), 24),
-                i16_sra(quad, 24)};
-    for (int64_t i = 0; i < 4 && t + i < taps; i++) i16_store(to + (t + i) * 16, i16_sub(w[i], zero));
+/* What outputs [o, o + n) of a line need, of blocks of 16 channels from c on, of which the last one may
+ * overlap the one before. */
+typedef struct slice {
+  const ifd_k_quant_image *g;
+  ifd_quant_depthwise_sizes z;
+  int64_t o, n, c, blocks;
+  uint8_t fill[LANES];  /* a pixel of padding */
+  uint8_t *copies;      /* of two lines whose pixels are less than 16 bytes */
+  int64_t *held;        /* the first line of the pair in each place of */
+  int32_t *pairs;       /* [place][block][column][16] */
+  const int32_t **taps; /* what output 0 meets in block 0: of each pair of lines the columns */
+  int32_t *weights;     /* [begins with a second line][block][pair of lines][column][16] */
+} slice;
+
+static int64_t channel(const slice *s, int64_t block) {
+  return ifd_max_i64(0, ifd_min_i64(s->c + block * LANES, s->g->shape->m - LANES));
+}
+
+/* ---- weights ---- */
+
+/* Weights of a tap less their zero points, of 16 channels from c on, which two panels may hold. */
+static i16 load_weights(const int8_t *packed, int64_t panel, int64_t c, int64_t tap, i16 zero) {
+  const int8_t *from = packed + c / LANES * panel + tap / 4 * (4 * LANES);
+  const size_t skipped = (size_t)(c % LANES) * 4;
+  const int above = 24 - (int)(tap % 4) * 8;
+  int32_t both[LANES];
+  if (skipped) {
+    memcpy(both, from + skipped, sizeof both - skipped);
+    memcpy((char *)both + sizeof both - skipped, from + panel, skipped);
+  }
+  const i16 quads = i16_load(skipped ? both : (const int32_t *)from);
+  return i16_sub(i16_sra(i16_sll(quads, above), 24), zero);
+}
+
+/* The same in pairs of lines, the first tap in the first or the second line of one. */
+static void spread_weights(const slice *s, int32_t *to, int64_t second, const int8_t *packed, int64_t c,
+                           i16 zero) {
+  const ifd_k_conv_shape *h = s->g->shape;
+  const int64_t width = h->kernel[IFD_K_W], height = h->kernel[IFD_K_H],
+                panel = ifd_quant_quads(s->z.taps) * 64;
+  for (int64_t d = 0; d < h->kernel[IFD_K_D]; d++)
+    for (int64_t line = -second; line < height; line += 2)
+      for (int64_t k = 0; k < width; k++, to += LANES) {
+        const int64_t tap = (d * height + line) * width + k;
+        i16 a = i16_set1(0), b = a;
+        if (line >= 0) a = i16_and(load_weights(packed, panel, c, tap, zero), i16_set1(0xffff));
+        if (line + 1 < height) b = i16_sll(load_weights(packed, panel, c, tap + width, zero), 16);
+        i16_store(to, i16_or(a, b));
+      }
+}
+
+/* ---- lines ---- */
+
+/* A pixel of each of two lines; the lines are NULL where they are padding. */
+typedef struct two {
+  const uint8_t *a, *b;
+} two;
+
+/* The slice's columns of a block of channels. */
+static void interleave_block(const slice *s, two lines, int64_t pixel, int32_t *to) {
+  const ifd_k_conv_shape *h = s->g->shape;
+  const int64_t begin = s->o * h->stride[IFD_K_W] - h->pad[IFD_K_W], n = s->z.columns;
+  const int64_t first = ifd_min_i64(ifd_max_i64(0, -begin), n),
+                end = ifd_max_i64(first, ifd_min_i64(h->in[IFD_K_W] - begin, n));
+  const int64_t next_a = lines.a ? pixel : 0, next_b = lines.b ? pixel : 0;
+  const uint8_t *a = lines.a ? lines.a + (begin + first) * pixel : s->fill,
+                *b = lines.b ? lines.b + (begin + first) * pixel : s->fill;
+  const i16 flip = i16_set1(s->g->flip << 16 | s->g->flip);
+  const i16 outside = i16_xor(flip, i16_zip_bytes(s->fill, s->fill));
+  int64_t i = 0;
+  for (; i < first; i++) i16_store(to + i * LANES, outside);
+  for (; i < end; i++, a += next_a, b += next_b)
+    i16_store(to + i * LANES, i16_xor(flip, i16_zip_bytes(a, b)));
+  for (; i < n; i++) i16_store(to + i * LANES, outside);
+}
+
+/* A line whose pixels are less than a block, with others beyond. */
+static const uint8_t *copy_line(const slice *s, const uint8_t *line, int64_t which) {
+  const int64_t width = s->g->shape->in[IFD_K_W], pixel = s->g->shape->c;
+  uint8_t *copy = s->copies + which * width * LANES;
+  for (int64_t i = 0; line && i < width; i++) memcpy(copy + i * LANES, line + i * pixel, (size_t)pixel);
+  return line ? copy : NULL;
+}
+
+/* Lines of the image, from its first channel on. */
+static void interleave(const slice *s, const uint8_t *a, const uint8_t *b, int32_t *to) {
+  const int64_t pixel = ifd_max_i64(s->g->shape->c, LANES);
+  if (s->g->shape->c < LANES) a = copy_line(s, a, 0), b = copy_line(s, b, 1);
+  for (int64_t i = 0; i < s->blocks; i++, to += s->z.columns * LANES) {
+    const int64_t c = channel(s, i);
+    interleave_block(s, (two){a ? a + c : NULL, b ? b + c : NULL}, pixel, to);
   }
 }
 
-/* A line of x, 16 channels of it: pixel i is at x + i * pixel. */
-typedef struct line {
-  const uint8_t *x;
-  int64_t pixel;
-} line;
-
-/* What a line of outputs reads: tap (l, k) of output o is column begin + o * step + k * apart of line l. */
-typedef struct taps {
-  line *lines;
-  const int32_t *w; /* [line][n][16] */
-  int64_t n_lines, n, begin, step, apart, width;
-  uint8_t fill[16]; /* a pixel of padding */
-  bool flips;       /* bytes ^ 128 are uint8, but for padding */
-  char *y;          /* output 0, */
-  int64_t y_step;   /* bytes to the next */
-} taps;
-
-IFD_INLINE i16 load_pixel(const uint8_t *p, bool flips) {
-  i16 x = i16_load_bytes(p);
-  return flips ? i16_xor(x, i16_set1(128)) : x;
+/* What line r of outputs meets; whether its first tap is in the second line of a pair. */
+static int64_t find_taps(const slice *s, int64_t r) {
+  const ifd_k_conv_shape *h = s->g->shape;
+  const int64_t depth = r / h->out[IFD_K_H], begin = r % h->out[IFD_K_H] * h->stride[IFD_K_H];
+  const int64_t apart = h->dilation[IFD_K_H], phase = begin % apart, first = begin / apart;
+  const int64_t at[IFD_K_DIMS] = {depth % h->out[IFD_K_D]}, sample = depth / h->out[IFD_K_D];
+  const int64_t n = ifd_quant_line_pairs(h, first % 2), size = s->blocks * s->z.columns * LANES;
+  const int32_t **taps = s->taps;
+  for (int64_t d = 0; d < h->kernel[IFD_K_D]; d++)
+    for (int64_t i = 0; i < n; i++) {
+      const int64_t line = (first / 2 + i) * 2 * apart + phase;
+      const int64_t place =
+          (d * s->z.phases + phase % s->z.phases) * s->z.pairs + (first / 2 + i) % s->z.pairs;
+      if (s->held[place] != line)
+        interleave(s, ifd_quant_line_at(s->g, sample, at, d, line),
+                   ifd_quant_line_at(s->g, sample, at, d, line + apart), s->pairs + place * size);
+      s->held[place] = line;
+      for (int64_t k = 0; k < h->kernel[IFD_K_W]; k++)
+        *taps++ = s->pairs + place * size + k * h->dilation[IFD_K_W] * LANES;
+    }
+  return first % 2;
 }
 
-/* N outputs from o on, all columns inside; N and `flips` are constants where this is inlined. */
-IFD_INLINE void sum_taps(const int N, const bool flips, const taps *t, int64_t o, i16 *sum) {
-  UNROLL_ for (int i = 0; i < N; i++) sum[i] = i16_set1(0);
-  const int32_t *w = t->w;
-  for (int64_t l = 0; l < t->n_lines; l++) {
-    const int64_t pixel = t->lines[l].pixel, next = t->step * pixel;
-    const uint8_t *x = t->lines[l].x + (t->begin + o * t->step) * pixel;
-    for (int64_t k = 0; k < t->n; k++, w += 16, x += t->apart * pixel) {
-      i16 wv = i16_load(w);
-      UNROLL_ for (int i = 0; i < N; i++) sum[i] = add_words(sum[i], load_pixel(x + i * next, flips), wv);
-    }
+/* ---- outputs ---- */
+
+/* Four sums, from `begin` on, of n taps; x and w: of output 0, `at` numbers on; `next` from one to the next.
+ */
+IFD_INLINE void sum_four(const int64_t n, i16 begin, const int32_t *const *x, int64_t at, int64_t next,
+                         const int32_t *w, i16 *to) {
+  i16 sum[FOUR];
+  UNROLL_ for (int i = 0; i < FOUR; i++) sum[i] = begin;
+  _Pragma("GCC unroll 6") for (int64_t t = 0; t < n; t++) {
+    const int32_t *pairs = x[t] + at;
+    const i16 wv = i16_load(w + t * LANES);
+    UNROLL_ for (int i = 0; i < FOUR; i++) sum[i] =
+        i16_keep(add_words(sum[i], i16_load(pairs + i * next), wv));
+  }
+  UNROLL_ for (int i = 0; i < FOUR; i++) to[i] = sum[i];
+}
+
+/* A block of the slice's outputs, of a line that begins at y; the last four may overlap those before. `out`
+ * is a constant where this is inlined. */
+IFD_INLINE void run_block(const ifd_k_quant_out out, const slice *s, int64_t b, const int32_t *w,
+                          int64_t taps, const ifd_quant_store store, char *y) {
+  const int64_t y_step = s->g->shape->m * store.size, next = s->g->shape->stride[IFD_K_W] * LANES;
+  const bool fours = out == IFD_K_QUANT_INT8 && s->n >= FOUR;
+  const ifd_quant_column c = ifd_quant_column_at(&store, 0);
+  const ifd_quant_clip clip = ifd_quant_clip_of(&store.f);
+  const i16 begin = fours ? c.add : i16_set1(0);
+  y += s->o * y_step + channel(s, b) * store.size;
+  for (int64_t o = 0; o < s->n; o += FOUR) {
+    i16 sum[FOUR];
+    o = ifd_max_i64(0, ifd_min_i64(o, s->n - FOUR));
+    const int64_t at = b * s->z.columns * LANES + o * next;
+    if (taps == 6) /* of 3 lines and columns */
+      sum_four(6, begin, s->taps, at, next, w, sum);
+    else
+      sum_four(taps, begin, s->taps, at, next, w, sum);
+    char *const line = y + o * y_step;
+    char *const to[FOUR] = {line, line + y_step, line + 2 * y_step, line + 3 * y_step};
+    if (fours && store.lanes == LANES)
+      ifd_quant_put_four(out, &store, &c, &clip, sum, to, NULL, LANES);
+    else if (fours)
+      ifd_quant_put_four(out, &store, &c, &clip, sum, to, NULL, (int)store.lanes);
+    else
+      UNROLL_ for (int i = 0; i < FOUR; i++) if (i < s->n)
+          ifd_quant_put(out, &store, &c, sum[i], 0, to[i], (int)store.lanes);
   }
 }
 
-/* One output, of which some columns may be padding. */
-static i16 sum_edge(const taps *t, int64_t o) {
-  i16 sum = i16_set1(0);
-  const int32_t *w = t->w;
-  for (int64_t l = 0; l < t->n_lines; l++)
-    for (int64_t k = 0; k < t->n; k++, w += 16) {
-      int64_t column = t->begin + o * t->step + k * t->apart;
-      bool inside = column >= 0 && column < t->width && t->lines[l].x != t->fill;
-      const uint8_t *x = inside ? t->lines[l].x + column * t->lines[l].pixel : t->fill;
-      sum = add_words(sum, load_pixel(x, t->flips && inside), i16_load(w));
-    }
-  return sum;
+static const int32_t *weights_of(const slice *s, int64_t second, int64_t block) {
+  const int64_t n = s->g->shape->kernel[IFD_K_D] * s->z.pairs * s->g->shape->kernel[IFD_K_W];
+  return s->weights + (second * BLOCKS + block) * n * LANES;
 }
 
-IFD_INLINE void put_all(const taps *t, const ifd_quant_store *s, int64_t o, int n, const i16 *sum) {
-  const ifd_quant_column c = ifd_quant_column_at(s, 0);
-  char *to = t->y + o * t->y_step;
-  for (int i = 0; i < n; i++, to += t->y_step) switch (s->f.out) {
-    case IFD_K_QUANT_INT8: ifd_quant_put(IFD_K_QUANT_INT8, s, &c, sum[i], 0, to, (int)s->lanes); break;
-    case IFD_K_QUANT_FLOAT: ifd_quant_put(IFD_K_QUANT_FLOAT, s, &c, sum[i], 0, to, (int)s->lanes); break;
-    case IFD_K_QUANT_INT32: ifd_quant_put(IFD_K_QUANT_INT32, s, &c, sum[i], 0, to, (int)s->lanes); break;
+static void run_line(const slice *s, int64_t second, const ifd_quant_store *store, char *y) {
+  const ifd_k_conv_shape *h = s->g->shape;
+  const int64_t taps = h->kernel[IFD_K_D] * ifd_quant_line_pairs(h, second) * h->kernel[IFD_K_W];
+  for (int64_t b = 0; b < s->blocks; b++) {
+    const int32_t *w = weights_of(s, second, b);
+    switch (store[b].f.out) {
+    case IFD_K_QUANT_INT8: run_block(IFD_K_QUANT_INT8, s, b, w, taps, store[b], y); break;
+    case IFD_K_QUANT_FLOAT: run_block(IFD_K_QUANT_FLOAT, s, b, w, taps, store[b], y); break;
+    case IFD_K_QUANT_INT32: run_block(IFD_K_QUANT_INT32, s, b, w, taps, store[b], y); break;
     case IFD_K_QUANT_SUM: break; /* of products alone */
     }
-}
-
-/* As many times N outputs as come before `end`. */
-IFD_INLINE int64_t run_inside(const int N, const bool flips, const taps *t, int64_t o, int64_t end,
-                              const ifd_quant_store *s) {
-  for (; o + N <= end; o += N) {
-    i16 sum[AT_ONCE];
-    sum_taps(N, flips, t, o, sum);
-    put_all(t, s, o, N, sum);
   }
-  return o;
 }
 
-static int64_t run_edge(const taps *t, int64_t o, int64_t end, const ifd_quant_store *s) {
-  for (; o < end; o++) {
-    i16 sum = sum_edge(t, o);
-    put_all(t, s, o, 1, &sum);
+/* Weights and stores of the slice's channels. */
+static void begin_channels(const slice *s, const int8_t *packed, const ifd_k_quant_finish *finish,
+                           ifd_quant_store *store) {
+  for (int64_t b = 0; b < s->blocks; b++) {
+    const int64_t c = channel(s, b);
+    const i16 zero = finish->b_zero ? i16_load(finish->b_zero + c) : i16_set1(0);
+    for (int64_t second = 0; second < 2; second++)
+      spread_weights(s, (int32_t *)weights_of(s, second, b), second, packed, c, zero);
+    store[b] = (ifd_quant_store){
+        .f = *finish, .size = ifd_k_quant_size(finish->out), .lanes = ifd_min_i64(LANES, s->g->shape->m)};
+    ifd_k_quant_finish *f = &store[b].f;
+    f->b_zero = NULL; /* it is in the weights */
+    f->add += c, f->scale += c, f->shift += c;
   }
-  return o;
-}
-
-/* n outputs. A padded line of int8 is no line of int8: then all is edge. */
-static void run_line(const taps *t, int64_t n, bool padded, const ifd_quant_store *s) {
-  int64_t last = t->begin + (t->n - 1) * t->apart; /* column of the last tap of output 0 */
-  int64_t first = t->begin < 0 ? ifd_min_i64(n, ifd_ceil_div(-t->begin, t->step)) : 0;
-  int64_t end = last < t->width ? ifd_min_i64(n, (t->width - 1 - last) / t->step + 1) : 0;
-  if (padded && t->flips) end = 0;
-  int64_t o = run_edge(t, 0, ifd_min_i64(first, n), s);
-  if (t->flips) {
-    o = run_inside(AT_ONCE, true, t, o, end, s);
-    o = run_inside(1, true, t, o, end, s);
-  } else {
-    o = run_inside(AT_ONCE, false, t, o, end, s);
-    o = run_inside(1, false, t, o, end, s);
-  }
-  run_edge(t, o, n, s);
-}
-
-/* The last channels, fewer than 16, with others beyond. */
-static void copy_line(uint8_t *to, const uint8_t *from, int64_t pixel, int64_t width, int64_t n) {
-  for (int64_t i = 0; i < width; i++) memcpy(to + i * 16, from + i * pixel, (size_t)n);
-}
-
-/* The lines that output line r reads, from channel c on. Whether some are padding. */
-static bool find_lines(const ifd_k_quant_image *g, taps *t, int64_t r, int64_t c, uint8_t *copies) {
-  const ifd_k_conv_shape *s = g->shape;
-  int64_t depth = r / s->out[IFD_K_H], l = 0, n = s->c - c;
-  int64_t at[IFD_K_DIMS] = {depth % s->out[IFD_K_D], r % s->out[IFD_K_H]};
-  bool padded = false;
-  for (int64_t d = 0; d < s->kernel[IFD_K_D]; d++)
-    for (int64_t h = 0; h < s->kernel[IFD_K_H]; h++, l++, copies += t->width * 16) {
-      const uint8_t *x = ifd_quant_line(g, depth / s->out[IFD_K_D], at, d, h);
-      t->lines[l] = x ? (line){x + c, s->c} : (line){t->fill, 0};
-      padded |= !x;
-      if (!x || n >= 16) continue;
-      copy_line(copies, x + c, s->c, t->width, n);
-      t->lines[l] = (line){copies, 16};
-    }
-  return padded;
 }
 
 void IFD_K(ifd_quant_depthwise)(const ifd_k_quant_image *g, const int8_t *packed,
                                 const ifd_k_quant_finish *finish, void *y, int64_t r0, int64_t r1,
                                 void *scratch) {
-  const ifd_k_conv_shape *s = g->shape;
-  ifd_quant_depthwise_sizes z = ifd_quant_depthwise_sizes_of(s);
-  int64_t size = ifd_k_quant_size(finish->out), width = s->out[IFD_K_W];
-  uint8_t *copies = (uint8_t *)scratch + z.weights;
-  taps t = {.lines = (line *)(copies + z.copies),
-            .w = scratch,
-            .n_lines = s->kernel[IFD_K_D] * s->kernel[IFD_K_H],
-            .n = s->kernel[IFD_K_W],
-            .begin = -s->pad[IFD_K_W],
-            .step = s->stride[IFD_K_W],
-            .apart = s->dilation[IFD_K_W],
-            .width = s->in[IFD_K_W],
-            .flips = g->flip != 0,
-            .y_step = s->m * size};
-  memset(t.fill, g->fill, sizeof t.fill);
-  for (int64_t c = 0; c < s->m; c += 16) {
-    ifd_quant_store to = {.f = *finish, .size = size, .lanes = ifd_min_i64(16, s->m - c)};
-    ifd_k_quant_finish *f = &to.f;
-    i16 zero = f->b_zero ? i16_load(f->b_zero + c) : i16_set1(0);
-    f->b_zero = NULL; /* it is in the weights */
-    f->add += c, f->scale += c, f->shift += c;
-    spread_weights(scratch, packed + c / 16 * ifd_quant_quads(z.taps) * 64, zero, z.taps);
-    for (int64_t r = r0; r < r1; r++) { /* a line of outputs */
-      bool padded = find_lines(g, &t, r, c, copies);
-      t.y = (char *)y + (r * width * s->m + c) * size;
-      run_line(&t, width, padded, &to);
+  const ifd_k_conv_shape *h = g->shape;
+  const ifd_quant_depthwise_sizes z = ifd_quant_depthwise_sizes_of(h);
+  const int64_t width = h->out[IFD_K_W], line = width * h->m * ifd_k_quant_size(finish->out);
+  char *at = scratch;
+  slice s = {.g = g,
+             .z = z,
+             .pairs = scratch,
+             .weights = (int32_t *)(at + z.weights),
+             .copies = (uint8_t *)at + z.copies,
+             .held = (int64_t *)(at + z.held),
+             .taps = (const int32_t **)(at + z.at)};
+  memset(s.fill, g->fill ^ g->flip, sizeof s.fill);
+  for (s.c = 0; s.c < h->m; s.c += IFD_QUANT_CHANNELS) {
+    ifd_quant_store store[BLOCKS];
+    s.blocks = ifd_min_i64(BLOCKS, ifd_ceil_div(h->m - s.c, LANES));
+    begin_channels(&s, packed, finish, store);
+    for (s.o = 0; s.o < width; s.o += z.once) {
+      s.n = ifd_min_i64(z.once, width - s.o);
+      for (int64_t r = r0; r < r1; r++) {
+        if (r == r0 || r % h->out[IFD_K_H] == 0) memset(s.held, 0xff, z.at - z.held); /* another plane */
+        run_line(&s, find_taps(&s, r), store, (char *)y + r * line);
+      }
     }
   }
 }

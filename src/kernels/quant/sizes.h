@@ -80,19 +80,38 @@ static inline ifd_quant_quads_sizes ifd_quant_quads_sizes_of(const ifd_k_conv_sh
   return z;
 }
 
-/* What a line of depthwise outputs needs: weights of 16 channels as int32, lines of the last channels, where
- * lines are (two words each). */
+/* What some outputs of a line need whose taps are summed by pairs of lines, for as many channels or less. Of
+ * a depth of taps, a line of outputs meets so many pairs at most, which stay for the next ones: of each line
+ * that a dilation skips, or, if these are too large, of the last one. */
+enum { IFD_QUANT_FOUR = 4 };
 typedef struct ifd_quant_depthwise_sizes {
-  int64_t taps;
-  size_t weights, copies, len; /* bytes */
+  int64_t taps, once;                    /* outputs */
+  int64_t pairs, phases, columns;        /* of a pair */
+  size_t weights, copies, held, at, len; /* bytes, behind the pairs */
 } ifd_quant_depthwise_sizes;
 
+/* Pairs that hold a column of taps, the first of which is in the first or the second line of one. */
+static inline int64_t ifd_quant_line_pairs(const ifd_k_conv_shape *s, int64_t second) {
+  return (s->kernel[IFD_K_H] + second + 1) / 2;
+}
+
 static inline ifd_quant_depthwise_sizes ifd_quant_depthwise_sizes_of(const ifd_k_conv_shape *s) {
-  int64_t lines = s->kernel[IFD_K_D] * s->kernel[IFD_K_H];
-  ifd_quant_depthwise_sizes z = {.taps = lines * s->kernel[IFD_K_W]};
-  z.weights = (size_t)z.taps * 64;
-  z.copies = (size_t)(lines * s->in[IFD_K_W]) * 16;
-  z.len = z.weights + z.copies + (size_t)lines * 16;
+  const int64_t width = s->out[IFD_K_W], blocks = ifd_ceil_div(ifd_min_i64(s->m, IFD_QUANT_CHANNELS), 16);
+  const int64_t reach = (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W];
+  ifd_quant_depthwise_sizes z = {.taps = s->kernel[IFD_K_D] * s->kernel[IFD_K_H] * s->kernel[IFD_K_W],
+                                 .pairs = ifd_quant_line_pairs(s, 1)};
+  const int64_t column = s->kernel[IFD_K_D] * z.pairs * blocks * 64;
+  const int64_t most = ifd_max_i64(16, (IFD_QUANT_L1 / column - reach) / s->stride[IFD_K_W]);
+  z.once = ifd_ceil_div(ifd_ceil_div(width, ifd_ceil_div(width, most)), IFD_QUANT_FOUR) * IFD_QUANT_FOUR;
+  z.columns = (z.once - 1) * s->stride[IFD_K_W] + reach + 1;
+  z.phases = s->dilation[IFD_K_H] * z.columns * column > IFD_QUANT_L2 ? 1 : s->dilation[IFD_K_H];
+  const int64_t places = s->kernel[IFD_K_D] * z.phases * z.pairs,
+                taps = s->kernel[IFD_K_D] * z.pairs * s->kernel[IFD_K_W];
+  z.weights = (size_t)(z.phases * z.columns * column);
+  z.copies = z.weights + (size_t)(2 * IFD_QUANT_CHANNELS * taps) * 4;
+  z.held = z.copies + (s->m < 16 ? ifd_quant_whole((size_t)s->in[IFD_K_W] * 32) : 0);
+  z.at = z.held + ifd_quant_whole((size_t)places * sizeof(int64_t));
+  z.len = z.at + ifd_quant_whole((size_t)taps * sizeof(char *));
   return z;
 }
 
