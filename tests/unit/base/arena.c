@@ -100,7 +100,7 @@ static void arena_takes_again_what_was_given_back(void **state) {
 /* Room for more is not asked for where only a piece fits. */
 static void arena_takes_what_a_budget_has(void **state) {
   (void)state;
-  ifd_budget budget = {.limit = 7 << 20};
+  ifd_budget budget = {.limit = 13 << 19};
   ifd_arena arena;
   ifd_arena_init(&arena, &budget);
   for (int i = 0; i < 2; i++) assert_non_null(ifd_arena_alloc_data(&arena, (2 << 20) + (1 << 18)));
