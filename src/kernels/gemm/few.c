@@ -102,8 +102,8 @@ static void by_rows(const ifd_k_product *g, int64_t i0, int64_t i1, int64_t j0, 
 
 /* ---- a column's numbers of B side by side ---- */
 
-/* Lanes of columns, turned in registers, are a job for one chain. Jobs at once do not wait for each other, and
- * those of one column's chains need fewer lines in one set of the cache than those of many columns. */
+/* Lanes of columns, turned in registers, are a job for one chain. Jobs at once do not wait for each other,
+ * and those of one column's chains need fewer lines in one set of the cache than those of many columns. */
 #if defined(IFD_ISA_avx2)
 typedef __m256 lanes;
 enum { LANES = 8, STEPS = 4 };
@@ -146,13 +146,12 @@ IFD_INLINE void run_jobs(const int M, const int NJ, const job *jobs, int64_t a_r
     a_of[x] = jobs[x].a, b_of[x] = jobs[x].b;
     for (int i = 0; i < M; i++) sum[x][i] = zero();
   }
-  for (; k + STEPS <= n; k += STEPS)
-    _Pragma("GCC unroll 4") for (int x = 0; x < NJ; x++) {
+  for (; k + STEPS <= n; k += STEPS) _Pragma("GCC unroll 4") for (int x = 0; x < NJ; x++) {
       fetch_ahead(b_of[x], b_cs, k);
       load_turned(b, b_of[x] + k, b_cs);
       _Pragma("GCC unroll 16") for (int s = 0; s < STEPS; s++)
-        _Pragma("GCC unroll 4") for (int i = 0; i < M; i++)
-          sum[x][i] = add_product(a_of[x][i * a_rs + k + s], b[s], sum[x][i]);
+          _Pragma("GCC unroll 4") for (int i = 0; i < M; i++) sum[x][i] =
+              add_product(a_of[x][i * a_rs + k + s], b[s], sum[x][i]);
     }
   for (; k < n; k++)
     for (int x = 0; x < NJ; x++) {
