@@ -21,7 +21,7 @@ def masked(nodes, **env):
 
 def cases():
     """Inputs, attributes and how many outputs."""
-    for q_len, kv_len, heads, kv_heads in (5, 7, 4, 2), (70, 130, 2, 2), (1, 33, 6, 3):
+    for q_len, kv_len, heads, kv_heads in (5, 7, 4, 2), (70, 130, 2, 2), (1, 33, 6, 3), (1, 40, 7, 1):
         q, k, v = (samples(F32, s, RNG, -2, 2) for s in
                    ((2, heads, q_len, 16), (2, kv_heads, kv_len, 16), (2, kv_heads, kv_len, 24)))
         past_k, past_v = samples(F32, (2, kv_heads, 9, 16), RNG), samples(F32, (2, kv_heads, 9, 24), RNG)

@@ -12,7 +12,7 @@
 enum { Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS, N_INPUTS };
 enum { Y, PRESENT_KEY, PRESENT_VALUE, SCORES, N_OUTPUTS };
 enum { RAW, CAPPED, BIASED, PROBABILITIES };
-enum { NEAR_SCORES = 3 << 12, TILE_ROWS = 14, MOST_ROWS = 56, TASKS = 16 };
+enum { NEAR_SCORES = 3 << 12, TILE_ROWS = 14, MOST_ROWS = 56, TASKS = 16, FEW_ROWS = 4 };
 
 ifd_attention_rows ifd_attention_rows_of(bool packed, int64_t heads, int64_t length, int64_t size) {
   return packed ? (ifd_attention_rows){0, length * heads * size, size, heads * size, 1}
@@ -33,10 +33,11 @@ typedef struct params {
   int64_t shared_v;           /* where values begin there, in floats */
   bool is_plain;              /* nobody asks what scores are between product and weights */
   bool hides, adds_mask;      /* rows of what is added to scores are made here; they are the mask's */
+  bool one_query;             /* of several heads that share keys: these are the layer's rows */
   int64_t queries, blocks;    /* of a task; tasks of a head */
   int64_t rows;               /* queries whose scores are there at a time */
   int64_t k_packed, v_packed; /* floats of a head's packed keys and values */
-  bool shares;                /* these are packed by a launch before, to shared memory */
+  bool packs, shares;         /* else they are read where they are; by a launch before, to shared memory */
   size_t at_packed;           /* there, or in the scratch of a task */
   size_t at_factors, at_bias, at_gemm; /* in the scratch */
   ifd_rows heads;                      /* of the joining launch */
@@ -77,7 +78,7 @@ static void run_join(const void *context, const ifd_args *args, int task) {
 typedef struct span {
   int64_t b, h, first, n;
   int64_t from, n_keys; /* what any of them may see but for the mask; from % 16 == 0 */
-  const float *k, *v;   /* packed */
+  const float *k, *v;   /* of the head */
   const float *bias;    /* is added to their scores, rows bias_rs apart (0: one for all); NULL: nothing */
   int64_t bias_rs;
 } span;
@@ -88,7 +89,8 @@ static void *scratch_at(const ifd_args *args, size_t at) { return (char *)args->
 static void visible(const params *p, const ifd_args *args, int64_t b, int64_t i, int64_t *from, int64_t *to) {
   const ifd_attention_layer *l = &p->l;
   int64_t length = p->has[LENGTHS] ? ((const int64_t *)args->in[LENGTHS])[b] : l->kv_len;
-  int64_t at = i + (p->has[LENGTHS] ? length - l->q_len : l->past);
+  int64_t at = p->one_query ? 0 : i;
+  at += p->has[LENGTHS] ? length - (p->one_query ? 1 : l->q_len) : l->past;
   *from = l->left >= 0 ? at - l->left : 0;
   *to = length;
   if (l->causal) *to = ifd_min_i64(*to, at + 1);
@@ -129,8 +131,10 @@ static void make_bias(const params *p, const ifd_args *args, const span *s, int6
   for (row += to - from; to < end; to++) *row++ = -INFINITY;
 }
 
-static bool same_for_all(const ifd_attention_layer *l) {
-  return !l->causal && l->left < 0 && l->right < 0 && l->mask_strides[2] == 0;
+static bool same_for_all(const params *p) {
+  const ifd_attention_layer *l = &p->l;
+  bool see_the_same = p->one_query || (!l->causal && l->left < 0 && l->right < 0);
+  return see_the_same && l->mask_strides[2] == 0;
 }
 
 /* −inf, or a number that scores are lost in: weights are zero, unless that is all that a query has. */
@@ -154,7 +158,7 @@ static void trim(span *s) {
 /* Finds the span's keys, and what is added to their scores. */
 static void place_keys(const params *p, const ifd_args *args, span *s) {
   const ifd_attention_layer *l = &p->l;
-  int64_t to, from, rows = same_for_all(l) ? 1 : s->n;
+  int64_t to, from, rows = same_for_all(p) ? 1 : s->n;
   visible(p, args, s->b, s->first, &s->from, &to);
   visible(p, args, s->b, s->first + s->n - 1, &from, &to);
   s->from = p->wants[SCORES] ? 0 : s->from / 16 * 16;
@@ -208,14 +212,20 @@ static void finish_row(const params *p, const float *bias, float *row, int64_t n
 
 /* ---- a task ---- */
 
+static const float *keys_at(const params *p, const ifd_args *args, int64_t b, int64_t h) {
+  return (p->joined ? joined_at(p, args, PRESENT_KEY) : (const float *)args->in[K]) + row_at(&p->k, b, h, 0);
+}
+static const float *values_at(const params *p, const ifd_args *args, int64_t b, int64_t h) {
+  return (p->joined ? joined_at(p, args, PRESENT_VALUE) : (const float *)args->in[V]) +
+         row_at(&p->v, b, h, 0);
+}
+
 /* Keys and values of a head as panels that products read. */
 static void pack_head(const params *p, const ifd_args *args, int64_t kv_head, float *to) {
   const ifd_attention_layer *l = &p->l;
   int64_t b = kv_head / l->kv_heads, h = kv_head % l->kv_heads;
-  const float *k = p->joined ? joined_at(p, args, PRESENT_KEY) : args->in[K];
-  const float *v = p->joined ? joined_at(p, args, PRESENT_VALUE) : args->in[V];
-  p->gemm->pack_f32(to, k + row_at(&p->k, b, h, 0), p->k.element, p->k.row, l->size, 0, l->kv_len);
-  p->gemm->pack_f32(to + p->k_packed, v + row_at(&p->v, b, h, 0), p->v.row, p->v.element, l->kv_len, 0,
+  p->gemm->pack_f32(to, keys_at(p, args, b, h), p->k.element, p->k.row, l->size, 0, l->kv_len);
+  p->gemm->pack_f32(to + p->k_packed, values_at(p, args, b, h), p->v.row, p->v.element, l->kv_len, 0,
                     l->v_size);
 }
 
@@ -281,7 +291,7 @@ static void run_span(const params *p, const ifd_args *args, const span *s) {
                          .a = (const float *)args->in[Q] + row_at(&l->q, s->b, s->h, s->first),
                          .a_rs = l->q.row,
                          .a_cs = l->q.element,
-                         .b = s->k + s->from * l->size,
+                         .b = s->k + s->from * (p->packs ? l->size : p->k.row),
                          .c = args->scratch,
                          .c_rs = s->n_keys};
   ifd_k_product mix = {.m = s->n,
@@ -290,10 +300,14 @@ static void run_span(const params *p, const ifd_args *args, const span *s) {
                        .a = args->scratch,
                        .a_rs = s->n_keys,
                        .a_cs = 1,
-                       .b = s->v + s->from * 16,
+                       .b = s->v + s->from * (p->packs ? 16 : p->v.row),
                        .b_steps = l->kv_len,
                        .c = (float *)args->out[Y] + row_at(&l->y, s->b, s->h, s->first),
                        .c_rs = l->y.row};
+  if (!p->packs) {
+    score.b_rs = p->k.element, score.b_cs = p->k.row;
+    mix.b_rs = p->v.row, mix.b_cs = p->v.element;
+  }
   (l->rounding ? run_rounded : p->is_plain ? run_plain : run_general)(p, args, s, &score, &mix);
 }
 
@@ -305,6 +319,8 @@ static void run_attention(const void *context, const ifd_args *args, int task) {
   span s = {.b = head / l->q_heads, .h = head % l->q_heads};
   int64_t kv_head = s.b * l->kv_heads + s.h / (l->q_heads / l->kv_heads);
   float *packed = p->shares ? shared_head(p, args, kv_head) : scratch_at(args, p->at_packed);
+  s.k = p->packs ? packed : keys_at(p, args, s.b, kv_head % l->kv_heads);
+  s.v = p->packs ? packed + p->k_packed : values_at(p, args, s.b, kv_head % l->kv_heads);
   if (p->has[LENGTHS]) {
     int64_t length = ((const int64_t *)args->in[LENGTHS])[s.b];
     if (length < 0 || length > l->kv_len) {
@@ -312,8 +328,7 @@ static void run_attention(const void *context, const ifd_args *args, int task) {
       return;
     }
   }
-  if (!p->shares) pack_head(p, args, kv_head, packed);
-  s.k = packed, s.v = packed + p->k_packed;
+  if (p->packs && !p->shares) pack_head(p, args, kv_head, packed);
   for (s.first = first; s.first < end; s.first += s.n) {
     s.n = ifd_min_i64(p->rows, end - s.first);
     place_keys(p, args, &s);
@@ -356,6 +371,18 @@ static void see_scores(params *p) {
   p->hides = !p->adds_mask && (!all || p->has[MASK]);
 }
 
+/* Heads of one query each that share keys become rows of one head. */
+static void join_heads(params *p) {
+  ifd_attention_layer *l = &p->l;
+  const int64_t n = l->q_heads / l->kv_heads;
+  p->one_query = l->q_len == 1;
+  if (!p->one_query || n == 1) return;
+  l->q_len = n, l->q_heads = l->kv_heads;
+  l->q.row = l->q.head, l->q.head *= n;
+  l->y.row = l->y.head, l->y.head *= n;
+  l->mask_strides[2] = l->mask_strides[1], l->mask_strides[1] *= n;
+}
+
 static size_t up(size_t n) { return (n + 63) / 64 * 64; }
 
 /* Some tiles of queries at a time, about as many each, whose scores stay near; tasks of them, but enough. */
@@ -368,8 +395,11 @@ static void split(params *p) {
   p->blocks = ifd_ceil_div(l->q_len, p->queries);
 }
 
+/* Packing is worth it for more than a few rows. */
 static ifd_status lower_pack(ifd_lower *x, params *p) {
   const ifd_attention_layer *l = &p->l;
+  p->packs = l->q_len > FEW_ROWS;
+  if (!p->packs) return IFD_OK;
   p->k_packed = (int64_t)(ifd_k_gemm_packed_len(l->kv_len, l->size) / sizeof(float));
   p->v_packed = (int64_t)(ifd_k_gemm_packed_len(l->v_size, l->kv_len) / sizeof(float));
   p->shares = p->blocks > 1 || l->q_heads > l->kv_heads;
@@ -385,13 +415,14 @@ static size_t place(params *p) {
   const ifd_attention_layer *l = &p->l;
   ifd_k_gemm_grid score = {p->rows, l->kv_len, 1, 1}, mix = {p->rows, l->v_size, 1, 1};
   size_t len = sizeof(float) * (size_t)(p->rows * ifd_ceil_div(l->kv_len, 16) * 16);
-  size_t score_len = ifd_k_gemm_scratch_len(&score, l->size, IFD_K_B_PACKED),
-         mix_len = ifd_k_gemm_scratch_len(&mix, l->kv_len, IFD_K_B_PACKED);
+  const ifd_k_gemm_b form = p->packs ? IFD_K_B_PACKED : IFD_K_B_STRIDED;
+  size_t score_len = ifd_k_gemm_scratch_len(&score, l->size, form),
+         mix_len = ifd_k_gemm_scratch_len(&mix, l->kv_len, form);
   p->at_factors = up(len);
   p->at_bias = up(p->at_factors + sizeof(float) * (size_t)p->rows);
   p->at_gemm = up(p->at_bias + (p->hides ? sizeof(float) * (size_t)(p->rows * l->kv_len) : 0));
   len = up(p->at_gemm + (score_len > mix_len ? score_len : mix_len));
-  if (p->shares) return len;
+  if (p->shares || !p->packs) return len;
   p->at_packed = len;
   return len + sizeof(float) * (size_t)(p->k_packed + p->v_packed);
 }
@@ -408,10 +439,11 @@ ifd_status ifd_lower_attention(ifd_lower *x, const ifd_attention_layer *l) {
   for (int i = 0; i < N_OUTPUTS; i++) p.wants[i] = ifd_node_has_output(x->node, i);
   TRY(lower_join(x, &p));
   see_scores(&p);
+  join_heads(&p);
   EXPECT(x->err, !l->rounding || p.is_plain, BAD_MODEL, "rounded attention is plain");
   split(&p);
   TRY(lower_pack(x, &p));
   size_t scratch = place(&p);
   x->work->algorithm = "attention";
-  return ifd_lower_launch(x, run_attention, &p, sizeof p, l->batch * l->q_heads * p.blocks, scratch);
+  return ifd_lower_launch(x, run_attention, &p, sizeof p, p.l.batch * p.l.q_heads * p.blocks, scratch);
 }
