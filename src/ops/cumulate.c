@@ -1,4 +1,6 @@
 /* CumSum and CumProd: running folds along an axis. */
+#include "kernels/kernels.h"
+#include "kernels/reduce/reduce.h"
 #include "ops/shared/batch.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/rows.h"
@@ -74,91 +76,46 @@ static ifd_status eval_CumProd(ifd_eval *x) { return cumulate(x, &product); }
 
 /* ---- in tasks ---- */
 
-/* Columns [from, to) of one matrix [n, inner], run over as the evaluation does: floats in double. */
-typedef void column_fold(const void *x, void *y, int64_t n, int64_t inner, int64_t columns, bool reverse,
-                         bool exclusive);
-
-#define FOLD(name, t, acc, start, expression)                                                                \
-  static void name##_##t(const void *x, void *y, int64_t n, int64_t inner, int64_t columns, bool reverse,    \
-                         bool exclusive) {                                                                   \
-    enum { TILE = 1024 };                                                                                    \
-    acc running[TILE];                                                                                       \
-    for (int64_t at = 0; at < columns; at += TILE) {                                                         \
-      int64_t width = ifd_min_i64(columns - at, TILE);                                                       \
-      for (int64_t j = 0; j < width; j++) running[j] = start;                                                \
-      for (int64_t i = 0; i < n; i++) {                                                                      \
-        int64_t row = (reverse ? n - 1 - i : i) * inner + at;                                                \
-        const t *in = (const t *)x + row;                                                                    \
-        t *out = (t *)y + row;                                                                               \
-        for (int64_t j = 0; j < width; j++) {                                                                \
-          const acc before = running[j], a = (acc)in[j];                                                     \
-          running[j] = (expression);                                                                         \
-          out[j] = (t)(exclusive ? before : running[j]);                                                     \
-        }                                                                                                    \
-      }                                                                                                      \
-    }                                                                                                        \
-  }
-FOLD(sum, float, double, 0, before + a)
-FOLD(sum, double, double, 0, before + a)
-FOLD(sum, int32_t, uint64_t, 0, before + a)
-FOLD(sum, int64_t, uint64_t, 0, before + a)
-FOLD(product, float, double, 1, before *a)
-FOLD(product, double, double, 1, before *a)
-FOLD(product, int32_t, uint64_t, 1, before *a)
-FOLD(product, int64_t, uint64_t, 1, before *a)
-
 typedef struct fold_params {
-  column_fold *fold;
+  ifd_reduce_running *fold;
   size_t size;
   int64_t n, inner;
   bool reverse, exclusive;
-  ifd_rows columns;
+  ifd_rows lines;
 } fold_params;
 
 static void run_folds(const void *params, const ifd_args *args, int task) {
   const fold_params *p = params;
   int64_t from, to;
-  ifd_rows_of(&p->columns, task, &from, &to);
-  while (from < to) {
-    int64_t column = from % p->inner, columns = ifd_min_i64(p->inner - column, to - from);
+  ifd_rows_of(&p->lines, task, &from, &to);
+  for (int64_t some; from < to; from += some) { /* rows, or columns of one matrix at a time */
+    int64_t column = from % p->inner;
+    some = p->inner == 1 ? to - from : ifd_min_i64(p->inner - column, to - from);
     size_t at = (size_t)(from / p->inner * p->n * p->inner + column) * p->size;
-    p->fold((const char *)args->in[0] + at, (char *)args->out[0] + at, p->n, p->inner, columns, p->reverse,
-            p->exclusive);
-    from += columns;
+    p->fold((const char *)args->in[0] + at, (char *)args->out[0] + at,
+            (size_t)(p->inner == 1 ? p->n : p->inner), (size_t)p->n, (size_t)some, p->reverse, p->exclusive);
   }
 }
 
-static ifd_status lower_cumulate(ifd_lower *x, column_fold *const folds[IFD_N_DTYPES]) {
+static ifd_status lower_cumulate(ifd_lower *x, bool product) {
   const ifd_tensor *in = x->in[0], *axis_input = x->in[1];
   int axis;
-  if (!folds[in->dtype] || ifd_tensor_count(in) == 0 || !axis_input->data ||
-      ifd_tensor_count(axis_input) != 1)
-    return IFD_OK;
+  if (ifd_tensor_count(in) == 0 || !axis_input->data || ifd_tensor_count(axis_input) != 1) return IFD_OK;
   TRY(ifd_axis(x->err, &axis, ifd_tensor_get_i64(axis_input, 0), in->shape.rank));
-  fold_params p = {.fold = folds[in->dtype],
-                   .size = ifd_dtype_size(in->dtype),
+  fold_params p = {.size = ifd_dtype_size(in->dtype),
                    .n = in->shape.dim[axis],
                    .inner = ifd_shape_span(&in->shape, axis + 1, in->shape.rank),
                    .reverse = ifd_attr_int(x->node, "reverse"),
                    .exclusive = ifd_attr_int(x->node, "exclusive")};
-  p.columns = ifd_columns_split(ifd_tensor_count(in) / p.n, p.inner, 4 * (double)p.n);
-  x->work->algorithm = "columns";
-  return ifd_lower_rows(x, run_folds, &p, sizeof p, &p.columns);
+  p.fold = ifd_k_reduce(x->isa)->running(product, in->dtype, p.inner > 1);
+  if (!p.fold) return IFD_OK;
+  p.lines = ifd_columns_split(ifd_tensor_count(in) / p.n, p.inner, 4 * (double)p.n);
+  x->work->algorithm = p.inner == 1 ? "rows" : "columns";
+  return ifd_lower_rows(x, run_folds, &p, sizeof p, &p.lines);
 }
 
-#define FOLDS(name)                                                                                          \
-  {                                                                                                          \
-    [IFD_FLOAT] = name##_float, [IFD_DOUBLE] = name##_double, [IFD_INT32] = name##_int32_t,                  \
-    [IFD_INT64] = name##_int64_t, [IFD_UINT64] = name##_int64_t                                              \
-  }
-static ifd_status lower_CumSum(ifd_lower *x) {
-  static column_fold *const folds[IFD_N_DTYPES] = FOLDS(sum);
-  return lower_cumulate(x, folds);
-}
-static ifd_status lower_CumProd(ifd_lower *x) {
-  static column_fold *const folds[IFD_N_DTYPES] = FOLDS(product);
-  return lower_cumulate(x, folds);
-}
+static ifd_status lower_CumSum(ifd_lower *x) { return lower_cumulate(x, false); }
+static ifd_status lower_CumProd(ifd_lower *x) { return lower_cumulate(x, true); }
 
 static const char *batch_lines(const ifd_batch *b) {
   const ifd_tensor *axis = ifd_batch_in(b, 1);

@@ -225,9 +225,65 @@ static void arguments_of_integers(void **unused) {
         }
 }
 
+/* A running fold of m rows or columns, as plainly as can be. */
+static void run_over(bool product, ifd_dtype t, const void *x, void *y, size_t line, size_t step, size_t n,
+                     size_t m, bool reverse, bool exclusive) {
+  const size_t size = ifd_dtype_size(t);
+  for (size_t j = 0; j < m; j++) {
+    double f = product, element;
+    uint64_t u = product, whole;
+    for (size_t k = 0; k < n; k++) {
+      const size_t at = (j * line + (reverse ? n - 1 - k : k) * step) * size;
+      const double before = f;
+      const uint64_t whole_before = u;
+      if (ifd_dtype_is_float(t)) {
+        ifd_load_f64(t, (const char *)x + at, &element, 1);
+        f = product ? f * element : f + element;
+        ifd_store_f64(t, (char *)y + at, exclusive ? &before : &f, 1);
+      } else {
+        ifd_load_i64(t, (const char *)x + at, (int64_t *)&whole, 1);
+        u = product ? u * whole : u + whole;
+        ifd_store_i64(t, (char *)y + at, (const int64_t *)(exclusive ? &whole_before : &u), 1);
+      }
+    }
+  }
+}
+
+static void running(void **unused) {
+  static const ifd_dtype types[] = {IFD_FLOAT, IFD_DOUBLE, IFD_INT32, IFD_INT64, IFD_UINT64};
+  enum { MOST = 40 * 600 };
+  static uint64_t x[MOST], y[MOST], want[MOST];
+  uint64_t state = 6;
+  (void)unused;
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (int round = 0; round < 160; round++) {
+      const ifd_dtype t = types[round % 5];
+      const bool columns = round & 1, reverse = round & 2, exclusive = round & 4, product = round & 8;
+      const size_t n = (size_t)rand_in(&state, 1, 40), m = (size_t)rand_in(&state, 1, round % 9 ? 30 : 600);
+      const size_t size = ifd_dtype_size(t), line = columns ? 1 : n, step = columns ? m : 1;
+      for (size_t i = 0; i < n * m; i++) {
+        const double v = rand_float(&state) * 3;
+        const int64_t k = rand_in(&state, 0, 1000) - 500;
+        if (ifd_dtype_is_float(t))
+          ifd_store_f64(t, (char *)x + i * size, &v, 1);
+        else
+          ifd_store_i64(t, (char *)x + i * size, &k, 1);
+      }
+      run_over(product, t, x, want, line, step, n, m, reverse, exclusive);
+      ifd_reduce_running *run = ifd_k_reduce(isa)->running(product, t, columns);
+      run(x, y, columns ? m : n, n, m / 3, reverse, exclusive);
+      run((char *)x + m / 3 * line * size, (char *)y + m / 3 * line * size, columns ? m : n, n, m - m / 3,
+          reverse, exclusive);
+      assert_memory_equal(y, want, n * m * size);
+    }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(rows), cmocka_unit_test(columns),
-                                     cmocka_unit_test(doubles), cmocka_unit_test(arguments),
-                                     cmocka_unit_test(arguments_of_integers)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(rows),
+                                     cmocka_unit_test(columns),
+                                     cmocka_unit_test(doubles),
+                                     cmocka_unit_test(arguments),
+                                     cmocka_unit_test(arguments_of_integers),
+                                     cmocka_unit_test(running)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,5 +203,8 @@ static void columns(ifd_reduce op, const float *x, size_t stride, size_t n, size
     functions[op](x + j, stride, n, n_columns - j < WIDTH ? n_columns - j : WIDTH, y + j);
 }
 
-const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {
-    .rows = rows, .columns = columns, .plain = IFD_K(ifd_reduce_plain_of), .arg = IFD_K(ifd_reduce_arg_of)};
+const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {.rows = rows,
+                                                       .columns = columns,
+                                                       .plain = IFD_K(ifd_reduce_plain_of),
+                                                       .arg = IFD_K(ifd_reduce_arg_of),
+                                                       .running = IFD_K(ifd_reduce_running_of)};

@@ -31,6 +31,10 @@ typedef void ifd_reduce_plain(const void *x, size_t stride, size_t n, size_t m, 
  * one. n < 2^31. */
 typedef void ifd_reduce_arg(bool smallest, bool last, const void *x, size_t stride, size_t n, size_t m,
                             int64_t *y);
+/* y: as x, each element the fold of those up to it, or, exclusive, before it, from the other end in reverse:
+ * floats in double, integers wrap. */
+typedef void ifd_reduce_running(const void *x, void *y, size_t stride, size_t n, size_t m, bool reverse,
+                                bool exclusive);
 
 struct ifd_k_reduce_table {
   /* y[r] = reduction of the n elements at x + r * row_stride */
@@ -42,6 +46,8 @@ struct ifd_k_reduce_table {
   ifd_reduce_plain *(*plain)(ifd_reduce op, ifd_dtype t, bool columns);
   /* Of FLOAT, DOUBLE and integers; else NULL */
   ifd_reduce_arg *(*arg)(ifd_dtype t, bool columns);
+  /* Of FLOAT, DOUBLE, INT32, INT64, UINT64; else NULL */
+  ifd_reduce_running *(*running)(bool product, ifd_dtype t, bool columns);
 };
 
 #endif
