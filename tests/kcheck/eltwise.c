@@ -388,6 +388,49 @@ static void divisions(void **unused) {
       }
 }
 
+static void remainders_of_floats(void **unused) {
+  (void)unused;
+  uint64_t state = 17;
+  enum { N = 64 * 5 + 7 };
+  float x[N], y[N], z[N];
+  for (int round = 0; round < 200; round++) {
+    const int sa = round % 3 != 1, sb = round % 3 != 2, apart = (int)rand_in(&state, 1, 40);
+    for (int i = 0; i < N; i++) {
+      x[i] = ldexpf(rand_float(&state), (int)rand_in(&state, -apart, apart));
+      y[i] = ldexpf(rand_float(&state), (int)rand_in(&state, -apart, apart));
+      if (rand_u32(&state) % 8 == 0) x[i] = y[i] * (float)rand_in(&state, -9, 9);
+    }
+    if (round % 2) /* what has a remainder of its own */
+      for (int i = 0; i < 6; i++) {
+        x[rand_in(&state, 0, N - 1)] = (float[]){0, -0.f, INFINITY, -INFINITY, NAN, 1e-45f}[i];
+        y[rand_in(&state, 0, N - 1)] = (float[]){0, -0.f, INFINITY, -INFINITY, NAN, 1e-45f}[i];
+      }
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+      table(isa)->integer(IFD_INTEGER_TRUNC_MOD, IFD_FLOAT)(x, sa, y, sb, z, N);
+      for (int i = 0; i < N; i++) {
+        const float want = fmodf(x[sa ? i : 0], y[sb ? i : 0]);
+        assert_true(isnan(want) ? isnan(z[i]) : memcmp(&z[i], &want, sizeof want) == 0);
+      }
+    }
+  }
+}
+
+static void tests_of_doubles(void **unused) {
+  (void)unused;
+  const double x[] = {1, -INFINITY, NAN, INFINITY, -0., 1e308, -NAN, INFINITY, 3, INFINITY, NAN};
+  const float both[] = {1, 1}, high[] = {0, 1};
+  enum { N = sizeof x / sizeof *x };
+  uint8_t y[N];
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+    table(isa)->unary(IFD_EL_IsNaN, IFD_DOUBLE)(NULL, x, y, N);
+    for (int i = 0; i < N; i++) assert_int_equal(y[i], isnan(x[i]) != 0);
+    table(isa)->unary(IFD_EL_IsInf, IFD_DOUBLE)(both, x, y, N);
+    for (int i = 0; i < N; i++) assert_int_equal(y[i], isinf(x[i]) != 0);
+    table(isa)->unary(IFD_EL_IsInf, IFD_DOUBLE)(high, x, y, N);
+    for (int i = 0; i < N; i++) assert_int_equal(y[i], x[i] == INFINITY);
+  }
+}
+
 static void tanh_of_doubles(void **unused) {
   (void)unused;
   uint64_t state = 16;
@@ -590,7 +633,8 @@ int main(void) {
       cmocka_unit_test(unary_bits_in_order), cmocka_unit_test(tests_and_integers),
       cmocka_unit_test(binary_floats),       cmocka_unit_test(quotients),
       cmocka_unit_test(comparisons),         cmocka_unit_test(integers),
-      cmocka_unit_test(divisions),           cmocka_unit_test(tanh_of_doubles),
+      cmocka_unit_test(divisions),           cmocka_unit_test(remainders_of_floats),
+      cmocka_unit_test(tests_of_doubles),    cmocka_unit_test(tanh_of_doubles),
       cmocka_unit_test(selections),          cmocka_unit_test(casts),
       cmocka_unit_test(quantization),        cmocka_unit_test(chains),
       cmocka_unit_test(chain_of_one_element)};

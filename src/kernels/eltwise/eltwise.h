@@ -78,7 +78,7 @@ typedef struct ifd_el_step {
 
 struct ifd_k_eltwise_table {
   /* FLOAT: all of UNARY_LIST, IsNaN, IsInf. INT64, INT32: Identity, Abs, Neg, Sign, Relu. DOUBLE: those,
-   * Sqrt, Reciprocal, Floor, Ceil, Round, Tanh. BOOL: Not. */
+   * Sqrt, Reciprocal, Floor, Ceil, Round, Tanh, IsNaN, IsInf. BOOL: Not. */
   ifd_el_unary_row *(*unary)(ifd_el op, ifd_dtype t);
   /* FLOAT: BINARY_LIST. DOUBLE: those but Pow. INT64, INT32, UINT8: Add, Sub, Mul (they wrap), Min, Max,
    * PRelu. Integers and BOOL: BIT_LIST (bitwise). FLOAT, DOUBLE, INT64, INT32, UINT8, BOOL: COMPARE_LIST. Min

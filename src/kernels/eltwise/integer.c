@@ -1,6 +1,7 @@
 #include "kernels/eltwise/integer.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kernels/eltwise/plain.h"
 #include "kernels/eltwise/rows.h"
@@ -58,7 +59,33 @@ UNSIGNED(uint8_t, uint32_t)
 UNSIGNED(uint16_t, uint32_t)
 UNSIGNED(uint32_t, uint32_t)
 UNSIGNED(uint64_t, uint64_t)
-ROW(trunc_mod, float, fmodf(a, b))
+
+/* The remainder of floats: in double quotients below 2^28 truncate to what they are, for they lie 2^-24 and
+ * more from any other integer, and neither their product with b nor what it lacks of a is rounded. */
+enum { MOD_BLOCK = 64 };
+IFD_INLINE bool mod_block(const float *x, size_t x_step, const float *y, size_t y_step, float *z) {
+  uint32_t far = 0;
+  for (size_t i = 0; i < MOD_BLOCK; i++) {
+    const double a = x[i * x_step], b = y[i * y_step], q = a / b;
+    const double whole = (double)(int32_t)(fabs(q) < 0x1p28 ? q : 0);
+    far |= !((fabs(q) < 0x1p28) & (fabs(b) < INFINITY));
+    z[i] = (float)copysign(a - whole * b, a);
+  }
+  return !far;
+}
+static void trunc_mod_float(const void *x, int x_step, const void *y, int y_step, void *to, size_t n) {
+  const float *a = x, *b = y;
+  const size_t sa = (size_t)x_step, sb = (size_t)y_step;
+  float *z = to, block[MOD_BLOCK];
+  for (size_t i = 0; i < n; i += MOD_BLOCK) {
+    const size_t some = n - i < MOD_BLOCK ? n - i : MOD_BLOCK;
+    const float *from = a + i * sa, *by = b + i * sb;
+    bool near = some == MOD_BLOCK &&
+                (sa && sb ? mod_block(from, 1, by, 1, block) : mod_block(from, sa, by, sb, block));
+    for (size_t k = 0; k < some && !near; k++) block[k] = fmodf(from[k * sa], by[k * sb]);
+    memcpy(z + i, block, some * sizeof *z);
+  }
+}
 ROW(trunc_mod, double, fmod(a, b))
 
 ifd_el_binary_row *IFD_K(ifd_el_integer)(ifd_integer_op op, ifd_dtype t) {

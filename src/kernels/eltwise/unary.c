@@ -82,12 +82,15 @@ ifd_el_unary_row *const IFD_K(ifd_el_unary_f32)[IFD_EL_N_UNARY] = {
     (void)p;                                                                                                 \
     _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++) y[i] = (to_type)(expression);                        \
   }
-PLAIN(is_nan, float, uint8_t, x[i] != x[i])
-static void is_inf(const float *p, const void *from, void *to, size_t n) {
-  const float *x = from, low = p[0] != 0 ? -INFINITY : NAN, high = p[1] != 0 ? INFINITY : NAN;
-  uint8_t *y = to;
-  _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++) y[i] = (x[i] == low) | (x[i] == high);
-}
+#define TESTS(t)                                                                                             \
+  PLAIN(is_nan_##t, t, uint8_t, x[i] != x[i])                                                                \
+  static void is_inf_##t(const float *p, const void *from, void *to, size_t n) {                             \
+    const t *x = from, low = p[0] != 0 ? -INFINITY : NAN, high = p[1] != 0 ? INFINITY : NAN;                 \
+    uint8_t *y = to;                                                                                         \
+    _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++) y[i] = (x[i] == low) | (x[i] == high);               \
+  }
+TESTS(float)
+TESTS(double)
 PLAIN(not_bool, uint8_t, uint8_t, !x[i])
 #define INTEGER_ROWS(t, u)                                                                                   \
   PLAIN(identity_##t, t, t, x[i])                                                                            \
@@ -171,6 +174,9 @@ ifd_el_unary_row *IFD_K(ifd_el_unary)(ifd_el op, ifd_dtype t) {
            : t == IFD_DOUBLE ? f64[op]
                              : NULL;
   if (op == IFD_EL_Not) return t == IFD_BOOL ? not_bool : NULL;
-  if (t != IFD_FLOAT) return NULL;
-  return op == IFD_EL_IsNaN ? is_nan : op == IFD_EL_IsInf ? is_inf : NULL;
+  const bool nan = op == IFD_EL_IsNaN;
+  if (!nan && op != IFD_EL_IsInf) return NULL;
+  return t == IFD_FLOAT    ? (nan ? is_nan_float : is_inf_float)
+         : t == IFD_DOUBLE ? (nan ? is_nan_double : is_inf_double)
+                           : NULL;
 }
