@@ -148,9 +148,15 @@ static ifd_status range_of_integers(ifd_eval *x, ifd_dtype dtype) {
   TRY(count_integers(x->err, v[0], v[1], v[2], &shape.dim[0]));
   TRY(ifd_eval_out(x, &out, 0, dtype, &shape));
   char *to = out->data;
+  uint64_t next = (uint64_t)v[0];
+  if (dtype == IFD_INT64) {
+    int64_t *y = out->data;
+    for (int64_t i = 0; i < shape.dim[0]; i++, next += (uint64_t)v[2]) y[i] = (int64_t)next;
+    return IFD_OK;
+  }
   for (int64_t i = 0; i < shape.dim[0]; i += CHUNK) {
     int64_t chunk[CHUNK], n = ifd_min_i64(CHUNK, shape.dim[0] - i);
-    for (int64_t k = 0; k < n; k++) chunk[k] = (int64_t)((uint64_t)v[0] + (uint64_t)(i + k) * (uint64_t)v[2]);
+    for (int64_t k = 0; k < n; k++, next += (uint64_t)v[2]) chunk[k] = (int64_t)next;
     ifd_store_i64(dtype, to + (size_t)i * ifd_dtype_size(dtype), chunk, n);
   }
   return IFD_OK;

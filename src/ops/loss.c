@@ -128,18 +128,20 @@ static ifd_status eval_SoftmaxCrossEntropyLoss(ifd_eval *x) {
 
 /* ---- lowering ---- */
 
-/* SoftmaxCrossEntropyLoss of float elements: first the logarithms of the probabilities, to output 1 or, where
- * nobody wants it, to shared memory; then the losses, which one task sums in their order. */
+/* Of float elements. NegativeLogLikelihoodLoss is given the logarithms of the probabilities;
+ * SoftmaxCrossEntropyLoss makes them first, to output 1 or, where nobody wants it, to shared memory. Then the
+ * losses, which one task sums in their order. */
 typedef struct loss_params {
   const struct ifd_k_softmax_table *kernels;
   loss l; /* without pointers */
   reduction to;
   ifd_dtype target_dtype;
-  bool weighted, kept; /* kept: output 1 is wanted */
-  int64_t grain;       /* samples of a task */
+  bool weighted, given, kept; /* the logarithms are input 0; output 1 is wanted */
+  int64_t grain;              /* samples of a task */
 } loss_params;
+enum { TARGETS = 256 /* read at a time */ };
 
-static float *log_probabilities_at(const loss_params *p, const ifd_args *args) {
+static float *made_at(const loss_params *p, const ifd_args *args) {
   return p->kept ? args->out[1] : args->shared;
 }
 
@@ -148,52 +150,88 @@ static void run_log_softmax(const void *params, const ifd_args *args, int task) 
   size_t c = (size_t)p->l.c, d = (size_t)p->l.d, size = c * d;
   size_t first = (size_t)(task * p->grain), last = (size_t)ifd_min_i64((int64_t)first + p->grain, p->l.n);
   const float *in = args->in[0];
-  float *out = log_probabilities_at(p, args);
+  float *out = made_at(p, args);
   if (d == 1)
     p->kernels->rows(true, in + first * c, c, 1, NULL, 0, out + first * c, c, last - first, c);
   else
     for (size_t i = first; i < last; i++) p->kernels->columns(true, in + i * size, out + i * size, d, c, d);
 }
 
+/* The sums of losses and of weights. */
+typedef struct loss_sums {
+  double loss, weight;
+} loss_sums;
+
+/* Targets [from, from + some) of sample i: false if one is no class. */
+static bool add_losses(const loss_params *p, const ifd_args *args, const float *log_prob, int64_t i,
+                       int64_t from, int64_t some, loss_sums *sums) {
+  const loss *l = &p->l;
+  const float *weight = p->weighted ? args->in[2] : NULL;
+  const int64_t first = i * l->d + from;
+  float *out = p->to == NONE && args->out[0] ? (float *)args->out[0] + first : NULL;
+  int64_t target[TARGETS];
+  ifd_load_i64(p->target_dtype, (const char *)args->in[1] + (size_t)first * ifd_dtype_size(p->target_dtype),
+               target, some);
+  log_prob += i * l->c * l->d + from;
+  for (int64_t k = 0; k < some; k++) {
+    int64_t c = target[k];
+    bool ignored = l->ignores && c == l->ignored;
+    if (!ignored && (c < 0 || c >= l->c)) return false;
+    double w = ignored ? 0 : weight ? weight[c] : 1;
+    double v = ignored ? 0 : -log_prob[c * l->d + k] * w;
+    if (out) out[k] = (float)v;
+    sums->loss += v;
+    sums->weight += w;
+  }
+  return true;
+}
+
 static void run_loss(const void *params, const ifd_args *args, int task) {
   const loss_params *p = params;
-  loss l = p->l;
-  const float *log_prob = log_probabilities_at(p, args), *weight = p->weighted ? args->in[2] : NULL;
+  const float *log_prob = p->given ? args->in[0] : made_at(p, args);
+  loss_sums sums = {0};
   float *out = args->out[0];
-  double sum = 0, weights = 0;
   (void)task;
-  for (int64_t i = 0; i < l.n * l.d; i++) {
-    int64_t c;
-    ifd_load_i64(p->target_dtype, (const char *)args->in[1] + (size_t)i * ifd_dtype_size(p->target_dtype), &c,
-                 1);
-    bool ignored = l.ignores && c == l.ignored;
-    if (!ignored && (c < 0 || c >= l.c)) {
-      *args->failed = 1;
-      return;
-    }
-    double w = ignored ? 0 : weight ? weight[c] : 1;
-    double v = ignored ? 0 : -log_prob[(i / l.d * l.c + c) * l.d + i % l.d] * w;
-    if (p->to == NONE && out) out[i] = (float)v;
-    sum += v;
-    weights += w;
-  }
-  if (p->to != NONE && out) *out = (float)(p->to == MEAN ? sum / weights : sum);
+  for (int64_t i = 0; i < p->l.n; i++)
+    for (int64_t at = 0; at < p->l.d; at += TARGETS)
+      if (!add_losses(p, args, log_prob, i, at, ifd_min_i64(TARGETS, p->l.d - at), &sums)) {
+        *args->failed = 1;
+        return;
+      }
+  if (p->to != NONE && out) *out = (float)(p->to == MEAN ? sums.loss / sums.weight : sums.loss);
+}
+
+/* Whether the kernels take the node; the evaluation says what does not fit. */
+static ifd_status read_params(ifd_lower *x, loss_params *p, bool *fits) {
+  const ifd_tensor *in = x->in[0], *target = x->in[1], *weight = x->node->n_inputs > 2 ? x->in[2] : NULL;
+  *p = (loss_params){
+      .kernels = ifd_k_softmax(x->isa), .target_dtype = target->dtype, .weighted = weight != NULL};
+  *fits = in->dtype == IFD_FLOAT && (!weight || weight->dtype == IFD_FLOAT) &&
+          check_shapes(&p->l, &in->shape, &target->shape, weight ? &weight->shape : NULL) &&
+          ifd_tensor_count(in) > 0;
+  read_ignored(&p->l, x->node);
+  return read_reduction(x->err, x->node, &p->to);
+}
+
+static ifd_status lower_NegativeLogLikelihoodLoss(ifd_lower *x) {
+  loss_params p;
+  bool fits;
+  TRY(read_params(x, &p, &fits));
+  if (!fits) return IFD_OK;
+  p.given = true;
+  x->work->algorithm = "sum";
+  return ifd_lower_launch(x, run_loss, &p, sizeof p, 1, 0);
 }
 
 static ifd_status lower_SoftmaxCrossEntropyLoss(ifd_lower *x) {
   enum { ELEMENT_OPS = 8 };
-  const ifd_tensor *in = x->in[0], *target = x->in[1], *weight = x->node->n_inputs > 2 ? x->in[2] : NULL;
-  loss_params p = {.kernels = ifd_k_softmax(x->isa),
-                   .target_dtype = target->dtype,
-                   .weighted = weight != NULL,
-                   .kept = x->node->n_outputs > 1 && x->out[1]};
-  bool fits = in->dtype == IFD_FLOAT && (!weight || weight->dtype == IFD_FLOAT);
-  fits = fits && check_shapes(&p.l, &in->shape, &target->shape, weight ? &weight->shape : NULL);
-  if (!fits || ifd_tensor_count(in) == 0) return IFD_OK; /* the evaluation says what does not fit */
-  read_ignored(&p.l, x->node);
-  TRY(read_reduction(x->err, x->node, &p.to));
+  loss_params p;
+  bool fits;
+  TRY(read_params(x, &p, &fits));
+  if (!fits) return IFD_OK;
+  p.kept = x->node->n_outputs > 1 && x->out[1];
   p.grain = ifd_lower_grain(p.l.n, (double)(p.l.c * p.l.d) * ELEMENT_OPS);
-  if (!p.kept) x->work->shared = ifd_tensor_bytes(in);
+  if (!p.kept) x->work->shared = ifd_tensor_bytes(x->in[0]);
   x->work->algorithm = "softmax, sum";
   TRY(ifd_lower_launch(x, run_log_softmax, &p, sizeof p, ifd_ceil_div(p.l.n, p.grain), 0));
   return ifd_lower_launch(x, run_loss, &p, sizeof p, 1, 0);
@@ -219,6 +257,7 @@ const ifd_op ifd_ops_loss[] = {{.name = "NegativeLogLikelihoodLoss",
                                 .since = 12,
                                 .infer = infer_loss,
                                 .eval = eval_NegativeLogLikelihoodLoss,
+                                .lower = lower_NegativeLogLikelihoodLoss,
                                 .mixes_batch = mixes_batch},
                                {.name = "SoftmaxCrossEntropyLoss",
                                 .since = 12,

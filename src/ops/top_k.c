@@ -22,11 +22,16 @@ typedef struct top {
   int64_t n, k;
   char *row;
   entry *heap, *room; /* of k entries each, or of n where all are sorted */
-  float *maxima;      /* of GROUPS * k groups */
-  float bound;        /* floats no better than this are not among the best; NaN: none is known */
+  float *maxima;      /* of groups */
+  int64_t n_groups;
+  float bound; /* floats no better than this are not among the best; NaN: none is known */
 } top;
 
-enum { GROUPS = 4 };
+/* Groups of a row: for each of the k best some, and enough to be compared side by side. */
+enum { GROUPS = 4, LEAST_GROUPS = 64 };
+static int64_t groups_of(int64_t n, int64_t k) {
+  return GROUPS * k < LEAST_GROUPS && n >= 4 * LEAST_GROUPS ? LEAST_GROUPS : GROUPS * k;
+}
 
 /* Puts e where entry `at` is and moves it down among the first n. */
 static void sift(entry *heap, int64_t n, int64_t at, entry e) {
@@ -132,7 +137,7 @@ static float select_greatest(float *v, int64_t n, int64_t k) {
  * not be offered. */
 static float find_bound(const top *t) {
   const float *v = (const float *)t->row, sign = t->largest ? 1 : -1;
-  const int64_t n = GROUPS * t->k;
+  const int64_t n = t->n_groups;
   for (int64_t i = 0; i < n; i++) t->maxima[i] = -INFINITY;
   for (int64_t at = 0; at < t->n; at += n)
     for (int64_t i = 0, some = ifd_min_i64(n, t->n - at); i < some; i++) {
@@ -149,11 +154,19 @@ static float worst_of(const top *t) {
   return t->largest ? fmaxf(root, t->bound) : fminf(root, t->bound);
 }
 
+/* What an entry has above its index, as a number that compares as the entry does. */
+static int64_t rank_of(entry e) { return (int64_t)((uint64_t)(e >> 64) ^ (uint64_t)INT64_MIN); }
+
+/* Later elements are better only where their key is: the heap's have smaller indices. */
 static void offer(top *t, int64_t from, int64_t n) {
-  entry e[BLOCK];
-  load_entries(t, from, n, e);
-  for (int64_t i = 0; i < n; i++)
-    if (t->heap[0] < e[i]) sift(t->heap, t->k, 0, e[i]);
+  int64_t keys[BLOCK], worst = rank_of(t->heap[0]);
+  const int64_t turned = t->largest ? 0 : -1;
+  ifd_order_number_keys(t->dtype, t->row + (size_t)from * ifd_dtype_size(t->dtype), keys, n);
+  for (int64_t i = 0; i < n; i++) {
+    if ((keys[i] ^ turned) <= worst) continue;
+    sift(t->heap, t->k, 0, entry_of(t->largest, keys[i], from + i));
+    worst = rank_of(t->heap[0]);
+  }
 }
 
 /* One by one those that may be better, of the eights that hold one. */
@@ -227,8 +240,9 @@ static ifd_status top_k(ifd_eval *x, int64_t k) {
   int64_t n_entries = sorts_all(&t) ? t.n : k;
   ALLOC(x->err, t.heap, ifd_new_array(x->scratch, entry, n_entries));
   ALLOC(x->err, t.room, ifd_new_array(x->scratch, entry, n_entries));
-  if (t.dtype == IFD_FLOAT && t.n / 4 >= GROUPS * k)
-    ALLOC(x->err, t.maxima, ifd_new_array(x->scratch, float, GROUPS *k));
+  t.n_groups = groups_of(t.n, k);
+  if (t.dtype == IFD_FLOAT && t.n / 4 >= t.n_groups)
+    ALLOC(x->err, t.maxima, ifd_new_array(x->scratch, float, t.n_groups));
   ALLOC(x->err, t.row, ifd_arena_alloc_array(x->scratch, (size_t)t.n, ifd_dtype_size(t.dtype)));
   top_of_rows(&t, in, ifd_shape_span(&shape, 0, axis), ifd_shape_span(&shape, axis + 1, shape.rank),
               values->data, indices->data);

@@ -54,7 +54,7 @@ static ifd_status eval_max_unpool(ifd_eval *x) {
   const ifd_tensor *v = ifd_eval_in(x, 0);
   ifd_window w;
   const int64_t *indices;
-  int64_t n, *places;
+  int64_t n;
   ifd_tensor *y;
   TRY(ifd_window_init_transposed(x->err, &w, x->node, in, NULL));
   ifd_shape natural = ifd_window_image_shape(&w, in->rank, in->dim[0], in->dim[1]), out;
@@ -63,14 +63,16 @@ static ifd_status eval_max_unpool(ifd_eval *x) {
   TRY(ifd_eval_ints(x, &indices, &n, 1));
   EXPECT(x->err, n == ifd_shape_count(in), BAD_INPUT, "%lld indices for %lld elements", (long long)n,
          (long long)ifd_shape_count(in));
-  ALLOC(x->err, places, ifd_new_array(x->scratch, int64_t, n));
-  bool same = ifd_shape_equal(&natural, &out);
-  uint64_t count = (uint64_t)ifd_shape_count(&natural);
-  for (int64_t i = 0; i < n; i++)
-    if (same && (uint64_t)indices[i] < count)
-      places[i] = indices[i];
-    else
-      TRY(move_index(x->err, indices[i], &natural, &out, &places[i]));
+  const int64_t *places = indices;
+  bool as_they_are = ifd_shape_equal(&natural, &out), outside = false;
+  const uint64_t count = (uint64_t)ifd_shape_count(&natural);
+  for (int64_t i = 0; i < n; i++) outside |= (uint64_t)indices[i] >= count;
+  if (!as_they_are || outside) {
+    int64_t *moved;
+    ALLOC(x->err, moved, ifd_new_array(x->scratch, int64_t, n));
+    for (int64_t i = 0; i < n; i++) TRY(move_index(x->err, indices[i], &natural, &out, &moved[i]));
+    places = moved;
+  }
   TRY(ifd_move_out(x, &y, 0, v->dtype, &out));
   ifd_fill(y, NULL);
   ifd_scatter_blocks(y->data, v->data, places, n, ifd_dtype_size(v->dtype));
