@@ -86,6 +86,10 @@ static ifd_status read_col2im(ifd_error *err, const ifd_node *node, const ifd_te
 /* Adds one plane of blocks [block_len, n_blocks] to an image, which begins as zeros; elements of `parts`
  * numbers. */
 #define ADD_PLANE(type)                                                                                      \
+  static void add_pairs_##type(type *restrict to, const type *restrict from, int64_t n) {                    \
+    for (int64_t i = 0; i < n - 1; i++) to[2 * i] += from[i], to[2 * i + 1] += 0;                            \
+    to[2 * n - 2] += from[n - 1];                                                                            \
+  }                                                                                                          \
   static void add_plane_##type(const col2im *c, int64_t parts, const type *in, type *image) {                \
     ifd_box taps = ifd_box_of(c->w.n, c->w.kernel);                                                          \
     ifd_window_rows r;                                                                                       \
@@ -95,6 +99,8 @@ static ifd_status read_col2im(ifd_error *err, const ifd_node *node, const ifd_te
         type *to = image + r.image * parts;                                                                  \
         if (r.step == 1)                                                                                     \
           for (int64_t i = 0; i < r.n * parts; i++) to[i] += from[i];                                        \
+        else if (parts == 1 && r.step == 2) /* zeros between, so that vectors are stored */                  \
+          add_pairs_##type(to, from, r.n);                                                                   \
         else if (parts == 1)                                                                                 \
           for (int64_t i = 0; i < r.n; i++) to[i * r.step] += from[i];                                       \
         else                                                                                                 \

@@ -342,7 +342,8 @@ static ifd_status lower_two(ifd_lower *x, const ifd_equation *e, const ifd_shape
   ifd_shape views[2];
   if (view_of(&e->in[0], &e->out, shapes[0], &views[0]) && view_of(&e->in[1], &e->out, shapes[1], &views[1]))
     return lower_outer(x, views);
-  if (!ifd_lower_all_float(x, 2)) return IFD_OK;
+  const bool doubles = ifd_lower_all(x, 2, IFD_DOUBLE);
+  if (!doubles && !ifd_lower_all_float(x, 2)) return IFD_OK;
   if (!strides_of(&e->in[0], shapes[0], &in[0]) || !strides_of(&e->in[1], shapes[1], &in[1]) ||
       !strides_of(&e->out, &x->out[0]->shape, &out))
     return IFD_OK;
@@ -350,6 +351,7 @@ static ifd_status lower_two(ifd_lower *x, const ifd_equation *e, const ifd_shape
   for (int first = 0; first < 2; first++) fits[first] = as_products(e, first, size, in, &out, &p[first]);
   if (!fits[0] && !fits[1]) return IFD_OK;
   int first = !fits[0] || (fits[1] && vectors(&p[1]) < vectors(&p[0]));
+  if (doubles) return ifd_lower_products_f64(x, &p[first], first, !first, 1, -1);
   return ifd_lower_products(x, &p[first], first, !first, &none);
 }
 

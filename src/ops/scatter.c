@@ -24,10 +24,12 @@ enum { CHUNK = 256 };
     }                                                                                                        \
   }
 /* Single elements, each into its place. */
+typedef void scatter_each(void *to, const void *from, const int64_t *at, int64_t n);
 #define SCATTER(name, type, expression)                                                                      \
-  static void name(type *to, const type *from, const int64_t *at, int64_t n) {                               \
+  static void name##_each_##type(void *data, const void *from, const int64_t *at, int64_t n) {               \
+    type *to = data;                                                                                         \
     for (int64_t i = 0; i < n; i++) {                                                                        \
-      const type a = to[at[i]], b = from[i];                                                                 \
+      const type a = to[at[i]], b = ((const type *)from)[i];                                                 \
       to[at[i]] = (type)(expression);                                                                        \
     }                                                                                                        \
   }
@@ -37,19 +39,31 @@ enum { CHUNK = 256 };
   FUNCTION(name##_f64, double, f)                                                                            \
   FUNCTION(name##_i64, int64_t, i)                                                                           \
   FUNCTION(name##_u64, uint64_t, u)                                                                          \
-  SCATTER(name##_each, float, f)
+  SCATTER(name, float, f)                                                                                    \
+  SCATTER(name, double, f)                                                                                   \
+  SCATTER(name, int32_t, i)                                                                                  \
+  SCATTER(name, int64_t, i)
 REDUCTIONS(FUNCTIONS)
 
 typedef struct reduction {
   const char *name;
   void (*f32)(float *to, const float *from, int64_t n);
-  void (*each)(float *to, const float *from, const int64_t *at, int64_t n);
   void (*f64)(double *to, const double *from, int64_t n);
   void (*i64)(int64_t *to, const int64_t *from, int64_t n);
   void (*u64)(uint64_t *to, const uint64_t *from, int64_t n);
+  scatter_each *each[IFD_N_DTYPES]; /* or NULL */
 } reduction;
 
-#define ROW(name, f, i, u) {#name, name##_f32, name##_each, name##_f64, name##_i64, name##_u64},
+#define ROW(name, f, i, u)                                                                                   \
+  {#name,                                                                                                    \
+   name##_f32,                                                                                               \
+   name##_f64,                                                                                               \
+   name##_i64,                                                                                               \
+   name##_u64,                                                                                               \
+   {[IFD_FLOAT] = name##_each_float,                                                                         \
+    [IFD_DOUBLE] = name##_each_double,                                                                       \
+    [IFD_INT32] = name##_each_int32_t,                                                                       \
+    [IFD_INT64] = name##_each_int64_t}},
 static const reduction reductions[] = {{"none"}, REDUCTIONS(ROW)};
 #undef ROW
 
@@ -97,8 +111,8 @@ static void reduce(const reduction *r, ifd_dtype dtype, char *to, const char *fr
 /* A batch of blocks is put or reduced into its places, one after another. */
 static void scatter_batch(const reduction *r, const ifd_places *p, const ifd_tensor *out, const char *from) {
   size_t bytes = (size_t)p->block * ifd_dtype_size(out->dtype);
-  if (r->f64 && out->dtype == IFD_FLOAT && p->block == 1)
-    r->each(out->data, (const float *)from, p->at, p->n);
+  if (r->each[out->dtype] && p->block == 1)
+    r->each[out->dtype](out->data, from, p->at, p->n);
   else if (r->f64)
     for (int64_t i = 0; i < p->n; i++)
       reduce(r, out->dtype, (char *)out->data + (size_t)p->at[i] * bytes, from + (size_t)i * bytes, p->block);

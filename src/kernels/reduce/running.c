@@ -54,7 +54,9 @@ BOTH(int64_t, uint64_t)
 
 ifd_reduce_running *IFD_K(ifd_reduce_running_of)(bool product, ifd_dtype t, bool columns) {
 #define ENTRY(t)                                                                                             \
-  { {sum_rows_##t, sum_columns_##t}, {product_rows_##t, product_columns_##t} }
+  {                                                                                                          \
+    {sum_rows_##t, sum_columns_##t}, { product_rows_##t, product_columns_##t }                               \
+  }
   static ifd_reduce_running *const table[IFD_N_DTYPES][2][2] = {
       [IFD_FLOAT] = ENTRY(float),   [IFD_DOUBLE] = ENTRY(double),  [IFD_INT32] = ENTRY(int32_t),
       [IFD_INT64] = ENTRY(int64_t), [IFD_UINT64] = ENTRY(int64_t),
