@@ -197,6 +197,28 @@ IFD_INLINE uint8s most_at(const window *w, const uint8_t *x, int64_t n, uint8s f
   return most;
 }
 
+/* Fewer channels than a register holds, n or more, by vectors of n. */
+#define MOST_BY(n)                                                                                           \
+  typedef uint8_t bytes_##n __attribute__((vector_size(n)));                                                 \
+  static void most_by_##n(const window *w, uint8_t *restrict y, int64_t c, int64_t channels, uint8_t flip) { \
+    for (int64_t k = 0; k < channels; k += n) {                                                              \
+      bytes_##n most = {0};                                                                                  \
+      if (k > channels - n) k = channels - n;                                                                \
+      EACH_PIXEL(w, c + k, {                                                                                 \
+        bytes_##n v;                                                                                         \
+        memcpy(&v, pixel, n);                                                                                \
+        v ^= flip;                                                                                           \
+        const bytes_##n greater = (bytes_##n)(v > most);                                                     \
+        most = (v & greater) | (most & ~greater);                                                            \
+      })                                                                                                     \
+      most ^= flip;                                                                                          \
+      memcpy(y + k, &most, n);                                                                               \
+    }                                                                                                        \
+  }
+MOST_BY(16)
+MOST_BY(4)
+MOST_BY(1)
+
 /* Greatest bytes; signed ones with their first bit turned are in order as unsigned ones. Channels by whole
  * registers, the last of which may overlap the one before. */
 static void most_of(const window *w, uint8_t *restrict y, int64_t c, int64_t n) {
@@ -210,11 +232,7 @@ static void most_of(const window *w, uint8_t *restrict y, int64_t c, int64_t n) 
                                  : most_at(w, x, w->n[2], flips);
     uint8s_store(y + k, uint8s_xor(most, flips));
   }
-  for (int64_t k = 0; n < UINT8S && k < n; k++) {
-    uint8_t most = 0;
-    EACH_PIXEL(w, c + k, most = (*pixel ^ flip) > most ? *pixel ^ flip : most;)
-    y[k] = most ^ flip;
-  }
+  if (n < UINT8S) (n >= 16 ? most_by_16 : n >= 4 ? most_by_4 : most_by_1)(w, y, c, n, flip);
 }
 
 static void average_of(const window *w, uint8_t *restrict y, int64_t c, int64_t n) {
