@@ -43,7 +43,8 @@ IFD_INLINE void put_four(const ifd_k_quant_out out, const ifd_quant_store *s, co
   i16 total[4];
   char *to[4], *from[4];
   _Pragma("GCC unroll 4") for (int r = 0; r < 4; r++) {
-    total[r] = ifd_quant_total(s, c, i16_load(sums + (i + r) * 16), i + r);
+    total[r] = i16_load(sums + (i + r) * 16);
+    if (s->f.b_zero) total[r] = i16_sub(total[r], i16_mul(c->b_zero, i16_set1(s->row_sums[i + r])));
     to[r] = s->to[i + r] + s->at;
     if (out == IFD_K_QUANT_SUM) from[r] = s->from[i + r] + s->at;
   }
@@ -53,7 +54,8 @@ IFD_INLINE void put_four(const ifd_k_quant_out out, const ifd_quant_store *s, co
 /* n rows of a panel. */
 IFD_INLINE void put_rows_as(const ifd_k_quant_out out, const ifd_quant_store *s, const ifd_quant_clip *clip,
                             const int32_t *sums, int64_t n) {
-  const ifd_quant_column c = ifd_quant_column_at(s, 0);
+  ifd_quant_column c = ifd_quant_column_at(s, 0);
+  c.add = i16_set1(0); /* the tiles began with it */
   const int lanes = (int)s->lanes;
   int64_t i = 0;
   if (out >= IFD_K_QUANT_INT8 && lanes == 16)
@@ -107,6 +109,7 @@ void IFD_K(ifd_quant_run_plain)(const ifd_quant_block *k) {
     v = vectors_of(way, rows, ifd_ceil_div(k->j1 - j, 16));
     t.b = k->p->b + j / 16 * t.b_vs;
     t.excess = excess;
+    t.add = k->p->finish.add + j;
     if (excess.first) t.excess.first += j / pair_lanes(k->p);
     for (int64_t i = 0; i < rows; i += ROWS) {
       const int64_t n = ifd_min_i64(ROWS, rows - i);

@@ -35,10 +35,10 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
 #define ROW_(i) (a[(i) / 3] + (i) % 3 * rs)
 
 /* Steps of four bytes of A, which are `width` to a number of k, and 16 lanes of B. */
-#define TILE(name, target, width, load_b, dot, add_rest)                                                     \
+#define TILE(name, target, width, load_b, dot, first_of, add_rest)                                           \
   target IFD_INLINE void name(const int M, const int NV, const ifd_quant_tile *t, const uint8_t *first,      \
                               i16 sum[][IFD_QUANT_VECTORS]) {                                                \
-    EACH_VECTOR EACH_ROW sum[i][v] = i16_set1(0);                                                            \
+    EACH_VECTOR EACH_ROW sum[i][v] = first_of(t, v);                                                         \
     const int64_t rs = t->a_rs, b_vs = t->b_vs, steps = t->quads * width;                                    \
     const int8_t *b = t->b;                                                                                  \
     for (int64_t q = 0; q < t->pieces; q++) {                                                                \
@@ -57,6 +57,8 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
     add_rest(M, NV, t, first, sum);                                                                          \
   }
 #define NO_REST_(M, NV, t, first, sum)
+#define ZERO_(t, v)  i16_set1(0)
+#define ADDED_(t, v) i16_load((t)->add + (v)*16)
 
 #if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
 /* Further quads of these columns. */
@@ -120,14 +122,14 @@ typedef ifd_quant_kernel kernels[IFD_QUANT_VECTORS + 1][IFD_QUANT_MOST_ROWS + 1]
 #ifdef PLAIN
 #define KERNEL_Q(M, NV)                                                                                      \
   KERNEL(IFD_QUADS_TARGET, by_quads, M, NV, by_quads(M, NV, t, t->a, sum); store(M, NV, sum, &t->store);)
-TILE(by_quads, IFD_QUADS_TARGET, 1, i16_load, dot_quads, NO_REST_)
-TILE(by_pairs, , 1, i16_load, dot_pairs, add_excess)
+TILE(by_quads, IFD_QUADS_TARGET, 1, i16_load, dot_quads, ZERO_, NO_REST_)
+TILE(by_pairs, , 1, i16_load, dot_pairs, ADDED_, add_excess)
 PLAIN(KERNEL_P)
-TILE(by_words, , 2, i16_load_pairs, add_words, NO_REST_)
+TILE(by_words, , 2, i16_load_pairs, add_words, ADDED_, NO_REST_)
 PLAIN(KERNEL_W)
 #else
 #define KERNEL_Q(M, NV) KEEPING(by_quads, M, NV)
-TILE(by_quads, , 1, i16_load, dot_quads, NO_REST_)
+TILE(by_quads, , 1, i16_load, dot_quads, ADDED_, NO_REST_)
 #endif
 QUADS(KERNEL_Q)
 

@@ -18,7 +18,8 @@ typedef struct ifd_quant_tile {
   const int64_t *quad_at;
   ifd_quant_store store; /* of a tile that is finished */
   int64_t rows;          /* of kept ones: whole tiles, at most IFD_QUANT_KEPT_ROWS, */
-  int32_t *sums;         /* and where they are kept: [panels][IFD_QUANT_KEPT_ROWS][16] */
+  int32_t *sums;         /* and where they are kept: [panels][IFD_QUANT_KEPT_ROWS][16]; */
+  const int32_t *add;    /* what they begin with */
 } ifd_quant_tile;
 
 typedef void (*ifd_quant_kernel)(const ifd_quant_tile *t);
