@@ -79,18 +79,37 @@ ifd_status ifd_places_along(ifd_eval *x, ifd_places *out, const ifd_shape *data,
 
 /* ---- tuples ---- */
 
+enum { NUMBERS = 512 }; /* of tuples read at a time */
+
+/* The place of tuple `done`, its indices in v; *outside: one is none. */
+static int64_t place_tuple(const ifd_places *p, int64_t done, const int64_t *v, bool *outside) {
+  int64_t at = p->batch_dims ? done / p->in_batch : 0;
+  for (int64_t d = 0; d < p->tuple; d++) {
+    int64_t size = p->data->dim[p->batch_dims + d], index = v[d] < 0 ? v[d] + size : v[d];
+    *outside |= (uint64_t)index >= (uint64_t)size;
+    at = (int64_t)((uint64_t)at * (uint64_t)size + (uint64_t)index);
+  }
+  return at;
+}
+
+static void find_outside_tuples(ifd_places *p, const int64_t *v, int64_t n) {
+  int64_t one;
+  for (int64_t i = 0; i < n * p->tuple && p->status == IFD_OK; i++)
+    p->status = ifd_index(p->err, &one, v[i], p->data->dim[p->batch_dims + i % p->tuple]);
+}
+
 static void fill_tuples(ifd_places *p) {
-  int64_t index[IFD_MAX_RANK], one;
+  int64_t v[NUMBERS];
   while (p->n < IFD_PLACES_BATCH && p->done < p->all) {
-    int64_t at = p->done / p->in_batch;
-    load(p, index, p->done * p->tuple, p->tuple);
-    for (int64_t d = 0; d < p->tuple; d++) {
-      int64_t size = p->data->dim[p->batch_dims + d];
-      if ((p->status = ifd_index(p->err, &one, index[d], size)) != IFD_OK) return;
-      at = at * size + one;
+    int64_t n = ifd_min_i64(ifd_min_i64(p->all - p->done, IFD_PLACES_BATCH - p->n), NUMBERS / p->tuple);
+    bool outside = false;
+    load(p, v, p->done * p->tuple, n * p->tuple);
+    for (int64_t i = 0; i < n; i++) p->at[p->n + i] = place_tuple(p, p->done + i, v + i * p->tuple, &outside);
+    if (outside) {
+      find_outside_tuples(p, v, n);
+      return;
     }
-    p->at[p->n++] = at;
-    p->done++;
+    p->n += n, p->done += n;
   }
 }
 
