@@ -507,6 +507,14 @@ static void casts(void **unused) {
         if (types[f] == IFD_FLOAT && i % 2) memcpy(&random, &number, sizeof number);
         if (types[f] == IFD_DOUBLE && i % 2) memcpy(&random, &wide, sizeof wide);
         if (ifd_dtype_is_integer(types[f]) && i % 4 == 3) random >>= i % 64;
+        if (i / 256 % 2 && from > 2) { /* blocks that 32 bits hold, but for some of their elements */
+          const int64_t whole = rand_in(&state, INT32_MIN, INT32_MAX) >> i % 32;
+          number = (float)whole * .75f, wide = (double)whole * .75;
+          if (ifd_dtype_is_integer(types[f])) memcpy(&random, &whole, sizeof whole);
+          if (types[f] == IFD_FLOAT) memcpy(&random, &number, sizeof number);
+          if (types[f] == IFD_DOUBLE) memcpy(&random, &wide, sizeof wide);
+          if (types[f] == IFD_UINT64 && i / 512 % 2) random &= INT32_MAX;
+        }
         if (types[f] == IFD_BOOL) random &= 0x0101010101010101;
         if (from == 2) random = i * 0x0001000100010001;
         memcpy((char *)x + i * from, &random, from);
