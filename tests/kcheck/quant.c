@@ -198,6 +198,7 @@ static void tiles(void **unused) {
   uint64_t state = 2;
   for (int m = 1; m <= 34; m++)
     for (int n = 16; n <= 80; n += 16) check_shape(m, n + (m & 1), 64 + (m & 2), &state);
+  for (int m = 35; m <= 54; m++) check_shape(m, 24 + m % 3 * 4, 8 + (m & 3), &state); /* and sums kept */
 }
 
 static void blocks(void **unused) {
