@@ -42,21 +42,29 @@ static i16 load_weights(const int8_t *packed, int64_t panel, int64_t c, int64_t 
   return i16_sub(i16_sra(i16_sll(quads, above), 24), zero);
 }
 
-/* The same in pairs of lines, the first tap in the first or the second line of one. */
-static void spread_weights(const slice *s, int32_t *to, int64_t second, const int8_t *packed, int64_t c,
-                           i16 zero) {
+/* Where weights are whose first line is the first or the second one of a pair. */
+static int32_t *weights_of(const slice *s, int64_t second, int64_t block) {
+  const int64_t n = s->g->shape->kernel[IFD_K_D] * s->z.pairs * s->g->shape->kernel[IFD_K_W];
+  return s->weights + (second * BLOCKS + block) * n * LANES;
+}
+
+/* Each line of taps with the one behind, which either way of pairing has; none is before the first or behind
+ * the last one. */
+static void spread_weights(const slice *s, int64_t block, const int8_t *packed, i16 zero) {
   const ifd_k_conv_shape *h = s->g->shape;
-  const int64_t width = h->kernel[IFD_K_W], height = h->kernel[IFD_K_H],
-                panel = ifd_quant_quads(s->z.taps) * 64;
+  const int64_t width = h->kernel[IFD_K_W], height = h->kernel[IFD_K_H];
+  const int64_t panel = ifd_quant_quads(s->z.taps) * 64, c = channel(s, block);
   for (int64_t d = 0; d < h->kernel[IFD_K_D]; d++)
-    for (int64_t line = -second; line < height; line += 2)
-      for (int64_t k = 0; k < width; k++, to += LANES) {
-        const int64_t tap = (d * height + line) * width + k;
-        i16 a = i16_set1(0), b = a;
-        if (line >= 0) a = i16_and(load_weights(packed, panel, c, tap, zero), i16_set1(0xffff));
-        if (line + 1 < height) b = i16_sll(load_weights(packed, panel, c, tap + width, zero), 16);
-        i16_store(to, i16_or(a, b));
+    for (int64_t k = 0; k < width; k++) {
+      i16 a = i16_set1(0), b = a;
+      for (int64_t line = -1; line < height; line++, a = b) {
+        const int64_t second = line & 1, pair = d * ifd_quant_line_pairs(h, second) + (line + second) / 2;
+        b = line + 1 < height ? load_weights(packed, panel, c, (d * height + line + 1) * width + k, zero)
+                              : i16_set1(0);
+        i16_store(weights_of(s, second, block) + (pair * width + k) * LANES,
+                  i16_or(i16_and(a, i16_set1(0xffff)), i16_sll(b, 16)));
       }
+    }
 }
 
 /* ---- lines ---- */
@@ -102,26 +110,25 @@ static void interleave(const slice *s, const uint8_t *a, const uint8_t *b, int32
   }
 }
 
-/* What line r of outputs meets; whether its first tap is in the second line of a pair. */
-static int64_t find_taps(const slice *s, int64_t r) {
+/* What line r of a plane of outputs meets; whether its first tap is in the second line of a pair. */
+static int64_t find_taps(const slice *s, int64_t sample, int64_t depth, int64_t r) {
   const ifd_k_conv_shape *h = s->g->shape;
-  const int64_t depth = r / h->out[IFD_K_H], begin = r % h->out[IFD_K_H] * h->stride[IFD_K_H];
-  const int64_t apart = h->dilation[IFD_K_H], phase = begin % apart, first = begin / apart;
-  const int64_t at[IFD_K_DIMS] = {depth % h->out[IFD_K_D]}, sample = depth / h->out[IFD_K_D];
+  const int64_t apart = h->dilation[IFD_K_H], begin = r * h->stride[IFD_K_H], first = begin / apart;
+  const int64_t phase = begin - first * apart, at[IFD_K_DIMS] = {depth};
   const int64_t n = ifd_quant_line_pairs(h, first % 2), size = s->blocks * s->z.columns * LANES;
   const int32_t **taps = s->taps;
-  for (int64_t d = 0; d < h->kernel[IFD_K_D]; d++)
-    for (int64_t i = 0; i < n; i++) {
-      const int64_t line = (first / 2 + i) * 2 * apart + phase;
-      const int64_t place =
-          (d * s->z.phases + phase % s->z.phases) * s->z.pairs + (first / 2 + i) % s->z.pairs;
-      if (s->held[place] != line)
+  for (int64_t d = 0; d < h->kernel[IFD_K_D]; d++) {
+    const int64_t places = (d * s->z.phases + (s->z.phases > 1 ? phase : 0)) * s->z.pairs;
+    int64_t place = first / 2 % s->z.pairs, line = first / 2 * 2 * apart + phase;
+    for (int64_t i = 0; i < n; i++, line += 2 * apart, place = place + 1 < s->z.pairs ? place + 1 : 0) {
+      int32_t *pairs = s->pairs + (places + place) * size;
+      if (s->held[places + place] != line)
         interleave(s, ifd_quant_line_at(s->g, sample, at, d, line),
-                   ifd_quant_line_at(s->g, sample, at, d, line + apart), s->pairs + place * size);
-      s->held[place] = line;
-      for (int64_t k = 0; k < h->kernel[IFD_K_W]; k++)
-        *taps++ = s->pairs + place * size + k * h->dilation[IFD_K_W] * LANES;
+                   ifd_quant_line_at(s->g, sample, at, d, line + apart), pairs);
+      s->held[places + place] = line;
+      for (int64_t k = 0; k < h->kernel[IFD_K_W]; k++) *taps++ = pairs + k * h->dilation[IFD_K_W] * LANES;
     }
+  }
   return first % 2;
 }
 
@@ -145,11 +152,10 @@ IFD_INLINE void sum_four(const int64_t n, i16 begin, const int32_t *const *x, in
 /* A block of the slice's outputs, of a line that begins at y; the last four may overlap those before. `out`
  * is a constant where this is inlined. */
 IFD_INLINE void run_block(const ifd_k_quant_out out, const slice *s, int64_t b, const int32_t *w,
-                          int64_t taps, const ifd_quant_store store, char *y) {
+                          int64_t taps, const ifd_quant_store store, const ifd_quant_clip clip, char *y) {
   const int64_t y_step = s->g->shape->m * store.size, next = s->g->shape->stride[IFD_K_W] * LANES;
   const bool fours = out == IFD_K_QUANT_INT8 && s->n >= FOUR;
   const ifd_quant_column c = ifd_quant_column_at(&store, 0);
-  const ifd_quant_clip clip = ifd_quant_clip_of(&store.f);
   const i16 begin = fours ? c.add : i16_set1(0);
   y += s->o * y_step + channel(s, b) * store.size;
   for (int64_t o = 0; o < s->n; o += FOUR) {
@@ -172,23 +178,31 @@ IFD_INLINE void run_block(const ifd_k_quant_out out, const slice *s, int64_t b, 
   }
 }
 
-static const int32_t *weights_of(const slice *s, int64_t second, int64_t block) {
-  const int64_t n = s->g->shape->kernel[IFD_K_D] * s->z.pairs * s->g->shape->kernel[IFD_K_W];
-  return s->weights + (second * BLOCKS + block) * n * LANES;
-}
-
-static void run_line(const slice *s, int64_t second, const ifd_quant_store *store, char *y) {
+static void run_line(const slice *s, int64_t second, const ifd_quant_store *store, const ifd_quant_clip *clip,
+                     char *y) {
   const ifd_k_conv_shape *h = s->g->shape;
   const int64_t taps = h->kernel[IFD_K_D] * ifd_quant_line_pairs(h, second) * h->kernel[IFD_K_W];
   for (int64_t b = 0; b < s->blocks; b++) {
     const int32_t *w = weights_of(s, second, b);
     switch (store[b].f.out) {
-    case IFD_K_QUANT_INT8: run_block(IFD_K_QUANT_INT8, s, b, w, taps, store[b], y); break;
-    case IFD_K_QUANT_FLOAT: run_block(IFD_K_QUANT_FLOAT, s, b, w, taps, store[b], y); break;
-    case IFD_K_QUANT_INT32: run_block(IFD_K_QUANT_INT32, s, b, w, taps, store[b], y); break;
+    case IFD_K_QUANT_INT8: run_block(IFD_K_QUANT_INT8, s, b, w, taps, store[b], *clip, y); break;
+    case IFD_K_QUANT_FLOAT: run_block(IFD_K_QUANT_FLOAT, s, b, w, taps, store[b], *clip, y); break;
+    case IFD_K_QUANT_INT32: run_block(IFD_K_QUANT_INT32, s, b, w, taps, store[b], *clip, y); break;
     case IFD_K_QUANT_SUM: break; /* of products alone */
     }
   }
+}
+
+/* Lines [r, r1) of outputs that are in the plane of line r; y: of all. */
+static void run_plane(const slice *s, const ifd_quant_store *store, char *y, int64_t r, int64_t r1) {
+  const ifd_k_conv_shape *h = s->g->shape;
+  const int64_t plane = r / h->out[IFD_K_H], first = plane * h->out[IFD_K_H];
+  const int64_t depth = plane % h->out[IFD_K_D], sample = plane / h->out[IFD_K_D];
+  const int64_t end = ifd_min_i64(r1, first + h->out[IFD_K_H]), line = h->out[IFD_K_W] * h->m * store->size;
+  const ifd_quant_clip clip =
+      store->f.out == IFD_K_QUANT_INT8 ? ifd_quant_clip_of(&store->f) : (ifd_quant_clip){0};
+  memset(s->held, 0xff, s->z.at - s->z.held);
+  for (; r < end; r++) run_line(s, find_taps(s, sample, depth, r - first), store, &clip, y + r * line);
 }
 
 /* Weights and stores of the slice's channels. */
@@ -197,8 +211,7 @@ static void begin_channels(const slice *s, const int8_t *packed, const ifd_k_qua
   for (int64_t b = 0; b < s->blocks; b++) {
     const int64_t c = channel(s, b);
     const i16 zero = finish->b_zero ? i16_load(finish->b_zero + c) : i16_set1(0);
-    for (int64_t second = 0; second < 2; second++)
-      spread_weights(s, (int32_t *)weights_of(s, second, b), second, packed, c, zero);
+    spread_weights(s, b, packed, zero);
     store[b] = (ifd_quant_store){
         .f = *finish, .size = ifd_k_quant_size(finish->out), .lanes = ifd_min_i64(LANES, s->g->shape->m)};
     ifd_k_quant_finish *f = &store[b].f;
@@ -212,7 +225,7 @@ void IFD_K(ifd_quant_depthwise)(const ifd_k_quant_image *g, const int8_t *packed
                                 void *scratch) {
   const ifd_k_conv_shape *h = g->shape;
   const ifd_quant_depthwise_sizes z = ifd_quant_depthwise_sizes_of(h);
-  const int64_t width = h->out[IFD_K_W], line = width * h->m * ifd_k_quant_size(finish->out);
+  const int64_t width = h->out[IFD_K_W], height = h->out[IFD_K_H];
   char *at = scratch;
   slice s = {.g = g,
              .z = z,
@@ -228,10 +241,7 @@ void IFD_K(ifd_quant_depthwise)(const ifd_k_quant_image *g, const int8_t *packed
     begin_channels(&s, packed, finish, store);
     for (s.o = 0; s.o < width; s.o += z.once) {
       s.n = ifd_min_i64(z.once, width - s.o);
-      for (int64_t r = r0; r < r1; r++) {
-        if (r == r0 || r % h->out[IFD_K_H] == 0) memset(s.held, 0xff, z.at - z.held); /* another plane */
-        run_line(&s, find_taps(&s, r), store, (char *)y + r * line);
-      }
+      for (int64_t r = r0; r < r1; r += height - r % height) run_plane(&s, store, y, r, r1);
     }
   }
 }
