@@ -61,8 +61,12 @@ IFD_INLINE i16 i16_keep(i16 a) {
   return a;
 }
 IFD_INLINE i16 i16_zip_bytes(const void *a, const void *b) {
-  __m128i x = _mm_loadu_si128(a), y = _mm_loadu_si128(b);
-  return (i16){_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, y)), _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(x, y))};
+  const __m256i words = _mm256_setr_epi8(0, -1, 1, -1, 2, -1, 3, -1, 4, -1, 5, -1, 6, -1, 7, -1, 8, -1, 9, -1,
+                                         10, -1, 11, -1, 12, -1, 13, -1, 14, -1, 15, -1);
+  __m256i x = _mm256_broadcastsi128_si256(_mm_loadu_si128(a)),
+          y = _mm256_broadcastsi128_si256(_mm_loadu_si128(b));
+  return (i16){_mm256_shuffle_epi8(_mm256_unpacklo_epi8(x, y), words),
+               _mm256_shuffle_epi8(_mm256_unpackhi_epi8(x, y), words)};
 }
 /* Pairs whose weights sum up to at most 128, of so many columns. */
 typedef __m256i pairs;

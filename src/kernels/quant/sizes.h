@@ -100,8 +100,9 @@ static inline ifd_quant_depthwise_sizes ifd_quant_depthwise_sizes_of(const ifd_k
   const int64_t reach = (s->kernel[IFD_K_W] - 1) * s->dilation[IFD_K_W];
   ifd_quant_depthwise_sizes z = {.taps = s->kernel[IFD_K_D] * s->kernel[IFD_K_H] * s->kernel[IFD_K_W],
                                  .pairs = ifd_quant_line_pairs(s, 1)};
+  const int64_t near = 2 * IFD_QUANT_L1; /* of which a block reads a part */
   const int64_t column = s->kernel[IFD_K_D] * z.pairs * blocks * 64;
-  const int64_t most = ifd_max_i64(16, (IFD_QUANT_L1 / column - reach) / s->stride[IFD_K_W]);
+  const int64_t most = ifd_max_i64(16, (near / column - reach) / s->stride[IFD_K_W]);
   z.once = ifd_ceil_div(ifd_ceil_div(width, ifd_ceil_div(width, most)), IFD_QUANT_FOUR) * IFD_QUANT_FOUR;
   z.columns = (z.once - 1) * s->stride[IFD_K_W] + reach + 1;
   z.phases = s->dilation[IFD_K_H] * z.columns * column > IFD_QUANT_L2 ? 1 : s->dilation[IFD_K_H];
