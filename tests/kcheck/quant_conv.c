@@ -227,7 +227,7 @@ static void many_channels(void **unused) {
   uint64_t state = 2;
   counts n = {0};
   for (int i = 0; i < 30; i++) check_layer(&n, &state, 64 * rand_in(&state, 1, 2), i % 10 == 0);
-  assert_true(n.by_lines > 30 || n.all < 90); /* three kinds of kernels */
+  assert_true(n.by_lines > 30 || n.all <= 90); /* three kinds of kernels */
   assert_true(4 * n.by_lines > n.all);
 }
 

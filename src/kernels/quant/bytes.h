@@ -186,7 +186,12 @@ IFD_INLINE i16 i16_nearest_bytes(const i16 *v, i16 words, bool is_signed, int32_
   const i16 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   return _mm512_permutexvar_epi32(order, i16_nearest_lanes(v, words, is_signed, lo, hi));
 }
-#define i16_store_quarter(p, a, i) _mm_storeu_si128((void *)(p), _mm512_extracti32x4_epi32(a, i))
+IFD_INLINE void i16_store_quarters(char *const to[4], i16 a) {
+  _mm_storeu_si128((void *)to[0], _mm512_castsi512_si128(a));
+  _mm_storeu_si128((void *)to[1], _mm512_extracti32x4_epi32(a, 1));
+  _mm_storeu_si128((void *)to[2], _mm512_extracti32x4_epi32(a, 2));
+  _mm_storeu_si128((void *)to[3], _mm512_extracti32x4_epi32(a, 3));
+}
 #elif defined(IFD_ISA_avx2)
 IFD_INLINE __m256i ifd_nearest_bytes(const i16 *v, __m256i words, bool is_signed, int32_t lo, int32_t hi) {
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -201,9 +206,11 @@ IFD_INLINE i16 i16_nearest_bytes(const i16 *v, i16 words, bool is_signed, int32_
   return (i16){ifd_nearest_bytes(v, words.l, is_signed, lo, hi),
                ifd_nearest_bytes(v + 2, words.h, is_signed, lo, hi)};
 }
-IFD_INLINE void i16_store_quarter(void *p, i16 a, int i) {
-  const __m256i half = i < 2 ? a.l : a.h;
-  _mm_storeu_si128(p, i % 2 ? _mm256_extracti128_si256(half, 1) : _mm256_castsi256_si128(half));
+IFD_INLINE void i16_store_quarters(char *const to[4], i16 a) {
+  _mm_storeu_si128((void *)to[0], _mm256_castsi256_si128(a.l));
+  _mm_storeu_si128((void *)to[1], _mm256_extracti128_si256(a.l, 1));
+  _mm_storeu_si128((void *)to[2], _mm256_castsi256_si128(a.h));
+  _mm_storeu_si128((void *)to[3], _mm256_extracti128_si256(a.h, 1));
 }
 #else
 IFD_INLINE i16 i16_nearest_bytes(const i16 *v, i16 words, bool is_signed, int32_t lo, int32_t hi) {
@@ -217,8 +224,10 @@ IFD_INLINE i16 i16_nearest_bytes(const i16 *v, i16 words, bool is_signed, int32_
   memcpy(&r, bytes, sizeof bytes);
   return r;
 }
-/* The i-th 16 bytes. */
-IFD_INLINE void i16_store_quarter(void *p, i16 a, int i) { memcpy(p, (const char *)&a + 16 * i, 16); }
+/* 16 bytes each. */
+IFD_INLINE void i16_store_quarters(char *const to[4], i16 a) {
+  for (int i = 0; i < 4; i++) memcpy(to[i], (const char *)&a + 16 * i, 16);
+}
 #endif
 
 /* At most 16 bytes. */

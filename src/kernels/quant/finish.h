@@ -153,10 +153,12 @@ IFD_INLINE void ifd_quant_put_four(const ifd_k_quant_out out, const ifd_quant_st
         v16_to_i16(ifd_quant_value_below(s, c, total[i]));
   }
   const i16 bytes = i16_nearest_bytes(y, clip->words, clip->lo < 0, clip->lo, clip->hi);
-  _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) {
-    uint8_t some[16];
-    i16_store_quarter(n == 16 ? to[i] : (char *)some, bytes, i);
-    if (n < 16) copy_some(to[i], some, n);
+  if (n == 16) {
+    i16_store_quarters(to, bytes);
+  } else {
+    char some[4][16];
+    i16_store_quarters((char *const[]){some[0], some[1], some[2], some[3]}, bytes);
+    _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) copy_some(to[i], some[i], n);
   }
 }
 
