@@ -68,19 +68,12 @@ typedef struct arg_params {
 static void run_arg(const void *params, const ifd_args *args, int task) {
   const arg_params *p = params;
   const char *in = args->in[0];
+  const size_t stride = (size_t)(p->inner == 1 ? p->n : p->inner);
   int64_t *out = args->out[0], from, to;
   ifd_rows_of(&p->results, task, &from, &to);
-  if (p->inner == 1) {
-    p->kernel(p->least, p->last, in + from * p->n * (int64_t)p->size, (size_t)p->n, (size_t)p->n,
-              (size_t)(to - from), out + from);
-    return;
-  }
-  while (from < to) { /* columns of one matrix at a time */
-    int64_t column = from % p->inner, columns = ifd_min_i64(p->inner - column, to - from);
-    int64_t first = from / p->inner * p->n * p->inner + column;
-    p->kernel(p->least, p->last, in + first * (int64_t)p->size, (size_t)p->inner, (size_t)p->n,
-              (size_t)columns, out + from);
-    from += columns;
+  for (int64_t some, at; from < to; from += some) {
+    some = ifd_columns_of(from, to, p->n, p->inner, &at);
+    p->kernel(p->least, p->last, in + (size_t)at * p->size, stride, (size_t)p->n, (size_t)some, out + from);
   }
 }
 

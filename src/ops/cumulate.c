@@ -86,14 +86,14 @@ typedef struct fold_params {
 
 static void run_folds(const void *params, const ifd_args *args, int task) {
   const fold_params *p = params;
+  const size_t stride = (size_t)(p->inner == 1 ? p->n : p->inner);
   int64_t from, to;
   ifd_rows_of(&p->lines, task, &from, &to);
-  for (int64_t some; from < to; from += some) { /* rows, or columns of one matrix at a time */
-    int64_t column = from % p->inner;
-    some = p->inner == 1 ? to - from : ifd_min_i64(p->inner - column, to - from);
-    size_t at = (size_t)(from / p->inner * p->n * p->inner + column) * p->size;
-    p->fold((const char *)args->in[0] + at, (char *)args->out[0] + at,
-            (size_t)(p->inner == 1 ? p->n : p->inner), (size_t)p->n, (size_t)some, p->reverse, p->exclusive);
+  for (int64_t some, at; from < to; from += some) {
+    some = ifd_columns_of(from, to, p->n, p->inner, &at);
+    const size_t byte = (size_t)at * p->size;
+    p->fold((const char *)args->in[0] + byte, (char *)args->out[0] + byte, stride, (size_t)p->n, (size_t)some,
+            p->reverse, p->exclusive);
   }
 }
 

@@ -235,16 +235,15 @@ static void run_stage(const void *params, const ifd_args *args, int task) {
       s->kernels->rows(s->op, (const float *)x, (size_t)s->n, (size_t)(to - from), (size_t)s->n, (float *)y);
     return;
   }
-  while (from < to) { /* columns of one matrix at a time */
-    int64_t column = from % s->inner, columns = ifd_min_i64(s->inner - column, to - from);
-    const char *x = in + (size_t)(from / s->inner * s->n * s->inner + column) * s->size;
+  for (int64_t columns, at; from < to; from += columns) {
+    columns = ifd_columns_of(from, to, s->n, s->inner, &at);
+    const char *x = in + (size_t)at * s->size;
     char *y = out + (size_t)from * s->size;
     if (s->plain)
       s->plain(x, (size_t)s->inner, (size_t)s->n, (size_t)columns, y);
     else
       s->kernels->columns(s->op, (const float *)x, (size_t)s->inner, (size_t)s->n, (size_t)columns,
                           (float *)y);
-    from += columns;
   }
 }
 

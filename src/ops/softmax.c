@@ -152,11 +152,9 @@ static void run_softmax(const void *params, const ifd_args *args, int task) {
                      (size_t)p->n);
     return;
   }
-  while (from < to) { /* columns of one matrix at a time */
-    int64_t column = from % p->inner, columns = ifd_min_i64(p->inner - column, to - from);
-    int64_t at = from / p->inner * p->n * p->inner + column;
+  for (int64_t columns, at; from < to; from += columns) {
+    columns = ifd_columns_of(from, to, p->n, p->inner, &at);
     p->kernels->columns(p->log, in + at, out + at, (size_t)p->inner, (size_t)p->n, (size_t)columns);
-    from += columns;
   }
 }
 
@@ -263,12 +261,9 @@ static void run_lines(const void *params, const ifd_args *args, int task) {
   const line_params *p = params;
   int64_t from, to;
   ifd_rows_of(&p->lines, task, &from, &to);
-  while (from < to) { /* columns of one matrix at a time */
-    int64_t column = from % p->inner, count = ifd_min_i64(LINES, to - from);
-    if (p->inner > 1) count = ifd_min_i64(count, p->inner - column);
-    int64_t at = from / p->inner * p->n * p->inner + column;
-    p->run(p, (const float *)args->in[0] + at, (float *)args->out[0] + at, count);
-    from += count;
+  for (int64_t some, at; from < to; from += some) {
+    some = ifd_min_i64(LINES, ifd_columns_of(from, to, p->n, p->inner, &at));
+    p->run(p, (const float *)args->in[0] + at, (float *)args->out[0] + at, some);
   }
 }
 

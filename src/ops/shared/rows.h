@@ -25,6 +25,13 @@ static inline void ifd_rows_of(const ifd_rows *r, int task, int64_t *from, int64
   *from = task * r->step;
   *to = ifd_min_i64(*from + r->step, r->n);
 }
+/* Of columns [from, to) of matrices [n][inner] how many a call takes: those of one matrix, or, of a row each,
+ * all. The first begins at element *at. */
+static inline int64_t ifd_columns_of(int64_t from, int64_t to, int64_t n, int64_t inner, int64_t *at) {
+  const int64_t column = from % inner;
+  *at = from / inner * n * inner + column;
+  return inner == 1 ? to - from : ifd_min_i64(inner - column, to - from);
+}
 /* Adds the launch, without scratch; `rows` is the one in the parameters. */
 static inline ifd_status ifd_lower_rows(ifd_lower *x, ifd_kernel run, const void *params, size_t params_size,
                                         const ifd_rows *rows) {
