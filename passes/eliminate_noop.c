@@ -1,8 +1,8 @@
 #include "pass/pass.h"
 
 /* Operators whose output is their input: Cast to the same type, Reshape and Expand to the same shape,
- * Transpose in order, Slice of all, Pad by nothing, Concat of one, Add of 0, Mul by 1 … Each is decided from
- * types and constants, never from declared shapes. */
+ * Transpose in order, Slice of all, Pad by nothing, Resize to the same size, Concat of one, Add of 0, Mul by
+ * 1 … Each is decided from types and constants, never from declared shapes. */
 
 static ifd_status forward(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_replace(rw, node->outputs[0], node->inputs[0]);
@@ -47,6 +47,17 @@ static ifd_status pad(ifd_rewrite *rw, ifd_node *node) {
   return ifd_rw_is_filled_with(rw, ifd_node_input(node, 1), 0) ? forward(rw, node) : IFD_OK;
 }
 
+/* Scales of 1, or the sizes that are there, which no policy changes: every place reads itself. Sizes that
+ * scales of another number come to are no such thing. */
+static ifd_status resize(ifd_rewrite *rw, ifd_node *node) {
+  int scales = node->opset < 11 ? 1 : 2;
+  bool sizes = scales == 2 && ifd_node_has_input(node, 3);
+  if (ifd_node_string_is(node, "coordinate_transformation_mode", "half_pixel", "tf_crop_and_resize") ||
+      !ifd_node_string_is(node, "keep_aspect_ratio_policy", "stretch", "stretch"))
+    return IFD_OK;
+  return sizes || ifd_rw_is_filled_with(rw, ifd_node_input(node, scales), 1) ? reshape(rw, node) : IFD_OK;
+}
+
 static ifd_status single(ifd_rewrite *rw, ifd_node *node) {
   return node->n_inputs == 1 && node->inputs[0] ? forward(rw, node) : IFD_OK;
 }
@@ -77,6 +88,7 @@ const ifd_pass ifd_pass_eliminate_noop = {
                                 {"Transpose", IFD_EXACT, transpose},
                                 {"Slice", IFD_EXACT, slice},
                                 {"Pad", IFD_EXACT, pad},
+                                {"Resize Upsample", IFD_EXACT, resize},
                                 {"Concat Sum Max Min Mean", IFD_EXACT, single},
                                 {"Add Sub Mul Div Pow", IFD_EXACT, neutral},
                                 {"Relu Abs Ceil Floor Round Sign", IFD_EXACT, idempotent},

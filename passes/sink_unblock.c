@@ -64,6 +64,28 @@ static ifd_status sink(ifd_rewrite *rw, ifd_node *node) {
   return ifd_unblock_replace(rw, node->outputs[0], moved->outputs[0], channels);
 }
 
+/* What moves elements, for one reader alone. */
+static ifd_node *mover_of(const ifd_value *v) {
+  ifd_node *mover = ifd_value_only_reader(v) ? v->producer : NULL;
+  bool moves = mover && (ifd_node_is(mover, "Reshape") || ifd_node_is(mover, "Transpose") ||
+                         ifd_rw_is_own(mover, "UnblockLast"));
+  return moves ? mover : NULL;
+}
+
+/* Behind what only moves elements of a blocked image: f(Reshape(Unblock(x))) = Reshape(f(Unblock(x))). */
+static ifd_status sink_behind(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *mover = node->n_inputs == 1 ? mover_of(node->inputs[0]) : NULL, *moved, *after;
+  const ifd_node *first = mover;
+  ifd_value *inputs[2] = {NULL};
+  while (first && !ifd_rw_is_own(first, "UnblockLast") && !ifd_rw_own_producer(first->inputs[0], "Unblock"))
+    first = mover_of(first->inputs[0]);
+  if (!first) return IFD_OK;
+  TRY(ifd_rw_add_like(rw, &moved, node, mover->inputs, 1));
+  inputs[0] = moved->outputs[0], inputs[1] = ifd_node_input(mover, 1);
+  TRY(ifd_rw_add_like(rw, &after, mover, inputs, mover->n_inputs));
+  return ifd_rw_replace(rw, node->outputs[0], after->outputs[0]);
+}
+
 /* By one number that leaves zeros and whatever lies beyond the channels finite. */
 static ifd_status sink_by_number(ifd_rewrite *rw, ifd_node *node) {
   double x;
@@ -221,6 +243,7 @@ const ifd_pass ifd_pass_sink_unblock = {
     .summary = "works on elements of blocked images as they are",
     .phase = IFD_PHASE_PLAN,
     .rules = (const ifd_rule[]){{elementwise, IFD_EXACT, sink},
+                                {elementwise, IFD_EXACT, sink_behind},
                                 {"Div Pow", IFD_EXACT, sink_by_number},
                                 {"Concat", IFD_EXACT, sink_concat},
                                 {"Slice", IFD_EXACT, sink_slice},

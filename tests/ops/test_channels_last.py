@@ -23,6 +23,33 @@ def test_between(image, channels):
     check(n, y, {"Relu": 1, "BlockLast": 1, "Conv": 1, "UnblockLast": 1, "MatMul": 1})
 
 
+def viewed(n, x, *shape):
+    n.weights.append(numpy_helper.from_array(np.array(shape, np.int64), f"{n.n}_shape"))
+    return n.node("Reshape", [x, n.weights[-1].name])
+
+
+@pytest.mark.parametrize("act", [None, "Gelu", "Tanh"])
+@pytest.mark.parametrize("channels", [16, 37])
+def test_pixels_as_one_axis(channels, act):
+    """Between products, whose rows are the pixels; an activation behind is the convolution's."""
+    n = Mlp(np.random.default_rng(channels), [2, 6 * 7, channels])
+    n.opset = 20
+    x = viewed(n, n.node("Transpose", [n.relu("x")], perm=[0, 2, 1]), 0, channels, 6, 7)
+    y = viewed(n, n.conv(x, channels + 5, channels, 3, 3, pads=[1] * 4), 2, channels + 5, -1)
+    y = n.node("Transpose", [y], perm=[0, 2, 1])
+    y = n.linear(n.node(act, [y]) if act else y, channels + 5, 11)
+    check(n, y, {"Relu": 1, "BlockLast": 1, "Conv": 1, "UnblockLast": 1, "MatMul": 1})
+
+
+def test_pixels_of_other_channels():
+    """A Reshape that mixes channels and pixels stays where it is."""
+    n = Mlp(np.random.default_rng(5), [2, 40, 16])
+    x = viewed(n, n.node("Transpose", [n.relu("x")], perm=[0, 2, 1]), 0, 32, 4, 5)
+    y = viewed(n, n.conv(x, 32, 32, 3, 3, pads=[1] * 4), 2, 16, -1)
+    y = n.node("Tanh", [n.node("Transpose", [y], perm=[0, 2, 1])])
+    check(n, y, {"Relu": 1, "Transpose": 2, "Block": 1, "Conv": 1, "Unblock": 1})
+
+
 def test_other_orders():
     """Another permutation stays a Transpose."""
     n = Mlp(np.random.default_rng(9), [2, 8, 5, 24])
