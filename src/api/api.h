@@ -15,7 +15,6 @@ struct infold_model {
   ifd_budget budget;
   ifd_model *ir;
   infold_model *source;
-  size_t half_memory; /* half of what this process could hold when the model was read: the most by default */
 };
 
 struct infold_report {
@@ -56,7 +55,7 @@ struct infold_session {
   IFD_VEC(ifd_weight) weights; /* of ready, by address */
   ifd_budget *budget;          /* lives as long as the session's results */
   infold_session_options options;
-  size_t base_limit, most_memory; /* the default limit without inputs, and with any */
+  size_t base_limit; /* without inputs */
   ifd_program *program;
   infold_pool *pool;
   char **input_types, **output_types;
@@ -91,16 +90,21 @@ ifd_status ifd_api_text(ifd_error *err, char **out, const char *text);
 /* First in functions that compute: the default floating-point environment (rounding to nearest, subnormals
  * kept, no traps) until they return, then the caller's again, flags included. */
 #define IFD_API_COMPUTES __attribute__((cleanup(ifd_fenv_leave))) ifd_fenv callers_ = ifd_fenv_enter()
-/* The limit that was asked for, or the default (see infold.h) where that is 0, before there are inputs. */
+/* The limit that was asked for, or, where that is 0, what the machine allows. */
+ifd_budget ifd_api_limited(size_t asked);
+/* The limit that was asked for, or the default (see infold.h) where that is 0, before there are inputs; the
+ * machine's aside. */
 size_t ifd_api_memory_limit(size_t asked, const infold_model *model);
+/* The largest input that is made up for a session. */
+size_t ifd_api_input_limit(const infold_session *s);
 /* Says in the error when memory ran out for the budget's limit; returns the status. */
-ifd_status ifd_api_name_limit(ifd_error *err, ifd_status status, const ifd_budget *budget);
-/* A deep copy whose constants are borrowed from `model`, which it keeps alive. */
-ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory);
+ifd_status ifd_api_name_limit(ifd_error *err, ifd_status status, ifd_budget *budget);
+/* A deep copy whose constants are borrowed from `model`, which it keeps alive, under the limits of `like`. */
+ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model,
+                         const ifd_budget *like);
 /* The same for a model that will be written: where the source has external data, large new weights are kept
  * in a file, too. */
-ifd_status ifd_api_clone_to_write(ifd_error *err, infold_model **out, const infold_model *model,
-                                  size_t max_memory);
+ifd_status ifd_api_clone_to_write(ifd_error *err, infold_model **out, const infold_model *model);
 /* Whether the model, or what it is a copy of, was read with external data. */
 bool ifd_api_has_external_data(const infold_model *model);
 infold_model *ifd_api_ref(const infold_model *model);

@@ -145,7 +145,7 @@ static ifd_status ask_optimizer(ifd_error *err, ifd_doctor *doctor, const infold
   ifd_arena_init(&scratch, NULL);
   ifd_arena_init(&report.arena, NULL);
   ifd_arena_init(&untrained.arena, NULL);
-  ifd_status status = ifd_api_clone(err, &copy, model, model->budget.limit);
+  ifd_status status = ifd_api_clone(err, &copy, model, &model->budget);
   if (status == IFD_OK) status = ifd_optimize(err, copy->ir, &options, &report);
   if (status == IFD_OK) status = ifd_api_untrain(err, &repaired, &untrained, model);
   if (status == IFD_OK) status = find_outcomes(&o, copy, &scratch, &report, &untrained);
@@ -168,7 +168,7 @@ static ifd_status fold(ifd_error *err, infold_model **out, const infold_model *m
   ifd_optimize_options options = {.only = passes, .max_rewrites = -1, .grow = true};
   ifd_optimize_report report = {0};
   ifd_arena_init(&report.arena, NULL);
-  ifd_status status = ifd_api_clone(err, out, model, model->budget.limit);
+  ifd_status status = ifd_api_clone(err, out, model, &model->budget);
   if (status == IFD_OK) status = ifd_optimize(err, (*out)->ir, &options, &report);
   ifd_arena_free(&report.arena);
   return status;

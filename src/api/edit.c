@@ -61,7 +61,7 @@ static ifd_status declare_from(ifd_error *err, ifd_model *ir, ifd_model *copy) {
 static ifd_status declare_calls(ifd_error *err, infold_model *model) {
   infold_model *copy;
   if (!model->ir->functions.n) return IFD_OK;
-  TRY(ifd_api_clone(err, &copy, model, model->budget.limit));
+  TRY(ifd_api_clone(err, &copy, model, &model->budget));
   ifd_status status = declare_from(err, model->ir, copy->ir);
   infold_destroy_model(copy);
   return status;

@@ -116,7 +116,7 @@ static ifd_status make_of_type(ifd_error *err, ifd_datum *out, const infold_sess
     shape.dim[i] = ifd_dim_is_number(t->dims[i])          ? t->dims[i]
                    : ifd_api_is_batch(s->model->ir, t, i) ? batch
                                                           : size;
-  return ifd_api_make_tensor(err, out, t->dtype, &shape, how, seed, s->base_limit);
+  return ifd_api_make_tensor(err, out, t->dtype, &shape, how, seed, ifd_api_input_limit(s));
 }
 
 static ifd_status make_value(ifd_error *err, infold_value **out, const infold_session *s, int input,

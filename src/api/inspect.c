@@ -14,7 +14,7 @@ static ifd_status inspect(ifd_error *err, FILE *to, const void *of, const char *
   infold_model *copy;
   ifd_survey *survey;
   ifd_arena arena;
-  TRY(ifd_api_clone(err, &copy, model, model->budget.limit));
+  TRY(ifd_api_clone(err, &copy, model, &model->budget));
   ifd_arena_init(&arena, NULL);
   ifd_status status = ifd_survey_new(err, &survey, copy->ir, &arena);
   if (status == IFD_OK) status = ifd_survey_print(survey, what, to, width);

@@ -35,7 +35,7 @@ static ifd_status create(ifd_error *err, infold_session *s) {
   infold_session_options options = s->options;
   infold_model *model;
   infold_error failed;
-  TRY(ifd_api_clone(err, &model, s->model, s->budget->limit));
+  TRY(ifd_api_clone(err, &model, s->model, s->budget));
   loosening l = {err, model->ir};
   ifd_status status = ifd_graph_visit(model->ir->graph, loosen_graph, &l);
   if (status == IFD_OK) status = ifd_api_infer(err, model->ir);

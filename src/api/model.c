@@ -1,6 +1,5 @@
 #include "api/api.h"
 
-#include "base/os.h"
 #include "io/onnx_read.h"
 #include "io/onnx_write.h"
 #include "ir/clone.h"
@@ -50,16 +49,19 @@ static ifd_status add_constants(ifd_graph *graph, void *bytes) {
 }
 
 size_t ifd_api_memory_limit(size_t asked, const infold_model *model) {
-  size_t weights = 0, half = model->half_memory;
+  size_t weights = 0;
   if (asked) return asked;
-  if (ifd_graph_visit(model->ir->graph, add_constants, &weights) != IFD_OK || weights > half) return half;
-  size_t enough = ((size_t)2 << 30) + 8 * weights;
-  return enough < half ? enough : half;
+  if (ifd_graph_visit(model->ir->graph, add_constants, &weights) != IFD_OK || weights > SIZE_MAX / 16)
+    return SIZE_MAX / 2;
+  return ((size_t)2 << 30) + 8 * weights;
 }
 
-ifd_status ifd_api_name_limit(ifd_error *err, ifd_status status, const ifd_budget *budget) {
+ifd_budget ifd_api_limited(size_t asked) { return (ifd_budget){.limit = asked, .of_machine = !asked}; }
+
+ifd_status ifd_api_name_limit(ifd_error *err, ifd_status status, ifd_budget *budget) {
   if (status == IFD_NO_MEMORY && budget->was_exceeded)
-    snprintf(err->text, sizeof err->text, "it takes more memory than its limit of %zu bytes", budget->limit);
+    snprintf(err->text, sizeof err->text, "it takes more memory than its limit of %zu bytes",
+             ifd_budget_most(budget));
   return status;
 }
 
@@ -76,13 +78,11 @@ void infold_destroy_model(infold_model *model) {
   free(model);
 }
 
-/* max_memory: 0 for the most by default. The machine is asked once for a model and what is made of it. */
-static ifd_status create(ifd_error *err, infold_model **out, const infold_model *source, size_t max_memory) {
+static ifd_status create(ifd_error *err, infold_model **out, const ifd_budget *like) {
   infold_model *m = calloc(1, sizeof *m);
   EXPECT(err, m, NO_MEMORY, "out of memory");
   m->refs = 1;
-  m->half_memory = source ? source->half_memory : ifd_memory_size() / 2;
-  m->budget.limit = max_memory ? max_memory : m->half_memory;
+  ifd_budget_limit_like(&m->budget, like);
   *out = m;
   return IFD_OK;
 }
@@ -129,7 +129,8 @@ static infold_status load(infold_error *to, infold_model **out, const char *path
   *out = NULL;
   size_t max_memory = options ? options->max_memory : 0;
   ifd_read_options read = {.allow_links = options && options->allow_links, .directory = folder};
-  ifd_status status = create(&err, &m, NULL, max_memory);
+  ifd_budget limited = ifd_api_limited(max_memory);
+  ifd_status status = create(&err, &m, &limited);
   if (status == IFD_OK)
     status = path ? ifd_onnx_read_file(&err, &m->ir, path, &read, &m->budget)
                   : ifd_onnx_read_memory(&err, &m->ir, bytes, len, &read, &m->budget);
@@ -152,7 +153,8 @@ infold_status infold_parse_model(infold_error *to, infold_model **out, const cha
   ifd_error err = {0};
   infold_model *m = NULL;
   *out = NULL;
-  ifd_status status = create(&err, &m, NULL, 0);
+  ifd_budget limited = ifd_api_limited(0);
+  ifd_status status = create(&err, &m, &limited);
   if (status == IFD_OK) status = ifd_text_parse(&err, &m->ir, text, len, &m->budget);
   return finish(to, &err, out, m, NULL, 0, status);
 }
@@ -181,10 +183,10 @@ bool ifd_api_has_external_data(const infold_model *model) {
   return ifd_onnx_file(model->ir, 1, &location, &data, &len);
 }
 
-static ifd_status make_copy(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory,
-                            bool spills) {
+static ifd_status make_copy(ifd_error *err, infold_model **out, const infold_model *model,
+                            const ifd_budget *like, bool spills) {
   infold_model *m;
-  TRY(create(err, &m, model, max_memory));
+  TRY(create(err, &m, like));
   m->budget.spills = spills;
   ifd_status status = ifd_model_clone(err, &m->ir, model->ir, &m->budget);
   if (status == IFD_OK) {
@@ -195,11 +197,11 @@ static ifd_status make_copy(ifd_error *err, infold_model **out, const infold_mod
   return status;
 }
 
-ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model, size_t max_memory) {
-  return make_copy(err, out, model, max_memory, false);
+ifd_status ifd_api_clone(ifd_error *err, infold_model **out, const infold_model *model,
+                         const ifd_budget *like) {
+  return make_copy(err, out, model, like, false);
 }
 
-ifd_status ifd_api_clone_to_write(ifd_error *err, infold_model **out, const infold_model *model,
-                                  size_t max_memory) {
-  return make_copy(err, out, model, max_memory, ifd_api_has_external_data(model));
+ifd_status ifd_api_clone_to_write(ifd_error *err, infold_model **out, const infold_model *model) {
+  return make_copy(err, out, model, &model->budget, ifd_api_has_external_data(model));
 }

@@ -28,7 +28,7 @@ static ifd_status try_loan(ifd_error *err, infold_model **after, ifd_optimize_re
   ifd_optimize_report second = {0};
   ifd_error refused = {0};
   infold_model *tried;
-  TRY(ifd_api_clone_to_write(err, &tried, *after, (*after)->budget.limit));
+  TRY(ifd_api_clone_to_write(err, &tried, *after));
   ifd_arena_init(&second.arena, NULL);
   options.loan = report->bytes_before + LEAST;
   ifd_status status = ifd_optimize(&refused, tried->ir, &options, &second);
@@ -84,7 +84,7 @@ static ifd_status run(ifd_error *err, infold_model **out, infold_report **out_re
     status = ifd_api_untrain(err, &report->before, &report->untrained, model);
   else
     report->before = ifd_api_ref(model);
-  if (status == IFD_OK) status = ifd_api_clone_to_write(err, &after, report->before, model->budget.limit);
+  if (status == IFD_OK) status = ifd_api_clone_to_write(err, &after, report->before);
   if (status == IFD_OK) {
     report->after = after;
     if (options->raise_opset) status = ifd_raise_opset(err, after->ir, options->raise_opset);

@@ -16,7 +16,7 @@ typedef struct comparison {
 } comparison;
 
 static ifd_status survey(comparison *c, int which, const infold_model *model, ifd_survey **out) {
-  TRY(ifd_api_clone(c->err, &c->copies[which], model, model->budget.limit));
+  TRY(ifd_api_clone(c->err, &c->copies[which], model, &model->budget));
   return ifd_survey_new(c->err, out, c->copies[which]->ir, &c->arena);
 }
 

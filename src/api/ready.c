@@ -47,7 +47,7 @@ static ifd_status optimize(ifd_error *err, ifd_model *model, infold_session *s) 
 }
 
 static ifd_status make(ifd_error *err, infold_model **out, infold_session *s) {
-  TRY(ifd_api_clone(err, out, s->model, s->budget->limit));
+  TRY(ifd_api_clone(err, out, s->model, s->budget));
   return optimize(err, (*out)->ir, s);
 }
 

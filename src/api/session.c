@@ -91,8 +91,8 @@ infold_status infold_create_session(infold_error *to, infold_session **out, cons
   if (options) s->options = *options;
   s->model = ifd_api_ref(model);
   s->base_limit = ifd_api_memory_limit(s->options.max_memory, model);
-  s->most_memory = s->options.max_memory ? s->options.max_memory : model->half_memory;
   s->budget = ifd_budget_create(s->base_limit);
+  if (s->budget) s->budget->of_machine = !s->options.max_memory;
   ifd_arena_init(&s->arena, s->budget);
   ifd_arena_init(&s->profile.arena, NULL);
   pthread_mutex_init(&s->lock, NULL);
@@ -328,9 +328,15 @@ static ifd_status run_program(ifd_error *err, infold_session *s, const ifd_datum
 /* What a caller brings may be worked on: the default limit is for what a file asks. */
 static void allow_for_inputs(infold_session *s, const ifd_datum *inputs, int n) {
   size_t limit = s->base_limit;
+  if (s->options.max_memory) return;
   for (int i = 0; i < n; i++)
     if (inputs[i].kind == IFD_KIND_TENSOR) limit += 64 * ifd_tensor_bytes(&inputs[i].tensor);
-  ifd_budget_raise(s->budget, limit < s->most_memory ? limit : s->most_memory);
+  ifd_budget_raise(s->budget, limit);
+}
+
+size_t ifd_api_input_limit(const infold_session *s) {
+  size_t most = ifd_budget_most(s->budget);
+  return s->base_limit < most ? s->base_limit : most;
 }
 
 /* A run of inputs that contradict names of dimensions: what that says is the error if they do not fit without

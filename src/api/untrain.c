@@ -12,7 +12,7 @@ ifd_status ifd_api_untrain(ifd_error *err, infold_model **out, ifd_optimize_repo
   ifd_optimize_options options = {.only = passes, .max_rewrites = -1, .grow = true, .provenance = true};
   infold_model *copy;
   *out = NULL;
-  TRY(ifd_api_clone(err, &copy, model, model->budget.limit));
+  TRY(ifd_api_clone(err, &copy, model, &model->budget));
   ifd_status status = ifd_optimize(err, copy->ir, &options, report);
   if (status == IFD_OK)
     *out = copy;

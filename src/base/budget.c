@@ -3,7 +3,8 @@
 #include "base/os.h"
 #include <stdlib.h>
 
-enum { LEAST_KEPT = 4096, ROUNDS_KEPT = 4, LEAST_SPILLED = 1 << 20 };
+/* Asking what the machine allows is some dozen system calls: a tenth and more of a small session. */
+enum { LEAST_KEPT = 4096, ROUNDS_KEPT = 4, LEAST_SPILLED = 1 << 20, LEAST_ASKED = 1 << 24 };
 
 /* A freed block; it lies in the block itself. */
 typedef struct ifd_kept {
@@ -107,10 +108,22 @@ static bool injected_failure(ifd_budget *b) {
   return true;
 }
 
+size_t ifd_budget_most(ifd_budget *b) {
+  size_t limit = atomic_load_explicit(&b->limit, memory_order_relaxed), half = atomic_load(&b->half);
+  if (!limit) limit = SIZE_MAX;
+  if (!b->of_machine) return limit;
+  if (!half) atomic_store(&b->half, half = ifd_memory_size() / 2);
+  return half < limit ? half : limit;
+}
+
+static bool exceeds(ifd_budget *b, size_t used) {
+  size_t limit = atomic_load_explicit(&b->limit, memory_order_relaxed);
+  return (limit && used > limit) || (used > LEAST_ASKED && used > ifd_budget_most(b));
+}
+
 static bool count(ifd_budget *b, size_t size) {
   size_t used = atomic_fetch_add(&b->used, size) + size;
-  size_t limit = atomic_load_explicit(&b->limit, memory_order_relaxed);
-  if (limit && used > limit) {
+  if (exceeds(b, used)) {
     atomic_fetch_sub(&b->used, size);
     atomic_store(&b->was_exceeded, true);
     return false;
@@ -159,6 +172,12 @@ void ifd_budget_free(ifd_budget *budget, void *p, size_t size) {
     free(p);
     uncount(budget, size);
   }
+}
+
+void ifd_budget_limit_like(ifd_budget *b, const ifd_budget *other) {
+  b->limit = atomic_load(&other->limit);
+  b->of_machine = other->of_machine;
+  b->half = atomic_load(&other->half);
 }
 
 void ifd_budget_raise(ifd_budget *b, size_t limit) {

@@ -17,6 +17,8 @@ enum { IFD_BUDGET_BUCKETS = 64 };
 
 typedef struct ifd_budget {
   size_t limit;              /* bytes; 0 is no limit */
+  bool of_machine;           /* nor more than half of what this process can hold, asked for when it matters */
+  _Atomic size_t half;       /* that, once it was asked for */
   _Atomic size_t used;       /* bytes held now, kept blocks included */
   _Atomic size_t peak;       /* most bytes ever held */
   _Atomic long fail_after;   /* > 0: requests until one fails; 0: never */
@@ -40,6 +42,10 @@ void ifd_budget_free(ifd_budget *budget, void *p, size_t size);
 ifd_budget *ifd_budget_create(size_t limit);
 /* The owner's end: kept blocks go, and the budget with its last block. NULL is fine. */
 void ifd_budget_close(ifd_budget *budget);
+/* Sets the limits of another one. */
+void ifd_budget_limit_like(ifd_budget *budget, const ifd_budget *other);
+/* The most bytes that it allows; SIZE_MAX is any. */
+size_t ifd_budget_most(ifd_budget *budget);
 /* Raises the limit, if it is lower. */
 void ifd_budget_raise(ifd_budget *budget, size_t limit);
 /* Says that a run ended: blocks that several runs had no use for go back to the system. */

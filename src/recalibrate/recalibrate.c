@@ -84,7 +84,7 @@ static ifd_status write_layer(ifd_recalibration *r, infold_model *m, const ifd_s
 }
 
 static ifd_status write_layers(ifd_recalibration *r, infold_model **out) {
-  TRY(ifd_api_clone(r->err, out, r->model, r->model->budget.limit));
+  TRY(ifd_api_clone(r->err, out, r->model, &r->model->budget));
   for (int i = 0; i < r->layers.n; i++)
     if (!r->layers.v[i].skipped) TRY(write_layer(r, *out, &r->layers.v[i]));
   return IFD_OK;
@@ -103,7 +103,8 @@ static ifd_status check_options(ifd_error *err, const infold_recalibrate_options
 static ifd_status prepare(ifd_recalibration *r) {
   enum { USUAL_BATCH = 32 };
   const infold_recalibrate_options *o = r->options;
-  TRY(ifd_api_clone(r->err, &r->work, r->model, o->max_memory));
+  ifd_budget limited = ifd_api_limited(o->max_memory);
+  TRY(ifd_api_clone(r->err, &r->work, r->model, &limited));
   TRY(ifd_inline_functions(r->err, r->work->ir));
   ifd_inference inf;
   TRY(ifd_inference_init(&inf, r->err, &r->work->ir->arena, r->work->ir->dims, r->work->ir->n_values));

@@ -44,7 +44,7 @@ ifd_status ifd_recalibrate_open(ifd_recalibration *r, infold_session **out, cons
   infold_session_options options = {.threads = r->options->threads, .max_memory = r->options->max_memory};
   infold_model *part;
   infold_error e;
-  TRY(ifd_api_clone(r->err, &part, r->work, r->work->budget.limit));
+  TRY(ifd_api_clone(r->err, &part, r->work, &r->work->budget));
   ifd_status status = ifd_model_extract(r->err, part->ir, from, to);
   if (status == IFD_OK) status = ifd_api_infer(r->err, part->ir);
   if (status == IFD_OK && infold_create_session(&e, out, part, &options))

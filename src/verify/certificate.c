@@ -205,7 +205,7 @@ infold_status infold_write_certificate(infold_error *to, const infold_report *re
   ifd_error err = {0};
   ifd_arena arena;
   infold_model *saved;
-  infold_load_options load = {.allow_links = 1, .max_memory = report->before->budget.limit};
+  infold_load_options load = {.allow_links = 1, .max_memory = ifd_budget_most(&report->before->budget)};
   if (!report->evidence)
     return ifd_api_report(to, &err, NULL, ifd_error_set(&err, IFD_USAGE, "the report was not measured"));
   infold_status status = infold_load_model(to, &saved, optimized, &load);

@@ -38,7 +38,8 @@ static ifd_status find_shared(ifd_verifier *v, shared_values *out) {
 static ifd_status expose(ifd_verifier *v, infold_session **out, const infold_model *model,
                          const ifd_value *const *values, int n) {
   infold_model *copy;
-  TRY(ifd_api_clone(v->err, &copy, model, v->options->max_memory));
+  ifd_budget limited = ifd_api_limited(v->options->max_memory);
+  TRY(ifd_api_clone(v->err, &copy, model, &limited));
   ifd_graph *g = copy->ir->graph;
   for (int i = 0; i < g->outputs.n; i++) g->outputs.v[i]->n_outputs--;
   g->outputs.n = 0;

@@ -40,7 +40,7 @@ static ifd_status make_input(ifd_verifier *v, int i, const ifd_trial *trial) {
   }
   ifd_shape shape = shape_for(v, trial, i);
   ifd_datum d = {0};
-  TRY(ifd_api_make_tensor(v->err, &d, t->dtype, &shape, trial->how, seed, v->run_a->base_limit));
+  TRY(ifd_api_make_tensor(v->err, &d, t->dtype, &shape, trial->how, seed, ifd_api_input_limit(v->run_a)));
   return ifd_api_value(v->err, &v->inputs[i], &d);
 }
 

@@ -107,6 +107,26 @@ static void kept_blocks_make_room(void **state) {
   ifd_budget_close(b);
 }
 
+static void asks_the_machine_late(void **state) {
+  (void)state;
+  enum { LITTLE = 1 << 20, MUCH = 1 << 25 };
+  ifd_budget b = {.of_machine = true}, other = {.limit = MUCH / 2};
+  ifd_budget_free(&b, ifd_budget_alloc(&b, LITTLE), LITTLE);
+  assert_int_equal(b.half, 0);
+  ifd_budget_free(&b, ifd_budget_alloc(&b, MUCH), MUCH);
+  assert_true(b.half > 0);
+  assert_int_equal(ifd_budget_most(&b), b.half);
+
+  b.half = MUCH - 1;
+  assert_null(ifd_budget_alloc(&b, MUCH));
+  assert_true(b.was_exceeded);
+  ifd_budget_limit_like(&other, &b);
+  assert_int_equal(ifd_budget_most(&other), MUCH - 1);
+  other.limit = LITTLE;
+  assert_null(ifd_budget_alloc(&other, LITTLE + 1));
+  assert_int_equal(ifd_budget_most(&other), LITTLE);
+}
+
 /* AddressSanitizer sees a budget that goes too early, or never. */
 static void blocks_outlive_the_owner(void **state) {
   (void)state;
@@ -126,6 +146,7 @@ int main(void) {
       cmocka_unit_test(budget_counts_and_refuses), cmocka_unit_test(budget_fails_the_nth_and_later),
       cmocka_unit_test(large_blocks_are_whole),    cmocka_unit_test(freed_blocks_serve_again),
       cmocka_unit_test(kept_blocks_make_room),     cmocka_unit_test(blocks_outlive_the_owner),
+      cmocka_unit_test(asks_the_machine_late),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
