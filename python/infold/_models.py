@@ -4,6 +4,7 @@ Error, whose status says why: a file that is no model BAD_FILE, a name that the 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
@@ -37,22 +38,28 @@ class Edited(NamedTuple):
 # ---- to the library and back ----
 
 
+@functools.cache
+def pointers(struct: str) -> set[str]:
+    return {name for name, field in ffi.typeof(struct).fields if field.type.kind == "pointer"}
+
+
 def options(struct: str, values: Mapping[str, Any]) -> tuple[Any, list[Any]]:
     """The C structure, and what must stay as long as it: texts and lists of texts. Errors name the option."""
     made, keep = ffi.new(f"{struct} *"), []
 
     def pointer(value: Any) -> Any:
-        if value is None:
-            return ffi.NULL
         if isinstance(value, ffi.CData):
             return value
         keep.append(c_names(value) if isinstance(value, (list, tuple)) else c_text(value))
         return keep[-1]
 
-    fields = dict(ffi.typeof(struct).fields)
     for name, value in values.items():
+        is_pointer = name in pointers(struct)
         try:
-            setattr(made, name, pointer(value) if fields[name].type.kind == "pointer" else value)
+            if not is_pointer:
+                setattr(made, name, value)
+            elif value is not None:
+                setattr(made, name, pointer(value))
         except (TypeError, ValueError, OverflowError) as error:
             raise type(error)(f"{name}: {error}") from None
     return made, keep
