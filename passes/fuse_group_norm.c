@@ -1,8 +1,11 @@
 #include "pass/affine.h"
+#include "pass/foreign.h"
 
 /* InstanceNormalization of channels seen in groups, Reshape [N, G, …] before it and back behind it, and the
  * scale and shift of each channel: GroupNormalization, whose scale and bias are those of channels since
  * version 21. (Wu, He: Group Normalization, 2018.) */
+
+enum { SCALES_CHANNELS = 21 };
 
 typedef struct groups {
   const ifd_node *norm;
@@ -44,6 +47,7 @@ static ifd_status build(ifd_rewrite *rw, ifd_node *last, const groups *g, const 
   TRY(ifd_affine_add_vector(rw, &inputs[1], dtype, scale, g->channels, "scale"));
   TRY(ifd_affine_add_vector(rw, &inputs[2], dtype, bias, g->channels, "bias"));
   TRY(ifd_rw_add_node(rw, &node, "GroupNormalization", inputs, 3, 1));
+  ifd_foreign_raise(node, SCALES_CHANNELS);
   TRY(ifd_node_set_int(err, node, "num_groups", g->n));
   TRY(ifd_node_set_float(err, node, "epsilon", ifd_node_float(g->norm, "epsilon", 1e-5f)));
   node->name = g->norm->name;
@@ -71,7 +75,7 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *last) {
   bool goes_on;
   if (!ifd_node_is(last, "Reshape")) TRY(ifd_affine_chain(rw, last, &f, &why));
   if (!f.n || !groups_of(rw, f.x, &g)) return IFD_OK;
-  if (last->opset < 21)
+  if (last->opset < SCALES_CHANNELS && !ifd_rw_for_running(rw))
     return ifd_rw_refuse(rw, "it is GroupNormalization, an operator since opset 21 (--raise-opset)");
   if (f.n > 1 && (f.axis != 1 || f.n != g.channels))
     return ifd_rw_refuse(rw, "it runs along another axis than channels");

@@ -2,6 +2,7 @@
 import numpy as np
 import onnx.parser
 import pytest
+from onnx import numpy_helper
 
 from nodes import REFERENCE, Nodes, refuses, versions_of
 from test_control import run
@@ -133,6 +134,21 @@ def test_norm_between_convolutions(opset, channels, groups):
     y = n.relu(n.node(norm, [y, n.constant(channels), n.constant(channels)], epsilon=.01, **more))
     y = n.conv(y, channels, channels, 1, 1)
     check(n, y, {"Relu": 2, "Block": 1, "Conv": 2, "GroupNormalization": 1, "Unblock": 1})
+
+
+@pytest.mark.parametrize("channels,groups", [(16, 4), (40, 1)])
+@pytest.mark.parametrize("affine", [False, True])
+def test_group_norm_written_out(channels, groups, affine):
+    """As PyTorch writes it before opset 21: sessions take the operator all the same."""
+    n = Mlp(np.random.default_rng(channels), [2, channels, 5, 7])
+    n.opset = 17
+    x = n.conv(n.relu("x"), channels, channels, 3, 3, pads=[1] * 4)
+    n.weights += [numpy_helper.from_array(np.array(v), name) for name, v in (("parts", [0, groups, -1]), ("whole", [2, channels, 5, 7]))]
+    y = n.node("InstanceNormalization", [n.node("Reshape", [x, "parts"]), n.number(1, (groups,)), n.number(0, (groups,))])
+    y = n.node("Reshape", [y, "whole"])
+    if affine:
+        y = n.node("Add", [n.node("Mul", [y, n.constant(channels, 1, 1)]), n.constant(channels, 1, 1)])
+    check(n, n.conv(y, channels, channels, 1, 1), {"Relu": 1, "Block": 1, "Conv": 2, "GroupNormalization": 1, "Unblock": 1})
 
 
 # BatchNormalization at the versions that are no longer written, amid the nodes that are fused with it.
