@@ -37,9 +37,12 @@ IFD_INLINE v16 v16_load_n(const ifd_float_anywhere *p, int n) {
   return _mm512_maskz_loadu_ps(m16_first(n), p);
 }
 IFD_INLINE void v16_store_n(float *p, v16 a, int n) { _mm512_mask_storeu_ps(p, m16_first(n), a); }
-/* the lanes of the mask alone: zeros for the others; the others are left alone */
+/* the lanes of the mask alone: zeros for the others */
 IFD_INLINE v16 v16_load_lanes(const float *p, m16 m) { return _mm512_maskz_loadu_ps(m, p); }
-IFD_INLINE void v16_store_lanes(float *p, v16 a, m16 m) { _mm512_mask_storeu_ps(p, m, a); }
+/* lanes [from, end) alone */
+IFD_INLINE void v16_store_range(float *p, v16 a, int from, int end) {
+  _mm512_mask_storeu_ps(p, (m16)(m16_first(end) & ~m16_first(from)), a);
+}
 /* lane k is p[i[k]] where the mask has it, else 0 */
 IFD_INLINE v16 v16_gather_lanes(const float *p, i16 i, m16 m) {
   return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), m, i, p, 4);
@@ -170,16 +173,16 @@ IFD_INLINE v16 v16_load_lanes(const float *p, m16 m) {
   return (v16){_mm256_maskload_ps(p, _mm256_castps_si256(m.l)),
                _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.h))};
 }
-IFD_INLINE void ifd_store8_lanes(float *p, __m256 a, __m256 m) {
-  const int some = _mm256_movemask_ps(m);
-  if (some == 0xff)
+IFD_INLINE void ifd_store8_range(float *p, __m256 a, int from, int end) {
+  const __m256i at = _mm256_add_epi32(_mm256_set1_epi32(from), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  if (end - from >= 8)
     _mm256_storeu_ps(p, a);
-  else if (some)
-    _mm256_maskstore_ps(p, _mm256_castps_si256(m), a);
+  else if (end > from)
+    ifd_store_below8(p + from, _mm256_permutevar8x32_ps(a, at), end - from);
 }
-IFD_INLINE void v16_store_lanes(float *p, v16 a, m16 m) {
-  ifd_store8_lanes(p, a.l, m.l);
-  ifd_store8_lanes(p + 8, a.h, m.h);
+IFD_INLINE void v16_store_range(float *p, v16 a, int from, int end) {
+  ifd_store8_range(p, a.l, from, end < 8 ? end : 8);
+  ifd_store8_range(p + 8, a.h, from > 8 ? from - 8 : 0, end - 8);
 }
 IFD_INLINE v16 v16_gather_lanes(const float *p, i16 i, m16 m) {
   return (v16){_mm256_mask_i32gather_ps(_mm256_setzero_ps(), p, i.l, m.l, 4),
@@ -295,9 +298,8 @@ IFD_INLINE void v16_store_n(float *p, v16 a, int n) {
   for (int k = 0; k < n && k < 16; k++) p[k] = a.f[k];
 }
 IFD_INLINE v16 v16_load_lanes(const float *p, m16 m) { LANES_(v16, f, m.b[k] ? p[k] : 0); }
-IFD_INLINE void v16_store_lanes(float *p, v16 a, m16 m) {
-  for (int k = 0; k < 16; k++)
-    if (m.b[k]) p[k] = a.f[k];
+IFD_INLINE void v16_store_range(float *p, v16 a, int from, int end) {
+  for (int k = from; k < end; k++) p[k] = a.f[k];
 }
 IFD_INLINE v16 v16_gather_lanes(const float *p, i16 i, m16 m) { LANES_(v16, f, m.b[k] ? p[i.i[k]] : 0); }
 IFD_INLINE v16 v16_add(v16 a, v16 b) { LANES_(v16, f, a.f[k] + b.f[k]); }

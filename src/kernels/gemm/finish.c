@@ -13,9 +13,9 @@ IFD_INLINE void finish(const ifd_k_act act, const ifd_k_epilogue *epilogue, cons
   for (int64_t j = 0; j < t->n_cols; j += 16) {
     int n = t->n_cols - j < 16 ? (int)(t->n_cols - j) : 16;
     v16 bias = t->bias ? v16_load_n(t->bias + j, n) : v16_zero();
-    m16 given = m16_first(n), there = t->fill ? m16_first(16) : given;
-    if (j == 0) there = m16_andnot(there, m16_first((int)t->skip));
-    bool whole = n == 16 && (j > 0 || t->skip == 0);
+    const m16 given = m16_first(n);
+    const int from = j == 0 ? (int)t->skip : 0, end = t->fill ? 16 : n;
+    bool whole = n == 16 && from == 0;
     for (int64_t i = 0; i < t->n_rows; i++) {
       const float *sums = t->sums + i * t->sums_rs + j / 16 * t->sums_vs;
       v16 v = n == 16 ? v16_load(sums) : v16_load_n(sums, n);
@@ -32,7 +32,7 @@ IFD_INLINE void finish(const ifd_k_act act, const ifd_k_epilogue *epilogue, cons
       if (whole)
         v16_store(y, v);
       else
-        v16_store_lanes(y, v16_select(given, v, v16_zero()), there);
+        v16_store_range(y, v16_select(given, v, v16_zero()), from, end);
     }
   }
 }
@@ -55,7 +55,7 @@ IFD_INLINE void activate(const ifd_k_act act, const float *parameters, float *y,
     for (int64_t i = 0; i < n; i++) v16_store(y + i * apart, v16_activate(act, v16_load(y + i * apart), p));
   else
     for (int64_t i = 0; i < n; i++, y += apart)
-      v16_store_lanes(y, v16_activate(act, v16_load_lanes(y, lanes), p), lanes);
+      v16_store_range(y, v16_activate(act, v16_load_lanes(y, lanes), p), from, end);
 }
 
 static void activate_by(ifd_k_act act, const float *p, float *y, int64_t apart, int64_t n, int from,

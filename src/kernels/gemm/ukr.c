@@ -55,16 +55,15 @@ IFD_INLINE void store_whole(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VEC
 IFD_INLINE void store_lanes(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const ifd_ukr_args *t,
                             int64_t row) {
   EACH_VECTOR {
-    m16 given = m16_first(v < NV - 1 ? 16 : (int)t->lanes), there = t->fill ? m16_first(16) : given;
-    if (v == 0) there = m16_andnot(there, m16_first((int)t->skip));
+    const int n = v < NV - 1 ? 16 : (int)t->lanes, from = v == 0 ? (int)t->skip : 0, end = t->fill ? 16 : n;
+    const m16 given = m16_first(n), read = m16_andnot(given, m16_first(from));
     EACH_ROW {
       if (t->other) {
-        v16 other =
-            v16_load_lanes(t->other + (row + i) * t->other_rs + v * t->other_vs, m16_and(given, there));
+        v16 other = v16_load_lanes(t->other + (row + i) * t->other_rs + v * t->other_vs, read);
         sum[i][v] = v16_add(sum[i][v], other);
       }
       v16 y = v16_select(given, clip(sum[i][v], t), v16_zero());
-      v16_store_lanes(t->c + (row + i) * t->c_rs + v * t->c_vs, y, there);
+      v16_store_range(t->c + (row + i) * t->c_rs + v * t->c_vs, y, from, end);
     }
   }
 }
