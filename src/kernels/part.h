@@ -10,6 +10,8 @@
 enum { IFD_PART = 8 };
 IFD_INLINE v16 part_load(const float *p) { return (v16){.l = _mm256_loadu_ps(p)}; }
 IFD_INLINE void part_store(float *p, v16 a) { _mm256_storeu_ps(p, a.l); }
+/* lanes [from, end) alone */
+IFD_INLINE void part_store_range(float *p, v16 a, int from, int end) { ifd_store8_range(p, a.l, from, end); }
 IFD_INLINE i16 part_load_lanes(const int32_t *p) {
   return (i16){.l = _mm256_loadu_si256((const __m256i *)p)};
 }
@@ -32,6 +34,7 @@ IFD_INLINE void *part_address(const void *p) {
 enum { IFD_PART = 16 };
 IFD_INLINE v16 part_load(const float *p) { return v16_load(p); }
 IFD_INLINE void part_store(float *p, v16 a) { v16_store(p, a); }
+IFD_INLINE void part_store_range(float *p, v16 a, int from, int end) { v16_store_range(p, a, from, end); }
 IFD_INLINE i16 part_load_lanes(const int32_t *p) { return i16_load(p); }
 IFD_INLINE v16 part_permute(v16 a, i16 i) { return v16_permute(a, i); }
 IFD_INLINE v16 part_keep(v16 a) { return v16_keep(a); }

@@ -127,13 +127,15 @@ static void widen(const block *k, ifd_ukr_args *t, int64_t j, int64_t n_vectors)
 
 /* All rows of the block by the n_vectors vectors from column j on. Apart, lest arguments that all share be
  * written anew for each. */
-static __attribute__((noinline)) void run_column(const block *k, int64_t j, int64_t n_vectors) {
+static __attribute__((noinline)) void run_column(const block *k, int64_t j, int64_t n_vectors,
+                                                 ifd_ukr_edge edge) {
   const int64_t vector = (j - k->j0) / 16;
   const ifd_product *p = k->p;
   float bias[IFD_UKR_MAX_VECTORS * 16];
   const strip columns = {k, j, ifd_min_i64(n_vectors * 16, p->n - j)};
   bool whole = columns.n_cols == n_vectors * 16;
   ifd_ukr_args t = k->t;
+  t.edge = edge;
   t.fetches_a = vector == 0 && a_is_far(p);
   if (k->b)
     t.b = k->b + vector * t.b_vs;
@@ -157,11 +159,21 @@ static __attribute__((noinline)) void run_column(const block *k, int64_t j, int6
   IFD_K(ifd_ukr_run)(&t, k->i1 - k->i0, n_vectors);
 }
 
+/* The half of the two vectors from column j on that holds no column, if they are taken together for it. */
+static ifd_ukr_edge edge_at(const block *k, int64_t j) {
+  int64_t left = k->j1 - j;
+  bool fits = IFD_UKR_N_EDGES > 1 && k->finish && k->i1 - k->i0 >= IFD_UKR_EDGE_ROWS;
+  if (!fits || left <= 16) return IFD_UKR_WHOLE;
+  if (left <= 24) return IFD_UKR_LOW_LAST;
+  return j == 0 && k->p->skip >= 8 ? IFD_UKR_HIGH_FIRST : IFD_UKR_WHOLE;
+}
+
 /* Panels of B outside, so that one stays near while the rows of A pass by. */
 static void run_columns(const block *k) {
   for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
-    v = ifd_ukr_vectors(k->i1 - k->i0, ifd_ceil_div(k->j1 - j, 16));
-    run_column(k, j, v);
+    ifd_ukr_edge edge = edge_at(k, j);
+    v = edge ? 2 : ifd_ukr_vectors(k->i1 - k->i0, ifd_ceil_div(k->j1 - j, 16));
+    run_column(k, j, v, edge);
   }
 }
 

@@ -1,17 +1,30 @@
 #include "kernels/gemm/ukr.h"
+#include "kernels/part.h"
 
 #define UNROLL_     _Pragma("GCC unroll 16")
 #define EACH_ROW    UNROLL_ for (int i = 0; i < M; i++)
 #define EACH_VECTOR UNROLL_ for (int v = 0; v < NV; v++)
 
-/* A vector of B, in a register where all fit; else it may be better read again for each row. */
-IFD_INLINE v16 load_b(const float *b) {
+/* A vector of B, in a register where all fit; else it may be better read again for each row. Without AVX-512,
+ * GCC would copy sums between registers, and keep some in memory, if it chose among the forms of an fma. */
 #if defined(IFD_ISA_avx512)
-  return v16_keep(v16_load(b));
-#else
-  return v16_load(b);
-#endif
+IFD_INLINE v16 load_b(const float *b) { return v16_keep(v16_load(b)); }
+IFD_INLINE void add_product(v16 *sum, v16 a, v16 b) { v16_add_product(sum, a, b); }
+#elif defined(IFD_ISA_avx2)
+IFD_INLINE v16 load_b(const float *b) {
+  v16 v = v16_load(b);
+  __asm__("" : "+x"(v.l));
+  __asm__("" : "+x"(v.h));
+  return v;
 }
+IFD_INLINE void add_product(v16 *sum, v16 a, v16 b) {
+  __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum->l) : "x"(a.l), "x"(b.l));
+  __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum->h) : "x"(a.h), "x"(b.h));
+}
+#else
+IFD_INLINE v16 load_b(const float *b) { return v16_load(b); }
+IFD_INLINE void add_product(v16 *sum, v16 a, v16 b) { v16_add_product(sum, a, b); }
+#endif
 
 /* M and NV are constants wherever this is inlined: the sums then live in registers. */
 IFD_INLINE void step(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const float *a,
@@ -20,11 +33,33 @@ IFD_INLINE void step(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], 
   EACH_VECTOR bv[v] = load_b(b + v * b_vs);
   EACH_ROW {
     v16 av = v16_set1(a[i * 16]);
-    if (NV == 1) /* the broadcast is the instruction's own */
+    if (NV == 1 && IFD_PART == 16) /* the broadcast is the instruction's own */
       sum[i][0] = v16_fma(av, bv[0], sum[i][0]);
     else
-      EACH_VECTOR v16_add_product(&sum[i][v], av, bv[v]);
+      EACH_VECTOR add_product(&sum[i][v], av, bv[v]);
   }
+}
+
+/* Lanes [from, end) of vector v of a tile. What nobody stores the compiler leaves out, sums and all. */
+IFD_INLINE void store_range(const int NV, const ifd_ukr_edge edge, int v, float *to, v16 y, int from,
+                            int end) {
+  if (edge == IFD_UKR_HIGH_FIRST && v == 0) {
+    part_store_range(to + IFD_PART, part_of(y, 1), from - IFD_PART, end - IFD_PART);
+  } else if (edge == IFD_UKR_LOW_LAST && v == NV - 1) {
+    part_store_range(to, y, from, end < IFD_PART ? end : IFD_PART);
+    if (end > IFD_PART) part_store(to + IFD_PART, v16_zero());
+  } else
+    v16_store_range(to, y, from, end);
+}
+
+/* The same of all its lanes; what the edge leaves out stays as it is. */
+IFD_INLINE void store(const int NV, const ifd_ukr_edge edge, int v, float *to, v16 y) {
+  if (edge == IFD_UKR_HIGH_FIRST && v == 0)
+    part_store(to + IFD_PART, part_of(y, 1));
+  else if (edge == IFD_UKR_LOW_LAST && v == NV - 1)
+    part_store(to, y);
+  else
+    v16_store(to, y);
 }
 
 IFD_INLINE v16 clip(v16 v, const ifd_ukr_args *t) {
@@ -39,8 +74,8 @@ IFD_INLINE void add_bias(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTOR
 }
 
 /* Infinite bounds leave every sum as it is. */
-IFD_INLINE void store_whole(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const ifd_ukr_args *t,
-                            int64_t row) {
+IFD_INLINE void store_whole(const int M, const int NV, const ifd_ukr_edge edge,
+                            v16 sum[][IFD_UKR_MAX_VECTORS], const ifd_ukr_args *t, int64_t row) {
   if (t->other) {
     EACH_VECTOR EACH_ROW {
       v16 other = v16_load(t->other + (row + i) * t->other_rs + v * t->other_vs);
@@ -49,11 +84,13 @@ IFD_INLINE void store_whole(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VEC
   }
   if (t->lo > -INFINITY) EACH_VECTOR EACH_ROW sum[i][v] = v16_max(v16_set1(t->lo), sum[i][v]);
   if (t->hi < INFINITY) EACH_VECTOR EACH_ROW sum[i][v] = v16_min(v16_set1(t->hi), sum[i][v]);
-  EACH_VECTOR EACH_ROW v16_store(t->c + (row + i) * t->c_rs + v * t->c_vs, sum[i][v]);
+  EACH_VECTOR EACH_ROW store(NV, edge, v, t->c + (row + i) * t->c_rs + v * t->c_vs, sum[i][v]);
+  if (edge == IFD_UKR_LOW_LAST && t->fill)
+    EACH_ROW part_store(t->c + (row + i) * t->c_rs + (NV - 1) * t->c_vs + IFD_PART, v16_zero());
 }
 
-IFD_INLINE void store_lanes(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS], const ifd_ukr_args *t,
-                            int64_t row) {
+IFD_INLINE void store_lanes(const int M, const int NV, const ifd_ukr_edge edge,
+                            v16 sum[][IFD_UKR_MAX_VECTORS], const ifd_ukr_args *t, int64_t row) {
   EACH_VECTOR {
     const int n = v < NV - 1 ? 16 : (int)t->lanes, from = v == 0 ? (int)t->skip : 0, end = t->fill ? 16 : n;
     const m16 given = m16_first(n), read = m16_andnot(given, m16_first(from));
@@ -63,20 +100,22 @@ IFD_INLINE void store_lanes(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VEC
         sum[i][v] = v16_add(sum[i][v], other);
       }
       v16 y = v16_select(given, clip(sum[i][v], t), v16_zero());
-      v16_store_range(t->c + (row + i) * t->c_rs + v * t->c_vs, y, from, end);
+      store_range(NV, edge, v, t->c + (row + i) * t->c_rs + v * t->c_vs, y, from, end);
     }
   }
 }
 
-static bool is_whole(const ifd_ukr_args *t) { return t->lanes == 16 && t->skip == 0; }
+IFD_INLINE bool is_whole(const ifd_ukr_edge edge, const ifd_ukr_args *t) {
+  return t->lanes == (edge == IFD_UKR_LOW_LAST ? 8 : 16) && t->skip == (edge == IFD_UKR_HIGH_FIRST ? 8 : 0);
+}
 
-IFD_INLINE void store_finished(const int M, const int NV, v16 sum[][IFD_UKR_MAX_VECTORS],
-                               const ifd_ukr_args *t, int64_t row) {
+IFD_INLINE void store_finished(const int M, const int NV, const ifd_ukr_edge edge,
+                               v16 sum[][IFD_UKR_MAX_VECTORS], const ifd_ukr_args *t, int64_t row) {
   add_bias(M, NV, sum, t->bias);
-  if (is_whole(t))
-    store_whole(M, NV, sum, t, row);
+  if (is_whole(edge, t))
+    store_whole(M, NV, edge, sum, t, row);
   else
-    store_lanes(M, NV, sum, t, row);
+    store_lanes(M, NV, edge, sum, t, row);
 }
 
 /* What comes after bounds, in the stored vectors of rows [row, row + n). Apart: the tiles need
@@ -119,7 +158,8 @@ IFD_INLINE const float *first_next(const int NV, const ifd_ukr_args *t, const co
 /* Rows of C fetched with each segment: all at once they would hold up A and B. */
 enum { C_ROWS_AHEAD = 2 };
 
-IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const column *in) {
+IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_edge edge, const ifd_ukr_args *t,
+                     const column *in) {
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   float aside[IFD_UKR_ROWS * IFD_UKR_MAX_VECTORS * 16] __attribute__((aligned(64)));
   const int64_t b_vs = t->b_vs, next_vs = t->next_vs ? t->next_vs : b_vs, share = in->share;
@@ -148,7 +188,7 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
     }
     if (so_far) add_so_far(M, NV, sum, so_far, so_far_rs, so_far_vs);
     if (at == end && !t->take) break;
-    EACH_VECTOR EACH_ROW v16_store(aside + (v * M + i) * 16, sum[i][v]);
+    EACH_VECTOR EACH_ROW store(NV, edge, v, aside + (v * M + i) * 16, sum[i][v]);
     if (at == end) {
       t->take(t->taker, aside, in->row, M);
       return;
@@ -156,15 +196,16 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_args *t, const col
     so_far = aside, so_far_rs = 16, so_far_vs = M * 16;
   }
   if (t->finish) {
-    store_finished(M, NV, sum, t, in->row);
+    store_finished(M, NV, edge, sum, t, in->row);
     if (ifd_k_after_any(&t->after)) activate_stored(t, in->row, M, NV);
   } else
-    EACH_VECTOR EACH_ROW v16_store(t->c + (in->row + i) * t->c_rs + v * t->c_vs, sum[i][v]);
+    EACH_VECTOR EACH_ROW store(NV, edge, v, t->c + (in->row + i) * t->c_rs + v * t->c_vs, sum[i][v]);
 }
 
 /* The same of one chain of whole segments alone, its vectors finished whole or stored side by side as they
  * are: what else a tile may do would take a tenth of a short one. */
-IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_args *t, const column *in) {
+IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_edge edge, const ifd_ukr_args *t,
+                           const column *in) {
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
   const int64_t b_vs = t->b_vs, next_vs = t->next_vs ? t->next_vs : b_vs, share = in->share;
   const float *a_rows = t->a + in->row * 16, *b = t->b, *next = first_next(NV, t, in);
@@ -177,41 +218,43 @@ IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_args *t, con
   if (t->init) add_so_far(M, NV, sum, t->init + in->row * 16, 16, t->init_vs);
   if (t->finish) {
     add_bias(M, NV, sum, t->bias);
-    store_whole(M, NV, sum, t, in->row);
+    store_whole(M, NV, edge, sum, t, in->row);
     return;
   }
   float *c = t->c + in->row * 16;
-  EACH_VECTOR EACH_ROW v16_store(c + i * 16 + v * t->c_vs, sum[i][v]);
+  EACH_VECTOR EACH_ROW store(NV, edge, v, c + i * 16 + v * t->c_vs, sum[i][v]);
 }
 static bool is_plain(const ifd_ukr_args *t) {
   bool chain = t->k_head == 0 && t->n_part == 0 && t->n_full <= IFD_UKR_CHAIN && !t->fetches_a && !t->take;
   if (!chain || (t->init && t->init_rs != 16)) return false;
   if (!t->finish) return t->c_rs == 16;
-  return is_whole(t) && (!ifd_k_after_any(&t->after) || t->c_rs == 16);
+  return is_whole(t->edge, t) && (!ifd_k_after_any(&t->after) || t->c_rs == 16);
 }
 
 /* By address: a copy would be read in wider pieces than it was written in, and wait for all stores before. */
 typedef void tiles(const ifd_ukr_args *t, column *in);
-#define KERNEL(M, NV)                                                                                        \
-  static __attribute__((noinline)) void plain_##M##x##NV(const ifd_ukr_args *t, column *in) {                \
-    for (; in->r < in->end; in->r++, in->row += M) plain_tile(M, NV, t, in);                                 \
+#define KERNEL(M, NV, EDGE)                                                                                  \
+  static __attribute__((noinline)) void plain_##M##x##NV##_##EDGE(const ifd_ukr_args *t, column *in) {       \
+    for (; in->r < in->end; in->r++, in->row += M) plain_tile(M, NV, IFD_UKR_##EDGE, t, in);                 \
   }                                                                                                          \
-  static __attribute__((noinline)) void tile_##M##x##NV(const ifd_ukr_args *t, column *in) {                 \
-    for (; in->r < in->end; in->r++, in->row += M) tile(M, NV, t, in);                                       \
+  static __attribute__((noinline)) void tile_##M##x##NV##_##EDGE(const ifd_ukr_args *t, column *in) {        \
+    for (; in->r < in->end; in->r++, in->row += M) tile(M, NV, IFD_UKR_##EDGE, t, in);                       \
   }
-#define ROWS_1(X, NV)  X(1, NV)
-#define ROWS_2(X, NV)  ROWS_1(X, NV) X(2, NV)
-#define ROWS_3(X, NV)  ROWS_2(X, NV) X(3, NV)
-#define ROWS_4(X, NV)  ROWS_3(X, NV) X(4, NV)
-#define ROWS_6(X, NV)  ROWS_4(X, NV) X(5, NV) X(6, NV)
-#define ROWS_9(X, NV)  ROWS_6(X, NV) X(7, NV) X(8, NV) X(9, NV)
-#define ROWS_14(X, NV) ROWS_9(X, NV) X(10, NV) X(11, NV) X(12, NV) X(13, NV) X(14, NV)
+#define ROWS_1(X, NV, EDGE) X(1, NV, EDGE)
+#define ROWS_2(X, NV, EDGE) ROWS_1(X, NV, EDGE) X(2, NV, EDGE)
+#define ROWS_3(X, NV, EDGE) ROWS_2(X, NV, EDGE) X(3, NV, EDGE)
+#define ROWS_4(X, NV, EDGE) ROWS_3(X, NV, EDGE) X(4, NV, EDGE)
+#define ROWS_6(X, NV, EDGE) ROWS_4(X, NV, EDGE) X(5, NV, EDGE) X(6, NV, EDGE)
+#define ROWS_9(X, NV, EDGE) ROWS_6(X, NV, EDGE) X(7, NV, EDGE) X(8, NV, EDGE) X(9, NV, EDGE)
+#define ROWS_14(X, NV, EDGE)                                                                                 \
+  ROWS_9(X, NV, EDGE) X(10, NV, EDGE) X(11, NV, EDGE) X(12, NV, EDGE) X(13, NV, EDGE) X(14, NV, EDGE)
 #if defined(IFD_ISA_avx512)
-#define TILES(X) ROWS_14(X, 1) ROWS_14(X, 2) ROWS_9(X, 3) ROWS_6(X, 4)
+#define TILES(X) ROWS_14(X, 1, WHOLE) ROWS_14(X, 2, WHOLE) ROWS_9(X, 3, WHOLE) ROWS_6(X, 4, WHOLE)
 #elif defined(IFD_ISA_avx2)
-#define TILES(X) ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 3) ROWS_1(X, 4)
+#define WHOLE_TILES(X) ROWS_6(X, 1, WHOLE) ROWS_3(X, 2, WHOLE) ROWS_1(X, 3, WHOLE) ROWS_1(X, 4, WHOLE)
+#define TILES(X)       WHOLE_TILES(X) ROWS_4(X, 2, HIGH_FIRST) ROWS_4(X, 2, LOW_LAST)
 #else
-#define TILES(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 3) ROWS_1(X, 4)
+#define TILES(X) ROWS_4(X, 1, WHOLE) ROWS_2(X, 2, WHOLE) ROWS_1(X, 3, WHOLE) ROWS_1(X, 4, WHOLE)
 #endif
 TILES(KERNEL)
 
@@ -223,12 +266,15 @@ static int64_t share_of(const ifd_ukr_args *t, int64_t n_tiles) {
 }
 
 void IFD_K(ifd_ukr_run)(const ifd_ukr_args *t, int64_t n_rows, int64_t vectors) {
-#define ENTRY(M, NV) [0][NV][M] = tile_##M##x##NV, [1][NV][M] = plain_##M##x##NV,
-  static tiles *const kernels[2][IFD_UKR_MAX_VECTORS + 1][IFD_UKR_ROWS + 1] = {TILES(ENTRY)};
+#define ENTRY(M, NV, EDGE)                                                                                   \
+  [IFD_UKR_##EDGE][0][NV][M] = tile_##M##x##NV##_##EDGE,                                                     \
+  [IFD_UKR_##EDGE][1][NV][M] = plain_##M##x##NV##_##EDGE,
+  static tiles *const kernels[IFD_UKR_N_EDGES][2][IFD_UKR_MAX_VECTORS + 1][IFD_UKR_ROWS + 1] = {TILES(ENTRY)};
   if (n_rows == 0) return;
   const bool plain = is_plain(t);
-  tiles *const *of = kernels[plain][vectors];
-  int64_t n = ifd_ukr_tiles(n_rows, vectors), rows = n_rows / n, higher = n_rows % n;
+  tiles *const *of = kernels[t->edge][plain][vectors];
+  int64_t n = t->edge ? ifd_ceil_div(n_rows, IFD_UKR_EDGE_ROWS) : ifd_ukr_tiles(n_rows, vectors);
+  int64_t rows = n_rows / n, higher = n_rows % n;
   column in = {.end = higher, .n = n, .share = share_of(t, n)};
   if (higher) of[rows + 1](t, &in);
   in.end = n;

@@ -30,6 +30,19 @@ enum { IFD_UKR_ROWS = 4, IFD_UKR_TILE = 4 * 16 };
 #endif
 enum { IFD_UKR_MAX_VECTORS = 4, IFD_UKR_CHAIN = 16 /* segments */ };
 
+/* Where half of a vector is of no account, and would fill a register by itself: the tile of two vectors that
+ * has it leaves it out, and takes more rows instead. */
+typedef enum ifd_ukr_edge {
+  IFD_UKR_WHOLE,
+  IFD_UKR_HIGH_FIRST, /* of the first vector, the high half alone */
+  IFD_UKR_LOW_LAST,   /* of the last one, the low half alone */
+} ifd_ukr_edge;
+#if defined(IFD_ISA_avx2)
+enum { IFD_UKR_EDGE_ROWS = 4, IFD_UKR_N_EDGES = 3 };
+#else
+enum { IFD_UKR_EDGE_ROWS = 1, IFD_UKR_N_EDGES = 1 };
+#endif
+
 typedef struct ifd_ukr_args {
   const float *a;
   const int64_t *at; /* offsets in floats, of all segments */
@@ -37,6 +50,7 @@ typedef struct ifd_ukr_args {
   int64_t n_full, n_part, k_part;
   const float *b;
   int64_t b_vs;
+  ifd_ukr_edge edge;
   bool fetches_a; /* a tile fetches the rows of the next one */
   const float
       *next; /* what to fetch meanwhile, next_vs apart; NULL: the next panels, if several tiles read these */
