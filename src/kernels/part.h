@@ -17,6 +17,13 @@ IFD_INLINE i16 part_load_lanes(const int32_t *p) {
 }
 /* lane k is lane i[k] mod IFD_PART of a */
 IFD_INLINE v16 part_permute(v16 a, i16 i) { return (v16){.l = _mm256_permutevar8x32_ps(a.l, i.l)}; }
+/* IFD_REPEATED floats again and again, and lane k of those its lane i[k] mod IFD_REPEATED: without AVX-512 a
+ * permute across a register takes twice as long. */
+enum { IFD_REPEATED = 4 };
+IFD_INLINE v16 part_load_repeated(const float *p) {
+  return (v16){.l = _mm256_broadcast_ps((const __m128 *)p)};
+}
+IFD_INLINE v16 part_permute_repeated(v16 a, i16 i) { return (v16){.l = _mm256_permutevar_ps(a.l, i.l)}; }
 IFD_INLINE v16 part_keep(v16 a) {
   __asm__("" : "+x"(a.l));
   return a;
@@ -37,6 +44,9 @@ IFD_INLINE void part_store(float *p, v16 a) { v16_store(p, a); }
 IFD_INLINE void part_store_range(float *p, v16 a, int from, int end) { v16_store_range(p, a, from, end); }
 IFD_INLINE i16 part_load_lanes(const int32_t *p) { return i16_load(p); }
 IFD_INLINE v16 part_permute(v16 a, i16 i) { return v16_permute(a, i); }
+enum { IFD_REPEATED = IFD_PART };
+IFD_INLINE v16 part_load_repeated(const float *p) { return part_load(p); }
+IFD_INLINE v16 part_permute_repeated(v16 a, i16 i) { return part_permute(a, i); }
 IFD_INLINE v16 part_keep(v16 a) { return v16_keep(a); }
 IFD_INLINE v16 part_of(v16 a, int i) { return (void)i, a; }
 IFD_INLINE m16 part_of_lanes(m16 a, int i) { return (void)i, a; }

@@ -597,6 +597,36 @@ static void layouts(void **unused) {
   }
 }
 
+/* Lanes of up to 16 blocks, each taken by one lane or by none. */
+static void picks(void **unused) {
+  (void)unused;
+  uint64_t state = 8;
+  for (int i = 0; i < 60; i++) {
+    int64_t pixels = rand_in(&state, 1, 150), n = rand_in(&state, 1, i % 2 ? 4 : 16);
+    buffer x = buffer_floats(n * pixels * 16), y = buffer_floats(pixels * 16);
+    ifd_k_lanes lanes[16];
+    int64_t at[16];
+    buffer_fill(&x, &state, true);
+    for (int64_t b = 0; b < n; b++) {
+      lanes[b].x = x.f + b * pixels * 16;
+      memset(lanes[b].from, -1, sizeof lanes->from);
+    }
+    for (int l = 0; l < 16; l++) {
+      int64_t block = rand_in(&state, 0, n - 1), lane = rand_in(&state, -2, 15);
+      at[l] = lane < 0 ? -1 : block * pixels * 16 + lane;
+      if (lane >= 0) lanes[block].from[l] = (int32_t)lane;
+    }
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+      ifd_k_conv(isa)->pick(y.f, lanes, (int)n, pixels);
+      for (int64_t k = 0; k < pixels * 16; k++) {
+        float want = at[k % 16] < 0 ? 0 : x.f[at[k % 16] + k / 16 * 16];
+        assert_true(same_floats(&y.f[k], &want, 1));
+      }
+    }
+    buffer_free(&x), buffer_free(&y);
+  }
+}
+
 static void sizes_overflow(void **unused) {
   (void)unused;
   ifd_k_conv_plan plan;
@@ -607,10 +637,10 @@ static void sizes_overflow(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(layouts),         cmocka_unit_test(dense),         cmocka_unit_test(volumes),
-      cmocka_unit_test(groups),          cmocka_unit_test(unblocked),     cmocka_unit_test(windows_of_three),
-      cmocka_unit_test(groups_of_three), cmocka_unit_test(large),         cmocka_unit_test(many_phases),
-      cmocka_unit_test(frames),          cmocka_unit_test(lines),         cmocka_unit_test(far_taps),
-      cmocka_unit_test(depthwise),       cmocka_unit_test(sizes_overflow)};
+      cmocka_unit_test(layouts),         cmocka_unit_test(dense),     cmocka_unit_test(volumes),
+      cmocka_unit_test(groups),          cmocka_unit_test(unblocked), cmocka_unit_test(windows_of_three),
+      cmocka_unit_test(groups_of_three), cmocka_unit_test(large),     cmocka_unit_test(many_phases),
+      cmocka_unit_test(frames),          cmocka_unit_test(lines),     cmocka_unit_test(far_taps),
+      cmocka_unit_test(depthwise),       cmocka_unit_test(picks),     cmocka_unit_test(sizes_overflow)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

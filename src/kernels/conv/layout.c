@@ -58,7 +58,7 @@ void IFD_K(ifd_conv_blocked_to_pixels)(float *y, const float *x, int64_t c, int6
   }
 }
 
-/* A part of another block, of which each lane of a part comes that is taken. */
+/* Some floats of another block, of which each lane of a part comes that is taken. */
 typedef struct source {
   const float *x;
   i16 from;
@@ -67,13 +67,14 @@ typedef struct source {
 
 /* What gives lanes to the part from `lane` on. */
 static int sources_of(source *to, const ifd_k_lanes *lanes, int n, int lane) {
+  enum { PIECES = 16 / IFD_REPEATED };
   int n_sources = 0;
-  for (int i = 0; i < n * (16 / IFD_PART); i++) {
-    const int block = i / (16 / IFD_PART), first = i % (16 / IFD_PART) * IFD_PART;
+  for (int i = 0; i < n * PIECES; i++) {
+    const int block = i / PIECES, first = i % PIECES * IFD_REPEATED;
     int32_t from[16] = {0}, taken[16] = {0}, any = 0;
     for (int l = 0; l < IFD_PART; l++) {
       from[l] = lanes[block].from[lane + l] - first;
-      taken[l] = from[l] >= 0 && from[l] < IFD_PART;
+      taken[l] = from[l] >= 0 && from[l] < IFD_REPEATED;
       any |= taken[l];
     }
     if (any)
@@ -90,7 +91,7 @@ IFD_INLINE void pick_from(const int n, float *y, const source *sources, int64_t 
   for (int64_t p = 0; p < n_pixels; p++) {
     v16 v = v16_zero();
     for (int i = 0; i < n; i++)
-      v = v16_select(s[i].taken, part_permute(part_load(s[i].x + p * 16), s[i].from), v);
+      v = v16_select(s[i].taken, part_permute_repeated(part_load_repeated(s[i].x + p * 16), s[i].from), v);
     part_store(y + p * 16, v);
   }
 }
