@@ -183,6 +183,8 @@ static void blocks(void **unused) { /* beyond one block of rows, columns and k *
   check_shape(1, 530, 2100, &state);
   check_shape(120, 33, 1030, &state);
   check_shape(60, 33, 2500, &state);
+  for (int i = 0; i < 30; i++) /* A packed once, of all k */
+    check_shape(rand_in(&state, 2, 40), rand_in(&state, 1025, 1060), rand_in(&state, 257, 300), &state);
   for (int i = 0; i < 20; i++)
     check_shape(rand_in(&state, 1, 30), 16 * rand_in(&state, 1, 5), 256 + 64 * i, &state);
 }

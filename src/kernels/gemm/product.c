@@ -195,9 +195,16 @@ static void set_planes(block *k) {
   k->t.c_rs = k->to.rs, k->t.c_vs = k->to.vs;
 }
 
-/* The block's rows and columns over all k. `a` is for packed A; it is there already where it is `kept`, of
- * all k. */
-static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool kept) {
+/* Whether A of all k is packed at once, for several blocks of columns: where it stays in L2. */
+static bool packs_whole(const ifd_product *p, const ifd_product_scratch *size) {
+  enum { NEAR = 1 << 18 };
+  const int64_t n = n_segments(p);
+  if (!p->pack || p->n <= size->columns) return false;
+  return size->n_k == 1 || (n <= IFD_PRODUCT_MANY && size->rows * n * 64 <= NEAR);
+}
+
+/* The block's rows and columns over all k. `a` is for packed A; it is there already if it is `whole`. */
+static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool whole) {
   const ifd_product *p = k->p;
   int64_t n = n_segments(p), apart = p->pack ? (k->i1 - k->i0) * 16 : p->a_segment;
   int64_t columns = ifd_ceil_div(k->j1 - k->j0, 16) * 16, n_chains = ifd_ceil_div(n, IFD_UKR_CHAIN);
@@ -210,11 +217,11 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
     k->first = i == 0, k->last = i == n_k - 1;
     k->at[0] = i == 0 && p->k_head ? 16 - p->k_head : 0;
     set_segments(k);
-    if (p->pack && !kept) p->pack(p->source, a, k->i0, k->i1, k->s0, k->s1);
+    if (p->pack && !whole) p->pack(p->source, a, k->i0, k->i1, k->s0, k->s1);
     k->t.a = p->pack ? a : p->a + k->i0 * 16;
     if (p->at)
       k->t.at = p->at + k->s0;
-    else if (!p->pack)
+    else if (!p->pack || whole)
       k->t.a += k->s0 * apart;
     k->b = b ? b + steps_before(p, k->s0) * 16 : NULL;
     set_planes(k);
@@ -222,6 +229,14 @@ static void run_segments(block *k, int64_t n_k, const float *b, float *a, bool k
   }
   if (p->store) p->store(p, k->sums.at, columns, k->i0, k->i1, k->j0, k->j1);
 }
+
+/* Blocks of rows are about as high as each other. On AVX2 they are whole tiles: fewer in all, and fewer
+ * blocks of a power of two of rows, whose segments would meet in few lines of L1. */
+#if defined(IFD_ISA_avx2)
+enum { BLOCK_UNIT = IFD_UKR_ROWS };
+#else
+enum { BLOCK_UNIT = 1 };
+#endif
 
 void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
   int64_t steps = steps_before(p, n_segments(p));
@@ -239,14 +254,17 @@ void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
                        .other_vs = p->other_vs};
   k.t.other = p->epilogue->join ? p->epilogue->other : NULL;
   k.finish = set_finish(&k.t, p), k.bare = is_bare(p->epilogue);
-  int64_t n_i = ifd_ceil_div(p->m, size.rows), n_j = ifd_ceil_div(p->n, size.columns);
+  const int64_t units = ifd_ceil_div(p->m, BLOCK_UNIT);
+  int64_t n_i = ifd_ceil_div(units, IFD_PRODUCT_ROWS / BLOCK_UNIT), n_j = ifd_ceil_div(p->n, size.columns);
+  const bool whole = packs_whole(p, &size);
   for (int64_t x = 0; x < n_i * n_j; x++) {
     int64_t i = x / n_j, j = x % n_j;
-    k.i0 = p->m * i / n_i, k.i1 = p->m * (i + 1) / n_i;
+    k.i0 = units * i / n_i * BLOCK_UNIT, k.i1 = ifd_min_i64(units * (i + 1) / n_i * BLOCK_UNIT, p->m);
     k.j0 = j * size.columns, k.j1 = ifd_min_i64(k.j0 + size.columns, p->n);
     if (form == IFD_K_B_STRIDED && (i == 0 || n_j > 1))
       IFD_K(ifd_k_pack_b)(own_b, p->b + k.j0 * p->b_cs, p->b_rs, p->b_cs, steps, k.j1 - k.j0);
     const float *b = form == IFD_K_B_STRIDED ? own_b : form == IFD_K_B_PACKED ? p->b + k.j0 * panel : NULL;
-    run_segments(&k, size.n_k, b, scratch, j > 0 && size.n_k == 1);
+    if (whole && j == 0) p->pack(p->source, scratch, k.i0, k.i1, 0, n_segments(p));
+    run_segments(&k, size.n_k, b, scratch, whole);
   }
 }
