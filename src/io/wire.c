@@ -186,6 +186,22 @@ static bool is_number_of_many(const field *f) {
   return f->known->label == PROTOBUF_C_LABEL_REPEATED && f->wire_type != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
 }
 
+/* Lists are of thousands, and calls for a few bytes each would take most of the time. */
+static void put_number(skim *s, const uint8_t *at, size_t len) {
+  if (s->out && len == 1)
+    s->out[s->size] = *at;
+  else if (s->out && len == 4)
+    memcpy(s->out + s->size, at, 4);
+  else if (s->out)
+    memcpy(s->out + s->size, at, len);
+  s->size += len;
+}
+
+static bool is_same_tag(const uint8_t *a, const uint8_t *b, size_t len) {
+  while (len && a[len - 1] == b[len - 1]) len--;
+  return !len;
+}
+
 /* Numbers that follow each other, each with a tag of its own, behind a single one: the unpacker takes ten
  * times as long for fields as for numbers. f becomes all of them. */
 static ifd_status put_numbers(skim *s, field *f, const uint8_t *end) {
@@ -195,9 +211,9 @@ static ifd_status put_numbers(skim *s, field *f, const uint8_t *end) {
   put(s, (const uint8_t[PREFIX]){0}, PREFIX);
   const size_t start = s->size;
   for (const uint8_t *next = f->end; next; next = behind_number(f->wire_type, value, end)) {
-    put(s, value, (size_t)(next - value));
+    put_number(s, value, (size_t)(next - value));
     f->end = next;
-    if ((size_t)(end - next) < tag_len || memcmp(next, tag, tag_len) != 0) break;
+    if ((size_t)(end - next) < tag_len || !is_same_tag(next, tag, tag_len)) break;
     value = next + tag_len;
   }
   return fill_prefix(s, start);
