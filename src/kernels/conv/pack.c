@@ -265,6 +265,20 @@ IFD_INLINE void transform_half(const double g[IFD_WINOGRAD_IN][3], int in, const
   }
 }
 
+/* The same of n kernels. Planes are often a power of two apart, so that the lines of all would share a few
+ * sets of each cache: those of some kernels are made in L1 and copied. */
+IFD_INLINE void transform_kernels(const double g[IFD_WINOGRAD_IN][3], int in, float (*kernels)[LANES],
+                                  int64_t n, float *to, int64_t plane) {
+  enum { TOGETHER = 8 };
+  float made[IFD_WINOGRAD_IN * IFD_WINOGRAD_IN][TOGETHER][LANES];
+  for (int64_t from = 0, some; from < n; from += some, to += some * LANES) {
+    some = ifd_min_i64(n - from, TOGETHER);
+    for (int64_t k = 0; k < some; k++)
+      transform_lanes(g, in, kernels[(from + k) * 9], made[0][k], TOGETHER * LANES);
+    for (int64_t i = 0; i < in * in; i++) memcpy(to + i * plane, made[i], (size_t)some * sizeof made[i][0]);
+  }
+}
+
 /* Of each group, k is (block of channels, tap of depth, channel): whole [plane][panel][k][16], half
  * [panel][line of planes][k][3][16]. Kernels that lie side by side are turned together. */
 IFD_INLINE void pack_winograd(const weights *w, float *to, int in, bool half) {
@@ -285,8 +299,9 @@ IFD_INLINE void pack_winograd(const weights *w, float *to, int in, bool half) {
           n = ifd_min_i64(together, w->c_group - c);
           for (int64_t t = 0; t < n * 9; t += LANES)
             turn(w, &of, (c * depth + d) * 9 + t, ifd_min_i64(n * 9 - t, LANES), kernels[t]);
-          for (int64_t k = 0; k < n; k++, at += step)
-            (half ? transform_half : transform_lanes)(g, in, kernels[k * 9], at, apart);
+          for (int64_t k = 0; k < n && half; k++) transform_half(g, in, kernels[k * 9], at + k * step, apart);
+          if (!half) transform_kernels(g, in, kernels, n, at, apart);
+          at += n * step;
         }
   }
 }
