@@ -105,10 +105,10 @@ static double largest_weight(const basis *b) {
   return most;
 }
 
-/* Of row m; half a turn on, it is the same or the opposite. */
+/* Of row m; half a turn on, it is the same or the opposite (n is even, or there are no kernels). */
 static const double *wave_of(const basis *b, int64_t m) {
   const row r = row_of(b, m);
-  const int64_t period = b->n % 2 ? b->n : b->n / 2;
+  const int64_t period = b->n / 2;
   double *wave = b->wave;
   for (int64_t t = 0, at = 0; t < period; t++, at = at + r.k < b->n ? at + r.k : at + r.k - b->n)
     wave[t] = r.sign * r.wave[at];
@@ -127,14 +127,26 @@ static void fit_window(basis *b, double *squares) {
   for (int64_t t = 0; t < b->n; t++) b->window[t] = squares[t] > 1e-6 ? b->window[t] / squares[t] : 0;
 }
 
+/* Of row m, how many weights are off by more than `error`. */
+static int64_t n_off(const basis *b, int64_t m, double error) {
+  const row r = row_of(b, m);
+  const int64_t period = b->n / 2;
+  const double *first = values_of(b, m), *second = first + period, *window = b->window;
+  const double again = r.k % 2 ? -r.sign : r.sign;
+  int64_t off = 0;
+  for (int64_t t = 0, at = 0; t < period; t++) {
+    const double v = r.wave[at];
+    off += !(fabs(first[t] - window[t] * (r.sign * v)) <= error);
+    off += !(fabs(second[t] - window[period + t] * (again * v)) <= error);
+    at = at + r.k < b->n ? at + r.k : at + r.k - b->n;
+  }
+  return off;
+}
+
 /* Whether each row, or one of so many, is a wave under the window, not off by more than `error`. */
 static bool has_window(const basis *b, double error, int64_t of) {
-  for (int64_t m = 0; m < b->rows; m += of) {
-    const double *w = values_of(b, m), *v = wave_of(b, m);
-    int64_t off = 0;
-    for (int64_t t = 0; t < b->n; t++) off += !(fabs(w[t] - b->window[t] * v[t]) <= error);
-    if (off) return false;
-  }
+  for (int64_t m = 0; m < b->rows; m += of)
+    if (n_off(b, m, error)) return false;
   return error > 0 && isfinite(error);
 }
 
