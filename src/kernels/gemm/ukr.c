@@ -202,8 +202,14 @@ IFD_INLINE void tile(const int M, const int NV, const ifd_ukr_edge edge, const i
     EACH_VECTOR EACH_ROW store(NV, edge, v, t->c + (in->row + i) * t->c_rs + v * t->c_vs, sum[i][v]);
 }
 
-/* The same of one chain of whole segments alone, its vectors finished whole or stored side by side as they
- * are: what else a tile may do would take a tenth of a short one. */
+/* The same of one chain alone, its vectors finished whole or stored as they are: what else a tile may do
+ * would take a tenth of a short one. With AVX-512 all segments are whole, and sums that are not finished go
+ * side by side: any would take registers from the loop. */
+#if defined(IFD_ISA_avx512)
+enum { PLAIN_ENDS = 0 };
+#else
+enum { PLAIN_ENDS = 1 };
+#endif
 IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_edge edge, const ifd_ukr_args *t,
                            const column *in) {
   v16 sum[IFD_UKR_ROWS][IFD_UKR_MAX_VECTORS];
@@ -215,19 +221,25 @@ IFD_INLINE void plain_tile(const int M, const int NV, const ifd_ukr_edge edge, c
     for (int k = 0; k < 4; k++, a += 4, b += 4 * 16, next += share)
       four_steps(M, NV, sum, a, b, b_vs, next, next_vs, share);
   }
+  if (PLAIN_ENDS && t->n_part) {
+    const float *a = a_rows + t->at[t->n_full];
+    for (int64_t k = 0; k < t->k_part; k++, b += 16) step(M, NV, sum, a + k, b, b_vs);
+  }
   if (t->init) add_so_far(M, NV, sum, t->init + in->row * 16, 16, t->init_vs);
   if (t->finish) {
     add_bias(M, NV, sum, t->bias);
     store_whole(M, NV, edge, sum, t, in->row);
     return;
   }
-  float *c = t->c + in->row * 16;
-  EACH_VECTOR EACH_ROW store(NV, edge, v, c + i * 16 + v * t->c_vs, sum[i][v]);
+  const int64_t c_rs = PLAIN_ENDS ? t->c_rs : 16;
+  float *c = t->c + in->row * c_rs;
+  EACH_VECTOR EACH_ROW store(NV, edge, v, c + i * c_rs + v * t->c_vs, sum[i][v]);
 }
 static bool is_plain(const ifd_ukr_args *t) {
-  bool chain = t->k_head == 0 && t->n_part == 0 && t->n_full <= IFD_UKR_CHAIN && !t->fetches_a && !t->take;
+  bool chain = t->k_head == 0 && t->n_part <= PLAIN_ENDS && t->n_full + t->n_part <= IFD_UKR_CHAIN &&
+               !t->fetches_a && !t->take;
   if (!chain || (t->init && t->init_rs != 16)) return false;
-  if (!t->finish) return t->c_rs == 16;
+  if (!t->finish) return PLAIN_ENDS || t->c_rs == 16;
   return is_whole(t->edge, t) && (!ifd_k_after_any(&t->after) || t->c_rs == 16);
 }
 
