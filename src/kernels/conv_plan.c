@@ -39,14 +39,23 @@ static const double WEIGHT = 16;
  * grow, and so they do only where much is gained, from some 24×24 places on. */
 static const double COMPUTED = 128;
 
-/* What a 3×3 convolution takes, in vector operations for each pair of an input channel and 16 output
- * channels: products of each plane of weights, of a place directly or of the tiles that take part in it;
- * reading the weights once, which for a sample's few places takes longer; gathering the places' taps; and the
- * transforms of tiles. */
+/* What a part's 3×3 convolution takes, in vector operations: products of each plane of weights, of a place
+ * directly or of the tiles that take part in it, for each pair of an input channel and a vector of output
+ * channels; reading the weights once, which for a sample's few places takes longer; gathering the places'
+ * taps; and the transforms of tiles. */
 static double direct_cost(const ifd_k_conv_shape *s) {
   const double copy = 2;
-  double places = (double)s->out[IFD_K_H] * (double)s->out[IFD_K_W];
-  return 9 * (places + WEIGHT + places * copy / (double)s->m);
+  double places = (double)s->out[IFD_K_H] * (double)s->out[IFD_K_W], m = (double)(s->m / s->groups);
+  double pairs = (double)s->c * (double)ifd_conv_panels(s, IFD_K_CONV_DIRECT);
+  return 9 * (places + WEIGHT + places * copy / m) * pairs;
+}
+static double winograd_pairs(const ifd_k_conv_shape *s) {
+  int64_t n = 0, first, end;
+  for (int64_t b = 0; b < ifd_ceil_div(s->m, 16); b++) {
+    ifd_conv_met_blocks(s, b, &first, &end);
+    n += ifd_min_i64(end * 16, s->c) - first * 16;
+  }
+  return (double)n;
 }
 /* Vectors of inputs, whose lanes may be idle in part, for each pair of an input channel and 16 outputs. */
 static double inputs_of_pair(const ifd_k_conv_shape *s) {
@@ -62,25 +71,26 @@ static double winograd_cost(const ifd_k_conv_shape *s, ifd_k_conv_algo algo, boo
   ifd_winograd_sizes z = ifd_winograd_sizes_of(s, algo, 1, ifd_ceil_div(s->m, 16));
   const double transform = z.out == 4 ? 16 * 60 : 16 * 22;
   double planes = (double)z.planes, tiles = (double)z.tiles / (double)s->out[IFD_K_D];
+  double pairs = winograd_pairs(s);
   double products = (double)ifd_winograd_points(&z.down) * (double)ifd_winograd_points(&z.across);
-  double transforms = tiles * transform / 2 * (inputs_of_pair(s) + 1 / (double)s->c);
-  if (computed) transforms += (double)(z.half ? 3 * z.in : z.planes) * COMPUTED;
+  double transforms = tiles * transform / 2 * (ceil((double)s->c / 16) + ceil((double)s->m / 16));
+  if (computed) transforms += (double)(z.half ? 3 * z.in : z.planes) * COMPUTED * pairs;
   double vectors = z.half ? 3 * (double)z.in : planes, reading = vectors * WEIGHT;
   double fetch = z.stays ? 0 : vectors * (z.half ? 36 : 30);
-  if (!z.half) return fmax(products + reading, fetch) + transforms;
-  if (z.stays || tiles < LEAST_TILES || tiles > MOST_TILES) return INFINITY;
+  if (!z.half) return fmax(products + reading, fetch) * pairs + transforms;
+  if (z.stays || s->groups > 1 || tiles < LEAST_TILES || tiles > MOST_TILES) return INFINITY;
   double work = (products + planes * make) * wait + reading - fmin(reading / 2, products);
-  return fmax(work, fetch) + transforms;
+  return fmax(work, fetch) * pairs + transforms;
 }
 
 /* A 3×3 kernel of stride 1 of enough channels to pay for the transforms: the cheapest way. */
-static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s, bool computed) {
+static ifd_k_conv_algo choose_winograd(const ifd_k_conv_shape *s, bool computed, double least,
+                                       ifd_k_conv_algo otherwise) {
   for (int d = IFD_K_H; d <= IFD_K_W; d++)
-    if (s->kernel[d] != 3 || s->stride[d] != 1) return IFD_K_CONV_DIRECT;
+    if (s->kernel[d] != 3 || s->stride[d] != 1) return otherwise;
   static const ifd_k_conv_algo others[] = {IFD_K_CONV_WINOGRAD, IFD_K_CONV_WINOGRAD_2,
                                            IFD_K_CONV_WINOGRAD_HALF, IFD_K_CONV_WINOGRAD_2_HALF};
-  ifd_k_conv_algo best = IFD_K_CONV_DIRECT;
-  double least = direct_cost(s);
+  ifd_k_conv_algo best = otherwise;
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
     double cost = winograd_cost(s, others[i], computed);
     if (cost < least) best = others[i], least = cost;
@@ -111,12 +121,23 @@ static bool suits_winograd_line(const ifd_k_conv_shape *s, bool computed) {
   return shorter * cost < all_taps * (places + direct_reading + places * copy / m);
 }
 
-/* Of groups, by what one of them takes. */
+/* By what a part takes. */
 static ifd_k_conv_algo choose_product(const ifd_k_conv_shape *s, bool computed) {
-  if (!sizes_fit(s, 1) || !ifd_conv_groups_apart(s) || s->transposed) return IFD_K_CONV_DIRECT;
-  const ifd_k_conv_shape group = ifd_conv_group(s);
-  ifd_k_conv_algo algo = choose_winograd(&group, computed);
-  return algo == IFD_K_CONV_DIRECT && suits_winograd_line(&group, computed) ? IFD_K_CONV_WINOGRAD_LINE : algo;
+  if (!sizes_fit(s, 1) || s->transposed) return IFD_K_CONV_DIRECT;
+  const ifd_k_conv_shape part = ifd_conv_part(s, 0);
+  ifd_k_conv_algo algo = choose_winograd(&part, computed, direct_cost(&part), IFD_K_CONV_DIRECT);
+  if (algo != IFD_K_CONV_DIRECT || part.groups > 1) return algo;
+  return suits_winograd_line(&part, computed) ? IFD_K_CONV_WINOGRAD_LINE : IFD_K_CONV_DIRECT;
+}
+
+/* Lanes: each product takes the time of two, and of more where lanes come from several blocks. */
+static ifd_k_conv_algo choose_lanes(const ifd_k_conv_shape *s, ifd_k_conv_wish wish) {
+  if (s->groups == s->c && s->groups == s->m) return IFD_K_CONV_DEPTHWISE;
+  if (!sizes_fit(s, 1) || s->transposed || wish.exact) return IFD_K_CONV_GROUPED;
+  const ifd_k_conv_shape part = ifd_conv_part(s, 0);
+  double places = (double)s->out[IFD_K_H] * (double)s->out[IFD_K_W], c = (double)(s->c / s->groups);
+  double lanes = 2 * 9 * places * c * ceil((double)part.m / 16);
+  return choose_winograd(&part, wish.computed, lanes, IFD_K_CONV_GROUPED);
 }
 
 /* A tile is of some outputs side by side: lines so short that half of it is idle are worth it only where
@@ -179,7 +200,7 @@ ifd_k_conv_algo ifd_k_conv_choose(const ifd_k_conv_shape *s, ifd_k_conv_wish wis
   if (wish.plain_input && suits_first(s)) return IFD_K_CONV_FIRST;
   if (suits_boxes(s)) return IFD_K_CONV_PHASES;
   if (suits_product(s)) return wish.exact ? IFD_K_CONV_DIRECT : choose_product(s, wish.computed);
-  return s->groups == s->c && s->groups == s->m ? IFD_K_CONV_DEPTHWISE : IFD_K_CONV_GROUPED;
+  return choose_lanes(s, wish);
 }
 
 const char *ifd_k_conv_algo_name(ifd_k_conv_algo algo) {
@@ -280,15 +301,24 @@ static void plan_boxes(ifd_k_conv_plan *p) {
   plan_product(p, boxes.n_places, boxes.n_taps);
 }
 
+static size_t winograd_scratch(const ifd_k_conv_plan *p, int64_t part) {
+  ifd_k_conv_plan one = *p;
+  one.shape = ifd_conv_part(&p->shape, part);
+  ifd_winograd_sizes z = ifd_winograd_sizes_of_plan(&one);
+  return ifd_round_64(sizeof(int64_t) * (size_t)z.segments) +
+         (p->n_before ? 0 : ifd_winograd_inputs_len(&z)) +
+         sizeof(float) * (size_t)(ifd_winograd_products(&z) + ifd_winograd_made(&z));
+}
+
 static void plan_winograd(ifd_k_conv_plan *p) {
-  const ifd_k_conv_shape group = ifd_conv_group(&p->shape), *s = &group;
+  const ifd_k_conv_shape part = ifd_conv_part(&p->shape, 0), *s = &part;
   int64_t blocks = ifd_ceil_div(s->m, 16);
   int64_t tiles = p->batch * ifd_winograd_sizes_of(s, p->algo, 1, blocks).tiles;
   ifd_winograd_sizes all = ifd_winograd_sizes_of(s, p->algo, tiles, blocks);
   double tile_work = (double)all.planes * (double)all.steps * (double)blocks;
   int64_t tasks = tasks_worth(p, tile_work * ((double)tiles + WEIGHT), TASK);
   p->spans_batch = true;
-  p->n_parts = p->shape.groups;
+  p->n_parts = ifd_conv_n_parts(&p->shape);
   /* Every task of rows reads all its weights, every task of blocks transforms all its inputs, unless these
    * fit in shared memory: few of each. */
   bool shares = !all.stays && all.at_once == tiles && p->n_parts == 1;
@@ -298,23 +328,25 @@ static void plan_winograd(ifd_k_conv_plan *p) {
   split_blocks(p, blocks, block_tasks, 1);
   if (shares) p->n_before = ifd_min_i64(p->block_tasks, all.segments);
   ifd_winograd_sizes z = ifd_winograd_sizes_of_plan(p);
-  size_t inputs_len = ifd_winograd_inputs_len(&z);
-  p->shared_len = shares ? inputs_len : 0;
-  p->scratch_len = ifd_round_64(sizeof(int64_t) * (size_t)z.segments) + (shares ? 0 : inputs_len) +
-                   sizeof(float) * (size_t)(ifd_winograd_products(&z) + ifd_winograd_made(&z));
+  p->shared_len = shares ? ifd_winograd_inputs_len(&z) : 0;
+  p->scratch_len = winograd_scratch(p, 0);
+  if (p->n_parts > 1) { /* of fewer channels there are more tiles at once */
+    size_t last = winograd_scratch(p, p->n_parts - 1);
+    if (last > p->scratch_len) p->scratch_len = last;
+  }
   p->packed_len =
       sizeof(float) * (size_t)(z.half ? 3 * z.in : z.planes) * 16 * (size_t)(p->n_parts * blocks * z.steps);
 }
 
 static void plan_winograd_line(ifd_k_conv_plan *p) {
-  const ifd_k_conv_shape group = ifd_conv_group(&p->shape), *s = &group;
+  const ifd_k_conv_shape part = ifd_conv_part(&p->shape, 0), *s = &part;
   int64_t blocks = ifd_ceil_div(s->m, 16);
   int64_t tiles = p->batch * ifd_winograd_line_sizes_of(s, 1, blocks).tiles;
   ifd_winograd_line_sizes all = ifd_winograd_line_sizes_of(s, tiles, blocks);
   double tile_work = IFD_WINOGRAD_LINE_POINTS * (double)all.steps * (double)blocks;
   int64_t tasks = tasks_worth(p, tile_work * ((double)tiles + WEIGHT), TASK);
   p->spans_batch = true;
-  p->n_parts = p->shape.groups;
+  p->n_parts = ifd_conv_n_parts(&p->shape);
   split_rows(p, tiles, ifd_min_i64(tasks, tiles / 28));
   split_blocks(p, blocks, ifd_min_i64(ifd_ceil_div(ifd_min_i64(tasks, 4), p->row_tasks), blocks / 4), 1);
   ifd_winograd_line_sizes z = ifd_winograd_line_sizes_of(s, p->rows, p->blocks);

@@ -417,6 +417,12 @@ static void windows_of_three(void **unused) {
     if (i % 4 == 0) check(&s, IFD_K_CONV_DIRECT, 1, &state);
   }
 }
+/* Groups that begin and end within blocks; few or many, the last part of which may have fewer. */
+static void odd_channels(ifd_k_conv_shape *s, uint64_t *state) {
+  int64_t most = rand_in(state, 0, 1) ? 5 : 30;
+  s->groups = rand_in(state, 2, most > 5 ? 5 : 40);
+  s->c = s->groups * rand_in(state, 1, most), s->m = s->groups * rand_in(state, 1, most);
+}
 /* Groups of whole blocks. */
 static void group_channels(ifd_k_conv_shape *s, uint64_t *state) {
   s->groups = rand_in(state, 2, 3);
@@ -425,7 +431,7 @@ static void group_channels(ifd_k_conv_shape *s, uint64_t *state) {
 static void groups_of_three(void **unused) {
   (void)unused;
   uint64_t state = 12;
-  for (int i = 0; i < 40; i++) {
+  for (int i = 0; i < 120; i++) {
     ifd_k_conv_shape s = {0};
     flat_axis(&s, IFD_K_D);
     for (int d = 1; d < 3; d++) {
@@ -433,8 +439,20 @@ static void groups_of_three(void **unused) {
       s.pad[d] = s.dilation[d], s.in[d] = s.out[d] = rand_in(&state, 1, 15);
     }
     if (i % 3 == 0) s.in[0] = 2, s.kernel[0] = 2;
-    group_channels(&s, &state);
+    (i < 40 ? group_channels : odd_channels)(&s, &state);
     check(&s, winograds[i % 4], rand_in(&state, 1, 3), &state);
+  }
+}
+/* The last part has fewer groups than the others, and so more tiles in hand. */
+static void few_groups_at_last(void **unused) {
+  (void)unused;
+  uint64_t state = 13;
+  for (int i = 0; i < 4; i++) {
+    ifd_k_conv_shape s = {.groups = 3, .c = 3 * 24, .m = 3 * 24};
+    flat_axis(&s, IFD_K_D);
+    for (int d = 1; d < 3; d++)
+      s.kernel[d] = 3, s.stride[d] = s.dilation[d] = s.pad[d] = 1, s.in[d] = s.out[d] = 30 + 7 * i;
+    check(&s, winograds[i], 1, &state);
   }
 }
 /* Winograd's algorithm along one axis: kernels of one and of several parts, dilated, with taps and strides of
@@ -636,11 +654,13 @@ static void sizes_overflow(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(layouts),         cmocka_unit_test(dense),     cmocka_unit_test(volumes),
-      cmocka_unit_test(groups),          cmocka_unit_test(unblocked), cmocka_unit_test(windows_of_three),
-      cmocka_unit_test(groups_of_three), cmocka_unit_test(large),     cmocka_unit_test(many_phases),
-      cmocka_unit_test(frames),          cmocka_unit_test(lines),     cmocka_unit_test(far_taps),
-      cmocka_unit_test(depthwise),       cmocka_unit_test(picks),     cmocka_unit_test(sizes_overflow)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(layouts),         cmocka_unit_test(dense),
+                                     cmocka_unit_test(volumes),         cmocka_unit_test(groups),
+                                     cmocka_unit_test(unblocked),       cmocka_unit_test(windows_of_three),
+                                     cmocka_unit_test(groups_of_three), cmocka_unit_test(few_groups_at_last),
+                                     cmocka_unit_test(large),           cmocka_unit_test(many_phases),
+                                     cmocka_unit_test(frames),          cmocka_unit_test(lines),
+                                     cmocka_unit_test(far_taps),        cmocka_unit_test(depthwise),
+                                     cmocka_unit_test(picks),           cmocka_unit_test(sizes_overflow)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,22 +37,25 @@ static ifd_conv_task task_at(const ifd_k_conv_plan *p, const ifd_k_conv_args *ar
   return t;
 }
 
-/* A task of one of several groups as one of the group alone, by a plan of it. */
-static void leave_group(ifd_conv_task *t, ifd_k_conv_plan *plan) {
+/* A task of one of several parts as one of that alone, by a plan of it; false: it has no such blocks. */
+static bool leave_part(ifd_conv_task *t, ifd_k_conv_plan *plan) {
+  const ifd_k_conv_shape first = ifd_conv_part(&t->plan->shape, 0);
   *plan = *t->plan;
-  plan->shape = ifd_conv_group(&t->plan->shape);
-  t->plan = plan;
-  int64_t y = t->part * plan->shape.m * t->y_plane;
-  t->x += t->part * plan->shape.c * t->x_plane;
+  plan->shape = ifd_conv_part(&t->plan->shape, t->part);
+  int64_t y = t->part * first.m * t->y_plane;
+  t->x += t->part * first.c * t->x_plane;
   t->y += y;
   t->packed += (int64_t)(plan->packed_len / sizeof(float)) / plan->n_parts * t->part;
   if (t->epilogue.join) t->epilogue.other += y;
-  if (t->epilogue.bias) t->epilogue.bias += t->part * plan->shape.m;
+  if (t->epilogue.bias) t->epilogue.bias += t->part * first.m;
+  t->plan = plan;
+  t->b1 = ifd_min_i64(t->b1, ifd_ceil_div(plan->shape.m, 16));
+  return t->b0 < t->b1;
 }
 static void run_winograd(const ifd_conv_task *task, void *scratch) {
   ifd_conv_task t = *task;
   ifd_k_conv_plan plan;
-  if (t.plan->n_parts > 1) leave_group(&t, &plan);
+  if (t.plan->n_parts > 1 && !leave_part(&t, &plan)) return;
   (t.plan->algo == IFD_K_CONV_WINOGRAD_LINE ? IFD_K(ifd_conv_winograd_line)
                                             : IFD_K(ifd_conv_winograd))(&t, scratch);
 }

@@ -279,26 +279,30 @@ IFD_INLINE void transform_kernels(const double g[IFD_WINOGRAD_IN][3], int in, fl
   }
 }
 
-/* Of each group, k is (block of channels, tap of depth, channel): whole [plane][panel][k][16], half
- * [panel][line of planes][k][3][16]. Kernels that lie side by side are turned together. */
+/* Of each part, k is (block of channels, tap of depth, channel): whole [plane][panel][k][16], half
+ * [panel][line of planes][k][3][16], zeros for channels of another group. Kernels that lie side by side are
+ * turned together. */
 IFD_INLINE void pack_winograd(const weights *w, float *to, int in, bool half) {
-  const ifd_k_conv_shape *s = w->s;
+  const ifd_k_conv_shape first = ifd_conv_part(w->s, 0);
   double g[IFD_WINOGRAD_IN][3];
   float kernels[LANES * 9][LANES];
   winograd_g(in, g);
-  int64_t depth = s->kernel[IFD_K_D], steps = w->c_group * depth, step = half ? 3 * LANES : LANES;
-  int64_t panels = ifd_ceil_div(w->m_group, LANES), panel = steps * step * (half ? in : 1);
-  int64_t apart = steps * step * (half ? 1 : panels); /* lines or planes */
-  int64_t group = half ? panels * panel : in * in * apart, together = depth == 1 ? LANES : 1;
+  int64_t depth = w->s->kernel[IFD_K_D], step = half ? 3 * LANES : LANES, all = ifd_ceil_div(first.m, LANES);
+  int64_t part_len = (half ? 1 : in) * in * all * first.c * depth * step, together = depth == 1 ? LANES : 1;
   for (int64_t i = w->begin; i < w->end; i++) {
-    lanes of = lanes_from(w, i * LANES, 0, s->m);
-    float *at = to + i / panels * group + i % panels * panel;
-    for (int64_t b = 0; b < w->c_group; b += LANES)
+    const ifd_k_conv_shape s = ifd_conv_part(w->s, i / all);
+    int64_t steps = s.c * depth, panels = ifd_ceil_div(s.m, LANES), panel = steps * step * (half ? in : 1);
+    int64_t apart = steps * step * (half ? 1 : panels); /* lines or planes */
+    int64_t m0 = i / all * first.m;
+    float *at = to + i / all * part_len + i % all * panel;
+    for (int64_t b = 0; b < s.c; b += LANES)
       for (int64_t d = 0; d < depth; d++)
-        for (int64_t c = b, n; c < ifd_min_i64(b + LANES, w->c_group); c += n) {
-          n = ifd_min_i64(together, w->c_group - c);
+        for (int64_t c = b, n; c < ifd_min_i64(b + LANES, s.c); c += n) {
+          int64_t group = c / w->c_group, of_group = c % w->c_group, m = m0 + group * w->m_group;
+          lanes of = lanes_from(w, i * LANES, m, m + w->m_group);
+          n = ifd_min_i64(ifd_min_i64(together, ifd_min_i64(b + LANES, s.c) - c), w->c_group - of_group);
           for (int64_t t = 0; t < n * 9; t += LANES)
-            turn(w, &of, (c * depth + d) * 9 + t, ifd_min_i64(n * 9 - t, LANES), kernels[t]);
+            turn(w, &of, (of_group * depth + d) * 9 + t, ifd_min_i64(n * 9 - t, LANES), kernels[t]);
           for (int64_t k = 0; k < n && half; k++) transform_half(g, in, kernels[k * 9], at + k * step, apart);
           if (!half) transform_kernels(g, in, kernels, n, at, apart);
           at += n * step;

@@ -30,15 +30,33 @@ typedef struct ifd_conv_phase {
 
 static inline int64_t ifd_conv_volume(const int64_t *n) { return n[IFD_K_D] * n[IFD_K_H] * n[IFD_K_W]; }
 
-/* Whether a group's channels, of inputs and outputs, are whole blocks; and a group as a convolution of its
- * own, which Winograd's algorithms take it for. */
-static inline bool ifd_conv_groups_apart(const ifd_k_conv_shape *s) {
-  return s->groups == 1 || (s->c / s->groups % 16 == 0 && s->m / s->groups % 16 == 0);
+/* The least number of groups whose channels, of inputs and outputs, are whole blocks, or all there are: a
+ * part, which Winograd's algorithms take for a convolution of its own. There are at most 16; the last part
+ * may have fewer. */
+static inline int64_t ifd_conv_part_groups(const ifd_k_conv_shape *s) {
+  int64_t c = s->c / s->groups, m = s->m / s->groups, n = 1;
+  while (n < s->groups && (n * c % 16 || n * m % 16)) n++;
+  return n;
 }
-static inline ifd_k_conv_shape ifd_conv_group(const ifd_k_conv_shape *s) {
-  ifd_k_conv_shape group = *s;
-  group.c /= s->groups, group.m /= s->groups, group.groups = 1;
-  return group;
+static inline int64_t ifd_conv_n_parts(const ifd_k_conv_shape *s) {
+  return ifd_ceil_div(s->groups, ifd_conv_part_groups(s));
+}
+static inline ifd_k_conv_shape ifd_conv_part(const ifd_k_conv_shape *s, int64_t part) {
+  int64_t n = ifd_conv_part_groups(s), left = s->groups - part * n;
+  ifd_k_conv_shape of = *s;
+  of.groups = ifd_min_i64(n, left);
+  of.c = s->c / s->groups * of.groups, of.m = s->m / s->groups * of.groups;
+  return of;
+}
+
+/* The blocks [*first, *end) of a part's inputs in which output block b meets channels of its lanes' groups.
+ */
+static inline void ifd_conv_met_blocks(const ifd_k_conv_shape *part, int64_t b, int64_t *first,
+                                       int64_t *end) {
+  int64_t c = part->c / part->groups, m = part->m / part->groups;
+  int64_t last = ifd_min_i64(b * 16 + 16, part->m) - 1;
+  *first = b * 16 / m * c / 16;
+  *end = ifd_ceil_div((last / m + 1) * c, 16);
 }
 
 static inline int64_t ifd_conv_n_phases(const ifd_k_conv_shape *s) {

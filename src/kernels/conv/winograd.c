@@ -159,13 +159,21 @@ static tile tile_of(const ifd_k_conv_shape *s, const ifd_winograd_sizes *z, cons
  * are last down, then the others, those that are last across, and last in both; so the tiles of any plane lie
  * side by side. */
 enum { LOW, INNER, RIGHT, CORNER, N_KINDS };
+/* Output blocks [b0, b1) that meet the blocks [first, end) of inputs; of each group of a part, and where two
+ * meet in a block. */
+typedef struct run {
+  int64_t b0, b1, first, end;
+} run;
+enum { MAX_RUNS = 2 * 16 };
 typedef struct work {
   const ifd_conv_task *t;
   ifd_winograd_sizes z;
   int64_t *at; /* of the segments in a plane of v */
   float *v, *m, *u;
   int64_t b0, b1; /* output blocks in hand */
-  bool again;     /* the task has met its weights before */
+  run runs[MAX_RUNS];
+  int n_runs;
+  bool again; /* the task has met its weights before */
   bool low[MAX_IN],
       right[MAX_IN]; /* whether the last tiles down and across take a line, a column of planes */
   tile tiles[IFD_WINOGRAD_TILES];
@@ -473,17 +481,18 @@ static void set_segments(const work *k, ifd_ukr_args *t, int64_t s0, int64_t s1)
   t->n_part = s1 - s0 - t->n_full;
 }
 
-/* The products of the plane in column j of line i, of the tiles that take it and the blocks in hand, whose
- * weights begin at b; those of later segments are added. */
-static void multiply(const work *k, ifd_ukr_args *t, const float *b, int64_t i, int64_t j) {
+/* The products of the plane in column j of line i, of the tiles that take it and output blocks [b0, b1),
+ * whose weights begin at b; those of later segments are added. */
+static void multiply(const work *k, ifd_ukr_args *t, const float *b, int64_t b0, int64_t b1, int64_t i,
+                     int64_t j, bool adds) {
   const ifd_winograd_sizes *z = &k->z;
-  bool low = k->low[i], right = k->right[j], adds = t->at > k->at;
+  bool low = k->low[i], right = k->right[j];
   int64_t first = k->first[low ? LOW : INNER], end = k->first[!right ? RIGHT : low ? N_KINDS : CORNER];
   int64_t plane = i * z->in + j;
   t->a = k->v + plane * z->v_plane + first * 16;
   t->b = b;
-  t->c = k->m + plane * z->m_plane + first * 16;
-  for (int64_t left = k->b1 - k->b0, vectors; left > 0; left -= vectors) {
+  t->c = k->m + plane * z->m_plane + first * 16 + (b0 - k->b0) * t->c_vs;
+  for (int64_t left = b1 - b0, vectors; left > 0; left -= vectors) {
     vectors = ifd_ukr_vectors(end - first, left);
     t->init = adds ? t->c : NULL;
     IFD_K(ifd_ukr_run)(t, end - first, vectors);
@@ -492,15 +501,33 @@ static void multiply(const work *k, ifd_ukr_args *t, const float *b, int64_t i, 
   }
 }
 
-static void multiply_whole(const work *k) {
+/* The output blocks in hand by the blocks of inputs that they meet: those of one group are alike. */
+static void find_runs(work *k) {
+  const ifd_k_conv_shape *s = &k->t->plan->shape;
+  run *r = k->runs - 1;
+  for (int64_t b = k->b0, first, end; b < k->b1; b++) {
+    ifd_conv_met_blocks(s, b, &first, &end);
+    if (b == k->b0 || first != r->first || end != r->end) *++r = (run){.b0 = b, .first = first, .end = end};
+    r->b1 = b + 1;
+    if (s->groups == 1) r->b1 = b = k->b1;
+  }
+  k->n_runs = (int)(r + 1 - k->runs);
+}
+
+static void multiply_whole(work *k) {
   const ifd_winograd_sizes *z = &k->z;
   int64_t panel = z->steps * 16, plane = ifd_ceil_div(k->t->plan->shape.m, 16) * panel;
-  const float *b = k->t->packed + k->b0 * panel;
+  int64_t depth = k->t->plan->shape.kernel[IFD_K_D];
+  const float *b = k->t->packed;
   ifd_ukr_args args, *t = products_of(k, &args, panel);
   t->near = k->again && z->stays;
-  set_segments(k, t, 0, z->segments);
+  find_runs(k);
   for (int64_t i = 0; i < z->in; i++)
-    for (int64_t j = 0; j < z->in; j++, b += plane) multiply(k, t, b, i, j);
+    for (int64_t j = 0; j < z->in; j++, b += plane)
+      for (const run *r = k->runs; r < k->runs + k->n_runs; r++) {
+        set_segments(k, t, r->first * depth, r->end * depth);
+        multiply(k, t, b + r->b0 * panel + r->first * depth * 16 * 16, r->b0, r->b1, i, j, false);
+      }
 }
 
 /* Half weights of output block b, line i of planes, from step k0 on. */
@@ -522,12 +549,12 @@ static void multiply_line(const work *k, ifd_ukr_args *t, int64_t i, int64_t k0,
       part->make(half_weights(k, b, i, k0), k1 - k0, k->u + (b - k->b0) * t->b_vs, z->u_plane);
     for (int64_t j = part->begin; j < part->end; j++) {
       t->next = next + j * share * 16;
-      multiply(k, t, k->u + (j - part->begin) * z->u_plane, i, j);
+      multiply(k, t, k->u + (j - part->begin) * z->u_plane, k->b0, k->b1, i, j, t->at > k->at);
     }
   }
 }
 
-static void multiply_half(const work *k) {
+static void multiply_half(work *k) {
   const ifd_winograd_sizes *z = &k->z;
   ifd_ukr_args args, *t = products_of(k, &args, z->u_panel);
   for (int64_t i = 0; i < z->in; i++)

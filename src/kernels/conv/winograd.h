@@ -12,6 +12,9 @@
  * outputs of F(n, 3) but the last do without the point ∞. F(2, 3) of the points 0, ±a and ∞ differs in its
  * weights from those of F(4, 3) at p by the factor p² - b², which Bᵀ can have as well.
  *
+ * Of several groups in a part (phase.h) an output block is the sum over the blocks of inputs that its groups
+ * reach into; weights between channels of different groups are zeros.
+ *
  * Weights that only few tiles meet are waited for. Packed half, as G w, they are half as many or three
  * quarters; a line of planes, or half of one, is then made of them for some segments of k at a time, which
  * stay in L1, and multiplied at once while the next are fetched. */
@@ -113,7 +116,7 @@ static inline ifd_winograd_sizes ifd_winograd_sizes_of(const ifd_k_conv_shape *s
  * as many as one of all output blocks would have. */
 static inline ifd_winograd_sizes ifd_winograd_sizes_of_plan(const ifd_k_conv_plan *p) {
   int64_t blocks = p->n_before ? p->n_blocks : p->blocks;
-  const ifd_k_conv_shape s = ifd_conv_group(&p->shape);
+  const ifd_k_conv_shape s = ifd_conv_part(&p->shape, 0);
   ifd_winograd_sizes z = ifd_winograd_sizes_of(&s, p->algo, p->rows, blocks);
   z.blocks = ifd_min_i64(z.blocks, p->blocks);
   z.m_plane = ifd_winograd_plane(z.blocks * z.at_once);
