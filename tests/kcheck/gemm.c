@@ -204,8 +204,8 @@ static void few_rows(void **unused) { /* B as it lies */
 static void doubles(void **unused) {
   (void)unused;
   uint64_t state = 4;
-  for (int round = 0; round < 40; round++) {
-    int64_t m = rand_in(&state, 1, 40), n = rand_in(&state, 1, 140),
+  for (int round = 0; round < 80; round++) {
+    int64_t m = rand_in(&state, 1, 40), n = rand_in(&state, 1, round % 5 ? 140 : 8),
             k = rand_in(&state, 0, round % 4 ? 20 : 400);
     bool a_t = rand_in(&state, 0, 1), b_t = rand_in(&state, 0, 1);
     double *a = test_malloc(8 * (size_t)(m * k + 1)), *b = test_malloc(8 * (size_t)(n * k + 1)),
@@ -213,7 +213,9 @@ static void doubles(void **unused) {
     for (int64_t i = 0; i < m * k; i++) a[i] = rand_float(&state);
     for (int64_t i = 0; i < n * k; i++) b[i] = rand_float(&state);
     for (int64_t i = 0; i < n; i++) bias[i] = rand_float(&state);
-    ifd_k_product_f64 g = {m, n, k, a, a_t ? 1 : k, a_t ? m : 1, b, b_t ? 1 : n, b_t ? k : 1, c, n, 2, bias};
+    ifd_k_product_f64 g = {m,           n,           k, a, a_t ? 1 : k, a_t ? m : 1, b,
+                           b_t ? 1 : n, b_t ? k : 1, c, n, 1,           2,           round % 3 ? bias : NULL,
+                           false};
     for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
       ifd_k_gemm(isa)->run_f64(&g, 0, m / 2);
       ifd_k_gemm(isa)->run_f64(&g, m / 2, m);
@@ -221,7 +223,7 @@ static void doubles(void **unused) {
         double want = 0;
         for (int64_t x = 0; x < k; x++)
           want = fma(a[i / n * g.a_rs + x * g.a_cs], b[x * g.b_rs + i % n * g.b_cs], want);
-        assert_true(c[i] == 2 * want + bias[i % n]);
+        assert_true(c[i] == 2 * want + (g.bias ? bias[i % n] : 0));
       }
     }
     test_free(a), test_free(b), test_free(c), test_free(bias);

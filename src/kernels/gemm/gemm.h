@@ -31,17 +31,18 @@ typedef struct ifd_k_product {
   const ifd_k_epilogue *epilogue; /* pointers for row 0 and column 0 of C; NULL: the sums alone */
 } ifd_k_product;
 
-/* The same in double, with v = scale * sum + bias[j] as its whole epilogue. */
+/* The same in double, with v = scale * sum + bias[j], or bias[i], as its whole epilogue. */
 typedef struct ifd_k_product_f64 {
   int64_t m, n, k;
   const double *a;
   int64_t a_rs, a_cs;
   const double *b;
   int64_t b_rs, b_cs;
-  double *c;
-  int64_t c_rs;
+  double *c; /* C[i, j] = c[i * c_rs + j * c_cs] */
+  int64_t c_rs, c_cs;
   double scale;
-  const double *bias;
+  const double *bias; /* or NULL */
+  bool bias_by_row;
 } ifd_k_product_f64;
 
 /* C split in ceil(m / m_step) × ceil(n / n_step) tasks, rows fastest. Steps are multiples of 16 but for the

@@ -265,6 +265,7 @@ ifd_status ifd_lower_products_f64(ifd_lower *x, const ifd_products *p, int a, in
                             .b_rs = p->b_rs,
                             .b_cs = p->b_cs,
                             .c_rs = p->c_rs,
+                            .c_cs = 1,
                             .scale = scale};
   k.step = ifd_k_gemm_split(p->m, p->n, p->k, true, 0).m_step;
   k.row_tasks = ifd_ceil_div(p->m, k.step);
