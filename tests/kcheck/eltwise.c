@@ -350,14 +350,59 @@ static void draw_integers(void *to, size_t size, int n, uint64_t *state) {
   }
 }
 
+static bool is_signed(ifd_dtype t) {
+  return t == IFD_INT8 || t == IFD_INT16 || t == IFD_INT32 || t == IFD_INT64;
+}
+
 static int64_t divided(ifd_integer_op op, ifd_dtype t, const void *x, const void *y) {
   int64_t a, b;
   ifd_load_i64(t, x, &a, 1), ifd_load_i64(t, y, &b, 1);
-  bool is_signed = t == IFD_INT8 || t == IFD_INT16 || t == IFD_INT32 || t == IFD_INT64;
-  if (!is_signed) return (int64_t)(op ? (uint64_t)a % (uint64_t)b : (uint64_t)a / (uint64_t)b);
+  if (!is_signed(t)) return (int64_t)(op ? (uint64_t)a % (uint64_t)b : (uint64_t)a / (uint64_t)b);
   return op == IFD_INTEGER_DIV         ? ifd_quotient(a, b)
          : op == IFD_INTEGER_FLOOR_MOD ? ifd_floor_mod(a, b)
                                        : ifd_remainder(a, b);
+}
+
+static uint64_t combined(ifd_el op, ifd_dtype t, uint64_t a, uint64_t b) {
+  const bool less = is_signed(t) ? (int64_t)a < (int64_t)b : a < b;
+  switch (op) {
+  case IFD_EL_Add: return a + b;
+  case IFD_EL_Sub: return a - b;
+  case IFD_EL_Mul: return a * b;
+  case IFD_EL_Min: return less ? a : b;
+  case IFD_EL_Max: return less ? b : a;
+  case IFD_EL_And: return a & b;
+  case IFD_EL_Or: return a | b;
+  case IFD_EL_Xor: return a ^ b;
+  case IFD_EL_Equal: return a == b;
+  case IFD_EL_Less: return less;
+  case IFD_EL_LessOrEqual: return less || a == b;
+  case IFD_EL_Greater: return !less && a != b;
+  default: return !less;
+  }
+}
+
+static void integers_of_any_size(void **unused) {
+  (void)unused;
+  uint64_t state = 16;
+  enum { N = 67 };
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (ifd_dtype t = 0; t < IFD_N_DTYPES; t++)
+      for (ifd_el op = IFD_EL_Add; op < IFD_EL_N && table(isa)->integer(IFD_INTEGER_DIV, t); op++)
+        for (int round = 0; round < 4 && ifd_dtype_is_integer(t) && table(isa)->binary(op, t); round++) {
+          const size_t size = ifd_dtype_size(t), out_size = op < IFD_EL_Equal ? size : 1;
+          const int sa = round & 1, sb = round >> 1 & 1;
+          uint64_t a[N], b[N], z[N];
+          int64_t wide_a[N], wide_b[N];
+          draw_integers(a, size, N, &state), draw_integers(b, size, N, &state);
+          if (op >= IFD_EL_Equal) memcpy(a, b, size * N / 2);
+          ifd_load_i64(t, a, wide_a, N), ifd_load_i64(t, b, wide_b, N);
+          table(isa)->binary(op, t)(a, sa, b, sb, z, N);
+          for (int i = 0; i < N && op != IFD_EL_PRelu; i++) {
+            const uint64_t want = combined(op, t, (uint64_t)wide_a[sa ? i : 0], (uint64_t)wide_b[sb ? i : 0]);
+            assert_memory_equal((char *)z + (size_t)i * out_size, &want, out_size);
+          }
+        }
 }
 
 static void divisions(void **unused) {
@@ -636,15 +681,23 @@ static void chain_of_one_element(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(unary_values),        cmocka_unit_test(unary_bits),
-      cmocka_unit_test(unary_bits_in_order), cmocka_unit_test(tests_and_integers),
-      cmocka_unit_test(binary_floats),       cmocka_unit_test(quotients),
-      cmocka_unit_test(comparisons),         cmocka_unit_test(integers),
-      cmocka_unit_test(divisions),           cmocka_unit_test(remainders_of_floats),
-      cmocka_unit_test(tests_of_doubles),    cmocka_unit_test(tanh_of_doubles),
-      cmocka_unit_test(selections),          cmocka_unit_test(casts),
-      cmocka_unit_test(quantization),        cmocka_unit_test(chains),
-      cmocka_unit_test(chain_of_one_element)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(unary_values),
+                                     cmocka_unit_test(unary_bits),
+                                     cmocka_unit_test(unary_bits_in_order),
+                                     cmocka_unit_test(tests_and_integers),
+                                     cmocka_unit_test(binary_floats),
+                                     cmocka_unit_test(quotients),
+                                     cmocka_unit_test(comparisons),
+                                     cmocka_unit_test(integers),
+                                     cmocka_unit_test(integers_of_any_size),
+                                     cmocka_unit_test(divisions),
+                                     cmocka_unit_test(remainders_of_floats),
+                                     cmocka_unit_test(tests_of_doubles),
+                                     cmocka_unit_test(tanh_of_doubles),
+                                     cmocka_unit_test(selections),
+                                     cmocka_unit_test(casts),
+                                     cmocka_unit_test(quantization),
+                                     cmocka_unit_test(chains),
+                                     cmocka_unit_test(chain_of_one_element)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

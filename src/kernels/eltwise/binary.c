@@ -76,77 +76,77 @@ ifd_el_binary_row *const IFD_K(ifd_el_binary_f32)[IFD_EL_N_FLOAT - IFD_EL_N_UNAR
 
 /* ---- other types, and comparisons: loops that the compiler vectorizes ---- */
 
-#define INTEGERS(t, u)                                                                                       \
+/* What is the same for signed numbers. */
+#define SUMS(t, u)                                                                                           \
   PLAIN(Add_##t, t, t, (u)a + (u)b)                                                                          \
   PLAIN(Sub_##t, t, t, (u)a - (u)b)                                                                          \
   PLAIN(Mul_##t, t, t, (u)a *(u)b)                                                                           \
-  PLAIN(Min_##t, t, t, a < b ? a : b)                                                                        \
-  PLAIN(Max_##t, t, t, a > b ? a : b)                                                                        \
-  PLAIN(PRelu_##t, t, t, a > 0 ? (u)a : (u)a * (u)b)
-INTEGERS(int64_t, uint64_t)
-INTEGERS(int32_t, uint32_t)
-INTEGERS(uint8_t, unsigned)
+  PLAIN(And_##t, t, t, a &b)                                                                                 \
+  PLAIN(Or_##t, t, t, a | b)                                                                                 \
+  PLAIN(Xor_##t, t, t, a ^ b)                                                                                \
+  PLAIN(Equal_##t, t, uint8_t, a == b)
+#define SWAPPED(name, of)                                                                                    \
+  static void name(const void *x, int a_step, const void *y, int b_step, void *to, size_t n) {               \
+    of(y, b_step, x, a_step, to, n);                                                                         \
+  }
+#define COMPARISONS(t)                                                                                       \
+  PLAIN(Less_##t, t, uint8_t, a < b)                                                                         \
+  PLAIN(LessOrEqual_##t, t, uint8_t, a <= b)                                                                 \
+  SWAPPED(Greater_##t, Less_##t)                                                                             \
+  SWAPPED(GreaterOrEqual_##t, LessOrEqual_##t)
+#define ORDER(t)                                                                                             \
+  COMPARISONS(t)                                                                                             \
+  PLAIN(Min_##t, t, t, (a < b) | (a != a) ? a : b)                                                           \
+  PLAIN(Max_##t, t, t, (a > b) | (a != a) ? a : b)
+SUMS(uint8_t, unsigned)
+SUMS(uint16_t, unsigned)
+SUMS(uint32_t, uint32_t)
+SUMS(uint64_t, uint64_t)
+ORDER(int8_t)
+ORDER(int16_t)
+ORDER(int32_t)
+ORDER(int64_t)
+ORDER(uint8_t)
+ORDER(uint16_t)
+ORDER(uint32_t)
+ORDER(uint64_t)
+COMPARISONS(float)
+ORDER(double)
+PLAIN(Equal_float, float, uint8_t, a == b)
+PLAIN(Equal_double, double, uint8_t, a == b)
 PLAIN(Add_double, double, double, a + b)
 PLAIN(Sub_double, double, double, a - b)
 PLAIN(Mul_double, double, double, a *b)
 PLAIN(Div_double, double, double, a / b)
-PLAIN(Min_double, double, double, (a < b) | (a != a) ? a : b)
-PLAIN(Max_double, double, double, (a > b) | (a != a) ? a : b)
 PLAIN(PRelu_double, double, double, a > 0 ? a : a * b)
-#define BITS(t)                                                                                              \
-  PLAIN(And_##t, t, t, a &b)                                                                                 \
-  PLAIN(Or_##t, t, t, a | b)                                                                                 \
-  PLAIN(Xor_##t, t, t, a ^ b)
-BITS(uint8_t)
-BITS(uint16_t)
-BITS(uint32_t)
-BITS(uint64_t)
-#define COMPARISONS(t)                                                                                       \
-  PLAIN(Equal_##t, t, uint8_t, a == b)                                                                       \
-  PLAIN(Less_##t, t, uint8_t, a < b)                                                                         \
-  PLAIN(LessOrEqual_##t, t, uint8_t, a <= b)                                                                 \
-  PLAIN(Greater_##t, t, uint8_t, a > b)                                                                      \
-  PLAIN(GreaterOrEqual_##t, t, uint8_t, a >= b)
-COMPARISONS(float)
-COMPARISONS(double)
-COMPARISONS(int64_t)
-COMPARISONS(int32_t)
-COMPARISONS(uint8_t)
+PLAIN(PRelu_int64_t, int64_t, int64_t, a > 0 ? (uint64_t)a : (uint64_t)a * (uint64_t)b)
+PLAIN(PRelu_int32_t, int32_t, int32_t, a > 0 ? (uint32_t)a : (uint32_t)a * (uint32_t)b)
 
-#define ARITHMETIC_ENTRIES(t)                                                                                \
-  [IFD_EL_Add] = Add_##t, [IFD_EL_Sub] = Sub_##t, [IFD_EL_Mul] = Mul_##t, [IFD_EL_Min] = Min_##t,            \
-  [IFD_EL_Max] = Max_##t, [IFD_EL_PRelu] = PRelu_##t
-#define COMPARE_ENTRIES(t)                                                                                   \
-  [IFD_EL_Equal] = Equal_##t, [IFD_EL_Less] = Less_##t, [IFD_EL_LessOrEqual] = LessOrEqual_##t,              \
-  [IFD_EL_Greater] = Greater_##t, [IFD_EL_GreaterOrEqual] = GreaterOrEqual_##t
-typedef ifd_el_binary_row *const rows[IFD_EL_N];
-static rows f32_rows = {COMPARE_ENTRIES(float)};
-static rows f64_rows = {ARITHMETIC_ENTRIES(double), COMPARE_ENTRIES(double), [IFD_EL_Div] = Div_double};
-static rows i64_rows = {ARITHMETIC_ENTRIES(int64_t), COMPARE_ENTRIES(int64_t)};
-static rows i32_rows = {ARITHMETIC_ENTRIES(int32_t), COMPARE_ENTRIES(int32_t)};
-static rows u8_rows = {ARITHMETIC_ENTRIES(uint8_t), COMPARE_ENTRIES(uint8_t)};
-static rows bool_rows = {COMPARE_ENTRIES(uint8_t)};
-
-static ifd_el_binary_row *bits_row(ifd_el op, size_t element_size) {
-  static ifd_el_binary_row *const by_size[][4] = {{And_uint8_t, And_uint16_t, And_uint32_t, And_uint64_t},
-                                                  {Or_uint8_t, Or_uint16_t, Or_uint32_t, Or_uint64_t},
-                                                  {Xor_uint8_t, Xor_uint16_t, Xor_uint32_t, Xor_uint64_t}};
-  return by_size[op - IFD_EL_And][element_size == 1 ? 0 : element_size == 2 ? 1 : element_size == 4 ? 2 : 3];
-}
+#define NUMBER_ROWS(t) [IFD_EL_Add] = Add_##t, [IFD_EL_Sub] = Sub_##t, [IFD_EL_Mul] = Mul_##t
+#define BIT_ROWS(t)    [IFD_EL_And] = And_##t, [IFD_EL_Or] = Or_##t, [IFD_EL_Xor] = Xor_##t
+#define COMPARE_ROWS(t)                                                                                      \
+  [IFD_EL_Less] = Less_##t, [IFD_EL_LessOrEqual] = LessOrEqual_##t, [IFD_EL_Greater] = Greater_##t,          \
+  [IFD_EL_GreaterOrEqual] = GreaterOrEqual_##t
+#define ORDER_ROWS(t)      COMPARE_ROWS(t), [IFD_EL_Min] = Min_##t, [IFD_EL_Max] = Max_##t
+#define INTEGER_ROWS(t, u) NUMBER_ROWS(u), BIT_ROWS(u), [IFD_EL_Equal] = Equal_##u, ORDER_ROWS(t)
+static ifd_el_binary_row *const plain[IFD_N_DTYPES][IFD_EL_N] = {
+    [IFD_FLOAT] = {COMPARE_ROWS(float), [IFD_EL_Equal] = Equal_float},
+    [IFD_DOUBLE] = {NUMBER_ROWS(double), ORDER_ROWS(double), [IFD_EL_Equal] = Equal_double,
+                    [IFD_EL_Div] = Div_double, [IFD_EL_PRelu] = PRelu_double},
+    [IFD_INT8] = {INTEGER_ROWS(int8_t, uint8_t)},
+    [IFD_INT16] = {INTEGER_ROWS(int16_t, uint16_t)},
+    [IFD_INT32] = {INTEGER_ROWS(int32_t, uint32_t), [IFD_EL_PRelu] = PRelu_int32_t},
+    [IFD_INT64] = {INTEGER_ROWS(int64_t, uint64_t), [IFD_EL_PRelu] = PRelu_int64_t},
+    [IFD_UINT8] = {INTEGER_ROWS(uint8_t, uint8_t)},
+    [IFD_UINT16] = {INTEGER_ROWS(uint16_t, uint16_t)},
+    [IFD_UINT32] = {INTEGER_ROWS(uint32_t, uint32_t)},
+    [IFD_UINT64] = {INTEGER_ROWS(uint64_t, uint64_t)},
+    [IFD_BOOL] = {BIT_ROWS(uint8_t), [IFD_EL_Equal] = Equal_uint8_t, COMPARE_ROWS(uint8_t)},
+};
 
 ifd_el_binary_row *IFD_K(ifd_el_binary)(ifd_el op, ifd_dtype t) {
   if (op < IFD_EL_N_UNARY || op >= IFD_EL_N) return NULL;
-  if (op >= IFD_EL_And && op <= IFD_EL_Xor)
-    return ifd_dtype_is_integer(t) || t == IFD_BOOL ? bits_row(op, ifd_dtype_size(t)) : NULL;
-  switch (t) {
-  case IFD_FLOAT: return op < IFD_EL_N_FLOAT ? IFD_K(ifd_el_binary_f32)[op - IFD_EL_N_UNARY] : f32_rows[op];
-  case IFD_DOUBLE: return f64_rows[op];
-  case IFD_INT64: return i64_rows[op];
-  case IFD_INT32: return i32_rows[op];
-  case IFD_UINT8: return u8_rows[op];
-  case IFD_BOOL: return bool_rows[op];
-  default: return NULL;
-  }
+  return t == IFD_FLOAT && op < IFD_EL_N_FLOAT ? IFD_K(ifd_el_binary_f32)[op - IFD_EL_N_UNARY] : plain[t][op];
 }
 
 /* ---- Where ---- */

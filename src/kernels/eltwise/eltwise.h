@@ -80,9 +80,9 @@ struct ifd_k_eltwise_table {
   /* FLOAT: all of UNARY_LIST, IsNaN, IsInf. INT64, INT32: Identity, Abs, Neg, Sign, Relu. DOUBLE: those,
    * Sqrt, Reciprocal, Floor, Ceil, Round, Tanh, IsNaN, IsInf. BOOL: Not. */
   ifd_el_unary_row *(*unary)(ifd_el op, ifd_dtype t);
-  /* FLOAT: BINARY_LIST. DOUBLE: those but Pow. INT64, INT32, UINT8: Add, Sub, Mul (they wrap), Min, Max,
-   * PRelu. Integers and BOOL: BIT_LIST (bitwise). FLOAT, DOUBLE, INT64, INT32, UINT8, BOOL: COMPARE_LIST. Min
-   * and Max: NaN wins. */
+  /* FLOAT: BINARY_LIST. DOUBLE: those but Pow. Integers of 8 to 64 bits: Add, Sub, Mul (they wrap), Min, Max;
+   * INT64, INT32: PRelu. Integers and BOOL: BIT_LIST (bitwise). All of these: COMPARE_LIST. Min and Max: NaN
+   * wins. */
   ifd_el_binary_row *(*binary)(ifd_el op, ifd_dtype t);
   /* NULL where the type has no such row. */
   ifd_el_binary_row *(*integer)(ifd_integer_op op, ifd_dtype t);

@@ -127,15 +127,8 @@ ifd_eltwise_step *ifd_eltwise_unary(ifd_eltwise *e, ifd_el op, int a, const floa
   return add_step(e, &step);
 }
 
-/* Types whose sum, difference, product and equality have the same bits as those of another. */
-static ifd_dtype same_bits(ifd_el op, ifd_dtype t) {
-  if (op != IFD_EL_Add && op != IFD_EL_Sub && op != IFD_EL_Mul && op != IFD_EL_Equal) return t;
-  return t == IFD_UINT64 ? IFD_INT64 : t == IFD_UINT32 ? IFD_INT32 : t == IFD_INT8 ? IFD_UINT8 : t;
-}
-
 void ifd_eltwise_binary(ifd_eltwise *e, ifd_el op, int a, int b) {
-  ifd_eltwise_step step = {
-      .binary = ifd_k_eltwise(e->x->isa)->binary(op, same_bits(op, e->compute)), .a = a, .b = b};
+  ifd_eltwise_step step = {.binary = ifd_k_eltwise(e->x->isa)->binary(op, e->compute), .a = a, .b = b};
   e->item_ops += ops_of(op);
   add_step(e, &step);
 }
