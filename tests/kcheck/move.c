@@ -111,8 +111,10 @@ static void matrices(void **unused) {
       for (int64_t b = 1; b < 150; b = b * 2 + 3) check(&(copy){size, 2, {a, b}, {b, 1}, {1, a + 1}}, &state);
   for (int64_t a = 1; a < 150; a += 3) /* pixels of few channels */
     for (int64_t b = 2; b <= 5; b++) check(&(copy){1, 2, {a, b}, {b, 1}, {1, a}}, &state);
-  for (int64_t n = 2; n <= 5; n++) /* elements that take turns */
-    for (int64_t m = 1; m < 70; m++) check(&(copy){4, 2, {n, m}, {m + 1, 1}, {1, n}}, &state);
+  for (size_t size = 1; size <= 4; size *= 2) /* elements that take turns */
+    for (int64_t n = 2; n <= 5; n++)
+      for (int64_t m = 1; m < 300; m += 1 + m / 70 * 6)
+        check(&(copy){size, 2, {n, m}, {m + 1, 1}, {1, n}}, &state);
   check(&(copy){1, 2, {50000, 3}, {3, 1}, {1, 50000}}, &state);
   check(&(copy){4, 2, {3, 40000}, {40000, 1}, {40001, 1}}, &state);
   check(&(copy){4, 1, {100003}, {1}, {1}}, &state);

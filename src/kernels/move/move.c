@@ -24,23 +24,24 @@
         *(type *)(to + r * to_stride + c * (int64_t)sizeof(type)) =                                          \
             *(const type *)(from + c * from_stride + r * (int64_t)sizeof(type));                             \
   }
-/* In tiles whose rows of `to` fill a cache line. TILE rows at a time go through tile_type, what is left one
- * by one. */
+/* In strips of m columns, first such that rows of `to` fill a cache line; TILE rows of TILE columns at a time
+ * go through tile_type, what is left one by one. */
 #define TRANSPOSE(type, TILE)                                                                                \
   static void transpose_##type(char *to, int64_t to_stride, const char *from, int64_t from_stride,           \
                                int64_t n, int64_t m) {                                                       \
     enum { LINE = 64 / sizeof(type) };                                                                       \
-    int64_t c = 0;                                                                                           \
-    for (; c + LINE <= m; c += LINE, to += 64, from += LINE * from_stride) {                                 \
+    for (int64_t strip; m >= TILE;                                                                           \
+         m -= strip, to += strip * (int64_t)sizeof(type), from += strip * from_stride) {                     \
       int64_t r = 0;                                                                                         \
+      strip = m < LINE ? m / TILE * TILE : LINE;                                                             \
       for (; r + TILE <= n; r += TILE)                                                                       \
-        for (int64_t k = 0; k < LINE; k += TILE)                                                             \
+        for (int64_t k = 0; k < strip; k += TILE)                                                            \
           tile_##type(to + r * to_stride + k * (int64_t)sizeof(type), to_stride,                             \
                       from + k * from_stride + r * (int64_t)sizeof(type), from_stride);                      \
       corner_##type(to + r * to_stride, to_stride, from + r * (int64_t)sizeof(type), from_stride, n - r,     \
-                    LINE);                                                                                   \
+                    strip);                                                                                  \
     }                                                                                                        \
-    corner_##type(to, to_stride, from, from_stride, n, m - c);                                               \
+    corner_##type(to, to_stride, from, from_stride, n, m);                                                   \
   }
 
 #define FOR_EACH_TYPE(X) X(e1) X(e2) X(e4) X(e8) X(e16)
@@ -128,11 +129,45 @@ IFD_INLINE void tile_e8(char *to, int64_t to_stride, const char *from, int64_t f
 }
 #endif
 #if defined(IFD_ISA_ref)
+IFD_INLINE int64_t part_small(const int N, const int SIZE, char *to, int64_t to_stride, const char *from,
+                              int64_t m) {
+  (void)N, (void)SIZE, (void)to, (void)to_stride, (void)from, (void)m;
+  return 0;
+}
 static int64_t interleave(char *to, const char *from, int64_t from_stride, int64_t n, int64_t m) {
   (void)to, (void)from, (void)from_stride, (void)n, (void)m;
   return 0;
 }
 #else
+/* N rows of elements of SIZE bytes that take turns in `from`, sixteen bytes of each at a time, picked from N
+ * vectors. How many elements were done. */
+IFD_INLINE int64_t part_small(const int N, const int SIZE, char *to, int64_t to_stride, const char *from,
+                              int64_t m) {
+  enum { MOST = 4, WORTH = 128 };
+  const int count = 16 / SIZE;
+  __m128i pick[MOST][MOST];
+  int64_t c = 0;
+  if (m < WORTH) return 0;
+  for (int r = 0; r < N; r++)
+    for (int k = 0; k < N; k++) {
+      char at[16];
+      for (int i = 0; i < 16; i++) {
+        const int byte = (i / SIZE * N + r) * SIZE + i % SIZE - 16 * k;
+        at[i] = (char)(byte >= 0 && byte < 16 ? byte : -1);
+      }
+      pick[r][k] = _mm_loadu_si128((const __m128i *)at);
+    }
+  for (; c + count <= m; c += count) {
+    __m128i v[MOST];
+    for (int k = 0; k < N; k++) v[k] = _mm_loadu_si128((const __m128i *)(from + c * N * SIZE + 16 * k));
+    for (int r = 0; r < N; r++) {
+      __m128i y = _mm_shuffle_epi8(v[0], pick[r][0]);
+      for (int k = 1; k < N; k++) y = _mm_or_si128(y, _mm_shuffle_epi8(v[k], pick[r][k]));
+      _mm_storeu_si128((__m128i *)(to + r * to_stride + c * SIZE), y);
+    }
+  }
+  return c;
+}
 /* Rows of m bytes, 2 to 4, one behind the other (pixels of few channels), sixteen at a time: fours of bytes,
  * of which the first m of each are kept. A store spills over rows that are written next. How many were
  * done. */
@@ -155,11 +190,6 @@ static int64_t interleave(char *to, const char *from, int64_t from_stride, int64
 }
 #endif
 TRANSPOSE(e1, 8)
-static void transpose_bytes(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n,
-                            int64_t m) {
-  const int64_t done = m >= 2 && m <= 4 && to_stride == m ? interleave(to, from, from_stride, n, m) : 0;
-  transpose_e1(to + done * to_stride, to_stride, from + done, from_stride, n - done, m);
-}
 TRANSPOSE(e2, 8)
 TRANSPOSE(e4, 8)
 TRANSPOSE(e8, 8)
@@ -198,18 +228,39 @@ IFD_INLINE int64_t part_rows(const int N, char *to, int64_t to_stride, const cha
   }
   return c;
 }
-static int64_t part_threes(char *to, int64_t to_stride, const char *from, int64_t m) {
-  return part_rows(3, to, to_stride, from, m);
+#define PART(name, rows, ...)                                                                                \
+  static int64_t name(char *to, int64_t to_stride, const char *from, int64_t m) {                            \
+    return rows(__VA_ARGS__, to, to_stride, from, m);                                                        \
+  }
+PART(part_threes, part_rows, 3)
+PART(part_fours, part_rows, 4)
+PART(part_e1_2, part_small, 2, 1)
+PART(part_e1_3, part_small, 3, 1)
+PART(part_e1_4, part_small, 4, 1)
+PART(part_e2_2, part_small, 2, 2)
+PART(part_e2_3, part_small, 3, 2)
+PART(part_e2_4, part_small, 4, 2)
+
+/* The first elements of n rows that take turns, where there is a way of their own. */
+static int64_t part(int size, char *to, int64_t to_stride, const char *from, int64_t n, int64_t m) {
+  enum { FEWEST = 2, MOST = 4 };
+  static int64_t (*const parts[][MOST - FEWEST + 1])(char *, int64_t, const char *,
+                                                     int64_t) = {{part_e1_2, part_e1_3, part_e1_4},
+                                                                 {part_e2_2, part_e2_3, part_e2_4},
+                                                                 {part_pairs, part_threes, part_fours}};
+  return n >= FEWEST && n <= MOST && size < 3 ? parts[size][n - FEWEST](to, to_stride, from, m) : 0;
 }
-static int64_t part_fours(char *to, int64_t to_stride, const char *from, int64_t m) {
-  return part_rows(4, to, to_stride, from, m);
-}
-static void transpose_floats(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n,
-                             int64_t m) {
-  static int64_t (*const parts[])(char *, int64_t, const char *,
-                                  int64_t) = {[2] = part_pairs, [3] = part_threes, [4] = part_fours};
-  const int64_t done = n >= 2 && n <= 4 && from_stride == 4 * n ? parts[n](to, to_stride, from, m) : 0;
-  transpose_e4(to + 4 * done, to_stride, from + done * from_stride, from_stride, n, m - done);
+
+static void transpose(int size, char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n,
+                      int64_t m) {
+  static void (*const transposes[])(char *, int64_t, const char *, int64_t, int64_t,
+                                    int64_t) = {transpose_e1, transpose_e2, transpose_e4, transpose_e8};
+  const int64_t bytes = 1 << size;
+  int64_t columns = 0, rows = 0;
+  if (from_stride == n * bytes) columns = part(size, to, to_stride, from, n, m);
+  if (size == 0 && m >= 2 && m <= 4 && to_stride == m) rows = interleave(to, from, from_stride, n, m);
+  transposes[size](to + columns * bytes + rows * to_stride, to_stride,
+                   from + columns * from_stride + rows * bytes, from_stride, n - rows, m - columns);
 }
 
 /* ---- copies ---- */
@@ -222,8 +273,6 @@ static int size_index(size_t size) {
 static void copy_rows(const ifd_k_copy *m, char *to, const char *from, int64_t n_rows, int64_t count) {
   static void (*const strided[])(char *, int64_t, const char *, int64_t,
                                  int64_t) = {strided_e1, strided_e2, strided_e4, strided_e8, strided_e16};
-  static void (*const transposes[])(char *, int64_t, const char *, int64_t, int64_t, int64_t) = {
-      transpose_bytes, transpose_e2, transpose_floats, transpose_e8};
   const int last = m->rank - 1, size = size_index(m->size), along = last - (m->kind == IFD_MOVE_TRANSPOSE);
   const int64_t to_stride = along ? m->to[along - 1] : 0, from_stride = along ? m->from[along - 1] : 0;
   switch (m->kind) {
@@ -239,7 +288,7 @@ static void copy_rows(const ifd_k_copy *m, char *to, const char *from, int64_t n
     break;
   case IFD_MOVE_TRANSPOSE:
     for (int64_t r = 0; r < n_rows; r++, to += to_stride, from += from_stride)
-      transposes[size](to, m->to[last - 1], from, m->from[last], count, m->n[last]);
+      transpose(size, to, m->to[last - 1], from, m->from[last], count, m->n[last]);
     break;
   }
 }
