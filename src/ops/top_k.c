@@ -1,4 +1,7 @@
 /* TopK. */
+#include "kernels/eltwise/eltwise.h"
+#include "kernels/kernels.h"
+#include "kernels/reduce/reduce.h"
 #include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/move.h"
@@ -20,7 +23,7 @@ typedef struct top {
   ifd_dtype dtype;
   bool largest;
   int64_t n, k;
-  char *row;
+  char *row;          /* of dtype */
   entry *heap, *room; /* of k entries each, or of n where all are sorted */
   float *maxima;      /* of groups */
   int64_t n_groups;
@@ -202,23 +205,40 @@ static void find_best(top *t) {
   sort_entries(t->heap, t->room, n);
 }
 
-/* The rows along an axis of a tensor: element j of row (o, i) is (o * n + j) * inner + i. */
-static void top_of_rows(top *t, const ifd_tensor *in, int64_t outer, int64_t inner, char *values,
-                        int64_t *indices) {
-  size_t size = ifd_dtype_size(t->dtype);
-  char *room = t->row;
+/* The greatest of each row, by ArgMax, for which NaN is greatest, too. */
+static void greatest_of_rows(ifd_reduce_arg *arg, const top *t, const ifd_tensor *in, int64_t outer,
+                             int64_t inner, char *values, int64_t *indices) {
+  const size_t size = ifd_dtype_size(t->dtype);
+  for (int64_t o = 0; o < (inner > 1 ? outer : 1); o++)
+    arg(false, false, (const char *)in->data + (size_t)(o * t->n * inner) * size,
+        (size_t)(inner > 1 ? inner : t->n), (size_t)t->n, (size_t)(inner > 1 ? inner : outer),
+        indices + o * inner);
+  for (int64_t i = 0; i < outer * inner; i++) {
+    const int64_t at = (i / inner * t->n + indices[i]) * inner + i % inner;
+    memcpy(values + (size_t)i * size, (const char *)in->data + (size_t)at * size, size);
+  }
+}
+
+/* The rows along an axis of a tensor: element j of row (o, i) is (o * n + j) * inner + i. Those of 16-bit
+ * floats are widened (NULL: they are not). */
+static void top_of_rows(top *t, const ifd_tensor *in, int64_t outer, int64_t inner, ifd_el_cast_row *widen,
+                        char *room, char *values, int64_t *indices) {
+  size_t size = ifd_dtype_size(in->dtype);
+  char *wide = t->row;
   for (int64_t o = 0; o < outer; o++)
     for (int64_t i = 0; i < inner; i++) {
-      const char *from = (const char *)in->data + (size_t)(o * t->n * inner + i) * size;
-      t->row = inner == 1 ? (char *)from : room;
+      char *row = (char *)in->data + (size_t)(o * t->n * inner + i) * size;
       if (inner > 1)
         ifd_move(&(ifd_shape){1, {t->n}}, size, (ifd_view){.data = room, .stride = {1}},
-                 (ifd_view){.data = (char *)from, .stride = {inner}});
+                 (ifd_view){.data = row, .stride = {inner}});
+      if (inner > 1) row = room;
+      if (widen) widen(row, wide, (size_t)t->n);
+      t->row = widen ? wide : row;
       find_best(t);
       for (int64_t j = 0; j < t->k; j++) {
         int64_t to = (o * t->k + j) * inner + i, index = index_of(t->heap[j]);
         indices[to] = index;
-        memcpy(values + (size_t)to * size, t->row + (size_t)index * size, size);
+        memcpy(values + (size_t)to * size, row + (size_t)index * size, size);
       }
     }
 }
@@ -237,15 +257,26 @@ static ifd_status top_k(ifd_eval *x, int64_t k) {
   TRY(ifd_move_out(x, &values, 0, in->dtype, &shape));
   TRY(ifd_move_out(x, &indices, 1, IFD_INT64, &shape));
   if (ifd_shape_count(&shape) == 0) return IFD_OK;
+  const int64_t outer = ifd_shape_span(&shape, 0, axis), inner = ifd_shape_span(&shape, axis + 1, shape.rank);
+  ifd_reduce_arg *arg =
+      k == 1 && t.largest && t.n < INT32_MAX ? ifd_k_reduce(x->isa)->arg(t.dtype, inner > 1) : NULL;
+  if (arg) {
+    greatest_of_rows(arg, &t, in, outer, inner, values->data, indices->data);
+    return IFD_OK;
+  }
+  ifd_el_cast_row *widen =
+      ifd_dtype_is_half(t.dtype) ? ifd_k_eltwise(x->isa)->cast(IFD_FLOAT, t.dtype) : NULL;
+  if (widen) t.dtype = IFD_FLOAT;
   int64_t n_entries = sorts_all(&t) ? t.n : k;
   ALLOC(x->err, t.heap, ifd_new_array(x->scratch, entry, n_entries));
   ALLOC(x->err, t.room, ifd_new_array(x->scratch, entry, n_entries));
   t.n_groups = groups_of(t.n, k);
   if (t.dtype == IFD_FLOAT && t.n / 4 >= t.n_groups)
     ALLOC(x->err, t.maxima, ifd_new_array(x->scratch, float, t.n_groups));
-  ALLOC(x->err, t.row, ifd_arena_alloc_array(x->scratch, (size_t)t.n, ifd_dtype_size(t.dtype)));
-  top_of_rows(&t, in, ifd_shape_span(&shape, 0, axis), ifd_shape_span(&shape, axis + 1, shape.rank),
-              values->data, indices->data);
+  char *room;
+  ALLOC(x->err, room, ifd_arena_alloc_array(x->scratch, (size_t)t.n, ifd_dtype_size(in->dtype)));
+  ALLOC(x->err, t.row, ifd_arena_alloc_array(x->scratch, (size_t)t.n, sizeof(float)));
+  top_of_rows(&t, in, outer, inner, widen, room, values->data, indices->data);
   return IFD_OK;
 }
 

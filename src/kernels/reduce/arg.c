@@ -5,53 +5,9 @@
 
 /* ArgMax and ArgMin, as loops that the compiler vectorizes. */
 
-enum { BLOCK = 64, WIDTH = 256 };
-
-/* ---- rows: what is sought, then where it is ---- */
-
-/* An integer's key is itself, or for ArgMin its complement, whose order is the other way round. */
+enum { BLOCK = 64, FEW = 8, WIDTH = 256, SHORT = 16 };
 #define SAME(a, b)   ((a) == (b))
 #define SAME_F(a, b) (((a) == (b)) | (((a) != (a)) & ((b) != (b))))
-#define SEEK_INTEGER(t)                                                                                      \
-  IFD_INLINE t seek_##t(bool smallest, const t *x, size_t n) {                                               \
-    const t flip = (t)(smallest ? -1 : 0);                                                                   \
-    t best = (t)(x[0] ^ flip);                                                                               \
-    for (size_t i = 1; i < n; i++) {                                                                         \
-      const t key = (t)(x[i] ^ flip);                                                                        \
-      best = key > best ? key : best;                                                                        \
-    }                                                                                                        \
-    return (t)(best ^ flip);                                                                                 \
-  }
-static float seek_float(bool smallest, const float *x, size_t n) {
-  return smallest ? ifd_row_min(x, n) : ifd_row_max(x, n);
-}
-static double seek_double(bool smallest, const double *x, size_t n) {
-  return IFD_K(ifd_reduce_extreme)(smallest, x, n);
-}
-
-/* found: a type of the elements' width */
-#define ROWS(t, found_t, SAME_)                                                                              \
-  IFD_INLINE bool holds_##t(const t *x, t sought) {                                                          \
-    found_t found = 0;                                                                                       \
-    for (size_t i = 0; i < BLOCK; i++) found |= SAME_(x[i], sought);                                         \
-    return found;                                                                                            \
-  }                                                                                                          \
-  static void rows_##t(bool smallest, bool last, const void *from, size_t stride, size_t n, size_t n_rows,   \
-                       int64_t *y) {                                                                         \
-    for (size_t r = 0; r < n_rows; r++) {                                                                    \
-      const t *x = (const t *)from + r * stride, sought = seek_##t(smallest, x, n);                          \
-      size_t i = last ? n : 0;                                                                               \
-      if (last) {                                                                                            \
-        while (i >= BLOCK && !holds_##t(x + i - BLOCK, sought)) i -= BLOCK;                                  \
-        do i--;                                                                                              \
-        while (!SAME_(x[i], sought));                                                                        \
-      } else {                                                                                               \
-        while (i + BLOCK <= n && !holds_##t(x + i, sought)) i += BLOCK;                                      \
-        while (!SAME_(x[i], sought)) i++;                                                                    \
-      }                                                                                                      \
-      y[r] = (int64_t)i;                                                                                     \
-    }                                                                                                        \
-  }
 
 /* ---- columns: index by index, the element becomes the best if it is greater, or equal and the last
  * counts ---- */
@@ -101,8 +57,78 @@ static double seek_double(bool smallest, const double *x, size_t n) {
     }                                                                                                        \
   }
 
-#define INTEGER(t)        SEEK_INTEGER(t) ROWS(t, t, SAME) STEP_INTEGER(t) COLUMNS(t, int32_t)
-#define FLOAT(t, index_t) ROWS(t, index_t, SAME_F) STEP_FLOAT(t, index_t) COLUMNS(t, index_t)
+/* ---- rows of a few elements: as columns ---- */
+
+#define SHORT_ROWS(t, index_t)                                                                               \
+  static void short_rows_##t(bool smallest, bool last, const t *x, size_t stride, size_t n, size_t n_rows,   \
+                             int64_t *y) {                                                                   \
+    t best[WIDTH], next[WIDTH];                                                                              \
+    index_t index[WIDTH];                                                                                    \
+    for (size_t at = 0; at < n_rows; at += WIDTH, x += WIDTH * stride) {                                     \
+      const size_t width = n_rows - at < WIDTH ? n_rows - at : WIDTH;                                        \
+      memset(index, 0, sizeof index);                                                                        \
+      for (size_t j = 0; j < width; j++) best[j] = x[j * stride];                                            \
+      for (size_t i = 1; i < n; i++) {                                                                       \
+        for (size_t j = 0; j < width; j++) next[j] = x[j * stride + i];                                      \
+        step_##t(next, (index_t)i, smallest, last, best, index, width);                                      \
+      }                                                                                                      \
+      for (size_t j = 0; j < width; j++) y[at + j] = index[j];                                               \
+    }                                                                                                        \
+  }
+
+/* ---- rows: what is sought, then where it is ---- */
+
+/* An integer's key is itself, or for ArgMin its complement, whose order is the other way round. */
+#define SEEK_INTEGER(t)                                                                                      \
+  IFD_INLINE t seek_##t(bool smallest, const t *x, size_t n) {                                               \
+    const t flip = (t)(smallest ? -1 : 0);                                                                   \
+    t best = (t)(x[0] ^ flip);                                                                               \
+    for (size_t i = 1; i < n; i++) {                                                                         \
+      const t key = (t)(x[i] ^ flip);                                                                        \
+      best = key > best ? key : best;                                                                        \
+    }                                                                                                        \
+    return (t)(best ^ flip);                                                                                 \
+  }
+static float seek_float(bool smallest, const float *x, size_t n) {
+  return smallest ? ifd_row_min(x, n) : ifd_row_max(x, n);
+}
+static double seek_double(bool smallest, const double *x, size_t n) {
+  return IFD_K(ifd_reduce_extreme)(smallest, x, n);
+}
+
+/* found: a type of the elements' width */
+#define ROWS(t, found_t, SAME_)                                                                              \
+  IFD_INLINE bool holds_##t(const t *x, t sought, const size_t n) {                                          \
+    found_t found = 0;                                                                                       \
+    for (size_t i = 0; i < n; i++) found |= SAME_(x[i], sought);                                             \
+    return found;                                                                                            \
+  }                                                                                                          \
+  static void rows_##t(bool smallest, bool last, const void *from, size_t stride, size_t n, size_t n_rows,   \
+                       int64_t *y) {                                                                         \
+    if (n <= SHORT) {                                                                                        \
+      short_rows_##t(smallest, last, from, stride, n, n_rows, y);                                            \
+      return;                                                                                                \
+    }                                                                                                        \
+    for (size_t r = 0; r < n_rows; r++) {                                                                    \
+      const t *x = (const t *)from + r * stride, sought = seek_##t(smallest, x, n);                          \
+      size_t i = last ? n : 0;                                                                               \
+      if (last) {                                                                                            \
+        while (i >= BLOCK && !holds_##t(x + i - BLOCK, sought, BLOCK)) i -= BLOCK;                           \
+        while (i >= FEW && !holds_##t(x + i - FEW, sought, FEW)) i -= FEW;                                   \
+        do i--;                                                                                              \
+        while (!SAME_(x[i], sought));                                                                        \
+      } else {                                                                                               \
+        while (i + BLOCK <= n && !holds_##t(x + i, sought, BLOCK)) i += BLOCK;                               \
+        while (i + FEW <= n && !holds_##t(x + i, sought, FEW)) i += FEW;                                     \
+        while (!SAME_(x[i], sought)) i++;                                                                    \
+      }                                                                                                      \
+      y[r] = (int64_t)i;                                                                                     \
+    }                                                                                                        \
+  }
+
+#define INTEGER(t) STEP_INTEGER(t) COLUMNS(t, int32_t) SHORT_ROWS(t, int32_t) SEEK_INTEGER(t) ROWS(t, t, SAME)
+#define FLOAT(t, index_t)                                                                                    \
+  STEP_FLOAT(t, index_t) COLUMNS(t, index_t) SHORT_ROWS(t, index_t) ROWS(t, index_t, SAME_F)
 INTEGER(int8_t)
 INTEGER(uint8_t)
 INTEGER(int16_t)
