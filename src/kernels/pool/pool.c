@@ -1,9 +1,9 @@
 #include "kernels/pool/pool.h"
 #include "kernels/fold.h"
 
-/* ROOM floats hold the columns of some windows of a row; SLACK more may be read. LINES image rows meet at
- * once. */
-enum { Z, Y, X, ROOM = 4096, SLACK = 32, LINES = 16 };
+/* ROOM floats hold the columns of some windows; SLACK more may be read, or written before what follows them.
+ * LINES image rows meet at once. */
+enum { Z, Y, X, ROOM = 4096, SLACK = 64, LINES = 16 };
 
 typedef struct range {
   int64_t from, to;
@@ -41,7 +41,8 @@ typedef struct row {
   const ifd_k_pool_shape *p;
   const float *x; /* of the plane or block */
   int64_t oz, oy;
-  float *y; /* of the row */
+  float *y;            /* of the row */
+  const float *counts; /* what an average's windows that are made count along x */
 } row;
 
 IFD_INLINE v16 neutral(bool average) { return v16_set1(average ? 0 : -INFINITY); }
@@ -55,7 +56,7 @@ IFD_INLINE void join_lines(const float *const *x, int n, bool alone, size_t widt
     const int rest = width - i < 16 ? (int)(width - i) : 16;
     v16 v = v16_load_n(alone ? x[0] + i : t + i, rest);
     for (int k = alone; k < n; k++) v = step(v, v16_load_n(x[k] + i, rest), average);
-    v16_store_n(t + i, v, rest);
+    v16_store(t + i, v);
   }
 }
 
@@ -81,7 +82,7 @@ IFD_INLINE bool reduce_columns(const row *r, int lanes, int64_t from, int64_t to
 }
 
 IFD_INLINE void fill(float *t, int64_t n, v16 value) {
-  for (int64_t i = 0; i < n; i += 16) v16_store_n(t + i, value, n - i < 16 ? (int)(n - i) : 16);
+  for (int64_t i = 0; i < n; i += 16) v16_store(t + i, value);
 }
 
 /* ---- windows: over x ---- */
@@ -90,43 +91,52 @@ IFD_INLINE void fill(float *t, int64_t n, v16 value) {
 IFD_INLINE v16 load_strided(const float *t, int64_t stride, int n) {
   if (stride == 1) return v16_load(t);
   if (stride == 2) return v16_even(v16_load(t), v16_load(t + 16));
+  if (stride == 4 && n == 16)
+    return v16_even(v16_even(v16_load(t), v16_load(t + 16)), v16_even(v16_load(t + 32), v16_load(t + 48)));
   float f[16] = {0};
   for (int k = 0; k < n; k++) f[k] = t[k * stride];
   return v16_load(f);
 }
 
-/* n windows of a plane's row from their columns t, which padding completes. */
-IFD_INLINE void plane_windows(const ifd_k_pool_shape *p, const float *t, float *y, int64_t n, int64_t stride,
-                              bool average) {
+/* n windows of a plane's row from their columns t, which padding completes; an average of `rows` rows. */
+IFD_INLINE void plane_windows(const ifd_k_pool_shape *p, const float *t, const float *counts, v16 rows,
+                              float *y, int64_t n, int64_t stride, bool average) {
   for (int64_t o = 0; o < n; o += 16, t += 16 * stride) {
     const int some = n - o < 16 ? (int)(n - o) : 16;
     v16 v = neutral(average);
     for (int64_t k = 0; k < p->kernel[X]; k++)
       v = step(v, load_strided(t + k * p->dilation[X], stride, some), average);
+    if (average) v = v16_div(v, v16_mul(rows, v16_load(counts + o)));
     v16_store_n(y + o, v, some);
   }
 }
 
 /* The same of a block of channels. */
-IFD_INLINE void block_windows(const ifd_k_pool_shape *p, const float *t, float *y, int64_t n, bool average) {
+IFD_INLINE void block_windows(const ifd_k_pool_shape *p, const float *t, const float *counts, v16 rows,
+                              float *y, int64_t n, bool average) {
   for (int64_t o = 0; o < n; o++) {
     v16 v = neutral(average);
     for (int64_t k = 0; k < p->kernel[X]; k++)
       v = step(v, v16_load(t + (o * p->stride[X] + k * p->dilation[X]) * 16), average);
+    if (average) v = v16_div(v, v16_mul(rows, v16_set1(counts[o])));
     v16_store(y + o * 16, v);
   }
 }
 
-IFD_INLINE void windows(const ifd_k_pool_shape *p, int lanes, const float *t, float *y, int64_t n,
-                        bool average) {
+/* Windows [o, o + n) of a row from their columns. */
+IFD_INLINE void windows(const row *r, int lanes, const float *t, int64_t o, int64_t n, bool average) {
+  const ifd_k_pool_shape *p = r->p;
+  const float *counts = average ? r->counts : NULL;
+  const v16 rows = v16_set1(average ? (float)(count_of(p, Z, r->oz) * count_of(p, Y, r->oy)) : 1);
+  float *y = r->y + o * lanes;
   if (lanes == 16)
-    block_windows(p, t, y, n, average);
+    block_windows(p, t, counts, rows, y, n, average);
   else if (p->stride[X] == 1)
-    plane_windows(p, t, y, n, 1, average);
+    plane_windows(p, t, counts, rows, y, n, 1, average);
   else if (p->stride[X] == 2)
-    plane_windows(p, t, y, n, 2, average);
+    plane_windows(p, t, counts, rows, y, n, 2, average);
   else
-    plane_windows(p, t, y, n, p->stride[X], average);
+    plane_windows(p, t, counts, rows, y, n, p->stride[X], average);
 }
 
 /* One window wider than the room for its columns: column by column. */
@@ -139,71 +149,70 @@ IFD_INLINE void wide_window(const row *r, int lanes, int64_t o, bool average) {
     const int64_t at = o * p->stride[X] + k * p->dilation[X] - p->begin[X];
     if (reduce_columns(r, lanes, at, at + 1, average, t)) v = step(v, v16_load_n(t, lanes), average);
   }
-  v16_store_n(r->y + o * lanes, v, lanes);
+  const int64_t count = count_of(p, Z, r->oz) * count_of(p, Y, r->oy) * count_of(p, X, o);
+  v16_store_n(r->y + o * lanes, average ? v16_div(v, v16_set1((float)count)) : v, lanes);
 }
 
 /* ---- rows ---- */
 
-IFD_INLINE void reduce_row(const row *r, int lanes, bool average) {
+/* t = the columns of windows [o, o + n) of a row, which padding completes */
+IFD_INLINE void pad_columns(const row *r, int lanes, int64_t o, int64_t n, bool average, float *t) {
+  enum { READ = 32 }; /* beyond the last column */
   const ifd_k_pool_shape *p = r->p;
+  const int64_t s = p->stride[X], start = o * s - p->begin[X]; /* of t in the image */
+  const int64_t width = (n - 1) * s + (p->kernel[X] - 1) * p->dilation[X] + 1;
+  const int64_t from = min_of(max_of(-start, 0), width),
+                to = max_of(min_of(p->image[X] - start, width), from);
+  fill(t, from * lanes, neutral(average));
+  if (from == to || !reduce_columns(r, lanes, start + from, start + to, average, t + from * lanes))
+    fill(t + from * lanes, (to - from) * lanes, neutral(average));
+  fill(t + to * lanes, (width - to) * lanes + READ, neutral(average));
+}
+
+/* What windows [o, o + n) count along x. */
+static void fill_counts(const ifd_k_pool_shape *p, int64_t o, int64_t n, float *counts) {
+  const range inner = inner_windows(p, X);
+  fill(counts, n, v16_set1((float)p->kernel[X]));
+  for (int64_t i = o; i < min_of(inner.from, o + n); i++) counts[i - o] = (float)count_of(p, X, i);
+  for (int64_t i = max_of(inner.to, o); i < o + n; i++) counts[i - o] = (float)count_of(p, X, i);
+}
+
+/* Rows [first, last) of windows. The columns of some short ones are gathered before their windows are: what
+ * was just stored in pieces would be waited for. */
+IFD_INLINE void reduce_rows(const ifd_k_pool_shape *p, int lanes, const float *x, float *y, int64_t first,
+                            int64_t last, bool average) {
+  enum { AT_ONCE = 8 };
   const int64_t n = p->windows[X], s = p->stride[X], reach = (p->kernel[X] - 1) * p->dilation[X];
-  const int64_t room = ROOM / lanes, most = reach < room ? (room - reach - 1) / s + 1 : 1;
-  _Alignas(64) float t[ROOM + SLACK];
-  for (int64_t o = 0; o < n; o += most) {
-    if (reach >= room) {
-      wide_window(r, lanes, o, average);
-      continue;
+  const int64_t room = ROOM / lanes, most = reach < room ? (room - reach - 1) / s + 1 : 0;
+  const int64_t apart = (((n - 1) * s + reach + 1) * lanes + SLACK + 15) / 16 * 16;
+  const int64_t at_once = lanes == 1 && n <= most ? max_of(min_of(ROOM / apart, AT_ONCE), 1) : 1;
+  _Alignas(64) float t[ROOM + SLACK], counts[ROOM + SLACK];
+  row r[AT_ONCE];
+  if (average && n <= most) fill_counts(p, 0, n, counts);
+  for (int64_t i = first, rows; i < last; i += rows) {
+    rows = min_of(at_once, last - i);
+    for (int64_t k = 0; k < rows; k++)
+      r[k] = (row){p, x, (i + k) / p->windows[Y], (i + k) % p->windows[Y], y + (i + k) * n * lanes, counts};
+    for (int64_t o = 0; o < n && !most; o++) wide_window(r, lanes, o, average);
+    for (int64_t o = 0, some; o < n && most; o += some) {
+      some = min_of(most, n - o);
+      if (average && n > most) fill_counts(p, o, some, counts);
+      for (int64_t k = 0; k < rows; k++) pad_columns(&r[k], lanes, o, some, average, t + k * apart);
+      for (int64_t k = 0; k < rows; k++) windows(&r[k], lanes, t + k * apart, o, some, average);
     }
-    const int64_t some = min_of(most, n - o), start = o * s - p->begin[X]; /* of t in the image */
-    const int64_t width = (some - 1) * s + reach + 1;
-    const int64_t from = min_of(max_of(-start, 0), width),
-                  to = max_of(min_of(p->image[X] - start, width), from);
-    fill(t, from * lanes, neutral(average));
-    if (from == to || !reduce_columns(r, lanes, start + from, start + to, average, t + from * lanes))
-      fill(t + from * lanes, (to - from) * lanes, neutral(average));
-    fill(t + to * lanes, (width - to) * lanes + SLACK, neutral(average));
-    windows(p, lanes, t, r->y + o * lanes, some, average);
   }
-}
-
-static void divide(float *y, int64_t n, int64_t count) {
-  const v16 divisor = v16_set1((float)count);
-  if (n == 1) {
-    *y /= (float)count;
-    return;
-  }
-  for (int64_t i = 0; i < n; i += 16) {
-    const int some = n - i < 16 ? (int)(n - i) : 16;
-    v16_store_n(y + i, v16_div(v16_load_n(y + i, some), divisor), some);
-  }
-}
-
-static void divide_row(const row *r, int lanes, range inner) {
-  const ifd_k_pool_shape *p = r->p;
-  const int64_t rows = count_of(p, Z, r->oz) * count_of(p, Y, r->oy);
-  for (int64_t o = 0; o < inner.from; o++) divide(r->y + o * lanes, lanes, rows * count_of(p, X, o));
-  divide(r->y + inner.from * lanes, (inner.to - inner.from) * lanes, rows * p->kernel[X]);
-  for (int64_t o = inner.to; o < p->windows[X]; o++)
-    divide(r->y + o * lanes, lanes, rows * count_of(p, X, o));
 }
 
 static void rows(const ifd_k_pool_shape *p, int lanes, const float *x, float *y, size_t first, size_t last) {
-  const range inner = inner_windows(p, X);
-  for (size_t i = first; i < last; i++) {
-    const int64_t n = p->windows[X] * lanes;
-    const row r = {p, x, (int64_t)i / p->windows[Y], (int64_t)i % p->windows[Y], y + (int64_t)i * n};
-    if (p->average) {
-      if (lanes == 1)
-        reduce_row(&r, 1, true);
-      else
-        reduce_row(&r, 16, true);
-      divide_row(&r, lanes, inner);
-    } else if (lanes == 1) {
-      reduce_row(&r, 1, false);
-    } else {
-      reduce_row(&r, 16, false);
-    }
-  }
+  const int64_t from = (int64_t)first, to = (int64_t)last;
+  if (p->average && lanes == 1)
+    reduce_rows(p, 1, x, y, from, to, true);
+  else if (p->average)
+    reduce_rows(p, 16, x, y, from, to, true);
+  else if (lanes == 1)
+    reduce_rows(p, 1, x, y, from, to, false);
+  else
+    reduce_rows(p, 16, x, y, from, to, false);
 }
 
 const struct ifd_k_pool_table IFD_K(ifd_k_pool) = {.rows = rows};
