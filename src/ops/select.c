@@ -1,4 +1,6 @@
 /* Unique, NonZero, OneHot: elements found by their values, and the way back from indices. */
+#include "kernels/eltwise/eltwise.h"
+#include "kernels/kernels.h"
 #include "ops/shared/elements.h"
 #include "ops/shared/order.h"
 #include "ops/shared/places.h"
@@ -135,60 +137,60 @@ static ifd_status infer_Unique(ifd_infer *x) {
 
 /* ---- NonZero ---- */
 
-enum { CHUNK = 256 };
-
-static void load_floats(ifd_dtype dtype, const char *p, int64_t n, bool *nonzero) {
-  double v[CHUNK];
-  ifd_load_f64(dtype, p, v, n);
-  for (int64_t i = 0; i < n; i++) nonzero[i] = v[i] != 0;
+/* Whether the element at p is not zero, or, a string, not empty. */
+static bool is_nonzero(ifd_dtype dtype, const char *p) {
+  double part[2] = {0};
+  if (dtype == IFD_STRING) return ((const ifd_str *)p)->len != 0;
+  if (dtype == IFD_COMPLEX64)
+    ifd_load_f64(IFD_FLOAT, p, part, 2);
+  else
+    ifd_load_f64(dtype == IFD_COMPLEX128 ? IFD_DOUBLE : dtype, p, part, dtype == IFD_COMPLEX128 ? 2 : 1);
+  return part[0] != 0 || part[1] != 0;
 }
 
-/* Which of n <= CHUNK elements from `from` on are not zero; strings: not empty. */
-static void find_nonzero(const ifd_tensor *t, int64_t from, int64_t n, bool *nonzero) {
-  const char *p = (const char *)t->data + (size_t)from * ifd_dtype_size(t->dtype);
-  int64_t v[CHUNK];
-  if (t->dtype == IFD_STRING) {
-    for (int64_t i = 0; i < n; i++) nonzero[i] = ((const ifd_str *)p)[i].len != 0;
-  } else if (ifd_dtypes[t->dtype].class == IFD_CLASS_COMPLEX) {
-    bool parts[2];
-    ifd_dtype part = t->dtype == IFD_COMPLEX64 ? IFD_FLOAT : IFD_DOUBLE;
-    for (int64_t i = 0; i < n; i++) {
-      load_floats(part, p + (size_t)i * ifd_dtype_size(t->dtype), 2, parts);
-      nonzero[i] = parts[0] || parts[1];
+/* A byte for each of n elements, 1 where it is not zero, and eight more. */
+static ifd_status find_nonzero(ifd_eval *x, const ifd_tensor *t, int64_t n, uint8_t **out) {
+  ifd_dtype from = t->dtype == IFD_BOOL ? IFD_UINT8 : t->dtype;
+  ifd_el_cast_row *cast = ifd_k_eltwise(x->isa)->cast(IFD_BOOL, from);
+  ALLOC(x->err, *out, ifd_arena_alloc(x->scratch, (size_t)n + sizeof(uint64_t)));
+  if (cast)
+    cast(t->data, *out, (size_t)n);
+  else
+    for (int64_t i = 0; i < n; i++)
+      (*out)[i] = is_nonzero(t->dtype, (const char *)t->data + (size_t)i * ifd_dtype_size(t->dtype));
+  memset(*out + n, 0, sizeof(uint64_t));
+  return IFD_OK;
+}
+
+/* The places of all n bytes that are 1. */
+static void list_nonzero(const uint8_t *nonzero, int64_t n, int64_t *at) {
+  uint64_t eight;
+  for (int64_t i = 0, found = 0; found < n;) {
+    memcpy(&eight, nonzero + i, sizeof eight);
+    if (!eight) {
+      i += 8;
+      continue;
     }
-  } else if (ifd_dtype_is_float(t->dtype)) {
-    load_floats(t->dtype, p, n, nonzero);
-  } else {
-    ifd_load_i64(t->dtype, p, v, n);
-    for (int64_t i = 0; i < n; i++) nonzero[i] = v[i] != 0;
-  }
-}
-
-/* The places of elements that are not zero go to `at`, if that is not NULL; gives their number. */
-static int64_t list_nonzero(const ifd_tensor *t, int64_t *at) {
-  int64_t all = ifd_tensor_count(t), found = 0;
-  bool nonzero[CHUNK];
-  for (int64_t from = 0; from < all; from += CHUNK) {
-    int64_t n = ifd_min_i64(CHUNK, all - from);
-    find_nonzero(t, from, n, nonzero);
-    for (int64_t i = 0; i < n; i++) {
-      if (at && nonzero[i]) at[found] = from + i;
+    for (int64_t end = i + 8; i < end && found < n; i++) {
+      at[found] = i;
       found += nonzero[i];
     }
   }
-  return found;
 }
 
 static ifd_status eval_NonZero(ifd_eval *x) {
   const ifd_tensor *in = ifd_eval_in(x, 0);
   const ifd_shape *s = &in->shape;
   ifd_tensor *out;
-  int64_t n = list_nonzero(in, NULL);
+  uint8_t *nonzero;
+  int64_t n = 0, all = ifd_tensor_count(in);
+  TRY(find_nonzero(x, in, all, &nonzero));
+  for (int64_t i = 0; i < all; i++) n += nonzero[i];
   TRY(ifd_move_out(x, &out, 0, IFD_INT64, &(ifd_shape){2, {s->rank, n}}));
   if (s->rank == 0) return IFD_OK;
   int64_t *first =
       out->data; /* row 0 holds what is left of the places as rows are taken off from the last on */
-  list_nonzero(in, first);
+  list_nonzero(nonzero, n, first);
   for (int d = s->rank - 1; d > 0; d--) {
     int64_t *row = first + d * n, dim = s->dim[d];
     for (int64_t i = 0; i < n; i++) {
