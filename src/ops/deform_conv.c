@@ -65,8 +65,11 @@ typedef struct deform_data {
   double *columns;                                  /* [c, taps]: the samples of one window */
 } deform_data;
 
-/* The samples of window o, the index-th, of image n. */
-static void sample_window(const deform *d, const deform_data *v, int64_t n, const int64_t *o, int64_t index) {
+/* The samples of window o, the window-th, of image n. */
+static void sample_window(const deform *d, const deform_data *v, int64_t n, const int64_t *o,
+                          int64_t window) {
+  int64_t index[1 << IFD_TAPS_AXES];
+  double weight[1 << IFD_TAPS_AXES];
   for (int64_t c = 0; c < d->c; c++) {
     ifd_box taps = ifd_box_of(d->w.n, d->w.kernel);
     int64_t row = offset_row(d, n, c / (d->c / d->offset_group), 0);
@@ -75,10 +78,11 @@ static void sample_window(const deform *d, const deform_data *v, int64_t n, cons
       ifd_neighbours at[IFD_TAPS_AXES];
       for (int a = 0; a < d->w.n; a++)
         at[a] = ifd_neighbours_linear((double)ifd_window_at(&d->w, a, o[a], taps.at[a]) +
-                                          v->offset[(row * d->w.n + a) * d->windows + index],
+                                          v->offset[(row * d->w.n + a) * d->windows + window],
                                       d->w.image[a]);
-      double sample = ifd_taps_weigh(at, d->w.n, d->w.image, v->x + (n * d->c + c) * d->image);
-      *to++ = v->mask ? sample * v->mask[row * d->windows + index] : sample;
+      int64_t inside = ifd_taps_find(at, d->w.n, d->w.image, index, weight);
+      double sample = ifd_taps_sum(index, weight, inside, v->x + (n * d->c + c) * d->image);
+      *to++ = v->mask ? sample * v->mask[row * d->windows + window] : sample;
     }
   }
 }

@@ -127,9 +127,10 @@ static ifd_status read_sampler(ifd_error *err, const ifd_node *node, const ifd_s
 static ifd_status eval_grid_sample(ifd_eval *x) {
   sampler s;
   const double *in, *grid;
-  double *y;
+  double *y, *weight;
   TRY(read_sampler(x->err, x->node, ifd_eval_shape(x, 0), ifd_eval_shape(x, 1), &s));
   const ifd_shape *shape = ifd_eval_shape(x, 0), *positions = ifd_eval_shape(x, 1);
+  int64_t *index;
   ifd_shape out = {.rank = shape->rank, .dim = {shape->dim[0], shape->dim[1]}};
   for (int i = 2; i < out.rank; i++) out.dim[i] = positions->dim[i - 1];
   TRY(ifd_shape_check(x->err, &out, sizeof(double)));
@@ -138,12 +139,16 @@ static ifd_status eval_grid_sample(ifd_eval *x) {
   TRY(ifd_eval_f64(x, &in, 0));
   TRY(ifd_eval_f64(x, &grid, 1));
   TRY(ifd_eval_zeros(x, &y, ifd_shape_count(&out)));
+  size_t n_taps = (size_t)1 << (s.mode == NEAREST ? 0 : s.mode == LINEAR ? s.n : 2 * s.n);
+  ALLOC(x->err, index, ifd_new_array(x->scratch, int64_t, n_taps));
+  ALLOC(x->err, weight, ifd_new_array(x->scratch, double, n_taps));
   for (int64_t n = 0; n < shape->dim[0]; n++)
     for (int64_t p = 0; p < points; p++, grid += s.n) {
       ifd_neighbours at[IFD_TAPS_AXES];
       for (int a = 0; a < s.n; a++) at[a] = neighbours_of(&s, a, position_of(&s, a, grid[s.n - 1 - a]));
+      int64_t inside = ifd_taps_find(at, s.n, s.size, index, weight);
       for (int64_t c = n * channels; c < (n + 1) * channels; c++)
-        y[c * points + p] = ifd_taps_weigh(at, s.n, s.size, in + c * plane);
+        y[c * points + p] = ifd_taps_sum(index, weight, inside, in + c * plane);
     }
   return ifd_eval_put_f64(x, 0, ifd_eval_dtype(x, 0), &out, y);
 }
@@ -161,8 +166,8 @@ static void find_axis(const sampling *g, int a, const float *grid, int apart, in
   double x[IFD_TAPS_BLOCK];
   for (int i = 0; i < n; i++) x[i] = position_of(s, a, grid[i * apart]);
   to->size = s->size[a];
-  if (s->mode == LINEAR && s->outside == ZEROS) {
-    g->in.kernels->neighbours(to, x, n);
+  if (s->mode != CUBIC && s->outside == ZEROS) {
+    (s->mode == LINEAR ? g->in.kernels->neighbours : g->in.kernels->nearest)(to, x, n);
     return;
   }
   for (int i = 0; i < n; i++) {

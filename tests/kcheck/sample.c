@@ -73,7 +73,7 @@ static void random_positions(double *x, int n, int64_t size, uint64_t *state) {
   for (int i = 0; i < n; i++) {
     x[i] = rand_float(state) * (double)size * 1.2;
     if (i % 5 == 0) x[i] = odd[rand_in(state, 0, 7)];
-    if (i % 7 == 0) x[i] = (double)rand_in(state, -2, size);
+    if (i % 7 == 0) x[i] = (double)rand_in(state, -2, size) + (i % 2 ? .5 : 0);
   }
 }
 
@@ -81,6 +81,12 @@ static bool is_neighbour(const ifd_k_taps_axis *a, int k, int i, double x) {
   const double at = floor(x) + k, weight = k ? x - floor(x) : 1 - (x - floor(x));
   if (!(at >= 0 && at < (double)a->size)) return a->index[k][i] == -1;
   return a->index[k][i] == (int32_t)at && a->weight[k][i] == weight;
+}
+
+static bool is_nearest(const ifd_k_taps_axis *a, int i, double x) {
+  const double at = nearbyint(x);
+  return a->n == 1 && a->weight[0][i] == 1 &&
+         a->index[0][i] == (at >= 0 && at < (double)a->size ? (int32_t)at : -1);
 }
 
 static void taps_of_positions(void **unused) {
@@ -103,6 +109,8 @@ static void taps_of_positions(void **unused) {
       buffer y = buffer_floats(CHANNELS * n);
       for (int a = 0; a < n_axes; a++) {
         axes[a].size = size[a];
+        kernels->nearest(&axes[a], x[a], n);
+        for (int i = 0; i < n; i++) assert_true(is_nearest(&axes[a], i, x[a][i]));
         kernels->neighbours(&axes[a], x[a], n);
         for (int i = 0; i < n; i++)
           for (int k = 0; k < 2; k++) assert_true(is_neighbour(&axes[a], k, i, x[a][i]));

@@ -59,6 +59,7 @@ static void blocked(const ifd_k_samples *s, const float *x, int channels, float 
 }
 
 const struct ifd_k_sample_table IFD_K(ifd_k_sample) = {.neighbours = IFD_K(ifd_sample_neighbours),
+                                                       .nearest = IFD_K(ifd_sample_nearest),
                                                        .cross = IFD_K(ifd_sample_cross),
                                                        .taps = IFD_K(ifd_sample_taps),
                                                        .planar = planar,

@@ -38,6 +38,8 @@ struct ifd_k_sample_table {
   /* The two neighbours of positions [0, n) under linear interpolation. Those that have none inside, and NaN,
    * have none. */
   void (*neighbours)(ifd_k_taps_axis *to, const double *x, int n);
+  /* The one nearest, of two as near that at an even index */
+  void (*nearest)(ifd_k_taps_axis *to, const double *x, int n);
   /* The taps of t->n_points points from their axes, weights times scale[i] (NULL: 1). The product of axes[].n
    * is at most IFD_TAPS, and of axes[].size below INT32_MAX. */
   void (*cross)(ifd_k_taps *t, const ifd_k_taps_axis *axes, int n_axes, const float *scale);

@@ -20,6 +20,18 @@ void IFD_K(ifd_sample_neighbours)(ifd_k_taps_axis *to, const double *x, int n) {
   }
 }
 
+void IFD_K(ifd_sample_nearest)(ifd_k_taps_axis *to, const double *x, int n) {
+  const int32_t size = (int32_t)to->size;
+  to->n = 1;
+  for (int i = 0; i < n; i++) {
+    double v = x[i] > -2 ? x[i] : -2;
+    v = v < size ? v : size;
+    const int32_t at = (int32_t)rint(v);
+    to->index[0][i] = at >= 0 && at < size ? at : -1;
+    to->weight[0][i] = 1;
+  }
+}
+
 /* Tap n is this combination of neighbours. */
 static void set_tap(ifd_k_taps *t, int n, const ifd_k_taps_axis *axes, int n_axes, const int *k,
                     const float *scale) {

@@ -22,13 +22,20 @@ static int64_t tap_of(const ifd_neighbours *at, int n_axes, const int64_t *size,
   return index;
 }
 
-double ifd_taps_weigh(const ifd_neighbours *at, int n_axes, const int64_t *size, const double *plane) {
-  double sum = 0, weight;
+int64_t ifd_taps_find(const ifd_neighbours *at, int n_axes, const int64_t *size, int64_t *index,
+                      double *weight) {
+  int64_t n = 0;
   int k[IFD_TAPS_AXES] = {0};
   do {
-    int64_t index = tap_of(at, n_axes, size, k, &weight);
-    if (index >= 0) sum += weight * plane[index];
+    index[n] = tap_of(at, n_axes, size, k, &weight[n]);
+    n += index[n] >= 0;
   } while (next_tap(at, n_axes, k));
+  return n;
+}
+
+double ifd_taps_sum(const int64_t *index, const double *weight, int64_t n, const double *plane) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += weight[i] * plane[index[i]];
   return sum;
 }
 

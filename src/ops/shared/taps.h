@@ -16,8 +16,12 @@ typedef struct ifd_neighbours {
   double weight[IFD_NEIGHBOURS];
 } ifd_neighbours;
 
-/* The sum over all taps of weight times element of the plane: the reference. */
-double ifd_taps_weigh(const ifd_neighbours *at, int n_axes, const int64_t *size, const double *plane);
+/* The reference: the taps of a position that are inside, of which there are at most as many as combinations;
+ * gives their number. */
+int64_t ifd_taps_find(const ifd_neighbours *at, int n_axes, const int64_t *size, int64_t *index,
+                      double *weight);
+/* The sum of weights times elements of the plane. */
+double ifd_taps_sum(const int64_t *index, const double *weight, int64_t n, const double *plane);
 
 /* The same of linear interpolation at x, zeros outside. */
 ifd_neighbours ifd_neighbours_linear(double x, int64_t size);
