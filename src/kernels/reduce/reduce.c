@@ -111,7 +111,23 @@ IFD_INLINE void step_columns(const float *x, const float *c, float *y, size_t wi
   }
 }
 
-/* The same fold of up to sixteen columns, held in a register */
+/* The same fold of V vectors of columns, held in registers */
+IFD_INLINE void fold_vectors(const int V, const float *x, size_t stride, size_t n, const float *c, v16 start,
+                             ifd_fold_step *step, ifd_fold_step *join, float *y) {
+  enum { MOST = 4 };
+  v16 total[MOST], block[MOST], with[MOST];
+  for (int v = 0; v < V; v++) total[v] = start, with[v] = c ? v16_load(c + 16 * v) : v16_zero();
+  for (size_t at = 0; at < n; at += COLUMN_BLOCK) {
+    const size_t end = n - at < COLUMN_BLOCK ? n : at + COLUMN_BLOCK;
+    for (int v = 0; v < V; v++) block[v] = start;
+    for (size_t i = at; i < end; i++)
+      for (int v = 0; v < V; v++) block[v] = step(block[v], v16_load(x + i * stride + 16 * v), with[v]);
+    for (int v = 0; v < V; v++) total[v] = join(total[v], block[v], v16_zero());
+  }
+  for (int v = 0; v < V; v++) v16_store(y + 16 * v, total[v]);
+}
+
+/* Of up to sixteen columns */
 IFD_INLINE void fold_sixteen(const float *x, size_t stride, size_t n, int width, v16 c, v16 start,
                              ifd_fold_step *step, ifd_fold_step *join, float *y) {
   v16 total = start;
@@ -133,6 +149,14 @@ IFD_INLINE void fold_columns(const float *x, size_t stride, size_t n, size_t wid
   if (width <= 16) {
     v16 v = c ? v16_load_n(c, (int)width) : v16_zero();
     fold_sixteen(x, stride, n, (int)width, v, v16_set1(start), step, join, y);
+    return;
+  }
+  if (width == 32) {
+    fold_vectors(2, x, stride, n, c, v16_set1(start), step, join, y);
+    return;
+  }
+  if (width == 64) {
+    fold_vectors(4, x, stride, n, c, v16_set1(start), step, join, y);
     return;
   }
   _Alignas(64) float block[WIDTH];
