@@ -242,33 +242,40 @@ static ifd_status lower_taps(ifd_lower *x, ifd_kernel run, tap_params p) {
 }
 
 /* The greatest element that the tap gives so far, and where it is; NaN is greatest of all. */
-static void take_greater(const ifd_window_rows *r, const float *in, int64_t first, float *y, int64_t *index) {
-  y += r->window, index += r->window;
-  for (int64_t i = 0; i < r->n; i++) {
-    int64_t at = r->image + i * r->step;
-    bool greater = (in[at] > y[i]) | (in[at] != in[at]) | (index[i] < 0);
-    y[i] = greater ? in[at] : y[i];
-    index[i] = greater ? first + at : index[i];
+#define MAX_INDICES(t)                                                                                       \
+  static void take_greater_##t(const ifd_window_rows *r, const t *in, int64_t first, t *y, int64_t *index) { \
+    y += r->window, index += r->window;                                                                      \
+    for (int64_t i = 0; i < r->n; i++) {                                                                     \
+      int64_t at = r->image + i * r->step;                                                                   \
+      bool greater = (in[at] > y[i]) | (in[at] != in[at]) | (index[i] < 0);                                  \
+      y[i] = greater ? in[at] : y[i];                                                                        \
+      index[i] = greater ? first + at : index[i];                                                            \
+    }                                                                                                        \
+  }                                                                                                          \
+  static void run_max_indices_##t(const void *params, const ifd_args *args, int plane) {                     \
+    const tap_params *p = params;                                                                            \
+    int64_t first = plane * p->in_plane;                                                                     \
+    const t *in = (const t *)args->in[0] + first;                                                            \
+    t *y = (t *)args->out[0] + plane * p->out_plane;                                                         \
+    int64_t *index = (int64_t *)args->out[1] + plane * p->out_plane;                                         \
+    for (int64_t i = 0; i < p->out_plane; i++) y[i] = -INFINITY, index[i] = -1;                              \
+    ifd_box taps = ifd_box_of(p->w.n, p->w.kernel);                                                          \
+    ifd_window_rows r;                                                                                       \
+    for (bool more = ifd_box_start(&taps); more; more = ifd_box_next(&taps))                                 \
+      for (bool row = ifd_window_rows_start(&r, &p->w, taps.at); row; row = ifd_window_rows_next(&r))        \
+        take_greater_##t(&r, in, first, y, index);                                                           \
+    settle_indices(p, first, index);                                                                         \
   }
-}
 
-static void run_max_indices(const void *params, const ifd_args *args, int plane) {
-  const tap_params *p = params;
-  int64_t first = plane * p->in_plane;
-  const float *in = (const float *)args->in[0] + first;
-  float *y = (float *)args->out[0] + plane * p->out_plane;
-  int64_t *index = (int64_t *)args->out[1] + plane * p->out_plane;
-  for (int64_t i = 0; i < p->out_plane; i++) y[i] = -INFINITY, index[i] = -1;
-  ifd_box taps = ifd_box_of(p->w.n, p->w.kernel);
-  ifd_window_rows r;
-  for (bool more = ifd_box_start(&taps); more; more = ifd_box_next(&taps))
-    for (bool row = ifd_window_rows_start(&r, &p->w, taps.at); row; row = ifd_window_rows_next(&r))
-      take_greater(&r, in, first, y, index);
+/* A window without taps has the first element's; columns count where the node says so. */
+static void settle_indices(const tap_params *p, int64_t first, int64_t *index) {
   for (int64_t i = 0; i < p->out_plane; i++) {
     int64_t at = index[i] < 0 ? 0 : index[i] - first;
     index[i] = first + (p->by_column ? column_major(&p->w, at) : at);
   }
 }
+MAX_INDICES(float)
+MAX_INDICES(double)
 
 /* Of doubles, which kernels/pool does not read. */
 static void run_max_double(const void *params, const ifd_args *args, int plane) {
@@ -289,9 +296,10 @@ static void run_max_double(const void *params, const ifd_args *args, int plane) 
 static ifd_status lower_max_pool(ifd_lower *x) {
   tap_params p = {.by_column = ifd_node_int(x->node, "storage_order", 0) == 1};
   bool indices = ifd_node_has_output(x->node, 1) && x->out[1];
-  if (!indices && ifd_lower_all(x, 1, IFD_DOUBLE)) return lower_taps(x, run_max_double, p);
+  if (ifd_lower_all(x, 1, IFD_DOUBLE))
+    return lower_taps(x, indices ? run_max_indices_double : run_max_double, p);
   if (!ifd_lower_all_float(x, 1)) return IFD_OK;
-  return indices ? lower_taps(x, run_max_indices, p) : lower_pool(x, false);
+  return indices ? lower_taps(x, run_max_indices_float, p) : lower_pool(x, false);
 }
 
 static void add_powers(const ifd_window_rows *r, const float *in, float power, float *y) {

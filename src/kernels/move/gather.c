@@ -3,14 +3,17 @@
 /* Sizes that are one move are known where this is inlined. */
 IFD_INLINE void gather_runs(const ifd_k_gather *g, const size_t size, const bool wide, char *restrict to,
                             const char *restrict from, const void *index, int64_t n, bool *failed) {
-  for (int64_t i = 0; i < n; i++, to += size, from += g->step) {
+  const int64_t limit = g->limit, stride = g->stride, step = g->step;
+  bool outside = false;
+  for (int64_t i = 0; i < n; i++, to += size, from += step) {
     int64_t at = wide ? ((const int64_t *)index)[i] : ((const int32_t *)index)[i];
-    at += at < 0 ? g->limit : 0;
-    if ((uint64_t)at >= (uint64_t)g->limit)
-      *failed = true;
+    at += at < 0 ? limit : 0;
+    if ((uint64_t)at >= (uint64_t)limit)
+      outside = true;
     else
-      copy_run(to, from + at * g->stride, size);
+      copy_run(to, from + at * stride, size);
   }
+  if (outside) *failed = true;
 }
 
 IFD_INLINE void gather_sizes(const ifd_k_gather *g, const bool wide, char *to, const char *from,
