@@ -251,37 +251,59 @@ typedef struct smooth_params {
   ifd_rows rows;    /* outer * n_out rows of inner elements; where inner is 1, outer rows */
 } smooth_params;
 
-/* A sum of two rows; n is a constant where rows are blocks of channels. */
-static inline void add_two(const float weight[2], const float *restrict a, const float *restrict b,
+/* Sums of some rows, tap by tap; n is a constant where rows are blocks of channels. */
+static inline void add_two(const float *weight, const float *restrict a, const float *restrict b,
                            float *restrict out, int64_t n) {
   for (int64_t j = 0; j < n; j++) out[j] = weight[0] * a[j] + weight[1] * b[j];
+}
+static void add_four(const float *weight, const float *const x[4], float *restrict out, int64_t n) {
+  const float *restrict a = x[0], *restrict b = x[1], *restrict c = x[2], *restrict d = x[3];
+  for (int64_t j = 0; j < n; j++)
+    out[j] = weight[0] * a[j] + weight[1] * b[j] + weight[2] * c[j] + weight[3] * d[j];
 }
 
 static void smooth_row(const smooth_params *p, int64_t i, const float *in, float *out) {
   const int64_t *index = p->index + i * p->taps;
   const float *weight = p->weight + i * p->taps;
+  int k = 0;
   if (p->taps == 2 && p->inner == 16) {
     add_two(weight, in + index[0] * 16, in + index[1] * 16, out, 16);
     return;
   }
-  if (p->taps == 2) {
+  if (p->taps >= 4) {
+    const float *rows[4];
+    for (; k < 4; k++) rows[k] = in + index[k] * p->inner;
+    add_four(weight, rows, out, p->inner);
+  } else if (p->taps >= 2) {
     add_two(weight, in + index[0] * p->inner, in + index[1] * p->inner, out, p->inner);
-    return;
+    k = 2;
+  } else {
+    for (int64_t j = 0; j < p->inner; j++) out[j] = weight[0] * in[index[0] * p->inner + j];
+    k = 1;
   }
-  for (int64_t j = 0; j < p->inner; j++) out[j] = weight[0] * in[index[0] * p->inner + j];
-  for (int k = 1; k < p->taps; k++)
+  for (; k < p->taps; k++)
     for (int64_t j = 0; j < p->inner; j++) out[j] += weight[k] * in[index[k] * p->inner + j];
 }
 
 /* A row along the last axis: as in smooth_row, element by element. */
-static void smooth_last(const smooth_params *p, const float *in, float *out) {
+static inline void smooth_last(const smooth_params *p, const int taps, const float *in, float *out) {
   const int64_t *index = p->index;
   const float *weight = p->weight;
-  if (p->taps == 2)
-    for (int64_t i = 0; i < p->n_out; i++, index += 2, weight += 2)
-      out[i] = weight[0] * in[index[0]] + weight[1] * in[index[1]];
-  else
-    for (int64_t i = 0; i < p->n_out; i++) smooth_row(p, i, in, out + i);
+  for (int64_t i = 0; i < p->n_out; i++, index += taps, weight += taps) {
+    float sum = weight[0] * in[index[0]];
+    for (int k = 1; k < taps; k++) sum += weight[k] * in[index[k]];
+    out[i] = sum;
+  }
+}
+
+/* The most common numbers of taps are constants. */
+static void smooth_last_row(const smooth_params *p, const float *in, float *out) {
+  switch (p->taps) {
+  case 1: smooth_last(p, 1, in, out); break;
+  case 2: smooth_last(p, 2, in, out); break;
+  case 4: smooth_last(p, 4, in, out); break;
+  default: smooth_last(p, p->taps, in, out);
+  }
 }
 
 static void run_smooth(const void *params, const ifd_args *args, int task) {
@@ -291,7 +313,7 @@ static void run_smooth(const void *params, const ifd_args *args, int task) {
   int64_t from, to;
   ifd_rows_of(&p->rows, task, &from, &to);
   if (p->inner == 1) {
-    for (int64_t r = from; r < to; r++) smooth_last(p, in + r * p->n_in, out + r * p->n_out);
+    for (int64_t r = from; r < to; r++) smooth_last_row(p, in + r * p->n_in, out + r * p->n_out);
     return;
   }
   for (int64_t r = from, end; r < to; r = end) {
