@@ -8,10 +8,14 @@
 /* ---- RandomNormal, RandomUniform, and those like an input ---- */
 
 enum { CHUNK = 256 }; /* elements stored at a time */
-typedef double (*draw)(ifd_random *r);
+typedef double draw(ifd_random *r);
 
-static ifd_status fill_random(ifd_eval *x, const ifd_shape *shape, ifd_dtype dtype, draw next, double scale,
-                              double shift) {
+static char *element(const ifd_tensor *t, int64_t i) {
+  return (char *)t->data + (size_t)i * ifd_dtype_size(t->dtype);
+}
+
+static inline ifd_status fill_random(ifd_eval *x, const ifd_shape *shape, ifd_dtype dtype, draw *next,
+                                     double scale, double shift) {
   ifd_random *r;
   ifd_tensor *out;
   ALLOC(x->err, r, ifd_new(x->scratch, ifd_random));
@@ -19,12 +23,11 @@ static ifd_status fill_random(ifd_eval *x, const ifd_shape *shape, ifd_dtype dty
          ifd_dtype_name(dtype));
   TRY(ifd_eval_out(x, &out, 0, dtype, shape));
   ifd_random_start(r, x);
-  char *to = out->data;
   for (int64_t i = 0, n = ifd_shape_count(shape); i < n; i += CHUNK) {
     double chunk[CHUNK];
     int64_t m = ifd_min_i64(CHUNK, n - i);
     for (int64_t k = 0; k < m; k++) chunk[k] = next(r) * scale + shift;
-    ifd_store_f64(out->dtype, to + (size_t)i * ifd_dtype_size(out->dtype), chunk, m);
+    ifd_store_f64(out->dtype, element(out, i), chunk, m);
   }
   return IFD_OK;
 }
@@ -98,12 +101,12 @@ static ifd_status eval_Bernoulli(ifd_eval *x) {
   for (int64_t i = 0, n = ifd_tensor_count(p); i < n; i += CHUNK) {
     double chance[CHUNK];
     int64_t drawn[CHUNK], m = ifd_min_i64(CHUNK, n - i);
-    ifd_load_f64(p->dtype, (const char *)p->data + (size_t)i * ifd_dtype_size(p->dtype), chance, m);
+    ifd_load_f64(p->dtype, element(p, i), chance, m);
     for (int64_t k = 0; k < m; k++) {
       EXPECT(x->err, chance[k] >= 0 && chance[k] <= 1, BAD_INPUT, "%g is no probability", chance[k]);
       drawn[k] = ifd_random_bernoulli(r, chance[k]);
     }
-    ifd_store_i64(out->dtype, (char *)out->data + (size_t)i * ifd_dtype_size(out->dtype), drawn, m);
+    ifd_store_i64(out->dtype, element(out, i), drawn, m);
   }
   return IFD_OK;
 }
@@ -190,10 +193,16 @@ static ifd_status drop(ifd_eval *x, double ratio, ifd_dtype mask_dtype) {
   TRY(ifd_eval_out(x, &out, 0, in->dtype, &in->shape));
   if (ifd_eval_wants(x, 1)) TRY(ifd_eval_out(x, &mask, 1, mask_dtype, &in->shape));
   ifd_random_start(r, x);
-  for (int64_t i = 0, n = ifd_tensor_count(in); i < n; i++) {
-    bool kept = ifd_random_uniform(r) >= ratio;
-    ifd_tensor_set_f64(out, i, kept ? ifd_tensor_get_f64(in, i) / (1 - ratio) : 0);
-    if (mask) ifd_tensor_set_i64(mask, i, kept);
+  for (int64_t i = 0, n = ifd_tensor_count(in); i < n; i += CHUNK) {
+    double chunk[CHUNK];
+    int64_t kept[CHUNK], m = ifd_min_i64(CHUNK, n - i);
+    ifd_load_f64(in->dtype, element(in, i), chunk, m);
+    for (int64_t k = 0; k < m; k++) {
+      kept[k] = ifd_random_uniform(r) >= ratio;
+      chunk[k] = kept[k] ? chunk[k] / (1 - ratio) : 0;
+    }
+    ifd_store_f64(out->dtype, element(out, i), chunk, m);
+    if (mask) ifd_store_i64(mask->dtype, element(mask, i), kept, m);
   }
   return IFD_OK;
 }

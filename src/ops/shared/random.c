@@ -2,14 +2,14 @@
 
 #include <math.h>
 
-enum { N = 624, M = 397 };
+enum { N = IFD_RANDOM_STATE, M = 397 };
 
 static void seed_with(ifd_random *r, uint32_t seed) {
   for (int i = 0; i < N; i++) {
     r->state[i] = seed;
     seed = 1812433253u * (seed ^ seed >> 30) + (uint32_t)i + 1;
   }
-  r->at = N;
+  r->at = IFD_RANDOM_UNIFORM;
   r->has_spare = false;
 }
 
@@ -34,26 +34,23 @@ static uint32_t twist(uint32_t high, uint32_t low) {
   return y >> 1 ^ (-(y & 1) & 0x9908b0dfu);
 }
 
-static void refill(ifd_random *r) {
-  uint32_t *s = r->state;
-  for (int i = 0; i < N - M; i++) s[i] = s[i + M] ^ twist(s[i], s[i + 1]);
-  for (int i = N - M; i < N - 1; i++) s[i] = s[i + M - N] ^ twist(s[i], s[i + 1]);
-  s[N - 1] = s[M - 1] ^ twist(s[N - 1], s[0]);
-  r->at = 0;
-}
-
-static uint32_t next_u32(ifd_random *r) {
-  if (r->at == N) refill(r);
-  uint32_t y = r->state[r->at++];
+static uint32_t temper(uint32_t y) {
   y ^= y >> 11;
   y ^= y << 7 & 0x9d2c5680u;
   y ^= y << 15 & 0xefc60000u;
   return y ^ y >> 18;
 }
 
-double ifd_random_uniform(ifd_random *r) {
-  uint32_t high = next_u32(r) >> 5, low = next_u32(r) >> 6;
-  return (high * 0x1p26 + low) * 0x1p-53;
+void ifd_random_refill(ifd_random *r) {
+  uint32_t *s = r->state;
+  for (int i = 0; i < N - M; i++) s[i] = s[i + M] ^ twist(s[i], s[i + 1]);
+  for (int i = N - M; i < N - 1; i++) s[i] = s[i + M - N] ^ twist(s[i], s[i + 1]);
+  s[N - 1] = s[M - 1] ^ twist(s[N - 1], s[0]);
+  for (int i = 0; i < IFD_RANDOM_UNIFORM; i++) {
+    uint32_t high = temper(s[2 * i]) >> 5, low = temper(s[2 * i + 1]) >> 6;
+    r->uniform[i] = (high * 0x1p26 + low) * 0x1p-53;
+  }
+  r->at = 0;
 }
 
 double ifd_random_normal(ifd_random *r) {
@@ -75,7 +72,8 @@ double ifd_random_normal(ifd_random *r) {
 
 /* NumPy compares with exp(log(q)), which differs from q in its last bits: only a number as close needs it. */
 int ifd_random_bernoulli(ifd_random *r, double p) {
-  double rarer = p > .5 ? 1 - p : p, q = 1 - rarer, u = ifd_random_uniform(r);
-  int drawn = fabs(u - q) > 1e-14 ? u > q : u > exp(log(q));
-  return p > .5 ? 1 - drawn : drawn;
+  const double rarer[] = {p, 1 - p}; /* picked without a branch that nobody foresees */
+  double q = 1 - rarer[p > .5], u = ifd_random_uniform(r);
+  if (fabs(u - q) <= 1e-14) q = exp(log(q));
+  return (u > q) ^ (p > .5);
 }

@@ -6,8 +6,10 @@
 
 #include "ops/op.h"
 
+enum { IFD_RANDOM_STATE = 624, IFD_RANDOM_UNIFORM = IFD_RANDOM_STATE / 2 };
 typedef struct ifd_random {
-  uint32_t state[624];
+  uint32_t state[IFD_RANDOM_STATE];
+  double uniform[IFD_RANDOM_UNIFORM]; /* those that the state gives, of which `at` are drawn */
   int at;
   bool has_spare; /* the second number of a pair of normal ones */
   double spare;
@@ -16,8 +18,13 @@ typedef struct ifd_random {
 /* Seeded by the node's attribute `seed` (a float or an int), or, without one, by the run's generator, which
  * advances. */
 void ifd_random_start(ifd_random *r, ifd_eval *x);
+/* The next state. */
+void ifd_random_refill(ifd_random *r);
 /* Uniform in [0, 1), 53 bits. */
-double ifd_random_uniform(ifd_random *r);
+static inline double ifd_random_uniform(ifd_random *r) {
+  if (r->at == IFD_RANDOM_UNIFORM) ifd_random_refill(r);
+  return r->uniform[r->at++];
+}
 /* Standard normal, by Marsaglia's polar method. */
 double ifd_random_normal(ifd_random *r);
 /* 1 with probability p, else 0, by inversion of the binomial distribution. */
