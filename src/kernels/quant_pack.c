@@ -1,5 +1,4 @@
-/* Weights of integer products in the order in which the kernels read them: the same for every ISA but for
- * what saturates. */
+/* Weights of integer products in the order in which the kernels read them: the same for every ISA. */
 #include <string.h>
 
 #include "kernels/quant/quant.h"
@@ -17,105 +16,68 @@ static size_t whole_len(int64_t n, int64_t k) {
 
 /* ---- what saturates ---- */
 
-int ifd_k_quant_pair_lanes(ifd_isa isa, ifd_dot dot) {
-  static const int lanes[IFD_N_ISAS] = {[IFD_ISA_AVX2] = 8, [IFD_ISA_AVX512] = 16};
-  return dot == IFD_DOT_PLAIN ? lanes[isa] : 0;
+bool ifd_k_quant_has_pairs(ifd_isa isa, ifd_dot dot) { return isa != IFD_ISA_REF && dot == IFD_DOT_PLAIN; }
+
+ifd_k_quant_bounds ifd_k_quant_bounds_of(const int8_t *packed, int64_t n, int64_t k) {
+  const uint8_t *bytes = (const uint8_t *)packed + whole_len(n, k);
+  return (ifd_k_quant_bounds){bytes, (const int16_t *)(bytes + ifd_quant_quads(k) * QUAD)};
 }
 
-/* Places of the excess behind the whole: of all `units` of so many columns, in at most `most` quads. */
-typedef struct layout {
-  int64_t units, quads, most;
-  size_t first, places, excess, len;
-} layout;
+/* The two pairs of a quad, of four columns. */
+typedef int16_t words __attribute__((vector_size(16)));
+typedef uint16_t uwords __attribute__((vector_size(16)));
+static inline words greater(words a, words b) {
+  const words is = a > b;
+  return (a & is) | (b & ~is);
+}
+static inline words magnitude(words a) { return greater(a, -a); }
 
-/* Excess of more than a quarter of the quads is not worth while. */
-static layout layout_of(int64_t n, int64_t k, int lanes) {
-  layout l = {.units = lanes ? panels(n) * (LANES / lanes) : 0, .quads = ifd_ceil_div(k, QUAD)};
-  l.most = l.units * l.quads / 4;
-  l.first = whole_len(n, k);
-  l.places = l.first + ifd_quant_whole((size_t)(l.units + 1) * sizeof(int32_t));
-  l.excess = l.places + ifd_quant_whole((size_t)l.most * sizeof(int32_t));
-  l.len = lanes ? l.excess + (size_t)(l.most * lanes * QUAD) : l.first;
-  return l;
+/* Of a quad's pairs: the most that weights of one sign sum up to, and the most that one weight is. */
+typedef struct most {
+  words sum, weight;
+} most;
+static inline most greatest(most m, const int8_t *four) {
+  words pairs, zero = {0};
+  memcpy(&pairs, four, sizeof pairs);
+  const words even = (words)((uwords)pairs << 8) >> 8, odd = pairs >> 8;
+  const words above = greater(even, zero) + greater(odd, zero);
+  m.sum = greater(m.sum, greater(above, above - even - odd));
+  m.weight = greater(m.weight, greater(magnitude(even), magnitude(odd)));
+  return m;
 }
 
-enum { UNSPLIT = -1 };
-
-ifd_k_quant_excess ifd_k_quant_excess_of(const int8_t *packed, int64_t n, int64_t k, int pair_lanes) {
-  layout l = layout_of(n, k, pair_lanes);
-  const int32_t *first = (const int32_t *)(packed + l.first);
-  if (!pair_lanes || *first == UNSPLIT) return (ifd_k_quant_excess){0};
-  return (ifd_k_quant_excess){first, (const int32_t *)(packed + l.places), packed + l.excess};
+static int greatest_of_pair(words columns, int pair) {
+  int greatest = 1;
+  for (int l = pair; l < 2 * QUAD; l += 2) greatest = columns[l] > greatest ? columns[l] : greatest;
+  return greatest;
 }
 
-/* What the sum of a pair is beyond [-128, 128]: 255 times so much fits 16 bits. It is less than either of the
- * two and has their sign. */
-static inline int excess_of(int sum) { return sum > 128 ? sum - 128 : sum < -128 ? sum + 128 : 0; }
-
-static bool has_excess(const int8_t *b, int lanes) {
-  int16_t pairs[LANES * QUAD / 2], any = 0;
-  memcpy(pairs, b, (size_t)(lanes * QUAD));
-  for (int i = 0; i < lanes * QUAD / 2; i++) any |= (int16_t)excess_of((int8_t)pairs[i] + (pairs[i] >> 8));
-  return any != 0;
-}
-
-/* Takes the excess out of quads of `lanes` columns. */
-static void split_quads(int8_t *restrict b, int8_t *restrict excess, int lanes) {
-  memset(excess, 0, (size_t)(lanes * QUAD));
-  for (int i = 0; i < lanes * QUAD; i += 2) {
-    excess[i] = (int8_t)excess_of(b[i] + b[i + 1]);
-    b[i] = (int8_t)(b[i] - excess[i]);
+/* Of some quads of all panels. */
+enum { QUADS_ONCE = 32 };
+static void bound_quads(int8_t *packed, int64_t n, int64_t k, int64_t first, int64_t quads) {
+  const ifd_k_quant_bounds to = ifd_k_quant_bounds_of(packed, n, k);
+  uint8_t *bytes = (uint8_t *)(uintptr_t)to.bytes + first * QUAD;
+  int16_t *sums = (int16_t *)(uintptr_t)to.sums + first * 2;
+  most m[QUADS_ONCE] = {0};
+  for (int64_t j = 0; j < panels(n); j++) {
+    const int8_t *b = packed + (size_t)j * panel_len(k) + first * LANES * QUAD;
+    for (int64_t q = 0; q < quads; q++)
+      for (int four = 0; four < LANES; four += QUAD, b += QUAD * QUAD) m[q] = greatest(m[q], b);
+  }
+  for (int64_t pair = 0; pair < 2 * quads; pair++) {
+    const most *p = &m[pair / 2];
+    bytes[2 * pair] = bytes[2 * pair + 1] =
+        (uint8_t)ifd_min_i64(UINT8_MAX, INT16_MAX / greatest_of_pair(p->sum, pair % 2));
+    sums[pair] = (int16_t)(INT16_MAX / greatest_of_pair(p->weight, pair % 2));
   }
 }
 
-/* Which quads of column group u have excess, in order. */
-static int64_t find_excess(const int8_t *b, int64_t quads, int lanes, int32_t *found, int64_t most) {
-  int64_t n = 0;
-  for (int64_t q = 0; q < quads && n <= most; q++, b += LANES * QUAD) {
-    if (!has_excess(b, lanes)) continue;
-    if (n < most) found[n] = (int32_t)q;
-    n++;
-  }
-  return n;
+static void bound(int8_t *packed, int64_t n, int64_t k) {
+  for (int64_t q = 0; q < ifd_quant_quads(k); q += QUADS_ONCE)
+    bound_quads(packed, n, k, q, ifd_min_i64(QUADS_ONCE, ifd_quant_quads(k) - q));
 }
 
-static int8_t *group_at(int8_t *packed, int64_t k, int lanes, int64_t u) {
-  const int64_t per_panel = LANES / lanes;
-  return packed + (size_t)(u / per_panel) * panel_len(k) + u % per_panel * lanes * QUAD;
-}
-
-/* Quads of all panels become two pairs each. */
-static void part_quads(int8_t *packed, int64_t n, int64_t k) {
-  const int64_t steps = panels(n) * ifd_quant_quads(k);
-  for (int64_t q = 0; q < steps; q++, packed += LANES * QUAD) {
-    uint16_t quad[LANES][2], parted[2][LANES];
-    memcpy(quad, packed, sizeof quad);
-    for (int i = 0; i < LANES; i++) parted[0][i] = quad[i][0], parted[1][i] = quad[i][1];
-    memcpy(packed, parted, sizeof parted);
-  }
-}
-
-static void split_pairs(int8_t *packed, int64_t n, int64_t k, int lanes) {
-  const layout l = layout_of(n, k, lanes);
-  int32_t *first = (int32_t *)(packed + l.first), *quads = (int32_t *)(packed + l.places);
-  int64_t steps = 0;
-  for (int64_t u = 0; u < l.units; u++) {
-    first[u] = (int32_t)steps;
-    steps += find_excess(group_at(packed, k, lanes, u), l.quads, lanes, quads + steps, l.most - steps);
-    if (steps > l.most) {
-      *first = UNSPLIT;
-      part_quads(packed, n, k);
-      return;
-    }
-  }
-  first[l.units] = (int32_t)steps;
-  for (int64_t u = 0, s = 0; u < l.units; u++)
-    for (; s < first[u + 1]; s++)
-      split_quads(group_at(packed, k, lanes, u) + (int64_t)quads[s] * LANES * QUAD,
-                  packed + l.excess + (size_t)(s * lanes * QUAD), lanes);
-}
-
-/* ---- what stays whole ---- */
+/* ---- weights ---- */
 
 /* Bytes of 16 columns. */
 static size_t columns_len(const ifd_k_quant_matrix *m) {
@@ -124,7 +86,7 @@ static size_t columns_len(const ifd_k_quant_matrix *m) {
 
 size_t ifd_k_quant_packed_len(const ifd_k_quant_matrix *m) {
   if (*m->outputs) return (size_t)panels(m->n) * (columns_len(m) + LANES * sizeof(int32_t));
-  return layout_of(m->n, m->k, m->pair_lanes).len;
+  return whole_len(m->n, m->k) + (m->is_bounded ? (size_t)(ifd_quant_quads(m->k) * QUAD * 2) : 0);
 }
 
 const int32_t *ifd_k_quant_column_sums(const int8_t *packed, const ifd_k_quant_matrix *m) {
@@ -353,7 +315,7 @@ static void pack_columns(int8_t *packed, int32_t *sums, const ifd_k_quant_matrix
   }
 }
 
-int64_t ifd_k_quant_parts(const ifd_k_quant_matrix *m) { return m->pair_lanes ? 1 : panels(m->n); }
+int64_t ifd_k_quant_parts(const ifd_k_quant_matrix *m) { return m->is_bounded ? 1 : panels(m->n); }
 
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from, int64_t begin, int64_t end) {
   int32_t *sums = (int32_t *)ifd_k_quant_column_sums(packed, from);
@@ -362,11 +324,11 @@ void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from, int64_t 
     ifd_quant_pack_points(packed, sums, from, begin, end);
     return;
   }
-  if (!from->pair_lanes) {
+  if (!from->is_bounded) {
     part.b = (const uint8_t *)from->b + begin * LANES * from->b_cs;
     part.n = ifd_min_i64(from->n, end * LANES) - begin * LANES;
     packed += (size_t)begin * panel_len(from->k), sums += begin * LANES;
   }
   pack_columns(packed, sums, &part);
-  if (from->pair_lanes) split_pairs(packed, from->n, from->k, from->pair_lanes);
+  if (from->is_bounded) bound(packed, from->n, from->k);
 }

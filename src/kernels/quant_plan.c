@@ -40,7 +40,7 @@ static ifd_k_quant_lines lines_of(const ifd_k_conv_shape *s, int64_t samples, if
 }
 
 /* What a step of 64 bytes costs a row and a panel of columns; and the rows that are there to be summed. */
-static double step_cost(ifd_dot dot) { return dot == IFD_DOT_AMX ? 1 : dot == IFD_DOT_VNNI ? 8 : 32; }
+static double step_cost(ifd_dot dot) { return dot == IFD_DOT_AMX ? 1 : 8; }
 static double summed_rows(int64_t m, ifd_dot dot) {
   return (double)(dot == IFD_DOT_AMX ? ifd_ceil_div(m, IFD_QUANT_TILE) * IFD_QUANT_TILE : m);
 }
@@ -84,7 +84,7 @@ bool ifd_k_quant_lines_init(ifd_k_quant_lines *l, const ifd_k_conv_shape *s, int
   const int64_t most = pads && line == s->kernel[IFD_K_W] ? TILE_BYTES / (line * cg) : 1;
   double least = gathered_cost(s, samples, panels, dot);
   bool found = false;
-  if (!suits_lines(s)) return false;
+  if (dot == IFD_DOT_PLAIN || !suits_lines(s)) return false;
   for (int64_t merge = 1; merge == 1 || merge <= ifd_min_i64(most, s->kernel[IFD_K_H]); merge++) {
     ifd_k_quant_lines how = lines_of(s, samples, dot, merge);
     double cost = lines_cost(&how, panels, dot);

@@ -219,7 +219,7 @@ static ifd_status lower_product(ifd_lower *x, conv_params *s, const ifd_quant_ro
   const ifd_k_conv_shape *c = &s->shape;
   int64_t cg = c->c / c->groups;
   ifd_quant_weights w = weights_of(c);
-  w.matrix.pair_lanes = ifd_k_quant_pair_lanes(x->isa, ifd_cpu_dot(x->isa));
+  w.matrix.is_bounded = ifd_k_quant_has_pairs(x->isa, ifd_cpu_dot(x->isa));
   s->direct = is_pointwise(c) && x->in[roles->x]->dtype == IFD_UINT8 && cg % 4 == 0;
   s->by_lines = !s->direct && ifd_k_quant_lines_init(&s->lines, c, batch, ifd_cpu_dot(x->isa),
                                                      ifd_quant_has_zero(x, roles));

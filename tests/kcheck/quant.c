@@ -16,9 +16,9 @@ typedef struct operands {
 
 static int64_t panels(int64_t n) { return (n + 15) / 16 * 16; }
 
-/* Random bytes, those of the largest sums, such as pairs of weights of about 128 are made of, and few of
- * these among small ones (int8 and, offset by 128, uint8). */
-typedef enum bytes { RANDOM, EXTREME, BORDER, FEW, FEW_OFFSET, N_BYTES } bytes;
+/* Random bytes, those of the largest sums, such as pairs of weights of about 128 are made of, few of these
+ * among small ones (int8, offset by 128 as uint8, and uint8), and first few, then many. */
+typedef enum bytes { RANDOM, EXTREME, BORDER, FEW, FEW_OFFSET, FEW_ABOVE, LATE, N_BYTES } bytes;
 static uint8_t draw_byte(uint64_t *state, bytes of, uint8_t extreme) {
   static const uint8_t border[] = {127, 1, 2, 64, 65, 0, 128, 255, 254, 192, 191, 129};
   uint8_t at_border = border[rand_in(state, 0, sizeof border - 1)], small = (uint8_t)rand_in(state, -30, 30);
@@ -28,13 +28,17 @@ static uint8_t draw_byte(uint64_t *state, bytes of, uint8_t extreme) {
   case BORDER: return at_border;
   case FEW: return is_small ? small : at_border;
   case FEW_OFFSET: return (is_small ? small : at_border) ^ 0x80;
+  case FEW_ABOVE: return is_small ? small & 31 : at_border;
   default: return (uint8_t)rand_u32(state);
   }
 }
 
 static void fill_bytes(buffer *b, uint64_t *state, bytes of) {
   uint8_t extreme = rand_in(state, 0, 1) ? 0xff : 0x80;
-  for (size_t i = 0; i < b->len; i++) ((uint8_t *)b->f)[i] = draw_byte(state, of, extreme);
+  for (size_t i = 0; i < b->len; i++) {
+    const bytes now = of != LATE ? of : i < b->len / 2 ? FEW_OFFSET : RANDOM;
+    ((uint8_t *)b->f)[i] = draw_byte(state, now, extreme);
+  }
 }
 
 static int32_t int_at(const buffer *b, int64_t i) { return ((const int32_t *)b->f)[i]; }
@@ -133,16 +137,16 @@ static void pack_rows(const void *source, uint8_t *to, int64_t stride, int64_t i
   }
 }
 
-static buffer pack(const operands *o, int pair_lanes) {
+static buffer pack(const operands *o, bool is_bounded) {
   const ifd_k_quant_matrix m = {o->b.f,        o->b_unsigned,    o->n,      o->k,
-                                .inner = o->k, .inner_rs = o->n, .b_cs = 1, .pair_lanes = pair_lanes};
+                                .inner = o->k, .inner_rs = o->n, .b_cs = 1, .is_bounded = is_bounded};
   buffer packed = buffer_new(ifd_k_quant_packed_len(&m));
   pack_in_parts((int8_t *)packed.f, &m);
   return packed;
 }
 
 static void check(const operands *o, ifd_isa isa, ifd_dot dot, uint64_t *state) {
-  buffer packed = pack(o, ifd_k_quant_pair_lanes(isa, dot));
+  buffer packed = pack(o, ifd_k_quant_has_pairs(isa, dot));
   buffer c = buffer_new(out_len(o));
   size_t size = (size_t)ifd_k_quant_size(o->f.out);
   const bool adds = o->f.out == IFD_K_QUANT_SUM;

@@ -1,6 +1,5 @@
 /* Blocks of a product by tiles: those that are finished in registers, and those whose sums are kept. */
 #include "kernels/quant/block.h"
-#include "kernels/quant/tile.h"
 
 /* How many panels a tile takes: one or two, or four where few rows are left. */
 static int64_t vectors_of(ifd_quant_way way, int64_t rows, int64_t panels) {
@@ -14,8 +13,7 @@ static ifd_quant_tile tile_of(const ifd_quant_block *k) {
                           .pieces = k->pieces,
                           .quads = ifd_ceil_div(k->piece, 4),
                           .offsets = k->offsets,
-                          .b_vs = ifd_quant_quads(k->p->k) * 64,
-                          .quad_at = k->quad_at};
+                          .b_vs = ifd_quant_quads(k->p->k) * 64};
 }
 
 void IFD_K(ifd_quant_run_quads)(const ifd_quant_block *k) {
@@ -88,33 +86,32 @@ static void sum_rows(ifd_quant_way way, ifd_quant_tile *t, const uint8_t *a, int
   }
 }
 
-static int pair_lanes(const ifd_k_quant_product *p) { return p->dot == IFD_DOT_PLAIN ? PAIR_LANES : 0; }
-static ifd_k_quant_excess excess_of(const ifd_k_quant_product *p) {
-  return ifd_k_quant_excess_of(p->b, p->n, p->k, pair_lanes(p));
-}
-
-ifd_quant_way IFD_K(ifd_quant_way_of)(const ifd_k_quant_product *p) {
-  return !pair_lanes(p) ? IFD_QUANT_QUADS : excess_of(p).first ? IFD_QUANT_PAIRS : IFD_QUANT_WORDS;
+/* Panels whose sums are kept at a time, so that a rest is read once for some and lines of C are written
+ * whole: so many that L1 holds their weights. */
+static int64_t kept_panels(const ifd_quant_block *k, int64_t vectors, int64_t panels) {
+  int64_t v = IFD_QUANT_VECTORS;
+  while (v > panels || v * k->p->k > IFD_QUANT_KEPT_K) v /= 2;
+  return ifd_max_i64(v, vectors);
 }
 
 void IFD_K(ifd_quant_run_plain)(const ifd_quant_block *k) {
   enum { ROWS = IFD_QUANT_KEPT_ROWS };
   int32_t sums[IFD_QUANT_VECTORS][ROWS * 16] __attribute__((aligned(64)));
-  const ifd_quant_way way = IFD_K(ifd_quant_way_of)(k->p);
-  const ifd_k_quant_excess excess = excess_of(k->p);
   const ifd_quant_clip clip = ifd_quant_clip_of(&k->p->finish);
   const int64_t rows = k->i1 - k->i0;
   ifd_quant_tile t = tile_of(k);
-  for (int64_t j = k->j0, v; j < k->j1; j += v * 16) {
-    v = vectors_of(way, rows, ifd_ceil_div(k->j1 - j, 16));
-    t.b = k->p->b + j / 16 * t.b_vs;
-    t.excess = excess;
-    t.add = k->p->finish.add + j;
-    if (excess.first) t.excess.first += j / pair_lanes(k->p);
+  for (int64_t j = k->j0, kept; j < k->j1; j += kept * 16) {
+    const int64_t panels = ifd_ceil_div(k->j1 - j, 16), v = vectors_of(k->way, rows, panels);
+    const int8_t *b = k->p->b + j / 16 * t.b_vs;
+    kept = kept_panels(k, v, panels);
     for (int64_t i = 0; i < rows; i += ROWS) {
       const int64_t n = ifd_min_i64(ROWS, rows - i);
-      sum_rows(way, &t, k->a + i * k->a_rs, *sums, n, v);
-      for (int64_t u = 0; u < v; u++) {
+      for (int64_t u = 0; u < kept; u += v) {
+        t.b = b + u * t.b_vs, t.add = k->add + j + u * 16;
+        sum_rows(k->way, &t, k->a + i * k->a_rs, sums[u], n, v);
+      }
+      if (k->rests) IFD_K(ifd_quant_add_rests)(k->rests, i / ROWS, b, t.b_vs, kept, *sums);
+      for (int64_t u = 0; u < kept; u++) {
         const ifd_quant_store s = ifd_quant_store_at(k, i, j + u * 16, 1);
         put_rows(&s, &clip, sums[u], n);
       }

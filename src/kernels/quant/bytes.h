@@ -7,8 +7,11 @@
 #if defined(IFD_ISA_avx512)
 IFD_INLINE i16 i16_load_bytes(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(p)); }
 IFD_INLINE void i16_store_bytes(void *p, i16 a) { _mm_storeu_si128(p, _mm512_cvtepi32_epi8(a)); }
-/* Two int8 of each lane as 16-bit words; sum + their products with two others. */
-IFD_INLINE i16 i16_load_pairs(const void *p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256(p)); }
+/* The even or the odd int8 of each lane as 16-bit words; sum + the products of two words and two others. */
+IFD_INLINE i16 i16_load_words(const void *p, int odd) {
+  i16 a = _mm512_loadu_si512(p);
+  return _mm512_srai_epi16(odd ? a : _mm512_slli_epi16(a, 8), 8);
+}
 IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
 /* a: where it is one of many sums, the compiler would rather add all products first, and spill them. */
 IFD_INLINE i16 i16_keep(i16 a) {
@@ -20,17 +23,14 @@ IFD_INLINE i16 i16_zip_bytes(const void *a, const void *b) {
   __m128i x = _mm_loadu_si128(a), y = _mm_loadu_si128(b);
   return _mm512_cvtepu8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y)));
 }
-/* Pairs whose weights sum up to at most 128, of so many columns. */
-typedef __m512i pairs;
-enum { PAIR_LANES = 16 };
-IFD_INLINE pairs pairs_load(const void *p) { return _mm512_loadu_si512(p); }
-IFD_INLINE pairs add_pairs(pairs sum, pairs a, pairs b) {
-  return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), _mm512_set1_epi16(1)));
+/* Products of bytes, of whose pairs none exceeds 16 bits. */
+IFD_INLINE i16 mul_pairs(i16 a, i16 b) {
+  return _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), _mm512_set1_epi16(1));
 }
-IFD_INLINE i16 dot_pairs(i16 sum, i16 a, i16 b) { return add_pairs(sum, a, b); }
-IFD_INLINE i16 dot_excess(i16 sum, i16 a, pairs b, int half) {
-  (void)half;
-  return add_pairs(sum, a, b);
+/* Of pairs of a and of c, whose differences do not, either. */
+IFD_INLINE i16 mul_pairs_less(i16 a, i16 c, i16 b) {
+  const i16 pairs = _mm512_sub_epi16(_mm512_maddubs_epi16(a, b), _mm512_maddubs_epi16(c, b));
+  return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
 }
 __attribute__((target("avx512vnni"))) IFD_INLINE i16 dot_quads(i16 sum, i16 a, i16 b) {
   return _mm512_dpbusd_epi32(sum, a, b);
@@ -48,9 +48,11 @@ IFD_INLINE void i16_store_bytes(void *p, i16 a) {
   words = _mm256_permute4x64_epi64(words, 0xd8);
   _mm_storeu_si128(p, _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
-IFD_INLINE i16 i16_load_pairs(const void *p) {
-  const __m128i *q = p;
-  return (i16){_mm256_cvtepi8_epi16(_mm_loadu_si128(q)), _mm256_cvtepi8_epi16(_mm_loadu_si128(q + 1))};
+IFD_INLINE i16 i16_load_words(const void *p, int odd) {
+  i16 a = i16_load(p);
+  return odd ? (i16){_mm256_srai_epi16(a.l, 8), _mm256_srai_epi16(a.h, 8)}
+             : (i16){_mm256_srai_epi16(_mm256_slli_epi16(a.l, 8), 8),
+                     _mm256_srai_epi16(_mm256_slli_epi16(a.h, 8), 8)};
 }
 IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) {
   return (i16){_mm256_add_epi32(sum.l, _mm256_madd_epi16(a.l, b.l)),
@@ -68,18 +70,16 @@ IFD_INLINE i16 i16_zip_bytes(const void *a, const void *b) {
   return (i16){_mm256_shuffle_epi8(_mm256_unpacklo_epi8(x, y), words),
                _mm256_shuffle_epi8(_mm256_unpackhi_epi8(x, y), words)};
 }
-/* Pairs whose weights sum up to at most 128, of so many columns. */
-typedef __m256i pairs;
-enum { PAIR_LANES = 8 };
-IFD_INLINE pairs pairs_load(const void *p) { return _mm256_loadu_si256(p); }
-IFD_INLINE pairs add_pairs(pairs sum, pairs a, pairs b) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)));
+IFD_INLINE i16 mul_pairs(i16 a, i16 b) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  return (i16){_mm256_madd_epi16(_mm256_maddubs_epi16(a.l, b.l), ones),
+               _mm256_madd_epi16(_mm256_maddubs_epi16(a.h, b.h), ones)};
 }
-IFD_INLINE i16 dot_pairs(i16 sum, i16 a, i16 b) {
-  return (i16){add_pairs(sum.l, a.l, b.l), add_pairs(sum.h, a.h, b.h)};
-}
-IFD_INLINE i16 dot_excess(i16 sum, i16 a, pairs b, int half) {
-  return half ? (i16){sum.l, add_pairs(sum.h, a.h, b)} : (i16){add_pairs(sum.l, a.l, b), sum.h};
+IFD_INLINE i16 mul_pairs_less(i16 a, i16 c, i16 b) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  const __m256i l = _mm256_sub_epi16(_mm256_maddubs_epi16(a.l, b.l), _mm256_maddubs_epi16(c.l, b.l));
+  const __m256i h = _mm256_sub_epi16(_mm256_maddubs_epi16(a.h, b.h), _mm256_maddubs_epi16(c.h, b.h));
+  return (i16){_mm256_madd_epi16(l, ones), _mm256_madd_epi16(h, ones)};
 }
 __attribute__((target("avxvnni"))) IFD_INLINE i16 dot_quads(i16 sum, i16 a, i16 b) {
   return (i16){_mm256_dpbusd_avx_epi32(sum.l, a.l, b.l), _mm256_dpbusd_avx_epi32(sum.h, a.h, b.h)};
@@ -101,7 +101,6 @@ IFD_INLINE i16 i16_zip_bytes(const void *a, const void *b) {
   for (int k = 0; k < 16; k++) r.i[k] = ((const uint8_t *)a)[k] | ((const uint8_t *)b)[k] << 16;
   return r;
 }
-enum { PAIR_LANES = 0 };
 IFD_INLINE i16 dot_quads(i16 sum, i16 a, i16 b) {
   for (int k = 0; k < 16; k++)
     for (int shift = 0; shift < 32; shift += 8) {
@@ -119,25 +118,27 @@ IFD_INLINE i16 add_words(i16 sum, i16 a, i16 b) {
 }
 #endif
 
-/* n bytes as 16-bit words. */
-#if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
-IFD_INLINE void words_store(uint16_t *to, const uint8_t *from) {
-  _mm256_storeu_si256((__m256i *)to, _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)from)));
+/* n quads of bytes as words, the two even ones and the two odd ones. */
+IFD_INLINE void words_widen_quad(uint8_t *to, const uint8_t *from) {
+  const uint32_t low = 0x00ff00ff;
+  uint32_t quad;
+  memcpy(&quad, from, sizeof quad);
+  const uint32_t words[2] = {quad & low, quad >> 8 & low};
+  memcpy(to, words, sizeof words);
 }
-IFD_INLINE void words_widen(uint16_t *to, const uint8_t *from, int64_t n) {
+IFD_INLINE void words_widen(uint8_t *to, const uint8_t *from, int64_t n) {
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) words_store(to + i, from + i);
-  if (i == n) return;
-  if (n >= 16)
-    words_store(to + n - 16, from + n - 16);
-  else
-    for (; i < n; i++) to[i] = from[i];
-}
-#else
-IFD_INLINE void words_widen(uint16_t *to, const uint8_t *from, int64_t n) {
-  for (int64_t i = 0; i < n; i++) to[i] = from[i];
-}
+#if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
+  for (; i + 8 <= n; i += 8) {
+    const __m256i a = _mm256_loadu_si256((const __m256i *)(from + 4 * i));
+    const __m256i even = _mm256_and_si256(a, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16(a, 8);
+    const __m256i x = _mm256_unpacklo_epi32(even, odd), y = _mm256_unpackhi_epi32(even, odd);
+    _mm256_storeu_si256((__m256i *)(to + 8 * i), _mm256_permute2x128_si256(x, y, 0x20));
+    _mm256_storeu_si256((__m256i *)(to + 8 * i + 32), _mm256_permute2x128_si256(x, y, 0x31));
+  }
 #endif
+  for (; i < n; i++) words_widen_quad(to + 8 * i, from + 4 * i);
+}
 
 /* As many uint8 as a register holds. */
 #if defined(IFD_ISA_avx512)
@@ -147,6 +148,8 @@ IFD_INLINE void uint8s_store(void *p, uint8s a) { _mm512_storeu_si512(p, a); }
 IFD_INLINE uint8s uint8s_set1(uint8_t a) { return _mm512_set1_epi8((char)a); }
 IFD_INLINE uint8s uint8s_xor(uint8s a, uint8s b) { return _mm512_xor_si512(a, b); }
 IFD_INLINE uint8s uint8s_max(uint8s a, uint8s b) { return _mm512_max_epu8(a, b); }
+IFD_INLINE uint8s uint8s_min(uint8s a, uint8s b) { return _mm512_min_epu8(a, b); }
+IFD_INLINE uint8s uint8s_above(uint8s a, uint8s b) { return _mm512_subs_epu8(a, b); }
 #elif defined(IFD_ISA_avx2)
 typedef __m256i uint8s;
 IFD_INLINE uint8s uint8s_load(const void *p) { return _mm256_loadu_si256(p); }
@@ -154,6 +157,8 @@ IFD_INLINE void uint8s_store(void *p, uint8s a) { _mm256_storeu_si256(p, a); }
 IFD_INLINE uint8s uint8s_set1(uint8_t a) { return _mm256_set1_epi8((char)a); }
 IFD_INLINE uint8s uint8s_xor(uint8s a, uint8s b) { return _mm256_xor_si256(a, b); }
 IFD_INLINE uint8s uint8s_max(uint8s a, uint8s b) { return _mm256_max_epu8(a, b); }
+IFD_INLINE uint8s uint8s_min(uint8s a, uint8s b) { return _mm256_min_epu8(a, b); }
+IFD_INLINE uint8s uint8s_above(uint8s a, uint8s b) { return _mm256_subs_epu8(a, b); }
 #else
 typedef uint8_t uint8s;
 IFD_INLINE uint8s uint8s_load(const void *p) { return *(const uint8_t *)p; }

@@ -6,10 +6,10 @@
  * columns, int32, padded to panels. Sums wrap modulo 2^32. Since integers add exactly, no order, split, ISA
  * or instruction changes a bit; what follows in floats is the same few operations everywhere.
  *
- * Where products of bytes are added by pairs in 16 bits that saturate (vpmaddubsw), no pair of weights may
- * sum up to more than 128: 255 * 128 < 2^15. What a pair has beyond that, its excess, is taken out when B is
- * packed, and stands behind the sums of columns as further quads, added like the others; where too many have
- * some, B stays whole and products are added as 16-bit words: then quads are two pairs, [2][16][2]. */
+ * Where products of bytes are added by pairs in 16 bits that saturate (vpmaddubsw), A's bytes keep within
+ * bounds: behind the sums of columns stands, for each k, the greatest byte whose pair fits whatever the
+ * column. What a byte of A has beyond that is added by itself; where too many bytes have some, products are
+ * added as 16-bit words. */
 #ifndef IFD_KERNELS_QUANT_QUANT_H
 #define IFD_KERNELS_QUANT_QUANT_H
 
@@ -114,15 +114,8 @@ typedef struct ifd_k_quant_product {
   ifd_k_quant_finish finish;
 } ifd_k_quant_product;
 
-/* Columns that a register of such pairs holds, 0 where sums of bytes do not saturate. */
-int ifd_k_quant_pair_lanes(ifd_isa isa, ifd_dot dot);
-/* first is NULL where B stays whole. Excess of column group u, of pair_lanes columns: steps [first[u],
- * first[u + 1]), each for quad quads[step] of k, with weights [step][pair_lanes][4]. */
-typedef struct ifd_k_quant_excess {
-  const int32_t *first, *quads;
-  const int8_t *weights;
-} ifd_k_quant_excess;
-ifd_k_quant_excess ifd_k_quant_excess_of(const int8_t *packed, int64_t n, int64_t k, int pair_lanes);
+/* Whether products are added by such pairs. */
+bool ifd_k_quant_has_pairs(ifd_isa isa, ifd_dot dot);
 /* B as it lies: element (i, j) is b[i / inner * outer_rs + i % inner * inner_rs + j * b_cs], so that a row
  * may be channel i % inner of tap i / inner. With a piece, rows are those of ifd_k_quant_lines: pieces of so
  * many rows, in which `merge` lines of `line` taps are side by side, of `lines` lines in all; the others are
@@ -133,18 +126,26 @@ typedef struct ifd_k_quant_matrix {
   int64_t n, k;
   int64_t inner, inner_rs, outer_rs, b_cs;
   int64_t piece, merge, line, lines, line_rs, tap_rs; /* 0, or as said above */
-  int pair_lanes;                                     /* where pairs shall be split */
+  bool is_bounded;                                    /* where bounds stand behind it */
   int64_t outputs[2]; /* 0, or those of a tile: points of 3×3 taps, as ifd_k_quant_winograd says */
 } ifd_k_quant_matrix;
-/* Bytes of packed B, sums of columns and the most excess included; where these are. */
+/* Bytes of packed B, sums of columns and bounds included; where these are. */
 size_t ifd_k_quant_packed_len(const ifd_k_quant_matrix *m);
 const int32_t *ifd_k_quant_column_sums(const int8_t *packed, const ifd_k_quant_matrix *m);
+/* A pair of A's bytes keeps within bounds if both are at most `bytes` of their k, or their sum is at most
+ * `sums` of the pair. */
+typedef struct ifd_k_quant_bounds {
+  const uint8_t *bytes;
+  const int16_t *sums;
+} ifd_k_quant_bounds;
+ifd_k_quant_bounds ifd_k_quant_bounds_of(const int8_t *packed, int64_t n, int64_t k);
 /* Parts that threads may pack at the same time, and those of [begin, end). */
 int64_t ifd_k_quant_parts(const ifd_k_quant_matrix *m);
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from, int64_t begin, int64_t end);
 /* Bytes that runs of at most m rows need. */
 size_t ifd_k_quant_scratch_len(const ifd_k_quant_product *p, int64_t m);
-/* Whether a convolution is better run by lines than gathered, and how. Pieces are as long as the taps in them
+/* Whether a convolution is better run by lines than gathered, and how; not where products are added by pairs,
+ * of rows that each keep within bounds. Pieces are as long as the taps in them
  * where it matters what lies beyond (`exact`): where the weights have a zero point. */
 bool ifd_k_quant_lines_init(ifd_k_quant_lines *lines, const ifd_k_conv_shape *shape, int64_t samples,
                             ifd_dot dot, bool exact);

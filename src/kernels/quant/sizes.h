@@ -7,6 +7,10 @@
 
 enum { IFD_QUANT_TILE = 16 }; /* rows of an AMX tile */
 
+/* Where bytes are not summed by fours: rows whose sums are kept; k of all panels whose are. Of so many quads
+ * of A one may have a byte beyond its bounds. */
+enum { IFD_QUANT_KEPT_ROWS = 24, IFD_QUANT_KEPT_K = 1024, IFD_QUANT_SELDOM = 8 };
+
 /* Quads of a packed column: whole tiles of 16. */
 static inline int64_t ifd_quant_quads(int64_t k) { return ifd_ceil_div(k, 64) * 16; }
 
@@ -14,11 +18,12 @@ static inline int64_t ifd_quant_quads(int64_t k) { return ifd_ceil_div(k, 64) * 
  * stay there; pixels that several taps read stay in L2. What a run lays out in its scratch memory, in
  * bytes. */
 typedef struct ifd_quant_sizes {
-  int64_t rows, words_rows, stride; /* rows: of bytes; of words, that these become */
-  int64_t pieces, piece;            /* of a row */
-  int64_t plane;                    /* of lines: from a plane to the next */
-  size_t words, to, from, sums, offsets, quad_at, spare, len; /* behind the packed rows; words: these as
-                                                                 such, spare: a line of C */
+  int64_t rows, words_rows, stride;                  /* rows: of bytes; of words, that these become */
+  int64_t pieces, piece;                             /* of a row */
+  int64_t plane;                                     /* of lines: from a plane to the next */
+  size_t words, to, from, sums, offsets, spare, len; /* behind the packed rows; words: these as such, or
+                                                        within bounds; spare: a line of C */
+  size_t add, bases, first, at, above, below;        /* of bounded rows; see ifd_quant_rests */
 } ifd_quant_sizes;
 
 /* Tiles of 6 and 12 rows, or of 16. */
@@ -30,6 +35,20 @@ static inline int64_t ifd_quant_block_rows(int64_t m, int64_t wish, ifd_dot dot)
 static inline size_t ifd_quant_whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 enum { IFD_QUANT_L1 = 3 << 13, IFD_QUANT_L2 = 1 << 18, IFD_QUANT_NEAR = 1 << 19 };
+
+/* One more step of all kept rows may go beyond the most rests that are worth while. */
+static inline ifd_quant_sizes ifd_quant_bounded_sizes(ifd_quant_sizes z, const ifd_k_quant_product *p) {
+  const size_t most = (size_t)(z.rows * z.stride / (4 * IFD_QUANT_SELDOM) + (IFD_QUANT_KEPT_ROWS + 2) * 16);
+  const int64_t firsts = ifd_ceil_div(z.rows, IFD_QUANT_KEPT_ROWS) + 1;
+  z.add = z.len;
+  z.bases = z.add + ifd_quant_whole(sizeof(int32_t) * (size_t)p->n + 64);
+  z.first = z.bases + (size_t)z.stride;
+  z.at = z.first + ifd_quant_whole(sizeof(int64_t) * (size_t)firsts);
+  z.above = z.at + ifd_quant_whole(sizeof(int32_t) * most);
+  z.below = z.above + ifd_quant_whole(sizeof(int32_t) * most);
+  z.len = z.below + ifd_quant_whole(sizeof(int32_t) * most);
+  return z;
+}
 
 static inline ifd_quant_sizes ifd_quant_sizes_of(const ifd_k_quant_product *p, int64_t m) {
   ifd_quant_sizes z = {.pieces = 1, .piece = p->k, .stride = ifd_max_i64(1, ifd_ceil_div(p->k, 64)) * 64};
@@ -54,10 +73,9 @@ static inline ifd_quant_sizes ifd_quant_sizes_of(const ifd_k_quant_product *p, i
   z.from = z.to + ifd_quant_whole(sizeof(char *) * rows);
   z.sums = z.from + (p->finish.out == IFD_K_QUANT_SUM ? ifd_quant_whole(sizeof(char *) * rows) : 0);
   z.offsets = z.sums + ifd_quant_whole(sizeof(int32_t) * rows);
-  z.quad_at = z.offsets + ifd_quant_whole(sizeof(int64_t) * (size_t)z.pieces);
-  z.spare = z.quad_at + ifd_quant_whole(sizeof(int64_t) * (size_t)ifd_ceil_div(p->k, 4));
+  z.spare = z.offsets + ifd_quant_whole(sizeof(int64_t) * (size_t)z.pieces);
   z.len = z.spare + ifd_quant_whole(sizeof(int32_t) * (size_t)p->n);
-  return z;
+  return p->dot == IFD_DOT_PLAIN ? ifd_quant_bounded_sizes(z, p) : z;
 }
 
 /* What some outputs of a line need that are summed by quads of lines of taps: their columns, for 64

@@ -34,49 +34,30 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
 /* Rows by threes from one pointer: a processor adds one or two strides as it loads. */
 #define ROW_(i) (a[(i) / 3] + (i) % 3 * rs)
 
-/* Steps of four bytes of A, which are `width` to a number of k, and 16 lanes of B. */
-#define TILE(name, target, width, load_b, dot, first_of, add_rest)                                           \
+/* Quads of A, four bytes or `parts` of these, and 16 lanes of B. */
+#define TILE(name, target, parts, load_b, dot, first_of)                                                     \
   target IFD_INLINE void name(const int M, const int NV, const ifd_quant_tile *t, const uint8_t *first,      \
                               i16 sum[][IFD_QUANT_VECTORS]) {                                                \
     EACH_VECTOR EACH_ROW sum[i][v] = first_of(t, v);                                                         \
-    const int64_t rs = t->a_rs, b_vs = t->b_vs, steps = t->quads * width;                                    \
+    const int64_t rs = t->a_rs, b_vs = t->b_vs;                                                              \
     const int8_t *b = t->b;                                                                                  \
     for (int64_t q = 0; q < t->pieces; q++) {                                                                \
       const uint8_t *a[(IFD_QUANT_MOST_ROWS + 2) / 3];                                                       \
-      UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = first + t->offsets[q] * width + i * rs;              \
-      for (int64_t k = 0; k < steps; k++, b += 64 / width) {                                                 \
-        i16 bv[IFD_QUANT_VECTORS];                                                                           \
-        EACH_VECTOR bv[v] = load_b((const void *)(b + v * b_vs));                                            \
-        EACH_ROW {                                                                                           \
-          const i16 av = i16_set_quad(ROW_(i));                                                              \
-          EACH_VECTOR sum[i][v] = dot(sum[i][v], av, bv[v]);                                                 \
+      UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = first + t->offsets[q] + i * rs;                      \
+      for (int64_t k = 0; k < t->quads; k++, b += 64) UNROLL_ for (int part = 0; part < parts; part++) {     \
+          i16 bv[IFD_QUANT_VECTORS];                                                                         \
+          EACH_VECTOR bv[v] = load_b((const void *)(b + v * b_vs), part);                                    \
+          EACH_ROW {                                                                                         \
+            const i16 av = i16_set_quad(ROW_(i));                                                            \
+            EACH_VECTOR sum[i][v] = dot(sum[i][v], av, bv[v]);                                               \
+          }                                                                                                  \
+          UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] += 4;                                              \
         }                                                                                                    \
-        UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] += 4;                                                \
-      }                                                                                                      \
     }                                                                                                        \
-    add_rest(M, NV, t, first, sum);                                                                          \
   }
-#define NO_REST_(M, NV, t, first, sum)
-#define ZERO_(t, v)  i16_set1(0)
-#define ADDED_(t, v) i16_load((t)->add + (v)*16)
-
-#if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
-/* Further quads of these columns. */
-IFD_INLINE void add_excess(const int M, const int NV, const ifd_quant_tile *t, const uint8_t *first,
-                           i16 sum[][IFD_QUANT_VECTORS]) {
-  enum { HALVES = 16 / PAIR_LANES };
-  const int64_t rs = t->a_rs;
-  const ifd_k_quant_excess e = t->excess;
-  EACH_VECTOR UNROLL_ for (int half = 0; half < HALVES; half++) for (int64_t s = e.first[v * HALVES + half];
-                                                                     s < e.first[v * HALVES + half + 1];
-                                                                     s++) {
-    const pairs b = pairs_load(e.weights + s * (int64_t)sizeof(pairs));
-    const uint8_t *a[(IFD_QUANT_MOST_ROWS + 2) / 3];
-    UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = first + t->quad_at[e.quads[s]] + i * rs;
-    EACH_ROW sum[i][v] = dot_excess(sum[i][v], i16_set_quad(ROW_(i)), b, half);
-  }
-}
-#endif
+#define ZERO_(t, v)         i16_set1(0)
+#define ADDED_(t, v)        i16_load((t)->add + (v)*16)
+#define LOAD_QUADS_(p, all) i16_load(p)
 
 #define ROWS_1(X, NV)  X(1, NV)
 #define ROWS_2(X, NV)  X(1, NV) X(2, NV)
@@ -122,14 +103,16 @@ typedef ifd_quant_kernel kernels[IFD_QUANT_VECTORS + 1][IFD_QUANT_MOST_ROWS + 1]
 #ifdef PLAIN
 #define KERNEL_Q(M, NV)                                                                                      \
   KERNEL(IFD_QUADS_TARGET, by_quads, M, NV, by_quads(M, NV, t, t->a, sum); store(M, NV, sum, &t->store);)
-TILE(by_quads, IFD_QUADS_TARGET, 1, i16_load, dot_quads, ZERO_, NO_REST_)
-TILE(by_pairs, , 1, i16_load, dot_pairs, ADDED_, add_excess)
+TILE(by_quads, IFD_QUADS_TARGET, 1, LOAD_QUADS_, dot_quads, ZERO_)
+IFD_INLINE i16 add_pairs(i16 sum, i16 a, i16 b) { return i16_add(sum, mul_pairs(a, b)); }
+TILE(by_pairs, , 1, LOAD_QUADS_, add_pairs, ADDED_)
 PLAIN(KERNEL_P)
-TILE(by_words, , 2, i16_load_pairs, add_words, ADDED_, NO_REST_)
+IFD_INLINE i16 add_words_kept(i16 sum, i16 a, i16 b) { return i16_keep(add_words(sum, a, b)); }
+TILE(by_words, , 2, i16_load_words, add_words_kept, ADDED_)
 PLAIN(KERNEL_W)
 #else
 #define KERNEL_Q(M, NV) KEEPING(by_quads, M, NV)
-TILE(by_quads, , 1, i16_load, dot_quads, ADDED_, NO_REST_)
+TILE(by_quads, , 1, LOAD_QUADS_, dot_quads, ADDED_)
 #endif
 QUADS(KERNEL_Q)
 

@@ -4,8 +4,9 @@
 #define IFD_KERNELS_QUANT_TILE_H
 
 #include "kernels/quant/finish.h"
+#include "kernels/quant/sizes.h"
 
-enum { IFD_QUANT_VECTORS = 4, IFD_QUANT_MOST_ROWS = 14, IFD_QUANT_KEPT_ROWS = 24 };
+enum { IFD_QUANT_VECTORS = 4, IFD_QUANT_MOST_ROWS = 14 };
 
 typedef struct ifd_quant_tile {
   const uint8_t *a;
@@ -13,9 +14,7 @@ typedef struct ifd_quant_tile {
   int64_t pieces, quads; /* of a row; quads of a piece */
   const int64_t *offsets;
   const int8_t *b;
-  int64_t b_vs;              /* bytes between panels */
-  ifd_k_quant_excess excess; /* from the first panel's on, where there is any, and where its quads are */
-  const int64_t *quad_at;
+  int64_t b_vs;          /* bytes between panels */
   ifd_quant_store store; /* of a tile that is finished */
   int64_t rows;          /* of kept ones: whole tiles, at most IFD_QUANT_KEPT_ROWS, */
   int32_t *sums;         /* and where they are kept: [panels][IFD_QUANT_KEPT_ROWS][16]; */
@@ -24,16 +23,13 @@ typedef struct ifd_quant_tile {
 
 typedef void (*ifd_quant_kernel)(const ifd_quant_tile *t);
 
-/* Products of bytes added by fours in 32 bits; by pairs in 16 bits, with B's excess; of 16-bit words, which
- * the bytes of A have become. */
+/* Products of bytes added by fours in 32 bits; by pairs in 16 bits, which A's bytes must keep within; of
+ * 16-bit words, which the bytes of A have become: of each quad the even ones and the odd ones. */
 typedef enum ifd_quant_way { IFD_QUANT_QUADS, IFD_QUANT_PAIRS, IFD_QUANT_WORDS } ifd_quant_way;
 
 /* The kernel for a tile of so many rows and panels (1, 2 or 4); rows <= ifd_quant_rows of it. */
 ifd_quant_kernel IFD_K(ifd_quant_find)(ifd_quant_way way, int64_t rows, int64_t vectors);
 /* The most rows of a tile of so many panels. */
 int64_t IFD_K(ifd_quant_rows)(ifd_quant_way way, int64_t vectors);
-
-/* How a product is summed. */
-ifd_quant_way IFD_K(ifd_quant_way_of)(const ifd_k_quant_product *p);
 
 #endif

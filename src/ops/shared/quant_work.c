@@ -306,7 +306,7 @@ ifd_status ifd_lower_quant_matmul(ifd_lower *x, const ifd_quant_roles *roles, fl
                                     .inner = d->k,
                                     .inner_rs = transposed ? 1 : d->n,
                                     .b_cs = transposed ? d->k : 1,
-                                    .pair_lanes = ifd_k_quant_pair_lanes(x->isa, ifd_cpu_dot(x->isa))},
+                                    .is_bounded = ifd_k_quant_has_pairs(x->isa, ifd_cpu_dot(x->isa))},
                          .count = 1};
   int64_t m = d->m;
   if (b.rank <= 2) { /* rows that meet the same matrix are rows of one product */
