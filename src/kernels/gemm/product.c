@@ -238,6 +238,13 @@ enum { BLOCK_UNIT = IFD_UKR_ROWS };
 enum { BLOCK_UNIT = 1 };
 #endif
 
+/* Rows of a block. What a block takes besides its products weighs where k is short; of A that is read as it
+ * lies as many rows as stay in L1 while the columns pass by. */
+static int64_t rows_at_once(const ifd_product *p, const ifd_product_scratch *size) {
+  if (p->pack || p->store || size->n_k > 1) return IFD_PRODUCT_ROWS;
+  return ifd_max_i64(IFD_PRODUCT_ROWS, IFD_PRODUCT_NEAR / ifd_max_i64(1, n_segments(p)));
+}
+
 void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
   int64_t steps = steps_before(p, n_segments(p));
   int64_t panel = p->b_steps ? p->b_steps : steps;
@@ -255,7 +262,8 @@ void IFD_K(ifd_product_run)(const ifd_product *p, void *scratch) {
   k.t.other = p->epilogue->join ? p->epilogue->other : NULL;
   k.finish = set_finish(&k.t, p), k.bare = is_bare(p->epilogue);
   const int64_t units = ifd_ceil_div(p->m, BLOCK_UNIT);
-  int64_t n_i = ifd_ceil_div(units, IFD_PRODUCT_ROWS / BLOCK_UNIT), n_j = ifd_ceil_div(p->n, size.columns);
+  int64_t n_i = ifd_ceil_div(units, rows_at_once(p, &size) / BLOCK_UNIT),
+          n_j = ifd_ceil_div(p->n, size.columns);
   const bool whole = packs_whole(p, &size);
   for (int64_t x = 0; x < n_i * n_j; x++) {
     int64_t i = x / n_j, j = x % n_j;

@@ -11,9 +11,9 @@
  * else few: a panel of B stays in an L1 of 32 KB, packed A and sums in an L2 of 512 KB. */
 enum { IFD_PRODUCT_MANY = 64, IFD_PRODUCT_FEW = 16 };
 #if defined(IFD_ISA_avx512)
-enum { IFD_PRODUCT_SEGMENTS = IFD_PRODUCT_MANY };
+enum { IFD_PRODUCT_SEGMENTS = IFD_PRODUCT_MANY, IFD_PRODUCT_NEAR = 0 /* segments of rows in L1 */ };
 #else /* planners, too: more blocks need more memory */
-enum { IFD_PRODUCT_SEGMENTS = IFD_PRODUCT_FEW };
+enum { IFD_PRODUCT_SEGMENTS = IFD_PRODUCT_FEW, IFD_PRODUCT_NEAR = 448 };
 #endif
 
 enum {
