@@ -113,11 +113,11 @@ static ifd_status fuse_bias(ifd_rewrite *rw, ifd_node *add) {
   return IFD_OK;
 }
 
-/* The product that makes operand `side` of an Add or Mul and can take in the other operand. */
+/* The product that makes operand `side` of an Add, a Sum or a Mul and can take in the other operand. */
 static ifd_node *joinable(ifd_rewrite *rw, const ifd_node *node, int side) {
   ifd_node *product = open_product(rw, node->inputs[side], 1);
   bool fits = product && product->graph == node->graph && !joined(product) &&
-              (ifd_node_is(node, "Add") || activated(product));
+              (!ifd_node_is(node, "Mul") || activated(product));
   return fits ? product : NULL;
 }
 
@@ -146,6 +146,6 @@ const ifd_pass ifd_pass_fuse_epilogue = {
              "Mish Swish",
              IFD_EXACT, fuse_activation},
             {"Mul", IFD_REASSOCIATES, fuse_activation},
-            {"Add Mul", IFD_REASSOCIATES, fuse_join},
+            {"Add Sum Mul", IFD_REASSOCIATES, fuse_join},
             {0}},
 };
