@@ -216,7 +216,8 @@ typedef struct infold_session_options {
   int no_optimize; /* run the graph as it is, on the same kernels */
   int exact_conv; /* each sum of a convolution by its own products alone, never by Winograd's algorithm, whose
                      errors follow the largest input nearby, and where NaN and infinity spread over a tile
-                     and into groups that share a block of 16 channels, nor, where weights are a windowed Fourier basis, by a fast transform */
+                     and into groups that share a block of 16 channels, nor, where weights are a windowed
+                     Fourier basis, by a fast transform */
   size_t max_memory; /* bytes that the session may hold; 0: the default */
   int64_t max_steps; /* loop trips of one run; 0: the default of a million */
   int profile;       /* keep times of each node of the last run */
