@@ -116,7 +116,10 @@ static ifd_status run_apart(const ifd_runner *r, const ifd_region *region, int f
 
 ifd_status ifd_run_region(ifd_runner *r, const ifd_region *region) {
   int n_workers = r->options->pool ? ifd_pool_size(r->options->pool) : 1;
-  int together = n_workers > 1 && !r->options->profile ? region->n_slices / n_workers * n_workers : 0;
+  /* A last slice that computes rows again waits for the one before: of a step that works on its result in
+   * place, each would find what the other has made of them. */
+  int apart = region->n_slices - (region->batch % region->rows != 0);
+  int together = n_workers > 1 && !r->options->profile ? apart / n_workers * n_workers : 0;
   if (together) {
     ifd_arena arena;
     ifd_arena_init(&arena, r->env.budget);
