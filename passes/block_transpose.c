@@ -18,19 +18,22 @@ static bool moves_channels(ifd_rewrite *rw, const ifd_node *transpose, bool back
 /* The Reshape that makes v, of other image axes alone: batch and channels stay. */
 static const ifd_node *image_view(ifd_rewrite *rw, const ifd_value *v) {
   const ifd_node *view = ifd_rw_producer(v, "Reshape");
-  if (!view || ifd_rw_rank(rw, v) < 3 || ifd_rw_rank(rw, view->inputs[0]) < 3) return NULL;
+  if (!view || view->opset < 5 || ifd_rw_rank(rw, v) < 3 || ifd_rw_rank(rw, view->inputs[0]) < 3) return NULL;
   for (int i = 0; i < 2; i++)
     if (ifd_rw_dim(rw, v, i) != ifd_rw_dim(rw, view->inputs[0], i)) return NULL;
   return view;
 }
 
-/* Adds x, channels last, as a Reshape to the shape of v with channels moved last; NULL: that cannot be
- * said. */
-static ifd_status view_last(ifd_rewrite *rw, ifd_node **out, ifd_value *x, const ifd_value *v) {
+/* *x, channels last, as a Reshape to the shape of what the view makes, with channels moved last; NULL: that
+ * cannot be said. Without a view it stays. */
+static ifd_status view_last(ifd_rewrite *rw, ifd_value **x, const ifd_node *view) {
   int64_t shape[IFD_MAX_RANK] = {0};
-  ifd_value *inputs[2] = {x};
+  ifd_value *inputs[2] = {*x};
+  ifd_node *reshape;
+  if (!view) return IFD_OK;
+  const ifd_value *v = view->outputs[0];
   int rank = ifd_rw_rank(rw, v), unknown = 0;
-  *out = NULL;
+  *x = NULL;
   for (int i = 1; i < rank; i++) {
     ifd_dim dim = ifd_rw_dim(rw, v, i == rank - 1 ? 1 : i + 1);
     shape[i] = ifd_dim_is_number(dim) ? dim : -1;
@@ -38,46 +41,33 @@ static ifd_status view_last(ifd_rewrite *rw, ifd_node **out, ifd_value *x, const
     if (shape[i] == 0 || unknown > 1) return IFD_OK;
   }
   TRY(ifd_rw_add_ints(rw, &inputs[1], shape, rank, "shape"));
-  return ifd_rw_add_node(rw, out, "Reshape", inputs, 2, 1);
-}
-
-static ifd_status block_view(ifd_rewrite *rw, ifd_node *block) {
-  const ifd_node *view = image_view(rw, block->inputs[0]);
-  const ifd_node *transpose = view ? ifd_rw_producer(view->inputs[0], "Transpose") : NULL;
-  ifd_node *images, *node;
-  if (!moves_channels(rw, transpose, true) || ifd_rw_opset(block) < 5) return IFD_OK;
-  TRY(view_last(rw, &images, transpose->inputs[0], view->outputs[0]));
-  if (!images) return IFD_OK;
-  TRY(ifd_rw_add_node(rw, &node, "infold.BlockLast", images->outputs, 1, 1));
-  return ifd_rw_replace(rw, block->outputs[0], node->outputs[0]);
-}
-
-static ifd_status unblock_view(ifd_rewrite *rw, ifd_node *transpose) {
-  const ifd_node *view = image_view(rw, transpose->inputs[0]);
-  const ifd_node *unblock = view ? ifd_rw_own_producer(view->inputs[0], "Unblock") : NULL;
-  ifd_node *images, *node;
-  if (!unblock || !moves_channels(rw, transpose, false) || transpose->opset < 5) return IFD_OK;
-  TRY(ifd_rw_add_node(rw, &node, "infold.UnblockLast", unblock->inputs, 1, 1));
-  TRY(ifd_node_set_int(ifd_rw_error(rw), node, "channels", ifd_node_int(unblock, "channels", 0)));
-  TRY(view_last(rw, &images, node->outputs[0], view->outputs[0]));
-  return images ? ifd_rw_replace(rw, transpose->outputs[0], images->outputs[0]) : IFD_OK;
+  TRY(ifd_rw_add_node(rw, &reshape, "Reshape", inputs, 2, 1));
+  *x = reshape->outputs[0];
+  return IFD_OK;
 }
 
 static ifd_status block(ifd_rewrite *rw, ifd_node *block) {
-  const ifd_node *transpose = ifd_rw_producer(block->inputs[0], "Transpose");
+  const ifd_node *view = image_view(rw, block->inputs[0]);
+  const ifd_node *transpose = ifd_rw_producer(view ? view->inputs[0] : block->inputs[0], "Transpose");
   ifd_node *node;
   if (!moves_channels(rw, transpose, true)) return IFD_OK;
-  TRY(ifd_rw_add_node(rw, &node, "infold.BlockLast", transpose->inputs, 1, 1));
+  ifd_value *x = transpose->inputs[0];
+  TRY(view_last(rw, &x, view));
+  if (!x) return IFD_OK;
+  TRY(ifd_rw_add_node(rw, &node, "infold.BlockLast", &x, 1, 1));
   return ifd_rw_replace(rw, block->outputs[0], node->outputs[0]);
 }
 
 static ifd_status unblock(ifd_rewrite *rw, ifd_node *transpose) {
-  const ifd_node *unblock = ifd_rw_own_producer(transpose->inputs[0], "Unblock");
+  const ifd_node *view = image_view(rw, transpose->inputs[0]);
+  const ifd_node *unblock = ifd_rw_own_producer(view ? view->inputs[0] : transpose->inputs[0], "Unblock");
   ifd_node *node;
   if (!unblock || !moves_channels(rw, transpose, false)) return IFD_OK;
   TRY(ifd_rw_add_node(rw, &node, "infold.UnblockLast", unblock->inputs, 1, 1));
   TRY(ifd_node_set_int(ifd_rw_error(rw), node, "channels", ifd_node_int(unblock, "channels", 0)));
-  return ifd_rw_replace(rw, transpose->outputs[0], node->outputs[0]);
+  ifd_value *y = node->outputs[0];
+  TRY(view_last(rw, &y, view));
+  return y ? ifd_rw_replace(rw, transpose->outputs[0], y) : IFD_OK;
 }
 
 /* Whether elements of v, and of what constants make of them, meet a blocked image of so many channels. */
@@ -110,9 +100,7 @@ const ifd_pass ifd_pass_block_transpose = {
     .summary = "copies blocked images from and to channels last at once",
     .phase = IFD_PHASE_PLAN,
     .rules = (const ifd_rule[]){{"infold.Block", IFD_EXACT, block},
-                                {"infold.Block", IFD_EXACT, block_view},
                                 {"Transpose", IFD_EXACT, unblock},
-                                {"Transpose", IFD_EXACT, unblock_view},
                                 {"Transpose", IFD_EXACT, meet},
                                 {0}},
 };

@@ -50,12 +50,12 @@ static double direct_cost(const ifd_k_conv_shape *s) {
   return 9 * (places + WEIGHT + places * copy / m) * pairs;
 }
 static double winograd_pairs(const ifd_k_conv_shape *s) {
-  int64_t n = 0, first, end;
-  for (int64_t b = 0; b < ifd_ceil_div(s->m, 16); b++) {
-    ifd_conv_met_blocks(s, b, &first, &end);
-    n += ifd_min_i64(end * 16, s->c) - first * 16;
+  double pairs = 0;
+  for (int64_t b = 0, n, first, end; b < ifd_ceil_div(s->m, 16); b += n) {
+    n = ifd_conv_met_blocks(s, b, &first, &end);
+    pairs += (double)(ifd_min_i64(end * 16, s->c) - first * 16) * (double)n;
   }
-  return (double)n;
+  return pairs;
 }
 /* Vectors of inputs, whose lanes may be idle in part, for each pair of an input channel and 16 outputs. */
 static double inputs_of_pair(const ifd_k_conv_shape *s) {

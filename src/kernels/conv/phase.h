@@ -50,13 +50,14 @@ static inline ifd_k_conv_shape ifd_conv_part(const ifd_k_conv_shape *s, int64_t 
 }
 
 /* The blocks [*first, *end) of a part's inputs in which output block b meets channels of its lanes' groups.
- */
-static inline void ifd_conv_met_blocks(const ifd_k_conv_shape *part, int64_t b, int64_t *first,
-                                       int64_t *end) {
-  int64_t c = part->c / part->groups, m = part->m / part->groups;
+ * So many output blocks from b on, of one group, meet the same. */
+static inline int64_t ifd_conv_met_blocks(const ifd_k_conv_shape *part, int64_t b, int64_t *first,
+                                          int64_t *end) {
+  int64_t c = part->c / part->groups, m = part->m / part->groups, group = b * 16 / m;
   int64_t last = ifd_min_i64(b * 16 + 16, part->m) - 1;
-  *first = b * 16 / m * c / 16;
+  *first = group * c / 16;
   *end = ifd_ceil_div((last / m + 1) * c, 16);
+  return ifd_max_i64(1, (group + 1) * m / 16 - b);
 }
 
 static inline int64_t ifd_conv_n_phases(const ifd_k_conv_shape *s) {

@@ -501,15 +501,13 @@ static void multiply(const work *k, ifd_ukr_args *t, const float *b, int64_t b0,
   }
 }
 
-/* The output blocks in hand by the blocks of inputs that they meet: those of one group are alike. */
+/* The output blocks in hand by the blocks of inputs that they meet. */
 static void find_runs(work *k) {
-  const ifd_k_conv_shape *s = &k->t->plan->shape;
   run *r = k->runs - 1;
-  for (int64_t b = k->b0, first, end; b < k->b1; b++) {
-    ifd_conv_met_blocks(s, b, &first, &end);
+  for (int64_t b = k->b0, n, first, end; b < k->b1; b += n) {
+    n = ifd_min_i64(ifd_conv_met_blocks(&k->t->plan->shape, b, &first, &end), k->b1 - b);
     if (b == k->b0 || first != r->first || end != r->end) *++r = (run){.b0 = b, .first = first, .end = end};
-    r->b1 = b + 1;
-    if (s->groups == 1) r->b1 = b = k->b1;
+    r->b1 = b + n;
   }
   k->n_runs = (int)(r + 1 - k->runs);
 }
