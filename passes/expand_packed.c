@@ -104,7 +104,8 @@ static const char *check_parts(ifd_rewrite *rw, const ifd_node *node, const pack
 static ifd_status take_off(ifd_rewrite *rw, ifd_value **real, const packed *p, const ifd_tensor *s,
                            const ifd_tensor *z) {
   ifd_tensor t;
-  ifd_value *offset, *shape, *cut[4];
+  ifd_value *offset, *shape;
+  ifd_node *cut;
   TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), IFD_FLOAT,
                      &(ifd_shape){3, {p->n, p->blocks, 1}}));
   for (int64_t i = 0; i < p->n * p->blocks; i++)
@@ -116,11 +117,9 @@ static ifd_status take_off(ifd_rewrite *rw, ifd_value **real, const packed *p, c
   TRY(ifd_rw_add_ints(rw, &shape, (int64_t[]){p->n, p->wide}, 2, "shape"));
   TRY(ifd_foreign_binary(rw, real, "Reshape", *real, shape));
   if (p->wide == p->k) return IFD_OK;
-  cut[0] = *real;
-  TRY(ifd_rw_add_ints(rw, &cut[1], (int64_t[]){0}, 1, "starts"));
-  TRY(ifd_rw_add_ints(rw, &cut[2], (int64_t[]){p->k}, 1, "ends"));
-  TRY(ifd_rw_add_ints(rw, &cut[3], (int64_t[]){1}, 1, "axes"));
-  return ifd_foreign_apply(rw, real, "Slice", cut, 4);
+  TRY(ifd_ints_add_slice(rw, &cut, *real, (int64_t[]){0}, &p->k, (int64_t[]){1}, NULL, 1));
+  *real = cut->outputs[0];
+  return IFD_OK;
 }
 
 /* The matrix [N, K] in floats. */

@@ -76,12 +76,8 @@ static bool sizes_of(ifd_rewrite *rw, const ifd_node *node, box *b) {
 
 static ifd_status slice(ifd_rewrite *rw, ifd_value **out, ifd_value *x, int64_t axis, int64_t from,
                         int64_t to) {
-  ifd_value *inputs[4] = {x};
   ifd_node *node;
-  TRY(ifd_rw_add_ints(rw, &inputs[1], &from, 1, "starts"));
-  TRY(ifd_rw_add_ints(rw, &inputs[2], &to, 1, "ends"));
-  TRY(ifd_rw_add_ints(rw, &inputs[3], &axis, 1, "axes"));
-  TRY(ifd_rw_add_node(rw, &node, "Slice", inputs, 4, 1));
+  TRY(ifd_ints_add_slice(rw, &node, x, &from, &to, &axis, NULL, 1));
   *out = node->outputs[0];
   return IFD_OK;
 }

@@ -63,7 +63,6 @@ static bool compose(const range *a, const range *b, range *out) {
 static ifd_status build(ifd_rewrite *rw, ifd_node **out, const ifd_node *like, ifd_value *x,
                         const slicing *s) {
   int64_t list[4][MAX_AXES];
-  static const char *const names[] = {"starts", "ends", "axes", "steps"};
   int n = 0;
   bool steps = false;
   for (int a = 0; a < s->rank; a++) {
@@ -73,12 +72,7 @@ static ifd_status build(ifd_rewrite *rw, ifd_node **out, const ifd_node *like, i
     steps |= r->step != 1;
     n++;
   }
-  ifd_value *inputs[5] = {x};
-  for (int k = 0; k < 3 + steps && like->opset >= 10; k++)
-    TRY(ifd_rw_add_ints(rw, &inputs[k + 1], list[k], n, names[k]));
-  TRY(ifd_rw_add_node(rw, out, "Slice", inputs, like->opset < 10 ? 1 : 4 + steps, 1));
-  for (int k = 0; k < 3 && like->opset < 10; k++)
-    TRY(ifd_node_set_ints(ifd_rw_error(rw), *out, names[k], list[k], n));
+  TRY(ifd_ints_add_slice(rw, out, x, list[0], list[1], list[2], steps ? list[3] : NULL, n));
   (*out)->name = like->name;
   return IFD_OK;
 }

@@ -87,3 +87,14 @@ ifd_status ifd_ints_add_split(ifd_rewrite *rw, ifd_node **out, ifd_value *x, int
   TRY(ifd_ints_add_node(rw, out, "Split", x, "split", lengths, n, n));
   return axis ? ifd_node_set_int(ifd_rw_error(rw), *out, "axis", axis) : IFD_OK;
 }
+
+ifd_status ifd_ints_add_slice(ifd_rewrite *rw, ifd_node **out, ifd_value *x, const int64_t *starts,
+                              const int64_t *ends, const int64_t *axes, const int64_t *steps, int n) {
+  enum { BY_INPUT = 10 }; /* before, attributes, and no steps */
+  ifd_value *inputs[5] = {x};
+  TRY(ifd_rw_add_node(rw, out, "Slice", inputs, ifd_rw_opset(rw->root) < BY_INPUT ? 1 : steps ? 5 : 4, 1));
+  TRY(ifd_ints_store(rw, *out, "starts", starts, n));
+  TRY(ifd_ints_store(rw, *out, "ends", ends, n));
+  TRY(ifd_ints_store(rw, *out, "axes", axes, n));
+  return steps ? ifd_ints_store(rw, *out, "steps", steps, n) : IFD_OK;
+}

@@ -30,5 +30,8 @@ ifd_status ifd_ints_add_node(ifd_rewrite *rw, ifd_node **out, const char *op_typ
 /* x in parts of such lengths along an axis. */
 ifd_status ifd_ints_add_split(ifd_rewrite *rw, ifd_node **out, ifd_value *x, int64_t axis,
                               const int64_t *lengths, int n);
+/* Of x, axis axes[i] from starts[i] to ends[i] in steps of steps[i], which may be NULL: of 1. */
+ifd_status ifd_ints_add_slice(ifd_rewrite *rw, ifd_node **out, ifd_value *x, const int64_t *starts,
+                              const int64_t *ends, const int64_t *axes, const int64_t *steps, int n);
 
 #endif

@@ -472,3 +472,17 @@ def test_inputs_that_are_missing():
     lib.refuses(foreign("QLinearConcat", [scale, zero, image, scale, zero, image, None, zero], axis=1), "not supported")
     lib.refuses(foreign("Attention", [X], num_heads=HEADS), "not supported")
     assert (foreign("NhwcMaxPool", [image, image, image], kernel_shape=[2, 2]).run()[0] == 1).all()
+
+
+@pytest.mark.parametrize("opset", [6, 8, 12])
+def test_experimental(opset):
+    x, bias = f(2, 3, 9, 8), f(3)
+    for want, op, attrs in [
+            (x * .5 + bias[:, None, None], "ImageScaler", {"scale": .5, "bias": bias}),
+            (2 * x - 1, "Affine", {"alpha": 2., "beta": -1.}),
+            (3 * np.tanh(x / 2), "ScaledTanh", {"alpha": 3., "beta": .5}),
+            (np.log1p(np.exp(2 * x)) / 4, "ParametricSoftplus", {"alpha": .25, "beta": 2.}),
+            (np.where(x > 1, x, 0), "ThresholdedRelu", {}),
+            (x[:, :, 2:-4, 1:-3], "Crop", {"border": [1, 2, 3, 4]}),
+            (x[:, :, 2:7, 1:], "Crop", {"border": [1, 2, 0, 0], "scale": [5, 7]})]:
+        check(want, op, [x], domain="", opset=opset, **attrs)

@@ -43,6 +43,11 @@ static const stand_in stand_ins[] = {
     {"RotaryEmbedding", "Identity", 0, 1, 1, NONE, NONE, ""},
     {"SkipLayerNormalization", "Identity", 0, 1, 1, NONE, NONE, ""},
     {"SkipSimplifiedLayerNormalization", "Identity", 0, 1, 1, NONE, NONE, ""},
+    {"Affine", "Identity", 0, 1, 1, NONE, NONE, ""},
+    {"ImageScaler", "Identity", 0, 1, 1, NONE, NONE, ""},
+    {"ParametricSoftplus", "Identity", 0, 1, 1, NONE, NONE, ""},
+    {"ScaledTanh", "Identity", 0, 1, 1, NONE, NONE, ""},
+    {"ThresholdedRelu", "Identity", 0, 1, 1, NONE, NONE, ""},
 };
 
 static const stand_in *find(const ifd_node *node) {
@@ -116,8 +121,7 @@ static ifd_status infer_as(ifd_infer *x, const stand_in *s) {
 
 ifd_status ifd_infer_foreign(ifd_infer *x) {
   const ifd_node *node = x->node;
-  bool foreign =
-      strcmp(node->domain, "com.microsoft") == 0 && node->n_outputs && !ifd_node_find_function(node);
-  const stand_in *s = foreign ? find(node) : NULL;
+  bool foreign = strcmp(node->domain, "com.microsoft") == 0 || (!*node->domain && !node->schema);
+  const stand_in *s = foreign && node->n_outputs && !ifd_node_find_function(node) ? find(node) : NULL;
   return s && !sets_any(node, s->unless) && !ifd_node_is_open(node) ? infer_as(x, s) : IFD_OK;
 }
