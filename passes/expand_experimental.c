@@ -3,12 +3,14 @@
 
 #include <string.h>
 
-/* Operators that ONNX had as experimental ones until version 1.5, which converters from Core ML, Keras and Caffe2
- * wrote, are written as those that it has. The words are those of onnx/defs/experiments of ONNX 1.4. */
+/* Operators that ONNX had as experimental ones until version 1.5, which converters from Core ML, Keras and
+ * Caffe2 wrote, are written as those that it has. What they mean is in
+ * onnx/defs/experiments of ONNX 1.4. */
 
 enum { SINCE = 7 }; /* of broadcasting */
 
-/* Output 0 is scale * function(factor * x) + shift: the attributes that say so, of which none need be given. */
+/* Output 0 is scale * function(factor * x) + shift: the attributes that say so, any of
+ * which may be absent. */
 typedef struct formula {
   const char *op_type, *factor, *function, *scale, *shift;
 } formula;

@@ -116,8 +116,8 @@ static ifd_status check_attrs(ifd_error *err, const ifd_node *node) {
   return IFD_OK;
 }
 
-/* Operators of ai.onnx at opsets that do not have them: ONNX Runtime's optimizer writes the first two, and the
- * others were experimental before ONNX 1.5 (passes/expand_experimental.c). */
+/* Operators of ai.onnx at opsets that do not have them: ONNX Runtime's optimizer writes the first two, and
+ * the others were experimental before ONNX 1.5 (passes/expand_experimental.c). */
 static bool is_outside(const ifd_node *node) {
   return ifd_node_is_any(node, "LayerNormalization SimplifiedLayerNormalization Affine Crop ImageScaler "
                                "ParametricSoftplus ScaledTanh ThresholdedRelu");

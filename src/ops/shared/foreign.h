@@ -1,6 +1,5 @@
-/* What is known of operators of com.microsoft, and of those that ONNX withdrew, before they are written as ONNX's
- * (passes/expand_*.c), and
- * where they stay: the types of what they make. */
+/* What is known of operators of com.microsoft, and of those that ONNX withdrew, before they are written as
+ * ONNX's (passes/expand_*.c), and where they stay: the types of what they make. */
 #ifndef IFD_OPS_SHARED_FOREIGN_H
 #define IFD_OPS_SHARED_FOREIGN_H
 
