@@ -39,19 +39,27 @@ IFD_INLINE float exp_row(const float *x, float max, float *y, size_t n) {
   return v16_sum(total);
 }
 
-static void softmax_row(const float *x, float *y, size_t n) {
-  const v16 factor = v16_set1(1 / exp_row(x, ifd_row_max(x, n), y, n));
+/* y = x - max - log_sum */
+static void shift_row(const float *x, float max, float log_sum, float *y, size_t n) {
+  const v16 m = v16_set1(max), l = v16_set1(log_sum);
   size_t i = 0;
-  for (; i + 16 <= n; i += 16) v16_store(y + i, v16_mul(v16_load(y + i), factor));
-  if (i < n) v16_store_n(y + i, v16_mul(v16_load_n(y + i, (int)(n - i)), factor), (int)(n - i));
+  for (; i + 16 <= n; i += 16) v16_store(y + i, v16_sub(v16_sub(v16_load(x + i), m), l));
+  if (i < n) v16_store_n(y + i, v16_sub(v16_sub(v16_load_n(x + i, (int)(n - i)), m), l), (int)(n - i));
 }
 
-static void log_softmax_row(const float *x, float *y, size_t n) {
-  const float max = ifd_row_max(x, n);
-  const v16 m = v16_set1(max), log_sum = v16_log(v16_set1(exp_row(x, max, NULL, n)));
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) v16_store(y + i, v16_sub(v16_sub(v16_load(x + i), m), log_sum));
-  if (i < n) v16_store_n(y + i, v16_sub(v16_sub(v16_load_n(x + i, (int)(n - i)), m), log_sum), (int)(n - i));
+/* Up to 16 rows, step by step: what one waits for, its greatest and its sum, the others do not. */
+static void some_rows(bool log, const float *x, size_t x_stride, float *y, size_t y_stride, size_t n_rows,
+                      size_t n) {
+  float max[16], sum[16] = {0};
+  for (size_t r = 0; r < n_rows; r++) max[r] = ifd_row_max(x + r * x_stride, n);
+  for (size_t r = 0; r < n_rows; r++)
+    sum[r] = exp_row(x + r * x_stride, max[r], log ? NULL : y + r * y_stride, n);
+  v16_store(sum, log ? v16_log(v16_load(sum)) : v16_div(v16_set1(1), v16_load(sum)));
+  for (size_t r = 0; r < n_rows; r++)
+    if (log)
+      shift_row(x + r * x_stride, max[r], sum[r], y + r * y_stride, n);
+    else
+      scale_row(y + r * y_stride, sum[r], NULL, y + r * y_stride, n);
 }
 
 /* Up to 16 rows of fewer than 16 elements, a lane each: the same operations in the same order. */
@@ -75,19 +83,17 @@ static void narrow_rows(bool log, const float *x, size_t x_stride, float *y, siz
 
 static void rows(bool log, const float *x, size_t x_stride, float scale, const float *mask,
                  size_t mask_stride, float *y, size_t y_stride, size_t n_rows, size_t n) {
-  size_t r = 0;
-  for (; n < 16 && !mask && scale == 1 && r + 4 <= n_rows; r += 16, x += 16 * x_stride, y += 16 * y_stride)
-    narrow_rows(log, x, x_stride, y, y_stride, n_rows - r, (int)n);
-  for (; r < n_rows; r++, x += x_stride, y += y_stride, mask = mask ? mask + mask_stride : NULL) {
-    const float *from = x;
-    if (mask || scale != 1) {
-      scale_row(x, scale, mask, y, n);
-      from = y;
-    }
-    if (log)
-      log_softmax_row(from, y, n);
+  enum { AT_ONCE = 2048 }; /* elements, which stay in the first-level cache */
+  const bool plain = !mask && scale == 1, narrow = n < 16 && plain;
+  const size_t many = narrow || n * 16 <= AT_ONCE ? 16 : n < AT_ONCE ? AT_ONCE / n : 1;
+  for (size_t r = 0, some; r < n_rows; r += some, x += some * x_stride, y += some * y_stride) {
+    some = n_rows - r < many ? n_rows - r : many;
+    for (size_t k = 0; k < some && !plain; k++)
+      scale_row(x + k * x_stride, scale, mask ? mask + (r + k) * mask_stride : NULL, y + k * y_stride, n);
+    if (narrow && some >= 4)
+      narrow_rows(log, x, x_stride, y, y_stride, some, (int)n);
     else
-      softmax_row(from, y, n);
+      some_rows(log, plain ? x : y, plain ? x_stride : y_stride, y, y_stride, some, n);
   }
 }
 
