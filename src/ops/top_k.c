@@ -1,6 +1,7 @@
 /* TopK. */
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/kernels.h"
+#include "kernels/move/move.h"
 #include "kernels/reduce/reduce.h"
 #include "ops/shared/batch.h"
 #include "ops/shared/elements.h"
@@ -23,11 +24,13 @@ typedef struct top {
   ifd_dtype dtype;
   bool largest;
   int64_t n, k;
-  char *row;          /* of dtype */
+  const char *row;    /* of dtype */
+  const float *near;  /* the same as floats, in the same order; */
+  bool exact;         /* where no two that differ become one */
   entry *heap, *room; /* of k entries each, or of n where all are sorted */
   float *maxima;      /* of groups */
   int64_t n_groups;
-  float bound; /* floats no better than this are not among the best; NaN: none is known */
+  float bound; /* what is near to none better than this are not among the best; NaN: none is known */
 } top;
 
 /* Groups of a row: for each of the k best some, and enough to be compared side by side. */
@@ -99,7 +102,8 @@ static void load_entries(const top *t, int64_t from, int64_t n, entry *to) {
   }
 }
 
-/* Whether one of the n floats may be better than the worst kept: most blocks of a row hold none. */
+/* Whether one of n, which are near to these floats, may be better than the worst kept: most blocks of a row
+ * hold none. */
 static bool may_hold_better(const top *t, const float *v, int64_t n, float worst) {
   int better = 0;
   if (t->largest)
@@ -139,7 +143,7 @@ static float select_greatest(float *v, int64_t n, int64_t k) {
 /* Of the maxima of groups k reach the k-th greatest of them, and so do k elements: what lies below it need
  * not be offered. */
 static float find_bound(const top *t) {
-  const float *v = (const float *)t->row, sign = t->largest ? 1 : -1;
+  const float *v = t->near, sign = t->largest ? 1 : -1;
   const int64_t n = t->n_groups;
   for (int64_t i = 0; i < n; i++) t->maxima[i] = -INFINITY;
   for (int64_t at = 0; at < t->n; at += n)
@@ -151,31 +155,17 @@ static float find_bound(const top *t) {
   return kth == -INFINITY ? NAN : sign * nextafterf(kth, -INFINITY);
 }
 
-/* What a float must be better than; nothing is no better than NaN. */
+/* What an element must be nearer to something better than; nothing is no better than NaN. */
 static float worst_of(const top *t) {
-  float root = ((const float *)t->row)[index_of(t->heap[0])];
+  float root = t->near[index_of(t->heap[0])];
+  if (!t->exact) root = nextafterf(root, t->largest ? -INFINITY : INFINITY);
   return t->largest ? fmaxf(root, t->bound) : fminf(root, t->bound);
 }
 
-/* What an entry has above its index, as a number that compares as the entry does. */
-static int64_t rank_of(entry e) { return (int64_t)((uint64_t)(e >> 64) ^ (uint64_t)INT64_MIN); }
-
-/* Later elements are better only where their key is: the heap's have smaller indices. */
-static void offer(top *t, int64_t from, int64_t n) {
-  int64_t keys[BLOCK], worst = rank_of(t->heap[0]);
-  const int64_t turned = t->largest ? 0 : -1;
-  ifd_order_number_keys(t->dtype, t->row + (size_t)from * ifd_dtype_size(t->dtype), keys, n);
-  for (int64_t i = 0; i < n; i++) {
-    if ((keys[i] ^ turned) <= worst) continue;
-    sift(t->heap, t->k, 0, entry_of(t->largest, keys[i], from + i));
-    worst = rank_of(t->heap[0]);
-  }
-}
-
 /* One by one those that may be better, of the eights that hold one. */
-static void offer_floats(top *t, int64_t from, int64_t n) {
+static void offer(top *t, int64_t from, int64_t n) {
   enum { FEW = 8 };
-  const float *v = (const float *)t->row;
+  const float *v = t->near;
   float worst = worst_of(t);
   if (!may_hold_better(t, v + from, n, worst)) return;
   for (int64_t few = from; few < from + n; few += FEW) {
@@ -183,7 +173,8 @@ static void offer_floats(top *t, int64_t from, int64_t n) {
     if (!may_hold_better(t, v + few, end - few, worst)) continue;
     for (int64_t i = few; i < end; i++) {
       if (t->largest ? v[i] <= worst : v[i] >= worst) continue;
-      entry e = entry_of(t->largest, ifd_order_key(v[i]), i);
+      entry e;
+      load_entries(t, i, 1, &e);
       if (t->heap[0] < e) sift(t->heap, t->k, 0, e);
       worst = worst_of(t);
     }
@@ -200,31 +191,55 @@ static void find_best(top *t) {
   load_entries(t, 0, n, t->heap);
   if (n < t->n)
     for (int64_t at = t->k / 2 - 1; at >= 0; at--) sift(t->heap, t->k, at, t->heap[at]);
-  for (int64_t i = n; i < t->n; i += BLOCK)
-    (t->dtype == IFD_FLOAT ? offer_floats : offer)(t, i, ifd_min_i64(BLOCK, t->n - i));
+  for (int64_t i = n; i < t->n; i += BLOCK) offer(t, i, ifd_min_i64(BLOCK, t->n - i));
   sort_entries(t->heap, t->room, n);
 }
 
-/* The greatest of each row, by ArgMax, for which NaN is greatest, too. */
-static void greatest_of_rows(ifd_reduce_arg *arg, const top *t, const ifd_tensor *in, int64_t outer,
-                             int64_t inner, char *values, int64_t *indices) {
-  const size_t size = ifd_dtype_size(t->dtype);
-  for (int64_t o = 0; o < (inner > 1 ? outer : 1); o++)
-    arg(false, false, (const char *)in->data + (size_t)(o * t->n * inner) * size,
-        (size_t)(inner > 1 ? inner : t->n), (size_t)t->n, (size_t)(inner > 1 ? inner : outer),
-        indices + o * inner);
-  for (int64_t i = 0; i < outer * inner; i++) {
-    const int64_t at = (i / inner * t->n + indices[i]) * inner + i % inner;
-    memcpy(values + (size_t)i * size, (const char *)in->data + (size_t)at * size, size);
-  }
+/* Rows of few elements, and the greatest of each row, are found many rows at a time. */
+typedef struct finder {
+  ifd_reduce_arg *greatest; /* or NULL */
+  ifd_reduce_top *top;      /* or NULL */
+} finder;
+
+static finder find_many(const struct ifd_k_reduce_table *kernels, const top *t, bool columns) {
+  finder f = {0};
+  if (t->k == 1 && t->largest && t->n < INT32_MAX) f.greatest = kernels->arg(t->dtype, columns);
+  if (!f.greatest && t->n <= IFD_REDUCE_FEW) f.top = kernels->top(t->dtype, columns);
+  return f;
 }
 
-/* The rows along an axis of a tensor: element j of row (o, i) is (o * n + j) * inner + i. Those of 16-bit
- * floats are widened (NULL: they are not). */
-static void top_of_rows(top *t, const ifd_tensor *in, int64_t outer, int64_t inner, ifd_el_cast_row *widen,
-                        char *room, char *values, int64_t *indices) {
+/* data: of t's type; the values are those of `in`. */
+static void top_of_many(finder f, const struct ifd_k_move_table *move, const top *t, const char *data,
+                        const ifd_tensor *in, int64_t outer, int64_t inner, char *values, int64_t *indices) {
+  const bool columns = inner > 1;
+  const int64_t m = columns ? inner : outer, stride = columns ? inner : t->n, steps = columns ? outer : 1;
+  const size_t size = ifd_dtype_size(in->dtype);
+  const ifd_k_gather picks = {.size = size,
+                              .step = columns ? (int64_t)size : 0,
+                              .stride = inner * (int64_t)size,
+                              .limit = t->n,
+                              .wide = true};
+  const int64_t n_picks = columns ? inner : t->k;
+  bool failed;
+  for (int64_t o = 0; o < steps; o++) {
+    const char *from = data + (size_t)(o * t->n * inner) * ifd_dtype_size(t->dtype);
+    int64_t *to = indices + o * t->k * inner;
+    if (f.greatest)
+      f.greatest(false, false, from, (size_t)stride, (size_t)t->n, (size_t)m, to);
+    else
+      f.top(!t->largest, from, (size_t)stride, (size_t)t->n, (size_t)m, (size_t)t->k, to);
+  }
+  for (int64_t at = 0; at < outer * t->k * inner; at += n_picks)
+    move->gather(&picks, values + (size_t)at * size,
+                 (const char *)in->data + (size_t)(at / (t->k * inner) * t->n * inner) * size, indices + at,
+                 n_picks, &failed);
+}
+
+/* The rows along an axis of a tensor: element j of row (o, i) is (o * n + j) * inner + i. All but floats
+ * become floats (NULL: they are), 16-bit ones for good. */
+static void top_of_rows(top *t, const ifd_tensor *in, int64_t outer, int64_t inner,
+                        ifd_el_cast_row *to_floats, char *room, float *near, char *values, int64_t *indices) {
   size_t size = ifd_dtype_size(in->dtype);
-  char *wide = t->row;
   for (int64_t o = 0; o < outer; o++)
     for (int64_t i = 0; i < inner; i++) {
       char *row = (char *)in->data + (size_t)(o * t->n * inner + i) * size;
@@ -232,8 +247,9 @@ static void top_of_rows(top *t, const ifd_tensor *in, int64_t outer, int64_t inn
         ifd_move(&(ifd_shape){1, {t->n}}, size, (ifd_view){.data = room, .stride = {1}},
                  (ifd_view){.data = row, .stride = {inner}});
       if (inner > 1) row = room;
-      if (widen) widen(row, wide, (size_t)t->n);
-      t->row = widen ? wide : row;
+      if (to_floats) to_floats(row, near, (size_t)t->n);
+      t->near = to_floats ? near : (const float *)row;
+      t->row = t->dtype == IFD_FLOAT ? (const char *)t->near : row;
       find_best(t);
       for (int64_t j = 0; j < t->k; j++) {
         int64_t to = (o * t->k + j) * inner + i, index = index_of(t->heap[j]);
@@ -258,25 +274,31 @@ static ifd_status top_k(ifd_eval *x, int64_t k) {
   TRY(ifd_move_out(x, &indices, 1, IFD_INT64, &shape));
   if (ifd_shape_count(&shape) == 0) return IFD_OK;
   const int64_t outer = ifd_shape_span(&shape, 0, axis), inner = ifd_shape_span(&shape, axis + 1, shape.rank);
-  ifd_reduce_arg *arg =
-      k == 1 && t.largest && t.n < INT32_MAX ? ifd_k_reduce(x->isa)->arg(t.dtype, inner > 1) : NULL;
-  if (arg) {
-    greatest_of_rows(arg, &t, in, outer, inner, values->data, indices->data);
+  ifd_el_cast_row *to_floats = t.dtype == IFD_FLOAT ? NULL : ifd_k_eltwise(x->isa)->cast(IFD_FLOAT, t.dtype);
+  const bool wide = ifd_dtype_is_half(t.dtype);
+  if (wide) t.dtype = IFD_FLOAT;
+  const finder many = find_many(ifd_k_reduce(x->isa), &t, inner > 1);
+  if (many.greatest || many.top) {
+    char *data = in->data;
+    if (wide) {
+      const int64_t count = ifd_tensor_count(in);
+      ALLOC(x->err, data, ifd_arena_alloc_array(x->scratch, (size_t)count, sizeof(float)));
+      to_floats(in->data, data, (size_t)count);
+    }
+    top_of_many(many, ifd_k_move(x->isa), &t, data, in, outer, inner, values->data, indices->data);
     return IFD_OK;
   }
-  ifd_el_cast_row *widen =
-      ifd_dtype_is_half(t.dtype) ? ifd_k_eltwise(x->isa)->cast(IFD_FLOAT, t.dtype) : NULL;
-  if (widen) t.dtype = IFD_FLOAT;
   int64_t n_entries = sorts_all(&t) ? t.n : k;
   ALLOC(x->err, t.heap, ifd_new_array(x->scratch, entry, n_entries));
   ALLOC(x->err, t.room, ifd_new_array(x->scratch, entry, n_entries));
   t.n_groups = groups_of(t.n, k);
-  if (t.dtype == IFD_FLOAT && t.n / 4 >= t.n_groups)
-    ALLOC(x->err, t.maxima, ifd_new_array(x->scratch, float, t.n_groups));
+  t.exact = t.dtype == IFD_FLOAT || ifd_dtypes[t.dtype].bits <= 16;
+  if (t.n / 4 >= t.n_groups) ALLOC(x->err, t.maxima, ifd_new_array(x->scratch, float, t.n_groups));
   char *room;
+  float *near;
   ALLOC(x->err, room, ifd_arena_alloc_array(x->scratch, (size_t)t.n, ifd_dtype_size(in->dtype)));
-  ALLOC(x->err, t.row, ifd_arena_alloc_array(x->scratch, (size_t)t.n, sizeof(float)));
-  top_of_rows(&t, in, outer, inner, widen, room, values->data, indices->data);
+  ALLOC(x->err, near, ifd_new_array(x->scratch, float, t.n));
+  top_of_rows(&t, in, outer, inner, to_floats, room, near, values->data, indices->data);
   return IFD_OK;
 }
 

@@ -225,6 +225,58 @@ static void arguments_of_integers(void **unused) {
         }
 }
 
+/* Element i of type t whose key this is: a small integer, or for reals an infinity or NaN, too. */
+static void put_key(ifd_dtype t, void *x, size_t i, int64_t key) {
+  const double v = key == 100 ? NAN : key == 99 ? INFINITY : key == -99 ? -INFINITY : key ? (double)key : -0.;
+  if (ifd_dtype_is_float(t))
+    ifd_store_f64(t, (char *)x + i * ifd_dtype_size(t), &v, 1);
+  else
+    ifd_store_i64(t, (char *)x + i * ifd_dtype_size(t), &key, 1);
+}
+
+static int64_t any_key(ifd_dtype t, uint64_t *state) {
+  static const int64_t odd[] = {100, 99, -99};
+  const bool real = ifd_dtype_is_float(t), sign = real || ifd_dtypes[t].class == IFD_CLASS_INT;
+  return real && rand_u32(state) % 8 == 0 ? odd[rand_u32(state) % 3] : rand_in(state, sign ? -9 : 0, 9);
+}
+
+/* The k best of each row or column, one after another: of those that are left. */
+static void check_top(ifd_isa isa, ifd_dtype t, size_t n, size_t m, size_t k, bool smallest,
+                      uint64_t *state) {
+  char *x = malloc(n * m * ifd_dtype_size(t));
+  int64_t *keys = malloc(n * m * sizeof *keys);
+  int64_t *y = malloc(k * m * sizeof *y);
+  for (size_t i = 0; i < n * m; i++) put_key(t, x, i, keys[i] = any_key(t, state));
+  for (int columns = 0; columns < 2; columns++) {
+    const size_t across = columns ? 1 : n, along = columns ? m : 1;
+    ifd_k_reduce(isa)->top(t, columns)(smallest, x, columns ? m : n, n, m, k, y);
+    for (size_t j = 0; j < m; j++) {
+      bool taken[IFD_REDUCE_FEW] = {false};
+      for (size_t i = 0; i < k; i++) {
+        size_t best = 0;
+        while (taken[best]) best++;
+        for (size_t h = best + 1; h < n; h++) {
+          const int64_t a = keys[j * across + h * along], b = keys[j * across + best * along];
+          if (!taken[h] && (smallest ? a < b : a > b)) best = h;
+        }
+        taken[best] = true;
+        assert_int_equal(columns ? y[i * m + j] : y[j * k + i], (int64_t)best);
+      }
+    }
+  }
+  free(x), free(keys), free(y);
+}
+
+static void tops(void **unused) {
+  (void)unused;
+  uint64_t state = 5;
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)
+    for (ifd_dtype t = 0; t < IFD_N_DTYPES; t++)
+      for (size_t n = 1; n <= IFD_REDUCE_FEW && ifd_k_reduce(isa)->top(t, false); n++)
+        check_top(isa, t, n, 1 + 37 * n % 200, 1 + n / 3, n % 2, &state),
+            check_top(isa, t, n, 1 + 37 * n % 200, n, n % 3, &state);
+}
+
 /* A running fold of m rows or columns, as plainly as can be. */
 static void run_over(bool product, ifd_dtype t, const void *x, void *y, size_t line, size_t step, size_t n,
                      size_t m, bool reverse, bool exclusive) {
@@ -284,6 +336,7 @@ int main(void) {
                                      cmocka_unit_test(doubles),
                                      cmocka_unit_test(arguments),
                                      cmocka_unit_test(arguments_of_integers),
+                                     cmocka_unit_test(tops),
                                      cmocka_unit_test(running)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -237,6 +237,12 @@ def test_top_k_of_long_rows(largest):
         keys = np.nan_to_num(rows.astype(np.float64), nan=np.inf, posinf=1e39, neginf=-1e39)
         order = np.argsort(-keys if largest else keys, axis=1, kind="stable")[:, :k]
         nodes.add("TopK", [rows, i64(k)], [np.take_along_axis(rows, order, 1), order], largest=largest)
+    for dtype in np.float64, np.float16, np.int64, np.int32, np.uint8, np.uint64:
+        for axis in 0, 1:
+            x = RNG.integers(0, 99, (90, 70)).astype(dtype)
+            keys = x.astype(np.float64)
+            order = np.argsort(-keys if largest else keys, axis=axis, kind="stable").take(range(9), axis)
+            nodes.add("TopK", [x, i64(9)], [np.take_along_axis(x, order, axis), order], largest=largest, axis=axis)
     nodes.check()
 
 

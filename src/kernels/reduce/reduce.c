@@ -231,4 +231,5 @@ const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {.rows = rows,
                                                        .columns = columns,
                                                        .plain = IFD_K(ifd_reduce_plain_of),
                                                        .arg = IFD_K(ifd_reduce_arg_of),
+                                                       .top = IFD_K(ifd_reduce_top_of),
                                                        .running = IFD_K(ifd_reduce_running_of)};

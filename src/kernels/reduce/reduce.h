@@ -31,6 +31,11 @@ typedef void ifd_reduce_plain(const void *x, size_t stride, size_t n, size_t m, 
  * one. n < 2^31. */
 typedef void ifd_reduce_arg(bool smallest, bool last, const void *x, size_t stride, size_t n, size_t m,
                             int64_t *y);
+/* Indices of the k greatest (or smallest) elements, best first, of equal ones the first; NaN is greatest:
+ * y[r * k + i] of row r, y[i * m + j] of column j. k <= n <= IFD_REDUCE_FEW. */
+enum { IFD_REDUCE_FEW = 32 };
+typedef void ifd_reduce_top(bool smallest, const void *x, size_t stride, size_t n, size_t m, size_t k,
+                            int64_t *y);
 /* y: as x, each element the fold of those up to it, or, exclusive, before it, from the other end in reverse:
  * floats in double, integers wrap. */
 typedef void ifd_reduce_running(const void *x, void *y, size_t stride, size_t n, size_t m, bool reverse,
@@ -46,6 +51,7 @@ struct ifd_k_reduce_table {
   ifd_reduce_plain *(*plain)(ifd_reduce op, ifd_dtype t, bool columns);
   /* Of FLOAT, DOUBLE and integers; else NULL */
   ifd_reduce_arg *(*arg)(ifd_dtype t, bool columns);
+  ifd_reduce_top *(*top)(ifd_dtype t, bool columns);
   /* Of FLOAT, DOUBLE, INT32, INT64, UINT64; else NULL */
   ifd_reduce_running *(*running)(bool product, ifd_dtype t, bool columns);
 };
