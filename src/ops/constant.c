@@ -140,6 +140,14 @@ static ifd_status count_floats(ifd_error *err, double start, double limit, doubl
 
 enum { CHUNK = 256 }; /* elements stored at a time */
 
+#define COUNT_UP(t)                                                                                          \
+  static void count_up_##t(t *y, t next, t step, int64_t n) {                                                \
+    for (int64_t i = 0; i < n; i++, next += step) y[i] = next;                                               \
+  }
+COUNT_UP(uint16_t)
+COUNT_UP(uint32_t)
+COUNT_UP(uint64_t)
+
 static ifd_status range_of_integers(ifd_eval *x, ifd_dtype dtype) {
   ifd_shape shape = {.rank = 1};
   ifd_tensor *out;
@@ -147,17 +155,11 @@ static ifd_status range_of_integers(ifd_eval *x, ifd_dtype dtype) {
   for (int k = 0; k < 3; k++) v[k] = ifd_tensor_get_i64(ifd_eval_in(x, k), 0);
   TRY(count_integers(x->err, v[0], v[1], v[2], &shape.dim[0]));
   TRY(ifd_eval_out(x, &out, 0, dtype, &shape));
-  char *to = out->data;
-  uint64_t next = (uint64_t)v[0];
-  if (dtype == IFD_INT64) {
-    int64_t *y = out->data;
-    for (int64_t i = 0; i < shape.dim[0]; i++, next += (uint64_t)v[2]) y[i] = (int64_t)next;
-    return IFD_OK;
-  }
-  for (int64_t i = 0; i < shape.dim[0]; i += CHUNK) {
-    int64_t chunk[CHUNK], n = ifd_min_i64(CHUNK, shape.dim[0] - i);
-    for (int64_t k = 0; k < n; k++, next += (uint64_t)v[2]) chunk[k] = (int64_t)next;
-    ifd_store_i64(dtype, to + (size_t)i * ifd_dtype_size(dtype), chunk, n);
+  const uint64_t start = (uint64_t)v[0], step = (uint64_t)v[2];
+  switch (ifd_dtype_size(dtype)) {
+  case 2: count_up_uint16_t(out->data, (uint16_t)start, (uint16_t)step, shape.dim[0]); break;
+  case 4: count_up_uint32_t(out->data, (uint32_t)start, (uint32_t)step, shape.dim[0]); break;
+  default: count_up_uint64_t(out->data, start, step, shape.dim[0]);
   }
   return IFD_OK;
 }

@@ -56,18 +56,41 @@ WHOLE(double)
 #if !defined(IFD_ISA_avx2)
 INTEGERS(FROM_REALS)
 #else /* which has no vectors from reals to 64 bits: by 32, where these hold all of a block */
-#define FROM_REALS_8  FROM_REALS
-#define FROM_REALS_16 FROM_REALS
-#define FROM_REALS_32 FROM_REALS
-#define FROM_REALS_64(name, type, bits, whole)                                                               \
+#define FROM_REALS_NEAR(name, type, bits, whole)                                                             \
   CAST_NEAR(FLOAT_to_##name, float, type, fabsf(x[i]) < 0x1p31f, (int32_t)x[i], whole##_of_float(x[i]))      \
   CAST_NEAR(DOUBLE_to_##name, double, type, fabs(x[i]) < 0x1p31, (int32_t)x[i], whole##_of_double(x[i]))
-#define BY_BITS(name, type, bits, whole) FROM_REALS_##bits(name, type, bits, whole)
-INTEGERS(BY_BITS)
+#define FROM_REALS_i32                    FROM_REALS_NEAR
+#define FROM_REALS_i64                    FROM_REALS_NEAR
+#define FROM_REALS_u64                    FROM_REALS_NEAR
+#define BY_WHOLE(name, type, bits, whole) FROM_REALS_##whole(name, type, bits, whole)
+INTEGERS(BY_WHOLE)
+#endif
+
+/* ---- integers to others ---- */
+
+#define double_of_i32(x) (x)
+#if !defined(IFD_ISA_avx2)
+#define double_of_i64(x) (x)
+#define double_of_u64(x) (x)
+#else /* which has no vectors from 64 bits to reals: both halves as the last bits of large numbers */
+IFD_INLINE double of_halves(uint64_t high, uint64_t low, double both) {
+  double h, l;
+  low = (low & 0xffffffff) | 0x4330000000000000; /* 2^52 + low */
+  memcpy(&h, &high, sizeof h);
+  memcpy(&l, &low, sizeof l);
+  return (h - both) + l;
+}
+/* 2^84 + 2^32 (the high half, a sign made 2^31 more) */
+IFD_INLINE double double_of_i64(int64_t x) {
+  return of_halves((uint64_t)x >> 32 ^ 0x4530000080000000, (uint64_t)x, 0x1p84 + 0x1p63 + 0x1p52);
+}
+IFD_INLINE double double_of_u64(uint64_t x) {
+  return of_halves(x >> 32 | 0x4530000000000000, x, 0x1p84 + 0x1p52);
+}
 #endif
 #define TO_OTHERS(name, type, bits, whole)                                                                   \
   CAST(name##_to_FLOAT, type, float, x[i])                                                                   \
-  CAST(name##_to_DOUBLE, type, double, x[i])                                                                 \
+  CAST(name##_to_DOUBLE, type, double, double_of_##whole(x[i]))                                              \
   CAST(name##_to_BOOL, type, uint8_t, x[i] != 0)
 INTEGERS(TO_OTHERS)
 CAST(FLOAT_to_DOUBLE, float, double, x[i])
@@ -127,6 +150,20 @@ static void FLOAT_to_FLOAT16(const void *from, void *to, size_t n) {
 }
 #endif
 
+/* Of the two floats beside a double the odd one, which rounds to fewer bits as the double does. */
+IFD_INLINE float odd_of_double(double x) {
+  const float near = (float)x;
+  const double size = fabs(x), rounded = fabs((double)near);
+  uint32_t bits;
+  float odd;
+  memcpy(&bits, &near, sizeof bits);
+  bits -= rounded > size;
+  bits |= (rounded < size) | (rounded > size);
+  memcpy(&odd, &bits, sizeof odd);
+  return odd;
+}
+CAST(ODD_to_FLOAT, double, float, odd_of_double(x[i]))
+
 /* By way of FLOAT, a block at a time. Out of a 16-bit float that is exact; into one it is where the integer
  * is: what FLOAT rounds is infinite in FLOAT16, and what BFLOAT16 is made of here has 16 bits. */
 #define BY_FLOAT(from_name, from_type, to_name, to_type)                                                     \
@@ -139,6 +176,7 @@ static void FLOAT_to_FLOAT16(const void *from, void *to, size_t n) {
       FLOAT_to_##to_name(block, (to_type *)to + i, some);                                                    \
     }                                                                                                        \
   }
+BY_FLOAT(ODD, double, FLOAT16, uint16_t)
 #define FROM_HALF(name, type, bits, whole)                                                                   \
   BY_FLOAT(FLOAT16, uint16_t, name, type)                                                                    \
   BY_FLOAT(BFLOAT16, uint16_t, name, type)                                                                   \
@@ -178,7 +216,7 @@ ifd_el_cast_row *IFD_K(ifd_el_cast)(ifd_dtype to, ifd_dtype from) {
       /* clang-format off */
       INTEGERS(INTEGER_ROWS)
       ROW(FLOAT, DOUBLE) ROW(FLOAT, FLOAT16) ROW(FLOAT, BFLOAT16) ROW(FLOAT, BOOL)
-      ROW(DOUBLE, FLOAT) ROW(DOUBLE, BOOL)
+      ROW(DOUBLE, FLOAT) ROW(DOUBLE, BOOL) [IFD_DOUBLE][IFD_FLOAT16] = ODD_to_FLOAT16,
       ROW(FLOAT16, FLOAT) ROW(FLOAT16, DOUBLE) ROW(FLOAT16, BOOL)
       ROW(BFLOAT16, FLOAT) ROW(BFLOAT16, DOUBLE) ROW(BFLOAT16, BOOL)
       ROW(INT8, BFLOAT16) ROW(INT16, BFLOAT16) ROW(UINT8, BFLOAT16) ROW(UINT16, BFLOAT16)
