@@ -193,6 +193,8 @@ INFOLD_API int infold_get_rank(const infold_value *value);
 INFOLD_API const int64_t *infold_get_dims(const infold_value *value);
 INFOLD_API const void *infold_get_data(const infold_value *value);
 INFOLD_API size_t infold_get_string(const infold_value *value, size_t i, const char **text);
+/* All strings one after another, each with a NUL behind it, to `to` unless that is NULL; the bytes of all. */
+INFOLD_API size_t infold_join_strings(const infold_value *value, char *to);
 /* Items of a sequence, or of an optional (0 or 1), or of a map: 2 (keys, values). Items are borrowed; NULL
  * where there is no item i, or out of memory: the first call makes them, and no other thread may look
  * meanwhile. */

@@ -15,17 +15,22 @@ from ._types import DTYPES, FLOATS, NUMBERS_OF_DTYPES, PACKED, STRING, Type
 # ---- to the library ----
 
 
-def strings(array: np.ndarray) -> tuple[Any, list[Any]]:
-    texts = [s if isinstance(s, bytes) else str(s).encode("utf-8", "surrogateescape") for s in array.ravel()]
-    if any(b"\0" in s for s in texts):
+def strings(array: np.ndarray) -> tuple[Any, Any]:
+    """Pointers to all strings, and what they point into: one text with a NUL behind each, and one more."""
+    texts = array.ravel().tolist()
+    if any(not issubclass(t, str) for t in set(map(type, texts))):
+        texts = [s.decode("utf-8", "surrogateescape") if isinstance(s, bytes) else str(s) for s in texts]
+    text = np.frombuffer("\0".join([*texts, "", ""]).encode("utf-8", "surrogateescape"), np.uint8)
+    ends = np.flatnonzero(text == 0)
+    if ends.size != len(texts) + 1:
         raise Error("strings with a NUL cannot be given", "UNSUPPORTED")
-    chars = [ffi.new("char[]", s) for s in texts]
-    return ffi.new("char *[]", chars), chars
+    pointers = np.append(0, ends + 1)[: len(texts)].astype(np.uintp) + text.__array_interface__["data"][0]
+    return ffi.cast("char **", ffi.from_buffer(pointers)), (pointers, text)
 
 
 def is_text(array: np.ndarray) -> bool:
     if array.dtype == object:
-        return all(isinstance(s, (str, bytes)) for s in array.ravel())
+        return all(issubclass(t, (str, bytes)) for t in set(map(type, array.ravel().tolist())))
     return array.dtype.kind in "SUT"
 
 
@@ -55,7 +60,7 @@ def to_tensor(value: Any, type: Type) -> Any:
     dtype = number_of(array, type)
     dims = ffi.new("int64_t[]", array.shape)
     if dtype == STRING:
-        data, _chars = strings(array)
+        data, _memory = strings(array)
         return create("value", lib.infold_create_tensor, dtype, dims, array.ndim, data)
     if dtype in PACKED:
         array = array.astype(PACKED[dtype])
@@ -109,7 +114,12 @@ def string_at(value: Any, i: int) -> str:
 
 def from_strings(value: Any, shape: tuple[int, ...]) -> np.ndarray:
     array = np.empty(shape, object)
-    array.reshape(-1)[:] = [string_at(value, i) for i in range(array.size)]
+    joined = ffi.new("char[]", max(lib.infold_join_strings(value, ffi.NULL), 1))
+    length = lib.infold_join_strings(value, joined)
+    texts = ffi.buffer(joined, length)[:].decode("utf-8", "surrogateescape").split("\0")[:-1]
+    if len(texts) != array.size:  # some hold a NUL
+        texts = [string_at(value, i) for i in range(array.size)]
+    array.reshape(-1)[:] = texts
     return array
 
 

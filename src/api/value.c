@@ -169,6 +169,17 @@ size_t infold_get_string(const infold_value *value, size_t i, const char **text)
   return s[i].len;
 }
 
+size_t infold_join_strings(const infold_value *value, char *to) {
+  const ifd_str *s = value->datum.tensor.data;
+  size_t length = 0;
+  for (int64_t i = 0, n = ifd_tensor_count(&value->datum.tensor); i < n; length += s[i++].len + 1) {
+    if (!to) continue;
+    if (s[i].len) memcpy(to + length, s[i].s, s[i].len);
+    to[length + s[i].len] = '\0';
+  }
+  return length;
+}
+
 int infold_get_count(const infold_value *value) {
   if (value->datum.kind == IFD_KIND_MAP) return 2;
   return value->datum.list ? value->datum.list->n : 0;

@@ -194,8 +194,17 @@ def test_strings():
     for x in (["a", "", "żółw 🐢"], np.array(["a", "", "żółw 🐢"]), np.array(["a", "", "żółw 🐢"], object)):
         y, = s.run(None, {"x": x})
         assert y.dtype == object and y.tolist() == ["a", "", "żółw 🐢"]
+    for none in [], np.empty((0,), object):
+        assert s.run(None, {"x": none})[0].shape == (0,)
+    y, = s.run(None, {"x": np.array([b"a", b"\xff"], object)})
+    assert y.tolist() == ["a", "\udcff"]
     with pytest.raises(infold.Error, match="NUL"):
         s.run(None, {"x": ["a\0b"]})
+    data = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["": 21]>
+      g (string[N] x) => (string[M] y) <string[2] c = {"b", "c"}> { y = Concat <axis = 0> (x, c) }""")
+    data.graph.initializer[0].string_data[0] = b"b\0b"
+    y, = infold.Session(data.SerializeToString()).run(None, {"x": ["a"]})
+    assert y.tolist() == ["a", "b\0b", "c"]
 
 
 def test_numbers_of_python():

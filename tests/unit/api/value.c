@@ -51,6 +51,20 @@ static void none_has_its_dtype(void **state) {
   infold_destroy_value(maybe);
 }
 
+static void strings_come_one_by_one_or_joined(void **state) {
+  (void)state;
+  enum { STRING = 8 };
+  infold_value *v = tensor(STRING, 3, (const char *[]){"ab", "", "c"});
+  const char *text;
+  char joined[6];
+  assert_int_equal(infold_get_string(v, 0, &text), 2);
+  assert_memory_equal(text, "ab", 2);
+  assert_int_equal(infold_join_strings(v, NULL), 6);
+  assert_int_equal(infold_join_strings(v, joined), 6);
+  assert_memory_equal(joined, "ab\0\0c", 6);
+  infold_destroy_value(v);
+}
+
 static void maps_have_keys_and_values(void **state) {
   (void)state;
   infold_value *keys = tensor(INT64, 2, (int64_t[]){5, 7}), *values = tensor(FLOAT, 2, (float[]){1, 2});
@@ -97,6 +111,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(items_are_copied),
       cmocka_unit_test(none_has_its_dtype),
+      cmocka_unit_test(strings_come_one_by_one_or_joined),
       cmocka_unit_test(maps_have_keys_and_values),
       cmocka_unit_test(what_makes_no_value_is_refused),
   };
