@@ -12,7 +12,7 @@
 enum { Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS, N_INPUTS };
 enum { Y, PRESENT_KEY, PRESENT_VALUE, SCORES, N_OUTPUTS };
 enum { RAW, CAPPED, BIASED, PROBABILITIES };
-enum { NEAR_SCORES = 3 << 12, TILE_ROWS = 14, MOST_ROWS = 56, TASKS = 16, FEW_ROWS = 4 };
+enum { TASKS = 16, FEW_ROWS = 4 };
 
 ifd_attention_rows ifd_attention_rows_of(bool packed, int64_t heads, int64_t length, int64_t size) {
   return packed ? (ifd_attention_rows){0, length * heads * size, size, heads * size, 1}
@@ -385,11 +385,22 @@ static void join_heads(params *p) {
 
 static size_t up(size_t n) { return (n + 63) / 64 * 64; }
 
-/* Some tiles of queries at a time, about as many each, whose scores stay near; tasks of them, but enough. */
-static void split(params *p) {
+/* Queries at a time: whole tiles, whose scores stay near. With AVX-512 L1 holds many, and L2 the keys and
+ * values that each span meets; else L2 holds scores, lest keys and values come from L3 for a tile or two. */
+typedef struct span_size {
+  int64_t tile, most, scores; /* rows, rows, floats */
+} span_size;
+
+static span_size span_size_of(ifd_isa isa) {
+  return isa == IFD_ISA_AVX512 ? (span_size){14, 56, 3 << 12} : (span_size){6, 60, 3 << 15};
+}
+
+/* Spans of about as many tiles each; tasks of them, but enough. */
+static void split(params *p, ifd_isa isa) {
   const ifd_attention_layer *l = &p->l;
-  int64_t most = ifd_max_i64(1, ifd_min_i64(MOST_ROWS / TILE_ROWS, NEAR_SCORES / l->kv_len / TILE_ROWS));
-  p->rows = ifd_ceil_div(l->q_len, ifd_ceil_div(ifd_ceil_div(l->q_len, TILE_ROWS), most));
+  const span_size size = span_size_of(isa);
+  int64_t most = ifd_max_i64(1, ifd_min_i64(size.most, size.scores / l->kv_len) / size.tile);
+  p->rows = ifd_ceil_div(l->q_len, ifd_ceil_div(ifd_ceil_div(l->q_len, size.tile), most));
   int64_t fair = ifd_ceil_div(l->q_len * l->q_heads * l->batch, TASKS);
   p->queries = ifd_min_i64(l->q_len, ifd_ceil_div(fair, p->rows) * p->rows);
   p->blocks = ifd_ceil_div(l->q_len, p->queries);
@@ -441,7 +452,7 @@ ifd_status ifd_lower_attention(ifd_lower *x, const ifd_attention_layer *l) {
   see_scores(&p);
   join_heads(&p);
   EXPECT(x->err, !l->rounding || p.is_plain, BAD_MODEL, "rounded attention is plain");
-  split(&p);
+  split(&p, x->isa);
   TRY(lower_pack(x, &p));
   size_t scratch = place(&p);
   x->work->algorithm = "attention";
