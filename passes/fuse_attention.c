@@ -165,8 +165,16 @@ static bool see_through(ifd_rewrite *rw, ifd_value *v, const int *roles, operand
 
 /* ---- the whole ---- */
 
+/* What is added to scores, or to a view of them that has other axes of 1. */
+enum { MOST_ADDED = 2 };
+typedef struct added {
+  ifd_value *v, *to;
+} added;
+
 typedef struct attention {
   operand q, k, v;
+  added added[MOST_ADDED]; /* the last first; `mask` where there is one */
+  int n_added;
   ifd_value *mask;
   ifd_masked where; /* whose mask `mask` is, of bool; else NULL */
   double scale;
@@ -183,12 +191,43 @@ static ifd_node *made_scores(ifd_rewrite *rw, ifd_value *scores, double *scale) 
   return matmul ? matmul : ifd_made_by(o.view.v, "Einsum");
 }
 
-static ifd_node *find_scores(ifd_rewrite *rw, ifd_value *v, attention *a) {
-  ifd_node *node = made_scores(rw, v, &a->scale), *add = ifd_made_by(v, "Add");
-  for (int i = 0; !node && add && add->n_inputs == 2 && add->opset >= 7 && i < 2; i++) {
-    node = made_scores(rw, add->inputs[i], &a->scale);
-    a->mask = add->inputs[1 - i];
+/* The axis of a view that axis i of scores is, where they differ by axes of 1 alone: -1: one of these; -2:
+ * they differ by more. */
+static int same_axis(ifd_rewrite *rw, const ifd_value *scores, const ifd_value *view, int i) {
+  int n = ifd_rw_rank(rw, scores), rank = ifd_rw_rank(rw, view), at = -1, k = 0;
+  for (int j = 0; j < n; j++) {
+    if (ifd_rw_dim(rw, scores, j) == 1) continue;
+    while (k < rank && ifd_rw_dim(rw, view, k) == 1) k++;
+    if (k == rank || ifd_rw_dim(rw, view, k) != ifd_rw_dim(rw, scores, j)) return -2;
+    if (i == j) at = k;
+    k++;
   }
+  while (k < rank && ifd_rw_dim(rw, view, k) == 1) k++;
+  return k < rank ? -2 : at;
+}
+
+static bool is_same_view(ifd_rewrite *rw, const ifd_value *x, const ifd_value *y) {
+  return ifd_rw_rank(rw, x) >= 0 && ifd_rw_rank(rw, y) >= 0 && same_axis(rw, x, y, 0) != -2;
+}
+
+/* The product whose scores v is, whatever was added to them. */
+static ifd_node *find_added(ifd_rewrite *rw, ifd_value *v, attention *a) {
+  ifd_node *node = made_scores(rw, v, &a->scale), *view = ifd_made_by(v, "Reshape"),
+           *add = ifd_made_by(v, "Add");
+  if (node) return node;
+  if (view && is_same_view(rw, view->inputs[0], v)) return find_added(rw, view->inputs[0], a);
+  if (!add || add->n_inputs != 2 || add->opset < 7 || a->n_added == MOST_ADDED) return NULL;
+  for (int i = 0; !node && i < 2; i++) {
+    int n = a->n_added;
+    a->added[a->n_added++] = (added){add->inputs[1 - i], v};
+    node = find_added(rw, add->inputs[i], a);
+    if (!node) a->n_added = n;
+  }
+  return node;
+}
+
+static ifd_node *find_scores(ifd_rewrite *rw, ifd_value *v, attention *a) {
+  ifd_node *node = find_added(rw, v, a);
   if (node || !ifd_masked_of(rw, v, &a->where)) return node;
   a->mask = a->where.mask;
   return made_scores(rw, a->where.scores, &a->scale);
@@ -308,6 +347,45 @@ static ifd_status add_hiding(ifd_rewrite *rw, ifd_value **mask, const ifd_masked
   return IFD_OK;
 }
 
+/* The dimensions of what is added, by the scores' axes. */
+static bool dims_added(ifd_rewrite *rw, const ifd_value *scores, const added *m, ifd_dim *dims) {
+  const int before = ifd_rw_rank(rw, m->to) - ifd_rw_rank(rw, m->v);
+  if (ifd_rw_rank(rw, m->v) < 0 || before < 0 || ifd_rw_dtype(rw, m->v) != IFD_FLOAT ||
+      !is_same_view(rw, scores, m->to))
+    return false;
+  for (int i = 0; i < ifd_rw_rank(rw, scores); i++) {
+    int at = same_axis(rw, scores, m->to, i);
+    dims[i] = at < before ? 1 : ifd_rw_dim(rw, m->v, at - before);
+  }
+  return true;
+}
+
+/* All that is added, as one mask of the scores' axes; NULL where these do not fit. */
+static ifd_status add_masks(ifd_rewrite *rw, ifd_value **mask, const ifd_value *scores, const attention *a) {
+  const int rank = ifd_rw_rank(rw, scores);
+  ifd_value *sum[2] = {NULL};
+  *mask = NULL;
+  for (int i = 0; i < a->n_added; i++) {
+    ifd_dim dims[MOST], from[MOST + 1];
+    int64_t shape[MOST];
+    ifd_node *node;
+    sum[1] = a->added[i].v;
+    int n = ifd_rw_rank(rw, sum[1]);
+    if (rank > N_AXES || n > MOST || !dims_added(rw, scores, &a->added[i], dims)) return IFD_OK;
+    for (int k = 0; k < n; k++) from[k] = ifd_rw_dim(rw, sum[1], k);
+    if (!ifd_rw_view_shape(from, n, dims, rank, shape)) return IFD_OK;
+    if (n != rank || memcmp(from, dims, sizeof *dims * (size_t)n) != 0)
+      TRY(add_reshape(rw, &sum[1], shape, rank));
+    if (sum[0]) {
+      TRY(ifd_rw_add_node(rw, &node, "Add", sum, 2, 1));
+      sum[1] = node->outputs[0];
+    }
+    sum[0] = sum[1];
+  }
+  *mask = sum[0];
+  return IFD_OK;
+}
+
 static ifd_status set_list(ifd_rewrite *rw, ifd_node *node, const char *name, const int64_t *v, int n) {
   int64_t *copy;
   ALLOC(ifd_rw_error(rw), copy, ifd_arena_memdup(ifd_rw_arena(rw), v, sizeof *v * (size_t)n));
@@ -359,13 +437,18 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *root) {
   else if (softmax)
     made = find_scores(rw, softmax->inputs[0], &a);
   if (!product_of(rw, made, &scores)) return IFD_OK;
+  const ifd_value *y = made->outputs[0];
+  bool joins = a.n_added > 1 || (a.n_added == 1 && ifd_rw_rank(rw, a.added[0].to) != mix.rank);
+  if (a.n_added == 1 && !joins) a.mask = a.added[0].v;
   a.rank = mix.rank;
   if (scores.rank != mix.rank || !see_scores(rw, &scores, &a) || !see_values(rw, &mix, &a) ||
       !same_batch(rw, &scores, &mix) || (a.mask && !mask_fits(rw, &a)))
     return IFD_OK;
   if (a.rounding && a.q.scale * a.k.scale != 1) return IFD_OK;
   ifd_dim size = a.q.dims[a.q.axis[kind_of(ELEMENTS)]];
-  return ifd_dim_is_number(size) && size > 0 ? build(rw, root, &a) : IFD_OK;
+  if (!ifd_dim_is_number(size) || size < 1) return IFD_OK;
+  if (joins) TRY(add_masks(rw, &a.mask, y, &a));
+  return joins && !a.mask ? IFD_OK : build(rw, root, &a);
 }
 
 /* ---- ONNX's own ---- */

@@ -66,6 +66,39 @@ def test_mask_broadcasts(shape):
     check(n, n.join(n.node("MatMul", [n.softmax(scores), v])), {"MatMul": 2, "Attention": 1})
 
 
+@pytest.mark.parametrize("first, second", [((3, 23, 23), (2, 1, 1, 23)), ((1, 3, 1, 23), (23, 1)), ((1,), (23,))])
+def test_two_masks(first, second):
+    n = net()
+    q, k, v = n.heads("x"), n.heads("x", (0, 2, 3, 1)), n.heads(n.product("x"))
+    scores = n.node("Add", [n.constant(*first), n.node("MatMul", [q, k])])
+    scores = n.node("Add", [scores, n.constant(*second)])
+    check(n, n.join(n.node("MatMul", [n.softmax(scores), v])), {"MatMul": 2, "Attention": 1})
+
+
+@pytest.mark.parametrize("first, view, second", [((1, 3, 23, 23), (1, 2, 3, 23, 23), (1, 2, 1, 23, 23)),
+                                                 ((3, 1, 23), (2, 1, 3, 23, 1, 23), (3, 23, 1, 1)),
+                                                 (None, (1, 2, 3, 23, 23), (2, 1, 1, 23))])
+def test_masks_of_views(first, view, second):
+    """Shifted windows: what hides is added to scores that have a further axis for the image."""
+    n = net()
+    q, k, v = n.heads("x"), n.heads("x", (0, 2, 3, 1)), n.heads(n.product("x"))
+    scores = n.node("MatMul", [q, k])
+    if first:
+        scores = n.node("Add", [scores, n.constant(*first)])
+    scores = n.node("Add", [n.node("Reshape", [scores, n.ints(*view)]), n.constant(*second)])
+    scores = n.node("Reshape", [scores, n.ints(2, 3, 23, 23)])
+    check(n, n.join(n.node("MatMul", [n.softmax(scores), v])), {"MatMul": 2, "Attention": 1})
+
+
+def test_mask_of_a_view_of_other_axes():
+    n = net()
+    q, k, v = n.heads("x"), n.heads("x", (0, 2, 3, 1)), n.heads("x")
+    scores = n.node("Reshape", [n.node("MatMul", [q, k]), n.ints(6, 23, 23)])
+    scores = n.node("Reshape", [n.node("Add", [scores, n.constant(6, 1, 23)]), n.ints(2, 3, 23, 23)])
+    check(n, n.join(n.node("MatMul", [n.softmax(scores), v])),
+          {"MatMul": 3, "Transpose": 3, "Add": 1, "Softmax": 1})
+
+
 @pytest.mark.parametrize("shape", [(23, 23), (2, 1, 1, 23), (2, 3, 23, 23)])
 @pytest.mark.parametrize("hidden, shows", [(-np.inf, True), (-3.4e38, False)])
 def test_mask_by_where(shape, hidden, shows):
