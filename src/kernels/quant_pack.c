@@ -18,9 +18,10 @@ static size_t whole_len(int64_t n, int64_t k) {
 
 bool ifd_k_quant_has_pairs(ifd_isa isa, ifd_dot dot) { return isa != IFD_ISA_REF && dot == IFD_DOT_PLAIN; }
 
-ifd_k_quant_bounds ifd_k_quant_bounds_of(const int8_t *packed, int64_t n, int64_t k) {
-  const uint8_t *bytes = (const uint8_t *)packed + whole_len(n, k);
-  return (ifd_k_quant_bounds){bytes, (const int16_t *)(bytes + ifd_quant_quads(k) * QUAD)};
+ifd_k_quant_bounds ifd_k_quant_bounds_of(const int8_t *packed, int64_t n, int64_t k, bool fours) {
+  const int64_t len = ifd_quant_quads(k) * QUAD;
+  const uint8_t *bytes = (const uint8_t *)packed + whole_len(n, k) + (fours ? 2 * len : 0);
+  return (ifd_k_quant_bounds){bytes, (const int16_t *)(bytes + len)};
 }
 
 /* The two pairs of a quad, of four columns. */
@@ -32,18 +33,30 @@ static inline words greater(words a, words b) {
 }
 static inline words magnitude(words a) { return greater(a, -a); }
 
-/* Of a quad's pairs: the most that weights of one sign sum up to, and the most that one weight is. */
-typedef struct most {
-  words sum, weight;
-} most;
-static inline most greatest(most m, const int8_t *four) {
+/* Of pairs: what weights of either sign sum up to, and the most that one weight is. */
+typedef struct signs {
+  words above, below, weight;
+} signs;
+static inline signs signs_of(const int8_t *columns) {
   words pairs, zero = {0};
-  memcpy(&pairs, four, sizeof pairs);
+  memcpy(&pairs, columns, sizeof pairs);
   const words even = (words)((uwords)pairs << 8) >> 8, odd = pairs >> 8;
   const words above = greater(even, zero) + greater(odd, zero);
-  m.sum = greater(m.sum, greater(above, above - even - odd));
-  m.weight = greater(m.weight, greater(magnitude(even), magnitude(odd)));
-  return m;
+  return (signs){above, above - even - odd, greater(magnitude(even), magnitude(odd))};
+}
+
+/* The most that weights of one sign sum up to in a pair of either of two quads, and in both; and that one
+ * weight is. */
+typedef struct most {
+  words sum[2], sums, weight[2];
+} most;
+static inline void add_greatest(most *m, const int8_t *columns) {
+  const signs s[2] = {signs_of(columns), signs_of(columns + LANES * QUAD)};
+  for (int i = 0; i < 2; i++) {
+    m->sum[i] = greater(m->sum[i], greater(s[i].above, s[i].below));
+    m->weight[i] = greater(m->weight[i], s[i].weight);
+  }
+  m->sums = greater(m->sums, greater(s[0].above + s[1].above, s[0].below + s[1].below));
 }
 
 static int greatest_of_pair(words columns, int pair) {
@@ -52,23 +65,32 @@ static int greatest_of_pair(words columns, int pair) {
   return greatest;
 }
 
-/* Of some quads of all panels. */
+/* The bounds of a quad's pairs. */
+static void put_bounds(const ifd_k_quant_bounds *to, int64_t quad, words sum, words weight) {
+  uint8_t *bytes = (uint8_t *)(uintptr_t)to->bytes + quad * QUAD;
+  int16_t *sums = (int16_t *)(uintptr_t)to->sums + quad * 2;
+  for (int pair = 0; pair < 2; pair++) {
+    bytes[2 * pair] = bytes[2 * pair + 1] =
+        (uint8_t)ifd_min_i64(UINT8_MAX, INT16_MAX / greatest_of_pair(sum, pair));
+    sums[pair] = (int16_t)(INT16_MAX / greatest_of_pair(weight, pair));
+  }
+}
+
+/* Of some quads of all panels, two at a time. */
 enum { QUADS_ONCE = 32 };
 static void bound_quads(int8_t *packed, int64_t n, int64_t k, int64_t first, int64_t quads) {
-  const ifd_k_quant_bounds to = ifd_k_quant_bounds_of(packed, n, k);
-  uint8_t *bytes = (uint8_t *)(uintptr_t)to.bytes + first * QUAD;
-  int16_t *sums = (int16_t *)(uintptr_t)to.sums + first * 2;
-  most m[QUADS_ONCE] = {0};
+  const ifd_k_quant_bounds pairs = ifd_k_quant_bounds_of(packed, n, k, false),
+                           fours = ifd_k_quant_bounds_of(packed, n, k, true);
+  most m[QUADS_ONCE / 2] = {0};
   for (int64_t j = 0; j < panels(n); j++) {
     const int8_t *b = packed + (size_t)j * panel_len(k) + first * LANES * QUAD;
-    for (int64_t q = 0; q < quads; q++)
-      for (int four = 0; four < LANES; four += QUAD, b += QUAD * QUAD) m[q] = greatest(m[q], b);
+    for (int64_t q = 0; q < quads; q += 2, b += 2 * LANES * QUAD)
+      for (int i = 0; i < LANES; i += QUAD) add_greatest(&m[q / 2], b + i * QUAD);
   }
-  for (int64_t pair = 0; pair < 2 * quads; pair++) {
-    const most *p = &m[pair / 2];
-    bytes[2 * pair] = bytes[2 * pair + 1] =
-        (uint8_t)ifd_min_i64(UINT8_MAX, INT16_MAX / greatest_of_pair(p->sum, pair % 2));
-    sums[pair] = (int16_t)(INT16_MAX / greatest_of_pair(p->weight, pair % 2));
+  for (int64_t q = 0; q < quads; q++) {
+    const most *p = &m[q / 2];
+    put_bounds(&pairs, first + q, p->sum[q % 2], p->weight[q % 2]);
+    put_bounds(&fours, first + q, p->sums, greater(p->weight[0], p->weight[1]));
   }
 }
 
@@ -86,7 +108,7 @@ static size_t columns_len(const ifd_k_quant_matrix *m) {
 
 size_t ifd_k_quant_packed_len(const ifd_k_quant_matrix *m) {
   if (*m->outputs) return (size_t)panels(m->n) * (columns_len(m) + LANES * sizeof(int32_t));
-  return whole_len(m->n, m->k) + (m->is_bounded ? (size_t)(ifd_quant_quads(m->k) * QUAD * 2) : 0);
+  return whole_len(m->n, m->k) + (m->is_bounded ? (size_t)(ifd_quant_quads(m->k) * QUAD * 4) : 0);
 }
 
 const int32_t *ifd_k_quant_column_sums(const int8_t *packed, const ifd_k_quant_matrix *m) {

@@ -21,6 +21,7 @@ typedef struct ifd_quant_bounding {
   bool is_open;   /* all bytes are within them */
   bool is_dense;  /* too many are not: rows become words */
   bool has_begun; /* base is known: what is taken off all bytes, and added to the sums instead */
+  bool fours;     /* the bounds are those of fours */
   uint8_t *bases, *rows;
   int32_t *add;
   ifd_quant_rests rests;

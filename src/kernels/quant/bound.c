@@ -2,7 +2,9 @@
 #include "kernels/quant/block.h"
 
 #if defined(IFD_ISA_avx2) || defined(IFD_ISA_avx512)
-enum { QUAD = 4 };
+/* Rows within the bounds of pairs whatever they hold are read where they lie, but by fours where at least so
+ * many columns meet them. */
+enum { QUAD = 4, COLUMNS_WORTH = 64 };
 #define UNROLL_ _Pragma("GCC unroll 16")
 
 /* Those lanes of a register that a mask has, one after another; what follows them is anything. */
@@ -24,8 +26,12 @@ IFD_INLINE uint8s places_at(int32_t first) {
   return _mm512_add_epi32(each, _mm512_set1_epi32(first));
 }
 IFD_INLINE uint8s places_next(uint8s places) { return _mm512_add_epi32(places, _mm512_set1_epi32(1)); }
-IFD_INLINE uint8s uint8s_where_more(uint8s sums_of, uint8s most, uint8s a) {
-  const __m512i sums = _mm512_maddubs_epi16(sums_of, _mm512_set1_epi8(1));
+enum { HAS_FOURS = 0 }; /* not measured */
+IFD_INLINE uint8s pairs_of(uint8s a) { return _mm512_maddubs_epi16(a, _mm512_set1_epi8(1)); }
+IFD_INLINE uint8s fours_of(uint8s pairs) {
+  return _mm512_add_epi16(pairs, _mm512_shuffle_epi32(pairs, _MM_PERM_CDAB));
+}
+IFD_INLINE uint8s uint8s_where_more(uint8s sums, uint8s most, uint8s a) {
   return _mm512_maskz_mov_epi16(_mm512_cmpgt_epi16_mask(sums, most), a);
 }
 #else
@@ -55,9 +61,14 @@ IFD_INLINE uint8s places_at(int32_t first) {
   return _mm256_add_epi32(_mm256_setr_epi32(0, 64, 128, 192, 256, 320, 384, 448), _mm256_set1_epi32(first));
 }
 IFD_INLINE uint8s places_next(uint8s places) { return _mm256_add_epi32(places, _mm256_set1_epi32(1)); }
-/* Pairs of a, 0 where the sum of a pair is no more than a word of `most`. */
-IFD_INLINE uint8s uint8s_where_more(uint8s sums_of, uint8s most, uint8s a) {
-  const __m256i sums = _mm256_maddubs_epi16(sums_of, _mm256_set1_epi8(1));
+enum { HAS_FOURS = 1 };
+/* The sums of pairs of bytes, and of these with those of the other quad of two. */
+IFD_INLINE uint8s pairs_of(uint8s a) { return _mm256_maddubs_epi16(a, _mm256_set1_epi8(1)); }
+IFD_INLINE uint8s fours_of(uint8s pairs) {
+  return _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, _MM_SHUFFLE(2, 3, 0, 1)));
+}
+/* Pairs of a, 0 where a word of the sums is no more than one of `most`. */
+IFD_INLINE uint8s uint8s_where_more(uint8s sums, uint8s most, uint8s a) {
   return _mm256_and_si256(_mm256_cmpgt_epi16(sums, most), a);
 }
 #endif
@@ -71,10 +82,21 @@ typedef struct rows {
   int64_t from_rs, to_rs;
 } rows;
 
+/* Behind n rests those of a step; how many there are then. */
+IFD_INLINE int64_t put_rests(const bool has_base, const ifd_quant_rests *rests, int64_t n, lanes some,
+                             uint8s places, uint8s above, uint8s below) {
+  put_lanes(rests->at + n, some, places);
+  put_lanes(rests->above + n, some, above);
+  if (has_base) put_lanes(rests->below + n, some, below);
+  return n + some.n;
+}
+
 /* Step by step of all rows, so that rests of the same row are seldom side by side: each waits for what it is
- * added to. `has_base` is a constant where this is inlined. The rests so far; more than `most`: not all. */
-IFD_INLINE int64_t bound(const bool has_base, const rows *r, const ifd_quant_rests *rests, int64_t n,
-                         int64_t most_rests) {
+ * added to. A rest is at most 127, so that its products fit, too: of fours, some are two. `has_base` and
+ * `fours` are constants where this is inlined. The rests so far; more than `most`: not all. */
+IFD_INLINE int64_t bound(const bool has_base, const bool fours, const rows *r, const ifd_quant_rests *rests,
+                         int64_t n, int64_t most_rests) {
+  const uint8s whole = uint8s_set1(INT8_MAX), none = uint8s_set1(0);
   for (int64_t k = 0; k < r->k && n <= most_rests; k += UINT8S) {
     const uint8s base = uint8s_load(r->bases + k), most = uint8s_load(r->bounds.bytes + k),
                  most_sums = uint8s_load(r->bounds.sums + k / 2);
@@ -82,17 +104,25 @@ IFD_INLINE int64_t bound(const bool has_base, const rows *r, const ifd_quant_res
     for (int64_t i = 0; i < r->n; i++, places = places_next(places)) {
       const uint8s a = uint8s_load(r->from + i * r->from_rs + k);
       const uint8s all = has_base ? uint8s_above(a, base) : a, below = uint8s_above(base, a);
-      const uint8s above = uint8s_where_more(all, most_sums, uint8s_above(all, most));
+      const uint8s sums = fours ? fours_of(pairs_of(all)) : pairs_of(all);
+      const uint8s above = uint8s_where_more(sums, most_sums, uint8s_above(all, most));
       const lanes some = lanes_of(has_base ? uint8s_max(above, below) : above);
       uint8s_store(r->to + i * r->to_rs + k, uint8s_above(all, above));
       if (!some.n) continue;
-      put_lanes(rests->at + n, some, places);
-      put_lanes(rests->above + n, some, above);
-      if (has_base) put_lanes(rests->below + n, some, below);
-      n += some.n;
+      n = put_rests(has_base, rests, n, some, places, fours ? uint8s_min(above, whole) : above, below);
+      if (!fours) continue;
+      const uint8s beyond = uint8s_above(above, whole);
+      const lanes large = lanes_of(beyond);
+      if (large.n) n = put_rests(has_base, rests, n, large, places, beyond, none);
     }
   }
   return n;
+}
+
+static int64_t bound_rows(const rows *r, const ifd_quant_rests *rests, bool fours, int64_t n, int64_t most) {
+  if (HAS_FOURS && fours)
+    return rests->has_base ? bound(true, true, r, rests, n, most) : bound(false, true, r, rests, n, most);
+  return rests->has_base ? bound(true, false, r, rests, n, most) : bound(false, false, r, rests, n, most);
 }
 
 static bool find_rests(ifd_quant_block *k, const ifd_quant_sizes *z, const ifd_quant_bounding *b) {
@@ -102,14 +132,14 @@ static bool find_rests(ifd_quant_block *k, const ifd_quant_sizes *z, const ifd_q
             .from_rs = k->a_rs,
             .to_rs = z->stride,
             .bases = b->bases,
-            .bounds = ifd_k_quant_bounds_of(p->b, p->n, p->k)};
+            .bounds = ifd_k_quant_bounds_of(p->b, p->n, p->k, b->fours)};
   int64_t *first = rests->first, found = 0;
   for (int64_t i = 0, end; i < k->i1 - k->i0; i = end) {
     end = ifd_min_i64(k->i1 - k->i0, i + IFD_QUANT_KEPT_ROWS);
     const int64_t most = end * p->k / (QUAD * IFD_QUANT_SELDOM) + 16;
     *first++ = found;
     r.n = end - i, r.from = k->a + i * k->a_rs, r.to = b->rows + i * z->stride;
-    found = rests->has_base ? bound(true, &r, rests, found, most) : bound(false, &r, rests, found, most);
+    found = bound_rows(&r, rests, b->fours, found, most);
     if (found > most) return false;
   }
   *first = found;
@@ -119,11 +149,11 @@ static bool find_rests(ifd_quant_block *k, const ifd_quant_sizes *z, const ifd_q
 
 /* Somewhat more than half of the room within bounds is below the mean of some rows: above, sums of pairs
  * leave more. */
-static uint8_t base_of(const ifd_quant_block *k) {
+static uint8_t base_of(const ifd_quant_block *k, bool fours) {
   enum { ROWS = 4 };
   const ifd_k_quant_product *p = k->p;
   const int64_t rows = k->i1 - k->i0,
-                room = ifd_quant_sum_bytes(ifd_k_quant_bounds_of(p->b, p->n, p->k).bytes, p->k);
+                room = ifd_quant_sum_bytes(ifd_k_quant_bounds_of(p->b, p->n, p->k, fours).bytes, p->k);
   int64_t sum = 0;
   for (int64_t i = 0; i < ROWS; i++) sum += ifd_quant_sum_bytes(k->a + rows * i / ROWS * k->a_rs, p->k);
   return (uint8_t)ifd_max_i64(0, ifd_min_i64(INT8_MAX, (sum / ROWS - room * 9 / 16) / p->k));
@@ -133,12 +163,21 @@ static void begin(const ifd_quant_block *k, const ifd_quant_sizes *z, ifd_quant_
   const ifd_k_quant_product *p = k->p;
   const ifd_k_quant_matrix m = {.n = p->n, .k = p->k};
   const int32_t *columns = ifd_k_quant_column_sums(p->b, &m);
-  const uint8_t base = base_of(k);
+  const uint8_t base = base_of(k, b->fours);
   memset(b->bases, 0, (size_t)z->stride);
   memset(b->bases, base, (size_t)p->k);
   for (int64_t j = k->j0; j < ifd_ceil_div(k->j1, 16) * 16; j++)
     b->add[j] = (int32_t)((uint32_t)p->finish.add[j] + (uint32_t)columns[j] * base);
   b->has_begun = true, b->rests.has_base = base != 0;
+}
+
+/* False: too many bytes are beyond. */
+static bool bound_block(ifd_quant_block *k, const ifd_quant_sizes *z, ifd_quant_bounding *b) {
+  if (!b->has_begun) begin(k, z, b);
+  if (!find_rests(k, z, b)) return false;
+  k->way = b->fours ? IFD_QUANT_FOURS : IFD_QUANT_PAIRS;
+  if (b->rests.has_base) k->add = b->add;
+  return true;
 }
 
 static void widen(ifd_quant_block *k, const ifd_quant_sizes *z, uint8_t *to) {
@@ -160,21 +199,24 @@ ifd_quant_bounding IFD_K(ifd_quant_bounding_of)(const ifd_k_quant_product *p, co
                               .at = (int32_t *)(scratch + z->at),
                               .above = (int32_t *)(scratch + z->above),
                               .below = (int32_t *)(scratch + z->below)};
-  const uint8_t *most = ifd_k_quant_bounds_of(p->b, p->n, p->k).bytes;
+  const uint8_t *most = ifd_k_quant_bounds_of(p->b, p->n, p->k, false).bytes;
   b.is_open = ifd_quant_sum_bytes(most, p->k) == UINT8_MAX * p->k;
+  b.fours = HAS_FOURS && (!b.is_open || p->n >= COLUMNS_WORTH);
   return b;
 }
 
 bool IFD_K(ifd_quant_bound)(ifd_quant_block *k, const ifd_quant_sizes *z, ifd_quant_bounding *b) {
   k->way = IFD_QUANT_PAIRS, k->rests = NULL, k->add = k->p->finish.add;
-  if (b->is_open) return true;
   if (b->is_dense) {
     widen(k, z, b->rows);
     return true;
   }
-  if (!b->has_begun) begin(k, z, b);
-  if (b->rests.has_base) k->add = b->add;
-  b->is_dense = !find_rests(k, z, b);
+  if (b->fours) {
+    if (bound_block(k, z, b)) return true;
+    b->fours = b->has_begun = false;
+  }
+  if (b->is_open) return true;
+  b->is_dense = !bound_block(k, z, b);
   return !b->is_dense;
 }
 

@@ -75,6 +75,13 @@ IFD_INLINE i16 mul_pairs(i16 a, i16 b) {
   return (i16){_mm256_madd_epi16(_mm256_maddubs_epi16(a.l, b.l), ones),
                _mm256_madd_epi16(_mm256_maddubs_epi16(a.h, b.h), ones)};
 }
+/* Of the pairs of two quads, whose sums do not, either. */
+IFD_INLINE i16 mul_fours(i16 a, i16 b, i16 c, i16 d) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  const __m256i l = _mm256_add_epi16(_mm256_maddubs_epi16(a.l, b.l), _mm256_maddubs_epi16(c.l, d.l));
+  const __m256i h = _mm256_add_epi16(_mm256_maddubs_epi16(a.h, b.h), _mm256_maddubs_epi16(c.h, d.h));
+  return (i16){_mm256_madd_epi16(l, ones), _mm256_madd_epi16(h, ones)};
+}
 IFD_INLINE i16 mul_pairs_less(i16 a, i16 c, i16 b) {
   const __m256i ones = _mm256_set1_epi16(1);
   const __m256i l = _mm256_sub_epi16(_mm256_maddubs_epi16(a.l, b.l), _mm256_maddubs_epi16(c.l, b.l));

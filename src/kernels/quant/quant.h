@@ -8,8 +8,9 @@
  *
  * Where products of bytes are added by pairs in 16 bits that saturate (vpmaddubsw), A's bytes keep within
  * bounds: behind the sums of columns stands, for each k, the greatest byte whose pair fits whatever the
- * column. What a byte of A has beyond that is added by itself; where too many bytes have some, products are
- * added as 16-bit words. */
+ * column, and then the greatest whose pair fits together with that of the other quad of two. What a byte of A
+ * has beyond that is added by itself. Where few bytes have some, products are added by fours; where too many
+ * have some even of pairs, as 16-bit words. */
 #ifndef IFD_KERNELS_QUANT_QUANT_H
 #define IFD_KERNELS_QUANT_QUANT_H
 
@@ -132,13 +133,13 @@ typedef struct ifd_k_quant_matrix {
 /* Bytes of packed B, sums of columns and bounds included; where these are. */
 size_t ifd_k_quant_packed_len(const ifd_k_quant_matrix *m);
 const int32_t *ifd_k_quant_column_sums(const int8_t *packed, const ifd_k_quant_matrix *m);
-/* A pair of A's bytes keeps within bounds if both are at most `bytes` of their k, or their sum is at most
- * `sums` of the pair. */
+/* A pair of A's bytes, or a four of them, keeps within bounds if all are at most `bytes` of their k, or their
+ * sum is at most `sums` of the pair; a four are two pairs, each in its half of one of two quads. */
 typedef struct ifd_k_quant_bounds {
   const uint8_t *bytes;
   const int16_t *sums;
 } ifd_k_quant_bounds;
-ifd_k_quant_bounds ifd_k_quant_bounds_of(const int8_t *packed, int64_t n, int64_t k);
+ifd_k_quant_bounds ifd_k_quant_bounds_of(const int8_t *packed, int64_t n, int64_t k, bool fours);
 /* Parts that threads may pack at the same time, and those of [begin, end). */
 int64_t ifd_k_quant_parts(const ifd_k_quant_matrix *m);
 void ifd_k_quant_pack_b(int8_t *packed, const ifd_k_quant_matrix *from, int64_t begin, int64_t end);

@@ -7,8 +7,8 @@
 
 enum { IFD_QUANT_TILE = 16 }; /* rows of an AMX tile */
 
-/* Where bytes are not summed by fours: rows whose sums are kept; k of all panels whose are. Of so many quads
- * of A one may have a byte beyond its bounds. */
+/* Where no instruction sums bytes by fours: rows whose sums are kept; k of all panels whose are. Of so many
+ * quads of A one may have a byte beyond its bounds. */
 enum { IFD_QUANT_KEPT_ROWS = 24, IFD_QUANT_KEPT_K = 1024, IFD_QUANT_SELDOM = 8 };
 
 /* Quads of a packed column: whole tiles of 16. */
@@ -36,9 +36,10 @@ static inline size_t ifd_quant_whole(size_t bytes) { return (bytes + 63) / 64 * 
 
 enum { IFD_QUANT_L1 = 3 << 13, IFD_QUANT_L2 = 1 << 18, IFD_QUANT_NEAR = 1 << 19 };
 
-/* One more step of all kept rows may go beyond the most rests that are worth while. */
+/* One more step of all kept rows, with two rests of a quad, may go beyond the most that are worth while. */
 static inline ifd_quant_sizes ifd_quant_bounded_sizes(ifd_quant_sizes z, const ifd_k_quant_product *p) {
-  const size_t most = (size_t)(z.rows * z.stride / (4 * IFD_QUANT_SELDOM) + (IFD_QUANT_KEPT_ROWS + 2) * 16);
+  const int64_t step = (2 * IFD_QUANT_KEPT_ROWS + 2) * 16;
+  const size_t most = (size_t)(z.rows * z.stride / (4 * IFD_QUANT_SELDOM) + step);
   const int64_t firsts = ifd_ceil_div(z.rows, IFD_QUANT_KEPT_ROWS) + 1;
   z.add = z.len;
   z.bases = z.add + ifd_quant_whole(sizeof(int32_t) * (size_t)p->n + 64);

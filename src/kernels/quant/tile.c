@@ -55,6 +55,26 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
         }                                                                                                    \
     }                                                                                                        \
   }
+/* Two quads at a time. */
+#define TILE_TWICE(name, products)                                                                           \
+  IFD_INLINE void name(const int M, const int NV, const ifd_quant_tile *t, const uint8_t *first,             \
+                       i16 sum[][IFD_QUANT_VECTORS]) {                                                       \
+    EACH_VECTOR EACH_ROW sum[i][v] = ADDED_(t, v);                                                           \
+    const int64_t rs = t->a_rs, b_vs = t->b_vs;                                                              \
+    const int8_t *b = t->b;                                                                                  \
+    const uint8_t *a[(IFD_QUANT_MOST_ROWS + 2) / 3];                                                         \
+    UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] = first + i * rs;                                        \
+    for (int64_t k = 0; k < t->quads; k += 2, b += 128) {                                                    \
+      i16 bv[IFD_QUANT_VECTORS], cv[IFD_QUANT_VECTORS];                                                      \
+      EACH_VECTOR bv[v] = i16_load((const void *)(b + v * b_vs));                                            \
+      EACH_VECTOR cv[v] = i16_load((const void *)(b + v * b_vs + 64));                                       \
+      EACH_ROW {                                                                                             \
+        const i16 av = i16_set_quad(ROW_(i)), next = i16_set_quad(ROW_(i) + 4);                              \
+        EACH_VECTOR sum[i][v] = i16_add(sum[i][v], products(av, bv[v], next, cv[v]));                        \
+      }                                                                                                      \
+      UNROLL_ for (int i = 0; i < M; i += 3) a[i / 3] += 8;                                                  \
+    }                                                                                                        \
+  }
 #define ZERO_(t, v)         i16_set1(0)
 #define ADDED_(t, v)        i16_load((t)->add + (v)*16)
 #define LOAD_QUADS_(p, all) i16_load(p)
@@ -85,6 +105,8 @@ IFD_INLINE void store(const int M, const int NV, i16 sum[][IFD_QUANT_VECTORS], c
 #define KERNEL_P(M, NV) KEEPING(by_pairs, M, NV)
 #define ENTRY_W(M, NV)  ENTRY(by_words, M, NV)
 #define KERNEL_W(M, NV) KEEPING(by_words, M, NV)
+#define ENTRY_F(M, NV)  ENTRY(by_fours, M, NV)
+#define KERNEL_F(M, NV) KEEPING(by_fours, M, NV)
 #if defined(IFD_ISA_avx512)
 #define QUADS(X) ROWS_14(X, 1) ROWS_14(X, 2) ROWS_6(X, 4)
 #define PLAIN(X) ROWS_12(X, 1) ROWS_12(X, 2) ROWS_6(X, 4)
@@ -93,7 +115,9 @@ static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {
 #elif defined(IFD_ISA_avx2)
 #define QUADS(X) ROWS_6(X, 1) ROWS_3(X, 2) ROWS_1(X, 4)
 #define PLAIN(X) QUADS(X)
-static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {{0, 6, 3, 0, 1}, {0, 6, 3, 0, 1}, {0, 6, 3, 0, 1}};
+#define FOURS(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
+static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {
+    {0, 6, 3, 0, 1}, {0, 6, 3, 0, 1}, {0, 6, 3, 0, 1}, {0, 4, 2, 0, 1}};
 #else
 #define QUADS(X) ROWS_4(X, 1) ROWS_2(X, 2) ROWS_1(X, 4)
 static const int8_t most_rows[][IFD_QUANT_VECTORS + 1] = {{0, 4, 2, 0, 1}};
@@ -110,6 +134,10 @@ PLAIN(KERNEL_P)
 IFD_INLINE i16 add_words_kept(i16 sum, i16 a, i16 b) { return i16_keep(add_words(sum, a, b)); }
 TILE(by_words, , 2, i16_load_words, add_words_kept, ADDED_)
 PLAIN(KERNEL_W)
+#ifdef FOURS
+TILE_TWICE(by_fours, mul_fours)
+FOURS(KERNEL_F)
+#endif
 #else
 #define KERNEL_Q(M, NV) KEEPING(by_quads, M, NV)
 TILE(by_quads, , 1, LOAD_QUADS_, dot_quads, ADDED_)
@@ -120,7 +148,10 @@ ifd_quant_kernel IFD_K(ifd_quant_find)(ifd_quant_way way, int64_t rows, int64_t 
   static const kernels ways[] = {{QUADS(ENTRY_Q)},
 #ifdef PLAIN
                                  {PLAIN(ENTRY_P)},
-                                 {PLAIN(ENTRY_W)}
+                                 {PLAIN(ENTRY_W)},
+#endif
+#ifdef FOURS
+                                 {FOURS(ENTRY_F)}
 #endif
   };
   return ways[way][vectors][rows];

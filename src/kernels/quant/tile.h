@@ -24,8 +24,14 @@ typedef struct ifd_quant_tile {
 typedef void (*ifd_quant_kernel)(const ifd_quant_tile *t);
 
 /* Products of bytes added by fours in 32 bits; by pairs in 16 bits, which A's bytes must keep within; of
- * 16-bit words, which the bytes of A have become: of each quad the even ones and the odd ones. */
-typedef enum ifd_quant_way { IFD_QUANT_QUADS, IFD_QUANT_PAIRS, IFD_QUANT_WORDS } ifd_quant_way;
+ * 16-bit words, which the bytes of A have become: of each quad the even ones and the odd ones; by pairs of
+ * two quads in 16 bits. */
+typedef enum ifd_quant_way {
+  IFD_QUANT_QUADS,
+  IFD_QUANT_PAIRS,
+  IFD_QUANT_WORDS,
+  IFD_QUANT_FOURS
+} ifd_quant_way;
 
 /* The kernel for a tile of so many rows and panels (1, 2 or 4); rows <= ifd_quant_rows of it. */
 ifd_quant_kernel IFD_K(ifd_quant_find)(ifd_quant_way way, int64_t rows, int64_t vectors);
