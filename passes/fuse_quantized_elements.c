@@ -38,12 +38,17 @@ static int sole_operand(ifd_rewrite *rw, const ifd_node *node) {
   return ifd_rw_rank(rw, node->outputs[0]) == ifd_rw_rank(rw, node->inputs[at]) ? at : -1;
 }
 
-/* t = node(t), the operand at `operand` being t. */
+/* t = node(t), the operand at `operand` being t, and the others single numbers: of rank 0, since theirs may
+ * be more than that of the table. */
 static ifd_status apply(ifd_rewrite *rw, ifd_tensor *t, const ifd_node *node, int operand) {
-  const ifd_tensor *inputs[MOST_INPUTS];
-  ifd_tensor from = *t;
-  for (int i = 0; i < node->n_inputs; i++)
-    inputs[i] = i == operand ? &from : node->inputs[i] ? ifd_rw_constant(rw, node->inputs[i]) : NULL;
+  const ifd_tensor *inputs[MOST_INPUTS] = {NULL};
+  ifd_tensor operands[MOST_INPUTS];
+  for (int i = 0; i < node->n_inputs; i++) {
+    if (!node->inputs[i]) continue;
+    operands[i] = i == operand ? *t : *ifd_rw_constant(rw, node->inputs[i]);
+    if (i != operand) operands[i].shape.rank = 0;
+    inputs[i] = &operands[i];
+  }
   return ifd_rw_evaluate(rw, t, node, inputs);
 }
 

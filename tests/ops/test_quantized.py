@@ -269,6 +269,9 @@ def test_qdq_elements(dtype):
         y = g.node(op, [g.input([(3, 50), (1,), ()][RNG.integers(0, 3)])])
         y = g.node("Mul", [y, g.constant(F32(1.5))]) if RNG.random() < .5 else y
         g.check([g.quantize(y)], {"QLookup"}, FLOATS)
+    for op, constant in [("PRelu", F32([[[.3]]])), ("Min", F32([[1.5]])), ("Pow", F32([[[2]]]))]:
+        g = Qdq(dtype)
+        g.check([g.quantize(g.node(op, [g.input((2, 3, 5, 4)), g.constant(constant)]))], {"QLookup"}, FLOATS)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
