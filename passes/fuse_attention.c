@@ -178,6 +178,7 @@ typedef struct attention {
   ifd_value *mask;
   ifd_masked where; /* whose mask `mask` is, of bool; else NULL */
   double scale;
+  bool zeroes;          /* weights that would be NaN are zero */
   const char *rounding; /* NULL: none */
   int rank;
 } attention;
@@ -284,8 +285,20 @@ static ifd_node *find_rounded(ifd_rewrite *rw, const ifd_node *mix, ifd_value *w
   return find_rounded_scores(&(rounded){rw, a->rounding}, softmax->inputs[0], a);
 }
 
-static ifd_node *find_softmax(ifd_rewrite *rw, ifd_value *v) {
-  ifd_node *softmax = ifd_made_by(v, "Softmax");
+/* The value of which v has zeros for what is NaN; nobody else reads it. NULL: v is nothing such. */
+static ifd_value *number_or_zero(ifd_rewrite *rw, ifd_value *v) {
+  const ifd_node *where = ifd_made_by(v, "Where"),
+                 *nan = where ? ifd_made_by(where->inputs[0], "IsNaN") : NULL;
+  ifd_value *x = nan ? nan->inputs[0] : NULL;
+  bool fits = x && where->inputs[2] == x && ifd_value_n_readers(x) == 2 && ifd_rw_same_shape(rw, x, v);
+  return fits && ifd_rw_is_filled_with(rw, where->inputs[1], 0) ? x : NULL;
+}
+
+/* Where *zeroes, weights of v that would be NaN are zero. */
+static ifd_node *find_softmax(ifd_rewrite *rw, ifd_value *v, bool *zeroes) {
+  ifd_value *all = number_or_zero(rw, v);
+  *zeroes = all != NULL;
+  ifd_node *softmax = all ? ifd_rw_producer(all, "Softmax") : ifd_made_by(v, "Softmax");
   int rank = softmax ? ifd_rw_rank(rw, v) : -1;
   int64_t axis = softmax ? ifd_node_int(softmax, "axis", softmax->opset < 13 ? 1 : -1) : 0;
   return rank > 0 && (axis == -1 || axis == rank - 1) ? softmax : NULL;
@@ -421,6 +434,7 @@ static ifd_status build(ifd_rewrite *rw, ifd_node *root, const attention *a) {
   TRY(set_operand(rw, node, "k_axes", "k_part", &a->k));
   TRY(set_operand(rw, node, "v_axes", "v_part", &a->v));
   TRY(ifd_node_set_float(ifd_rw_error(rw), node, "scale", (float)(a->scale * a->q.scale * a->k.scale)));
+  if (a->zeroes) TRY(ifd_node_set_int(ifd_rw_error(rw), node, "zeroes", 1));
   if (a->rounding) TRY(ifd_node_set_string(ifd_rw_error(rw), node, "rounding", a->rounding));
   y = node->outputs[0];
   if (a->rank > 4) TRY(add_reshape(rw, &y, shape, a->rank));
@@ -431,7 +445,7 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *root) {
   attention a = {0};
   product scores, mix;
   if (ifd_rw_opset(root) < 5 || !product_of(rw, root, &mix)) return IFD_OK;
-  const ifd_node *softmax = find_softmax(rw, mix.a), *made = NULL;
+  const ifd_node *softmax = find_softmax(rw, mix.a, &a.zeroes), *made = NULL;
   if (is_rounded_product(root))
     made = find_rounded(rw, root, mix.a, &a);
   else if (softmax)
@@ -445,6 +459,7 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *root) {
       !same_batch(rw, &scores, &mix) || (a.mask && !mask_fits(rw, &a)))
     return IFD_OK;
   if (a.rounding && a.q.scale * a.k.scale != 1) return IFD_OK;
+  if (a.zeroes && !(a.scale * a.q.scale * a.k.scale > 0)) return IFD_OK;
   ifd_dim size = a.q.dims[a.q.axis[kind_of(ELEMENTS)]];
   if (!ifd_dim_is_number(size) || size < 1) return IFD_OK;
   if (joins) TRY(add_masks(rw, &a.mask, y, &a));

@@ -4,7 +4,8 @@
  * none), and what index an axis not named has (q_part …): a transposition, and a choice of one of several, so
  * need no copy. The result is [batch, heads, rows, elements], without an axis of heads where Q has none, or
  * what y_order says: these axes (0 to 3) in another order, elements last. With attribute `rounding`, of
- * operators of a 16-bit float, each step's result goes through the operator that it names. */
+ * operators of a 16-bit float, each step's result goes through the operator that it names. With `zeroes`,
+ * weights that would be NaN, which those of a query are all or none, are zero. */
 #include "ops/shared/attention_work.h"
 
 #include <string.h>
@@ -165,7 +166,7 @@ static ifd_status layer_of(ifd_error *err, const ifd_node *node, const ifd_shape
   if (o[K].n[ROWS] == 1) l->k.row = 0;
   l->scale = ifd_node_float(node, "scale", 1);
   l->left = l->right = -1;
-  l->is_softmax = true;
+  l->is_softmax = true, l->zeroes = ifd_node_int(node, "zeroes", 0);
   l->rounding = ifd_epilogue_of(node).rounding;
   return result_of(err, node, heads, l, result);
 }

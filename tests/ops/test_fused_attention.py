@@ -113,6 +113,41 @@ def test_mask_by_where(shape, hidden, shows):
     check(n, n.join(n.node("MatMul", [w, v])), {"MatMul": 2, "Attention": 1})
 
 
+def zeroed(n, w, number=0):
+    return n.node("Where", [n.node("IsNaN", [w]), n.number(number, (1,)), w])
+
+
+@pytest.mark.parametrize("keys", [23, 5, 0])
+def test_rows_of_nan_are_zero(keys):
+    """As PyTorch writes out attention: queries that see no key get zeros."""
+    n = net()
+    q, k, v = n.heads(n.product("x")), n.heads(n.product("x"), (0, 2, 3, 1)), n.heads(n.product("x"))
+    mask = np.zeros((23, 23), np.float32)
+    mask[7], mask[16, keys:] = -np.inf, -np.inf
+    n.weights.append(numpy_helper.from_array(mask, "mask"))
+    scores = n.node("Add", [n.node("Mul", [n.node("MatMul", [q, k]), n.number(.3)]), "mask"])
+    y = n.node("MatMul", [zeroed(n, n.softmax(scores)), v])
+    check(n, n.join(y), {"MatMul": 2, "Attention": 1})
+
+
+def test_rows_of_infinite_scores_are_zero():
+    n = net()
+    bias = np.zeros((23, 1), np.float32)
+    bias[3], bias[4] = np.nan, np.inf
+    n.weights.append(numpy_helper.from_array(bias, "bias"))
+    q, k, v = n.heads("x"), n.heads("x", (0, 2, 3, 1)), n.heads("x")
+    w = n.softmax(n.node("Add", [n.node("MatMul", [q, k]), "bias"]))
+    check(n, n.join(n.node("MatMul", [zeroed(n, w), v])), {"MatMul": 1, "Attention": 1})
+
+
+def test_nan_becomes_another_number():
+    n = net()
+    q, k, v = n.heads("x"), n.heads("x", (0, 2, 3, 1)), n.heads("x")
+    w = zeroed(n, n.softmax(n.node("MatMul", [q, k])), .5)
+    check(n, n.join(n.node("MatMul", [w, v])),
+          {"MatMul": 3, "Transpose": 3, "Softmax": 1, "IsNaN": 1, "Where": 1})
+
+
 def test_where_of_a_number_that_shows():
     n = net()
     q, k, v = n.heads("x"), n.heads("x", (0, 2, 3, 1)), n.heads("x")

@@ -238,6 +238,15 @@ static void run_pack(const void *context, const ifd_args *args, int task) {
   pack_head(p, args, task, shared_head(p, args, task));
 }
 
+/* Rows whose weights are NaN become rows of zeros. */
+static void clear_nan(float *weights, int64_t vs, float *factors, const span *s) {
+  for (int64_t i = 0; i < s->n; i++, weights += 16) {
+    if (factors[i] == factors[i]) continue;
+    for (int64_t j = 0; j < s->n_keys; j++) weights[j / 16 * vs + j % 16] = 0;
+    factors[i] = 0;
+  }
+}
+
 /* Scores lie as the mix of values reads them: packed A. Their weights are divided by their sums last. */
 static void run_plain(const params *p, const ifd_args *args, const span *s, ifd_k_product *score,
                       ifd_k_product *mix) {
@@ -248,6 +257,7 @@ static void run_plain(const params *p, const ifd_args *args, const span *s, ifd_
   p->gemm->run_f32(score, 0, s->n, 0, s->n_keys, gemm);
   p->softmax->weights(score->c, 16, (size_t)s->n * 16, l->scale, s->bias, (size_t)s->bias_rs, !l->is_softmax,
                       factors, (size_t)s->n, (size_t)s->n_keys);
+  if (l->zeroes) clear_nan(score->c, score->c_vs, factors, s);
   mix->a_vs = score->c_vs;
   p->gemm->run_f32(mix, 0, s->n, 0, l->v_size, gemm);
   p->softmax->scale_rows(mix->c, (size_t)mix->c_rs, factors, (size_t)s->n, (size_t)l->v_size);
@@ -451,7 +461,7 @@ ifd_status ifd_lower_attention(ifd_lower *x, const ifd_attention_layer *l) {
   TRY(lower_join(x, &p));
   see_scores(&p);
   join_heads(&p);
-  EXPECT(x->err, !l->rounding || p.is_plain, BAD_MODEL, "rounded attention is plain");
+  EXPECT(x->err, !(l->rounding || l->zeroes) || p.is_plain, BAD_MODEL, "rounded attention is plain");
   split(&p, x->isa);
   TRY(lower_pack(x, &p));
   size_t scratch = place(&p);

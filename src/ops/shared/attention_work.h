@@ -21,6 +21,7 @@ typedef struct ifd_attention_layer {
   int64_t batch, q_heads, kv_heads, q_len, kv_len, size, v_size, past; /* kv_len: past included */
   ifd_attention_rows q, k, v, y;                                       /* k, v without the past */
   bool is_softmax;    /* a row of scores that are all -inf is NaN, as Softmax has it, and not zero */
+  bool zeroes;        /* a row of weights that are NaN is zero; of plain layers alone */
   ifd_k_act rounding; /* of each step's result to a 16-bit float, as Softmax has it; of plain layers alone */
   float scale, softcap;
   bool causal;
