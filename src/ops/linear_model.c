@@ -141,6 +141,9 @@ static void finish_samples(const task *t, const ifd_args *args, int64_t first, i
   }
 }
 
+/* The sums of a regressor are its scores where nothing becomes of them. */
+static bool is_plain(const linear *m) { return m->labels.n == 0 && m->post == IFD_POST_NONE; }
+
 static void run_task(const void *params, const ifd_args *args, int number) {
   const task *t = params;
   int64_t first = number * t->grain, end = ifd_min_i64(first + t->grain, t->m.samples.n);
@@ -149,10 +152,11 @@ static void run_task(const void *params, const ifd_args *args, int number) {
   g.c = (float *)((char *)args->scratch + t->sums);
   for (; first < end; first += AT_ONCE) {
     int64_t n = ifd_min_i64(AT_ONCE, end - first);
+    if (is_plain(&t->m)) g.c = (float *)args->out[0] + first * g.n;
     g.m = n;
     g.a = (const float *)args->in[0] + first * g.k;
     t->kernels->run_f32(&g, 0, n, 0, g.n, args->scratch);
-    finish_samples(t, args, first, n);
+    if (!is_plain(&t->m)) finish_samples(t, args, first, n);
   }
 }
 
