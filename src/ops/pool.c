@@ -230,76 +230,49 @@ typedef struct tap_params {
   ifd_window w;
   int64_t in_plane, out_plane;
   float power;
-  bool by_column;
+  const struct ifd_k_pool_table *kernels; /* of MaxPool, as the rest */
+  bool by_column, indices;
 } tap_params;
 
-static ifd_status lower_taps(ifd_lower *x, ifd_kernel run, tap_params p) {
+/* scratch: bytes for each window of a plane */
+static ifd_status lower_taps(ifd_lower *x, ifd_kernel run, tap_params p, size_t scratch) {
   pool of = {0};
   TRY(pool_init(x->err, &of, x->node, &x->in[0]->shape));
   p.w = of.window, p.in_plane = of.in_plane, p.out_plane = of.out_plane;
   x->work->algorithm = "taps";
-  return ifd_lower_launch(x, run, &p, sizeof p, of.planes, 0);
+  return ifd_lower_launch(x, run, &p, sizeof p, of.planes, (size_t)p.out_plane * scratch);
 }
 
-/* The greatest element that the tap gives so far, and where it is; NaN is greatest of all. */
-#define MAX_INDICES(t)                                                                                       \
-  static void take_greater_##t(const ifd_window_rows *r, const t *in, int64_t first, t *y, int64_t *index) { \
-    y += r->window, index += r->window;                                                                      \
-    for (int64_t i = 0; i < r->n; i++) {                                                                     \
-      int64_t at = r->image + i * r->step;                                                                   \
-      bool greater = (in[at] > y[i]) | (in[at] != in[at]) | (index[i] < 0);                                  \
-      y[i] = greater ? in[at] : y[i];                                                                        \
-      index[i] = greater ? first + at : index[i];                                                            \
-    }                                                                                                        \
-  }                                                                                                          \
-  static void run_max_indices_##t(const void *params, const ifd_args *args, int plane) {                     \
+/* Greatest elements and where they are in the plane, tap by tap. A window without taps has the first
+ * element's index; columns count where the node says so. The result of indices may be wanted or not. */
+#define RUN_GREATEST(t, index_t, greater)                                                                    \
+  static void run_greatest_##t(const void *params, const ifd_args *args, int plane) {                        \
     const tap_params *p = params;                                                                            \
-    int64_t first = plane * p->in_plane;                                                                     \
-    const t *in = (const t *)args->in[0] + first;                                                            \
+    const t *in = (const t *)args->in[0] + plane * p->in_plane;                                              \
     t *y = (t *)args->out[0] + plane * p->out_plane;                                                         \
-    int64_t *index = (int64_t *)args->out[1] + plane * p->out_plane;                                         \
-    for (int64_t i = 0; i < p->out_plane; i++) y[i] = -INFINITY, index[i] = -1;                              \
+    index_t *at = args->scratch;                                                                             \
+    for (int64_t i = 0; i < p->out_plane; i++) y[i] = -INFINITY, at[i] = -1;                                 \
     ifd_box taps = ifd_box_of(p->w.n, p->w.kernel);                                                          \
     ifd_window_rows r;                                                                                       \
     for (bool more = ifd_box_start(&taps); more; more = ifd_box_next(&taps))                                 \
       for (bool row = ifd_window_rows_start(&r, &p->w, taps.at); row; row = ifd_window_rows_next(&r))        \
-        take_greater_##t(&r, in, first, y, index);                                                           \
-    settle_indices(p, first, index);                                                                         \
+        p->kernels->greater(in + r.image, r.step, r.n, (index_t)r.image, y + r.window, at + r.window);       \
+    int64_t *index = p->indices ? (int64_t *)args->out[1] + plane * p->out_plane : NULL;                     \
+    for (int64_t i = 0; i < p->out_plane && index; i++) {                                                    \
+      const int64_t k = at[i] < 0 ? 0 : at[i];                                                               \
+      index[i] = plane * p->in_plane + (p->by_column ? column_major(&p->w, k) : k);                          \
+    }                                                                                                        \
   }
-
-/* A window without taps has the first element's; columns count where the node says so. */
-static void settle_indices(const tap_params *p, int64_t first, int64_t *index) {
-  for (int64_t i = 0; i < p->out_plane; i++) {
-    int64_t at = index[i] < 0 ? 0 : index[i] - first;
-    index[i] = first + (p->by_column ? column_major(&p->w, at) : at);
-  }
-}
-MAX_INDICES(float)
-MAX_INDICES(double)
-
-/* Of doubles, which kernels/pool does not read. */
-static void run_max_double(const void *params, const ifd_args *args, int plane) {
-  const tap_params *p = params;
-  const double *in = (const double *)args->in[0] + plane * p->in_plane;
-  double *y = (double *)args->out[0] + plane * p->out_plane;
-  for (int64_t i = 0; i < p->out_plane; i++) y[i] = -INFINITY;
-  ifd_box taps = ifd_box_of(p->w.n, p->w.kernel);
-  ifd_window_rows r;
-  for (bool more = ifd_box_start(&taps); more; more = ifd_box_next(&taps))
-    for (bool row = ifd_window_rows_start(&r, &p->w, taps.at); row; row = ifd_window_rows_next(&r))
-      for (int64_t i = 0; i < r.n; i++) {
-        double v = in[r.image + i * r.step], *greatest = y + r.window + i;
-        *greatest = (v > *greatest) | (v != v) ? v : *greatest;
-      }
-}
+RUN_GREATEST(float, int32_t, greater_f32)
+RUN_GREATEST(double, int64_t, greater_f64)
 
 static ifd_status lower_max_pool(ifd_lower *x) {
-  tap_params p = {.by_column = ifd_node_int(x->node, "storage_order", 0) == 1};
-  bool indices = ifd_node_has_output(x->node, 1) && x->out[1];
-  if (ifd_lower_all(x, 1, IFD_DOUBLE))
-    return lower_taps(x, indices ? run_max_indices_double : run_max_double, p);
-  if (!ifd_lower_all_float(x, 1)) return IFD_OK;
-  return indices ? lower_taps(x, run_max_indices_float, p) : lower_pool(x, false);
+  const tap_params p = {.kernels = ifd_k_pool(x->isa),
+                        .by_column = ifd_node_int(x->node, "storage_order", 0) == 1,
+                        .indices = ifd_node_has_output(x->node, 1) && x->out[1]};
+  if (ifd_lower_all(x, 1, IFD_DOUBLE)) return lower_taps(x, run_greatest_double, p, sizeof(int64_t));
+  if (!ifd_lower_all_float(x, 1) || ifd_tensor_count(x->in[0]) > INT32_MAX) return IFD_OK;
+  return p.indices ? lower_taps(x, run_greatest_float, p, sizeof(int32_t)) : lower_pool(x, false);
 }
 
 static void add_powers(const ifd_window_rows *r, const float *in, float power, float *y) {
@@ -332,7 +305,7 @@ static void run_lp(const void *params, const ifd_args *args, int plane) {
 
 static ifd_status lower_lp(ifd_lower *x, double power) {
   if (!ifd_lower_all_float(x, 1)) return IFD_OK;
-  return lower_taps(x, run_lp, (tap_params){.power = (float)power});
+  return lower_taps(x, run_lp, (tap_params){.power = (float)power}, 0);
 }
 static ifd_status lower_lp_pool_1(ifd_lower *x) { return lower_lp(x, power_1(x->node)); }
 static ifd_status lower_lp_pool_2(ifd_lower *x) { return lower_lp(x, power_2(x->node)); }

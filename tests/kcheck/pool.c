@@ -115,7 +115,37 @@ static void wide(void **unused) {
   }
 }
 
+/* Taps of rows of windows, with indices. */
+#define CHECK_GREATER(t, index_t, take_greater)                                                              \
+  static void greater_##t(void **unused) {                                                                   \
+    enum { N = 75, MOST = 3 };                                                                               \
+    uint64_t state = 3;                                                                                      \
+    (void)unused;                                                                                            \
+    for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++)                                             \
+      for (int n = 0; n < N; n++) {                                                                          \
+        static const t odd[] = {NAN, -INFINITY, INFINITY, 0};                                                \
+        const int step = 1 + n % MOST;                                                                       \
+        t x[N * MOST], best[N], want[N];                                                                     \
+        index_t index[N], at[N];                                                                             \
+        for (int i = 0; i < N; i++) best[i] = want[i] = -INFINITY, index[i] = at[i] = -1;                    \
+        for (int tap = 0; tap < 4; tap++) {                                                                  \
+          for (int i = 0; i < N * MOST; i++)                                                                 \
+            x[i] = rand_u32(&state) % 8 ? (t)rand_in(&state, -9, 9) : odd[rand_u32(&state) % 4];             \
+          ifd_k_pool(isa)->take_greater(x, step, n, 1000 * tap, best, index);                                \
+          for (int i = 0; i < n; i++) {                                                                      \
+            const t a = x[i * step];                                                                         \
+            if (a > want[i] || isnan(a) || at[i] < 0) want[i] = a, at[i] = 1000 * tap + i * step;            \
+          }                                                                                                  \
+        }                                                                                                    \
+        assert_memory_equal(best, want, sizeof best);                                                        \
+        assert_memory_equal(index, at, sizeof index);                                                        \
+      }                                                                                                      \
+  }
+CHECK_GREATER(float, int32_t, greater_f32)
+CHECK_GREATER(double, int64_t, greater_f64)
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(random_windows), cmocka_unit_test(wide)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(random_windows), cmocka_unit_test(wide),
+                                     cmocka_unit_test(greater_float), cmocka_unit_test(greater_double)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

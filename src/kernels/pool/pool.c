@@ -1,4 +1,4 @@
-#include "kernels/pool/pool.h"
+#include "kernels/pool/greater.h"
 #include "kernels/fold.h"
 
 /* ROOM floats hold the columns of some windows; SLACK more may be read, or written before what follows them.
@@ -215,4 +215,5 @@ static void rows(const ifd_k_pool_shape *p, int lanes, const float *x, float *y,
     reduce_rows(p, 16, x, y, from, to, false);
 }
 
-const struct ifd_k_pool_table IFD_K(ifd_k_pool) = {.rows = rows};
+const struct ifd_k_pool_table IFD_K(ifd_k_pool) = {
+    .rows = rows, .greater_f32 = IFD_K(ifd_pool_greater_f32), .greater_f64 = IFD_K(ifd_pool_greater_f64)};

@@ -26,6 +26,10 @@ struct ifd_k_pool_table {
   /* Rows [first, last) of the z * y rows of windows, of one plane (lanes 1) or one block (lanes 16): x and y
    * are its first elements. x and y do not overlap. */
   void (*rows)(const ifd_k_pool_shape *p, int lanes, const float *x, float *y, size_t first, size_t last);
+  /* A tap of n windows: best[i] becomes x[i * step] and index[i] at + i * step where that is greater or NaN,
+   * or index[i] is negative. */
+  void (*greater_f32)(const float *x, int64_t step, int64_t n, int32_t at, float *best, int32_t *index);
+  void (*greater_f64)(const double *x, int64_t step, int64_t n, int64_t at, double *best, int64_t *index);
 };
 
 #endif
