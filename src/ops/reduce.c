@@ -321,7 +321,7 @@ static ifd_status lower_stages(ifd_lower *x, ifd_reduce op, const axes *a) {
     }
     s.kernels = kernels;
     s.op = !last && op == IFD_REDUCE_LogSum ? IFD_REDUCE_Sum : op;
-    s.plain = in->dtype == IFD_FLOAT ? NULL : kernels->plain(op, in->dtype, s.inner > 1);
+    s.plain = in->dtype == IFD_FLOAT ? NULL : kernels->plain(s.op, in->dtype, s.inner > 1);
     s.size = ifd_dtype_size(in->dtype);
     s.from = from;
     s.to = last ? -1 : (int64_t)x->work->shared;

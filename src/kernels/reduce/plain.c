@@ -125,6 +125,7 @@ REDUCE_DOUBLE(product, 1, y *a, y *a, y)
 REDUCE_DOUBLE(squares, 0, y + a * a, y + a, y)
 REDUCE_DOUBLE(l1, 0, y + fabs(a), y + a, y)
 REDUCE_DOUBLE(l2, 0, y + a * a, y + a, sqrt(y))
+REDUCE_DOUBLE(log_sum, 0, y + a, y + a, log(y))
 
 /* Which element wins over all does not depend on their order, but of equal zeros and among NaNs: the order is
  * that of two chains of vectors, then of the lanes. */
@@ -152,6 +153,34 @@ REDUCE_DOUBLE(l2, 0, y + a * a, y + a, sqrt(y))
 EXTREME_DOUBLE(max, -INFINITY, max, GREATER)
 EXTREME_DOUBLE(min, INFINITY, min, LESS)
 
+/* The logarithm of the sum of exponentials, the greatest taken out of them: it is the result where it is
+ * infinite or NaN. A row in eight chains, a column in one. */
+static double log_sum_exp_row(const double *x, size_t n) {
+  const double max = max_row(x, n);
+  double chain[CHAINS] = {0};
+  if (!isfinite(max)) return max;
+  for (size_t i = 0; i < n; i++) chain[i % CHAINS] += exp(x[i] - max);
+  return max + log(sum_row(chain, CHAINS));
+}
+static void log_sum_exp_rows_double(const void *from, size_t stride, size_t n, size_t n_rows, void *to) {
+  double *out = to;
+  for (size_t r = 0; r < n_rows; r++) out[r] = log_sum_exp_row((const double *)from + r * stride, n);
+}
+static void log_sum_exp_columns_double(const void *from, size_t stride, size_t n, size_t columns, void *to) {
+  enum { TILE = 256 };
+  double sum[TILE], *out = to;
+  max_columns_double(from, stride, n, columns, to);
+  for (size_t at = 0; at < columns; at += TILE) {
+    const size_t width = columns - at < TILE ? columns - at : TILE;
+    for (size_t j = 0; j < width; j++) sum[j] = 0;
+    for (size_t i = 0; i < n; i++)
+      for (size_t j = 0; j < width; j++)
+        sum[j] += exp(((const double *)from)[i * stride + at + j] - out[at + j]);
+    for (size_t j = 0; j < width; j++)
+      if (isfinite(out[at + j])) out[at + j] += log(sum[j]);
+  }
+}
+
 double IFD_K(ifd_reduce_extreme)(bool least, const double *x, size_t n) {
   return least ? min_row(x, n) : max_row(x, n);
 }
@@ -165,7 +194,8 @@ ifd_reduce_plain *IFD_K(ifd_reduce_plain_of)(ifd_reduce op, ifd_dtype t, bool co
   static ifd_reduce_plain *const table[IFD_N_DTYPES][IFD_N_REDUCE][2] = {
       [IFD_INT64] = {ENTRIES(int64_t)},
       [IFD_INT32] = {ENTRIES(int32_t)},
-      [IFD_DOUBLE] = {ENTRIES(double), ENTRY(L2, l2, double)},
+      [IFD_DOUBLE] = {ENTRIES(double), ENTRY(L2, l2, double), ENTRY(LogSum, log_sum, double),
+                      ENTRY(LogSumExp, log_sum_exp, double)},
       [IFD_INT8] = {EXTREMES_OF(int8_t)},
       [IFD_UINT8] = {EXTREMES_OF(uint8_t)},
       [IFD_BOOL] = {EXTREMES_OF(uint8_t)},

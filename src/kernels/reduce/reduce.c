@@ -12,12 +12,18 @@ IFD_INLINE v16 step_abs(v16 sum, v16 x, v16 c) { return (void)c, v16_add(sum, v1
 /* exp(x - c), 0 where both are -Inf */
 IFD_INLINE v16 step_exp(v16 sum, v16 x, v16 c) { return v16_add(sum, v16_exp(v16_sub(x, c))); }
 
-IFD_INLINE float one_lane(v16 (*f)(v16), float x) {
-  float y;
-  v16_store_n(&y, f(v16_set1(x)), 1);
-  return y;
+/* What becomes of the m folds of n elements. */
+static void finish(ifd_reduce op, size_t n, float *y, size_t m) {
+  if (op != IFD_REDUCE_Mean && op != IFD_REDUCE_L2 && op != IFD_REDUCE_LogSum) return;
+  for (size_t j = 0; j < m; j += 16) {
+    const int rest = m - j < 16 ? (int)(m - j) : 16;
+    const v16 v = v16_load_n(y + j, rest);
+    const v16 end = op == IFD_REDUCE_Mean ? v16_div(v, v16_set1((float)n))
+                    : op == IFD_REDUCE_L2 ? v16_sqrt(v)
+                                          : v16_log(v);
+    v16_store_n(y + j, end, rest);
+  }
 }
-IFD_INLINE float log_of(float x) { return one_lane(v16_log, x); }
 
 /* ---- rows ---- */
 
@@ -28,16 +34,15 @@ static float abs_row(const float *x, size_t n) {
   return v16_sum(v16_fold(x, n, v16_zero(), step_abs, v16_zero(), v16_add));
 }
 static float sum_row(const float *x, size_t n) { return ifd_row_sum(x, n); }
-static float mean_row(const float *x, size_t n) { return ifd_row_sum(x, n) / (float)n; }
 static float max_row(const float *x, size_t n) { return ifd_row_max(x, n); }
 static float min_row(const float *x, size_t n) { return ifd_row_min(x, n); }
 static float square_row(const float *x, size_t n) { return ifd_row_squares(x, n); }
-static float norm_row(const float *x, size_t n) { return sqrtf(ifd_row_squares(x, n)); }
-static float log_sum_row(const float *x, size_t n) { return log_of(ifd_row_sum(x, n)); }
 static float log_sum_exp_row(const float *x, size_t n) {
   float max = ifd_row_max(x, n);
   if (!isfinite(max)) return max;
-  return max + log_of(v16_sum(v16_fold(x, n, v16_zero(), step_exp, v16_set1(max), v16_add)));
+  float sum = v16_sum(v16_fold(x, n, v16_zero(), step_exp, v16_set1(max), v16_add));
+  finish(IFD_REDUCE_LogSum, n, &sum, 1);
+  return max + sum;
 }
 
 /* One row in each lane: element k in vector k. What the tree joins with the start stays as it is. */
@@ -48,53 +53,36 @@ IFD_INLINE v16 fold_turned(v16 t[16], size_t n, float start, ifd_fold_step *step
   return n ? t[0] : v16_set1(start);
 }
 
+#define TURNED(name, start, step, join)                                                                      \
+  static v16 name##_turned(v16 *t, size_t n) { return fold_turned(t, n, start, step, join); }
+TURNED(sum, 0, v16_step_sum, v16_add)
+TURNED(max, -INFINITY, v16_step_greater, v16_greater)
+TURNED(min, INFINITY, v16_step_smaller, v16_smaller)
+TURNED(product, 1, step_product, v16_mul)
+TURNED(square, 0, v16_step_square, v16_add)
+TURNED(abs, 0, step_abs, v16_add)
+static v16 log_sum_exp_turned(v16 *t, size_t n) {
+  v16 max = v16_set1(-INFINITY);
+  for (size_t k = 0; k < n; k++) max = v16_greater(max, t[k]);
+  for (size_t k = 0; k < n; k++) t[k] = v16_exp(v16_sub(t[k], max));
+  const v16 log = v16_log(sum_turned(t, n));
+  return v16_select(v16_lt(v16_abs(max), v16_set1(INFINITY)), v16_add(max, log), max);
+}
+
 /* Rows of at most sixteen elements, sixteen rows at a time. */
-IFD_INLINE void fold_short_rows(const float *x, size_t row_stride, size_t n_rows, size_t n, float start,
-                                ifd_fold_step *step, ifd_fold_join *join, float *y) {
+static void short_rows(v16 (*turned)(v16 *t, size_t n), const float *x, size_t row_stride, size_t n_rows,
+                       size_t n, float *y) {
   v16 t[16];
   size_t r = 0;
   for (; r + 16 <= n_rows; r += 16) {
     v16_load_turned(t, x + r * row_stride, (int64_t)row_stride, (int)n, n && r + 32 <= n_rows);
-    v16_store(y + r, fold_turned(t, n, start, step, join));
+    v16_store(y + r, turned(t, n));
   }
   if (r == n_rows) return;
   for (size_t k = 0; k < 16; k++)
     t[k] = r + k < n_rows ? v16_load_n(x + (r + k) * row_stride, (int)n) : v16_zero();
   v16_transpose(t);
-  v16_store_n(y + r, fold_turned(t, n, start, step, join), (int)(n_rows - r));
-}
-
-/* Whether such rows are reduced so. */
-static bool reduce_short_rows(ifd_reduce op, const float *x, size_t row_stride, size_t rows, size_t n,
-                              float *y) {
-  switch (op) {
-  case IFD_REDUCE_Sum:
-  case IFD_REDUCE_Mean: fold_short_rows(x, row_stride, rows, n, 0, v16_step_sum, v16_add, y); break;
-  case IFD_REDUCE_Max:
-    fold_short_rows(x, row_stride, rows, n, -INFINITY, v16_step_greater, v16_greater, y);
-    break;
-  case IFD_REDUCE_Min:
-    fold_short_rows(x, row_stride, rows, n, INFINITY, v16_step_smaller, v16_smaller, y);
-    break;
-  case IFD_REDUCE_SumSquare:
-  case IFD_REDUCE_L2: fold_short_rows(x, row_stride, rows, n, 0, v16_step_square, v16_add, y); break;
-  default: return false;
-  }
-  for (size_t r = 0; r < rows && op == IFD_REDUCE_Mean; r++) y[r] /= (float)n;
-  for (size_t r = 0; r < rows && op == IFD_REDUCE_L2; r++) y[r] = sqrtf(y[r]);
-  return true;
-}
-
-static void rows(ifd_reduce op, const float *x, size_t row_stride, size_t n_rows, size_t n, float *y) {
-  static float (*const functions[IFD_N_REDUCE])(const float *x, size_t n) = {
-      [IFD_REDUCE_Sum] = sum_row,        [IFD_REDUCE_Mean] = mean_row,
-      [IFD_REDUCE_Max] = max_row,        [IFD_REDUCE_Min] = min_row,
-      [IFD_REDUCE_Prod] = product_row,   [IFD_REDUCE_SumSquare] = square_row,
-      [IFD_REDUCE_L1] = abs_row,         [IFD_REDUCE_L2] = norm_row,
-      [IFD_REDUCE_LogSum] = log_sum_row, [IFD_REDUCE_LogSumExp] = log_sum_exp_row,
-  };
-  if (n <= 16 && reduce_short_rows(op, x, row_stride, n_rows, n, y)) return;
-  for (size_t r = 0; r < n_rows; r++) y[r] = functions[op](x + r * row_stride, n);
+  v16_store_n(y + r, turned(t, n), (int)(n_rows - r));
 }
 
 /* ---- columns ---- */
@@ -169,19 +157,8 @@ IFD_INLINE void fold_columns(const float *x, size_t stride, size_t n, size_t wid
   }
 }
 
-IFD_INLINE void map_columns(float *y, size_t width, v16 (*f)(v16)) {
-  for (size_t j = 0; j < width; j += 16) {
-    const int rest = width - j < 16 ? (int)(width - j) : 16;
-    v16_store_n(y + j, f(v16_load_n(y + j, rest)), rest);
-  }
-}
-
 static void sum_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
   fold_columns(x, stride, n, width, NULL, 0, v16_step_sum, v16_step_sum, y);
-}
-static void mean_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
-  sum_columns(x, stride, n, width, y);
-  for (size_t j = 0; j < width; j++) y[j] /= (float)n;
 }
 static void max_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
   fold_columns(x, stride, n, width, NULL, -INFINITY, v16_step_greater, v16_step_greater, y);
@@ -198,33 +175,44 @@ static void square_columns(const float *x, size_t stride, size_t n, size_t width
 static void abs_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
   fold_columns(x, stride, n, width, NULL, 0, step_abs, v16_step_sum, y);
 }
-static void norm_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
-  square_columns(x, stride, n, width, y);
-  map_columns(y, width, v16_sqrt);
-}
-static void log_sum_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
-  sum_columns(x, stride, n, width, y);
-  map_columns(y, width, v16_log);
-}
 static void log_sum_exp_columns(const float *x, size_t stride, size_t n, size_t width, float *y) {
   _Alignas(64) float max[WIDTH];
   max_columns(x, stride, n, width, max);
   fold_columns(x, stride, n, width, max, 0, step_exp, v16_step_sum, y);
-  map_columns(y, width, v16_log);
+  finish(IFD_REDUCE_LogSum, n, y, width);
   for (size_t j = 0; j < width; j++) y[j] = isfinite(max[j]) ? max[j] + y[j] : max[j];
 }
 
+/* ---- operators ---- */
+
+typedef struct fold {
+  float (*row)(const float *x, size_t n);
+  v16 (*turned)(v16 *t, size_t n); /* of rows of at most 16 */
+  void (*columns)(const float *x, size_t stride, size_t n, size_t width, float *y);
+} fold;
+static const fold folds[IFD_N_REDUCE] = {
+#define FOLD(name)                                                                                           \
+  { name##_row, name##_turned, name##_columns }
+    [IFD_REDUCE_Sum] = FOLD(sum),      [IFD_REDUCE_Mean] = FOLD(sum),
+    [IFD_REDUCE_Max] = FOLD(max),      [IFD_REDUCE_Min] = FOLD(min),
+    [IFD_REDUCE_Prod] = FOLD(product), [IFD_REDUCE_SumSquare] = FOLD(square),
+    [IFD_REDUCE_L1] = FOLD(abs),       [IFD_REDUCE_L2] = FOLD(square),
+    [IFD_REDUCE_LogSum] = FOLD(sum),   [IFD_REDUCE_LogSumExp] = FOLD(log_sum_exp),
+#undef FOLD
+};
+
+static void rows(ifd_reduce op, const float *x, size_t row_stride, size_t n_rows, size_t n, float *y) {
+  if (n <= 16)
+    short_rows(folds[op].turned, x, row_stride, n_rows, n, y);
+  else
+    for (size_t r = 0; r < n_rows; r++) y[r] = folds[op].row(x + r * row_stride, n);
+  finish(op, n, y, n_rows);
+}
+
 static void columns(ifd_reduce op, const float *x, size_t stride, size_t n, size_t n_columns, float *y) {
-  static void (*const functions[IFD_N_REDUCE])(const float *x, size_t stride, size_t n, size_t width,
-                                               float *y) = {
-      [IFD_REDUCE_Sum] = sum_columns,        [IFD_REDUCE_Mean] = mean_columns,
-      [IFD_REDUCE_Max] = max_columns,        [IFD_REDUCE_Min] = min_columns,
-      [IFD_REDUCE_Prod] = product_columns,   [IFD_REDUCE_SumSquare] = square_columns,
-      [IFD_REDUCE_L1] = abs_columns,         [IFD_REDUCE_L2] = norm_columns,
-      [IFD_REDUCE_LogSum] = log_sum_columns, [IFD_REDUCE_LogSumExp] = log_sum_exp_columns,
-  };
   for (size_t j = 0; j < n_columns; j += WIDTH)
-    functions[op](x + j, stride, n, n_columns - j < WIDTH ? n_columns - j : WIDTH, y + j);
+    folds[op].columns(x + j, stride, n, n_columns - j < WIDTH ? n_columns - j : WIDTH, y + j);
+  finish(op, n, y, n_columns);
 }
 
 const struct ifd_k_reduce_table IFD_K(ifd_k_reduce) = {.rows = rows,

@@ -46,8 +46,8 @@ struct ifd_k_reduce_table {
   void (*rows)(ifd_reduce op, const float *x, size_t row_stride, size_t rows, size_t n, float *y);
   /* y[j] = reduction over i < n of x[i * stride + j], j < columns */
   void (*columns)(ifd_reduce op, const float *x, size_t stride, size_t n, size_t columns, float *y);
-  /* INT64, INT32, DOUBLE: Sum, Mean, Max, Min, Prod, SumSquare, L1, of DOUBLE also L2; INT8, UINT8, BOOL:
-   * Max, Min; else NULL */
+  /* INT64, INT32, DOUBLE: Sum, Mean, Max, Min, Prod, SumSquare, L1, of DOUBLE also L2, LogSum, LogSumExp;
+   * INT8, UINT8, BOOL: Max, Min; else NULL */
   ifd_reduce_plain *(*plain)(ifd_reduce op, ifd_dtype t, bool columns);
   /* Of FLOAT, DOUBLE and integers; else NULL */
   ifd_reduce_arg *(*arg)(ifd_dtype t, bool columns);
