@@ -102,6 +102,7 @@ typedef struct conv_params {
   ifd_k_quant_product p; /* sizes */
   ifd_k_quant_grid grid;
   int64_t rows, step; /* depthwise: lines, lines of a task */
+  int64_t joined;     /* groups that are one of the shape's */
   bool quads, direct, by_lines;
   ifd_k_quant_lines lines;
   ifd_k_quant_winograd winograd;
@@ -185,19 +186,35 @@ static ifd_status lower_depthwise(ifd_lower *x, conv_params *s, const ifd_quant_
 }
 
 /* Of all groups. */
-static ifd_quant_weights weights_of(const ifd_k_conv_shape *c) {
+static ifd_quant_weights weights_of(const conv_params *s) {
+  const ifd_k_conv_shape *c = &s->shape;
   const int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2], cg = c->c / c->groups,
                 n = c->m / c->groups;
   return (ifd_quant_weights){
       .matrix = {.n = n, .k = taps * cg, .inner = cg, .inner_rs = taps, .outer_rs = 1, .b_cs = cg * taps},
       .count = c->groups,
-      .stride = n * cg * taps,
+      .stride = n * cg / s->joined * taps,
+      .joined = s->joined,
       .own_columns = true};
+}
+
+/* How many groups are one product with zeros between them: as many as fill the columns that one is computed
+ * in anyway. */
+enum { LANES = 16 };
+static int64_t joined_groups(const ifd_lower *x, const ifd_k_conv_shape *c) {
+  const int64_t weights = c->kernel[0] * c->kernel[1] * c->kernel[2] * (c->c / c->groups),
+                columns = c->m / c->groups;
+  int64_t n = LANES / columns;
+  if (!x->constant[W] || !ifd_k_quant_has_pairs(x->isa, ifd_cpu_dot(x->isa)) ||
+      ifd_quant_has_zero(x, &ifd_quant_in_order))
+    return 1;
+  while (n > 1 && (c->groups % n || n * n * columns * weights > IFD_QUANT_JOINED)) n--;
+  return ifd_max_i64(n, 1);
 }
 
 static ifd_status lower_winograd(ifd_lower *x, conv_params *s, const ifd_quant_roles *roles) {
   const ifd_k_conv_shape *c = &s->shape;
-  ifd_quant_weights w = weights_of(c);
+  ifd_quant_weights w = weights_of(s);
   memcpy(w.matrix.outputs, s->winograd.outputs, sizeof w.matrix.outputs);
   TRY(ifd_quant_prepare(x, &s->call, roles, &w));
   s->p = (ifd_k_quant_product){.n = w.matrix.n, .c_rs = c->m};
@@ -218,7 +235,7 @@ static bool is_pointwise(const ifd_k_conv_shape *s) {
 static ifd_status lower_product(ifd_lower *x, conv_params *s, const ifd_quant_roles *roles, int64_t batch) {
   const ifd_k_conv_shape *c = &s->shape;
   int64_t cg = c->c / c->groups;
-  ifd_quant_weights w = weights_of(c);
+  ifd_quant_weights w = weights_of(s);
   w.matrix.is_bounded = ifd_k_quant_has_pairs(x->isa, ifd_cpu_dot(x->isa));
   s->direct = is_pointwise(c) && x->in[roles->x]->dtype == IFD_UINT8 && cg % 4 == 0;
   s->by_lines = !s->direct && ifd_k_quant_lines_init(&s->lines, c, batch, ifd_cpu_dot(x->isa),
@@ -277,6 +294,7 @@ static ifd_status lower_conv(ifd_lower *x) {
   clip_of(x->node, "sum_clip", &s.call.sum_lo, &s.call.sum_hi);
   bool depthwise = groups == c && groups == m && groups > 1 && !ifd_node_has_input(x->node, OTHER);
   if (depthwise) return lower_depthwise(x, &s, &ifd_quant_in_order, plain.dim[0]);
+  s.joined = joined_groups(x, &s.shape), s.shape.groups /= s.joined;
   if (x->constant[W] && !ifd_quant_has_zero(x, &ifd_quant_in_order) &&
       ifd_k_quant_winograd_init(&s.winograd, &s.shape, plain.dim[0], ifd_cpu_dot(x->isa)))
     return lower_winograd(x, &s, &ifd_quant_in_order);

@@ -92,15 +92,17 @@ def conv_sums(x, w, zx, zw, stride, pads, dilation, group):
 
 def random_conv():
     rank = int(RNG.choice([1, 2, 2, 2, 3]))
-    kind = RNG.choice(["full", "groups", "depthwise", "pointwise", "first"])
+    kind = RNG.choice(["full", "groups", "small groups", "depthwise", "pointwise", "first"])
     group = 1 if kind in ("full", "pointwise", "first") else int(RNG.integers(2, 5)) if kind == "groups" else int(RNG.integers(2, 40))
-    c_group = 1 if kind == "depthwise" else 3 if kind == "first" else int(RNG.integers(1, 24))
-    m = group * (1 if kind == "depthwise" else int(RNG.integers(1, 24)))
+    c_group = 1 if kind == "depthwise" else 3 if kind == "first" else int(RNG.integers(1, 9 if kind == "small groups" else 24))
+    m = group * (1 if kind == "depthwise" else int(RNG.integers(1, 9 if kind == "small groups" else 24)))
     pointwise = kind == "pointwise"
     kernel = [1 if pointwise else int(v) for v in RNG.integers(1, 5, rank)]
     dilation = [1 if pointwise else int(v) for v in RNG.integers(1, 3, rank)]
     pads = [0 if pointwise else int(v) for v in RNG.integers(0, 3, 2 * rank)]
     stride = [1 if pointwise and RNG.random() < .7 else int(v) for v in RNG.integers(1, 3, rank)]
+    if kind == "small groups" and RNG.random() < .5:
+        kernel, dilation, stride = [3] * rank, [1] * rank, [1] * rank
     image = [(k - 1) * d + 1 + int(RNG.integers(0, 12)) for k, d in zip(kernel, dilation)]
     return (int(RNG.integers(1, 3)), group * c_group, *image), (m, c_group, *kernel), dict(strides=stride, pads=pads, dilations=dilation, group=group)
 

@@ -165,15 +165,25 @@ static void run_prepare(const void *params, const ifd_args *args, int task) {
 
 static size_t packed_step(const ifd_k_quant_matrix *m) { return (ifd_k_quant_packed_len(m) + 63) / 64 * 64; }
 
+/* The groups of a matrix side by side, zeros between them: of each column all channels, of these all taps. */
+static const uint8_t *join(const ifd_quant_weights *w, const uint8_t *from, uint8_t *to) {
+  const int64_t n = w->matrix.n, k = w->matrix.k, own = k / w->joined;
+  if (w->joined <= 1) return from;
+  memset(to, w->matrix.is_unsigned ? 128 : 0, (size_t)(n * k));
+  for (int64_t j = 0; j < n; j++) memcpy(to + j * k + j * w->joined / n * own, from + j * own, (size_t)own);
+  return to;
+}
+
 /* A share is parts of matrices, one behind another. */
 static void pack_matrices(void *to, const void *from, const void *params, int share, int n_shares) {
   const ifd_quant_weights *w = params;
   const int64_t parts = ifd_k_quant_parts(&w->matrix);
+  uint8_t joined[IFD_QUANT_JOINED];
   int64_t begin, end;
   ifd_packing_share(w->count * parts, share, n_shares, &begin, &end);
   for (int64_t i = begin / parts, first = begin % parts; i * parts < end; i++, first = 0) {
     ifd_k_quant_matrix m = w->matrix;
-    m.b = (const char *)from + i * w->stride;
+    m.b = join(w, (const uint8_t *)from + i * w->stride, joined);
     ifd_k_quant_pack_b((int8_t *)to + (size_t)i * packed_step(&m), &m, first,
                        ifd_min_i64(parts, end - i * parts));
   }

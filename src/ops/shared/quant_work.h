@@ -23,9 +23,11 @@ typedef struct ifd_quant_roles {
 /* In this order, as QLinearMatMul and plans' own operators have them. */
 extern const ifd_quant_roles ifd_quant_in_order;
 
+enum { IFD_QUANT_JOINED = 1 << 14 }; /* most bytes of a matrix of groups */
 typedef struct ifd_quant_weights {
   ifd_k_quant_matrix matrix; /* the first; b is set when it is known */
   int64_t count, stride;     /* matrices, elements from one to the next */
+  int64_t joined;            /* groups that lie one after another where b is, and are one matrix; 0: as 1 */
   bool own_columns;          /* each matrix has columns of its own among the parameters: groups */
 } ifd_quant_weights;
 
