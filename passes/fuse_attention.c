@@ -175,6 +175,7 @@ typedef struct attention {
   operand q, k, v;
   added added[MOST_ADDED]; /* the last first; `mask` where there is one */
   int n_added;
+  bool views; /* of scores were met */
   ifd_value *mask;
   ifd_masked where; /* whose mask `mask` is, of bool; else NULL */
   double scale;
@@ -216,7 +217,11 @@ static ifd_node *find_added(ifd_rewrite *rw, ifd_value *v, attention *a) {
   ifd_node *node = made_scores(rw, v, &a->scale), *view = ifd_made_by(v, "Reshape"),
            *add = ifd_made_by(v, "Add");
   if (node) return node;
-  if (view && is_same_view(rw, view->inputs[0], v)) return find_added(rw, view->inputs[0], a);
+  if (view && is_same_view(rw, view->inputs[0], v)) {
+    node = find_added(rw, view->inputs[0], a);
+    a->views |= node != NULL;
+    return node;
+  }
   if (!add || add->n_inputs != 2 || add->opset < 7 || a->n_added == MOST_ADDED) return NULL;
   for (int i = 0; !node && i < 2; i++) {
     int n = a->n_added;
@@ -452,7 +457,8 @@ static ifd_status fuse(ifd_rewrite *rw, ifd_node *root) {
     made = find_scores(rw, softmax->inputs[0], &a);
   if (!product_of(rw, made, &scores)) return IFD_OK;
   const ifd_value *y = made->outputs[0];
-  bool joins = a.n_added > 1 || (a.n_added == 1 && ifd_rw_rank(rw, a.added[0].to) != mix.rank);
+  const bool joins = a.n_added > 1 || (a.n_added && a.views);
+  if (a.views && !ifd_rw_same_shape(rw, y, softmax->inputs[0])) return IFD_OK;
   if (a.n_added == 1 && !joins) a.mask = a.added[0].v;
   a.rank = mix.rank;
   if (scores.rank != mix.rank || !see_scores(rw, &scores, &a) || !see_values(rw, &mix, &a) ||

@@ -90,6 +90,22 @@ def test_masks_of_views(first, view, second):
     check(n, n.join(n.node("MatMul", [n.softmax(scores), v])), {"MatMul": 2, "Attention": 1})
 
 
+@pytest.mark.parametrize("back", [True, False])
+def test_views_where_batch_and_heads_change_places(back):
+    """Scores [2, 1, 23, 23]; what is added is of [1, 2, 23, 23], and so are values, unless it goes back."""
+    n = net()
+    q = n.node("Unsqueeze", ["x", n.ints(1)])
+    k = n.node("Transpose", [q], perm=[0, 1, 3, 2])
+    v = n.node("Unsqueeze", ["x", n.ints(1 if back else 0)])
+    scores = n.node("Reshape", [n.node("MatMul", [q, k]), n.ints(1, 2, 23, 23)])
+    scores = n.node("Add", [scores, n.constant(1, 2, 1, 23)])
+    if back:
+        scores = n.node("Reshape", [scores, n.ints(2, 1, 23, 23)])
+    y = n.node("Reshape", [n.node("MatMul", [n.softmax(scores), v]), n.ints(2, 23, WIDTH)])
+    check(n, y, {"Attention": 1, "Reshape": 1} if back else
+          {"Transpose": 1, "MatMul": 2, "Add": 1, "Softmax": 1, "Reshape": 1})
+
+
 def test_mask_of_a_view_of_other_axes():
     n = net()
     q, k, v = n.heads("x"), n.heads("x", (0, 2, 3, 1)), n.heads("x")
