@@ -401,14 +401,17 @@ typedef struct span_size {
   int64_t tile, most, scores; /* rows, rows, floats */
 } span_size;
 
-static span_size span_size_of(ifd_isa isa) {
-  return isa == IFD_ISA_AVX512 ? (span_size){14, 56, 3 << 12} : (span_size){6, 60, 3 << 15};
+/* Where keys are left out, which a span's queries decide together, spans are the same everywhere: what is
+ * left out may be 0 times an infinity, and where keys begin says how the products of all are summed. */
+static span_size span_size_of(const params *p, ifd_isa isa) {
+  const bool leaves_out = p->adds_mask || p->hides;
+  return leaves_out || isa == IFD_ISA_AVX512 ? (span_size){14, 56, 3 << 12} : (span_size){6, 60, 3 << 15};
 }
 
 /* Spans of about as many tiles each; tasks of them, but enough. */
 static void split(params *p, ifd_isa isa) {
   const ifd_attention_layer *l = &p->l;
-  const span_size size = span_size_of(isa);
+  const span_size size = span_size_of(p, isa);
   int64_t most = ifd_max_i64(1, ifd_min_i64(size.most, size.scores / l->kv_len) / size.tile);
   p->rows = ifd_ceil_div(l->q_len, ifd_ceil_div(ifd_ceil_div(l->q_len, size.tile), most));
   int64_t fair = ifd_ceil_div(l->q_len * l->q_heads * l->batch, TASKS);
