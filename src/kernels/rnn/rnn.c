@@ -224,10 +224,12 @@ IFD_INLINE void chain(const size_t rows, const size_t vectors, const tile *t, si
     UNROLL_ for (size_t r = 0; r < rows; r++) x[r] = v16_set1(h[r][k]);
     UNROLL_ for (size_t v = 0; v < vectors; v++) {
       const v16 w = v16_load(from[v / 3] + v % 3 * panel);
-      if (rows == 1) /* the load is the instruction's own */
+      if (rows == 1) { /* the load is the instruction's own */
         sum[0][v] = v16_fma(x[0], w, sum[0][v]);
-      else
-        UNROLL_ for (size_t r = 0; r < rows; r++) v16_add_product(&sum[r][v], x[r], w);
+      } else {
+        const v16 kept = v16_keep(w);
+        UNROLL_ for (size_t r = 0; r < rows; r++) v16_add_product(&sum[r][v], x[r], kept);
+      }
     }
   }
 }
