@@ -67,25 +67,35 @@ def write(path, make, n):
 
 
 def seconds(*arguments):
-    """Processor time of the command, which must succeed; the best of two."""
-    best = float("inf")
-    for _ in range(2):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert done.returncode == 0, done.stderr
-        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return best
+    """Processor time of the command, which must succeed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def least(small, large):
+    """Least times of two commands that take turns: other work on the machine only adds to some of them, so that two
+    turns do unless the larger seems too slow."""
+    times = np.full(2, np.inf)
+    for turn in range(6):
+        times = np.minimum(times, [seconds(*small), seconds(*large)])
+        if turn and is_linear(*times):
+            break
+    return times
+
+
+def is_linear(small, large):
+    return large < MOST * max(small, 0.03)
 
 
 @pytest.mark.parametrize("make", [eltwise, affine, arithmetic, convolutions, wide], ids=lambda f: f.__name__)
 def test_linear(make, tmp_path):
-    times = {}
-    for n in (SMALL, 4 * SMALL):
-        model = tmp_path / f"{n}.onnx"
+    models = [tmp_path / f"{n}.onnx" for n in (SMALL, 4 * SMALL)]
+    for n, model in zip((SMALL, 4 * SMALL), models):
         write(model, make, n)
-        times[n] = {"optimize": seconds("optimize", model, "-o", tmp_path / "out.onnx", "--no-verify"),
-                    "run": seconds("run", model, "--input", "x=random", "--threads", "1")}
-    for verb, small in times[SMALL].items():
-        large = times[4 * SMALL][verb]
-        assert large < MOST * max(small, 0.03), f"{verb}: {small:.2f} s for {SMALL} nodes, {large:.2f} s for four times as many"
+    for verb, words in {"optimize": ["-o", tmp_path / "out.onnx", "--no-verify"],
+                        "run": ["--input", "x=random", "--threads", "1"]}.items():
+        small, large = least(*([verb, model, *words] for model in models))
+        assert is_linear(small, large), f"{verb}: {small:.2f} s for {SMALL} nodes, {large:.2f} s for four times as many"
