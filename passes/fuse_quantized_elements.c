@@ -52,6 +52,13 @@ static ifd_status apply(ifd_rewrite *rw, ifd_tensor *t, const ifd_node *node, in
   return ifd_rw_evaluate(rw, t, node, inputs);
 }
 
+/* In the order of their bits. */
+static ifd_status all_bytes(ifd_rewrite *rw, ifd_dtype dtype, ifd_tensor *t) {
+  TRY(ifd_tensor_new(ifd_rw_error(rw), t, ifd_rw_arena(rw), dtype, &(ifd_shape){1, {TABLE}}));
+  for (int i = 0; i < TABLE; i++) ((uint8_t *)t->data)[i] = (uint8_t)i;
+  return IFD_OK;
+}
+
 /* q = QuantizeLinear(f(DequantizeLinear(x))) → QLookup(x, the same over all bytes). */
 static ifd_status tabulate(ifd_rewrite *rw, ifd_node *q, bool *done) {
   const ifd_node *nodes[MOST_STEPS];
@@ -74,10 +81,7 @@ static ifd_status tabulate(ifd_rewrite *rw, ifd_node *q, bool *done) {
       ifd_rw_same_content(rw, x.zero, ifd_node_input(q, 2)) &&
       ifd_rw_dtype(rw, x.q) == ifd_rw_dtype(rw, q->outputs[0]))
     return ifd_rw_replace(rw, q->outputs[0], x.q);
-  TRY(ifd_tensor_new(ifd_rw_error(rw), &t, ifd_rw_arena(rw), ifd_rw_dtype(rw, x.q),
-                     &(ifd_shape){1, {TABLE}}));
-  for (int i = 0; i < TABLE; i++)
-    ((uint8_t *)t.data)[i] = (uint8_t)i; /* all bytes in the order of their bits */
+  TRY(all_bytes(rw, ifd_rw_dtype(rw, x.q), &t));
   TRY(apply(rw, &t, x.node, 0));
   while (n-- > 0) TRY(apply(rw, &t, nodes[n], operands[n]));
   TRY(apply(rw, &t, q, 0));
@@ -88,6 +92,36 @@ static ifd_status tabulate(ifd_rewrite *rw, ifd_node *q, bool *done) {
 }
 
 /* ---- two values ---- */
+
+/* What v's bytes are a function of, and that function of all bytes. */
+static ifd_status function_of(ifd_rewrite *rw, ifd_value *v, ifd_value **of, ifd_tensor *table) {
+  const ifd_node *lookup = v->producer;
+  const ifd_tensor *known =
+      lookup && ifd_rw_is_own(lookup, "QLookup") ? ifd_rw_constant(rw, lookup->inputs[1]) : NULL;
+  *of = known ? lookup->inputs[0] : v;
+  if (known) *table = *known;
+  return known ? IFD_OK : all_bytes(rw, ifd_rw_dtype(rw, v), table);
+}
+
+/* Of two functions of the same bytes, which is one of them. */
+static ifd_status tabulate_pair(ifd_rewrite *rw, ifd_node *node) {
+  const ifd_tensor *inputs[MOST_INPUTS] = {NULL};
+  ifd_tensor tables[2], t;
+  ifd_value *of[2], *table;
+  ifd_node *lookup;
+  for (int i = 0; i < 2; i++) TRY(function_of(rw, node->inputs[3 * i], &of[i], &tables[i]));
+  if (of[0] != of[1] || ifd_rw_constant(rw, of[0])) return IFD_OK;
+  for (int i = 0; i < node->n_inputs; i++) {
+    inputs[i] = i % 3 || i > 3 ? NULL : &tables[i / 3];
+    if (inputs[i] || !node->inputs[i]) continue;
+    inputs[i] = ifd_rw_constant(rw, node->inputs[i]);
+    if (!inputs[i]) return ifd_rw_refuse(rw, "its scales are not constant");
+  }
+  TRY(ifd_rw_evaluate(rw, &t, node, inputs));
+  TRY(ifd_rw_add_constant(rw, &table, &t, "table"));
+  TRY(ifd_rw_add_node(rw, &lookup, "infold.QLookup", (ifd_value *[]){of[0], table}, 2, 1));
+  return ifd_rw_replace(rw, node->outputs[0], lookup->outputs[0]);
+}
 
 static ifd_status pair(ifd_rewrite *rw, ifd_node *node) {
   ifd_dequantized a, b;
@@ -198,6 +232,7 @@ const ifd_pass ifd_pass_fuse_quantized_elements = {
                                 {"Add Sub Mul", IFD_REASSOCIATES, pair},
                                 {"AveragePool GlobalAveragePool", IFD_REASSOCIATES, average},
                                 {"MaxPool", IFD_EXACT, max_pool},
+                                {"infold.QBinary", IFD_EXACT, tabulate_pair},
                                 {"infold.QBinary infold.QLookup", IFD_EXACT, sink},
                                 {0}},
 };

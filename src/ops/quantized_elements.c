@@ -64,13 +64,6 @@ static ifd_status infer_binary(ifd_infer *x) {
   return ifd_infer_tensor(x, 0, dtype, rank, out);
 }
 
-static ifd_status eval_binary(ifd_eval *x) {
-  ifd_shape shape;
-  ifd_dtype dtype = ifd_eval_has(x, Y_ZERO) ? ifd_eval_in(x, Y_ZERO)->dtype : IFD_UINT8;
-  TRY(ifd_shape_broadcast(x->err, &shape, &ifd_eval_in(x, A)->shape, &ifd_eval_in(x, B)->shape));
-  return put_empty(x, dtype, &shape);
-}
-
 typedef struct binary_params {
   const struct ifd_k_quant_table *kernels;
   bool multiplies, subtracts, a_signed, b_signed, y_signed;
@@ -108,6 +101,38 @@ static void run_binary(const void *params, const ifd_args *args, const char *con
                      (int64_t)n);
 }
 
+static binary_params params_of(const ifd_node *node, ifd_isa isa, ifd_dtype a, ifd_dtype b, ifd_dtype y) {
+  binary_params p = {.kernels = ifd_k_quant(isa),
+                     .multiplies = ifd_node_string_is(node, "op", "Add", "Mul"),
+                     .subtracts = ifd_node_string_is(node, "op", "Add", "Sub"),
+                     .a_signed = a == IFD_INT8,
+                     .b_signed = b == IFD_INT8,
+                     .y_signed = y == IFD_INT8,
+                     .n_inputs = node->n_inputs};
+  clip_of(node, p.clip);
+  return p;
+}
+
+/* Of operands that do not broadcast. */
+static ifd_status eval_binary(ifd_eval *x) {
+  const ifd_tensor *a = ifd_eval_in(x, A), *b = ifd_eval_in(x, B);
+  const void *in[Y_ZERO + 1] = {NULL};
+  ifd_tensor *out;
+  ifd_shape shape;
+  ifd_dtype dtype = ifd_eval_has(x, Y_ZERO) ? ifd_eval_in(x, Y_ZERO)->dtype : IFD_UINT8;
+  TRY(ifd_shape_broadcast(x->err, &shape, &a->shape, &b->shape));
+  if (!ifd_shape_equal(&a->shape, &b->shape) || !is_byte(a) || !is_byte(b))
+    return put_empty(x, dtype, &shape);
+  binary_params p = params_of(x->node, IFD_ISA_REF, a->dtype, b->dtype, dtype);
+  p.a_step = p.b_step = 1;
+  for (int i = 0; i < x->node->n_inputs && i <= Y_ZERO; i++)
+    if (ifd_eval_has(x, i)) in[i] = ifd_eval_in(x, i)->data;
+  TRY(ifd_eval_out(x, &out, 0, dtype, &shape));
+  run_binary(&p, &(ifd_args){.in = in}, (const char *const[]){a->data, b->data}, out->data,
+             (size_t)ifd_shape_count(&shape));
+  return IFD_OK;
+}
+
 static ifd_status lower_binary(ifd_lower *x) {
   ifd_loop loop = {0};
   if (!is_byte(x->in[A]) || !is_byte(x->in[B]) || !is_byte(x->out[0]) || !x->in[A_SCALE] || !x->in[B_SCALE] ||
@@ -117,14 +142,7 @@ static ifd_status lower_binary(ifd_lower *x) {
               is_one(x, Y_SCALE, IFD_FLOAT) && is_one(x, A_ZERO, x->in[A]->dtype) &&
               is_one(x, B_ZERO, x->in[B]->dtype) && is_one(x, Y_ZERO, x->out[0]->dtype);
   if (!fits) return IFD_OK;
-  binary_params p = {.kernels = ifd_k_quant(x->isa),
-                     .multiplies = ifd_node_string_is(x->node, "op", "Add", "Mul"),
-                     .subtracts = ifd_node_string_is(x->node, "op", "Add", "Sub"),
-                     .a_signed = x->in[A]->dtype == IFD_INT8,
-                     .b_signed = x->in[B]->dtype == IFD_INT8,
-                     .y_signed = x->out[0]->dtype == IFD_INT8,
-                     .n_inputs = x->node->n_inputs};
-  clip_of(x->node, p.clip);
+  binary_params p = params_of(x->node, x->isa, x->in[A]->dtype, x->in[B]->dtype, x->out[0]->dtype);
   int a = ifd_loop_input(&loop, x, A, NULL), b = ifd_loop_input(&loop, x, B, NULL);
   TRY(ifd_loop_plan(&loop, x));
   p.a_step = loop.operands[a].step;

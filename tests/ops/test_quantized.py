@@ -277,6 +277,21 @@ def test_qdq_elements(dtype):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
+def test_qdq_functions_of_one_value(dtype):
+    """Sums and products of two functions of the same bytes are one table; of others they stay."""
+    for op in ("Add", "Sub", "Mul"):
+        for functions in ([None, "Sigmoid"], ["Tanh", None], ["Sigmoid", "Relu"], [None, None]):
+            g = Qdq(dtype)
+            x = g.input((2, 5, 6, 7))
+            y = g.node(op, [g.again(g.node(f, [x])) if f else x for f in functions])
+            y = g.node("Relu", [y]) if RNG.random() < .5 else y
+            g.check([g.quantize(y)], {"QLookup"}, (*FLOATS, "QBinary"))
+        g = Qdq(dtype)
+        y = g.node(op, [g.input((2, 5, 6, 7)), g.again(g.node("Sigmoid", [g.input((2, 5, 6, 7))]))])
+        g.check([g.quantize(y)], {"QBinary", "QLookup"}, FLOATS)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
 def test_qdq_pools(dtype):
     for rank in (1, 2, 3):
         image = [int(v) for v in RNG.integers(4, 9, rank)]
