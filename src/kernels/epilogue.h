@@ -23,7 +23,7 @@
   X(HARD_SIGMOID, "HardSigmoid", v16_hard_sigmoid(v, p))                                                     \
   X(HARD_SWISH, "HardSwish", v16_mul(v, v16_hard_sigmoid(v, p))) /* p: 1/6, 1/2 */                           \
   X(SIGMOID, "Sigmoid", v16_sigmoid(v))                                                                      \
-  X(SWISH, "Swish", v16_mul(v, v16_sigmoid(v16_mul(P_(0), v)))) /* SiLU is Swish with 1 */                   \
+  X(SWISH, "Swish", v16_swish(v, P_(0))) /* SiLU is Swish with 1 */                                          \
   X(TANH, "Tanh", v16_tanh(v))                                                                               \
   X(GELU, "Gelu", v16_mul(P_(0), v16_gelu(v))) /* p: a factor, 1 for the operator's bits */                  \
   X(GELU_TANH, "GeluTanh", v16_mul(P_(0), v16_gelu_tanh(v)))                                                 \

@@ -2,11 +2,11 @@
  * operations, chosen lane by lane where there are two; what no lane of a vector needs is left out. The
  * coefficients are this project's own minimax fits (tools/minimax.py prints them). Results are right over the
  * whole float range: overflow gives Inf, underflow rounds to denormals, NaN gives NaN, and the limits at ±Inf
- * and the sign of zero are C's. gelu and mish are x * f(x), so -Inf gives NaN as the ONNX formulas do.
+ * and the sign of zero are C's. gelu, mish and swish are x * f(x), so -Inf gives NaN as the ONNX formulas do.
  *
  * Largest error in units in the last place of the float result, against double (tests/kcheck/eltwise.c holds
  * them): exp 0.9   expm1 1.5   log 0.95   log1p 1.5   softplus 1.8   sin 1.6   cos 1.6   erf 1.3   pow 0.8
- *   tanh 2.6   sigmoid 2.3   mish 4.6   gelu 2.6 (x > -5), 7 (x > -12)
+ *   tanh 2.6   sigmoid 2.3   swish 2.5   mish 4.6   gelu 2.6 (x > -5), 7 (x > -12)
  *   gelu_tanh 2.7 (x > -5); below, the rounding of its argument u costs |u| units of a result near 0
  */
 #ifndef IFD_KERNELS_VMATH_H
@@ -34,7 +34,7 @@ IFD_INLINE v16 v16_ceil(v16 x) { return v16_neg(v16_floor(v16_neg(x))); }
 /* The integer nearest to x * factor, ties to even, with WHOLE_ added */
 IFD_INLINE v16 v16_whole(v16 x, float factor) { return v16_fma(x, C_(factor), C_(WHOLE_)); }
 IFD_INLINE v16 v16_of_whole(v16 whole) { return v16_sub(whole, C_(WHOLE_)); }
-/* 2^n for n in [-126, 127], 0 for -127 */
+/* 2^n for n in [-126, 127], 0 for -127, Inf for 128 */
 IFD_INLINE v16 v16_pow2(v16 whole) { return i16_float(i16_sll(v16_bits(whole), 23)); }
 /* p * 2^n rounded once, also to denormals and Inf; 0.5 <= |p| < 2, n in [-250, 250]; NaN where p is NaN */
 IFD_INLINE v16 v16_scale(v16 p, v16 whole) {
@@ -127,6 +127,11 @@ IFD_INLINE v16_fraction v16_sigmoid_fraction(v16 x) {
 IFD_INLINE v16 v16_sigmoid(v16 x) {
   v16_fraction f = v16_sigmoid_fraction(x);
   return v16_div(f.n, f.d);
+}
+/* x / (1 + exp(-a x)), -0 where exp(-a x) > 2^127.5, of which v16_pow2 makes Inf */
+IFD_INLINE v16 v16_swish(v16 x, v16 a) {
+  const v16 t = v16_min(C_(89), v16_max(C_(-87), v16_mul(v16_neg(a), x))), n = v16_whole(t, LOG2_E_);
+  return v16_div(x, v16_fma(v16_exp_rest(t, n), v16_pow2(n), C_(1)));
 }
 
 /* ---- log and what it makes ---- */

@@ -93,7 +93,7 @@ static const struct {
     {IFD_EL_Sigmoid, sigmoid, 2.3, -INFINITY},
     {IFD_EL_Softplus, softplus, 1.8, -INFINITY},
     {IFD_EL_Softsign, softsign, 1.5, -INFINITY},
-    {IFD_EL_Swish, swish, 3.1, -340},
+    {IFD_EL_Swish, swish, 2.5, -340},
     {IFD_EL_ThresholdedRelu, thresholded_relu, 0, -INFINITY},
     {IFD_EL_Shrink, shrink, 0.501, -INFINITY},
     {IFD_EL_Tanh, tanh, 2.6, -INFINITY},
