@@ -102,11 +102,10 @@ static void run_places(const lines *g, const ifd_conv_line *l, int64_t n, int64_
 
 /* ---- depthwise: x as it lies ---- */
 
+/* But for x and weights, which are a block's. */
 static ifd_conv_line depthwise_line(const lines *g) {
   const ifd_conv_axis *a = &g->phase.axis[IFD_K_W];
-  return (ifd_conv_line){.x = g->t->x + g->block * g->t->x_plane * 16,
-                         .w = weights_of(g),
-                         .lines = g->found,
+  return (ifd_conv_line){.lines = g->found,
                          .n_c = 1,
                          .n_w = a->n_taps,
                          .n_rows = 1,
@@ -121,8 +120,8 @@ typedef struct lying {
   int64_t first, tap, plane, line;
 } lying;
 
-/* The task's rows, of the lines of x that lie inside. */
-static void run_inside(const lines *g, ifd_conv_line *l, lying in) {
+/* Of the task's rows, the lines of x that lie inside; whatever the block. */
+static void find_inside(const lines *g, ifd_conv_line *l, lying in) {
   const ifd_k_conv_shape *s = &g->t->plan->shape;
   const ifd_conv_axis *d = &g->phase.axis[IFD_K_D], *h = &g->phase.axis[IFD_K_H];
   int64_t r0 = g->t->r0, tap, n_w = g->phase.axis[IFD_K_W].n_taps;
@@ -137,7 +136,10 @@ static void run_inside(const lines *g, ifd_conv_line *l, lying in) {
   }
   l->n_rows = ifd_max_i64(0, ifd_min_i64(g->t->r1, h->n_places) - r0);
   l->x_row = h->step * in.line;
-  run_places(g, l, g->phase.axis[IFD_K_W].n_places, output_at(g, r0), NULL);
+}
+
+static void run_inside(const lines *g, const ifd_conv_line *l) {
+  run_places(g, l, g->phase.axis[IFD_K_W].n_places, output_at(g, g->t->r0), NULL);
 }
 
 /* ---- depthwise: a padded copy ---- */
@@ -185,8 +187,10 @@ static void run_padded(const lines *g, ifd_conv_line *l, const ifd_conv_padded_s
   l->x = copy, l->begin = 0, l->width = z->columns;
   if (z->fits)
     run_plane(g, l, z);
-  else
-    run_inside(g, l, (lying){.first = first, .tap = z->lines * line, .line = line});
+  else {
+    find_inside(g, l, (lying){.first = first, .tap = z->lines * line, .line = line});
+    run_inside(g, l);
+  }
 }
 
 void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch) {
@@ -196,13 +200,15 @@ void IFD_K(ifd_conv_depthwise)(const ifd_conv_task *t, void *scratch) {
   int64_t line = s->in[IFD_K_W] * 16;
   lines g = lines_of(t, scratch);
   if (g.o_d >= g.phase.axis[IFD_K_D].n_places) return;
+  ifd_conv_line l = depthwise_line(&g);
+  find_inside(&g, &l, (lying){.plane = s->in[IFD_K_H] * line, .line = line});
   for (g.block = t->b0; g.block < t->b1; g.block++) {
     g.fused = ifd_conv_fuse(t, g.block);
-    ifd_conv_line l = depthwise_line(&g);
+    l.x = t->x + g.block * t->x_plane * 16, l.w = weights_of(&g);
     if (z.fits || z.wide)
       run_padded(&g, &l, &z, copy);
     else
-      run_inside(&g, &l, (lying){.plane = s->in[IFD_K_H] * line, .line = line});
+      run_inside(&g, &l);
   }
 }
 
@@ -216,8 +222,9 @@ void IFD_K(ifd_conv_depthwise_rows)(const ifd_conv_task *t, const float *x, int6
   g.block = block;
   g.fused = ifd_conv_fuse(t, block);
   ifd_conv_line l = depthwise_line(&g);
-  l.x = x;
-  run_inside(&g, &l, (lying){.first = first, .line = l.width * 16});
+  l.x = x, l.w = weights_of(&g);
+  find_inside(&g, &l, (lying){.first = first, .line = l.width * 16});
+  run_inside(&g, &l);
 }
 
 /* ---- groups ---- */

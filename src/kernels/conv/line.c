@@ -138,15 +138,22 @@ IFD_INLINE void sum_edge(const ifd_conv_line *l, const row *r, int64_t o, int la
   put(1, to, r, o, lane, &sum);
 }
 
-/* Outputs [o, end) of such a kind. */
-static void sum_edges(const ifd_conv_line *l, const row *r, int64_t o, int64_t end, const ifd_conv_sink *to) {
+static __attribute__((noinline)) void edges_of(const ifd_conv_line *l, const row *r, int64_t o, int64_t end,
+                                               const ifd_conv_sink *to) {
   for (; o < end; o++)
     for (int lane = 0; lane < 16; lane += IFD_PART) sum_edge(l, r, o, lane, to);
 }
+/* Outputs [o, end) of such a kind. A call that takes a copy leaves the row itself in registers. */
+IFD_INLINE void sum_edges(const ifd_conv_line *l, const row *r, int64_t o, int64_t end,
+                          const ifd_conv_sink *to) {
+  if (o >= end) return;
+  const row copy = *r;
+  edges_of(l, &copy, o, end, to);
+}
 
-/* Outputs [o, o + n), at most a tile's. */
-IFD_INLINE void run_tile(const int n_w, const int step, const ifd_conv_line *l, const row *r, int64_t o,
-                         int64_t n, const ifd_conv_sink *to) {
+/* Outputs [o, o + n), at most a tile's. `line` is l in memory. */
+IFD_INLINE void run_tile(const int n_w, const int step, const ifd_conv_line *line, const ifd_conv_line *l,
+                         const row *r, int64_t o, int64_t n, const ifd_conv_sink *to) {
 #define INSIDE(N)                                                                                            \
   case N:                                                                                                    \
     sum_tile(N, n_w, step, l, r, NULL, o, to);                                                               \
@@ -161,23 +168,17 @@ IFD_INLINE void run_tile(const int n_w, const int step, const ifd_conv_line *l, 
   if (n_w > 1 && in.first < n_w && all - in.end < n_w) switch (n) {
       TILES(ENDS)
     }
-  sum_edges(l, r, o, o + n, to);
+  sum_edges(line, r, o, o + n, to);
 }
 
-/* Outputs [o, end), in tiles as even as may be. */
-IFD_INLINE void run_tiles(const int n_w, const int step, const ifd_conv_line *l, const row *r, int64_t o,
-                          int64_t end, const ifd_conv_sink *to) {
-  int64_t n = end - o, n_tiles = ifd_ceil_div(n, at_once(n_w)), at = o;
-  for (int64_t i = 0; i < n_tiles; i++) {
-    int64_t next = o + n * (i + 1) / n_tiles;
-    run_tile(n_w, step, l, r, at, next - at, to);
-    at = next;
-  }
-}
+/* Outputs [o, end) of each line: those at edges, before `first` and from `past` on, and `n` tiles as even as
+ * may be, the first `more` of which have one output more than `least`. */
+typedef struct split {
+  int64_t o, end, first, past, n, least, more;
+} split;
 
-/* Outputs [o, end) of a line, by tiles where these have ends or need none. */
-IFD_INLINE void run_row(const int n_w, const int step, const ifd_conv_line *l, const row *r, int64_t o,
-                        int64_t end, const ifd_conv_sink *to) {
+/* Tiles where these have ends or need none. */
+IFD_INLINE split split_line(const int n_w, const ifd_conv_line *l, int64_t o, int64_t end) {
   int64_t reach = (l->n_w - 1) * l->tap_step, least = l->begin + ifd_min_i64(0, reach);
   int64_t most = l->begin + ifd_max_i64(0, reach);
   int64_t first = least < 0 ? ifd_ceil_div(-least, l->step) : 0;
@@ -185,27 +186,36 @@ IFD_INLINE void run_row(const int n_w, const int step, const ifd_conv_line *l, c
   past = l->n_w == 0 ? 0 : ifd_min_i64(past, end);
   if (n_w > 1) first = o, past = end;
   first = ifd_max_i64(o, ifd_min_i64(end, first)), past = ifd_max_i64(first, past);
-  sum_edges(l, r, o, first, to);
-  if (first < past) run_tiles(n_w, step, l, r, first, past, to);
-  sum_edges(l, r, past, end, to);
+  int64_t n = ifd_ceil_div(past - first, at_once(n_w)), tiles = ifd_max_i64(1, n);
+  return (split){o, end, first, past, n, (past - first) / tiles, (past - first) % tiles};
 }
 
-IFD_INLINE void run_rows(const int n_w, const int step, const ifd_conv_line *l, int64_t begin, int64_t end,
-                         const ifd_conv_sink *to) {
+IFD_INLINE void run_row(const int n_w, const int step, const ifd_conv_line *line, const ifd_conv_line *l,
+                        const row *r, const split *s, const ifd_conv_sink *to) {
+  sum_edges(line, r, s->o, s->first, to);
+  for (int64_t i = 0, at = s->first, n; i < s->n; i++, at += n) {
+    n = s->least + (i < s->more);
+    run_tile(n_w, step, line, l, r, at, n, to);
+  }
+  sum_edges(line, r, s->past, s->end, to);
+}
+
+IFD_INLINE void run_rows(const int n_w, const int step, const ifd_conv_line *line, const ifd_conv_line *l,
+                         int64_t begin, int64_t end, const ifd_conv_sink *to) {
   const ifd_conv_axis lines = {.begin = l->top, .step = l->down, .n_taps = l->n_h, .tap_step = l->apart};
-  int64_t at_once = to->y_row == (end - begin) * 16 ? NEAR / ifd_max_i64(1, end - begin) + 1 : 1;
+  const split s = split_line(n_w, l, begin, end);
+  bool whole = to->fused.waits && to->y_row == (end - begin) * 16;
+  int64_t at_once = whole ? NEAR / ifd_max_i64(1, end - begin) + 1 : 1, done = 0;
   row r = {.y = to->y, .other = to->other};
-  float *y = r.y + begin * 16;
   for (int64_t i = 0; i < l->n_rows; i++, r.x += l->x_row) {
     r.end = ifd_conv_taps_inside(&lines, l->height, i, &r.first);
     r.end += r.first;
-    run_row(n_w, step, l, &r, begin, end, to);
+    run_row(n_w, step, line, l, &r, &s, to);
     r.y += to->y_row;
     if (r.other) r.other += to->y_row;
-    if ((i + 1) % at_once == 0 || i == l->n_rows - 1) {
-      ifd_conv_fused_end(&to->fused, y, (i % at_once + 1) * (end - begin));
-      y = r.y + begin * 16;
-    }
+    if (++done < at_once && i < l->n_rows - 1) continue;
+    ifd_conv_fused_end(&to->fused, r.y - done * to->y_row + begin * 16, done * (end - begin));
+    done = 0;
   }
 }
 
@@ -214,7 +224,7 @@ IFD_INLINE void run_copy(const ifd_conv_line *line, const int n_w, const int ste
                          const ifd_conv_sink *to) {
   ifd_conv_line l = *line;
   if (n_w) l.n_w = n_w, l.step = step, l.tap_step = 1;
-  run_rows(n_w, step, &l, o, end, to);
+  run_rows(n_w, step, line, &l, o, end, to);
 }
 
 #define KERNEL(n_w, step)                                                                                    \
