@@ -85,7 +85,7 @@ static ifd_status global(ifd_rewrite *rw, ifd_node *node) {
   return reduce(rw, node, ifd_node_is(node, "GlobalMaxPool") ? "ReduceMax" : "ReduceMean", before, rank);
 }
 
-/* A reduction of exactly the image axes. */
+/* A reduction of exactly the image axes, of zeros to zero. */
 static ifd_status reduction(ifd_rewrite *rw, ifd_node *node) {
   ifd_node *before = ifd_rw_own_producer(node->inputs[0], "Unblock");
   int rank = ifd_rw_rank(rw, node->inputs[0]);
@@ -138,7 +138,8 @@ const ifd_pass ifd_pass_block_pool = {
                                 {"LRN", IFD_EXACT, lrn},
                                 {"InstanceNormalization GroupNormalization", IFD_REASSOCIATES, normalize},
                                 {"GlobalAveragePool GlobalMaxPool", IFD_REASSOCIATES, global},
-                                {"ReduceMean ReduceMax ReduceSum ReduceMin", IFD_REASSOCIATES, reduction},
+                                {"ReduceMean ReduceMax ReduceSum ReduceMin ReduceL1 ReduceL2 ReduceSumSquare",
+                                 IFD_REASSOCIATES, reduction},
                                 {"infold.Block", IFD_EXACT, view_block},
                                 {"infold.Unblock", IFD_EXACT, view_unblock},
                                 {0}},

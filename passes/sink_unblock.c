@@ -32,10 +32,27 @@ static ifd_status block_constant(ifd_rewrite *rw, ifd_value **out, ifd_value *c,
   return ifd_rw_add_constant(rw, out, &b, c->name);
 }
 
-/* The blocked form of an operand, or NULL: an Unblock's source of the same channels, a constant. */
-static ifd_status operand(ifd_rewrite *rw, ifd_value **out, ifd_value *v, int rank, int64_t channels) {
-  ifd_node *unblock = ifd_rw_own_producer(v, "Unblock");
+/* A pixel of each image, or of one for all. */
+static bool is_pixel(ifd_rewrite *rw, const ifd_value *v) {
+  int rank = ifd_rw_rank(rw, v);
+  for (int i = 2; i < rank; i++)
+    if (ifd_rw_dim(rw, v, i) != 1) return false;
+  return rank >= 3;
+}
+
+/* The blocked form of an operand of an `image`, or NULL: an Unblock's source of the same channels, a
+ * constant, or a Block of a computed pixel, which is little beside the image. */
+static ifd_status operand(ifd_rewrite *rw, ifd_value **out, ifd_value *v, const ifd_value *image,
+                          int64_t channels) {
+  ifd_node *unblock = ifd_rw_own_producer(v, "Unblock"), *block;
+  int rank = ifd_rw_rank(rw, image);
   *out = NULL;
+  if (!unblock && !ifd_rw_constant(rw, v) && ifd_rw_dtype(rw, v) == IFD_FLOAT && ifd_rw_rank(rw, v) == rank &&
+      ifd_rw_dim(rw, v, 1) == channels && is_pixel(rw, v) && !is_pixel(rw, image)) {
+    TRY(ifd_rw_add_node(rw, &block, "infold.Block", &v, 1, 1));
+    *out = block->outputs[0];
+    return IFD_OK;
+  }
   if (!unblock) return block_constant(rw, out, v, rank, channels);
   if (ifd_node_int(unblock, "channels", 0) == channels && ifd_rw_rank(rw, v) == rank)
     *out = unblock->inputs[0];
@@ -56,7 +73,7 @@ static ifd_status sink(ifd_rewrite *rw, ifd_node *node) {
   for (int i = 0; i < node->n_inputs; i++) {
     inputs[i] = NULL;
     if (!node->inputs[i]) continue;
-    TRY(operand(rw, &inputs[i], node->inputs[i], rank, channels));
+    TRY(operand(rw, &inputs[i], node->inputs[i], node->outputs[0], channels));
     if (!inputs[i]) return ifd_rw_refuse(rw, "operand %d is not blocked", i);
   }
   ifd_node *moved;

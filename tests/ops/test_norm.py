@@ -136,6 +136,30 @@ def test_norm_between_convolutions(opset, channels, groups):
     check(n, y, {"Relu": 2, "Block": 1, "Conv": 2, "GroupNormalization": 1, "Unblock": 1})
 
 
+def gated(op, channels, axes):
+    n = Mlp(np.random.default_rng(channels), [2, channels, 5, 7])
+    n.opset = 17
+    x = n.conv(n.relu("x"), channels, channels, 3, 3, pads=[1] * 4)
+    size = n.node(op, [x], axes=axes)
+    gate = n.node("Div", [size, n.node("Exp", [n.node("ReduceMean", [size], axes=[1])])])
+    return n, n.conv(n.node("Mul", [x, gate]), channels, channels, 1, 1)
+
+
+@pytest.mark.parametrize("channels", [32, 37])
+@pytest.mark.parametrize("op", ["ReduceL1", "ReduceL2", "ReduceSumSquare"])
+def test_response_norm_between_convolutions(op, channels):
+    """Global response normalization: what is computed of whole images meets their blocks, as a view where blocks are whole."""
+    n, y = gated(op, channels, [2, 3])
+    gate = {op: 1, "ReduceMean": 1, "Exp": 1, "Div": 1, "Unblock": 2, "Block": 1 if channels % 16 == 0 else 2}
+    check(n, y, {**gate, "Relu": 1, "Conv": 2, "Mul": 1})
+
+
+def test_gate_of_places_between_convolutions():
+    """Which no block has: the image is multiplied as it was."""
+    n, y = gated("ReduceL2", 32, [1])
+    check(n, y, {"Relu": 1, "Conv": 2, "ReduceL2": 1, "ReduceMean": 1, "Chain": 1, "Mul": 1, "Block": 2, "Unblock": 2})
+
+
 @pytest.mark.parametrize("channels,groups", [(16, 4), (40, 1)])
 @pytest.mark.parametrize("affine", [False, True])
 def test_group_norm_written_out(channels, groups, affine):
