@@ -1,7 +1,8 @@
 #include "pass/pass.h"
 
 /* Concat of Concats along one axis is one Concat; parts of length 0 go; what Split has parted is put together
- * again by nothing. */
+ * again by nothing. A Concat that begins with all parts of one before it begins with that: features that grow
+ * layer by layer then need not be copied again for each. */
 
 static bool axis_of(ifd_rewrite *rw, const ifd_node *concat, int64_t *axis) {
   int rank = ifd_rw_rank(rw, concat->outputs[0]);
@@ -53,8 +54,44 @@ static ifd_status merge(ifd_rewrite *rw, ifd_node *outer) {
   return ifd_rw_replace(rw, outer->outputs[0], merged->outputs[0]);
 }
 
+/* How many parts of `whole` are all parts of another Concat, along the same axis, that comes before it and is
+ * read anyway; or 0. */
+static int begins_with(ifd_rewrite *rw, const ifd_node *whole, const ifd_node *part, int64_t axis) {
+  int64_t part_axis;
+  if (!ifd_node_is(part, "Concat") || part->graph != whole->graph || part->rank >= whole->rank ||
+      part->n_inputs < 2 || part->n_inputs >= whole->n_inputs || !axis_of(rw, part, &part_axis) ||
+      part_axis != axis || !ifd_value_n_readers(part->outputs[0]))
+    return 0;
+  for (int i = 0; i < part->n_inputs; i++)
+    if (part->inputs[i] != whole->inputs[i]) return 0;
+  return part->n_inputs;
+}
+
+/* Lists, such as shapes, are read part by part by other rules. */
+static ifd_status nest(ifd_rewrite *rw, ifd_node *whole) {
+  int64_t axis;
+  int most = 0;
+  IFD_VEC(ifd_value *) parts = {0};
+  ifd_node *nested;
+  if (whole->n_inputs < 3 || !axis_of(rw, whole, &axis) || ifd_rw_rank(rw, whole->outputs[0]) < 2)
+    return IFD_OK;
+  const ifd_value *first = whole->inputs[0];
+  for (int i = 0; i < first->uses.n; i++) {
+    const ifd_node *part = first->uses.v[i].node;
+    int n = begins_with(rw, whole, part, axis);
+    if (n <= most) continue;
+    most = n, parts.n = 0;
+    IFD_PUSH(ifd_rw_error(rw), ifd_rw_scratch(rw), &parts, part->outputs[0]);
+  }
+  if (!most) return IFD_OK;
+  for (int i = most; i < whole->n_inputs; i++)
+    IFD_PUSH(ifd_rw_error(rw), ifd_rw_scratch(rw), &parts, whole->inputs[i]);
+  TRY(ifd_rw_add_like(rw, &nested, whole, parts.v, parts.n));
+  return ifd_rw_replace(rw, whole->outputs[0], nested->outputs[0]);
+}
+
 const ifd_pass ifd_pass_merge_concat = {
-    .summary = "merges Concat of Concats, drops empty parts and Concat of all that Split gives",
+    .summary = "merges Concat of Concats, drops empty parts and all parts of a Split, begins with one before",
     .phase = IFD_PHASE_SIMPLIFY,
-    .rules = (const ifd_rule[]){{"Concat", IFD_EXACT, merge}, {0}},
+    .rules = (const ifd_rule[]){{"Concat", IFD_EXACT, merge}, {"Concat", IFD_EXACT, nest}, {0}},
 };
