@@ -6,6 +6,7 @@ rounded to float32 and then moved by single units in the last place while that l
 
     python3 tools/minimax.py [NAME ...]
 """
+import decimal
 import math
 import sys
 
@@ -169,7 +170,18 @@ def gelu_tanh_pieces():
 ALL = [exp_tail, log_tail, sin_tail, cos_tail, erf_small, erf_large, normal_tail, asin_tail, atan_tail, log2_double, exp2_tail, exp2_double]
 PIECES = [gelu_pieces, gelu_tanh_pieces]
 
+
+def print_exp_parts(n=128):
+    """2^(i / n) as doubles, and what their rounding leaves."""
+    decimal.getcontext().prec = 60
+    exact = [(decimal.Decimal(2).ln() * i / n).exp() for i in range(n)]
+    print(", ".join(float(v).hex() for v in exact))
+    print(", ".join(float(v - decimal.Decimal(float(v))).hex() for v in exact))
+
+
 if __name__ == "__main__":
+    if "exp_parts" in sys.argv[1:]:
+        print_exp_parts()
     for f in ALL:
         if len(sys.argv) == 1 or f.__name__ in sys.argv[1:]:
             coefficients, error = f()

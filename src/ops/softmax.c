@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "kernels/eltwise/eltwise.h"
 #include "kernels/kernels.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/softmax/softmax.h"
@@ -16,8 +17,9 @@
 
 /* What a function of lines knows besides the line. */
 typedef struct context {
-  ifd_dtype dtype; /* of the elements */
-  int64_t p;       /* LpNormalization's order */
+  ifd_dtype dtype;       /* of the elements */
+  int64_t p;             /* LpNormalization's order */
+  ifd_el_unary_row *exp; /* of doubles */
 } context;
 
 /* In place on n elements, `step` apart; n > 0. */
@@ -26,7 +28,7 @@ typedef void (*line_function)(const context *c, double *v, int64_t n, int64_t st
 /* ONNX defines Softmax and LogSoftmax by other operators, each of which rounds to the type: for the narrow
  * types that is visible, so their steps round as well. */
 static double rounded(const context *c, double x) {
-  if (c->dtype != IFD_FLOAT16 && c->dtype != IFD_BFLOAT16) return x;
+  if (!ifd_dtype_is_half(c->dtype)) return x;
   uint16_t narrow;
   ifd_store_f64(c->dtype, &narrow, &x, 1);
   ifd_load_f64(c->dtype, &narrow, &x, 1);
@@ -40,16 +42,30 @@ static double greatest(const double *v, int64_t n, int64_t step) {
   return top;
 }
 
-/* v becomes v - its greatest; e^v goes to exps, which may be v or NULL. The sum of e^v. */
-static double subtract_and_exp(const context *c, double *v, double *exps, int64_t n, int64_t step) {
-  double top = greatest(v, n, step), sum = 0;
-  for (int64_t i = 0; i < n; i++) {
-    v[i * step] = rounded(c, v[i * step] - top);
-    double e = rounded(c, exp(v[i * step]));
-    if (exps) exps[i * step] = e;
-    sum += e;
+/* v becomes v - its greatest; e^v goes to exps, which may be v or NULL. The sum of e^v. narrow: of a 16-bit
+ * type. */
+static inline __attribute__((always_inline)) double
+exps_of_line(const context *c, const bool narrow, double *v, double *exps, int64_t n, const int64_t step) {
+  enum { BLOCK = 256 };
+  double top = greatest(v, n, step), sum = 0, e[BLOCK];
+  for (int64_t at = 0, some; at < n; at += some, v += some * step) {
+    some = ifd_min_i64(BLOCK, n - at);
+    for (int64_t i = 0; i < some; i++) v[i * step] -= top;
+    for (int64_t i = 0; i < some && narrow; i++) v[i * step] = rounded(c, v[i * step]);
+    for (int64_t i = 0; i < some; i++) e[i] = v[i * step];
+    c->exp(NULL, e, e, (size_t)some);
+    for (int64_t i = 0; i < some && narrow; i++) e[i] = rounded(c, e[i]);
+    for (int64_t i = 0; i < some; i++) sum += e[i];
+    if (!exps) continue;
+    for (int64_t i = 0; i < some; i++) exps[i * step] = e[i];
+    exps += some * step;
   }
-  return rounded(c, sum);
+  return narrow ? rounded(c, sum) : sum;
+}
+
+static double subtract_and_exp(const context *c, double *v, double *exps, int64_t n, int64_t step) {
+  if (ifd_dtype_is_half(c->dtype)) return exps_of_line(c, true, v, exps, n, step);
+  return step == 1 ? exps_of_line(c, false, v, exps, n, 1) : exps_of_line(c, false, v, exps, n, step);
 }
 
 static void softmax(const context *c, double *v, int64_t n, int64_t step) {
@@ -81,7 +97,7 @@ static void lp_normalization(const context *c, double *v, int64_t n, int64_t ste
 /* f on every line of a tensor seen as [outer, n, inner]. */
 static ifd_status apply_to_lines(ifd_eval *x, line_function f, int64_t n, int64_t inner, int64_t p) {
   const ifd_tensor *in = ifd_eval_in(x, 0);
-  const context c = {in->dtype, p};
+  const context c = {in->dtype, p, ifd_k_eltwise(x->isa)->unary(IFD_EL_Exp, IFD_DOUBLE)};
   ifd_tensor *out;
   double *v;
   TRY(ifd_eval_out(x, &out, 0, in->dtype, &in->shape));

@@ -476,6 +476,30 @@ static void tests_of_doubles(void **unused) {
   }
 }
 
+static void exp_of_doubles(void **unused) {
+  (void)unused;
+  uint64_t state = 17;
+  enum { N = 20011 };
+  static double x[N], want[N], y[N];
+  for (int i = 0; i < N; i++)
+    x[i] = ((double)rand_u32(&state) * 0x1p-31 - 1) * (const double[]){.01, 1, 40, 707}[rand_u32(&state) % 4];
+  memcpy(x + N / 2, (double[]){0, -0., INFINITY, -INFINITY, NAN, 709.5, 710, -708.5, -740, -746},
+         10 * sizeof *x);
+  for (ifd_isa isa = IFD_ISA_REF; isa <= ifd_cpu_isa(); isa++) {
+    table(isa)->unary(IFD_EL_Exp, IFD_DOUBLE)(NULL, x, isa == IFD_ISA_REF ? want : y, N);
+    for (int i = 0; i < N && isa == IFD_ISA_REF; i++) {
+      const long double e = expl(x[i]);
+      int exponent;
+      frexpl(e, &exponent);
+      assert_true(fabs(x[i]) < 708 ? fabsl(want[i] - e) <= ldexpl(0.511L, exponent - 53)
+                  : isnan(x[i])    ? isnan(want[i])
+                                   : want[i] == exp(x[i]));
+    }
+    for (int i = 0; i < N && isa != IFD_ISA_REF; i++)
+      assert_true(isnan(want[i]) ? isnan(y[i]) : memcmp(&y[i], &want[i], sizeof *y) == 0);
+  }
+}
+
 static void tanh_of_doubles(void **unused) {
   (void)unused;
   uint64_t state = 16;
@@ -684,23 +708,16 @@ static void chain_of_one_element(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(unary_values),
-                                     cmocka_unit_test(unary_bits),
-                                     cmocka_unit_test(unary_bits_in_order),
-                                     cmocka_unit_test(tests_and_integers),
-                                     cmocka_unit_test(binary_floats),
-                                     cmocka_unit_test(quotients),
-                                     cmocka_unit_test(comparisons),
-                                     cmocka_unit_test(integers),
-                                     cmocka_unit_test(integers_of_any_size),
-                                     cmocka_unit_test(divisions),
-                                     cmocka_unit_test(remainders_of_floats),
-                                     cmocka_unit_test(tests_of_doubles),
-                                     cmocka_unit_test(tanh_of_doubles),
-                                     cmocka_unit_test(selections),
-                                     cmocka_unit_test(casts),
-                                     cmocka_unit_test(quantization),
-                                     cmocka_unit_test(chains),
-                                     cmocka_unit_test(chain_of_one_element)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(unary_values),         cmocka_unit_test(unary_bits),
+      cmocka_unit_test(unary_bits_in_order),  cmocka_unit_test(tests_and_integers),
+      cmocka_unit_test(binary_floats),        cmocka_unit_test(quotients),
+      cmocka_unit_test(comparisons),          cmocka_unit_test(integers),
+      cmocka_unit_test(integers_of_any_size), cmocka_unit_test(divisions),
+      cmocka_unit_test(remainders_of_floats), cmocka_unit_test(tests_of_doubles),
+      cmocka_unit_test(exp_of_doubles),       cmocka_unit_test(tanh_of_doubles),
+      cmocka_unit_test(selections),           cmocka_unit_test(casts),
+      cmocka_unit_test(quantization),         cmocka_unit_test(chains),
+      cmocka_unit_test(chain_of_one_element)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

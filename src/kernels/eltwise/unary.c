@@ -1,4 +1,5 @@
 #include "kernels/eltwise/rows.h"
+#include "kernels/exp_double.h"
 #include "kernels/vmath.h"
 
 #define C(value) v16_set1(value)
@@ -111,6 +112,11 @@ PLAIN(floor_double, double, double, floor(x[i]))
 PLAIN(ceil_double, double, double, ceil(x[i]))
 PLAIN(round_double, double, double, rint(x[i]))
 
+static void exp_double(const float *p, const void *from, void *to, size_t n) {
+  (void)p;
+  ifd_exp_row(from, to, n);
+}
+
 typedef union double_word {
   double value;
   uint64_t bits;
@@ -122,25 +128,13 @@ IFD_INLINE double choose_double(bool condition, double a, double b) {
   return (double_word){.bits = (yes.bits & mask) | (no.bits & ~mask)}.value;
 }
 
-/* e^x for x in [1, 45]: 2^n times a quotient of polynomials in what remains of x, whose coefficients are
- * those of S. Moshier's Cephes library (exp.c). Adding 1.5 * 2^52 rounds, and leaves n in the last bits. */
-IFD_INLINE double exp_double(double x) {
-  double_word shifted = {x * 0x1.71547652b82fep0 + 0x1.8p52}, scale;
-  const double n = shifted.value - 0x1.8p52, r = (x - n * 0x1.62e4p-1) - n * 1.42860682030941723212e-6;
-  const double z = r * r;
-  const double p = r * ((1.26177193074810590878e-4 * z + 3.02994407707441961300e-2) * z + 1);
-  const double q =
-      ((3.00198505138664455042e-6 * z + 2.52448340349684104192e-3) * z + 2.27265548208155028766e-1) * z + 2;
-  scale.bits = (shifted.bits + 1023) << 52;
-  return (1 + 2 * p / (q - p)) * scale.value;
-}
 /* At most 3 units in the last place off; below 0.625 by the coefficients of Cephes' tanh.c. */
 IFD_INLINE double tanh_of(double x) {
   const double a = fabs(x), z = a * a;
   const double p = (-9.64399179425052238628e-1 * z - 9.92877231001918586564e1) * z - 1.61468768441708447952e3;
   const double q =
       ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z + 4.84406305325125486048e3;
-  const double large = 1 - 2 / (exp_double(choose_double(a < 22.5, 2 * a, 45)) + 1);
+  const double large = 1 - 2 / (ifd_exp_near(choose_double(a < 22.5, 2 * a, 45)) + 1);
   return copysign(choose_double(a >= 0.625, large, a + a * z * (p / q)), x);
 }
 PLAIN(tanh_double, double, double, tanh_of(x[i]))
@@ -166,6 +160,7 @@ ifd_el_unary_row *IFD_K(ifd_el_unary)(ifd_el op, ifd_dtype t) {
                                                         [IFD_EL_Floor] = floor_double,
                                                         [IFD_EL_Ceil] = ceil_double,
                                                         [IFD_EL_Round] = round_double,
+                                                        [IFD_EL_Exp] = exp_double,
                                                         [IFD_EL_Tanh] = tanh_double};
   if (op < IFD_EL_N_UNARY)
     return t == IFD_FLOAT    ? IFD_K(ifd_el_unary_f32)[op]

@@ -1,4 +1,5 @@
 #include "kernels/reduce/plain.h"
+#include "kernels/exp_double.h"
 #include "kernels/simd_double.h"
 
 /* What the elements of a column become, a tile of columns at a time; `acc` holds them wide. */
@@ -155,11 +156,17 @@ EXTREME_DOUBLE(min, INFINITY, min, LESS)
 
 /* The logarithm of the sum of exponentials, the greatest taken out of them: it is the result where it is
  * infinite or NaN. A row in eight chains, a column in one. */
+enum { TILE = 256 }; /* a multiple of CHAINS */
 static double log_sum_exp_row(const double *x, size_t n) {
   const double max = max_row(x, n);
-  double chain[CHAINS] = {0};
+  double chain[CHAINS] = {0}, e[TILE];
   if (!isfinite(max)) return max;
-  for (size_t i = 0; i < n; i++) chain[i % CHAINS] += exp(x[i] - max);
+  for (size_t at = 0; at < n; at += TILE) {
+    const size_t some = n - at < TILE ? n - at : TILE;
+    for (size_t i = 0; i < some; i++) e[i] = x[at + i] - max;
+    ifd_exp_row(e, e, some);
+    for (size_t i = 0; i < some; i++) chain[i % CHAINS] += e[i];
+  }
   return max + log(sum_row(chain, CHAINS));
 }
 static void log_sum_exp_rows_double(const void *from, size_t stride, size_t n, size_t n_rows, void *to) {
@@ -167,15 +174,17 @@ static void log_sum_exp_rows_double(const void *from, size_t stride, size_t n, s
   for (size_t r = 0; r < n_rows; r++) out[r] = log_sum_exp_row((const double *)from + r * stride, n);
 }
 static void log_sum_exp_columns_double(const void *from, size_t stride, size_t n, size_t columns, void *to) {
-  enum { TILE = 256 };
-  double sum[TILE], *out = to;
+  double sum[TILE], e[TILE], *out = to;
   max_columns_double(from, stride, n, columns, to);
   for (size_t at = 0; at < columns; at += TILE) {
     const size_t width = columns - at < TILE ? columns - at : TILE;
     for (size_t j = 0; j < width; j++) sum[j] = 0;
-    for (size_t i = 0; i < n; i++)
-      for (size_t j = 0; j < width; j++)
-        sum[j] += exp(((const double *)from)[i * stride + at + j] - out[at + j]);
+    for (size_t i = 0; i < n; i++) {
+      const double *x = (const double *)from + i * stride + at;
+      for (size_t j = 0; j < width; j++) e[j] = x[j] - out[at + j];
+      ifd_exp_row(e, e, width);
+      for (size_t j = 0; j < width; j++) sum[j] += e[j];
+    }
     for (size_t j = 0; j < width; j++)
       if (isfinite(out[at + j])) out[at + j] += log(sum[j]);
   }
