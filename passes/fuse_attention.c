@@ -212,23 +212,20 @@ static bool is_same_view(ifd_rewrite *rw, const ifd_value *x, const ifd_value *y
   return ifd_rw_rank(rw, x) >= 0 && ifd_rw_rank(rw, y) >= 0 && same_axis(rw, x, y, 0) != -2;
 }
 
-/* The product whose scores v is, whatever was added to them. */
+/* The product whose scores v is, whatever was added to them. Views of views are merged already. */
 static ifd_node *find_added(ifd_rewrite *rw, ifd_value *v, attention *a) {
-  ifd_node *node = made_scores(rw, v, &a->scale), *view = ifd_made_by(v, "Reshape"),
-           *add = ifd_made_by(v, "Add");
-  if (node) return node;
-  if (view && is_same_view(rw, view->inputs[0], v)) {
-    node = find_added(rw, view->inputs[0], a);
-    a->views |= node != NULL;
-    return node;
-  }
-  if (!add || add->n_inputs != 2 || add->opset < 7 || a->n_added == MOST_ADDED) return NULL;
-  for (int i = 0; !node && i < 2; i++) {
+  ifd_node *node = made_scores(rw, v, &a->scale), *view = node ? NULL : ifd_made_by(v, "Reshape");
+  if (view && !is_same_view(rw, view->inputs[0], v)) view = NULL;
+  if (view) node = made_scores(rw, v = view->inputs[0], &a->scale);
+  const ifd_node *add = node ? NULL : ifd_made_by(v, "Add");
+  bool adds = add && add->n_inputs == 2 && add->opset >= 7 && a->n_added < MOST_ADDED;
+  for (int i = 0; adds && !node && i < 2; i++) {
     int n = a->n_added;
     a->added[a->n_added++] = (added){add->inputs[1 - i], v};
     node = find_added(rw, add->inputs[i], a);
     if (!node) a->n_added = n;
   }
+  a->views |= node && view;
   return node;
 }
 
