@@ -67,17 +67,24 @@ static int begins_with(ifd_rewrite *rw, const ifd_node *whole, const ifd_node *p
   return part->n_inputs;
 }
 
+/* The one of the first two parts, which both begin with, that fewer nodes read. */
+static const ifd_value *rarer_part(const ifd_node *whole) {
+  const ifd_value *a = whole->inputs[0], *b = whole->inputs[1];
+  return a->uses.n <= b->uses.n ? a : b;
+}
+
 /* Lists, such as shapes, are read part by part by other rules. */
 static ifd_status nest(ifd_rewrite *rw, ifd_node *whole) {
   int64_t axis;
+  enum { READERS = 256 }; /* as many are looked at, so that time grows as graphs do */
   int most = 0;
   IFD_VEC(ifd_value *) parts = {0};
   ifd_node *nested;
   if (whole->n_inputs < 3 || !axis_of(rw, whole, &axis) || ifd_rw_rank(rw, whole->outputs[0]) < 2)
     return IFD_OK;
-  const ifd_value *first = whole->inputs[0];
-  for (int i = 0; i < first->uses.n; i++) {
-    const ifd_node *part = first->uses.v[i].node;
+  const ifd_value *shared = rarer_part(whole);
+  for (int i = 0; i < shared->uses.n && i < READERS; i++) {
+    const ifd_node *part = shared->uses.v[i].node;
     int n = begins_with(rw, whole, part, axis);
     if (n <= most) continue;
     most = n, parts.n = 0;

@@ -58,6 +58,14 @@ def wide(n):
         constant(f"c{i}", 16) for i in range(k)]
 
 
+def joined(n):
+    """Concats of three, the first and last of which are the same in all."""
+    k = n // 2
+    nodes = chain(k, lambda i, a, b: helper.make_node("Sigmoid", [a], [b if i < k - 1 else f"v{i}"]))
+    nodes += [helper.make_node("Concat", ["x", f"v{i}", "x"], [f"c{i}"], axis=1) for i in range(k)]
+    return nodes + [helper.make_node("Sum", [f"c{i}" for i in range(k)], ["y"])], []
+
+
 def write(path, make, n):
     nodes, constants = make(n)
     shape = [1, 4, 3, 3] if make is convolutions else [1, 16]
@@ -90,7 +98,7 @@ def is_linear(small, large):
     return large < MOST * max(small, 0.03)
 
 
-@pytest.mark.parametrize("make", [eltwise, affine, arithmetic, convolutions, wide], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("make", [eltwise, affine, arithmetic, convolutions, wide, joined], ids=lambda f: f.__name__)
 def test_linear(make, tmp_path):
     models = [tmp_path / f"{n}.onnx" for n in (SMALL, 4 * SMALL)]
     for n, model in zip((SMALL, 4 * SMALL), models):
