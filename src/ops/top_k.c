@@ -155,10 +155,12 @@ static float find_bound(const top *t) {
   return kth == -INFINITY ? NAN : sign * nextafterf(kth, -INFINITY);
 }
 
-/* What an element must be nearer to something better than; nothing is no better than NaN. */
+/* What an element must be nearer to something better than; nothing is no better than NaN. Doubles beyond
+ * floats are all near to an infinity: next to it there is none that is worse. */
 static float worst_of(const top *t) {
+  const float least = t->largest ? -INFINITY : INFINITY;
   float root = t->near[index_of(t->heap[0])];
-  if (!t->exact) root = nextafterf(root, t->largest ? -INFINITY : INFINITY);
+  if (!t->exact) root = root == least ? NAN : nextafterf(root, least);
   return t->largest ? fmaxf(root, t->bound) : fminf(root, t->bound);
 }
 

@@ -243,6 +243,10 @@ def test_top_k_of_long_rows(largest):
             keys = x.astype(np.float64)
             order = np.argsort(-keys if largest else keys, axis=axis, kind="stable").take(range(9), axis)
             nodes.add("TopK", [x, i64(9)], [np.take_along_axis(x, order, axis), order], largest=largest, axis=axis)
+    for scale in 1e300, -1e300, 1e-50:  # beyond floats
+        x = RNG.random((2, 900)) * scale
+        order = np.argsort(-x if largest else x, axis=1, kind="stable")[:, :9]
+        nodes.add("TopK", [x, i64(9)], [np.take_along_axis(x, order, 1), order], largest=largest)
     nodes.check()
 
 
