@@ -174,8 +174,9 @@ INFOLD_API infold_status infold_borrow_tensor(infold_error *err, infold_value **
  * tensors inside, should there be none. */
 INFOLD_API infold_status infold_create_value(infold_error *err, infold_value **out, infold_kind kind,
                                              int dtype, const infold_value *const *items, int n);
-/* From a .npy file, the array of the input's name in an .npz archive, or a TensorProto, SequenceProto or
- * OptionalProto file (.pb), of the type that input `input` of the session has. */
+/* For input `input` of the session: from a .npy file, the array of the input's name in an .npz archive, or a
+ * TensorProto, SequenceProto or OptionalProto file (.pb). Whether the value fits the input is for the run to
+ * say. */
 INFOLD_API infold_status infold_read_value(infold_error *err, infold_value **out, const char *path,
                                            const infold_session *session, int input);
 /* Fills the input's type with seeded random values ("random"), or zeros ("zeros"). Free dimensions that are

@@ -45,7 +45,7 @@ static ifd_status check_names(ifd_error *err, const infold_session *s, const ifd
     for (int i = 0; i < g->inputs.n && !known; i++) {
       size_t n = strlen(g->inputs.v[i]->name);
       known = strncmp(name, g->inputs.v[i]->name, n) == 0 &&
-              (!name[n] || (name[n] == '.' && g->inputs.v[i]->type->kind != IFD_KIND_TENSOR));
+              (!name[n] || (name[n] == '.' && g->inputs.v[i]->type->kind == IFD_KIND_SEQUENCE));
     }
     EXPECT(err, known, BAD_INPUT,
            "array '%s' has the name of no input (one array alone is taken by --input NAME=FILE.npz)", name);
@@ -57,15 +57,18 @@ static ifd_status check_names(ifd_error *err, const infold_session *s, const ifd
 static ifd_status read_value(ifd_error *err, ifd_datum *out, ifd_npz *npz, const ifd_value *v,
                              ifd_arena *arena) {
   const ifd_type *t = v->type, *elem = t->elem ? t->elem : &ifd_type_unknown;
-  const char *first;
   int i = ifd_npz_find(npz, v->name);
   *out = (ifd_datum){0};
-  ALLOC(err, first, ifd_arena_printf(arena, "%s.0", v->name));
   if (t->kind == IFD_KIND_TENSOR || t->kind == IFD_KIND_UNKNOWN)
     return i < 0 ? IFD_OK : read_tensor(err, out, npz, i, t);
   EXPECT(err, t->kind == IFD_KIND_SEQUENCE || t->kind == IFD_KIND_OPTIONAL, UNSUPPORTED,
          "an archive cannot hold a value of this type");
-  if (i < 0 && ifd_npz_find(npz, first) < 0) return IFD_OK;
+  if (t->kind == IFD_KIND_SEQUENCE && i < 0) {
+    const char *first;
+    ALLOC(err, first, ifd_arena_printf(arena, "%s.0", v->name));
+    i = ifd_npz_find(npz, first);
+  }
+  if (i < 0) return IFD_OK;
   EXPECT(err, elem->kind == IFD_KIND_TENSOR, UNSUPPORTED, "an archive cannot hold a value of this type");
   *out = (ifd_datum){.kind = t->kind, .elem_kind = elem->kind, .elem = elem->dtype};
   if (t->kind == IFD_KIND_SEQUENCE) return read_items(err, out, npz, v->name, elem, arena);
