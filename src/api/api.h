@@ -112,8 +112,6 @@ infold_model *ifd_api_ref(const infold_model *model);
  * report (its arena initialized) says which was changed, and why others were not. */
 ifd_status ifd_api_untrain(ifd_error *err, infold_model **out, ifd_optimize_report *report,
                            const infold_model *model);
-/* "changed: …" and "left: …", a line for each reason. */
-void ifd_api_print_untrained(const ifd_optimize_report *report, FILE *to);
 /* Whether a path ends so, in ".npz" for example. */
 bool ifd_api_ends_with(const char *text, const char *end);
 /* Infers the types of all values anew. */

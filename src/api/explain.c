@@ -67,6 +67,41 @@ static const ifd_node *find_node(const infold_model *model, const char *name,
 
 /* ---- what a node was left for ---- */
 
+/* What is said of nodes, and the report's refusals by name: of each, the place of the next that has its name,
+ * or -1. */
+typedef struct explanation {
+  ifd_error *err;
+  FILE *to;
+  const infold_report *report;
+  ifd_arena arena;
+  ifd_map first; /* 1 + place */
+  int *next;
+  int n; /* nodes that something was said of */
+} explanation;
+
+static ifd_status index_refusals(explanation *e) {
+  const ifd_optimize_report *r = &e->report->passes;
+  ifd_map_init(&e->first, &e->arena);
+  ALLOC(e->err, e->next, ifd_new_array(&e->arena, int, r->refusals.n));
+  for (int i = r->refusals.n - 1; i >= 0; i--) {
+    const char *name = r->refusals.v[i].node;
+    e->next[i] = (int)(intptr_t)ifd_map_find(&e->first, name) - 1;
+    EXPECT(e->err, ifd_map_set(&e->first, name, (void *)(intptr_t)(i + 1)), NO_MEMORY, "out of memory");
+  }
+  return IFD_OK;
+}
+
+/* Runs `say` on an explanation of the report that is written to `to`. */
+static ifd_status explain(ifd_error *err, FILE *to, const infold_report *report, const char *name,
+                          ifd_status (*say)(explanation *e, const char *name)) {
+  explanation e = {.err = err, .to = to, .report = report};
+  ifd_arena_init(&e.arena, NULL);
+  ifd_status status = index_refusals(&e);
+  if (status == IFD_OK) status = say(&e, name);
+  ifd_arena_free(&e.arena);
+  return status;
+}
+
 static void put_label(FILE *to, const ifd_node *node) {
   ifd_put_clean(to, ifd_survey_node_name(node));
   fprintf(to, " (%s): ", node->op_type);
@@ -100,30 +135,30 @@ static int put_passes_not_run(FILE *to, const infold_report *report, const ifd_n
   return n;
 }
 
-static int put_refusals(FILE *to, const infold_report *report, const ifd_node *node) {
+static int put_refusals(const explanation *e, const ifd_node *node) {
   const char *name = ifd_survey_node_name(node);
   int n = 0;
-  for (int i = 0; i < report->passes.refusals.n; i++) {
-    const ifd_refusal *r = &report->passes.refusals.v[i];
-    if (strcmp(r->node, name) != 0 || strcmp(r->op_type, node->op_type) != 0) continue;
-    put_label(to, node);
-    fprintf(to, "%s: ", r->pass);
-    ifd_put_clean(to, r->reason);
-    fputc('\n', to);
+  for (int i = (int)(intptr_t)ifd_map_find(&e->first, name) - 1; i >= 0; i = e->next[i]) {
+    const ifd_refusal *r = &e->report->passes.refusals.v[i];
+    if (strcmp(r->op_type, node->op_type) != 0) continue;
+    put_label(e->to, node);
+    fprintf(e->to, "%s: ", r->pass);
+    ifd_put_clean(e->to, r->reason);
+    fputc('\n', e->to);
     n++;
   }
   return n;
 }
 
-static void put_reasons(FILE *to, const infold_report *report, const ifd_node *node) {
-  int n = put_refusals(to, report, node) + put_passes_not_run(to, report, node);
+static void put_reasons(const explanation *e, const ifd_node *node) {
+  long rewrites = e->report->passes.rewrites;
+  int n = put_refusals(e, node) + put_passes_not_run(e->to, e->report, node);
   if (n) return;
-  put_label(to, node);
-  if (report->stopped)
-    fprintf(to, "rewriting was to stop after %ld rewrite%s\n", report->passes.rewrites,
-            report->passes.rewrites == 1 ? "" : "s");
+  put_label(e->to, node);
+  if (e->report->stopped)
+    fprintf(e->to, "rewriting was to stop after %ld rewrite%s\n", rewrites, rewrites == 1 ? "" : "s");
   else
-    ifd_explain_place(to, node);
+    ifd_explain_place(e->to, node);
 }
 
 static void put_origins(FILE *to, const ifd_node *node) {
@@ -160,19 +195,22 @@ static void put_fate(FILE *to, const infold_report *report, const ifd_node *was)
   fputs("removed: what it gave is not needed any more\n", to);
 }
 
-static ifd_status explain_node(ifd_error *err, FILE *to, const void *of, const char *name, int width) {
-  const infold_report *report = of;
-  (void)width;
-  const ifd_node *node = find_node(report->after, name, is_called);
-  const ifd_node *was = node ? NULL : find_node(report->before, name, is_called);
-  EXPECT(err, node || was, USAGE, "the model has no node '%s'", name);
+static ifd_status say_of_node(explanation *e, const char *name) {
+  const ifd_node *node = find_node(e->report->after, name, is_called);
+  const ifd_node *was = node ? NULL : find_node(e->report->before, name, is_called);
+  EXPECT(e->err, node || was, USAGE, "the model has no node '%s'", name);
   if (was)
-    put_fate(to, report, was);
+    put_fate(e->to, e->report, was);
   else {
-    if (node->provenance) put_origins(to, node);
-    put_reasons(to, report, node);
+    if (node->provenance) put_origins(e->to, node);
+    put_reasons(e, node);
   }
   return IFD_OK;
+}
+
+static ifd_status explain_node(ifd_error *err, FILE *to, const void *report, const char *name, int width) {
+  (void)width;
+  return explain(err, to, report, name, say_of_node);
 }
 
 infold_status infold_explain_node(infold_error *to, char **out, const infold_report *report,
@@ -181,12 +219,6 @@ infold_status infold_explain_node(infold_error *to, char **out, const infold_rep
 }
 
 /* ---- all nodes ---- */
-
-typedef struct explanation {
-  FILE *to;
-  const infold_report *report;
-  int n;
-} explanation;
 
 static bool is_asked_for(const ifd_node *node) {
   static const char *const ops[] = {"BatchNormalization", "Mul", "Add", "Reshape", "Transpose"};
@@ -199,7 +231,7 @@ static ifd_status explain_left(const ifd_node *node, void *context) {
   explanation *e = context;
   if (!is_asked_for(node)) return IFD_OK;
   if (!e->n++) fputs("left:\n", e->to);
-  put_reasons(e->to, e->report, node);
+  put_reasons(e, node);
   return IFD_OK;
 }
 
@@ -211,14 +243,19 @@ static ifd_status explain_new(const ifd_node *node, void *context) {
   return IFD_OK;
 }
 
-static ifd_status explain_report(ifd_error *err, FILE *to, const void *of, const char *what, int width) {
-  const infold_report *report = of;
-  explanation left = {to, report, 0}, new = {to, report, 0};
-  (void)err, (void)what, (void)width;
-  TRY(ifd_api_each_node(report->after->ir, explain_left, &left));
-  TRY(ifd_api_each_node(report->after->ir, explain_new, &new));
-  if (!left.n && !new.n) fputs("nothing is new, and nothing is left to explain\n", to);
+static ifd_status say_of_all(explanation *e, const char *name) {
+  (void)name;
+  TRY(ifd_api_each_node(e->report->after->ir, explain_left, e));
+  int n_left = e->n;
+  e->n = 0;
+  TRY(ifd_api_each_node(e->report->after->ir, explain_new, e));
+  if (!n_left && !e->n) fputs("nothing is new, and nothing is left to explain\n", e->to);
   return IFD_OK;
+}
+
+static ifd_status explain_report(ifd_error *err, FILE *to, const void *report, const char *what, int width) {
+  (void)width;
+  return explain(err, to, report, what, say_of_all);
 }
 
 infold_status infold_explain_report(infold_error *to, char **out, const infold_report *report) {

@@ -105,52 +105,113 @@ static void print_passes(const comparison *c, FILE *to) {
   if (c->report->verified) fprintf(to, "%s\n", c->report->verified);
 }
 
-/* Why BatchNormalization nodes were left: each reason once, with how many nodes it holds for. */
-static void print_left(const comparison *c, FILE *to) {
-  const ifd_optimize_report *p = &c->report->passes;
-  for (int i = 0; i < p->refusals.n; i++) {
-    const ifd_refusal *r = &p->refusals.v[i];
-    int n = 0;
-    bool first = true;
-    if (strcmp(r->op_type, "BatchNormalization") != 0) continue;
-    for (int k = 0; k < p->refusals.n; k++) {
-      const ifd_refusal *other = &p->refusals.v[k];
-      if (strcmp(other->op_type, r->op_type) != 0 || strcmp(other->reason, r->reason) != 0 ||
-          strcmp(other->pass, r->pass) != 0)
-        continue;
-      first &= k >= i;
-      n++;
-    }
-    if (!first) continue;
+/* ---- what was left, and why ---- */
+
+enum { NAMES_SHOWN = 4 };
+
+/* Nodes that a pass left for one reason. */
+typedef struct refusal_group {
+  const ifd_refusal *first;
+  const char *names[NAMES_SHOWN]; /* of the first nodes */
+  int n;
+} refusal_group;
+
+typedef struct refusal_groups {
+  ifd_map by_reason;          /* 1 + index */
+  IFD_VEC(refusal_group) all; /* in the order of their first nodes */
+} refusal_groups;
+
+static ifd_status add_refusal(comparison *c, refusal_groups *groups, const ifd_refusal *r) {
+  const char *key;
+  ALLOC(c->err, key, ifd_arena_printf(&c->arena, "%s\n%s", r->pass, r->reason));
+  uintptr_t i = (uintptr_t)ifd_map_find(&groups->by_reason, key);
+  if (!i) {
+    IFD_PUSH(c->err, &c->arena, &groups->all, ((refusal_group){.first = r}));
+    i = (uintptr_t)groups->all.n;
+    EXPECT(c->err, ifd_map_set(&groups->by_reason, key, (void *)i), NO_MEMORY, "out of memory");
+  }
+  refusal_group *g = &groups->all.v[i - 1];
+  if (g->n < NAMES_SHOWN) g->names[g->n] = r->node;
+  g->n++;
+  return IFD_OK;
+}
+
+/* Of BatchNormalization; other nodes are asked for by name. */
+static ifd_status group_refusals(comparison *c, const ifd_optimize_report *report, refusal_groups *out) {
+  *out = (refusal_groups){0};
+  ifd_map_init(&out->by_reason, &c->arena);
+  for (int i = 0; i < report->refusals.n; i++)
+    if (strcmp(report->refusals.v[i].op_type, "BatchNormalization") == 0)
+      TRY(add_refusal(c, out, &report->refusals.v[i]));
+  return IFD_OK;
+}
+
+static ifd_status print_left(comparison *c, FILE *to) {
+  refusal_groups groups;
+  TRY(group_refusals(c, &c->report->passes, &groups));
+  for (int i = 0; i < groups.all.n; i++) {
+    const refusal_group *g = &groups.all.v[i];
     fputs("left: BatchNormalization '", to);
-    ifd_put_clean(to, r->node);
+    ifd_put_clean(to, g->first->node);
     fputc('\'', to);
-    if (n > 1) fprintf(to, " and %d more", n - 1);
-    fprintf(to, ": %s: ", r->pass);
-    ifd_put_clean(to, r->reason);
+    if (g->n > 1) fprintf(to, " and %d more", g->n - 1);
+    fprintf(to, ": %s: ", g->first->pass);
+    ifd_put_clean(to, g->first->reason);
     fputc('\n', to);
   }
-}
-
-static ifd_status print_table(comparison *c, FILE *to, int width) {
-  ifd_table table;
-  TRY(fill_table(c, &table));
-  ifd_table_print(&table, to, width);
-  ifd_api_print_untrained(&c->report->untrained, to);
-  print_passes(c, to);
-  print_left(c, to);
   return IFD_OK;
 }
 
+/* "'a', 'b' and 7 more" */
+static void print_names(FILE *to, const char *const *names, int n) {
+  for (int i = 0; i < n && i < NAMES_SHOWN; i++) {
+    fputs(i ? ", '" : "'", to);
+    ifd_put_clean(to, names[i]);
+    fputc('\'', to);
+  }
+  if (n > NAMES_SHOWN) fprintf(to, " and %d more", n - NAMES_SHOWN);
+}
+
+/* What became of BatchNormalization in training mode, where that was to be changed. */
+static ifd_status print_untrained(comparison *c, FILE *to) {
+  const ifd_optimize_report *r = &c->report->untrained;
+  refusal_groups groups;
+  TRY(group_refusals(c, r, &groups));
+  if (r->warnings.n || groups.all.n) fputc('\n', to);
+  if (r->warnings.n) {
+    fprintf(to, "changed: %d BatchNormalization from training to inference mode, as asked: ", r->warnings.n);
+    print_names(to, r->warnings.v, r->warnings.n);
+    fputs("\n         a sample's result depends on its batch no longer; the models compared below are both "
+          "so\n",
+          to);
+  }
+  for (int i = 0; i < groups.all.n; i++) {
+    fputs("left in training mode: ", to);
+    print_names(to, groups.all.v[i].names, groups.all.v[i].n);
+    fputs(": ", to);
+    ifd_put_clean(to, groups.all.v[i].first->reason);
+    fputc('\n', to);
+  }
+  return IFD_OK;
+}
+
+/* ---- forms ---- */
+
+static ifd_status print_text(comparison *c, FILE *to, int width, bool markdown) {
+  ifd_table table;
+  TRY(fill_table(c, &table));
+  if (markdown)
+    ifd_table_print_markdown(&table, to);
+  else
+    ifd_table_print(&table, to, width);
+  TRY(print_untrained(c, to));
+  print_passes(c, to);
+  return print_left(c, to);
+}
+
+static ifd_status print_table(comparison *c, FILE *to, int width) { return print_text(c, to, width, false); }
 static ifd_status print_markdown(comparison *c, FILE *to, int width) {
-  ifd_table table;
-  (void)width;
-  TRY(fill_table(c, &table));
-  ifd_table_print_markdown(&table, to);
-  ifd_api_print_untrained(&c->report->untrained, to);
-  print_passes(c, to);
-  print_left(c, to);
-  return IFD_OK;
+  return print_text(c, to, width, true);
 }
 
 static ifd_status add_new(const ifd_node *node, void *list) {

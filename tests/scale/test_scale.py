@@ -49,6 +49,13 @@ def convolutions(n):
                  helper.make_node("Conv", [a, f"w{i}"], [b])), [constant(f"w{i}", 4, 4, 1, 1) for i in range(0, n, 2)]
 
 
+def normalized(n):
+    """BatchNormalization that stays, each for a reason that the report gives."""
+    k = n // 2
+    return chain(2 * k, lambda i, a, b: helper.make_node("Softsign", [a], [b]) if i % 2 else
+                 helper.make_node("BatchNormalization", [a, "c", "c", "c", "c"], [b], name=f"bn{i}")), [constant("c", 16)]
+
+
 def wide(n):
     """Every value lives until the last node."""
     k = n // 2
@@ -98,12 +105,12 @@ def is_linear(small, large):
     return large < MOST * max(small, 0.03)
 
 
-@pytest.mark.parametrize("make", [eltwise, affine, arithmetic, convolutions, wide, joined], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("make", [eltwise, affine, arithmetic, convolutions, normalized, wide, joined], ids=lambda f: f.__name__)
 def test_linear(make, tmp_path):
     models = [tmp_path / f"{n}.onnx" for n in (SMALL, 4 * SMALL)]
     for n, model in zip((SMALL, 4 * SMALL), models):
         write(model, make, n)
-    for verb, words in {"optimize": ["-o", tmp_path / "out.onnx", "--no-verify"],
+    for verb, words in {"optimize": ["-o", tmp_path / "out.onnx", "--no-verify", "--explain"],
                         "run": ["--input", "x=random", "--threads", "1"]}.items():
         small, large = least(*([verb, model, *words] for model in models))
         assert is_linear(small, large), f"{verb}: {small:.2f} s for {SMALL} nodes, {large:.2f} s for four times as many"
