@@ -95,7 +95,8 @@ INFOLD_API infold_status infold_fix_dim(infold_error *err, infold_model *model, 
 
 /* ---- editing ---- */
 
-/* These change the model, which no session may be using. They need no types but those that are said. */
+/* These change the model, which no session may be using; when one fails, the model may be half edited, and is
+ * for infold_destroy_model alone. They need no types but those that are said. */
 
 /* Cuts the model down to what computes `outputs` from `inputs`: names of values of the main graph, ended by
  * NULL, which become its inputs and outputs. inputs may be NULL (those of the model that are needed),

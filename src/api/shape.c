@@ -68,6 +68,7 @@ static ifd_status set_shape(fixing *f, const char *name, const int64_t *dims, in
   ifd_error *err = f->err;
   EXPECT(err, v && v->is_input, USAGE, "the model has no input '%s'", name);
   EXPECT(err, v->type->kind == IFD_KIND_TENSOR, USAGE, "input '%s' is not a tensor", name);
+  EXPECT(err, rank >= 0 && rank <= IFD_MAX_RANK, USAGE, "rank %d is outside [0, %d]", rank, IFD_MAX_RANK);
   EXPECT(err, !v->type->has_rank || v->type->rank == rank, USAGE,
          "input '%s' has rank %d; %d dimensions were given", name, v->type->rank, rank);
   for (int i = 0; i < rank; i++) {
@@ -93,15 +94,16 @@ infold_status infold_set_input_shape(infold_error *to, infold_model *model, cons
 
 /* The names of all free dimensions, for the error about one that is none. */
 static const char *free_names(const ifd_model *ir, char *text, size_t n) {
+  char quoted[128];
   size_t at = 0;
   text[0] = 0;
   for (int i = 0; i < ir->graph->inputs.n; i++) {
     const ifd_type *t = ir->graph->inputs.v[i]->type;
-    for (int k = 0; is_shaped(t) && k < t->rank && at + 2 < n; k++) {
+    for (int k = 0; is_shaped(t) && k < t->rank; k++) {
       const char *name = ifd_dim_name(ir->dims, t->dims[k]);
-      size_t len = name ? strlen(name) : 0;
-      if (!name || len + at + 6 > n || strstr(text, name)) continue;
-      at += (size_t)snprintf(text + at, n - at, "%s'%s'", at ? ", " : "", name);
+      size_t len = name ? (size_t)snprintf(quoted, sizeof quoted, "'%s'", name) : 0;
+      if (!name || len >= sizeof quoted || at + len + 3 > n || strstr(text, quoted)) continue;
+      at += (size_t)snprintf(text + at, n - at, "%s%s", at ? ", " : "", quoted);
     }
   }
   return text;

@@ -138,5 +138,5 @@ ifd_status ifd_survey_print(const ifd_survey *s, const char *what, FILE *to, int
                {"dot", ifd_survey_dot}};
   for (size_t i = 0; i < sizeof views / sizeof *views; i++)
     if (strcmp(views[i].name, what) == 0) return views[i].print(s, to, width);
-  FAIL(s->err, USAGE, "there is no view '%s'", what);
+  FAIL(s->err, USAGE, "a view is summary, nodes, weights, norms, text, json or dot, not '%s'", what);
 }
