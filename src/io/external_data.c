@@ -8,7 +8,7 @@
 struct ifd_files {
   ifd_arena *arena;
   const char *in_folder; /* a path in the folder of external data, or NULL */
-  ifd_read_options options;
+  bool allow_links;
   IFD_VEC(ifd_file *) all;
   IFD_VEC(const char *) locations; /* of all; NULL for the model's own */
   ifd_map external;                /* location -> ifd_file */
@@ -19,7 +19,7 @@ ifd_status ifd_files_new(ifd_error *err, ifd_files **out, ifd_arena *arena, cons
   ifd_files *files;
   ALLOC(err, files, ifd_new(arena, ifd_files));
   files->arena = arena;
-  files->options = *options;
+  files->allow_links = options->allow_links;
   ifd_map_init(&files->external, arena);
   if (options->directory)
     ALLOC(err, files->in_folder, ifd_arena_printf(arena, "%s/.", options->directory));
@@ -58,19 +58,11 @@ ifd_status ifd_files_map_model(ifd_error *err, ifd_files *files, const char *pat
 /* ---- external data ---- */
 
 static ifd_status map_external(ifd_error *err, ifd_file *file, const ifd_files *files, const char *location) {
-  const ifd_read_options *options = &files->options;
-  if (options->find_external) {
-    const void *data;
-    size_t size;
-    TRY(options->find_external(options->context, err, &data, &size, location));
-    *file = ifd_file_from_memory(data, size);
-    return IFD_OK;
-  }
   EXPECT(err, files->in_folder, BAD_INPUT, "'%s' cannot be found: the model was not read from a file",
          location);
   int folder;
   TRY(ifd_folder_open(err, &folder, files->in_folder));
-  ifd_status status = ifd_file_map_in(err, file, folder, location, strlen(location), options->allow_links);
+  ifd_status status = ifd_file_map_in(err, file, folder, location, strlen(location), files->allow_links);
   ifd_folder_close(folder);
   return status;
 }

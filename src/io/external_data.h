@@ -1,7 +1,7 @@
 /* The files that a model borrows bytes from: its own and those of external data.
  *
  * Each file is mapped once, however many tensors lie in it, and stays mapped until the model goes. External
- * data is confined to a folder (base/os.h), or comes from a callback. For src/io/ alone. */
+ * data is confined to a folder (base/os.h). For src/io/ alone. */
 #ifndef IFD_IO_EXTERNAL_DATA_H
 #define IFD_IO_EXTERNAL_DATA_H
 

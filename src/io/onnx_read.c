@@ -1,6 +1,7 @@
 #include "io/onnx_read.h"
 
 #include <limits.h>
+#include <string.h>
 
 #include "io/read.h"
 #include "io/wire.h"
@@ -92,10 +93,43 @@ static ifd_status read_functions(ifd_reader *r, const Onnx__ModelProto *proto) {
 
 /* ---- models ---- */
 
+/* What people take for models: bytes that files of other kinds have at some place. */
+static const struct {
+  size_t at;
+  const char *bytes, *what;
+} others[] = {{0, "version https://git-lfs", "a pointer of Git LFS; 'git lfs pull' fetches the file itself"},
+              {0, "PK\3\4", "a ZIP archive, as of PyTorch, Keras or NumPy, not an ONNX model"},
+              {0, "\x1f\x8b", "compressed by gzip"},
+              {0, "\x28\xb5\x2f\xfd", "compressed by Zstandard"},
+              {0, "\x89HDF", "HDF5, as of Keras, not an ONNX model"},
+              {0, "\x93NUMPY", "a NumPy array, not an ONNX model"},
+              {0, "GGUF", "GGUF, not an ONNX model"},
+              {4, "TFL3", "a TensorFlow Lite model, not an ONNX model"},
+              {4, "ORTM", "in ONNX Runtime's own format, not ONNX"},
+              {8, "{\"", "safetensors, not an ONNX model"},
+              {0, "<!DOCTYPE", "a web page, not an ONNX model"},
+              {0, "<html", "a web page, not an ONNX model"},
+              {0, "<", "text, not a binary ONNX model"},
+              {0, "{", "text, not a binary ONNX model"}};
+
+/* Of what is no message: what it is, where that can be seen. */
+static void name_kind(ifd_error *err, const char *bytes, size_t len) {
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    size_t n = strlen(others[i].bytes);
+    if (len < others[i].at + n || memcmp(bytes + others[i].at, others[i].bytes, n) != 0) continue;
+    ifd_error_clear(err);
+    (void)ifd_error_set(err, IFD_BAD_FILE, "the file is %s", others[i].what);
+    return;
+  }
+  if (strncmp(err->where, "byte 0:", 7) == 0) ifd_error_add(err, "not an ONNX model");
+}
+
 static ifd_status read_model(ifd_reader *r, const void *bytes, size_t len) {
   ProtobufCMessage *message;
   EXPECT(r->err, len, BAD_FILE, "the file is empty");
-  TRY(ifd_wire_unpack(r->err, &message, &onnx__model_proto__descriptor, bytes, len, r->arena));
+  ifd_status status = ifd_wire_unpack(r->err, &message, &onnx__model_proto__descriptor, bytes, len, r->arena);
+  if (status == IFD_BAD_FILE) name_kind(r->err, bytes, len);
+  TRY(status);
   const Onnx__ModelProto *proto = (const Onnx__ModelProto *)message;
   TRY(read_header(r, proto));
   EXPECT(r->err, proto->graph, BAD_MODEL, "the model has no graph");

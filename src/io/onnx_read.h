@@ -14,15 +14,9 @@
 
 #include "ir/ir.h"
 
-/* The bytes of an external data file; they must live as long as the model. */
-typedef ifd_status (*ifd_find_external)(void *context, ifd_error *err, const void **data, size_t *len,
-                                        const char *location);
-
 typedef struct ifd_read_options {
   bool allow_links;      /* external data may lie behind symbolic or hard links */
   const char *directory; /* folder of external data; NULL: that of the file, none for a model in memory */
-  ifd_find_external find_external; /* where external data comes from instead of a folder, or NULL */
-  void *context;                   /* of find_external */
 } ifd_read_options;
 
 /* options may be NULL, as may budget. Errors: IO, BAD_FILE, BAD_MODEL, UNSUPPORTED, LIMIT, NO_MEMORY; they
