@@ -50,6 +50,8 @@ def array_of(value: Any, type: Type) -> np.ndarray:
 def number_of(array: np.ndarray, type: Type) -> int:
     if is_text(array):
         return STRING
+    if array.ndim == 0 and array.dtype.hasobject:
+        raise Error(f"{array.item()!r:.80} is no tensor", "BAD_INPUT")
     if array.dtype.hasobject or array.dtype not in NUMBERS_OF_DTYPES:
         raise Error(f"arrays of {array.dtype} are no ONNX tensors", "BAD_INPUT")
     return type.dtype if DTYPES.get(type.dtype) == array.dtype else NUMBERS_OF_DTYPES[array.dtype]

@@ -71,17 +71,17 @@ void ifd_file_unmap(ifd_file *file) {
 
 void ifd_memory_let_go(const void *p, size_t len) { advise_pages(p, len, MADV_DONTNEED); }
 
-static ifd_status check_regular(ifd_error *err, int fd, struct stat *st, const char *name) {
-  if (fstat(fd, st)) FAIL(err, IO, "cannot read '%s': %m", name);
-  EXPECT(err, S_ISREG(st->st_mode), BAD_FILE, "'%s' is not a regular file", name);
+static ifd_status check_regular(ifd_error *err, int fd, struct stat *st) {
+  if (fstat(fd, st)) FAIL(err, IO, "%m");
+  EXPECT(err, S_ISREG(st->st_mode), BAD_FILE, "not a regular file");
   return IFD_OK;
 }
 
-static ifd_status map_open(ifd_error *err, ifd_file *out, int fd, size_t size, const char *name) {
+static ifd_status map_open(ifd_error *err, ifd_file *out, int fd, size_t size) {
   *out = ifd_file_from_memory(NULL, 0);
   if (!size) return IFD_OK;
   void *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (p == MAP_FAILED) FAIL(err, IO, "cannot map '%s' of %zu bytes: %m", name, size);
+  if (p == MAP_FAILED) FAIL(err, IO, "its %zu bytes cannot be mapped: %m", size);
   madvise(p, size, MADV_WILLNEED);
   *out = (ifd_file){.data = p, .size = size, .mapped = true};
   return IFD_OK;
@@ -93,9 +93,9 @@ enum { READ_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
 ifd_status ifd_file_map(ifd_error *err, ifd_file *out, const char *path) {
   struct stat st;
   int fd = open(path, READ_FLAGS);
-  if (fd < 0) FAIL(err, IO, "cannot open '%s': %m", path);
-  ifd_status status = check_regular(err, fd, &st, path);
-  if (status == IFD_OK) status = map_open(err, out, fd, (size_t)st.st_size, path);
+  if (fd < 0) FAIL(err, IO, "%m");
+  ifd_status status = check_regular(err, fd, &st);
+  if (status == IFD_OK) status = map_open(err, out, fd, (size_t)st.st_size);
   close(fd);
   return status;
 }
@@ -175,9 +175,12 @@ static ifd_status walk(ifd_error *err, int *fd, const char *location, bool allow
 static ifd_status map_below(ifd_error *err, ifd_file *out, int *fd, const char *location, bool allow_links) {
   struct stat st;
   TRY(walk(err, fd, location, allow_links));
-  TRY(check_regular(err, *fd, &st, location));
-  if (st.st_nlink > 1 && !allow_links) return refused_link(err, location, "has several hard links");
-  return map_open(err, out, *fd, (size_t)st.st_size, location);
+  ifd_status status = check_regular(err, *fd, &st);
+  if (status == IFD_OK && st.st_nlink > 1 && !allow_links)
+    return refused_link(err, location, "has several hard links");
+  if (status == IFD_OK) status = map_open(err, out, *fd, (size_t)st.st_size);
+  if (status != IFD_OK) ifd_error_add(err, "'%s'", location);
+  return status;
 }
 
 ifd_status ifd_file_map_in(ifd_error *err, ifd_file *out, int folder, const char *location, size_t len,

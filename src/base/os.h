@@ -14,7 +14,7 @@ typedef struct ifd_file {
   bool mapped;
 } ifd_file;
 
-/* Maps a regular file. */
+/* Maps a regular file. Errors do not name it: callers do. */
 ifd_status ifd_file_map(ifd_error *err, ifd_file *out, const char *path);
 /* The same view over memory that the caller keeps. */
 ifd_file ifd_file_from_memory(const void *p, size_t size);

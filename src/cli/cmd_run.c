@@ -102,6 +102,17 @@ static infold_status run_warm(infold_error *err, const run_record *r, infold_val
   return infold_run(err, outputs, session, in, wanted);
 }
 
+static int check_inputs(infold_value *const *inputs, const infold_session *session, const char *path) {
+  for (int i = 0; i < infold_get_n_inputs(session); i++) {
+    const char *name = infold_get_input_name(session, i);
+    if (inputs[i] || infold_input_has_default(session, i)) continue;
+    return cli_usage("%s: input '%s' (%s) is missing: give --inputs, or --input '%s=FILE', '%s=random' or "
+                     "'%s=zeros'",
+                     path, name, infold_get_input_type(session, i), name, name, name);
+  }
+  return 0;
+}
+
 static int run_session(const run_record *r, const infold_session *session, const char *path) {
   infold_error err;
   int n_in = infold_get_n_inputs(session), n_out = infold_get_n_outputs(session);
@@ -109,6 +120,7 @@ static int run_session(const run_record *r, const infold_session *session, const
   char *wanted = NULL;
   int code = outputs ? choose_outputs(&wanted, session, &r->output_names) : EXIT_LIMIT;
   if (!code) code = cli_read_inputs(&inputs, session, path, &r->input);
+  if (!code) code = check_inputs(inputs, session, path);
   if (!code) {
     cli_begin("running", path);
     infold_status status = run_warm(&err, r, outputs, session, inputs, wanted);

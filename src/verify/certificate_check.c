@@ -81,14 +81,16 @@ static ifd_status check_unread(check *c, json_t *said, const char *path, const c
   ifd_file file;
   char hash[IFD_SHA256_TEXT];
   ifd_sha256 h;
-  TRY(ifd_file_map(c->err, &file, path));
+  ifd_status status = ifd_file_map(c->err, &file, path);
+  if (status != IFD_OK) ifd_error_add(c->err, "%s", path);
+  TRY(status);
   ifd_sha256_init(&h);
   ifd_sha256_update(&h, file.data, file.size);
   ifd_sha256_text(&h, hash);
   ifd_file_unmap(&file);
   json_t *found = json_pack("{s:s}", "sha256", hash);
   EXPECT(c->err, found, NO_MEMORY, "out of memory");
-  ifd_status status = check_file(c, said, found, which);
+  status = check_file(c, said, found, which);
   json_decref(found);
   return status;
 }

@@ -78,7 +78,6 @@ static void files_are_mapped(void **state) {
   ifd_file_unmap(&file);
   ifd_file_unmap(&file);
   assert_int_equal(ifd_file_map(&err, &file, in(p, "absent")), IFD_IO);
-  assert_non_null(strstr(err.text, "absent"));
   assert_non_null(strstr(err.text, "No such file"));
   ifd_error_clear(&err);
   assert_int_equal(ifd_file_map(&err, &file, p->dir), IFD_BAD_FILE);
