@@ -131,7 +131,7 @@ static double winograd_cost(const ifd_k_quant_winograd *w, int64_t n) {
 }
 
 static double direct_cost(const ifd_k_conv_shape *s, int64_t samples, int64_t n) {
-  const double products = 22, copied = 2, output = 12;
+  const double products = 30, copied = 2, output = 12;
   const double k = (double)(IFD_QUANT_TAPS * IFD_QUANT_TAPS * s->c / s->groups);
   const double m = (double)(samples * s->in[IFD_K_D] * s->out[IFD_K_H] * s->out[IFD_K_W]),
                panels = (double)ifd_ceil_div(n, LANES);
