@@ -7,13 +7,20 @@
 /* Bytes of a length prefix in the rewritten message: always five, filled in when the message is complete. */
 enum { PREFIX = 5, MARKER = 4 };
 
+/* The most that a tag and a prefix or a marker take, and a number. */
+enum { HEADER = 16, NUMBER = 10 };
+
+/* Memory that grows by doubling. */
+typedef struct buffer {
+  void *v;
+  size_t size, room;
+} buffer;
+
 typedef struct skim {
   ifd_error *err;
+  ifd_budget *budget;
   const uint8_t *source;
-  uint8_t *out; /* NULL while only measuring */
-  size_t size;  /* of the rewritten message so far */
-  uint32_t n_payloads;
-  ProtobufCBinaryData *payloads; /* NULL while only measuring */
+  buffer out, payloads; /* the rewritten message so far; of ProtobufCBinaryData */
 } skim;
 
 typedef struct field {
@@ -137,9 +144,21 @@ static ifd_status check_field(skim *s, const field *f, const ProtobufCMessageDes
 
 /* ---- the rewritten message ---- */
 
-static void put(skim *s, const void *bytes, size_t len) {
-  if (s->out && len) memcpy(s->out + s->size, bytes, len);
-  s->size += len;
+static ifd_status make_room(skim *s, buffer *b, size_t more) {
+  if (b->room - b->size >= more) return IFD_OK;
+  const size_t room = 2 * b->room > b->size + more ? 2 * b->room : b->size + more;
+  void *grown;
+  ALLOC(s->err, grown, ifd_budget_alloc(s->budget, room));
+  if (b->size) memcpy(grown, b->v, b->size);
+  ifd_budget_free(s->budget, b->v, b->room);
+  b->v = grown, b->room = room;
+  return IFD_OK;
+}
+
+/* The rest of the section puts where there is room. */
+static void put(buffer *b, const void *bytes, size_t len) {
+  if (len) memcpy((char *)b->v + b->size, bytes, len);
+  b->size += len;
 }
 
 static void put_tag(skim *s, const field *f, int wire_type) {
@@ -148,26 +167,28 @@ static void put_tag(skim *s, const field *f, int wire_type) {
   uint32_t tag = f->number << 3 | (uint32_t)wire_type;
   for (; tag >= 0x80; tag >>= 7) bytes[n++] = (uint8_t)(tag | 0x80);
   bytes[n++] = (uint8_t)tag;
-  put(s, bytes, (size_t)n);
+  put(&s->out, bytes, (size_t)n);
 }
 
 static ifd_status put_marker(skim *s, const field *f) {
-  EXPECT(s->err, s->n_payloads < UINT32_MAX, LIMIT, "too many byte fields");
-  uint32_t number = s->n_payloads++;
-  if (s->payloads)
-    s->payloads[number] = (ProtobufCBinaryData){(size_t)(f->end - f->value), (uint8_t *)f->value};
+  const ProtobufCBinaryData payload = {(size_t)(f->end - f->value), (uint8_t *)f->value};
+  EXPECT(s->err, s->payloads.size / sizeof payload < UINT32_MAX, LIMIT, "too many byte fields");
+  const uint32_t number = (uint32_t)(s->payloads.size / sizeof payload);
+  TRY(make_room(s, &s->payloads, sizeof payload));
+  put(&s->payloads, &payload, sizeof payload);
   put_tag(s, f, f->wire_type);
-  put(s, (const uint8_t[]){MARKER}, 1);
-  put(s, &number, MARKER);
+  put(&s->out, (const uint8_t[]){MARKER}, 1);
+  put(&s->out, &number, MARKER);
   return IFD_OK;
 }
 
 /* The length of what was written since `start` into the room before it, as a varint of five bytes. */
 static ifd_status fill_prefix(skim *s, size_t start) {
-  size_t len = s->size - start;
+  size_t len = s->out.size - start;
   EXPECT(s->err, len <= INT_MAX, LIMIT, "a message without its payloads is larger than 2 GiB");
-  for (int i = 0; s->out && i < PREFIX; i++)
-    s->out[start - PREFIX + (size_t)i] = (uint8_t)((len >> (7 * i) & 0x7f) | (i < PREFIX - 1 ? 0x80 : 0));
+  uint8_t *prefix = (uint8_t *)s->out.v + start - PREFIX;
+  for (int i = 0; i < PREFIX; i++)
+    prefix[i] = (uint8_t)((len >> (7 * i) & 0x7f) | (i < PREFIX - 1 ? 0x80 : 0));
   return IFD_OK;
 }
 
@@ -176,8 +197,8 @@ static ifd_status skim_message(skim *s, const ProtobufCMessageDescriptor *type, 
 
 static ifd_status put_message(skim *s, const field *f, int depth) {
   put_tag(s, f, f->wire_type);
-  put(s, (const uint8_t[PREFIX]){0}, PREFIX);
-  size_t start = s->size;
+  put(&s->out, (const uint8_t[PREFIX]){0}, PREFIX);
+  size_t start = s->out.size;
   TRY(skim_message(s, f->known->descriptor, f->value, f->end, depth + 1));
   return fill_prefix(s, start);
 }
@@ -187,14 +208,15 @@ static bool is_number_of_many(const field *f) {
 }
 
 /* Lists are of thousands, and calls for a few bytes each would take most of the time. */
-static void put_number(skim *s, const uint8_t *at, size_t len) {
-  if (s->out && len == 1)
-    s->out[s->size] = *at;
-  else if (s->out && len == 4)
-    memcpy(s->out + s->size, at, 4);
-  else if (s->out)
-    memcpy(s->out + s->size, at, len);
-  s->size += len;
+static void put_number(buffer *b, const uint8_t *at, size_t len) {
+  uint8_t *to = (uint8_t *)b->v + b->size;
+  if (len == 1)
+    *to = *at;
+  else if (len == 4)
+    memcpy(to, at, 4);
+  else
+    memcpy(to, at, len);
+  b->size += len;
 }
 
 static bool is_same_tag(const uint8_t *a, const uint8_t *b, size_t len) {
@@ -208,10 +230,11 @@ static ifd_status put_numbers(skim *s, field *f, const uint8_t *end) {
   const uint8_t *tag = f->start, *value = f->value;
   const size_t tag_len = (size_t)(value - tag);
   put_tag(s, f, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
-  put(s, (const uint8_t[PREFIX]){0}, PREFIX);
-  const size_t start = s->size;
+  put(&s->out, (const uint8_t[PREFIX]){0}, PREFIX);
+  const size_t start = s->out.size;
   for (const uint8_t *next = f->end; next; next = behind_number(f->wire_type, value, end)) {
-    put_number(s, value, (size_t)(next - value));
+    TRY(make_room(s, &s->out, NUMBER));
+    put_number(&s->out, value, (size_t)(next - value));
     f->end = next;
     if ((size_t)(end - next) < tag_len || !is_same_tag(next, tag, tag_len)) break;
     value = next + tag_len;
@@ -220,10 +243,13 @@ static ifd_status put_numbers(skim *s, field *f, const uint8_t *end) {
 }
 
 static ifd_status put_field(skim *s, field *f, const uint8_t *end, int depth) {
+  const size_t len = (size_t)(f->end - f->start);
+  TRY(make_room(s, &s->out, HEADER));
   if (f->known && f->known->type == PROTOBUF_C_TYPE_MESSAGE) return put_message(s, f, depth);
   if (f->known && f->known->type == PROTOBUF_C_TYPE_BYTES) return put_marker(s, f);
   if (f->known && is_number_of_many(f)) return put_numbers(s, f, end);
-  put(s, f->start, (size_t)(f->end - f->start));
+  TRY(make_room(s, &s->out, len));
+  put(&s->out, f->start, len);
   return IFD_OK;
 }
 
@@ -325,25 +351,23 @@ static ifd_status unpack_rewritten(ifd_error *err, ProtobufCMessage **out,
                                    const ProtobufCMessageDescriptor *type, const skim *s, ifd_arena *arena) {
   unpack_memory memory = {.arena = arena};
   ProtobufCAllocator allocator = {.alloc = allocate, .free = leave_to_arena, .allocator_data = &memory};
-  ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, s->size, s->out);
+  ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, s->out.size, s->out.v);
   EXPECT(err, !memory.refused, NO_MEMORY, "out of memory");
   EXPECT(err, message, BAD_FILE, "not a valid %s", type->short_name);
-  restore_message(message, s->payloads);
+  restore_message(message, s->payloads.v);
   *out = message;
   return IFD_OK;
 }
 
 ifd_status ifd_wire_unpack(ifd_error *err, ProtobufCMessage **out, const ProtobufCMessageDescriptor *type,
                            const void *bytes, size_t len, ifd_arena *arena) {
+  enum { FIRST = 1 << 12 }; /* what most messages take without their payloads */
   const uint8_t *at = bytes;
-  skim measured = {.err = err, .source = at};
-  TRY(skim_message(&measured, type, at, at + len, 0));
-  size_t table = (size_t)measured.n_payloads * sizeof *measured.payloads, size = table + measured.size;
-  char *scratch; /* the rewritten message is only needed until it is unpacked */
-  ALLOC(err, scratch, ifd_budget_alloc(arena->budget, size));
-  skim s = {.err = err, .source = at, .out = (uint8_t *)scratch + table, .payloads = (void *)scratch};
+  skim s = {.err = err, .budget = arena->budget, .source = at};
+  TRY(make_room(&s, &s.out, len < FIRST ? len + HEADER : FIRST));
   ifd_status status = skim_message(&s, type, at, at + len, 0);
   if (status == IFD_OK) status = unpack_rewritten(err, out, type, &s, arena);
-  ifd_budget_free(arena->budget, scratch, size);
+  ifd_budget_free(s.budget, s.out.v, s.out.room); /* only needed until it is unpacked */
+  ifd_budget_free(s.budget, s.payloads.v, s.payloads.room);
   return status;
 }
