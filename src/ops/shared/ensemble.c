@@ -230,9 +230,20 @@ static ifd_status sort_ids(const reader *r, tree_ids *ids, const int64_t *trees,
   return IFD_OK;
 }
 
-static ifd_status find_id(const reader *r, int32_t *at, const tree_ids *ids, int64_t tree, int64_t node) {
+/* The place of an id, if those from `near` to it count up by one, as they mostly do; else NULL. */
+static const tree_id *expect_id(const tree_ids *ids, int32_t near, const tree_id *key) {
+  int64_t place;
+  if (near >= ids->n || __builtin_sub_overflow(key->node, ids->v[near].node, &place) ||
+      __builtin_add_overflow(place, near, &place) || place < 0 || place >= ids->n)
+    return NULL;
+  return compare_ids(key, &ids->v[place]) ? NULL : &ids->v[place];
+}
+
+static ifd_status find_id(const reader *r, int32_t *at, const tree_ids *ids, int32_t near, int64_t tree,
+                          int64_t node) {
   const tree_id key = {tree, node, 0};
-  const tree_id *found = ids->n ? bsearch(&key, ids->v, (size_t)ids->n, sizeof *ids->v, compare_ids) : NULL;
+  const tree_id *found = expect_id(ids, near, &key);
+  if (!found && ids->n) found = bsearch(&key, ids->v, (size_t)ids->n, sizeof *ids->v, compare_ids);
   EXPECT(r->err, found, BAD_MODEL, "tree %lld has no node %lld, which an attribute names", (long long)tree,
          (long long)node);
   *at = found->at;
@@ -299,8 +310,8 @@ static ifd_status place_listed(const reader *r, ifd_forest *f, const listed *a, 
     n->value = a->values[i];
     n->feature = index_of(a->feature[i]);
     n->missing = a->missing && a->missing[i];
-    TRY(find_id(r, &n->child[0], ids, a->tree[i], a->no[i]));
-    TRY(find_id(r, &n->child[1], ids, a->tree[i], a->yes[i]));
+    TRY(find_id(r, &n->child[0], ids, i, a->tree[i], a->no[i]));
+    TRY(find_id(r, &n->child[1], ids, i, a->tree[i], a->yes[i]));
     for (int k = 0; k < 2; k++) is_child[n->child[k]] = true;
   }
   find_roots(f, ids, is_child);
@@ -326,7 +337,7 @@ static ifd_status place_votes(const reader *r, ifd_forest *f, const vote_names *
   TRY(read_ints(r, &targets, names->targets, f->n_votes, false));
   ALLOC(r->err, at, ifd_new_array(r->arena, int32_t, f->n_votes + 1));
   for (int32_t v = 0; v < f->n_votes; v++) {
-    TRY(find_id(r, &at[v], ids, trees[v], nodes[v]));
+    TRY(find_id(r, &at[v], ids, v ? at[v - 1] : 0, trees[v], nodes[v]));
     first[at[v] + 1]++;
   }
   for (int32_t i = 0; i < f->n_nodes; i++) first[i + 1] += first[i];
