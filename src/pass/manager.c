@@ -74,12 +74,11 @@ static ifd_status check_names(ifd_error *err, const char *const *names) {
   return IFD_OK;
 }
 
-static ifd_status append(ifd_error *err, rules *to, rooted **list, const ifd_pass_entry *pass,
-                         const ifd_rule *rule) {
+static ifd_status put_first(ifd_error *err, rules *to, rooted **list, const ifd_pass_entry *pass,
+                            const ifd_rule *rule) {
   rooted *r;
   ALLOC(err, r, ifd_new(&to->arena, rooted));
-  *r = (rooted){.pass = pass, .rule = rule};
-  while (*list) list = &(*list)->next;
+  *r = (rooted){.pass = pass, .rule = rule, .next = *list};
   *list = r;
   return IFD_OK;
 }
@@ -99,26 +98,37 @@ static rooted *rules_of(const sweep *s, const char *name) {
 
 static ifd_status add_rule(ifd_error *err, rules *to, const ifd_pass_entry *pass, const ifd_rule *rule) {
   const ifd_phase phase = pass->pass->phase;
-  if (strcmp(rule->roots, "*") == 0) return append(err, to, &to->any[phase], pass, rule);
+  if (strcmp(rule->roots, "*") == 0) return put_first(err, to, &to->any[phase], pass, rule);
   for (const char *at = rule->roots; *at;) {
-    size_t len = strcspn(at, " ");
+    size_t len = 0;
+    while (at[len] && at[len] != ' ') len++;
     root **link = find_root(to, at, len);
     if (!*link) {
       ALLOC(err, *link, ifd_new(&to->arena, root));
       (*link)->name = at, (*link)->len = len;
     }
-    TRY(append(err, to, &(*link)->rules[phase], pass, rule));
-    at += len + strspn(at + len, " ");
+    TRY(put_first(err, to, &(*link)->rules[phase], pass, rule));
+    for (at += len; *at == ' ';) at++;
   }
   return IFD_OK;
 }
 
-static ifd_status make_rules(ifd_manager *m, rules *to) {
-  for (const ifd_pass_entry *p = ifd_passes; p->name; p++) {
-    if (!enabled(m->options, p)) continue;
-    for (const ifd_rule *r = p->pass->rules; r && r->roots; r++)
-      if (!m->options->exact_only || r->exactness == IFD_EXACT) TRY(add_rule(m->err, to, p, r));
+static ifd_status add_rules(ifd_manager *m, rules *to, const ifd_pass_entry *pass) {
+  const ifd_rule *first = pass->pass->rules, *r = first;
+  while (r && r->roots) r++;
+  while (r != first) {
+    r--;
+    if (!m->options->exact_only || r->exactness == IFD_EXACT) TRY(add_rule(m->err, to, pass, r));
   }
+  return IFD_OK;
+}
+
+/* From the last one on: what is put first comes before all others then. */
+static ifd_status make_rules(ifd_manager *m, rules *to) {
+  const ifd_pass_entry *p = ifd_passes;
+  while (p->name) p++;
+  while (p != ifd_passes)
+    if (enabled(m->options, --p)) TRY(add_rules(m, to, p));
   return IFD_OK;
 }
 
@@ -318,7 +328,7 @@ static ifd_status renew_facts(ifd_manager *m) {
   m->bounds = NULL;
   m->n_bounds = 0;
   TRY(forget_unread(m));
-  TRY(count_bytes(m));
+  if (!m->options->for_running) TRY(count_bytes(m));
   TRY(ifd_inference_init(&m->inf, m->err, &m->facts_arena, m->model->dims, m->model->n_values));
   return ifd_infer_graph(&m->inf, m->model->graph);
 }
