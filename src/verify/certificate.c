@@ -170,7 +170,7 @@ static ifd_status write_json(ifd_error *err, json_t *value, const char *path) {
   return status;
 }
 
-/* Given inputs, too, are named as seen from the certificate. */
+/* Given inputs, too, are named as seen from the certificate; the report's own evidence stays. */
 static ifd_status relocate_inputs(ifd_error *err, ifd_arena *arena, json_t *evidence, const char *path) {
   size_t i;
   json_t *run;
@@ -184,19 +184,19 @@ static ifd_status relocate_inputs(ifd_error *err, ifd_arena *arena, json_t *evid
 }
 
 static ifd_status write_certificate(ifd_error *err, ifd_arena *arena, const infold_report *report,
-                                    const char *path, const char *original, const char *optimized,
-                                    const infold_model *saved) {
+                                    json_t *evidence, const char *path, const char *original,
+                                    const char *optimized, const infold_model *saved) {
   const char *original_name, *optimized_name;
   TRY(relative_path(err, arena, &original_name, original, path));
   TRY(relative_path(err, arena, &optimized_name, optimized, path));
-  TRY(relocate_inputs(err, arena, report->evidence, path));
+  TRY(relocate_inputs(err, arena, evidence, path));
   json_t *all =
       json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:b}", "format", IFD_CERTIFICATE_FORMAT, "infold",
                 IFD_VERSION, "cpu", ifd_isa_name(ifd_cpu_isa()), "original",
                 ifd_certificate_files(root_of(report->before), original_name), "optimized",
                 ifd_certificate_files(saved, optimized_name), "passes", passes_json(report), "rewrites",
                 (json_int_t)report->passes.rewrites, "bn_inference", report->bn_inference);
-  if (all) json_object_update(all, report->evidence);
+  if (all) json_object_update(all, evidence);
   return write_json(err, all, path);
 }
 
@@ -211,7 +211,11 @@ infold_status infold_write_certificate(infold_error *to, const infold_report *re
   infold_status status = infold_load_model(to, &saved, optimized, &load);
   if (status) return status;
   ifd_arena_init(&arena, NULL);
-  ifd_status written = write_certificate(&err, &arena, report, path, original, optimized, saved);
+  json_t *evidence = json_deep_copy(report->evidence);
+  ifd_status written =
+      evidence ? write_certificate(&err, &arena, report, evidence, path, original, optimized, saved)
+               : ifd_error_set(&err, IFD_NO_MEMORY, "out of memory");
+  json_decref(evidence);
   ifd_arena_free(&arena);
   infold_destroy_model(saved);
   return ifd_api_report(to, &err, NULL, written);

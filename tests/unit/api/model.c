@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -273,9 +274,44 @@ static void reports_say_what_happened(void **state) {
   expect_text(infold_explain_report(&err, &text, report), &err, &text, "new:");
   expect(infold_explain_node(&err, &text, report, "none"), &err, INFOLD_USAGE, "no node 'none'");
   assert_null(text);
-  expect(infold_write_certificate(&err, report, "/tmp/none.json", "a", "b"), &err, INFOLD_USAGE, "");
   assert_int_equal(infold_verify_report(&err, report, NULL), INFOLD_OK);
   expect_text(infold_format_report(&err, &text, report, "table", 0), &err, &text, "verified by 2 runs");
+  infold_destroy_report(report);
+  infold_destroy_model(better);
+  infold_destroy_model(model);
+}
+
+/* Each is written as seen from its own folder, wherever the one before was. */
+static void certificates_are_written_and_checked(void **state) {
+  (void)state;
+  static const char original[] = "models/bn_edges/model.onnx";
+  static const char *const names[] = {"/c.json", ".json"}; /* in the folder and beside it */
+  char folder[] = "/tmp/infold-certificate-XXXXXX", path[100], optimized[100], *text;
+  const infold_verify_options measured = {.inputs = "models/bn_edges/inputs.npz", .measure = 1};
+  infold_error err;
+  infold_report *report;
+  infold_model *model, *better;
+  assert_non_null(mkdtemp(folder));
+  snprintf(optimized, sizeof optimized, "%s/out.onnx", folder);
+  if (infold_load_model(&err, &model, original, NULL)) fail_msg("%s", err.message);
+  assert_int_equal(infold_optimize_model(&err, &better, &report, model, NULL), INFOLD_OK);
+  assert_int_equal(infold_save_model(&err, better, optimized, NULL), INFOLD_OK);
+  infold_status unmeasured = infold_write_certificate(&err, report, "/tmp/none.json", original, optimized);
+  expect(unmeasured, &err, INFOLD_USAGE, "not measured");
+  assert_int_equal(infold_verify_report(&err, report, &measured), INFOLD_OK);
+  for (int i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s%s", folder, names[i]);
+    assert_int_equal(infold_write_certificate(&err, report, path, original, optimized), INFOLD_OK);
+    infold_status status = infold_verify_certificate(&err, &text, path, NULL, NULL, NULL);
+    expect_text(status, &err, &text, "came out again");
+    status = infold_verify_certificate(&err, &text, path, original, original, NULL);
+    expect(status, &err, INFOLD_DIFFERS, "is another file");
+    assert_null(text);
+    unlink(path);
+  }
+  expect(infold_verify_certificate(&err, &text, path, NULL, NULL, NULL), &err, INFOLD_IO, "No such file");
+  unlink(optimized);
+  rmdir(folder);
   infold_destroy_report(report);
   infold_destroy_model(better);
   infold_destroy_model(model);
@@ -350,8 +386,9 @@ int main(void) {
       cmocka_unit_test(dimensions_become_numbers),   cmocka_unit_test(dimensions_that_do_not_fit),
       cmocka_unit_test(edits_change_the_interface),  cmocka_unit_test(edits_that_cannot_be),
       cmocka_unit_test(models_are_inspected),        cmocka_unit_test(operators_and_passes_are_described),
-      cmocka_unit_test(reports_say_what_happened),   cmocka_unit_test(models_are_compared),
-      cmocka_unit_test(layers_are_examined),         cmocka_unit_test(runs_are_profiled),
+      cmocka_unit_test(reports_say_what_happened),   cmocka_unit_test(certificates_are_written_and_checked),
+      cmocka_unit_test(models_are_compared),         cmocka_unit_test(layers_are_examined),
+      cmocka_unit_test(runs_are_profiled),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
