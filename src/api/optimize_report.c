@@ -20,20 +20,6 @@ static ifd_status survey(comparison *c, int which, const infold_model *model, if
   return ifd_survey_new(c->err, out, c->copies[which]->ir, &c->arena);
 }
 
-static int nodes_of(const ifd_survey *s, const ifd_operator_row *like) {
-  int n = 0;
-  for (int i = 0; i < s->operators.n; i++)
-    if (strcmp(s->operators.v[i].label, like->label) == 0) n += s->operators.v[i].n_nodes;
-  return n;
-}
-
-/* Each label of both models once, in the order of the first. */
-static bool is_first(const comparison *c, const ifd_survey *s, int i) {
-  for (int k = 0; k < i; k++)
-    if (strcmp(s->operators.v[k].label, s->operators.v[i].label) == 0) return false;
-  return s == c->before || !nodes_of(c->before, &s->operators.v[i]);
-}
-
 static const char *change(comparison *c, double before, double after) {
   if (before == after) return "";
   if (before == 0) return "new";
@@ -61,6 +47,43 @@ static ifd_status add_quantities(comparison *c, ifd_table *table, const char *na
   return add_numbers(c, table, title, before->number, after->number, text);
 }
 
+/* Nodes of one label in each model. */
+typedef struct operator_row {
+  const char *label;
+  int nodes[2];
+} operator_row;
+
+typedef struct operator_rows {
+  ifd_map by_label;          /* 1 + index */
+  IFD_VEC(operator_row) all; /* in the order of the first model, then of the second */
+} operator_rows;
+
+static ifd_status add_operators(comparison *c, operator_rows *rows, const ifd_survey *s, int which) {
+  for (int i = 0; i < s->operators.n; i++) {
+    const char *label = s->operators.v[i].label;
+    uintptr_t at = (uintptr_t)ifd_map_find(&rows->by_label, label);
+    if (!at) {
+      IFD_PUSH(c->err, &c->arena, &rows->all, ((operator_row){.label = label}));
+      at = (uintptr_t)rows->all.n;
+      EXPECT(c->err, ifd_map_set(&rows->by_label, label, (void *)at), NO_MEMORY, "out of memory");
+    }
+    rows->all.v[at - 1].nodes[which] += s->operators.v[i].n_nodes;
+  }
+  return IFD_OK;
+}
+
+static ifd_status fill_operators(comparison *c, ifd_table *table) {
+  operator_rows rows = {0};
+  ifd_map_init(&rows.by_label, &c->arena);
+  TRY(add_operators(c, &rows, c->before, 0));
+  TRY(add_operators(c, &rows, c->after, 1));
+  for (int i = 0; i < rows.all.n; i++) {
+    const operator_row *r = &rows.all.v[i];
+    TRY(add_numbers(c, table, r->label, r->nodes[0], r->nodes[1], ifd_text_count));
+  }
+  return IFD_OK;
+}
+
 static ifd_status fill_table(comparison *c, ifd_table *table) {
   static const ifd_column columns[] = {{"Operator", .flexible = true},
                                        {"Before", .right = true},
@@ -69,13 +92,7 @@ static ifd_status fill_table(comparison *c, ifd_table *table) {
                                        {0}};
   const ifd_survey *a = c->before, *b = c->after;
   ifd_table_init(table, c->err, &c->arena, columns);
-  for (int side = 0; side < 2; side++) {
-    const ifd_survey *s = side ? b : a;
-    for (int i = 0; i < s->operators.n; i++)
-      if (is_first(c, s, i))
-        TRY(add_numbers(c, table, s->operators.v[i].label, nodes_of(a, &s->operators.v[i]),
-                        nodes_of(b, &s->operators.v[i]), ifd_text_count));
-  }
+  TRY(fill_operators(c, table));
   TRY(ifd_table_add_rule(table));
   TRY(add_numbers(c, table, "Nodes", a->n_nodes, b->n_nodes, ifd_text_count));
   if (!a->n_batch_norms && !b->n_batch_norms) /* else it has its own line above */

@@ -169,15 +169,6 @@ static ifd_status label_of(ifd_survey *s, const ifd_node *node, const char **out
   return IFD_OK;
 }
 
-static ifd_operator_row *find_operator(ifd_survey *s, const ifd_node *node, int opset) {
-  for (int i = 0; i < s->operators.n; i++) {
-    ifd_operator_row *o = &s->operators.v[i];
-    if (o->opset == opset && strcmp(o->op_type, node->op_type) == 0 && strcmp(o->domain, node->domain) == 0)
-      return o;
-  }
-  return NULL;
-}
-
 static int64_t elements_read(const ifd_node *node) {
   int64_t n = 0;
   for (int i = 0; i < node->n_inputs; i++)
@@ -191,17 +182,28 @@ static bool is_function(const ifd_survey *s, const ifd_node *node) {
   return ifd_model_find_function(s->model, node->domain, node->op_type, node->overload) != NULL;
 }
 
-static ifd_status add_operator(ifd_survey *s, const ifd_node *node, const ifd_node_row *row) {
+/* The row of the node's operator, made if it is the first. */
+static ifd_status get_operator(ifd_survey *s, ifd_operator_row **out, const ifd_node *node) {
+  const char *key;
   int opset = node->schema ? node->schema->since_version : 0;
-  ifd_operator_row *o = find_operator(s, node, opset);
-  if (!o) {
+  ALLOC(s->err, key, ifd_arena_printf(s->arena, "%s\n%s\n%d", node->domain, node->op_type, opset));
+  uintptr_t i = (uintptr_t)ifd_map_find(&s->operators_by_key, key);
+  if (!i) {
     ifd_operator_row new = {.domain = node->domain, .op_type = node->op_type, .opset = opset};
     new.is_function = is_function(s, node);
     new.supported = new.is_function || (node->op && node->op->eval);
     TRY(label_of(s, node, &new.label));
     IFD_PUSH(s->err, s->arena, &s->operators, new);
-    o = &s->operators.v[s->operators.n - 1];
+    i = (uintptr_t)s->operators.n;
+    EXPECT(s->err, ifd_map_set(&s->operators_by_key, key, (void *)i), NO_MEMORY, "out of memory");
   }
+  *out = &s->operators.v[i - 1];
+  return IFD_OK;
+}
+
+static ifd_status add_operator(ifd_survey *s, const ifd_node *node, const ifd_node_row *row) {
+  ifd_operator_row *o;
+  TRY(get_operator(s, &o, node));
   o->n_nodes++;
   o->elements += elements_read(node);
   if (row->has_macs) o->macs = ifd_dim_add(s->model->dims, o->macs, row->macs);
@@ -286,6 +288,7 @@ ifd_status ifd_survey_new(ifd_error *err, ifd_survey **out, ifd_model *model, if
   s->arena = arena;
   s->err = err;
   ifd_map_init(&s->probe.map, arena);
+  ifd_map_init(&s->operators_by_key, arena);
   TRY(name_free_dims(s));
   TRY(find_symbols(s));
   fit_probe(s);

@@ -61,6 +61,7 @@ typedef struct ifd_survey {
   IFD_VEC(ifd_weight_row) weights;
   IFD_VEC(ifd_node_row) nodes;
   IFD_VEC(ifd_operator_row) operators; /* most nodes first */
+  ifd_map operators_by_key;            /* while they are gathered: domain, name and version to 1 + index */
   IFD_VEC(ifd_norm_row) norms;
   IFD_VEC(ifd_type_row) types;   /* of weights */
   IFD_VEC(const char *) symbols; /* free dimensions of inputs */
