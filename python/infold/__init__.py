@@ -36,9 +36,13 @@ class Session:
     """A model made ready to run. It does not change, any number of threads may run it at once, and pickling keeps the
     path, or the bytes, and the options.
 
-    model: a path, or the bytes of a file; folder is then where its external data lies. threads: 0 for as many as this
-    process may use, which such sessions share: of runs at the same time one has them all. The other options are those
-    of infold_session_options and infold_load_options in infold.h."""
+    model: a path, or the bytes of a file; folder is then where its external data lies.
+    threads: 0 for as many as this process may use, which such sessions share: of runs at the same time one has them all.
+    reference: every node by its reference kernel, in double inside. float64: a float32 model in double, by these.
+    no_optimize: the graph as it is. exact_conv: no convolution by Winograd's algorithm or a fast Fourier transform.
+    max_memory: bytes that the model and the session may hold each; 0: 2 GiB and some times the weights and inputs.
+    max_steps: loop trips of a run; 0: a million. cpu: at most "ref", "avx2" or "avx512".
+    allow_links: external data may be behind symbolic or hard links."""
 
     def __init__(
         self,
@@ -64,15 +68,23 @@ class Session:
                                               {**run, "pool": None if threads else shared_pool()})
         self._session = create("session", lib.infold_create_session, loaded, session_options, needs=loaded)
 
+    def __repr__(self) -> str:
+        def names(values: list[Value]) -> str:
+            return ", ".join(f"{v.name} {v.type}" for v in values)
+
+        return f"<infold.Session: {names(self.inputs)} → {names(self.outputs)}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, self._state
 
     @cached_property
     def inputs(self) -> list[Value]:
+        """In the model's order."""
         return self._describe("input")
 
     @cached_property
     def outputs(self) -> list[Value]:
+        """In the model's order."""
         return self._describe("output")
 
     @cached_property

@@ -10,7 +10,7 @@ import pathlib
 from typing import Any
 
 try:
-    from ._ffi import ffi  # type: ignore[import-not-found]
+    from ._ffi import ffi as ffi  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
     from ._header import parse
 

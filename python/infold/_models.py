@@ -173,10 +173,15 @@ def optimize(
     verify: bool = False,
     folder: Optional[Path] = None,
 ) -> bytes:
-    """An optimized model. The options are those of infold_optimize_options in infold.h. shapes: whole shapes of inputs by
-    name; fix_dims: numbers for free dimensions by name; batch: for the free first dimension of all inputs. Nothing else
-    that is free is fixed. verify also runs both models, as the command does unless told otherwise, and raises DIFFERS
-    where they do."""
+    """An optimized model.
+
+    only, skip: names of passes to run alone, or not to run. max_rewrites: stops after so many. grow: the file may become
+    larger. keep_bn: every BatchNormalization stays, for training on. no_provenance: does not note on new nodes which ones
+    they came from. raise_opset: first raises the model to this version of ai.onnx, 13 or later. bn_inference: first puts
+    BatchNormalization exported in training mode into inference mode, which changes what the model computes.
+    shapes: whole shapes of inputs by name; fix_dims: numbers for free dimensions by name; batch: for the free first
+    dimension of all inputs. Nothing else that is free is fixed.
+    verify also runs both models, as the command does unless told otherwise, and raises DIFFERS where they do."""
     optimize_options, _keep = options("infold_optimize_options", {
         "only": names_of("only", only), "skip": names_of("skip", skip), "grow": grow,
         "has_max_rewrites": max_rewrites is not None, "max_rewrites": max_rewrites or 0, "keep_bn": keep_bn,

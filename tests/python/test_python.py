@@ -108,6 +108,8 @@ def test_what_it_says():
         ("maybe", "optional(int64[2])", None),
     ]
     assert s.outputs[0].name == "y"
+    assert repr(session("g (float[N,2] x) => (float[N,2] y) { y = Neg(x) }")) == (
+        "<infold.Session: x float[N,2] → y float[N,2]>")
 
 
 def test_outputs_by_name():
