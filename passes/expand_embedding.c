@@ -49,9 +49,10 @@ static ifd_status count_mask(ifd_rewrite *rw, ifd_node *node) {
 static ifd_status expand(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *sum;
   ifd_node *norm;
+  bool offered;
   if (!ifd_is_foreign(node, 13, 0x6d)) return IFD_OK; /* ReduceSum with its axes as input */
-  if (!ifd_rw_offers(rw, node, "LayerNormalization"))
-    return ifd_rw_refuse(rw, "ONNX has no LayerNormalization at this opset");
+  TRY(ifd_foreign_offer(rw, &offered, node, "LayerNormalization"));
+  if (!offered) return IFD_OK;
   if (ifd_node_has_input(node, SEGMENTS) && !ifd_node_has_input(node, SEGMENT_IDS))
     return ifd_rw_refuse(rw, "its segments are missing");
   TRY(sum_of(rw, &sum, node));

@@ -4,13 +4,11 @@
 #include <string.h>
 
 /* Operators that ONNX had as experimental ones until version 1.5, which converters from Core ML, Keras and
- * Caffe2 wrote, are written as those that it has. What they mean is in
- * onnx/defs/experiments of ONNX 1.4. */
+ * Caffe2 wrote, are written as those that it has. What they mean is in onnx/defs/experiments of ONNX 1.4. */
 
 enum { SINCE = 7 }; /* of broadcasting */
 
-/* Output 0 is scale * function(factor * x) + shift: the attributes that say so, any of
- * which may be absent. */
+/* Output 0 is scale * function(factor * x) + shift: the attributes that say so, any of which may be absent. */
 typedef struct formula {
   const char *op_type, *factor, *function, *scale, *shift;
 } formula;
@@ -79,12 +77,7 @@ static ifd_status expand_formula(ifd_rewrite *rw, ifd_node *node) {
 
 /* Those that came back under their name. */
 static ifd_status rename_early(ifd_rewrite *rw, ifd_node *node) {
-  ifd_node *made;
-  if (!is_withdrawn(rw, node, 1)) return IFD_OK;
-  if (!ifd_rw_offers(rw, node, node->op_type))
-    return ifd_rw_refuse(rw, "ONNX has no %s at this opset", node->op_type);
-  TRY(ifd_foreign_add(rw, &made, node, node->op_type, node->inputs, 1, 1));
-  return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
+  return is_withdrawn(rw, node, 1) ? ifd_foreign_rename(rw, node) : IFD_OK;
 }
 
 /* Columns and rows of images taken off at the left, top, right and bottom; `scale`, where it is given, is the

@@ -12,11 +12,6 @@ static bool is_called(const ifd_node *node, const char *op_type) {
   return strcmp(node->op_type, op_type) == 0;
 }
 
-static ifd_status offer(ifd_rewrite *rw, const ifd_node *node, const char *op_type, bool *offered) {
-  *offered = ifd_rw_offers(rw, node, op_type);
-  return *offered ? IFD_OK : ifd_rw_refuse(rw, "ONNX has no %s at this opset", op_type);
-}
-
 /* ---- activations ---- */
 
 static ifd_status expand_gelu(ifd_rewrite *rw, ifd_node *node) {
@@ -24,7 +19,7 @@ static ifd_status expand_gelu(ifd_rewrite *rw, ifd_node *node) {
   ifd_value *x;
   ifd_node *made;
   if (!ifd_is_foreign(node, SINCE, 1)) return IFD_OK;
-  TRY(offer(rw, node, quick ? "Swish" : "Gelu", &offered));
+  TRY(ifd_foreign_offer(rw, &offered, node, quick ? "Swish" : "Gelu"));
   if (!offered) return IFD_OK;
   TRY(ifd_foreign_binary(rw, &x, "Add", node->inputs[0], ifd_node_input(node, 1)));
   TRY(ifd_rw_add_node(rw, &made, quick ? "Swish" : "Gelu", &x, 1, 1));
@@ -160,7 +155,7 @@ static ifd_status expand_skip(ifd_rewrite *rw, ifd_node *node) {
   const char *op_type = simple ? "RMSNormalization" : "LayerNormalization";
   ifd_value *sum, *y;
   if (!ifd_is_foreign(node, SINCE, 7)) return IFD_OK;
-  TRY(offer(rw, node, op_type, &offered));
+  TRY(ifd_foreign_offer(rw, &offered, node, op_type));
   if (!offered) return IFD_OK;
   if (ifd_node_has_output(node, 1) || ifd_node_has_output(node, 2))
     return ifd_rw_refuse(rw, "its mean or deviation is read");
@@ -178,7 +173,7 @@ static ifd_status expand_early(ifd_rewrite *rw, ifd_node *node) {
   int n_outputs = simple ? 1 : node->n_outputs < 3 ? node->n_outputs : 3;
   ifd_node *made;
   if (node->schema || !ifd_is_foreign(node, SINCE, 3)) return IFD_OK;
-  TRY(offer(rw, node, op_type, &offered));
+  TRY(ifd_foreign_offer(rw, &offered, node, op_type));
   if (!offered) return IFD_OK;
   for (int i = n_outputs; i < node->n_outputs; i++)
     if (node->outputs[i]) return ifd_rw_refuse(rw, "its deviation is read");

@@ -5,19 +5,8 @@
 
 enum { SINCE = 7 };
 
-static ifd_status offer(ifd_rewrite *rw, const ifd_node *node, const char *op_type, bool *offered) {
-  *offered = ifd_rw_offers(rw, node, op_type);
-  return *offered ? IFD_OK : ifd_rw_refuse(rw, "ONNX has no %s at this opset", op_type);
-}
-
 static ifd_status rename_early(ifd_rewrite *rw, ifd_node *node) {
-  ifd_node *made;
-  bool offered;
-  if (!ifd_is_foreign(node, SINCE, 1)) return IFD_OK;
-  TRY(offer(rw, node, node->op_type, &offered));
-  if (!offered) return IFD_OK;
-  TRY(ifd_foreign_add(rw, &made, node, node->op_type, node->inputs, node->n_inputs, 1));
-  return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
+  return ifd_is_foreign(node, SINCE, 1) ? ifd_foreign_rename(rw, node) : IFD_OK;
 }
 
 /* Values in the order they come in, where in these each element is, and how often each comes; ONNX gives
@@ -27,7 +16,7 @@ static ifd_status expand_unique(ifd_rewrite *rw, ifd_node *node) {
   ifd_node *made;
   bool offered;
   if (!ifd_is_foreign(node, SINCE, 1)) return IFD_OK;
-  TRY(offer(rw, node, "Unique", &offered));
+  TRY(ifd_foreign_offer(rw, &offered, node, "Unique"));
   if (!offered) return IFD_OK;
   TRY(ifd_foreign_add(rw, &made, node, "Unique", node->inputs, 1, N_OUTPUTS));
   TRY(ifd_node_set_int(ifd_rw_error(rw), made, "sorted", 0));

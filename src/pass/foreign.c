@@ -19,6 +19,20 @@ ifd_status ifd_foreign_add(ifd_rewrite *rw, ifd_node **out, const ifd_node *node
   return ifd_foreign_keep(rw, *out, node);
 }
 
+ifd_status ifd_foreign_offer(ifd_rewrite *rw, bool *offered, const ifd_node *node, const char *op_type) {
+  *offered = ifd_rw_offers(rw, node, op_type);
+  return *offered ? IFD_OK : ifd_rw_refuse(rw, "ONNX has no %s at this opset", op_type);
+}
+
+ifd_status ifd_foreign_rename(ifd_rewrite *rw, ifd_node *node) {
+  ifd_node *made;
+  bool offered;
+  TRY(ifd_foreign_offer(rw, &offered, node, node->op_type));
+  if (!offered) return IFD_OK;
+  TRY(ifd_foreign_add(rw, &made, node, node->op_type, node->inputs, node->n_inputs, 1));
+  return ifd_rw_replace(rw, node->outputs[0], made->outputs[0]);
+}
+
 ifd_status ifd_foreign_keep(ifd_rewrite *rw, ifd_node *made, const ifd_node *node) {
   for (int i = 0; i < node->n_attrs; i++) {
     const ifd_schema_attr *a = made->schema ? ifd_schema_find_attr(made->schema, node->attrs[i].name) : NULL;

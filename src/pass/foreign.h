@@ -10,6 +10,10 @@
  * or newer, which has what it is written as. No schema promises any of it. */
 bool ifd_is_foreign(const ifd_node *node, int since, unsigned needed);
 
+/* Whether the operator is one that ai.onnx offers at the node (ifd_rw_offers); refuses where it is not. */
+ifd_status ifd_foreign_offer(ifd_rewrite *rw, bool *offered, const ifd_node *node, const char *op_type);
+/* The node becomes ai.onnx's operator of its name, of one output, where that is offered. */
+ifd_status ifd_foreign_rename(ifd_rewrite *rw, ifd_node *node);
 /* A new node of ai.onnx in the place of a foreign one, with its name, and of its inputs and attributes
  * those that the operator has. */
 ifd_status ifd_foreign_add(ifd_rewrite *rw, ifd_node **out, const ifd_node *node, const char *op_type,
