@@ -267,12 +267,14 @@ RUN_GREATEST(float, int32_t, greater_f32)
 RUN_GREATEST(double, int64_t, greater_f64)
 
 static ifd_status lower_max_pool(ifd_lower *x) {
+  const ifd_shape *s = &x->in[0]->shape;
   const tap_params p = {.kernels = ifd_k_pool(x->isa),
                         .by_column = ifd_node_int(x->node, "storage_order", 0) == 1,
                         .indices = ifd_node_has_output(x->node, 1) && x->out[1]};
   if (ifd_lower_all(x, 1, IFD_DOUBLE)) return lower_taps(x, run_greatest_double, p, sizeof(int64_t));
-  if (!ifd_lower_all_float(x, 1) || ifd_tensor_count(x->in[0]) > INT32_MAX) return IFD_OK;
-  return p.indices ? lower_taps(x, run_greatest_float, p, sizeof(int32_t)) : lower_pool(x, false);
+  if (!p.indices) return lower_pool(x, false);
+  if (!ifd_lower_all_float(x, 1) || ifd_shape_span(s, 2, s->rank) > INT32_MAX) return IFD_OK;
+  return lower_taps(x, run_greatest_float, p, sizeof(int32_t));
 }
 
 static void add_powers(const ifd_window_rows *r, const float *in, float power, float *y) {
