@@ -126,6 +126,23 @@ ifd_facts *ifd_inference_get(ifd_inference *inf, const ifd_value *value) {
   return &inf->facts[value->id];
 }
 
+static bool are_numbers(const ifd_elements *e) {
+  for (int i = 0; i < e->n; i++)
+    if (!ifd_dim_is_number(e->d[i])) return false;
+  return true;
+}
+
+/* Whether all that are numbers are such of the element type: dims do not wrap where its elements do. */
+static bool are_in_range(const ifd_elements *e, ifd_dtype dtype) {
+  int bits = ifd_dtypes[dtype].bits;
+  bool is_signed = ifd_dtypes[dtype].class == IFD_CLASS_INT;
+  int64_t high = bits < 64 ? ((int64_t)1 << (bits - is_signed)) - 1 : INT64_MAX;
+  int64_t low = is_signed ? -high - 1 : 0;
+  for (int i = 0; i < e->n; i++)
+    if (ifd_dim_is_number(e->d[i]) && (e->d[i] < low || e->d[i] > high)) return false;
+  return true;
+}
+
 ifd_status ifd_elements_of(ifd_error *err, ifd_arena *arena, const ifd_elements **out, const ifd_tensor *t) {
   *out = NULL;
   int64_t n = ifd_tensor_count(t);
@@ -136,12 +153,9 @@ ifd_status ifd_elements_of(ifd_error *err, ifd_arena *arena, const ifd_elements 
   ifd_dim *d;
   ALLOC(err, e, ifd_new(arena, ifd_elements));
   ALLOC(err, d, ifd_new_array(arena, ifd_dim, n));
-  for (int64_t i = 0; i < n; i++) {
-    d[i] = ifd_tensor_get_i64(t, i);
-    if (!ifd_dim_is_number(d[i])) return IFD_OK;
-  }
+  for (int64_t i = 0; i < n; i++) d[i] = ifd_tensor_get_i64(t, i);
   *e = (ifd_elements){t->shape.rank, (int)n, d};
-  *out = e;
+  if (are_numbers(e) && are_in_range(e, t->dtype)) *out = e;
   return IFD_OK;
 }
 
@@ -209,7 +223,11 @@ ifd_status ifd_infer_facts(ifd_infer *x, const ifd_facts *const *in, ifd_facts *
     }
   }
   if (!node->op) TRY(ifd_infer_foreign(x));
-  for (int i = 0; i < n_out; i++) out[i] = (ifd_facts){.type = x->out[i], .elements = x->out_elements[i]};
+  for (int i = 0; i < n_out; i++) {
+    const ifd_elements *e = x->out_elements[i];
+    bool known = e && x->out[i]->kind == IFD_KIND_TENSOR && are_in_range(e, x->out[i]->dtype);
+    out[i] = (ifd_facts){.type = x->out[i], .elements = known ? e : NULL};
+  }
   return IFD_OK;
 }
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from nodes import COMMAND
+from nodes import COMMAND, Nodes
 
 FIRST = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "C", 8, 6])
 CONSTANTS = {"zero": np.int64(0), "one": np.int64(1), "two": np.array([2]), "minus": np.array([-1]),
@@ -65,3 +65,17 @@ def test_shapes_hold(tmp_path):
     assert p.returncode == 0, p.stderr
     shapes = {name: list(a.shape) for name, a in np.load(tmp_path / "out.npz").items()}
     assert shapes == {name: [eval(d, sizes) for d in dims] for name, dims in EXPECTED.items()}
+
+
+def test_elements_beyond_their_type_wrap():
+    a, b, u = np.array([2**31 - 1, -2**31, 5], np.int32), np.array([7, -1, 2], np.int32), np.array([2**64 - 1, 1], np.uint64)
+    nodes = Nodes(18)
+    with np.errstate(over="ignore"):
+        for op, f in ("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply):
+            nodes.add(op, [a, b], [f(a, b)], known=(0, 1))
+        nodes.add("Neg", [a], [-a], known=(0,))
+        nodes.add("ReduceProd", [a], [np.prod(a, dtype=np.int32)], known=(0,), keepdims=0)
+        nodes.add("Cast", [np.array([2**40 + 3])], [np.array([3], np.int32)], known=(0,), to=TensorProto.INT32)
+        nodes.add("ReduceMax", [u], [u.max()], known=(0,), keepdims=0)
+        nodes.add("ReduceSum", [u.astype(np.uint32)], [np.array([0], np.uint32)], known=(0,))
+    nodes.check()
