@@ -8,11 +8,14 @@
  *       fprintf(stderr, "%s\n", err.message);
  *
  * Every function that can fail takes an infold_error first (may be NULL), returns its status and gives
- * results through the next parameter; on failure that result is NULL. Objects made by infold_create_* and
- * infold_load_* are freed by the matching infold_destroy_* (NULL is fine); infold_get_* borrows from its
- * object. Texts given through `char **` are freed with infold_free. The library never prints, exits or keeps
- * globals. A model may be shared by sessions (it is counted); a session is immutable and may be run by many
- * threads at once. Names and strings are UTF-8. */
+ * results through the next parameter; on failure that result is NULL. Any may run out of memory (NO_MEMORY,
+ * LIMIT), those that read models or values may find no file (IO) or a bad one (BAD_FILE, BAD_MODEL,
+ * UNSUPPORTED), and a name, number or option that makes no sense is USAGE; other statuses are named below.
+ *
+ * Objects made by infold_create_* and infold_load_* are freed by the matching infold_destroy_* (NULL is
+ * fine); infold_get_* borrows from its object. Texts given through `char **` are freed with infold_free. The
+ * library never prints, exits or keeps globals. A model may be shared by sessions (it is counted); a session
+ * is immutable and may be run by many threads at once. Names and strings are UTF-8. */
 #ifndef INFOLD_H
 #define INFOLD_H
 
@@ -104,12 +107,12 @@ INFOLD_API infold_status infold_fix_dim(infold_error *err, infold_model *model, 
 INFOLD_API infold_status infold_extract_model(infold_error *err, infold_model *model,
                                               const char *const *inputs, const char *const *outputs);
 /* Renames a value wherever it is read, in subgraphs, too: one of the main graph, or else every one of this
- * name in subgraphs. */
+ * name in subgraphs. USAGE where `to` is the name of another. */
 INFOLD_API infold_status infold_rename_value(infold_error *err, infold_model *model, const char *from,
                                              const char *to);
-/* Makes a value of the main graph an output, the last one. */
+/* Makes a value of the main graph an output, the last one. USAGE where it is one. */
 INFOLD_API infold_status infold_add_output(infold_error *err, infold_model *model, const char *name);
-/* Removes an output, and what only it needed. */
+/* Removes an output, and what only it needed. USAGE for the only one. */
 INFOLD_API infold_status infold_remove_output(infold_error *err, infold_model *model, const char *name);
 /* Gives the inputs another first dimension: a number, or a name that makes it free. These are the inputs that
  * have the first one's, and further dimensions of its name. Shapes of Reshape that hold the old one are made
@@ -127,12 +130,11 @@ typedef struct infold_optimize_options {
   long max_rewrites; /* bisects a bad rewrite */
   int grow;          /* the file may become larger */
   int keep_bn; /* every BatchNormalization that is read stays, its parameters its own: for training on */
-  int no_provenance;  /* do not note on new nodes, in metadata_props, which ones they came from */
-  int verify_patches; /* check every rewrite's structure (slow) */
-  int raise_opset;  /* first to this version of ai.onnx (13 or later) if it has an older one: newer operators
-                       replace more; 0: the version stays. UNSUPPORTED where that would change the meaning */
-  int bn_inference; /* first put BatchNormalization exported in training mode into inference mode, where its
-                       statistics look trained: this changes what the model computes */
+  int no_provenance; /* do not note on new nodes, in metadata_props, which ones they came from */
+  int raise_opset;   /* first to this version of ai.onnx (13 or later) if it has an older one: newer operators
+                        replace more; 0: the version stays. UNSUPPORTED where that would change the meaning */
+  int bn_inference;  /* first put BatchNormalization exported in training mode into inference mode, where its
+                        statistics look trained: this changes what the model computes */
 } infold_optimize_options;
 
 /* A new, optimized model; `model` is left as it was. report may be NULL. */
@@ -274,11 +276,11 @@ typedef struct infold_verify_options {
   const char *inputs;     /* folder or .npz as infold_read_inputs takes it, or NULL for random ones */
   const int64_t *batches; /* numbers to put for a free first dimension */
   int n_batches;          /* 0: 1 and 3 */
-  uint64_t seed;
-  double tolerance; /* float outputs may differ by this times the output's largest magnitude; 0: 1e-4 */
-  int threads;
-  size_t max_memory;  /* of each session; 0: the default */
-  double max_seconds; /* give up with LIMIT after about this time; 0: no limit */
+  uint64_t seed;          /* of random inputs */
+  double tolerance;       /* float outputs may differ by this times the output's largest magnitude; 0: 1e-4 */
+  int threads;            /* of each session, as in infold_session_options */
+  size_t max_memory;      /* of each session; 0: the default */
+  double max_seconds;     /* give up with LIMIT after about this time; 0: no limit */
   int measure; /* of a report: also run the first model in double and keep how far both are from that, for a
                   certificate */
 } infold_verify_options;
@@ -356,11 +358,11 @@ typedef struct infold_recalibrate_options {
   infold_estimate estimate;
   double momentum;     /* the part that is kept, as ONNX has it */
   int sample_variance; /* divide by n - 1, not by n */
-  int threads;
-  size_t max_memory;  /* bytes to hold; 0: the default. Half of it is for values between layers, which are
-                         computed again where they do not fit */
-  const char *format; /* of the report: "table" (or NULL), "json" */
-  int width;
+  int threads;         /* as in infold_session_options */
+  size_t max_memory;   /* bytes to hold; 0: the default. Half of it is for values between layers, which are
+                          computed again where they do not fit */
+  const char *format;  /* of the report: "table" (or NULL), "json" */
+  int width;           /* of tables, in columns; 0: as wide as it takes */
   void (*progress)(void *context, const char *text); /* told what is being done; or NULL */
   void *progress_context;
 } infold_recalibrate_options;

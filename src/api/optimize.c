@@ -55,7 +55,6 @@ static ifd_status optimize(ifd_error *err, infold_model **after, infold_report *
                                   .skip = o->skip,
                                   .max_rewrites = o->has_max_rewrites ? o->max_rewrites : -1,
                                   .grow = o->grow,
-                                  .verify = o->verify_patches,
                                   .keep_bn = o->keep_bn,
                                   .provenance = !o->no_provenance};
   double start = ifd_now();
