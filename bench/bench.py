@@ -140,7 +140,8 @@ def summarize(rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     usage=argparse.SUPPRESS)
     parser.add_argument("--infold", default=str(ROOT / "build/release/infold"))
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
@@ -151,6 +152,9 @@ def main():
     arguments.complaints = []
     folders = arguments.folders or sorted(p.parent for p in (ROOT / "models").glob("*/model.onnx"))
     names = ["infold"] + [name for name in arguments.peers.split(",") if name]
+    unknown = set(names[1:]) - set(PEERS)
+    if unknown:
+        parser.error(f"there is no peer '{unknown.pop()}'; there are {', '.join(PEERS)}")
     rows = []
     print(f"{'milliseconds':<32}" + "".join(f"{name:>14}" for name in names) + f"{'peer/infold':>14}")
     for folder in folders:
@@ -164,7 +168,7 @@ def main():
         print(f"{folder.name:<32}{times}" + (f"{row['ratio']:>14.2f}" if row["ratio"] else f"{'-':>14}"), flush=True)
     ratios = [r["ratio"] for r in rows if r["ratio"]]
     if ratios:
-        print(f"{len(ratios)} models at {arguments.threads} threads: geometric mean {statistics.geometric_mean(ratios):.2f}, "
+        print(f"{len(ratios)} model(s) at {arguments.threads} thread(s): geometric mean {statistics.geometric_mean(ratios):.2f}, "
               f"least {min(ratios):.2f}")
     for complaint in arguments.complaints:
         print(complaint)
