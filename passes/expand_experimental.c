@@ -8,7 +8,8 @@
 
 enum { SINCE = 7 }; /* of broadcasting */
 
-/* Output 0 is scale * function(factor * x) + shift: the attributes that say so, any of which may be absent. */
+/* Output 0 is scale * function(factor * x) + shift: the attributes that say so, any of which may be absent.
+ */
 typedef struct formula {
   const char *op_type, *factor, *function, *scale, *shift;
 } formula;
