@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 from setuptools import Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -38,4 +39,11 @@ class ForThisMachine(Distribution):
         return True
 
 
-setup(cmdclass={"build_py": Build}, distclass=ForThisMachine)
+class Wheel(bdist_wheel):
+    """The library is the machine's; nothing is of one version of Python, for cffi reads _ffi.py as it is."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
+
+setup(cmdclass={"build_py": Build, "bdist_wheel": Wheel}, distclass=ForThisMachine)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 
@@ -58,11 +59,14 @@ def test_program(prefix, tmp_path, static):
 
 @pytest.mark.skipif(bool(os.environ.get("INFOLD_SANITIZE")), reason="a sanitized library is not for an interpreter that is not")
 def test_python_package(tmp_path):
-    """As `pip install ./python` makes it, where the library of this build need not be made again."""
+    """As `pip install ./python` makes it, where the library of this build need not be made again: a wheel for any Python."""
     environment = {k: v for k, v in os.environ.items() if k not in ("INFOLD_LIBRARY", "PYTHONPATH")}
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--target", tmp_path, ROOT / "python"], check=True,
+    pip, words = [sys.executable, "-m", "pip"], ["--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "wheel", *words, "--no-build-isolation", "--wheel-dir", tmp_path / "wheels", ROOT / "python"], check=True,
                    env=environment if BUILD == ROOT / "build/release" else os.environ)
+    wheel, = (tmp_path / "wheels").iterdir()
+    assert re.fullmatch(rf"infold-.*-py3-none-{re.sub('[-.]', '_', sysconfig.get_platform())}.whl", wheel.name)
+    subprocess.run([*pip, "install", *words, "--target", tmp_path, wheel], check=True)
     code = "import infold; print(infold._library.places()[0]); print(infold.Session(__import__('sys').argv[1]).outputs[0].name)"
     done = subprocess.run([sys.executable, "-c", code, ROOT / "models/digits.onnx"], cwd=tmp_path, check=True, capture_output=True,
                           text=True, env=environment)
